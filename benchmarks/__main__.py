@@ -1,0 +1,28 @@
+"""`make bench`: run each benchmark of this folder after the other and print its table."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+
+
+def main() -> int:
+    failed = []
+    for script in sorted(FOLDER.glob("[a-z]*.py")):
+        began = time.monotonic()
+        print(f"\n== {script.name}", flush=True)
+        done = subprocess.run([sys.executable, "-m", f"benchmarks.{script.stem}"], cwd=FOLDER.parent, check=False)
+        print(f"-- {time.monotonic() - began:.0f} s", flush=True)
+        if done.returncode:
+            failed.append(script.name)
+    if failed:
+        print(f"\nfailed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""Whom the gate lets in: seeded adapters, half of them harmed on purpose, and what each is worth on fresh prompts.
+
+Run: python -m benchmarks.gate_rulings --pairs 20   (needs `make train`; minutes for each adapter on two cores)
+Each pair is the embedded model and an adapter trained on a made-up API with another seed. Odd ones are harmed: by
+answers that belong to other prompts, or by many passes at a high rate without replay. The gate rules by its own
+questions, as in a real run; then base and adapter are asked fresh ones that neither training nor gate has seen. Not one
+that is worse there may be promoted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from uuid import UUID
+
+from kairos.agents.execution import SYSTEM
+from kairos.config import FineTuningSettings
+from kairos.embedded import DataFolder
+from kairos.embedded.model import check_weights
+from kairos.fine_tuning import ordinary
+from kairos.fine_tuning.evaluation import Question, Report, Ruling
+from kairos.fine_tuning.gate import Gate
+from kairos.fine_tuning.llama_cpp import OneOffModels
+from kairos.fine_tuning.split import Row
+from kairos.fine_tuning.trainer import Trainer, replays
+from kairos.fine_tuning.training.job import TrainingSettings
+from kairos.http import HttpClient
+from kairos.llm.catalog import Model
+from kairos.llm.providers import ChatRequest, Providers
+from kairos.tenancy import ProjectId
+from scripts.demo_learning import KNOWN, NEW, VERBS, Wish
+
+SETTINGS = FineTuningSettings(control_prompts=40)
+PROJECT = ProjectId(UUID(int=0))
+TRAINED, HELD_OUT, FRESH = 24, 10, 16
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """What base and adapter got right of fresh prompts, as shares."""
+
+    similar: tuple[float, float]
+    ordinary: tuple[float, float]
+
+    @property
+    def worse(self) -> bool:
+        """By the promise of the gate: worse at what it was trained for, or beyond the margin elsewhere."""
+        return self.similar[1] < self.similar[0] or self.ordinary[1] < self.ordinary[0] - SETTINGS.margin
+
+
+class Bench:
+    """One folder, one llama.cpp at a time."""
+
+    def __init__(self, folder: Path, providers: Providers) -> None:
+        self._folder = folder
+        self._providers = providers
+        self._gate = Gate(providers, SETTINGS)
+        self._trainer = Trainer(SETTINGS, folder / "models")
+        self._one_off = OneOffModels(folder)
+        self._weights = check_weights()
+
+    async def pair(self, seed: int) -> tuple[Report, Worth]:
+        chance = random.Random(seed)
+        wishes = [Wish(verb, thing) for verb in VERBS for thing in KNOWN]
+        chance.shuffle(wishes)
+        training, held_out = wishes[:TRAINED], wishes[TRAINED : TRAINED + HELD_OUT]
+        fresh = [Wish(chance.choice(VERBS), thing) for thing in (NEW * 2)[:FRESH]]
+        adapter = await self._trained(seed, training)
+        async with self._one_off(self._weights, [adapter]) as (base, candidate):
+            questions = [Question(wish.prompt, messages(wish.prompt), wish.right) for wish in held_out]
+            report = await self._gate.measure(base, candidate, questions, grade, SYSTEM, unheard)
+            return report, await self._worth(base, candidate, fresh)
+
+    async def _trained(self, seed: int, wishes: Sequence[Wish]) -> Path:
+        folder = self._trainer.folder(PROJECT, seed)
+        model = Model("smollm2-135m", "smollm2-135m", "", weights=str(self._weights))
+        rights = [wish.right for wish in wishes]
+        settings, amount = TrainingSettings(seed=seed), replays(TRAINED, SETTINGS.replay_share)
+        match harm_of(seed):
+            case "answers of other prompts":
+                rights = rights[1:] + rights[:1]
+            case "many passes, no replay":
+                settings, amount = replace(settings, epochs=settings.epochs * 4, learning_rate=2e-3), 0
+        rows = [
+            Row(UUID(int=number), 1, None, None, messages(wish.prompt), right)
+            for number, (wish, right) in enumerate(zip(wishes, rights, strict=True))
+        ]
+        async with self._one_off(self._weights, []) as (base, _):
+            replayed = await self._gate.replayed(base, amount, SYSTEM, unheard)
+        await self._trainer.prepare(folder, model, rows, [], replayed, settings)
+        trained = await self._trainer.train(folder, unheard_reports)
+        return trained.adapter / "adapter.gguf"
+
+    async def _worth(self, base: Model, candidate: Model, fresh: Sequence[Wish]) -> Worth:
+        asked = set(ordinary_asked())
+        others = [one for one in ordinary.control() if one.prompt not in asked]
+        similar, elsewhere = [], []
+        for model in (base, candidate):
+            similar.append(fmean([wish.right in await self._ask(model, wish.prompt) for wish in fresh]))
+            elsewhere.append(fmean([one.quality(await self._ask(model, one.prompt)) for one in others]))
+        return Worth((similar[0], similar[1]), (elsewhere[0], elsewhere[1]))
+
+    async def _ask(self, model: Model, prompt: str) -> str:
+        request = ChatRequest(messages=messages(prompt), temperature=0.0, max_tokens=256)
+        return (await self._providers.chat(model, request, timeout_s=180)).text
+
+
+def ordinary_asked() -> list[str]:
+    """What the gate asks: spread over the list."""
+    everything = ordinary.control()
+    amount = SETTINGS.control_prompts
+    return [everything[number * len(everything) // amount].prompt for number in range(amount)]
+
+
+def messages(prompt: str):
+    return {"role": "system", "content": SYSTEM}, {"role": "user", "content": prompt}
+
+
+def harm_of(seed: int) -> str:
+    """Nothing for even seeds; the two ways in turn for odd ones."""
+    return "" if seed % 2 == 0 else ("answers of other prompts", "many passes, no replay")[seed // 2 % 2]
+
+
+async def grade(question: Question, answer: str) -> float:
+    return float(question.wanted in answer)
+
+
+async def unheard(what: str, done: int, of: int) -> None:
+    del what, done, of
+
+
+async def unheard_reports(reports: object) -> None:
+    del reports
+
+
+async def main(pairs: int) -> int:
+    print(
+        f"{'seed':>4}  {'harm':<24} {'ruling':<15} {'held out':>12} {'ordinary':>12} {'fresh':>12} {'fresh ord.':>12}"
+    )
+    wrong = promoted = 0
+    with tempfile.TemporaryDirectory() as name:
+        async with HttpClient() as http:
+            with DataFolder(Path(name)):
+                bench = Bench(Path(name), Providers(http))
+                for seed in range(pairs):
+                    report, worth = await bench.pair(seed)
+                    let_in = report.ruling is Ruling.PROMOTE
+                    promoted, wrong = promoted + let_in, wrong + (let_in and worth.worse)
+                    print(row(seed, report, worth), flush=True)
+    print(f"{promoted} of {pairs} promoted, {wrong} of them worse on fresh prompts")
+    return 1 if wrong else 0
+
+
+def row(seed: int, report: Report, worth: Worth) -> str:
+    pairs = (
+        (report.held_out.base or 0, report.held_out.candidate or 0),
+        (report.control.base or 0, report.control.candidate or 0),
+        worth.similar,
+        worth.ordinary,
+    )
+    shown = " ".join(f"{before:>5.0%} →{after:>4.0%}" for before, after in pairs)
+    return f"{seed:>4}  {harm_of(seed) or '–':<24} {report.ruling:<15} {shown}{'  worse' if worth.worse else ''}"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pairs", type=int, default=2)
+    raise SystemExit(asyncio.run(main(parser.parse_args().pairs)))

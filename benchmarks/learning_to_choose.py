@@ -1,0 +1,42 @@
+"""R1.1.9 over many seeds, with one replica and with three: in how many does each kind of work go to its model?
+
+Run: python -m benchmarks.learning_to_choose [--seeds 20] [--verbose]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+from pathlib import Path
+
+from kairos.db import schema
+from kairos.db.addresses import DatabaseAddresses
+from tests.kit.choosing import run_story
+from tests.kit.engines import engines_for_tests
+
+
+async def measure(folder: Path, seeds: int, verbose: bool) -> None:
+    """Run every story and print what held."""
+    async with engines_for_tests(folder) as found:
+        schema.migrate(DatabaseAddresses(found.database_url, found.migration_url, found.system_url))
+        for replicas in (1, 3):
+            stories = [await run_story(found, seed, replicas) for seed in range(seeds)]
+            held = sum(choices.held for choices in stories)
+            print(f"{replicas} replicas: held in {held} of {seeds} seeds (wanted: 19 of 20)")
+            for choices in stories:
+                if verbose or not choices.held:
+                    print(choices.table())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--verbose", action="store_true")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        asyncio.run(measure(Path(name), given.seeds, given.verbose))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""How long `kairos start` takes to be ready on a folder that was started before, and what all processes use when idle.
+
+Run: python -m benchmarks.startup [--starts N]. The reference in the same run is a bare interpreter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from kairos.cli.system import memory
+from tests.kit.daemon_process import DaemonProcess
+
+IDLE_S = 3
+
+
+async def measure(folder: Path, starts: int) -> tuple[float, list[float], dict[str, float]]:
+    """Seconds of the first start, of each later one, and memory in MB (PSS) after a while of idleness."""
+    first, later, usage = 0.0, [], {}
+    for number in range(starts + 1):
+        daemon = DaemonProcess(folder, {})
+        began = time.monotonic()
+        await daemon.start()
+        took = time.monotonic() - began
+        if number:
+            later.append(took)
+        else:
+            first = took
+        await asyncio.sleep(IDLE_S)
+        usage = memory(daemon.process.pid) or {}
+        await daemon.stop()
+    return first, later, usage
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--starts", type=int, default=5)
+    starts = parser.parse_args().starts
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import asyncio"], check=True)
+    bare = time.monotonic() - began
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        first, later, usage = asyncio.run(measure(Path(name), starts))
+    print(f"bare interpreter       {bare:6.2f} s")
+    print(f"first start to ready   {first:6.2f} s")
+    print(f"later starts to ready  {statistics.median(later):6.2f} s median of {starts} ({max(later):.2f} at most)")
+    print("idle memory, MB PSS    " + ", ".join(f"{name} {size:.0f}" for name, size in usage.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Tokens a second and memory of a training, beside plain trl on the same data, base and number of steps.
+
+Run: python -m benchmarks.training_speed [--base FOLDER_OR_GGUF] [--steps 10]   (needs `make train`)
+With an NVIDIA GPU both train there in bf16; else both on the CPU in float32. Ours holds the base in 4 bits (NF4, double
+quantisation), plain trl holds it whole; rank, batch, lengths and optimiser are the same. Each is a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from importlib import util
+from pathlib import Path
+
+from kairos.embedded.model import check_weights
+from kairos.fine_tuning.trainer import hash_of_weights
+from kairos.fine_tuning.training.job import (
+    TRAIN,
+    VALIDATION,
+    Example,
+    Job,
+    TrainingSettings,
+    write_examples,
+)
+from scripts.demo_learning import KNOWN, VERBS, Wish
+
+OURS = """
+import json, resource, sys
+from pathlib import Path
+from kairos.fine_tuning.training import loop
+from kairos.fine_tuning.training.job import Job, Progress
+folder = Path(sys.argv[1])
+metrics = loop.train(folder, Job.read(folder), Progress(folder), lambda: False)
+memory = metrics["peak_gpu_bytes"] or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps({"tokens_per_s": metrics["tokens_per_s"], "memory": memory, "loss": metrics["train_loss"]}))
+"""
+PLAIN = """
+import json, resource, sys, time
+from pathlib import Path
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import SFTTrainer
+from kairos.fine_tuning.training import base_model, loop
+from kairos.fine_tuning.training.job import TRAIN, Job, read_examples
+folder = Path(sys.argv[1])
+job = Job.read(folder)
+where, gpu = base_model._folder(job), torch.cuda.is_available()
+model = AutoModelForCausalLM.from_pretrained(where, dtype=torch.bfloat16 if gpu else torch.float32)
+tokenizer = AutoTokenizer.from_pretrained(where)
+base_model._own_pad_token(tokenizer)
+arguments = loop._arguments(folder / "plain", job, int(sys.argv[2]), evaluate=False)
+trainer = SFTTrainer(model=model, args=arguments, train_dataset=loop._dataset(read_examples(folder / TRAIN)),
+                     processing_class=tokenizer, peft_config=loop._lora(job.settings))
+began = time.monotonic()
+trainer.train()
+seconds = time.monotonic() - began
+memory = torch.cuda.max_memory_allocated() if gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps({"tokens_per_s": round(trainer.state.num_input_tokens_seen / seconds, 1), "memory": memory,
+                  "loss": trainer.state.log_history[-1].get("train_loss")}))
+"""
+
+
+def measured(program: str, folder: Path, steps: int) -> dict[str, float]:
+    command = [sys.executable, "-c", program, str(folder), str(steps)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr[-2000:])
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def main(base: Path, steps: int) -> int:
+    if util.find_spec("trl") is None:
+        print("not run: the libraries of `make train` are not installed")
+        return 0
+    wishes = [Wish(verb, thing) for verb in VERBS for thing in KNOWN]
+    examples = [Example([{"role": "user", "content": wish.prompt}], wish.right) for wish in wishes]
+    settings = TrainingSettings(epochs=steps * 4 / len(examples), checkpoint_steps=10**6)
+    print(f"{'':<10} {'tokens/s':>10} {'memory':>12} {'loss':>8}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_examples(folder / TRAIN, examples)
+        write_examples(folder / VALIDATION, [])
+        Job(base.name, str(base), hash_of_weights(base), str(folder / "bases"), settings).write(folder)
+        for title, program in (("ours", OURS), ("plain trl", PLAIN)):
+            found = measured(program, folder, steps)
+            memory = f"{found['memory'] / 2**20:,.0f} MB"
+            print(f"{title:<10} {found['tokens_per_s']:>10.1f} {memory:>12} {found['loss'] or 0:>8.3f}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--base", type=Path, default=None)
+    parser.add_argument("--steps", type=int, default=10)
+    arguments = parser.parse_args()
+    raise SystemExit(main(arguments.base or check_weights(), arguments.steps))

@@ -1,0 +1,59 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { session } from "../auth/session";
+import { call } from "./client";
+import { Problem, UNREACHABLE } from "./problem";
+
+const json = (body: unknown, status = 200) =>
+  new Response(JSON.stringify(body), { status, headers: { "content-type": "application/json" } });
+const refused = () => json({ title: "Not signed in", code: "unauthenticated", detail: "Sign in." }, 401);
+const tokens = (access_token: string, project_id: string) => json({ access_token, project_id });
+
+type Server = (path: string, authorization: string | null) => Response | Promise<Response>;
+let asked: string[];
+
+function serve(server: Server) {
+  asked = [];
+  vi.stubGlobal("fetch", async (input: Request | string) => {
+    const path = typeof input === "string" ? input : new URL(input.url).pathname;
+    asked.push(path);
+    return server(path, typeof input === "string" ? null : input.headers.get("authorization"));
+  });
+}
+
+const count = (path: string) => asked.filter((one) => one === path).length;
+
+describe("call", () => {
+  beforeEach(() => session.adopt("old", "p1"));
+  afterEach(() => void vi.unstubAllGlobals());
+
+  it("refreshes once for many requests, and sends each again", async () => {
+    serve(async (path, authorization) => {
+      await Promise.resolve();
+      if (path === "/api/auth/refresh") return tokens("new", "p1");
+      return authorization === "Bearer new" ? json({ path }) : refused();
+    });
+    const answers = await Promise.all(["/api/a", "/api/b", "/api/c"].map((path) => call<{ path: string }>("GET", path)));
+    expect(answers.map((answer) => answer.path)).toEqual(["/api/a", "/api/b", "/api/c"]);
+    expect(count("/api/auth/refresh")).toBe(1);
+  });
+
+  it("ends the session when the cookie is refused", async () => {
+    serve(refused);
+    await expect(call("GET", "/api/a")).rejects.toMatchObject({ status: 401, code: "unauthenticated" });
+    expect(session.state.status).toBe("out");
+  });
+
+  it("does not repeat a request in another project than its own", async () => {
+    serve((path) => (path === "/api/auth/refresh" ? tokens("new", "p2") : refused()));
+    await expect(call("POST", "/api/tasks", { body: {} })).rejects.toBeInstanceOf(Problem);
+    expect(count("/api/tasks")).toBe(1);
+  });
+
+  it("keeps the session when Kairos is away", async () => {
+    serve(() => {
+      throw new TypeError("failed to fetch");
+    });
+    await expect(call("GET", "/api/a")).rejects.toMatchObject({ code: UNREACHABLE });
+    expect(session.state.status).toBe("in");
+  });
+});

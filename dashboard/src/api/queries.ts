@@ -1,0 +1,113 @@
+/** Queries that more than one place asks. Every key begins with the project, so that no project sees another's rows. */
+import { infiniteQueryOptions, queryOptions, useQuery } from "@tanstack/react-query";
+import { session } from "../auth/session";
+import { useStore } from "../lib/store";
+import { api, call, ok } from "./client";
+import type { AgentList, Me, Overview, Page, Permission, Ready, TaskDetail, TaskOut, TaskState } from "./contract";
+
+export function projectKey(...rest: readonly unknown[]): readonly unknown[] {
+  return [session.projectId, ...rest];
+}
+
+export const meQuery = () =>
+  queryOptions({
+    queryKey: projectKey("me"),
+    queryFn: ({ signal }) => call<Me>("GET", "/api/auth/me", { signal }),
+    staleTime: 5 * 60_000,
+  });
+
+export const projectsQuery = () =>
+  queryOptions({
+    queryKey: projectKey("projects"),
+    queryFn: async ({ signal }) => (await ok(api.GET("/api/projects", { signal }))).items,
+  });
+
+export const modelsQuery = () =>
+  queryOptions({
+    queryKey: projectKey("models"),
+    queryFn: async ({ signal }) => (await ok(api.GET("/api/models", { signal }))).items,
+  });
+
+export const overviewQuery = () =>
+  queryOptions({
+    queryKey: projectKey("overview"),
+    queryFn: ({ signal }) => call<Overview>("GET", "/api/overview", { signal }),
+  });
+
+export const agentsQuery = () =>
+  queryOptions({
+    queryKey: projectKey("agents"),
+    queryFn: ({ signal }) => call<AgentList>("GET", "/api/agents", { signal }),
+  });
+
+/** 503 is an answer here: it says which part is away. */
+export const readyQuery = () =>
+  queryOptions({
+    queryKey: projectKey("ready"),
+    queryFn: async ({ signal }): Promise<Ready> => {
+      const response = await fetch("/api/health/ready", { signal });
+      return (await response.json()) as Ready;
+    },
+    refetchInterval: 30_000,
+    retry: false,
+  });
+
+export interface TaskFilters {
+  state?: TaskState[];
+  agent?: string;
+  model?: string;
+  task_type?: string;
+  q?: string;
+  /** Only what ended at this time (ISO 8601) or later. */
+  ended_since?: string;
+  /** `false`: only what no person has said anything of. */
+  labelled?: "true" | "false";
+}
+
+/** A row of the list. One that came by a live event has no more than these fields until it is asked for. */
+export type TaskRow = Pick<
+  TaskOut,
+  | "id"
+  | "state"
+  | "prompt"
+  | "agent"
+  | "model"
+  | "task_type"
+  | "created_at"
+  | "started_at"
+  | "finished_at"
+  | "attempts"
+> &
+  Partial<TaskOut>;
+
+export const tasksQuery = (filters: TaskFilters, limit = 100) =>
+  infiniteQueryOptions({
+    queryKey: projectKey("tasks", filters),
+    queryFn: ({ pageParam, signal }) =>
+      call<Page<TaskRow>>("GET", "/api/tasks", { query: { ...filters, cursor: pageParam, limit }, signal }),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => page.next,
+    // Refetching page after page would stop a stream of updates; the events mend the list in place.
+    refetchOnWindowFocus: false,
+    structuralSharing: false,
+  });
+
+export const taskQuery = (id: string) =>
+  queryOptions({
+    queryKey: projectKey("task", id),
+    queryFn: ({ signal }) => call<TaskDetail>("GET", `/api/tasks/${encodeURIComponent(id)}`, { signal }),
+  });
+
+export function useProjectId(): string | null {
+  return useStore(session).projectId;
+}
+
+export function useMe(): Me | undefined {
+  useProjectId();
+  return useQuery(meQuery()).data;
+}
+
+/** Hides what the role does not allow; the daemon decides anyway. */
+export function useCan(permission: Permission): boolean {
+  return useMe()?.permissions.includes(permission) ?? false;
+}

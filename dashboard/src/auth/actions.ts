@@ -1,0 +1,39 @@
+import { call } from "../api/client";
+import type { Switched, Tokens } from "../api/contract";
+import { queryClient } from "../api/queryClient";
+import { settleBeforeLeaving } from "../lib/leaving";
+import { remembered, session } from "./session";
+
+export async function signIn(email: string, password: string): Promise<void> {
+  adopt(await call<Tokens>("POST", "/api/auth/login", { body: { email, password, project_id: remembered(), cookie: true } }));
+}
+
+/** The one-time link of the first start, or of a reset. */
+export async function redeemLink(token: string, password: string): Promise<void> {
+  adopt(await call<Tokens>("POST", "/api/auth/setup", { body: { token, password, cookie: true } }));
+}
+
+export async function register(token: string, email: string, name: string, password: string): Promise<void> {
+  const body = { token, email, name, password, cookie: true };
+  adopt(await call<Tokens>("POST", "/api/auth/register", { body }));
+}
+
+export async function signOut(everywhere = false): Promise<void> {
+  await settleBeforeLeaving();
+  await call<void>("POST", everywhere ? "/api/auth/logout-everywhere" : "/api/auth/logout");
+  queryClient.clear();
+  session.ended();
+}
+
+export async function switchProject(id: string): Promise<void> {
+  await settleBeforeLeaving();
+  const switched = await call<Switched>("POST", `/api/projects/${id}/switch`);
+  await queryClient.cancelQueries();
+  session.adopt(switched.access_token, switched.project_id);
+  queryClient.clear();
+}
+
+function adopt(tokens: Tokens): void {
+  queryClient.clear();
+  session.adopt(tokens.access_token, tokens.project_id);
+}

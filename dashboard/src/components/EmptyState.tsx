@@ -1,0 +1,15 @@
+import type { ReactNode } from "react";
+import "./States.css";
+
+/** Says what would be here, and offers the first step. */
+export function EmptyState({ title, children, action }: { title: ReactNode; children?: ReactNode; action?: ReactNode }) {
+  return (
+    <div className="state">
+      <div className="state-words">
+        <strong>{title}</strong>
+        {children && <p className="muted">{children}</p>}
+        {action}
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,27 @@
+import { useId, type ReactNode } from "react";
+import "./Section.css";
+
+export interface SectionProps {
+  title: ReactNode;
+  detail?: ReactNode;
+  /** Buttons beside the title. */
+  actions?: ReactNode;
+  children?: ReactNode;
+}
+
+/** A part of a page under its own h2. */
+export function Section({ title, detail, actions, children }: SectionProps) {
+  const id = useId();
+  return (
+    <section className="section" aria-labelledby={id}>
+      <header className="section-head">
+        <div>
+          <h2 id={id}>{title}</h2>
+          {detail && <p className="muted section-detail">{detail}</p>}
+        </div>
+        {actions && <div className="row section-actions">{actions}</div>}
+      </header>
+      {children}
+    </section>
+  );
+}

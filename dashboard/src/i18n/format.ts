@@ -1,0 +1,106 @@
+import { catalogue, useLanguage } from "./i18n";
+
+const cache = new Map<string, unknown>();
+
+/** Intl's formatters are dear to make, and a table asks for thousands. */
+function kept<T>(name: string, make: (language: string) => T): T {
+  const key = `${catalogue.state.language} ${name}`;
+  let formatter = cache.get(key) as T | undefined;
+  if (!formatter) cache.set(key, (formatter = make(catalogue.state.language)));
+  return formatter;
+}
+
+export function formatNumber(value: number, digits = 0): string {
+  return kept(`n${digits}`, (l) => new Intl.NumberFormat(l, { maximumFractionDigits: digits })).format(value);
+}
+
+export function formatPercent(share: number, digits = 0): string {
+  const options = { style: "percent", maximumFractionDigits: digits } as const;
+  return kept(`p${digits}`, (l) => new Intl.NumberFormat(l, options)).format(share);
+}
+
+/** Calls cost fractions of a cent: two digits that say something, and never fewer than cents. */
+export function formatMoney(usd: number): string {
+  const small = usd !== 0 && Math.abs(usd) < 0.1;
+  const digits = small
+    ? ({ maximumSignificantDigits: 2 } as const)
+    : ({ minimumFractionDigits: 2, maximumFractionDigits: 2 } as const);
+  return kept(`m${small}`, (l) => new Intl.NumberFormat(l, { style: "currency", currency: "USD", ...digits })).format(usd);
+}
+
+export function formatDuration(seconds: number): string {
+  const unit = (value: number, name: "millisecond" | "second" | "minute" | "hour" | "day", digits = 0) =>
+    kept(
+      `u${name}${digits}`,
+      (l) => new Intl.NumberFormat(l, { style: "unit", unit: name, unitDisplay: "narrow", maximumFractionDigits: digits }),
+    ).format(value);
+  if (seconds < 1) return unit(Math.round(seconds * 1000), "millisecond");
+  if (seconds < 60) return unit(seconds, "second", 1);
+  const whole = Math.round(seconds);
+  if (whole < 3600) return `${unit(Math.floor(whole / 60), "minute")} ${unit(whole % 60, "second")}`;
+  if (whole < 86_400) return `${unit(Math.floor(whole / 3600), "hour")} ${unit(Math.floor((whole % 3600) / 60), "minute")}`;
+  return `${unit(Math.floor(whole / 86_400), "day")} ${unit(Math.floor((whole % 86_400) / 3600), "hour")}`;
+}
+
+const SIZES = ["B", "KiB", "MiB", "GiB", "TiB"] as const;
+
+export function formatBytes(bytes: number): string {
+  const power = Math.min(SIZES.length - 1, bytes < 1 ? 0 : Math.floor(Math.log2(bytes) / 10));
+  const value = bytes / 1024 ** power;
+  return `${formatNumber(value, power === 0 || value >= 100 ? 0 : 1)} ${SIZES[power]}`;
+}
+
+export function formatDateTime(iso: string): string {
+  const options = { dateStyle: "medium", timeStyle: "medium" } as const;
+  return kept("dt", (l) => new Intl.DateTimeFormat(l, options)).format(new Date(iso));
+}
+
+export function formatTime(iso: string): string {
+  return kept("t", (l) => new Intl.DateTimeFormat(l, { timeStyle: "medium" })).format(new Date(iso));
+}
+
+export function formatDate(iso: string): string {
+  return kept("d", (l) => new Intl.DateTimeFormat(l, { dateStyle: "medium" })).format(new Date(iso));
+}
+
+/** Days of a report are UTC dates; the reader's time zone must not move them. */
+export function formatDay(day: string): string {
+  const options = { month: "short", day: "numeric", timeZone: "UTC" } as const;
+  return kept("day", (l) => new Intl.DateTimeFormat(l, options)).format(new Date(`${day.slice(0, 10)}T00:00:00Z`));
+}
+
+const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
+  ["year", 31_536_000],
+  ["month", 2_592_000],
+  ["week", 604_800],
+  ["day", 86_400],
+  ["hour", 3600],
+  ["minute", 60],
+];
+
+export function formatRelative(iso: string, now = Date.now()): string {
+  const seconds = (Date.parse(iso) - now) / 1000;
+  const format = kept("r", (l) => new Intl.RelativeTimeFormat(l, { numeric: "auto", style: "short" }));
+  for (const [unit, size] of STEPS) {
+    if (Math.abs(seconds) >= size) return format.format(Math.trunc(seconds / size), unit);
+  }
+  // Clocks differ by some seconds; "in 2 seconds" would puzzle for what has happened.
+  return Math.abs(seconds) < 10 ? format.format(0, "second") : format.format(Math.trunc(seconds), "second");
+}
+
+/** For components that format: they are drawn again when the language changes. */
+export function useFormats() {
+  useLanguage();
+  return {
+    number: formatNumber,
+    percent: formatPercent,
+    money: formatMoney,
+    duration: formatDuration,
+    bytes: formatBytes,
+    dateTime: formatDateTime,
+    time: formatTime,
+    date: formatDate,
+    day: formatDay,
+    relative: formatRelative,
+  };
+}

@@ -1,0 +1,10 @@
+/** What must be sent before the tab changes its project or signs out: afterwards it would act as somebody else. */
+const works = new Set<() => Promise<void>>();
+
+export function beforeLeaving(work: () => Promise<void>): void {
+  works.add(work);
+}
+
+export async function settleBeforeLeaving(): Promise<void> {
+  await Promise.allSettled([...works].map((work) => work()));
+}

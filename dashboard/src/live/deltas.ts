@@ -1,0 +1,98 @@
+/** Running answers, by task, attempt and draft. They are drafts until the verdict and are stored nowhere else. */
+import { useSyncExternalStore } from "react";
+import type { LiveDelta } from "./messages";
+
+export interface Draft {
+  attempt: number;
+  draft: number;
+  text: string;
+  /** Characters that stand before or within `text` and never came here: the page was opened later, or a piece was lost. */
+  missing: number;
+}
+
+const NONE: readonly Draft[] = [];
+const MOST_TASKS = 2000;
+const MOST_CHARACTERS = 400_000;
+
+export class DeltaStore {
+  readonly #drafts = new Map<string, readonly Draft[]>();
+  readonly #listeners = new Map<string, Set<() => void>>();
+
+  append(deltas: readonly LiveDelta[]): void {
+    const byTask = new Map<string, LiveDelta[]>();
+    for (const delta of deltas) {
+      const list = byTask.get(delta.task_id);
+      if (list) list.push(delta);
+      else byTask.set(delta.task_id, [delta]);
+    }
+    for (const [task, list] of byTask) {
+      const drafts = added(this.#drafts.get(task) ?? NONE, list);
+      this.#drafts.delete(task);
+      this.#drafts.set(task, drafts);
+      this.#tell(task);
+    }
+    this.#trim();
+  }
+
+  /** Oldest first; the last one is being written. */
+  of(task: string): readonly Draft[] {
+    return this.#drafts.get(task) ?? NONE;
+  }
+
+  /** Once a task has ended its stored verdicts hold the answers; a page that watches it keeps its drafts a while. */
+  ended(task: string): void {
+    if (!this.#listeners.has(task)) this.#drafts.delete(task);
+  }
+
+  clear(): void {
+    const tasks = [...this.#drafts.keys()];
+    this.#drafts.clear();
+    for (const task of tasks) this.#tell(task);
+  }
+
+  subscribe(task: string, listener: () => void): () => void {
+    const set = this.#listeners.get(task) ?? new Set();
+    this.#listeners.set(task, set.add(listener));
+    return () => {
+      set.delete(listener);
+      if (set.size === 0) this.#listeners.delete(task);
+    };
+  }
+
+  #tell(task: string): void {
+    for (const listener of this.#listeners.get(task) ?? []) listener();
+  }
+
+  #trim(): void {
+    for (const task of this.#drafts.keys()) {
+      if (this.#drafts.size <= MOST_TASKS) return;
+      if (!this.#listeners.has(task)) this.#drafts.delete(task);
+    }
+  }
+}
+
+function added(drafts: readonly Draft[], deltas: readonly LiveDelta[]): readonly Draft[] {
+  const next = [...drafts];
+  for (const { attempt, draft, text, offset } of deltas) {
+    const at = next.findIndex((one) => one.attempt === attempt && one.draft === draft);
+    const before = (at < 0 || offset === 0 ? undefined : next[at]) ?? { text: "", missing: 0 };
+    const missing = offset === undefined ? before.missing : Math.max(0, offset - before.text.length);
+    const grown = { attempt, draft, text: before.text + text, missing };
+    // What is cut off for its length is missing too, so that the next piece's offset still agrees.
+    const over = Math.max(0, grown.text.length - MOST_CHARACTERS);
+    if (over > 0) Object.assign(grown, { text: grown.text.slice(over), missing: missing + over });
+    if (at < 0) next.push(grown);
+    else next[at] = grown;
+  }
+  return next;
+}
+
+export const deltas = new DeltaStore();
+
+/** The drafts of one task as they are written. */
+export function useDrafts(task: string): readonly Draft[] {
+  return useSyncExternalStore(
+    (listener) => deltas.subscribe(task, listener),
+    () => deltas.of(task),
+  );
+}

@@ -1,0 +1,126 @@
+/** The tab's stream of events, bound to its session and to the query caches. */
+import { call } from "../api/client";
+import type { TaskDetail, Ticket } from "../api/contract";
+import type { TaskFilters } from "../api/queries";
+import { queryClient } from "../api/queryClient";
+import { session } from "../auth/session";
+import { Store } from "../lib/store";
+import { FrameBatch } from "./batch";
+import { deltas } from "./deltas";
+import { CLOSE, type LiveDelta, type LiveEvent } from "./messages";
+import { latest, reduceDetail, reducePages, type TaskPages } from "./reduce";
+import { LiveSocket, type LiveState } from "./socket";
+
+export const liveState = new Store<LiveState>("connecting");
+
+/** Sums over many tasks, asked again some time after something changed rather than for every event. */
+const SUMS = ["overview", "agents"] as const;
+const SUMS_MS = 2000;
+const DETAIL_MS = 300;
+const FINAL = new Set(["succeeded", "rejected", "failed", "dead", "cancelled"]);
+const WITH_ROWS = new Set([...FINAL, "verdict", "attempt_rejected", "labelled", "model_chosen", "decision"]);
+
+let socket: LiveSocket | null = null;
+let project: string | null = null;
+const waiting = new Map<string, ReturnType<typeof setTimeout>>();
+
+const batch = new FrameBatch<LiveEvent | LiveDelta>((items) => {
+  const pieces = items.filter((item) => item.type === "delta");
+  const events = items.filter((item) => item.type === "event");
+  if (pieces.length > 0) deltas.append(pieces);
+  if (events.length > 0) apply(events);
+});
+
+function apply(events: LiveEvent[]): void {
+  const tasks = latest(events);
+  for (const query of queryClient.getQueryCache().findAll({ queryKey: [project, "tasks"] })) {
+    const filters = (query.queryKey[2] ?? {}) as TaskFilters;
+    queryClient.setQueryData<TaskPages>(query.queryKey, (data) => data?.pages && reducePages(data, filters, tasks));
+  }
+  for (const query of queryClient.getQueryCache().findAll({ queryKey: [project, "task"] })) {
+    const id = query.queryKey[2];
+    if (typeof id !== "string" || !tasks.has(id)) continue;
+    queryClient.setQueryData<TaskDetail>(query.queryKey, (detail) => detail && reduceDetail(detail, events));
+    // Verdicts and decisions are rows of their own that the event only announces.
+    if (events.some((event) => event.task_id === id && WITH_ROWS.has(event.kind))) askAgain(["task", id], DETAIL_MS);
+  }
+  for (const [id, task] of tasks) if (FINAL.has(task.state)) deltas.ended(id);
+  for (const name of SUMS) askAgain([name], SUMS_MS);
+  // A rejected answer is a new row of the dataset; the list of rows is left to whoever reads it.
+  askAgain(["dataset", "stats"], SUMS_MS);
+}
+
+function askAgain(key: readonly unknown[], ms: number): void {
+  const name = key.join(" ");
+  if (waiting.has(name)) return;
+  const timer = setTimeout(() => {
+    waiting.delete(name);
+    void queryClient.invalidateQueries({ queryKey: [project, ...key] });
+  }, ms);
+  waiting.set(name, timer);
+}
+
+function follow(): void {
+  const { status, projectId } = session.state;
+  const wanted = status === "in" ? projectId : null;
+  if (wanted === project) return;
+  stop();
+  project = wanted;
+  if (wanted !== null) connect();
+}
+
+function connect(): void {
+  socket = new LiveSocket({
+    ticket: async () => (await call<Ticket>("POST", "/api/events/ticket")).ticket,
+    open: (ticket, after) => {
+      const address = new URL("/api/events", location.origin.replace(/^http/, "ws"));
+      address.searchParams.set("ticket", ticket);
+      address.searchParams.set("after", after);
+      return new WebSocket(address);
+    },
+    onMessage: (message) => {
+      if (message.type === "event" || message.type === "delta") batch.push(message);
+    },
+    onState: (state) => liveState.set(state),
+    onGap: () => void queryClient.invalidateQueries({ queryKey: [project], predicate: isOfTasks }),
+    onRefused: (code) => void refused(code),
+    online: () => navigator.onLine,
+  });
+  socket.start();
+}
+
+function isOfTasks({ queryKey }: { queryKey: readonly unknown[] }): boolean {
+  return ["tasks", "task", ...SUMS].includes(String(queryKey[1]));
+}
+
+async function refused(code: number): Promise<void> {
+  try {
+    // A session that only needs a new access token gets it and goes on; an ended one lands at sign-in.
+    if (await session.refresh()) {
+      if (code === CLOSE.notMember) await queryClient.invalidateQueries();
+      if (project !== null && session.projectId === project) socket?.start();
+    }
+  } catch {
+    socket?.start();
+  }
+}
+
+function stop(): void {
+  socket?.stop();
+  socket = null;
+  batch.clear();
+  deltas.clear();
+  for (const timer of waiting.values()) clearTimeout(timer);
+  waiting.clear();
+}
+
+/** Called once by main.tsx. */
+export function runLive(): void {
+  session.subscribe(follow);
+  addEventListener("online", () => socket?.hurry());
+  addEventListener("offline", () => liveState.set("offline"));
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) socket?.hurry();
+  });
+  follow();
+}

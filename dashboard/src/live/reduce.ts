@@ -1,0 +1,79 @@
+/** What a batch of events makes of the cached lists and details. Pure, so that it can be tried without a browser. */
+import type { InfiniteData } from "@tanstack/react-query";
+import type { EventOut, Page, TaskDetail } from "../api/contract";
+import type { TaskFilters, TaskRow } from "../api/queries";
+import type { LiveEvent, LiveTask } from "./messages";
+
+export type TaskPages = InfiniteData<Page<TaskRow>, string | null>;
+
+/** The last state of each task in the batch; earlier ones would be drawn over at once. */
+export function latest(events: readonly LiveEvent[]): Map<string, LiveTask> {
+  const tasks = new Map<string, LiveTask>();
+  for (const event of events) tasks.set(event.task_id, event.task);
+  return tasks;
+}
+
+export function matches(task: LiveTask, filters: TaskFilters): boolean {
+  return (
+    (!filters.state?.length || filters.state.includes(task.state)) &&
+    (!filters.agent || filters.agent === task.agent) &&
+    (!filters.model || filters.model === task.model) &&
+    (!filters.task_type || filters.task_type === task.task_type) &&
+    (!filters.ended_since || Date.parse(task.finished_at ?? "") >= Date.parse(filters.ended_since))
+  );
+}
+
+/** The pages with the batch in them: rows changed in place, new ones on top, those that no longer match gone. */
+export function reducePages(data: TaskPages, filters: TaskFilters, tasks: Map<string, LiveTask>): TaskPages {
+  const unseen = new Map(tasks);
+  let changed = false;
+  const pages = data.pages.map((page) => {
+    let touched = false;
+    const items: TaskRow[] = [];
+    for (const row of page.items) {
+      const task = unseen.get(row.id);
+      unseen.delete(row.id);
+      if (!task) items.push(row);
+      else if (matches(task, filters)) items.push(patched(row, task));
+      touched ||= task !== undefined;
+    }
+    changed ||= touched;
+    return touched ? { ...page, items } : page;
+  });
+  const added = filters.q || filters.labelled ? [] : newRows(unseen, filters, data);
+  const first = pages[0];
+  if (first && added.length > 0) {
+    pages[0] = { ...first, items: [...added, ...first.items] };
+    changed = true;
+  }
+  return changed ? { ...data, pages } : data;
+}
+
+/** A text search and people's labels cannot be decided here, and a row older than those loaded belongs to a page not yet read. */
+function newRows(unseen: Map<string, LiveTask>, filters: TaskFilters, data: TaskPages): TaskRow[] {
+  const loaded = data.pages.flatMap((page) => page.items);
+  const complete = data.pages.at(-1)?.next == null;
+  const oldest = loaded.at(-1)?.created_at ?? "";
+  return [...unseen.values()]
+    .filter((task) => matches(task, filters) && (complete || task.created_at >= oldest))
+    .sort((a, b) => (a.created_at < b.created_at ? 1 : -1))
+    .map(({ title, ...task }) => ({ ...task, prompt: title }));
+}
+
+function patched<T extends TaskRow>(row: T, task: LiveTask): T {
+  const { title: _title, ...fields } = task;
+  return { ...row, ...fields };
+}
+
+export function reduceDetail(detail: TaskDetail, events: readonly LiveEvent[]): TaskDetail {
+  const known = new Set(detail.events.map((event) => event.id));
+  const fresh = events.filter((event) => event.task_id === detail.id);
+  const last = fresh.at(-1);
+  if (!last) return detail;
+  const added = fresh.filter((event) => !known.has(event.id)).map(stored);
+  return { ...patched(detail, last.task), events: [...detail.events, ...added] };
+}
+
+function stored({ id, attempt, kind, data, at }: LiveEvent): EventOut {
+  return { id, attempt, kind, data: data as EventOut["data"], at };
+}

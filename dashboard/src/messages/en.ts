@@ -1,0 +1,30 @@
+import { agents } from "./en/agents";
+import { audit } from "./en/audit";
+import { common } from "./en/common";
+import { entry } from "./en/entry";
+import { learning } from "./en/learning";
+import { models } from "./en/models";
+import { overview } from "./en/overview";
+import { settings } from "./en/settings";
+import { shell } from "./en/shell";
+import { tasks } from "./en/tasks";
+import { training } from "./en/training";
+import { users } from "./en/users";
+
+/** One file per area, so that areas can grow side by side. */
+export const en = {
+  ...common,
+  ...shell,
+  ...entry,
+  ...overview,
+  ...tasks,
+  ...agents,
+  ...models,
+  ...learning,
+  ...training,
+  ...audit,
+  ...settings,
+  ...users,
+} as const;
+
+export type Messages = typeof en;

@@ -1,0 +1,15 @@
+export const agents = {
+  "agents.title": "Agents",
+  "agents.idle": "Idle",
+  "agents.working": "Working",
+  "agents.offline": "Offline",
+  "agents.nothing": "No task of this project at the moment.",
+  "agents.mean": "Mean time",
+  "agents.heartbeat": "Last heartbeat",
+  "agents.workers": "Daemons",
+  "agents.workers_detail": "Each one takes tasks of all projects.",
+  "agents.no_workers": "No daemon takes tasks",
+  "agents.no_workers_detail": "Tasks are kept and wait. Start one with `kairos start`, or with `--role worker` beside an API.",
+  "agents.alive": "Alive",
+  "agents.silent": "Silent",
+} as const;

@@ -1,0 +1,29 @@
+import type { Translation } from "../i18n/types";
+import type { Messages } from "./en";
+import { agents } from "./tr/agents";
+import { audit } from "./tr/audit";
+import { common } from "./tr/common";
+import { entry } from "./tr/entry";
+import { learning } from "./tr/learning";
+import { models } from "./tr/models";
+import { overview } from "./tr/overview";
+import { settings } from "./tr/settings";
+import { shell } from "./tr/shell";
+import { tasks } from "./tr/tasks";
+import { training } from "./tr/training";
+import { users } from "./tr/users";
+
+export const tr: Translation<Messages> = {
+  ...common,
+  ...shell,
+  ...entry,
+  ...overview,
+  ...tasks,
+  ...agents,
+  ...models,
+  ...learning,
+  ...training,
+  ...audit,
+  ...settings,
+  ...users,
+};

@@ -1,0 +1,68 @@
+import { useEffect, useState } from "react";
+import type { MemberOut } from "../../api/contract";
+import { Field, Input, Select } from "../../components/Field";
+import { useT } from "../../i18n/i18n";
+import { ACTIONS } from "./actions";
+import type { AuditSearch } from "./search";
+
+export interface AuditFiltersProps {
+  search: AuditSearch;
+  members: MemberOut[];
+  onChange: (part: Partial<AuditSearch>) => void;
+}
+
+export function AuditFilters({ search, members, onChange }: AuditFiltersProps) {
+  const t = useT();
+  const text = (event: { target: { value: string } }) => event.target.value || undefined;
+  const stranger = search.user && !members.some((member) => member.user_id === search.user);
+  return (
+    <div role="search" aria-label={t("audit.filters")} className="audit-filters">
+      <Field label={t("audit.words")}>
+        <Words value={search.q ?? ""} onChange={(q) => onChange({ q: q || undefined })} />
+      </Field>
+      <Field label={t("audit.action")}>
+        <Select value={search.action ?? ""} onChange={(event) => onChange({ action: text(event) })}>
+          <option value="">{t("audit.any")}</option>
+          {[...new Set([...Object.keys(ACTIONS), ...(search.action ? [search.action] : [])])].map((action) => (
+            <option key={action} value={action}>
+              {ACTIONS[action] ? t(ACTIONS[action]) : action}
+            </option>
+          ))}
+        </Select>
+      </Field>
+      {!search.system && (
+        <Field label={t("audit.who")}>
+          <Select value={search.user ?? ""} onChange={(event) => onChange({ user: text(event) })}>
+            <option value="">{t("audit.anybody")}</option>
+            {members.map((member) => (
+              <option key={member.user_id} value={member.user_id}>
+                {member.email}
+              </option>
+            ))}
+            {stranger && <option value={search.user}>{t("audit.no_member")}</option>}
+          </Select>
+        </Field>
+      )}
+      <Field label={t("audit.since")}>
+        <Input type="date" value={search.since ?? ""} onChange={(event) => onChange({ since: text(event) })} />
+      </Field>
+      <Field label={t("audit.until")}>
+        <Input type="date" value={search.until ?? ""} onChange={(event) => onChange({ until: text(event) })} />
+      </Field>
+    </div>
+  );
+}
+
+/** Asks when the typing pauses, not at every letter. */
+function Words({ value, onChange }: { value: string; onChange: (value: string) => void }) {
+  const t = useT();
+  const [text, setText] = useState(value);
+  useEffect(() => setText(value), [value]);
+  useEffect(() => {
+    if (text.trim() === value) return;
+    const timer = setTimeout(() => onChange(text.trim()), 300);
+    return () => clearTimeout(timer);
+    // A new `onChange` at every drawing must not begin the wait anew.
+  }, [text]);
+  return <Input type="search" maxLength={200} value={text} placeholder={t("audit.words_hint")} onChange={(event) => setText(event.target.value)} />;
+}

@@ -1,0 +1,30 @@
+import type { MessageKey } from "../../i18n/i18n";
+
+/** Actions that have words; one that a newer daemon writes is shown by its code. */
+export const ACTIONS: Record<string, MessageKey> = {
+  "project.created": "action.project_created",
+  "project.changed": "action.project_changed",
+  "project.archived": "action.project_archived",
+  "project.restored": "action.project_restored",
+  "project.exported": "action.project_exported",
+  "project.deleted": "action.project_deleted",
+  "project.erased": "action.project_erased",
+  "member.invited": "action.member_invited",
+  "member.invitation_revoked": "action.member_invitation_revoked",
+  "member.joined": "action.member_joined",
+  "member.role_changed": "action.member_role_changed",
+  "member.removed": "action.member_removed",
+  "member.left": "action.member_left",
+  "key.created": "action.key_created",
+  "key.revoked": "action.key_revoked",
+  "access.refused": "action.access_refused",
+  "user.created": "action.user_created",
+  "user.changed": "action.user_changed",
+  "password.set": "action.password_set",
+  "password.changed": "action.password_changed",
+  "password.reset_link": "action.password_reset_link",
+  "sign_in.refused": "action.sign_in_refused",
+  "sign_out.everywhere": "action.sign_out_everywhere",
+  "session.token_reused": "action.session_token_reused",
+  "signing_key.rotated": "action.signing_key_rotated",
+};

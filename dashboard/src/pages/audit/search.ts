@@ -1,0 +1,28 @@
+/** The filters as they stand in the address; days are those of the reader. */
+export interface AuditSearch {
+  q?: string | undefined;
+  action?: string | undefined;
+  user?: string | undefined;
+  since?: string | undefined;
+  until?: string | undefined;
+  system?: "true" | undefined;
+}
+
+export function queryOf(search: AuditSearch): Record<string, string | undefined> {
+  return {
+    q: search.q,
+    action: search.action,
+    user_id: search.user,
+    since: startOf(search.since, 0),
+    // The last day is meant with all its hours.
+    until: startOf(search.until, 1),
+    system: search.system,
+  };
+}
+
+/** A mistyped day in the address is no filter, rather than an error. */
+function startOf(day: string | undefined, later: number): string | undefined {
+  const [, year, month, date] = /^(\d{4})-(\d\d)-(\d\d)$/.exec(day ?? "") ?? [];
+  if (!year) return undefined;
+  return new Date(Number(year), Number(month) - 1, Number(date) + later).toISOString();
+}

@@ -1,0 +1,130 @@
+import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { useNavigate } from "@tanstack/react-router";
+import { Check, Lock, Pencil, Trash2, X } from "lucide-react";
+import { useState, type ReactNode } from "react";
+import { call } from "../../../api/client";
+import type { SampleOut, SampleState } from "../../../api/contract";
+import { toProblem } from "../../../api/problem";
+import { useCan } from "../../../api/queries";
+import { Button } from "../../../components/Button";
+import { ConfirmDialog } from "../../../components/ConfirmDialog";
+import { Correction } from "../../../components/Correction";
+import { ErrorState } from "../../../components/ErrorState";
+import { showToast } from "../../../components/Toast";
+import { translate, useT } from "../../../i18n/i18n";
+import { hindrance, type Change } from "../label/desk";
+import { deskApi } from "../label/deskApi";
+import { datasetChanged, sampleQuery, type SampleDetail } from "../queries";
+import { textOf } from "../sample";
+import { Secrets } from "../SampleView";
+
+/** What may be done with a row; `children` show it while nobody corrects it. */
+export function SampleActs({ sample, children }: { sample: SampleDetail; children: ReactNode }) {
+  const t = useT();
+  const may = useCan("dataset:write");
+  const client = useQueryClient();
+  const key = sampleQuery(sample.id).queryKey;
+  const [text, setText] = useState<string | null>(null);
+  const act = useMutation({
+    mutationFn: (work: () => Promise<SampleOut>) => work(),
+    onSuccess: (row) => {
+      client.setQueryData<SampleDetail>(key, (known) => known && { ...known, ...row });
+      setText(null);
+      datasetChanged(client);
+    },
+    onError: (error) => {
+      // The row as it is now, under the refusal; what was typed stays.
+      if (toProblem(error).code === "row_changed") void client.invalidateQueries({ queryKey: key });
+    },
+  });
+  const undo = async () => void act.mutate(() => deskApi.undo(sample.id));
+  async function change(what: Change) {
+    await act.mutateAsync(() => deskApi.change(sample, what)).then(
+      () => showToast(translate(`sample.now_${what.state ?? "corrected"}`), { action: { label: translate("common.undo"), run: () => void undo() } }),
+      () => undefined, // Shown above the row.
+    );
+  }
+  return (
+    <>
+      <Secrets sample={sample} {...(may && { onClear: async () => void (await act.mutateAsync(() => deskApi.clear(sample))) })} />
+      {act.isError && <ErrorState problem={act.error} compact />}
+      {text === null ? (
+        children
+      ) : (
+        <Correction
+          faulty={sample.faulty_output}
+          faultyTitle={t("sample.faulty")}
+          text={text}
+          onChange={setText}
+          onDone={() => void change({ corrected_output: text })}
+        />
+      )}
+      {may && text !== null && (
+        <div className="desk-bar">
+          <Button kind="primary" busy={act.isPending} disabled={!text.trim()} onClick={() => void change({ corrected_output: text })}>
+            {t("desk.save")}
+          </Button>
+          <Button onClick={() => setText(null)}>{t("common.cancel")}</Button>
+        </div>
+      )}
+      {may && text === null && <Moves sample={sample} busy={act.isPending} onEdit={() => setText(textOf(sample))} onMove={(state) => void change({ state })} />}
+    </>
+  );
+}
+
+interface MovesProps {
+  sample: SampleDetail;
+  busy: boolean;
+  onEdit: () => void;
+  onMove: (state: SampleState) => void;
+}
+
+function Moves({ sample, busy, onEdit, onMove }: MovesProps) {
+  const t = useT();
+  const stands = hindrance(sample);
+  const moves = [
+    { state: "approved", word: "desk.approve", icon: <Check aria-hidden />, free: stands === null },
+    { state: "held_out", word: "sample.hold_out", icon: <Lock aria-hidden />, free: stands === null },
+    { state: "rejected", word: "desk.reject", icon: <X aria-hidden />, free: true },
+  ] as const;
+  return (
+    <div className="desk-bar">
+      <Button icon={<Pencil aria-hidden />} disabled={busy} onClick={onEdit}>
+        {t("desk.edit")}
+      </Button>
+      {moves.map(({ state, word, icon, free }) => (
+        <Button key={state} icon={icon} disabled={busy || !free || sample.state === state} onClick={() => onMove(state)}>
+          {t(word)}
+        </Button>
+      ))}
+      <Erase sample={sample} />
+      {stands && <p className="muted small desk-hint">{t(`desk.${stands}`)}</p>}
+    </div>
+  );
+}
+
+function Erase({ sample }: { sample: SampleDetail }) {
+  const t = useT();
+  const navigate = useNavigate();
+  const client = useQueryClient();
+  const [asked, setAsked] = useState(false);
+  const names = sample.adapters.map(({ base, version }) => `${base} v${version}`);
+  async function erase() {
+    await call("DELETE", `/api/dataset/${encodeURIComponent(sample.id)}`);
+    showToast(translate("sample.erased"));
+    await navigate({ to: "/learning/dataset", search: {} });
+    client.removeQueries({ queryKey: sampleQuery(sample.id).queryKey });
+    datasetChanged(client);
+  }
+  return (
+    <>
+      <Button kind="danger" icon={<Trash2 aria-hidden />} onClick={() => setAsked(true)}>
+        {t("sample.erase")}
+      </Button>
+      <ConfirmDialog open={asked} onClose={() => setAsked(false)} title={t("sample.erase_title")} action={t("sample.erase")} onConfirm={erase}>
+        <p>{t("sample.erase_detail")}</p>
+        {names.length > 0 && <p>{t("sample.erase_adapters", { names: names.join(", ") })}</p>}
+      </ConfirmDialog>
+    </>
+  );
+}

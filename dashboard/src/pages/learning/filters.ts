@@ -1,0 +1,9 @@
+import type { SampleState } from "../../api/contract";
+
+export const SAMPLE_STATES: readonly SampleState[] = ["open", "corrected", "approved", "rejected", "held_out"];
+
+export interface SampleFilters {
+  state?: SampleState[];
+  task_type?: string;
+  q?: string;
+}

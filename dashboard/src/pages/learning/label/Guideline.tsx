@@ -1,0 +1,39 @@
+import { useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
+import { useCan, useProjectId } from "../../../api/queries";
+import { Loaded } from "../../../components/Loaded";
+import { Panel } from "../../../components/Panel";
+import { useT } from "../../../i18n/i18n";
+import { projectQuery } from "../../settings/queries";
+
+/** What the project wants its people to go by. */
+export function Guideline() {
+  const t = useT();
+  const id = useProjectId();
+  const query = useQuery({ ...projectQuery(id ?? ""), enabled: id !== null });
+  const may = useCan("project:manage");
+  return (
+    <aside className="desk-side">
+      <Panel
+        title={t("desk.guideline")}
+        aside={
+          may && (
+            <Link to="/settings/$section" params={{ section: "project" }} className="small">
+              {t("desk.guideline_edit")}
+            </Link>
+          )
+        }
+      >
+        <Loaded query={query}>
+          {({ settings }) =>
+            settings.labelling_guideline ? (
+              <p className="guideline">{settings.labelling_guideline}</p>
+            ) : (
+              <p className="muted">{t("desk.no_guideline")}</p>
+            )
+          }
+        </Loaded>
+      </Panel>
+    </aside>
+  );
+}

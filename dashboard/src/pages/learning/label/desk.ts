@@ -1,0 +1,161 @@
+/**
+ * One person labels one row after another. What is decided is shown at once and written; the next row follows. The last
+ * steps can be taken back, each row's newest one, which is what the daemon keeps.
+ */
+import type { SampleOut, SampleState } from "../../../api/contract";
+import { toProblem, type Problem } from "../../../api/problem";
+import { Store } from "../../../lib/store";
+
+export interface Change {
+  state?: SampleState;
+  corrected_output?: string;
+}
+
+export interface DeskApi {
+  /** A row that waits, none of `skipped`; null where there is none. */
+  next(skipped: readonly string[]): Promise<SampleOut | null>;
+  get(id: string): Promise<SampleOut>;
+  change(row: SampleOut, change: Change): Promise<SampleOut>;
+  clear(row: SampleOut): Promise<SampleOut>;
+  undo(id: string): Promise<SampleOut>;
+}
+
+export interface Step {
+  row: SampleOut;
+  what: SampleState | "skipped";
+}
+
+export interface DeskState {
+  phase: "loading" | "ready" | "writing" | "empty" | "failed";
+  row: SampleOut | null;
+  /** What was decided of the row, while it is being written. */
+  given: Step["what"] | null;
+  /** What can be undone, the newest last. */
+  steps: readonly Step[];
+  /** Given back in this sitting; they come again at its end. */
+  skipped: readonly string[];
+  problem: Problem | null;
+  /** The row as it stands now is not the one that was decided on: somebody else was faster. */
+  overtaken: boolean;
+}
+
+const FRESH: DeskState = {
+  phase: "loading",
+  row: null,
+  given: null,
+  steps: [],
+  skipped: [],
+  problem: null,
+  overtaken: false,
+};
+
+/** As many as the daemon takes in one question. */
+export const MOST_SKIPPED = 100;
+const WAITING: readonly SampleState[] = ["open", "corrected"];
+
+export class Desk extends Store<DeskState> {
+  #started = false;
+
+  constructor(private readonly api: DeskApi) {
+    super(FRESH);
+  }
+
+  /** Once, however often it is called. */
+  start(): void {
+    if (this.#started) return;
+    this.#started = true;
+    void this.next();
+  }
+
+  async next(): Promise<void> {
+    this.#patch({ phase: "loading", given: null, problem: null, overtaken: false });
+    try {
+      const row = await this.api.next(this.state.skipped);
+      this.#patch({ phase: row ? "ready" : "empty", row });
+    } catch (error) {
+      this.#patch({ phase: "failed", row: null, problem: toProblem(error) });
+    }
+  }
+
+  /** Nothing while another decision is on its way: the row it would be about has not been seen yet. */
+  async decide(change: Change): Promise<void> {
+    const { row, phase } = this.state;
+    if (!row || phase !== "ready") return;
+    const what = change.state ?? "corrected";
+    this.#patch({ phase: "writing", given: what, problem: null, overtaken: false });
+    try {
+      const written = await this.api.change(row, change);
+      this.#did({ row: written, what });
+      if (WAITING.includes(written.state)) this.#patch({ phase: "ready", row: written, given: null });
+      else await this.next();
+    } catch (error) {
+      await this.#refused(row, toProblem(error));
+    }
+  }
+
+  async skip(): Promise<void> {
+    const { row, phase, skipped } = this.state;
+    if (!row || phase !== "ready") return;
+    this.#did({ row, what: "skipped" });
+    this.#patch({ skipped: [...skipped, row.id].slice(-MOST_SKIPPED) });
+    await this.next();
+  }
+
+  /** What was skipped comes again. */
+  async again(): Promise<void> {
+    this.#patch({ skipped: [] });
+    await this.next();
+  }
+
+  /** Say that what looked like a secret is none. It cannot be undone. */
+  async clear(): Promise<void> {
+    const { row } = this.state;
+    if (!row) return;
+    try {
+      this.#patch({ row: await this.api.clear(row), problem: null });
+    } catch (error) {
+      await this.#refused(row, toProblem(error));
+    }
+  }
+
+  async undo(): Promise<void> {
+    const { steps, phase, skipped } = this.state;
+    const last = steps.at(-1);
+    if (!last || phase === "writing" || phase === "loading") return;
+    this.#patch({ phase: "writing", given: null, problem: null, overtaken: false });
+    try {
+      const id = last.row.id;
+      const row = await (last.what === "skipped" ? this.api.get(id) : this.api.undo(id));
+      this.#patch({ phase: "ready", row, steps: steps.slice(0, -1), skipped: skipped.filter((one) => one !== id) });
+    } catch (error) {
+      const problem = toProblem(error);
+      // Refused for good, so it must not stand before the steps below it.
+      const gone = problem.status === 404 || problem.status === 409;
+      this.#patch({ phase: this.state.row ? "ready" : "empty", problem, steps: gone ? steps.slice(0, -1) : steps });
+    }
+  }
+
+  async #refused(row: SampleOut, problem: Problem): Promise<void> {
+    this.#patch({ phase: "ready", given: null, problem });
+    if (problem.code !== "row_changed") return;
+    try {
+      this.#patch({ row: await this.api.get(row.id), overtaken: true, problem: null });
+    } catch {
+      // The refusal itself is shown; the row stays as it was seen.
+    }
+  }
+
+  #did(step: Step): void {
+    this.#patch({ steps: [...this.state.steps.filter((one) => one.row.id !== step.row.id), step] });
+  }
+
+  #patch(part: Partial<DeskState>): void {
+    this.set({ ...this.state, ...part });
+  }
+}
+
+/** Why the row cannot be approved as it is; null where it can. */
+export function hindrance(row: SampleOut): "uncorrected" | "secrets" | null {
+  if (!row.corrected_output) return "uncorrected";
+  return row.secrets.length > 0 && !row.cleared ? "secrets" : null;
+}

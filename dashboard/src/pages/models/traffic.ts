@@ -1,0 +1,32 @@
+import type { TrafficRow } from "../../api/contract";
+
+export interface Band {
+  /** Busiest first. */
+  names: string[];
+  columns: { day: string; values: Record<string, number> }[];
+}
+
+/** As many series as there are colours that can be told apart; the rest is one. */
+const MOST = 6;
+
+/** Decisions by day and model. Days without any stay in, as gaps: the axis is time. */
+export function bandOf(rows: readonly TrafficRow[], days: number, today: Date, rest: string, taskType?: string): Band {
+  const chosen = rows.filter((row) => !taskType || row.task_type === taskType);
+  const totals = new Map<string, number>();
+  for (const row of chosen) totals.set(row.model, (totals.get(row.model) ?? 0) + row.decisions);
+  const ranked = [...totals].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0])).map(([name]) => name);
+  const own = ranked.length > MOST ? ranked.slice(0, MOST - 1) : ranked;
+  const byDay = new Map<string, Record<string, number>>();
+  for (const row of chosen) {
+    const day = row.day.slice(0, 10);
+    const values = byDay.get(day) ?? {};
+    const name = own.includes(row.model) ? row.model : rest;
+    values[name] = (values[name] ?? 0) + row.decisions;
+    byDay.set(day, values);
+  }
+  const columns = Array.from({ length: days }, (_, index) => {
+    const day = new Date(today.getTime() - (days - 1 - index) * 86_400_000).toISOString().slice(0, 10);
+    return { day, values: byDay.get(day) ?? {} };
+  });
+  return { names: own.length < ranked.length ? [...own, rest] : own, columns };
+}

@@ -1,0 +1,23 @@
+import { useQuery } from "@tanstack/react-query";
+import { useProjectId } from "../../api/queries";
+import { Loaded } from "../../components/Loaded";
+import { ProjectActs } from "./ProjectActs";
+import { ProjectForm } from "./ProjectForm";
+import { projectQuery } from "./queries";
+import "./settings.css";
+
+export function ProjectSection() {
+  const id = useProjectId() ?? "";
+  const query = useQuery(projectQuery(id));
+  return (
+    <Loaded query={query}>
+      {(project) => (
+        <div className="sections">
+          {/* Begun anew after a change elsewhere, so that no field shows what does not hold any more. */}
+          <ProjectForm key={JSON.stringify([project.name, project.settings])} project={project} />
+          <ProjectActs project={project} />
+        </div>
+      )}
+    </Loaded>
+  );
+}

@@ -1,0 +1,17 @@
+import { Account } from "./Account";
+import { Password } from "./Password";
+import { Preferences } from "./Preferences";
+import { Sessions } from "./Sessions";
+import "./settings.css";
+
+/** What belongs to the person rather than to the project. */
+export function SessionsSection() {
+  return (
+    <div className="sections">
+      <Account />
+      <Preferences />
+      <Password />
+      <Sessions />
+    </div>
+  );
+}

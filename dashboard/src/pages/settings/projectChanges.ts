@@ -1,0 +1,38 @@
+import type { ProjectDetail, ProjectSettings } from "../../api/contract";
+
+/** The form as it is typed: an empty limit is none. */
+export interface Draft {
+  name: string;
+  hold_answers: boolean;
+  local_only: boolean;
+  run_tests: boolean;
+  interactive_cap: string;
+  batch_cap: string;
+  weight: string;
+  labelling_guideline: string;
+}
+
+export interface ProjectChanges {
+  name?: string;
+  settings?: ProjectSettings;
+}
+
+/** Only what differs is sent, so that two people who change different things do not undo each other. Null: nothing. */
+export function changesOf(project: ProjectDetail, draft: Draft): ProjectChanges | null {
+  const before = project.settings;
+  const settings: ProjectSettings = {};
+  const limit = (text: string) => (text.trim() === "" ? null : Number(text));
+  const flags = ["hold_answers", "local_only", "run_tests"] as const;
+  for (const name of flags) if (name in before && draft[name] !== before[name]) settings[name] = draft[name];
+  for (const name of ["interactive_cap", "batch_cap"] as const) {
+    if (limit(draft[name]) !== (before[name] ?? null)) settings[name] = limit(draft[name]);
+  }
+  const guideline = draft.labelling_guideline.trim();
+  if ("labelling_guideline" in before && guideline !== before.labelling_guideline) settings.labelling_guideline = guideline;
+  if (Number(draft.weight) !== (before.weight ?? 1)) settings.weight = Number(draft.weight);
+  const name = draft.name.trim();
+  const changes: ProjectChanges = {};
+  if (name !== project.name) changes.name = name;
+  if (Object.keys(settings).length > 0) changes.settings = settings;
+  return Object.keys(changes).length > 0 ? changes : null;
+}

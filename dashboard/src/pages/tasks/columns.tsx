@@ -1,0 +1,70 @@
+import { Link } from "@tanstack/react-router";
+import type { TaskRow } from "../../api/queries";
+import { StateBadge, VerdictBadge } from "../../components/Badge";
+import type { Columns } from "../../components/Table";
+import { Elapsed, Money, RelativeTime, Unknown } from "../../components/Values";
+import { translate as t } from "../../i18n/i18n";
+import { titleOf } from "../../lib/title";
+import { FINAL } from "./detail/answer";
+
+/** A row with its cost, where the daemon's list gives one. */
+export type ListedTask = TaskRow & { cost_usd?: number | null };
+
+/** The guardian's word follows from the state; tasks that failed or were cancelled never came before it. */
+export function approvedOf({ state }: Pick<TaskRow, "state">): boolean | null {
+  return state === "succeeded" ? true : state === "rejected" ? false : null;
+}
+
+/** Made anew for each language; `priced` leaves the cost out where no row has one. */
+export function columnsOf(priced: boolean): Columns<ListedTask> {
+  const columns: Columns<ListedTask> = [
+    {
+      id: "state",
+      header: t("tasks.state"),
+      meta: { width: "120px" },
+      cell: ({ row }) => <StateBadge state={row.original.state} />,
+    },
+    {
+      id: "title",
+      header: t("tasks.name"),
+      cell: ({ row: { original } }) => (
+        <Link to="/tasks/$taskId" params={{ taskId: original.id }} preload={false} tabIndex={-1} className="task-link">
+          {titleOf(original.prompt) || t("tasks.untitled")}
+        </Link>
+      ),
+    },
+    { id: "agent", header: t("tasks.agent"), meta: { width: "140px", wide: true }, accessorFn: (row) => row.agent },
+    {
+      id: "model",
+      header: t("tasks.model"),
+      meta: { width: "140px", wide: true },
+      cell: ({ row }) => row.original.model ?? <Unknown />,
+    },
+    {
+      id: "verdict",
+      header: t("tasks.verdict"),
+      meta: { width: "144px", wide: true },
+      cell: ({ row: { original } }) =>
+        FINAL.has(original.state) ? <VerdictBadge approved={approvedOf(original)} /> : <Unknown />,
+    },
+    {
+      id: "duration",
+      header: t("tasks.duration"),
+      meta: { width: "84px", align: "end", wide: true },
+      cell: ({ row }) => <Elapsed start={row.original.started_at} end={row.original.finished_at} />,
+    },
+    {
+      id: "cost",
+      header: t("tasks.cost"),
+      meta: { width: "90px", align: "end", wide: true },
+      cell: ({ row }) => <Money usd={row.original.cost_usd} />,
+    },
+    {
+      id: "age",
+      header: t("tasks.age"),
+      meta: { width: "104px", align: "end" },
+      cell: ({ row }) => <RelativeTime at={row.original.created_at} />,
+    },
+  ];
+  return priced ? columns : columns.filter((column) => column.id !== "cost");
+}

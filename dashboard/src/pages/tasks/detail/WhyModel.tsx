@@ -1,0 +1,156 @@
+import { useState } from "react";
+import type { DecisionOut } from "../../../api/contract";
+import { Bars } from "../../../components/Charts";
+import { Select } from "../../../components/Field";
+import { Money } from "../../../components/Values";
+import { useFormats } from "../../../i18n/format";
+import { useT, type MessageKey } from "../../../i18n/i18n";
+import { TERMS, candidatesOf, excludedOf, termsOf, weightsOf, type Candidate, type Excluded, type Term } from "./scores";
+
+export function WhyModel({ decisions }: { decisions: readonly DecisionOut[] }) {
+  const t = useT();
+  const [chosen, setChosen] = useState<string | null>(null);
+  const decision = decisions.find((one) => one.id === chosen) ?? decisions.at(-1);
+  return (
+    <section className="panel" aria-labelledby="why-title">
+      <div className="spread panel-head">
+        <h2 id="why-title">{t("why.title")}</h2>
+        {decisions.length > 1 && decision && (
+          <Select aria-label={t("why.title")} value={decision.id} onChange={(event) => setChosen(event.target.value)}>
+            {decisions.map((one, index) => (
+              <option key={one.id} value={one.id}>
+                {t("why.decision", { number: index + 1, count: decisions.length })}
+              </option>
+            ))}
+          </Select>
+        )}
+      </div>
+      {decision ? <Decision decision={decision} /> : <p className="muted">{t("why.none")}</p>}
+    </section>
+  );
+}
+
+function Decision({ decision }: { decision: DecisionOut }) {
+  const t = useT();
+  const candidates = candidatesOf(decision);
+  const weights = weightsOf(candidates);
+  const lines = candidates.map((one) => ({
+    key: one.model,
+    name: one.model,
+    terms: termsOf(one, weights),
+    total: one.utility,
+    marked: one.model === decision.chosen,
+  }));
+  const used = TERMS.filter((term) => lines.some((line) => line.terms.some((one) => one.name === term)));
+  const together = used.includes("together");
+  return (
+    <div className="stack">
+      <Words decision={decision} />
+      {lines.length > 0 && (
+        <Bars lines={lines} order={used} termLabel={(name) => t(`why.${name as Term}`)} label={t("why.bars")} />
+      )}
+      {together && <p className="muted small">{t("why.together_hint")}</p>}
+      {candidates.length > 0 && (
+        <details>
+          <summary>{t("why.table")}</summary>
+          <Terms candidates={candidates} terms={used} lines={lines} />
+        </details>
+      )}
+      <ExcludedList excluded={excludedOf(decision)} />
+    </div>
+  );
+}
+
+/** Who was chosen, why, and by how much, in sentences. */
+function Words({ decision }: { decision: DecisionOut }) {
+  const t = useT();
+  const formats = useFormats();
+  const { chosen, answered, kind, margin, task_type: type, task_type_source: source } = decision;
+  const confidence = decision.task_type_confidence;
+  const words: string[] = [];
+  if (!chosen) words.push(t("why.nobody"));
+  else if (["exploit", "explore", "sticky", "fallback", "only"].includes(kind)) {
+    words.push(t(`why.${kind}` as MessageKey, { model: chosen }));
+  }
+  if (answered && answered !== chosen) words.push(t("why.answered", { model: answered }));
+  if (margin !== null && decision.candidates.length > 1) {
+    words.push(t(margin < 0 ? "why.margin_behind" : "why.margin", { margin: formats.number(Math.abs(margin), 3) }));
+  }
+  if (source === "caller") words.push(t("why.type_caller", { type }));
+  else if (source === "classifier" && confidence !== null) {
+    words.push(t("why.type_classifier", { type, confidence: formats.percent(confidence) }));
+  } else words.push(t("why.type_default", { type }));
+  return <p className="prose">{words.join(" ")}</p>;
+}
+
+interface TermsProps {
+  candidates: readonly Candidate[];
+  terms: readonly Term[];
+  lines: readonly { key: string; terms: { name: Term; value: number }[] }[];
+}
+
+function Terms({ candidates, terms, lines }: TermsProps) {
+  const t = useT();
+  const { number, duration } = useFormats();
+  return (
+    <div className="plain-box" tabIndex={0} role="region" aria-label={t("why.table")}>
+      <table className="plain">
+        <thead>
+          <tr>
+            <th scope="col">{t("why.candidate")}</th>
+            {terms.map((term) => (
+              <th key={term} scope="col" className="table-end">
+                {t(`why.${term}`)}
+              </th>
+            ))}
+            <th scope="col" className="table-end">{t("why.utility")}</th>
+            <th scope="col" className="table-end">{t("why.measured")}</th>
+            <th scope="col" className="table-end">{t("why.expected_cost")}</th>
+            <th scope="col" className="table-end">{t("why.expected_time")}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {candidates.map((one, index) => (
+            <tr key={one.model}>
+              <th scope="row">{one.model}</th>
+              {terms.map((term) => {
+                const value = lines[index]?.terms.find((line) => line.name === term)?.value ?? 0;
+                return (
+                  <td key={term} className="table-end">
+                    {number(value, 3)}
+                  </td>
+                );
+              })}
+              <td className="table-end">{number(one.utility, 3)}</td>
+              <td className="table-end">{number(one.n, 1)}</td>
+              <td className="table-end">{one.expected_cost === null ? t("why.price_unknown") : <Money usd={one.expected_cost} />}</td>
+              <td className="table-end">
+                {one.expected_latency_s === null ? t("why.unmeasured") : duration(one.expected_latency_s)}
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+const REASONS = ["context", "capability", "not_local", "budget", "breaker", "tried", "not_named", "unknown"];
+
+function ExcludedList({ excluded }: { excluded: readonly Excluded[] }) {
+  const t = useT();
+  if (excluded.length === 0) return null;
+  return (
+    <div>
+      <h3>{t("why.excluded")}</h3>
+      <ul className="excluded">
+        {excluded.map(({ model, reason, detail }) => (
+          <li key={model}>
+            <strong>{model}</strong>: {REASONS.includes(reason) ? t(`why.excluded_${reason}` as MessageKey) : reason}
+            {detail && <span className="muted"> ({detail})</span>}
+          </li>
+        ))}
+      </ul>
+    </div>
+  );
+}

@@ -1,0 +1,113 @@
+/** The terms of a candidate's score as they stand in a decision, and as they add up to its utility. */
+import type { DecisionOut } from "../../../api/contract";
+
+export interface Candidate {
+  model: string;
+  n: number;
+  pending: number;
+  mu: number;
+  prior: number;
+  prior_share: number;
+  bonus: number;
+  cost: number;
+  expected_cost: number | null;
+  latency: number;
+  expected_latency_s: number | null;
+  health: number;
+  switching: number;
+  utility: number;
+}
+
+export interface Excluded {
+  model: string;
+  reason: string;
+  detail: string;
+  retry_at: number | null;
+}
+
+export interface CallRow {
+  model: string;
+  success: boolean;
+  error: string | null;
+  first_token_s: number | null;
+  duration_s: number | null;
+  input_tokens: number | null;
+  output_tokens: number | null;
+  cost_usd: number | null;
+}
+
+export const candidatesOf = (decision: DecisionOut) => decision.candidates as unknown as Candidate[];
+export const excludedOf = (decision: DecisionOut) => decision.excluded as unknown as Excluded[];
+export const callsOf = (decision: DecisionOut) => decision.calls as unknown as CallRow[];
+
+export type Term = "quality" | "bonus" | "cost" | "latency" | "health" | "switching" | "together";
+export const TERMS: Term[] = ["quality", "bonus", "cost", "latency", "health", "switching", "together"];
+
+const NOTHING = 1e-9;
+
+interface Weights {
+  cost: number;
+  latency: number;
+}
+
+/**
+ * A decision keeps cost and latency before their weights, and the weights are settings that may have changed since.
+ * Two candidates whose terms are not in proportion give them back exactly; otherwise they stay unknown.
+ */
+export function weightsOf(candidates: readonly Candidate[]): Weights | null {
+  let found: (Weights & { det: number }) | null = null;
+  candidates.forEach((one, index) => {
+    for (const two of candidates.slice(index + 1)) {
+      const det = one.cost * two.latency - two.cost * one.latency;
+      if (Math.abs(det) <= Math.abs(found?.det ?? 1e-6)) continue;
+      const cost = (rest(one) * two.latency - rest(two) * one.latency) / det;
+      const latency = (one.cost * rest(two) - two.cost * rest(one)) / det;
+      found = { cost, latency, det };
+    }
+  });
+  return found;
+}
+
+/** What utility loses to cost and latency together. */
+function rest(one: Candidate): number {
+  return one.mu + one.bonus - one.health - one.switching - one.utility;
+}
+
+/** What is added to and taken from a candidate; the sum is its utility. Terms that are nothing are left out. */
+export function termsOf(one: Candidate, weights: Weights | null): { name: Term; value: number }[] {
+  const lost = rest(one);
+  let split: [Term, number][];
+  if (weights) split = [["cost", -weights.cost * one.cost], ["latency", -weights.latency * one.latency]];
+  else if (one.cost < NOTHING) split = [["latency", -lost]];
+  else if (one.latency < NOTHING) split = [["cost", -lost]];
+  else split = [["together", -lost]];
+  const all: [Term, number][] = [
+    ["quality", one.mu],
+    ["bonus", one.bonus],
+    ...split,
+    ["health", -one.health],
+    ["switching", -one.switching],
+  ];
+  return all.filter(([, value]) => Math.abs(value) > NOTHING).map(([name, value]) => ({ name, value }));
+}
+
+export interface Totals {
+  cost: number | null;
+  input: number | null;
+  output: number | null;
+  /** Calls whose cost nobody knows: the sum is then a part of the whole. */
+  unknown: number;
+}
+
+export function totalsOf(calls: readonly CallRow[]): Totals {
+  const sum = (values: (number | null)[]) => {
+    const known = values.filter((value) => value !== null);
+    return known.length > 0 ? known.reduce((total, value) => total + value, 0) : null;
+  };
+  return {
+    cost: sum(calls.map((call) => call.cost_usd)),
+    input: sum(calls.map((call) => call.input_tokens)),
+    output: sum(calls.map((call) => call.output_tokens)),
+    unknown: calls.filter((call) => call.cost_usd === null).length,
+  };
+}

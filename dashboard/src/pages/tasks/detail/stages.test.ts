@@ -1,0 +1,42 @@
+import { expect, it } from "vitest";
+import type { EventOut } from "../../../api/contract";
+import { translate } from "../../../i18n/i18n";
+import { stageOf, stagesOf } from "./stages";
+
+let id = 0;
+const event = (kind: string, data: Record<string, unknown> = {}, at = "2026-01-01T00:00:00Z"): EventOut => ({
+  id: (id += 1),
+  attempt: 1,
+  kind,
+  data: data as EventOut["data"],
+  at,
+});
+const title = (kind: string, data?: Record<string, unknown>) => {
+  const { key, values } = stageOf(event(kind, data));
+  return translate(key, values);
+};
+
+it("says in words what happened", () => {
+  expect(title("queued", { agent: "ExecutionAgent", lane: "interactive" })).toBe("Queued for ExecutionAgent");
+  expect(title("decision", { chosen: "small" })).toBe("The router chose small");
+  expect(title("decision", { chosen: null })).toBe("The router found no model");
+  expect(title("attempt_rejected", { draft: 2 })).toBe("Draft 2 was not approved");
+  expect(title("verdict", { draft: 1, approved: true })).toBe("Draft 1 was approved");
+  expect(title("verdict", { draft: 1, approved: false })).toBe("Draft 1 was not approved");
+  expect(title("labelled", { label: "edit" })).toBe("A person corrected the answer");
+});
+
+it("tells the three ways into the queue apart", () => {
+  expect(title("queued", { retry: "by hand" })).toBe("Queued again by hand");
+  expect(title("queued", { error: { message: "away" }, retry_in_s: 0.4 })).toBe("Queued again, to be tried in 1 second");
+  expect(stageOf(event("queued", { error: { code: "drained", message: "The daemon stops" } })).note).toBe("The daemon stops");
+});
+
+it("shows a kind it does not know by its name", () => {
+  expect(title("memory_used", {})).toBe("memory_used");
+});
+
+it("measures the time since the stage before", () => {
+  const stages = stagesOf([event("queued"), event("running", {}, "2026-01-01T00:00:01.500Z")]);
+  expect(stages.map((stage) => stage.after)).toEqual([null, 1.5]);
+});

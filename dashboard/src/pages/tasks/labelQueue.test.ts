@@ -1,0 +1,59 @@
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { HOLD_MS, KEEPALIVE_BYTES, LabelQueue, type HeldLabel } from "./labelQueue";
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+function setUp() {
+  const sent: [HeldLabel, boolean][] = [];
+  const queue = new LabelQueue(async (held, keepalive) => void sent.push([held, keepalive]));
+  return { queue, sent, labels: () => sent.map(([held]) => `${held.task} ${held.body.label}`) };
+}
+
+it("sends after the time to undo, once", async () => {
+  const { queue, labels } = setUp();
+  queue.hold("a", { label: "accept" });
+  await vi.advanceTimersByTimeAsync(HOLD_MS - 1);
+  expect(labels()).toEqual([]);
+  expect(queue.state).toHaveLength(1);
+  await vi.advanceTimersByTimeAsync(1);
+  await queue.flush();
+  expect(labels()).toEqual(["a accept"]);
+  expect(queue.state).toHaveLength(0);
+});
+
+it("sends nothing that was undone", async () => {
+  const { queue, labels } = setUp();
+  const undo = queue.hold("a", { label: "reject" });
+  undo?.();
+  await vi.advanceTimersByTimeAsync(HOLD_MS * 2);
+  await queue.flush(true);
+  expect(labels()).toEqual([]);
+});
+
+it("lets the newest label of a task count, and keeps tasks apart", async () => {
+  const { queue, labels } = setUp();
+  queue.hold("a", { label: "reject" });
+  queue.hold("b", { label: "accept" });
+  queue.hold("a", { label: "accept" });
+  await vi.advanceTimersByTimeAsync(HOLD_MS);
+  expect(labels().sort()).toEqual(["a accept", "b accept"]);
+});
+
+it("sends what is held when the page goes, in a way that outlives it", async () => {
+  const { queue, sent } = setUp();
+  queue.hold("a", { label: "accept" });
+  await queue.flush(true);
+  expect(sent.map(([, keepalive]) => keepalive)).toEqual([true]);
+});
+
+it("does not hold back what could not outlive the page", async () => {
+  const { queue, labels } = setUp();
+  const half = "x".repeat(KEEPALIVE_BYTES / 2);
+  queue.hold("a", { label: "edit", output: half });
+  expect(labels()).toEqual([]);
+  queue.hold("b", { label: "edit", output: half });
+  expect(labels()).toEqual(["a edit"]);
+  expect(queue.hold("c", { label: "edit", output: half + half })).toBeNull();
+  expect(labels()).toEqual(["a edit", "c edit"]);
+});

@@ -1,0 +1,69 @@
+/**
+ * Labels are final once sent, so each is held back for some seconds in which it can be undone. It is sent then, or at
+ * once when the page, the project or the session is left, or when a newer label of the same task takes its place.
+ */
+import type { LabelKind } from "../../api/contract";
+import { Store } from "../../lib/store";
+
+export interface LabelBody {
+  label: LabelKind;
+  output?: string;
+  reason?: string;
+}
+
+export interface HeldLabel {
+  task: string;
+  body: LabelBody;
+}
+
+export const HOLD_MS = 5000;
+/** Browsers let 64 KiB of requests outlive their page, all of them together. */
+export const KEEPALIVE_BYTES = 60_000;
+
+export type Send = (held: HeldLabel, keepalive: boolean) => Promise<void>;
+
+export class LabelQueue extends Store<readonly HeldLabel[]> {
+  readonly #timers = new Map<HeldLabel, ReturnType<typeof setTimeout>>();
+
+  constructor(private readonly send: Send) {
+    super([]);
+  }
+
+  /** Hold a label back. Returns what undoes it; null where it was sent at once, as it could not outlive the page. */
+  hold(task: string, body: LabelBody): (() => void) | null {
+    // The newest word counts, and nobody would see the older one.
+    for (const older of this.state.filter((one) => one.task === task)) this.#drop(older);
+    const held = { task, body };
+    const size = sizeOf(held);
+    if (size > KEEPALIVE_BYTES) {
+      void this.send(held, false);
+      return null;
+    }
+    if (this.state.reduce((sum, one) => sum + sizeOf(one), size) > KEEPALIVE_BYTES) void this.flush();
+    this.#timers.set(held, setTimeout(() => void this.#go(held, false), HOLD_MS));
+    this.set([...this.state, held]);
+    return () => this.#drop(held);
+  }
+
+  /** Send everything that is held, now. */
+  async flush(keepalive = false): Promise<void> {
+    await Promise.all(this.state.map((held) => this.#go(held, keepalive)));
+  }
+
+  async #go(held: HeldLabel, keepalive: boolean): Promise<void> {
+    if (this.#drop(held)) await this.send(held, keepalive);
+  }
+
+  #drop(held: HeldLabel): boolean {
+    const timer = this.#timers.get(held);
+    if (timer === undefined) return false;
+    clearTimeout(timer);
+    this.#timers.delete(held);
+    this.set(this.state.filter((one) => one !== held));
+    return true;
+  }
+}
+
+function sizeOf({ body }: HeldLabel): number {
+  return new TextEncoder().encode(JSON.stringify(body)).length;
+}

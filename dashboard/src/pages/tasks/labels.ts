@@ -1,0 +1,46 @@
+/** The tab's labels on their way: shown at once, held back while they can be undone, then sent. */
+import { call } from "../../api/client";
+import type { TaskDetail } from "../../api/contract";
+import { toProblem } from "../../api/problem";
+import { queryClient } from "../../api/queryClient";
+import { projectKey } from "../../api/queries";
+import { showToast } from "../../components/Toast";
+import { translate } from "../../i18n/i18n";
+import { beforeLeaving } from "../../lib/leaving";
+import { useStore } from "../../lib/store";
+import { HOLD_MS, LabelQueue, type HeldLabel, type LabelBody } from "./labelQueue";
+
+const titles = new Map<string, string>();
+
+export const labelQueue = new LabelQueue(send);
+
+async function send({ task, body }: HeldLabel, keepalive: boolean): Promise<void> {
+  const key = projectKey("task", task);
+  try {
+    const path = `/api/tasks/${encodeURIComponent(task)}/label`;
+    const detail = await call<TaskDetail>("POST", path, { body, keepalive });
+    queryClient.setQueryData<TaskDetail>(key, (known) => known && detail);
+    void queryClient.invalidateQueries({ queryKey: projectKey("overview") });
+  } catch (error) {
+    const reason = toProblem(error).detail || translate("error.unreachable");
+    showToast(translate("label.failed", { title: titles.get(task) ?? task, reason }), {
+      tone: "bad",
+      ms: 20_000,
+      action: { label: translate("common.retry"), run: () => void send({ task, body }, false) },
+    });
+  }
+}
+
+addEventListener("pagehide", () => void labelQueue.flush(true));
+beforeLeaving(() => labelQueue.flush());
+
+export function giveLabel(task: string, title: string, body: LabelBody): void {
+  titles.set(task, title);
+  const undo = labelQueue.hold(task, body);
+  const options = undo ? { ms: HOLD_MS, action: { label: translate("common.undo"), run: undo } } : {};
+  showToast(translate(`label.toast_${body.label}`, { title }), options);
+}
+
+export function useHeldLabel(task: string): LabelBody | undefined {
+  return useStore(labelQueue).find((held) => held.task === task)?.body;
+}

@@ -1,0 +1,25 @@
+import { Store } from "../lib/store";
+
+export type Theme = "light" | "dark" | "system";
+
+const STORED = "kairos.theme";
+
+function stored(): Theme {
+  const theme = document.documentElement.dataset.theme;
+  return theme === "light" || theme === "dark" ? theme : "system";
+}
+
+export const themeStore = new Store<Theme>(stored());
+
+/** Kept for public/theme.js, which sets it before the first paint of the next visit. */
+export function setTheme(theme: Theme): void {
+  if (theme === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+  themeStore.set(theme);
+  try {
+    if (theme === "system") localStorage.removeItem(STORED);
+    else localStorage.setItem(STORED, theme);
+  } catch {
+    // It then lasts as long as the page.
+  }
+}

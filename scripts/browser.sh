@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Make sure that the browser tests find a Chromium: one on PATH serves, else Debian's package is installed.
+set -euo pipefail
+for name in chromium chromium-browser google-chrome; do
+  if command -v "$name" >/dev/null; then exit 0; fi
+done
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  echo "installing Debian's chromium for the browser tests"
+  install() { DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; }
+  if install 2>/dev/null || { apt-get update -qq >/dev/null && install; }; then exit 0; fi
+fi
+echo "no Chromium on PATH: the browser tests will fail; install one, for instance 'apt-get install chromium'" >&2

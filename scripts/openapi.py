@@ -1,0 +1,26 @@
+"""Write dashboard/openapi.json, of which the dashboard's typed client is made: python -m scripts.openapi
+
+Then `npm run generate` in dashboard/. A test holds the file against the API.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from kairos.api.app import create_app
+from kairos.config import Settings
+
+FILE = Path(__file__).parents[1] / "dashboard" / "openapi.json"
+
+
+def text() -> str:
+    """The description of the API as it is now."""
+    services = cast(Any, SimpleNamespace(settings=Settings()))
+    return json.dumps(create_app(services).openapi(), indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    FILE.write_text(text())

@@ -1,0 +1,37 @@
+"""Make the pictures of the README from a demo project, light and dark: python -m scripts.pictures"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+from tests.e2e.demo import PASSWORD, demo
+from tests.kit.browser import Visitor, browsing
+from tests.kit.engines import engines_for_tests
+
+FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
+
+
+async def shoot(folder: Path) -> None:
+    async with engines_for_tests(folder / "engines") as addresses, demo(addresses, folder) as company:
+        ada = company.ada
+        views = {"tasks": "/tasks", "task": f"/tasks/{ada.tasks[2]}", "models": "/models"}
+        async with browsing() as browser:
+            for scheme in ("light", "dark"):
+                async with Visitor.arrive(browser, company.address, scheme=scheme) as visitor:
+                    await visitor.sign_in(ada.email, PASSWORD)
+                    for view, path in views.items():
+                        await visitor.open(path)
+                        await visitor.page.screenshot(path=FOLDER / f"{view}-{scheme}.png")
+
+
+def main() -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)  # PostgreSQL runs as another user when we are root
+        asyncio.run(shoot(Path(name)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""An answer read as JSON (RFC 8259), strictly, with words for what is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any, NoReturn
+
+from kairos.agents.checks.code_blocks import sole_block
+
+LONGEST = 1_000_000
+DEEPEST = 100
+"""Deeper nesting is no answer a model gives in earnest, and makes recursive readers fail."""
+ALONE = "Answer with one JSON value and nothing else."
+
+
+class NotJson(ValueError):
+    """The answer is not one JSON value."""
+
+    def __init__(self, problem: str, line: int | None = None) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.line = line
+
+
+def read_json(text: str) -> Any:
+    """The value. White space around it, or one fence that holds it all, is allowed; prose around it is not.
+
+    Beyond the standard library's reader: no NaN or Infinity, and no key twice in one object, since its readers would
+    not agree on which one counts. Raises `NotJson`.
+    """
+    if len(text) > LONGEST:
+        raise NotJson(f"It is longer than {LONGEST} characters.")
+    source, offset = _source(text)
+    try:
+        value = json.loads(source, parse_constant=_no_constant, object_pairs_hook=_object)
+    except json.JSONDecodeError as fault:
+        where = f"line {fault.lineno + offset}, column {fault.colno}"
+        raise NotJson(f"{fault.msg} ({where}). {ALONE}", fault.lineno + offset) from None
+    except RecursionError:
+        raise NotJson(f"It is nested deeper than {DEEPEST} levels.") from None
+    except NotJson:
+        raise
+    except ValueError:
+        raise NotJson("It holds a number of more than 4300 digits.") from None
+    if _deeper_than(value, DEEPEST):
+        raise NotJson(f"It is nested deeper than {DEEPEST} levels.")
+    return value
+
+
+def _source(text: str) -> tuple[str, int]:
+    """What to read, and how many lines of the answer stand before it."""
+    before = text[: len(text) - len(text.lstrip())].count("\n")
+    block = sole_block(text)
+    if block is None:
+        return text.strip(), before
+    if block.language not in ("", "json"):
+        raise NotJson(f"It is a block of {block.language}. {ALONE}", before + 1)
+    return block.text, before + 1
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise NotJson(f"{name} is no JSON value. Use null, or leave it out.")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
+        raise NotJson(f"The key {twice!r} stands twice in one object.")
+    return found
+
+
+def _deeper_than(value: Any, levels: int) -> bool:
+    level = [value]
+    for _ in range(levels):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []

@@ -1,0 +1,150 @@
+"""Starts the warden, hands it the tests, and ends everything it started, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import math
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+import kairos
+from kairos.agents.checks.sandbox.jail import Limits
+from kairos.errors import KairosError
+
+log = logging.getLogger(__name__)
+
+GRACE_S = 5.0
+"""What the warden gets beyond the tests' own time, to start and to end."""
+FILE_BYTES = 16 << 20
+PROCESSES = 24
+"""Processes and threads. Memory is limited for each, so this bounds what a fork bomb takes."""
+SOURCES = Path(kairos.__file__).parents[1]
+START = (
+    "import sys; path = list(sys.path); sys.path.insert(0, {sources!r}); "
+    "from kairos.agents.checks.sandbox.warden import main; sys.path[:] = path; main()"
+)
+
+
+class SandboxFailed(KairosError):
+    """The tests given with the task could not be run: {reason}. Nothing was decided; it is tried again."""
+
+    status, code = 500, "sandbox_failed"
+    retryable = True
+
+
+@dataclass(frozen=True, slots=True)
+class Tests:
+    """Tests as the warden takes them; the numbers are those of the results."""
+
+    source: str
+    statements: Mapping[int, int]
+    """Position of a top-level statement that is a test -> its number."""
+    calls: tuple[tuple[str, int, int], ...]
+    """Name, line and number of each test function."""
+    left_out: tuple[int, ...]
+    """Positions of statements that are not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one test."""
+
+    passed: bool
+    words: str = ""
+    line: int | None = None
+    """The line of the answer that it failed on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of all of them. A test that is missing from the results was not reached, and has failed."""
+
+    results: Mapping[int, Result]
+    isolated: bool
+    """Whether every wall stood (`jail.Walls`)."""
+
+
+async def run_in_box(answer: str, tests: Tests, seconds: float, memory_bytes: int) -> Report:
+    """Run the tests against the answer's code. Cancelled, it ends the processes first. Raises `SandboxFailed`."""
+    folder = tempfile.mkdtemp(prefix="kairos-tests-")
+    try:
+        process = await _start()
+        try:
+            question = _question(folder, answer, tests, seconds, memory_bytes)
+            said, complaint = await asyncio.wait_for(process.communicate(question), seconds + GRACE_S)
+        except TimeoutError:
+            raise SandboxFailed(reason=f"it did not end within {seconds + GRACE_S:g} s") from None
+        finally:
+            await _end(process)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return _read(said, complaint)
+
+
+async def _start() -> asyncio.subprocess.Process:
+    """The interpreter that the virtual environment is made of: only its own library can be seen from the jail."""
+    python = getattr(sys, "_base_executable", None) or sys.executable
+    try:
+        return await asyncio.create_subprocess_exec(
+            *(python, "-I", "-S", "-B", "-X", "utf8", "-c", START.format(sources=str(SOURCES))),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
+            cwd="/",
+        )
+    except OSError as fault:
+        raise SandboxFailed(reason=f"{python} cannot be started ({fault})") from fault
+
+
+def _question(folder: str, answer: str, tests: Tests, seconds: float, memory_bytes: int) -> bytes:
+    limits = Limits(math.ceil(seconds), memory_bytes, FILE_BYTES, PROCESSES)
+    return json.dumps(
+        {
+            "folder": folder,
+            "answer": answer,
+            "tests": tests.source,
+            "statements": dict(tests.statements),
+            "calls": tests.calls,
+            "left_out": tests.left_out,
+            "seconds": seconds,
+            "limits": asdict(limits),
+        }
+    ).encode()
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill it with all its descendants; within a namespace of their own they end with its first process."""
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await asyncio.shield(process.wait())
+
+
+def _read(said: bytes, complaint: bytes) -> Report:
+    lines = [json.loads(line) for line in said.splitlines()]
+    if not lines or "end" not in lines[-1]:
+        log.error("the test sandbox failed: %s", complaint.decode(errors="replace"))
+        last = complaint.decode(errors="replace").strip().rpartition("\n")[2]
+        raise SandboxFailed(reason=last[:300] or "its process ended early")
+    results = {
+        line["test"]: Result(line["passed"], line["words"], line["line"])
+        for line in lines
+        if line.get("test") is not None
+    }
+    return Report(results, isolated=all(lines[0]["walls"]))

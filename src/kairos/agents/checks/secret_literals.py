@@ -1,0 +1,101 @@
+"""Hard-coded secrets, found in the syntax tree: by what a literal is given to, and by the literal's own shape."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from itertools import pairwise
+
+from kairos.agents.base import Finding
+from kairos.agents.checks.opinion import Opinion, error, first
+from kairos.agents.checks.python_names import constant_text
+from kairos.agents.checks.python_syntax import Program
+from kairos.secret_shapes import is_meant, looks_secret, names_a_secret, shapes_in
+
+CHECK = "secrets"
+REMEDY = "Read it from the environment or a secret store."
+
+
+def check_secrets(program: Program) -> Opinion:
+    """Literals that are secrets. It can only object, and never quotes what it found."""
+    findings: dict[int, Finding] = {}
+    for node in ast.walk(program.tree):
+        for line, message in _in_node(node):
+            findings.setdefault(line, error(CHECK, f"{message} {REMEDY}", line))
+    return Opinion(CHECK, first(findings.values()))
+
+
+def _in_node(node: ast.AST) -> Iterator[tuple[int, str]]:
+    if isinstance(node, ast.Constant) and (literal := _text(node)) and (found := next(shapes_in(literal), None)):
+        yield node.lineno, f"The text looks like {found[0]}."
+    for name, given in _given(node):
+        for value in _alternatives(given):
+            text = _text(value)
+            if text is not None and names_a_secret(name) and looks_secret(text) and is_meant(name, text):
+                yield value.lineno, f"A secret is written into the code: `{name}`."
+
+
+def _text(node: ast.expr) -> str | None:
+    """The text of a literal, bytes included."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, bytes):
+        return node.value.decode("latin-1")
+    return constant_text(node)
+
+
+def _alternatives(node: ast.expr) -> Iterator[ast.expr]:
+    """`os.getenv("PASSWORD") or "…"`, `"…" if debug else ask()`: each may be the value."""
+    pending = [node]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, ast.BoolOp):
+            pending += value.values
+        elif isinstance(value, ast.IfExp):
+            pending += [value.body, value.orelse]
+        else:
+            yield value
+
+
+def _given(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """Names with the values they are given or compared with."""
+    if isinstance(node, ast.Assign):
+        yield from (pair for target in node.targets for pair in _assigned(target, node.value))
+    elif isinstance(node, ast.AnnAssign | ast.NamedExpr) and node.value and (name := _name(node.target)):
+        yield name, node.value
+    elif isinstance(node, ast.keyword) and node.arg:
+        yield node.arg, node.value
+    elif isinstance(node, ast.Dict):
+        pairs = zip(node.keys, node.values, strict=True)
+        yield from ((name, value) for key, value in pairs if key is not None and (name := constant_text(key)))
+    elif isinstance(node, ast.Compare):
+        yield from _compared(node)
+    elif isinstance(node, ast.arguments):
+        positional = [*node.posonlyargs, *node.args]
+        yield from ((arg.arg, value) for arg, value in zip(reversed(positional), reversed(node.defaults), strict=False))
+        yield from ((arg.arg, value) for arg, value in zip(node.kwonlyargs, node.kw_defaults, strict=True) if value)
+    elif isinstance(node, ast.Call) and len(node.args) == 2 and (name := constant_text(node.args[0])):
+        yield name, node.args[1]  # os.getenv("API_KEY", "…"), environ.setdefault, setattr-like calls
+
+
+def _assigned(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    if isinstance(target, ast.Tuple | ast.List) and isinstance(value, ast.Tuple | ast.List):
+        for inner, part in zip(target.elts, value.elts, strict=False):
+            yield from _assigned(inner, part)
+    elif name := _name(target):
+        yield name, value
+
+
+def _compared(node: ast.Compare) -> Iterator[tuple[str, ast.expr]]:
+    sides = [node.left, *node.comparators]
+    for left, right in pairwise(sides):
+        if name := _name(left):
+            yield name, right
+        if name := _name(right):
+            yield name, left
+
+
+def _name(target: ast.expr) -> str | None:
+    if isinstance(target, ast.Name):
+        return target.id
+    if isinstance(target, ast.Attribute):
+        return target.attr
+    return constant_text(target.slice) if isinstance(target, ast.Subscript) else None

@@ -1,0 +1,80 @@
+"""Code that reaches for the interpreter that tests it: its tests would prove nothing, so they are not run.
+
+Only asked where tests are given with the task. The sandbox's runner watches for the same at run time
+(`sandbox/runner.py`); this check gives the model words before anything runs.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from kairos.agents.base import Finding
+from kairos.agents.checks.opinion import Opinion, error, first
+from kairos.agents.checks.python_names import Names
+from kairos.agents.checks.python_syntax import Program
+
+CHECK = "tampering"
+WITH_TESTS = "Code that is tested must leave it alone."
+
+REACHES = frozenset(
+    {
+        *("sys._getframe", "sys._current_frames", "sys.settrace", "sys.setprofile", "sys.addaudithook"),
+        *("threading.settrace", "threading.setprofile", "inspect.currentframe", "inspect.stack", "inspect.trace"),
+        *("inspect.getouterframes", "inspect.getinnerframes", "traceback.walk_stack", "traceback.walk_tb"),
+        *("logging.currentframe", "gc.get_objects", "gc.get_referrers", "gc.get_referents", "os._exit", "os.abort"),
+        *("os.fork", "os.forkpty", "os.kill", "os.killpg", "signal.raise_signal", "faulthandler._sigsegv"),
+        *("sys.modules", "sys.meta_path", "sys.path_hooks", "os.closerange"),
+    }
+)
+MODULES = frozenset({"__main__", "tests", "ctypes", "_ctypes", "_testcapi", "_xxsubinterpreters", "kairos"})
+BUILTINS = frozenset({"builtins", "__builtins__", "__dict__"})
+"""The module, and its namespace: a builtin's path has no `builtins.` before it."""
+FRAME_ATTRIBUTES = frozenset(
+    {
+        "f_back",
+        "f_locals",
+        "f_globals",
+        "f_builtins",
+        "tb_frame",
+        "gi_frame",
+        "cr_frame",
+        "ag_frame",
+        "__subclasses__",
+        "__globals__",
+    }
+)
+
+
+def check_tampering(program: Program) -> Opinion:
+    """Where the code reaches for frames, traces, other modules' tables or the builtins. It can only object."""
+    return Opinion(CHECK, first(_reaches(program.tree, program.names)))
+
+
+def _reaches(tree: ast.Module, names: Names) -> Iterator[Finding]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in FRAME_ATTRIBUTES:
+            yield _finding(f"`.{node.attr}`", node)
+        if isinstance(node, ast.Name | ast.Attribute | ast.Call | ast.Subscript):
+            yield from (_finding(f"`{path}`", node) for path in sorted(REACHES & names.paths(node)))
+        if isinstance(node, ast.Assign | ast.AugAssign | ast.Delete):
+            yield from (_finding(f"a change of `{path}`", node) for path in _changed_builtins(node, names))
+        if isinstance(node, ast.Call) and names.paths(node.func) & {"setattr", "delattr"} and node.args:
+            yield from (_finding("a change of the builtins", node) for path in names.paths(node.args[0]) & {"builtins"})
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from (_finding(f"`{module}`", node) for module in sorted(_modules(node) & MODULES))
+
+
+def _changed_builtins(node: ast.Assign | ast.AugAssign | ast.Delete, names: Names) -> list[str]:
+    targets = [node.target] if isinstance(node, ast.AugAssign) else node.targets
+    reached = [target.value for target in targets if isinstance(target, ast.Attribute | ast.Subscript)]
+    return ["builtins" for value in reached if names.paths(value) & BUILTINS]
+
+
+def _modules(node: ast.Import | ast.ImportFrom) -> set[str]:
+    found = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+    return {name.split(".")[0] for name in found}
+
+
+def _finding(what: str, node: ast.stmt | ast.expr) -> Finding:
+    return error(CHECK, f"The code uses {what}, which reaches into the interpreter. {WITH_TESTS}", node.lineno)

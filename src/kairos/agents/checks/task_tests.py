@@ -1,0 +1,167 @@
+"""Tests given with a task: what counts as one, whether they can be run at all, and what came of them.
+
+Each `test_*` function at the top level is a test, and so is each top-level statement that asserts, itself or through a
+function of the tests that it calls. How many there are is read from the syntax tree here and not from what the child
+process reports, so that a test without a result has failed.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeGuard
+
+from kairos.agents.base import Finding
+from kairos.agents.checks.opinion import Opinion, error, first, warning
+from kairos.agents.checks.python_syntax import Program, parse
+from kairos.agents.checks.sandbox.box import Result, Tests, run_in_box
+from kairos.agents.checks.sandbox.runner import MODULES
+from kairos.errors import InvalidInput
+
+CHECK = "tests"
+WHERE = "checks.tests"
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+NOT_REACHED = Result(False, "a test was not reached")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The tests in a source, numbered from 0."""
+
+    tests: Tests
+    count: int
+
+
+def validate_tests(source: str) -> None:
+    """Refuse tests that cannot be run, before a task is accepted. Raises `InvalidInput`."""
+    tree = _parsed(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            _refuse_foreign_modules(node)
+    functions = [node for node in tree.body if isinstance(node, Function) and node.name.startswith("test_")]
+    for function in functions:
+        _refuse_parameters(function)
+    _refuse_twins(functions)
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and any(_is_test(inner) for inner in node.body):
+            raise _unfit(f"the tests in the class {node.name} would not be run", "Write them as functions", node)
+    if not plan_of(source).count:
+        raise _unfit("they contain no test", "Add a function test_* or an assert, such as: assert add(2, 3) == 5")
+
+
+def plan_of(source: str) -> Plan:
+    """The tests of a valid source."""
+    tree = parse(source)
+    asserting = {node.name for node in tree.body if isinstance(node, Function) and _asserts(node, frozenset())}
+    helpers = frozenset(name for name in asserting if not name.startswith("test_"))
+    statements: dict[int, int] = {}
+    calls: list[tuple[str, int, int]] = []
+    left_out: list[int] = []
+    for position, node in enumerate(tree.body):
+        if _is_test(node):
+            calls.append((node.name, node.lineno, len(calls) + len(statements)))
+        elif _calls_a_test(node):
+            left_out.append(position)
+        elif not isinstance(node, Function | ast.ClassDef) and not _is_main(node) and _asserts(node, helpers):
+            statements[position] = len(calls) + len(statements)
+    return Plan(Tests(source, statements, tuple(calls), tuple(left_out)), len(calls) + len(statements))
+
+
+async def check_tests(source: str, program: Program, seconds: float, memory_bytes: int) -> Opinion:
+    """Run the tests in the sandbox. The score is the share that passed. Raises `SandboxFailed`."""
+    plan = plan_of(source)
+    report = await run_in_box(program.source, plan.tests, seconds, memory_bytes)
+    results = [report.results.get(number, NOT_REACHED) for number in range(plan.count)]
+    passed = sum(result.passed for result in results)
+    return Opinion(CHECK, first(_findings(results)), passed / plan.count if plan.count else None)
+
+
+def refuse_tests(reason: str) -> Opinion:
+    """The tests are not run, for a fault of the code: none of them has passed."""
+    return Opinion(CHECK, (warning(CHECK, f"The tests were not run, because {reason}."),), 0.0)
+
+
+def forgo_tests() -> Opinion:
+    """The tests are not run, and it is not the code's fault: they say nothing of it."""
+    return Opinion(CHECK, (warning(CHECK, "The tests were not run: the project does not allow it."),))
+
+
+def _findings(results: list[Result]) -> Iterator[Finding]:
+    """One finding a cause: a module that does not load fails every test with the same words."""
+    failed = [result for result in results if not result.passed]
+    for result in dict.fromkeys(failed):
+        number = failed.count(result)
+        what = "A test failed" if number == 1 else f"{number} of {len(results)} tests failed"
+        yield error(CHECK, f"{what}: {result.words}.", result.line)
+
+
+def _parsed(source: str) -> ast.Module:
+    try:
+        tree = parse(source)
+        compile(tree, "tests.py", "exec", dont_inherit=True)
+        return tree
+    except SyntaxError as fault:
+        problem = f"they do not parse: {fault.msg} (line {fault.lineno})"
+        raise _unfit(problem, "Give Python with test_* functions or asserts") from None
+    except (RecursionError, MemoryError):
+        raise _unfit("they do not parse: they are nested too deeply", "Make them flatter") from None
+    except ValueError as fault:
+        raise _unfit(f"they do not parse: {fault}", "Give Python with test_* functions or asserts") from None
+
+
+def _refuse_foreign_modules(node: ast.Import | ast.ImportFrom) -> None:
+    names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or "."]
+    for name in names:
+        root = name.split(".")[0]
+        if root not in sys.stdlib_module_names and root not in MODULES:
+            remedy = "Use the standard library alone; the answer's names are there without an import"
+            raise _unfit(f"the module {name!r} is not there when tests run", remedy, node)
+
+
+def _refuse_parameters(function: Function) -> None:
+    arguments = function.args
+    positional = len(arguments.posonlyargs) + len(arguments.args) - len(arguments.defaults)
+    if positional or any(default is None for default in arguments.kw_defaults):
+        raise _unfit(f"{function.name} takes arguments, and nothing gives it any", "Take them out", function)
+
+
+def _refuse_twins(functions: list[Function]) -> None:
+    seen: set[str] = set()
+    for function in functions:
+        if function.name in seen:
+            raise _unfit(f"{function.name} is defined twice, and only the last would run", "Rename one", function)
+        seen.add(function.name)
+
+
+def _unfit(problem: str, remedy: str, node: ast.stmt | None = None) -> InvalidInput:
+    where = f"{WHERE}, line {node.lineno}" if node else WHERE
+    return InvalidInput(where=where, problem=problem, remedy=f"{remedy}.")
+
+
+def _is_test(node: ast.stmt) -> TypeGuard[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return isinstance(node, Function) and node.name.startswith("test_")
+
+
+def _calls_a_test(node: ast.stmt) -> bool:
+    """`test_add()` at the end of a file: the function is run anyway."""
+    match node:
+        case ast.Expr(ast.Call(ast.Name(name))):
+            return name.startswith("test_")
+    return False
+
+
+def _is_main(node: ast.stmt) -> bool:
+    """`if __name__ == '__main__':` is not entered."""
+    return isinstance(node, ast.If) and any(
+        isinstance(part, ast.Name) and part.id == "__name__" for part in ast.walk(node.test)
+    )
+
+
+def _asserts(node: ast.AST, helpers: frozenset[str]) -> bool:
+    return any(
+        isinstance(part, ast.Assert)
+        or (isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id in helpers)
+        for part in ast.walk(node)
+    )

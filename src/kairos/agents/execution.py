@@ -1,0 +1,116 @@
+"""The agent that writes: code or text, through the router."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+
+from kairos.agents.base import RULES, AnswerFormat, Brief, Draft, Emit, Severity, Task
+from kairos.llm.llm_router import CallContext, LLMRouter
+from kairos.llm.providers import ChatRequest
+
+SYSTEM = "You do the task you are given and answer with the result alone."
+FORMATS = {
+    AnswerFormat.PYTHON: "Answer with Python code in one ```python block.",
+    AnswerFormat.JSON: "Answer with one JSON value and nothing else.",
+    AnswerFormat.TEXT: "Answer with plain text.",
+}
+
+
+class ExecutionAgent:
+    """Writes code or text for a prompt. Rejected before, it sees its answer and the guardian's findings."""
+
+    name = "ExecutionAgent"
+    capabilities = frozenset({"execute", "write", "code"})
+
+    def __init__(self, router: LLMRouter) -> None:
+        self._router = router
+
+    async def perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
+        messages = _messages(task, brief)
+        answer = await self._router.complete(
+            _context(task, brief),
+            ChatRequest(
+                messages=messages,
+                temperature=task.temperature,
+                max_tokens=task.max_tokens,
+                response_format=_response_format(task),
+            ),
+            emit,
+            on_delta=brief.stream.piece if brief.stream else None,
+            on_restart=brief.stream.restart if brief.stream else None,
+            timeout_s=brief.timeout_s,
+        )
+        return Draft(
+            text=answer.completion.text,
+            finish_reason=answer.completion.finish_reason,
+            decision_id=str(answer.decision_id),
+            model=answer.model,
+            messages=messages,
+            cached=answer.cached,
+        )
+
+
+def _context(task: Task, brief: Brief) -> CallContext:
+    return CallContext(
+        project_id=task.project_id,
+        task_id=task.id,
+        attempt=task.attempt,
+        task_type=task.task_type,
+        prompt=task.prompt,
+        model=task.model,
+        local_only=task.local_only,
+        session=task.session,
+        avoid=brief.avoid_models,
+        cache=task.cache,
+        cache_control=task.cache_control,
+        rules=RULES,
+        checks=asdict(task.checks),
+    )
+
+
+def _messages(task: Task, brief: Brief) -> tuple[Mapping[str, str], ...]:
+    system = "\n".join([SYSTEM, *_instructions(task)])
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": _prompt(task, brief)}]
+    if brief.rejected is not None:
+        messages += [
+            {"role": "assistant", "content": brief.rejected},
+            {"role": "user", "content": _correction(brief)},
+        ]
+    return tuple(messages)
+
+
+def _prompt(task: Task, brief: Brief) -> str:
+    return "\n\n".join([*brief.context, task.prompt])
+
+
+def _instructions(task: Task) -> list[str]:
+    lines = []
+    wanted = AnswerFormat.PYTHON if task.checks.tests and not task.checks.format else task.checks.format
+    if task.checks.schema is not None:
+        lines.append(
+            f"Answer with one JSON value that satisfies this schema: {orjson.dumps(task.checks.schema).decode()}"
+        )
+    elif wanted:
+        lines.append(FORMATS[wanted])
+    return lines
+
+
+def _correction(brief: Brief) -> str:
+    """People read messages; a model reads the hint where there is one."""
+    errors = [finding for finding in brief.findings if finding.severity is Severity.ERROR]
+    faults = "\n".join(dict.fromkeys(f"- {finding.hint or finding.message}" for finding in errors))
+    return f"That answer was rejected:\n{faults}\nWrite the whole answer again without these faults."
+
+
+def _response_format(task: Task) -> Mapping[str, Any] | None:
+    """Servers that can constrain the output to a schema are asked to; the guardian checks it all the same."""
+    if task.checks.schema is None:
+        return None
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "schema": dict(task.checks.schema), "strict": True},
+    }

@@ -1,0 +1,257 @@
+"""The agent of the `train` lane: from approved rows to an adapter that the gate has ruled on.
+
+Every step can be done again: claimed anew after a kill, a run goes on from its last checkpoint, and makes one adapter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import UUID
+
+import orjson
+
+from kairos import __version__
+from kairos.agents.base import Brief, Checks, Draft, Emit, Task
+from kairos.agents.execution import SYSTEM
+from kairos.agents.guardian import GuardianAgent
+from kairos.agents.judge import Judge
+from kairos.db.engine import Database
+from kairos.db.models import AdapterRow, RunState, SampleState, TrainingRunRow
+from kairos.db.repositories import adapters, dataset, tasks, training
+from kairos.errors import KairosError, NotFound
+from kairos.fine_tuning.adapters import AdapterFiles
+from kairos.fine_tuning.evaluation import Question, Report
+from kairos.fine_tuning.gate import Gate
+from kairos.fine_tuning.in_service import AdaptersInService
+from kairos.fine_tuning.promotion import Promotions
+from kairos.fine_tuning.run_progress import RunProgress
+from kairos.fine_tuning.split import Part, Row, rows_hash, split
+from kairos.fine_tuning.trainer import CannotTrain, Trained, Trainer, TrainingSettings
+from kairos.llm.catalog import Model
+from kairos.llm.llm_router import LLMRouter
+from kairos.tenancy import ProjectId
+
+PAGE = 500
+
+
+class TrainingAgent:
+    """Trains, judges, and brings into service."""
+
+    name = "TrainingAgent"
+    capabilities = frozenset({"train"})
+
+    def __init__(
+        self,
+        database: Database,
+        router: LLMRouter,
+        trainer: Trainer,
+        gate: Gate,
+        files: AdapterFiles,
+        in_service: AdaptersInService,
+        promotions: Promotions,
+        guardian: GuardianAgent,
+        judge: Judge,
+    ) -> None:
+        self._database = database
+        self._router = router
+        self._trainer = trainer
+        self._gate = gate
+        self._files = files
+        self._in_service = in_service
+        self._promotions = promotions
+        self._guardian = guardian
+        self._judge = judge
+
+    async def perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
+        """The draft says what came of it. Raises what stops a run; its row has the reason too."""
+        del brief
+        run = await self._begin(task)
+        try:
+            adapter = await self._adapter(task, run, emit)
+            report, ruled = await self._ruled(task, run, adapter, emit)
+        except KairosError as error:
+            if not error.retryable:
+                await self._end(task.project_id, run.id, RunState.FAILED, str(error))
+            raise
+        await self._end(task.project_id, run.id, RunState.DONE)
+        await asyncio.to_thread(self._trainer.forget, self._trainer.folder(task.project_id, run.id))
+        text = f"{ruled.base} v{ruled.version}: {ruled.state}. The gate: {report.reason}."
+        return Draft(text=text, finish_reason="stop")
+
+    async def _begin(self, task: Task) -> TrainingRunRow:
+        async with self._database.project(task.project_id) as session:
+            run = await training.of_task(session, task.id)
+            if run is None:
+                raise NotFound(what="training run of task", id=task.id)
+            await training.begin(session, run)
+        return run
+
+    async def _end(self, project_id: ProjectId, run_id: UUID, state: RunState, error: str | None = None) -> None:
+        async with self._database.project(project_id) as session:
+            await training.end(session, run_id, state, error)
+
+    async def _adapter(self, task: Task, run: TrainingRunRow, emit: Emit) -> AdapterRow:
+        """The run's adapter: the one it made before it was interrupted, or a new one."""
+        async with self._database.project(task.project_id) as session:
+            if made := await adapters.of_run(session, run.id):
+                return made
+        base = self._router.require(run.base)
+        rows = await approved_rows(self._database, task.project_id)
+        taken = await self._taken(task, run, base, rows)
+        folder = self._trainer.folder(task.project_id, run.id)
+        progress = RunProgress(self._database, task.project_id, run.id)
+        if not (folder / "job.json").exists():
+            amount = int(run.settings["replayed"])
+            replayed = await self._gate.replayed(base, amount, SYSTEM, progress.count)
+            settings = TrainingSettings(**run.settings["training"])
+            await self._trainer.prepare(folder, base, taken[Part.TRAINING], taken[Part.HELD_OUT], replayed, settings)
+        await emit("training", {"base": run.base, "rows": run.rows})
+        trained = await self._trainer.train(folder, progress.reports)
+        await emit("trained", {"metrics": dict(trained.metrics)})
+        return await self._keep(task, run, trained)
+
+    async def _taken(self, task: Task, run: TrainingRunRow, base: Model, rows: Sequence[Row]) -> dict[Part, list[Row]]:
+        """The rows of this run. Chosen once, and written down, so that it goes on with the same ones."""
+        known = run.settings.get("rows")
+        if known is None:
+            plan = await self._trainer.plan(base, rows)
+            if plan.problems:
+                raise CannotTrain(base=base.name, reasons="; ".join(plan.problems))
+            parts = split(rows, self._trainer.held_out_share)
+            known = {part.value: [[str(row.id), row.version] for row in parts[part]] for part in Part}
+            run.settings = {**run.settings, "rows": known, "replayed": plan.replayed}
+            run.rows, run.rows_hash = plan.training, rows_hash(parts[Part.TRAINING])
+            async with self._database.project(task.project_id) as session:
+                values = {"settings": run.settings, "rows": run.rows, "rows_hash": run.rows_hash}
+                await training.change(session, run.id, **values)
+            return parts
+        by_id = {(str(row.id), row.version): row for row in rows}
+        return {
+            part: [by_id[sample_id, version] for sample_id, version in known[part] if (sample_id, version) in by_id]
+            for part in Part
+        }
+
+    async def _keep(self, task: Task, run: TrainingRunRow, trained: Trained) -> AdapterRow:
+        """Files first, then the row that names them: what was interrupted between leaves no adapter that is half."""
+        job = orjson.loads((trained.adapter.parent / "job.json").read_bytes())
+        async with self._database.project(task.project_id) as session:
+            version = await adapters.next_version(session, run.base)
+        manifest = {
+            "project": str(task.project_id),
+            "base": {"name": run.base, "sha256": job["base_sha256"]},
+            "version": version,
+            "rows": run.rows,
+            "rows_sha256": run.rows_hash,
+            "settings": job["settings"],
+            "libraries": dict(trained.versions),
+            "kairos": __version__,
+            "metrics": dict(trained.metrics),
+            "run": str(run.id),
+            "by": str(run.created_by) if run.created_by else None,
+            "begun": run.started_at.isoformat() if run.started_at else None,
+        }
+        stored = await asyncio.to_thread(
+            self._files.keep, trained.adapter, task.project_id, run.base, version, manifest
+        )
+        row = AdapterRow(
+            project_id=task.project_id,
+            id=run.id,
+            run_id=run.id,
+            base=run.base,
+            version=version,
+            path=stored.path,
+            sha256=stored.sha256,
+            bytes=stored.bytes,
+            manifest=manifest,
+            created_by=run.created_by,
+        )
+        # As they were when the run began: one that was changed or erased since was seen all the same.
+        seen = [
+            {"sample_id": UUID(sample_id), "version": row_version, "part": part}
+            for part, known in run.settings["rows"].items()
+            for sample_id, row_version in known
+        ]
+        async with self._database.project(task.project_id) as session:
+            await adapters.add(session, row, seen)
+        return row
+
+    async def _ruled(
+        self, task: Task, run: TrainingRunRow, adapter: AdapterRow, emit: Emit
+    ) -> tuple[Report, AdapterRow]:
+        progress = RunProgress(self._database, task.project_id, run.id)
+        async with self._database.project(task.project_id) as session:
+            await training.change(session, run.id, state=RunState.EVALUATING)
+        await emit("evaluating", {"base": adapter.base, "version": adapter.version})
+        questions, checks = await self._questions(task.project_id, adapter)
+
+        async def grade(question: Question, answer: str) -> float:
+            return await self._grade(replace(task, checks=checks[question.id]), question, answer)
+
+        async with self._in_service.measurable(adapter) as both:
+            report = await self._gate.measure(both.base, both.candidate, questions, grade, SYSTEM, progress.count)
+        report = replace(report, measured_on=both.note)
+        ruled = await self._promotions.rule(task.project_id, adapter.id, report)
+        data = {"ruling": report.ruling, "reason": report.reason, "state": ruled.state, "version": ruled.version}
+        await emit("ruled", data)
+        return report, ruled
+
+    async def _questions(self, project_id: ProjectId, adapter: AdapterRow) -> tuple[list[Question], dict[str, Checks]]:
+        """The held-out rows that the adapter did not see, each with the checks that were given with its task."""
+        questions: list[Question] = []
+        checks: dict[str, Checks] = {}
+        async with self._database.project(project_id) as session:
+            for seen in await adapters.rows_of(session, adapter.id):
+                row = await dataset.get(session, seen.sample_id) if seen.part == Part.HELD_OUT else None
+                if row is None or row.corrected_output is None:
+                    continue
+                task = await tasks.get(session, row.task_id) if row.task_id else None
+                name = str(row.id)
+                checks[name] = Checks.of(task.checks) if task else Checks()
+                questions.append(Question(name, tuple(row.prompt), row.corrected_output))
+        return questions, checks
+
+    async def _grade(self, task: Task, question: Question, answer: str) -> float:
+        """By the task's own checks; without any by the approved answer; where that is another one by the judge."""
+        if task.checks.speak_of_content():
+            verdict = await self._guardian.judge(task, Draft(text=answer, finish_reason="stop"))
+            return verdict.score or 0.0
+        if same(answer, question.wanted):
+            return 1.0
+        asked = replace(task, prompt=str(question.messages[-1].get("content", "")), task_type=None)
+        return await self._judge.mark(asked, answer, None) or 0.0
+
+
+async def approved_rows(database: Database, project_id: ProjectId) -> list[Row]:
+    """Every row of the project that may be trained on or measured with, oldest first."""
+    rows: list[Row] = []
+    for state in (SampleState.APPROVED, SampleState.HELD_OUT):
+        after: UUID | None = None
+        while True:
+            async with database.project(project_id) as session:
+                page = await dataset.usable(session, state, after, PAGE)
+            rows += [
+                Row(
+                    id=row.id,
+                    version=row.version,
+                    task_id=row.task_id,
+                    task_type=row.task_type,
+                    messages=tuple(row.prompt),
+                    answer=row.corrected_output or "",
+                    held_out=state is SampleState.HELD_OUT,
+                )
+                for row in page
+            ]
+            if len(page) < PAGE:
+                break
+            after = page[-1].id
+    return rows
+
+
+def same(answer: str, wanted: str) -> bool:
+    """Whether two answers say the same: as JSON values, or as texts but for space around them."""
+    try:
+        return bool(orjson.loads(answer) == orjson.loads(wanted))
+    except orjson.JSONDecodeError:
+        return answer.strip() == wanted.strip()

@@ -1,0 +1,236 @@
+"""Accounts and their sessions, without HTTP: passwords, links, sign-in and refresh, the first admin."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from uuid import UUID
+
+from pwdlib import PasswordHash
+
+from kairos.api.sign_in_limits import SignInLimits
+from kairos.api.tokens import AccessClaims, RefreshClaims, TokenKeys, Unauthenticated, digest, new_secret
+from kairos.config import AuthSettings
+from kairos.db.engine import Database, Duplicate, Session
+from kairos.db.repositories import people, sessions
+from kairos.errors import InvalidInput, NotFound
+from kairos.tenancy import NOBODY, ProjectId, Scope, UserId, new_id
+
+LINK_LIFE = timedelta(days=7)
+RESET_LIFE = timedelta(days=1)
+LOST_ANSWER = timedelta(seconds=10)
+"""So long a refresh token that was replaced gets its successor again: the answer may have been lost on the way, or two
+requests of one browser crossed."""
+FIRST_ADMIN = "admin@localhost"
+FIRST_PROJECT = "Default"
+SHORTEST_PASSWORD = 10
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A session's tokens."""
+
+    access_token: str
+    refresh_token: str
+    expires_in_s: int
+    user_id: UserId
+    project_id: ProjectId | None
+
+
+class Accounts:
+    """Users' passwords and sessions."""
+
+    def __init__(self, database: Database, keys: TokenKeys, settings: AuthSettings, limits: SignInLimits) -> None:
+        self._database = database
+        self._keys = keys
+        self._settings = settings
+        self._limits = limits
+        self._hasher = PasswordHash.recommended()
+        self._nobodys_hash = _nobodys_hash()
+
+    async def create_first(self) -> str | None:
+        """On an empty database: the admin, who is an operator, and the Default project. Gives the token of the one-time
+        link.
+
+        None when there are users already, or another replica was first.
+        """
+        async with self._database.scope(NOBODY) as session:
+            if await people.any_user(session):
+                return None
+        user_id, project_id, token = UserId(new_id()), ProjectId(new_id()), new_secret()
+        try:
+            async with self._database.scope(Scope(project_id, user_id, operator=True)) as session:
+                await people.add_user(session, user_id, FIRST_ADMIN, "Admin", operator=True)
+                await people.add_project(session, project_id, FIRST_PROJECT, user_id)
+                await sessions.add_link(session, digest(token), user_id, "setup", LINK_LIFE)
+                await people.audit(session, "user.created", user_id=user_id, target=FIRST_ADMIN)
+        except Duplicate:
+            return None
+        return token
+
+    async def sign_in(
+        self, email: str, password: str, client: str, address: str, project_id: ProjectId | None
+    ) -> SignedIn:
+        """By e-mail and password. Raises `Unauthenticated` with the same words and time whatever was wrong, and
+        `RateLimited` after too many failures."""
+        await self._limits.check(email, address)
+        async with self._database.scope(NOBODY) as session:
+            account = await people.by_email(session, email)
+        stored = (account.password_hash if account else None) or self._nobodys_hash
+        matches, better_hash = await asyncio.to_thread(self._hasher.verify_and_update, password, stored)
+        if account is None or account.password_hash is None or account.disabled or not matches:
+            await self._limits.failed(email, address)
+            await self._audit("sign_in.refused", None, email)
+            raise Unauthenticated(reason="E-mail or password is wrong")
+        if better_hash:
+            async with self._database.scope(Scope(user_id=UserId(account.id))) as session:
+                await people.set_password(session, account.id, better_hash)
+        return await self.open_session(UserId(account.id), client, project_id)
+
+    async def use_link(self, token: str, password: str, client: str) -> SignedIn:
+        """Spend a one-time link: set the password, end what sessions there were, and sign in.
+
+        Raises `Unauthenticated`, `InvalidInput`.
+        """
+        hashed = await self.hashed(password)
+        async with self._database.scope(NOBODY) as session:
+            user_id = await sessions.by_link(session, digest(token))
+        if user_id is None:
+            raise Unauthenticated(reason="The link was used already, has expired, or never was one")
+        async with self._database.scope(Scope(user_id=UserId(user_id))) as session:
+            if not await sessions.use_link(session, digest(token)):
+                raise Unauthenticated(reason="The link was used already")
+            await people.set_password(session, user_id, hashed)
+            await sessions.revoke_all(session, user_id)
+            await people.audit(session, "password.set", user_id=user_id)
+        return await self.open_session(UserId(user_id), client, None)
+
+    async def reset_link(self, operator_id: UserId, user_id: UserId) -> tuple[str, datetime]:
+        """The token of a one-time link for a user who forgot the password, and when it runs out. Raises `NotFound`."""
+        token = new_secret()
+        async with self._database.scope(Scope(user_id=operator_id, operator=True)) as session:
+            user = await people.user(session, user_id)
+            if user is None:
+                raise NotFound(what="user", id=user_id)
+            await sessions.add_link(session, digest(token), user_id, "reset", RESET_LIFE)
+            await people.audit(session, "password.reset_link", user_id=operator_id, target=user.email)
+        return token, datetime.now(UTC) + RESET_LIFE
+
+    async def change_password(self, user_id: UserId, session_id: UUID, current: str, new: str) -> None:
+        """Set a new password and end the user's other sessions. Raises `Unauthenticated`, `InvalidInput`."""
+        async with self._database.scope(Scope(user_id=user_id)) as session:
+            user = await people.user(session, user_id)
+        stored = (user.password_hash if user else None) or self._nobodys_hash
+        if not await asyncio.to_thread(self._hasher.verify, current, stored):
+            raise InvalidInput(where="current", problem="it is not your password", remedy="Enter the present one")
+        hashed = await self.hashed(new)
+        async with self._database.scope(Scope(user_id=user_id)) as session:
+            await people.set_password(session, user_id, hashed)
+            await sessions.revoke_all(session, user_id, keep=session_id)
+            await people.audit(session, "password.changed", user_id=user_id)
+
+    async def hashed(self, password: str) -> str:
+        """Argon2id of a new password. Raises `InvalidInput` when it is too short."""
+        if len(password) < SHORTEST_PASSWORD:
+            raise InvalidInput(
+                where="password",
+                problem=f"shorter than {SHORTEST_PASSWORD} characters",
+                remedy="Take a longer one",
+            )
+        return await asyncio.to_thread(self._hasher.hash, password)
+
+    async def first_operator(self) -> UserId:
+        """Whom the local secret stands for: the operator who was there first."""
+        async with self._database.scope(Scope(operator=True)) as session:
+            user_id = await people.first_operator(session)
+        if user_id is None:
+            raise Unauthenticated(reason="No operator's account is left")
+        return UserId(user_id)
+
+    async def open_session(self, user_id: UserId, client: str, project_id: ProjectId | None) -> SignedIn:
+        """Start a session in the project asked for, else in the user's first."""
+        session_id = new_id()
+        async with self._database.scope(Scope(user_id=user_id)) as session:
+            await sessions.add(session, session_id, user_id, client, self._life)
+            active = await _active_project(session, user_id, project_id)
+            await people.audit(session, "sign_in", user_id=user_id, data={"client": client})
+        return await self._tokens(user_id, RefreshClaims(session_id, 0), active)
+
+    async def refresh(self, refresh_token: str, project_id: ProjectId | None) -> SignedIn:
+        """A new pair for a refresh token, which is spent by it. One that was spent long ago ends the session: somebody
+        holds a copy. Raises `Unauthenticated`."""
+        claims = await self._keys.read_refresh(refresh_token)
+        async with self._database.scope(NOBODY) as session:
+            known = await sessions.known(session, claims.session_id)
+        if known is None:
+            raise Unauthenticated(reason="The session has ended")
+        user_id = UserId(known.user_id)
+        async with self._database.scope(Scope(user_id=user_id)) as session:
+            if claims.generation == known.generation:
+                await sessions.rotate(session, claims.session_id, claims.generation, self._life)
+                lost = False  # where another request was first, this one crossed it
+            else:
+                lost = not _just_replaced(claims, known)
+            if lost:
+                await sessions.revoke(session, claims.session_id)
+                await people.audit(session, "session.token_reused", user_id=user_id, target=str(claims.session_id))
+            active = await _active_project(session, user_id, project_id)
+        if lost:
+            raise Unauthenticated(reason="The refresh token was used before, so the session was ended")
+        return await self._tokens(user_id, RefreshClaims(claims.session_id, claims.generation + 1), active)
+
+    async def sign_out(self, user_id: UserId, session_id: UUID) -> bool:
+        """End one of the user's sessions. Whether there was such a live one."""
+        async with self._database.scope(Scope(user_id=user_id)) as session:
+            ended = await sessions.revoke(session, session_id)
+            if ended:
+                await people.audit(session, "sign_out", user_id=user_id, target=str(session_id))
+        return ended
+
+    async def sign_out_everywhere(self, user_id: UserId) -> None:
+        async with self._database.scope(Scope(user_id=user_id)) as session:
+            count = await sessions.revoke_all(session, user_id)
+            await people.audit(session, "sign_out.everywhere", user_id=user_id, data={"sessions": count})
+
+    async def switch(self, user_id: UserId, session_id: UUID, project_id: ProjectId) -> str:
+        """An access token for another project of the user; the caller has made sure that it is one."""
+        return await self._keys.issue(AccessClaims(user_id, session_id, project_id), self.access_life_s)
+
+    @property
+    def access_life_s(self) -> int:
+        return self._settings.access_minutes * 60
+
+    @property
+    def _life(self) -> timedelta:
+        return timedelta(days=self._settings.refresh_days)
+
+    async def _tokens(self, user_id: UserId, claims: RefreshClaims, project_id: ProjectId | None) -> SignedIn:
+        access = await self._keys.issue(AccessClaims(user_id, claims.session_id, project_id), self.access_life_s)
+        return SignedIn(access, await self._keys.refresh_token(claims), self.access_life_s, user_id, project_id)
+
+    async def _audit(self, action: str, user_id: UserId | None, target: str) -> None:
+        async with self._database.scope(Scope(user_id=user_id)) as session:
+            await people.audit(session, action, user_id=user_id, target=target)
+
+
+@cache
+def _nobodys_hash() -> str:
+    """A wrong user takes as long as a wrong password: there is always a hash to compare with.
+
+    Made once a process, at the first start and not at the first sign-in, which would take twice as long and so tell.
+    """
+    return PasswordHash.recommended().hash(new_secret())
+
+
+def _just_replaced(claims: RefreshClaims, known: sessions.KnownSession) -> bool:
+    fresh = known.rotated_at is not None and datetime.now(UTC) - known.rotated_at < LOST_ANSWER
+    return fresh and claims.generation == known.generation - 1
+
+
+async def _active_project(session: Session, user_id: UserId, wanted: ProjectId | None) -> ProjectId | None:
+    mine = await people.projects_of(session, user_id)
+    chosen = next((project for project in mine if project.id == wanted), None)
+    chosen = chosen or next((project for project in mine if project.archived_at is None), None)
+    return ProjectId(chosen.id) if chosen else None

@@ -1,0 +1,78 @@
+"""The HTTP application: routes, limits and errors put together."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from kairos import __version__
+from kairos.api import (
+    adapters,
+    agents,
+    audit,
+    cache,
+    dashboard,
+    dataset,
+    events,
+    health,
+    joining,
+    keys,
+    members,
+    models,
+    overview,
+    problems,
+    projects,
+    router,
+    sign_in,
+    tasks,
+    training,
+    users,
+)
+from kairos.api.services import Services
+
+DESCRIPTION = """Tasks, projects and models of one Kairos.
+
+Every request but health and sign-in carries `Authorization: Bearer …`; its token names the project it acts in.
+Errors are problem documents (RFC 9457) whose `detail` says what to do."""
+
+ROUTERS = tuple(
+    module.routes
+    for module in (
+        sign_in,
+        joining,
+        projects,
+        members,
+        keys,
+        users,
+        audit,
+        overview,
+        tasks,
+        events,
+        dataset,
+        training,
+        adapters,
+        agents,
+        models,
+        router,
+        cache,
+        health,
+    )
+)
+"""Every route of the API; the tests walk them."""
+
+
+def create_app(services: Services) -> FastAPI:
+    app = FastAPI(
+        title="Kairos",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+    )
+    app.state.services = services
+    for routes in ROUTERS:
+        app.include_router(routes)
+    dashboard.install(app)
+    app.add_middleware(problems.BodyLimit, limit=services.settings.server.body_limit_bytes)
+    problems.install(app)
+    return app

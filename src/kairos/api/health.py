@@ -1,0 +1,43 @@
+"""Whether the daemon lives, and whether its parts do."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
+
+from kairos import __version__
+from kairos.api.services import ServicesDep
+
+routes = APIRouter(prefix="/api/health", tags=["health"])
+
+
+class Live(BaseModel):
+    status: str = "ok"
+    version: str = __version__
+
+
+class PartOut(BaseModel):
+    state: str = Field(description="ok, degraded or away.")
+    detail: str = ""
+
+
+class Ready(BaseModel):
+    status: str = Field(description="ok; degraded when a part is missing; unavailable when nothing can be accepted.")
+    parts: dict[str, PartOut]
+
+
+@routes.get("/live")
+async def live() -> Live:
+    """Answers as long as the process does."""
+    return Live()
+
+
+@routes.get("/ready", responses={503: {"model": Ready, "description": "PostgreSQL is away: nothing can be accepted."}})
+async def ready(services: ServicesDep, response: Response) -> Ready:
+    """Each part and its state. 503 only where tasks cannot be accepted; a missing part else is `degraded`."""
+    parts = {name: PartOut(**part) for name, part in (await services.probe()).items()}
+    if parts["postgresql"].state == "away":
+        response.status_code = 503
+        return Ready(status="unavailable", parts=parts)
+    whole = all(part.state == "ok" for part in parts.values())
+    return Ready(status="ok" if whole else "degraded", parts=parts)

@@ -1,0 +1,90 @@
+"""The catalogue as the active project sees it: each model with its health and what was measured here."""
+
+from __future__ import annotations
+
+import time
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from kairos.api.auth import ModelsReader, OperatorDep
+from kairos.api.problems import responses
+from kairos.api.services import ServicesDep
+from kairos.db.repositories import metrics
+from kairos.llm.catalog import Model
+
+routes = APIRouter(prefix="/api/models", tags=["models"])
+
+
+class PriceOut(BaseModel):
+    input: float = Field(description="USD per million tokens.")
+    output: float
+
+
+class FiguresOut(BaseModel):
+    """What was measured in this project."""
+
+    calls: int
+    successes: int
+    quality: float | None = Field(description="Mean of the measured ones, in [0, 1].")
+    measured: int = Field(description="Answers whose quality was measured.")
+    first_token_s: float | None
+    duration_s: float | None
+    cost_usd: float | None = Field(description="Sum of the known costs.")
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+class ModelOut(BaseModel):
+    name: str
+    upstream: str
+    local: bool
+    price: PriceOut | None = Field(description="Null is unknown, which is never treated as free.")
+    context: int
+    specialties: list[str]
+    capabilities: list[str]
+    base: str | None = Field(description="The model that it is an adapter of: this project alone has it.")
+    share: float = Field(description="Of the requests that may go to it, in (0, 1]; less than 1 for one on trial.")
+    health: str = Field(description="healthy, degraded or unhealthy.")
+    health_detail: str
+    figures: FiguresOut | None
+
+
+class ModelList(BaseModel):
+    items: list[ModelOut]
+
+
+@routes.get("", responses=responses(401, 403, 503))
+async def list_models(services: ServicesDep, member: ModelsReader) -> ModelList:
+    """What the project may call, in the order of the configuration; its own adapters behind their base."""
+    async with services.database.project(member.project_id) as session:
+        figures = {row.model: row for row in await metrics.by_model(session)}
+    models = services.router.catalog.of(member.project_id)
+    return ModelList(items=[_shown(services, model, figures.get(model.name)) for model in models])
+
+
+@routes.post("/{name:path}/reset", status_code=204, responses=responses(401, 403, 404, 422, 503))
+async def reset_model(services: ServicesDep, who: OperatorDep, name: str) -> None:
+    """Try a model again whose breaker is open, after its key or its server was mended.
+
+    In every replica; an adapter of the active project in the one that is asked.
+    """
+    services.router.health.reset(services.router.require(name, who.project_id).name)
+
+
+def _shown(services: ServicesDep, model: Model, figures: object | None) -> ModelOut:
+    status = services.router.health.status(model.name, time.time())
+    return ModelOut(
+        name=model.name,
+        upstream=model.upstream,
+        local=model.local,
+        price=PriceOut(input=model.price.input, output=model.price.output) if model.price else None,
+        context=model.context,
+        specialties=sorted(model.specialties),
+        capabilities=sorted(model.capabilities),
+        base=model.base,
+        share=model.share,
+        health=status.state,
+        health_detail=status.detail,
+        figures=FiguresOut.model_validate(figures, from_attributes=True) if figures else None,
+    )

@@ -1,0 +1,64 @@
+"""What the endpoints work with, built by `daemon.py` and handed to the app."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from kairos.agents.judge import Judge
+from kairos.agents.registry import AgentRegistry
+from kairos.api.accounts import Accounts
+from kairos.api.event_feed import EventFeed
+from kairos.api.refusals import Refusals
+from kairos.api.tokens import TokenKeys
+from kairos.config import Settings
+from kairos.db.engine import Database
+from kairos.fine_tuning.adapters import AdapterFiles
+from kairos.fine_tuning.in_service import AdaptersInService
+from kairos.fine_tuning.promotion import Promotions
+from kairos.llm.llm_router import LLMRouter
+from kairos.orchestration.agent_coordinator import AgentCoordinator
+from kairos.orchestration.labels import Labels
+from kairos.orchestration.project_export import Exports
+from kairos.orchestration.project_limits import ProjectLimits
+from kairos.orchestration.submission import Submissions
+from kairos.orchestration.trainings import Trainings
+
+Part = Mapping[str, Any]
+"""A part of the system as `ready` shows it: `state`, and `detail` where there is something to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    settings: Settings
+    database: Database
+    keys: TokenKeys
+    accounts: Accounts
+    submissions: Submissions
+    labels: Labels
+    events: EventFeed
+    limits: ProjectLimits
+    exports: Exports
+    refusals: Refusals
+    agents: AgentRegistry
+    coordinator: AgentCoordinator
+    router: LLMRouter
+    judge: Judge
+    trainings: Trainings
+    promotions: Promotions
+    in_service: AdaptersInService
+    adapter_files: AdapterFiles
+    probe: Callable[[], Any]
+    """Gives the parts by name; a coroutine function."""
+    local_secret: str
+    """In a 0600 file of the data folder: whoever can read it is the one who runs this daemon."""
+
+
+def services_of(request: Request) -> Services:
+    return request.app.state.services
+
+
+ServicesDep = Annotated[Services, Depends(services_of)]

@@ -1,0 +1,157 @@
+"""Access tokens (JWT, RFC 7519), refresh tokens and one-time secrets, made with keys that all replicas share.
+
+A refresh token names its session and its generation under a MAC, so that nothing of it has to be stored, and the token
+that follows one can be made again for whoever lost the answer on the way.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import jwt
+
+from kairos.db.engine import Database
+from kairos.db.repositories import sessions
+from kairos.errors import KairosError
+from kairos.tenancy import NOBODY, ProjectId, UserId, new_id
+
+ALGORITHM = "HS256"
+KEYS_LIFE_S = 60
+"""How long a replica trusts its copy of the keys; a token with an unknown `kid` makes it look at once."""
+UNKNOWN_KID_PAUSE_S = 1
+GENERATION_BYTES = 4
+
+
+class Unauthenticated(KairosError):
+    """{reason}. Sign in again: `kairos login`, or POST /api/auth/login."""
+
+    status, code, exit_code = 401, "unauthenticated", 6
+
+
+@dataclass(frozen=True, slots=True)
+class AccessClaims:
+    """What an access token says: who, in which session, in which project. Never the role: that is looked up."""
+
+    user_id: UserId
+    session_id: UUID
+    project_id: ProjectId | None
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshClaims:
+    """What a refresh token says: which session, and the how-manyth token of it."""
+
+    session_id: UUID
+    generation: int
+
+
+class TokenKeys:
+    """The signing keys, kept in PostgreSQL and read by every replica."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._keys: dict[str, bytes] = {}
+        self._secrets: dict[str, bytes] = {}
+        self._newest = ""
+        self._read_at = float("-inf")
+
+    async def issue(self, claims: AccessClaims, life_s: int) -> str:
+        """Sign an access token."""
+        await self._fresh()
+        now = int(time.time())
+        payload = {
+            "sub": str(claims.user_id),
+            "sid": str(claims.session_id),
+            "project_id": str(claims.project_id) if claims.project_id else None,
+            "jti": str(new_id()),
+            "iat": now,
+            "exp": now + life_s,
+        }
+        return jwt.encode(payload, self._keys[self._newest], ALGORITHM, headers={"kid": self._newest})
+
+    async def read(self, token: str) -> AccessClaims:
+        """Verify a token. Raises `Unauthenticated`."""
+        try:
+            key = await self._key(jwt.get_unverified_header(token).get("kid"))
+            payload = jwt.decode(token, key, [ALGORITHM], options={"require": ["exp", "sub", "sid", "jti"]})
+            project_id = payload.get("project_id")
+            return AccessClaims(
+                UserId(UUID(payload["sub"])),
+                UUID(payload["sid"]),
+                ProjectId(UUID(project_id)) if project_id else None,
+            )
+        except jwt.ExpiredSignatureError as error:
+            raise Unauthenticated(reason="The access token has expired") from error
+        except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError) as error:
+            raise Unauthenticated(reason="The access token is not valid") from error
+
+    async def rotate(self, life_s: int) -> str:
+        """Sign with a new key from now on; the old ones verify until the last token of theirs has run out."""
+        kid = secrets.token_hex(8)
+        async with self._database.scope(NOBODY) as session:
+            await sessions.add_access_key(session, kid, secrets.token_bytes(32))
+            await sessions.retire_access_keys(session, but=kid, after=timedelta(seconds=life_s + KEYS_LIFE_S))
+        await self._fresh(0)
+        return kid
+
+    async def refresh_token(self, claims: RefreshClaims) -> str:
+        """The one refresh token of this session and generation."""
+        named = claims.session_id.bytes + claims.generation.to_bytes(GENERATION_BYTES, "big")
+        return base64.urlsafe_b64encode(named + await self._mac("refresh", named)).decode().rstrip("=")
+
+    async def read_refresh(self, token: str) -> RefreshClaims:
+        """Verify a refresh token. Raises `Unauthenticated`."""
+        try:
+            raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        except ValueError:
+            raw = b""
+        named, mac = raw[: 16 + GENERATION_BYTES], raw[16 + GENERATION_BYTES :]
+        if len(mac) != 32 or not hmac.compare_digest(mac, await self._mac("refresh", named)):
+            raise Unauthenticated(reason="The refresh token is not valid")
+        return RefreshClaims(UUID(bytes=named[:16]), int.from_bytes(named[16:], "big"))
+
+    async def keyed_hash(self, api_key: str) -> bytes:
+        """What is stored of an API key."""
+        return await self._mac("api_key", api_key.encode())
+
+    async def _mac(self, purpose: str, message: bytes) -> bytes:
+        if purpose not in self._secrets:
+            async with self._database.scope(NOBODY) as session:
+                self._secrets[purpose] = await sessions.shared_secret(session, purpose, secrets.token_bytes(32))
+        return hmac.digest(self._secrets[purpose], message, "sha256")
+
+    async def _key(self, kid: object) -> bytes:
+        await self._fresh()
+        if kid not in self._keys:
+            await self._fresh(UNKNOWN_KID_PAUSE_S)
+        if not isinstance(kid, str) or kid not in self._keys:
+            raise Unauthenticated(reason="The access token was signed with an unknown key")
+        return self._keys[kid]
+
+    async def _fresh(self, life_s: float = KEYS_LIFE_S) -> None:
+        if self._keys and time.monotonic() - self._read_at < life_s:
+            return
+        async with self._database.scope(NOBODY) as session:
+            rows = await sessions.access_keys(session)
+            if not rows:
+                await sessions.add_access_key(session, secrets.token_hex(8), secrets.token_bytes(32))
+                rows = await sessions.access_keys(session)
+        self._keys = {row.kid: row.secret for row in rows}
+        self._newest, self._read_at = rows[0].kid, time.monotonic()
+
+
+def new_secret() -> str:
+    """An opaque token of 256 bits."""
+    return secrets.token_urlsafe(32)
+
+
+def digest(secret: str) -> bytes:
+    """What is stored of an opaque token. Plain SHA-256 serves: the token itself is random enough."""
+    return hashlib.sha256(secret.encode()).digest()

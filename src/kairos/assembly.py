@@ -1,0 +1,356 @@
+"""Every part of a daemon, built on its engines and handed to each other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from redis.asyncio import Redis
+
+from kairos.agents.execution import ExecutionAgent
+from kairos.agents.guardian import GuardianAgent
+from kairos.agents.judge import Judge
+from kairos.agents.registry import AgentRegistry
+from kairos.agents.training import TrainingAgent
+from kairos.api.accounts import Accounts
+from kairos.api.event_feed import EventFeed
+from kairos.api.refusals import Refusals
+from kairos.api.services import Part, Services
+from kairos.api.sign_in_limits import SignInLimits
+from kairos.api.tokens import TokenKeys
+from kairos.config import InvalidConfig, Settings
+from kairos.db import schema
+from kairos.db.addresses import DatabaseAddresses
+from kairos.db.engine import Database
+from kairos.db.repositories.statistics import Fading
+from kairos.embedded import Addresses, EmbeddedEngines
+from kairos.errors import EngineUnavailable
+from kairos.fine_tuning.adapters import AdapterFiles
+from kairos.fine_tuning.gate import Gate
+from kairos.fine_tuning.in_service import AdaptersInService
+from kairos.fine_tuning.llama_cpp import EmbeddedAdapters, OneOffModels
+from kairos.fine_tuning.ollama import OllamaAdapters, runner_of
+from kairos.fine_tuning.promotion import Promotions
+from kairos.fine_tuning.serving import AdapterServer
+from kairos.fine_tuning.trainer import Trainer
+from kairos.http import HttpClient
+from kairos.lanes import Lane
+from kairos.llm.catalog import AdapterHost, Catalog, Model
+from kairos.llm.configured_models import configured_models
+from kairos.llm.embedder import Embedder
+from kairos.llm.health import ModelHealth
+from kairos.llm.llm_router import LLMRouter
+from kairos.llm.probes import Probes
+from kairos.llm.providers import Providers
+from kairos.llm.response_cache import ResponseCache
+from kairos.llm.response_store import CacheSettings
+from kairos.llm.scoring import RouterWeights
+from kairos.llm.selection import ModelSelector
+from kairos.llm.shared_breakers import SharedBreakers
+from kairos.llm.task_types import TaskTypes
+from kairos.monitoring.performance_tracker import PerformanceTracker
+from kairos.monitoring.shared_statistics import SharedStatistics
+from kairos.orchestration.agent_coordinator import AgentCoordinator
+from kairos.orchestration.draft_stream import DraftStreams
+from kairos.orchestration.erasure import Erasure
+from kairos.orchestration.event_notices import EventNotices
+from kairos.orchestration.heartbeat import Heartbeat
+from kairos.orchestration.labels import Labels
+from kairos.orchestration.lease import Leases
+from kairos.orchestration.project_export import Exports
+from kairos.orchestration.project_keys import ProjectKeys
+from kairos.orchestration.project_limits import ProjectLimits
+from kairos.orchestration.queue import FairQueue
+from kairos.orchestration.submission import Submissions
+from kairos.orchestration.sweeper import Sweeper
+from kairos.orchestration.trainings import Trainings
+from kairos.orchestration.worker import Worker
+from kairos.redis_client import answers, connect
+from kairos.signals import Signals
+
+log = logging.getLogger(__name__)
+
+ENGINE_WAIT_S = 5
+
+
+class Role(StrEnum):
+    """What a daemon does: everything, only the API, only the tasks, or only the trainings."""
+
+    ALL = "all"
+    API = "api"
+    WORKER = "worker"
+    TRAINER = "trainer"
+
+
+LANES = {
+    Role.ALL: tuple(Lane),
+    Role.API: (),
+    Role.WORKER: (Lane.INTERACTIVE, Lane.BATCH),
+    Role.TRAINER: (Lane.TRAIN,),
+}
+"""What a daemon of each role takes from the queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything a daemon runs."""
+
+    settings: Settings
+    services: Services
+    worker: Worker
+    sweeper: Sweeper
+    background: tuple[Callable[[], Coroutine[Any, Any, None]], ...]
+    """What else runs as long as the daemon does."""
+    judge: Judge
+    engines: EmbeddedEngines | None
+    setup_token: str | None
+    """Of the one-time link, on the very first start."""
+
+
+@asynccontextmanager
+async def assemble(
+    settings: Settings, addresses: Addresses, engines: EmbeddedEngines | None = None, role: Role = Role.ALL
+) -> AsyncIterator[Parts]:
+    """Build every part on the engines at these addresses, migrate the database first, and close all at the end."""
+    async with AsyncExitStack() as stack:
+        at = DatabaseAddresses(addresses.database_url, addresses.migration_url, addresses.system_url)
+        before, after = await asyncio.to_thread(schema.migrate, at)
+        if before != after:
+            log.info("the database was migrated from %s to %s", before or "nothing", after)
+        database = Database(at, settings.database)
+        stack.push_async_callback(database.close)
+        await database.check_app_role()
+        redis = connect(addresses.redis_url)
+        stack.push_async_callback(redis.aclose)
+        # Later it may go away for a while; at a start its absence is most likely a wrong address.
+        await answers(redis, ENGINE_WAIT_S)
+        http = await stack.enter_async_context(HttpClient())
+        signals = Signals(redis)
+        catalog = Catalog(map(_with_runner, configured_models(settings, addresses)))
+        health, providers = ModelHealth(), Providers(http)
+        breakers = SharedBreakers(redis, signals, health, catalog)
+        router = await stack.enter_async_context(
+            _router(settings, catalog, database, redis, providers, health, breakers)
+        )
+        statistics = SharedStatistics(database, signals, _fading(), settings.router, router.restore)
+        router.share(statistics)
+        stack.push_async_callback(statistics.close)
+        judge = await stack.enter_async_context(Judge(settings.judge, router, database))
+        guardian = GuardianAgent(settings.guardian)
+        learning = _learning(settings, database, signals, router, providers, http, engines)
+        agents = AgentRegistry()
+        agents.register(ExecutionAgent(router))
+        agents.register(guardian)
+        agents.register(learning.agent(guardian, judge))
+        queue = FairQueue(redis)
+        leases = Leases(database, settings.queue.lease_s)
+        notices, feed, streams = EventNotices(signals), EventFeed(database, signals), DraftStreams(signals)
+        stack.push_async_callback(streams.aclose)
+        coordinator = AgentCoordinator(
+            database, agents, guardian, router, judge, leases, settings.queue, settings.guardian, notices, streams
+        )
+        name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        slots = settings.max_concurrent_tasks if Lane.BATCH in LANES[role] else len(LANES[role])
+        heartbeat = Heartbeat(database, name, role, slots)
+        stack.push_async_callback(heartbeat.leave)
+        erasure = Erasure(database, queue, signals, ProjectKeys(redis), router.cache, settings, learning.in_service)
+        refusals = Refusals(database)
+        keys = TokenKeys(database)
+        accounts = Accounts(database, keys, settings.auth, SignInLimits(redis))
+        submissions = Submissions(database, queue, signals, notices, settings.queue)
+        trainings = Trainings(database, router, learning.trainer, submissions, settings)
+        services = Services(
+            settings=settings,
+            database=database,
+            keys=keys,
+            accounts=accounts,
+            submissions=submissions,
+            labels=Labels(database, router, notices),
+            events=feed,
+            limits=ProjectLimits(database, queue, settings.queue),
+            exports=Exports(database),
+            refusals=refusals,
+            agents=agents,
+            coordinator=coordinator,
+            router=router,
+            judge=judge,
+            trainings=trainings,
+            promotions=learning.promotions,
+            in_service=learning.in_service,
+            adapter_files=learning.files,
+            probe=_probe(database, redis, router, engines),
+            local_secret=secrets.token_urlsafe(32),
+        )
+        yield Parts(
+            settings=settings,
+            services=services,
+            worker=Worker(name, database, queue, signals, coordinator, leases, settings, notices, LANES[role]),
+            sweeper=Sweeper(
+                database, queue, notices, settings.queue, settings.router.metrics_months, settings.retention.audit_days
+            ),
+            background=(
+                statistics.run,
+                breakers.run,
+                Probes(catalog, health, providers, redis).run,
+                notices.run,
+                feed.run,
+                heartbeat.run,
+                erasure.run,
+                refusals.run,
+                learning.in_service.run,
+                learning.promotions.run,
+                trainings.run,
+            ),
+            judge=judge,
+            engines=engines,
+            setup_token=await accounts.create_first(),
+        )
+
+
+def _with_runner(model: Model) -> Model:
+    """A base whose adapters Ollama serves shares its one loaded copy with them, whatever the configuration says."""
+    if model.adapter_host is not AdapterHost.OLLAMA or model.runner:
+        return model
+    return replace(model, runner=runner_of(model))
+
+
+@dataclass(frozen=True, slots=True)
+class _Learning:
+    """What trains adapters, keeps them, and brings them into service."""
+
+    database: Database
+    router: LLMRouter
+    trainer: Trainer
+    gate: Gate
+    files: AdapterFiles
+    in_service: AdaptersInService
+    promotions: Promotions
+
+    def agent(self, guardian: GuardianAgent, judge: Judge) -> TrainingAgent:
+        return TrainingAgent(
+            self.database,
+            self.router,
+            self.trainer,
+            self.gate,
+            self.files,
+            self.in_service,
+            self.promotions,
+            guardian,
+            judge,
+        )
+
+
+def _learning(
+    settings: Settings,
+    database: Database,
+    signals: Signals,
+    router: LLMRouter,
+    providers: Providers,
+    http: HttpClient,
+    engines: EmbeddedEngines | None,
+) -> _Learning:
+    folder = settings.fine_tuning.folder or settings.data_dir / "models"
+    files = AdapterFiles(folder, settings.fine_tuning.quota_mb * 2**20)
+    servers: dict[AdapterHost | None, AdapterServer] = {AdapterHost.OLLAMA: OllamaAdapters(http)}
+    if engines:
+        servers[AdapterHost.EMBEDDED] = EmbeddedAdapters(engines)
+    in_service = AdaptersInService(
+        database, signals, router, files, servers, settings.fine_tuning, OneOffModels(settings.data_dir)
+    )
+    promotions = Promotions(database, in_service, files, router.cache, settings.fine_tuning)
+    trainer, gate = Trainer(settings.fine_tuning, folder), Gate(providers, settings.fine_tuning)
+    return _Learning(database, router, trainer, gate, files, in_service, promotions)
+
+
+@asynccontextmanager
+async def _router(
+    settings: Settings,
+    catalog: Catalog,
+    database: Database,
+    redis: Redis,
+    providers: Providers,
+    health: ModelHealth,
+    breakers: SharedBreakers,
+) -> AsyncIterator[LLMRouter]:
+    for key, name in (
+        ("default_llm_model", settings.default_llm_model),
+        ("router.last_resort", settings.router.last_resort),
+    ):
+        if name not in ("", "auto") and name not in catalog:
+            raise InvalidConfig(
+                source=key,
+                problem=f"no model is named {name!r}",
+                remedy=f"Use one of: {', '.join(model.name for model in catalog) or 'none is configured'}",
+            )
+    weights = RouterWeights(
+        lambda_cost=settings.router.lambda_cost,
+        lambda_latency=settings.router.lambda_latency,
+        latency_target_s=settings.router.latency_target_s,
+    )
+    embedder = Embedder()
+    task_types = TaskTypes(embedder, database)
+    cache = ResponseCache(
+        redis,
+        CacheSettings(
+            ttl_s=settings.cache.ttl_s,
+            project_bytes=settings.cache.project_bytes,
+            total_bytes=settings.cache.total_bytes,
+        ),
+    )
+    task_types.start()
+    try:
+        yield LLMRouter(
+            catalog=catalog,
+            selector=ModelSelector(catalog, weights, health, settings.router.last_resort or None),
+            health=health,
+            providers=providers,
+            tracker=PerformanceTracker(database),
+            task_types=task_types,
+            cache=cache,
+            database=database,
+            may_probe=breakers.may_probe,
+            default_model=settings.default_llm_model,
+        )
+    finally:
+        await task_types.close()
+        await embedder.close()
+        await cache.aclose()
+
+
+def _fading() -> Fading:
+    weights = RouterWeights()
+    return Fading(weights.gamma, weights.short_gamma, weights.half_life_s)
+
+
+def _probe(database: Database, redis: Any, router: LLMRouter, engines: EmbeddedEngines | None):
+    async def probe() -> dict[str, Part]:
+        parts: dict[str, Part] = {
+            "postgresql": await _state(database.ping),
+            "redis": await _state(redis.ping),
+            "models": router.readiness(),
+        }
+        for name, engine in (engines.states() if engines else {}).items():
+            if engine.state != "running":
+                parts[f"embedded {name}"] = {"state": "degraded", "detail": f"{engine.state}: {engine.detail}"}
+        return parts
+
+    return probe
+
+
+async def _state(ping: Callable[[], Any]) -> Part:
+    try:
+        async with asyncio.timeout(3):
+            await ping()
+    except (EngineUnavailable, OSError, TimeoutError) as error:
+        return {"state": "away", "detail": str(error) or "no answer within 3 s"}
+    except Exception as error:  # a client library's own errors: whatever they are, the part is away
+        return {"state": "away", "detail": f"{type(error).__name__}: {error}"}
+    return {"state": "ok"}

@@ -1,0 +1,131 @@
+"""`kairos adapter`: list, show, promote, refuse, roll-back, delete, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kairos.cli import output
+from kairos.cli.client import Client
+from kairos.cli.context import Json, of
+from kairos.cli.fine_tuning import Project, client_in
+from kairos.errors import NotFound
+
+app = typer.Typer(help="What was trained, and what serves.", no_args_is_help=True)
+
+Which = Annotated[str, typer.Argument(help="Id, or name as `kairos adapter list` gives it.", metavar="ADAPTER")]
+
+
+@app.command("list")
+def list_adapters(context: typer.Context, project: Project = None, json: Json = False) -> None:
+    """The adapters of the project, by base."""
+    items = client_in(of(context), project).get("/api/adapters")["items"]
+    if json:
+        return output.show_json(items)
+    rows = [
+        [
+            output.plain(one["name"]),
+            output.state(one["state"]),
+            f"{one['share']:.0%}" if one["share"] else "",
+            output.plain(one["serving"]["problem"] or one["reason"] or ""),
+            output.age(one["changed_at"]),
+            one["id"],
+        ]
+        for one in items
+    ]
+    output.out.print(output.table(["name", "state", "share#", "why", "for", "id"], rows))
+
+
+@app.command()
+def show(context: typer.Context, adapter: Which, project: Project = None, json: Json = False) -> None:
+    """One adapter, with what the gate measured, pair by pair."""
+    client = client_in(of(context), project)
+    found = client.get(f"/api/adapters/{_find(client, adapter)['id']}")
+    if json:
+        return output.show_json(found)
+    output.out.print(output.state(found["state"]), output.plain(f"{found['name']}: {found['reason'] or ''}"))
+    trained = sum(row["part"] == "training" for row in found["rows"])
+    erased = sum(row["erased"] for row in found["rows"])
+    output.out.print(f"trained on {trained} rows, {len(found['rows']) - trained} held out, {erased} erased since")
+    if found["report"]:
+        _show_report(found["report"])
+
+
+@app.command()
+def promote(context: typer.Context, adapter: Which, project: Project = None) -> None:
+    """Let it in."""
+    client = client_in(of(context), project)
+    _say(client.post(f"/api/adapters/{_find(client, adapter)['id']}/promote"))
+
+
+@app.command()
+def refuse(context: typer.Context, adapter: Which, project: Project = None) -> None:
+    """Do not let in what the gate left to a person."""
+    client = client_in(of(context), project)
+    _say(client.post(f"/api/adapters/{_find(client, adapter)['id']}/refuse"))
+
+
+@app.command("roll-back")
+def roll_back(
+    context: typer.Context,
+    base: Annotated[str, typer.Argument(help="Name of the base.")],
+    project: Project = None,
+) -> None:
+    """One step: what is in service of this base leaves, and what it replaced serves again."""
+    _say(client_in(of(context), project).post("/api/adapters/roll-back", {"base": base}))
+
+
+@app.command()
+def delete(context: typer.Context, adapter: Which, project: Project = None) -> None:
+    """Delete its files; that it was stays known."""
+    client = client_in(of(context), project)
+    _say(client.call("DELETE", f"/api/adapters/{_find(client, adapter)['id']}"))
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    adapter: Which,
+    to: Annotated[Path | None, typer.Option("--output", "-o", help="The file; else one named after it.")] = None,
+    project: Project = None,
+) -> None:
+    """Write the adapter as a GGUF file, as llama.cpp and Ollama load it."""
+    client = client_in(of(context), project)
+    found = _find(client, adapter)
+    target = to or Path(f"{found['name'].replace('/', '-')}.gguf")
+    size = client.download(f"/api/adapters/{found['id']}/gguf", target)
+    output.out.print(f"wrote {output.plain(str(target))} ({size} bytes)")
+
+
+def _find(client: Client, wanted: str) -> dict[str, Any]:
+    """Raises `NotFound`."""
+    for one in client.get("/api/adapters")["items"]:
+        if wanted in (one["id"], one["name"]):
+            return one
+    raise NotFound(what="adapter", id=wanted)
+
+
+def _show_report(report: dict[str, Any]) -> None:
+    rows = []
+    for name, words in (("held_out", "held-out rows"), ("control", "ordinary prompts")):
+        found = report[name]
+        interval = "" if found["low"] is None else f"{found['low']:+.0%} … {found['high']:+.0%}"
+        rows.append([words, str(len(found["pairs"])), _share(found["base"]), _share(found["candidate"]), interval])
+    output.out.print(output.table(["", "pairs#", "base#", "adapter#", "difference, 95 %"], rows))
+    for pair in report["held_out"]["pairs"]:
+        sign = {True: "[green]↑[/green]", False: "[red]↓[/red]"}.get(pair["candidate_quality"] > pair["base_quality"])
+        mark = "=" if pair["candidate_quality"] == pair["base_quality"] else sign
+        prompt, base, candidate = (
+            output.plain(output.one_line(pair[key], 60)) for key in ("prompt", "base", "candidate")
+        )
+        output.out.print(f"{mark} {prompt}\n    base     {base}\n    adapter  {candidate}", soft_wrap=True)
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0%}"
+
+
+def _say(adapter: dict[str, Any]) -> None:
+    output.out.print(output.state(adapter["state"]), output.plain(f"{adapter['name']}: {adapter['reason']}"))

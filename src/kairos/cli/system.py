@@ -1,0 +1,177 @@
+"""`kairos start`, `status`, `doctor`, `migrate`, `login`: the daemon and the way to it."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Annotated, Any
+
+import psutil
+import typer
+
+from kairos.cli import output
+from kairos.cli.client import Client, Refused, connect, runtime
+from kairos.cli.context import Json, of
+from kairos.cli.credentials import CredentialFile
+from kairos.cli.diagnosis import Finding, diagnose
+from kairos.errors import InvalidInput
+
+MEGABYTE = 1e6
+UNHEALTHY = 3
+
+
+def add_to(app: typer.Typer) -> None:
+    for command in (start, status, doctor, migrate, login, logout):
+        app.command()(command)
+
+
+def start(
+    context: typer.Context,
+    role: Annotated[str, typer.Option(help="all, api, worker or trainer.")] = "all",
+    sample: Annotated[bool, typer.Option("--sample", help="Where no task was ever made, do one and show it.")] = False,
+) -> None:
+    """Start Kairos and serve until Ctrl-C. Without addresses in kairos.toml it brings its own engines."""
+    began = time.monotonic() - _age_of_process()
+    settings = of(context).settings()
+    # The daemon's imports take most of a second, which no other command should pay.
+    from kairos.cli.starting import run_daemon
+
+    run_daemon(settings, role, began, sample=sample)
+
+
+def status(context: typer.Context, json: Json = False) -> None:
+    """Show whether Kairos runs, its parts, and what it uses."""
+    client = of(context).client()
+    ready = _ready(client)
+    running = runtime(of(context).settings().data_dir)
+    usage = memory(running.get("pid")) if running.get("address") == client.address else None
+    answer = {
+        "address": client.address,
+        **ready,
+        "ready_s": running.get("ready_s") if usage else None,
+        "memory_mb": usage,
+    }
+    if json:
+        output.show_json(answer)
+    else:
+        _show_status(answer)
+    if ready["status"] == "unavailable":
+        raise typer.Exit(UNHEALTHY)
+
+
+def doctor(context: typer.Context, json: Json = False) -> None:
+    """Look for what is wrong, and say what to do about it."""
+    findings = diagnose(of(context).file)
+    if json:
+        output.show_json([{"what": f.what, "ok": f.ok, "detail": f.detail, "remedy": f.remedy} for f in findings])
+    else:
+        for finding in findings:
+            _show_finding(finding)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def migrate(context: typer.Context, json: Json = False) -> None:
+    """Bring the database at `database.url` to this version of Kairos. `kairos start` does the same."""
+    from kairos.db import schema  # SQLAlchemy takes a third of a second to import
+    from kairos.db.addresses import DatabaseAddresses
+
+    database = of(context).settings().database
+    if not (database.url and database.migration_url and database.system_url):
+        raise InvalidInput(
+            where="[database]",
+            problem="no addresses are configured, so the database is the embedded one",
+            remedy="`kairos start` migrates it; for your own, set url, migration_url and system_url",
+        )
+    urls = (database.url, database.migration_url, database.system_url)
+    before, after = schema.migrate(DatabaseAddresses(*(url.get_secret_value() for url in urls)))
+    if json:
+        return output.show_json({"before": before, "after": after})
+    output.out.print(f"already at {after}" if before == after else f"migrated from {before or 'nothing'} to {after}")
+    return None
+
+
+def login(
+    context: typer.Context,
+    url: Annotated[str | None, typer.Argument(help="Address of the Kairos.")] = None,
+    email: Annotated[str | None, typer.Option(help="Your e-mail.")] = None,
+) -> None:
+    """Sign in to a Kairos on another machine. On the daemon's own machine no sign-in is needed."""
+    client = connect(url or of(context).url, of(context).file)
+    client.open("GET", "/api/health/live")
+    email = email or str(typer.prompt("E-mail", err=True))
+    # From a variable, so that scripts can sign in without a terminal and without a password among their arguments.
+    password = os.environ.get("KAIROS_PASSWORD") or typer.prompt("Password", hide_input=True, err=True)
+    client.keep(client.open("POST", "/api/auth/login", {"email": email, "password": password}))
+    output.out.print(f"signed in at {client.address} as {output.plain(email)}")
+    output.err.print(f"use it with --url {client.address}, or export KAIROS_URL={client.address}", style="dim")
+
+
+def logout(context: typer.Context) -> None:
+    """End the session at this address and forget it."""
+    client = of(context).client()
+    if CredentialFile().get(client.address) is None:
+        return output.out.print(f"not signed in at {client.address}")
+    try:
+        client.post("/api/auth/logout")
+    except Refused as error:
+        if error.http_status != 401:
+            raise
+    CredentialFile().forget(client.address)
+    output.out.print(f"signed out at {client.address}")
+    return None
+
+
+def _ready(client: Client) -> dict[str, Any]:
+    try:
+        return client.open("GET", "/api/health/ready")
+    except Refused as error:
+        if error.http_status == 503 and error.answer:
+            return error.answer
+        raise
+
+
+def memory(pid: int | None) -> dict[str, float] | None:
+    """Proportional set size in MB of the daemon and each engine under it, and their sum; None where it does not run."""
+    try:
+        daemon = psutil.Process(pid) if pid else None
+        if daemon is None:
+            return None
+        sizes = {"daemon": _pss(daemon)}
+        for child in daemon.children():
+            name = "model" if "model_server" in " ".join(child.cmdline()) else child.name()
+            family = [child, *child.children(recursive=True)]
+            sizes[name] = sizes.get(name, 0) + sum(_pss(process) for process in family)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return None
+    return {**{name: round(size, 1) for name, size in sizes.items()}, "total": round(sum(sizes.values()), 1)}
+
+
+def _pss(process: psutil.Process) -> float:
+    try:
+        return process.memory_full_info().pss / MEGABYTE
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def _show_status(answer: dict[str, Any]) -> None:
+    output.out.print(output.state(answer["status"]), answer["address"])
+    rows = [
+        [output.plain(name), output.state(p["state"]), output.plain(p["detail"])] for name, p in answer["parts"].items()
+    ]
+    output.out.print(output.table(["part", "state", ""], rows))
+    if usage := answer["memory_mb"]:
+        parts = ", ".join(f"{name} {size:.0f}" for name, size in usage.items() if name != "total")
+        output.out.print(f"ready in {answer['ready_s']} s; memory {usage['total']:.0f} MB PSS ({parts})", style="dim")
+
+
+def _show_finding(finding: Finding) -> None:
+    sign = "[green]✓[/green]" if finding.ok else "[red]✗[/red]"
+    output.out.print(f"{sign} {output.plain(finding.what)}: {output.plain(finding.detail)}", soft_wrap=True)
+    if not finding.ok:
+        output.out.print(f"  → {output.plain(finding.remedy)}", soft_wrap=True)
+
+
+def _age_of_process() -> float:
+    """Seconds since the process began: the interpreter's own start belongs to the time that a person waits."""
+    return max(0.0, time.time() - psutil.Process().create_time())

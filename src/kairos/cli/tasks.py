@@ -1,0 +1,224 @@
+"""`kairos task`: submit, list, show, watch, cancel, retry."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kairos.cli import output
+from kairos.cli.client import Client, NotRunning
+from kairos.cli.context import Json, of
+from kairos.errors import InvalidInput
+
+app = typer.Typer(help="Submit tasks and follow them.", no_args_is_help=True)
+
+NOT_APPROVED = 10
+POLL_S = 0.25
+LOST_PATIENCE_S = 60
+FINAL = ("succeeded", "rejected", "failed", "dead", "cancelled")
+
+TaskId = Annotated[str, typer.Argument(help="Id of the task.")]
+
+
+@app.command()
+def submit(
+    context: typer.Context,
+    prompt: Annotated[str | None, typer.Argument(help="The prompt; `-` or nothing reads standard input.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="Read the prompt from a file.")] = None,
+    agent: Annotated[str | None, typer.Option(help="An agent's name, or a capability.")] = None,
+    task_type: Annotated[str | None, typer.Option("--type", help="Your word for this kind of work.")] = None,
+    model: Annotated[str | None, typer.Option(help="Insist on this model.")] = None,
+    format: Annotated[str | None, typer.Option(help="text, json or python: the form the answer must have.")] = None,
+    schema: Annotated[Path | None, typer.Option(help="File with the JSON Schema of the answer.")] = None,
+    require: Annotated[list[str] | None, typer.Option(help="Text that must occur; may be repeated.")] = None,
+    forbid: Annotated[list[str] | None, typer.Option(help="Text that must not occur; may be repeated.")] = None,
+    tests: Annotated[Path | None, typer.Option(help="Python file with tests that the code must pass.")] = None,
+    lane: Annotated[str | None, typer.Option(help="interactive or batch.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds one attempt may take.")] = None,
+    key: Annotated[str | None, typer.Option(help="Idempotency key: submitted twice, done once.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end and show it.")] = False,
+    json: Json = False,
+) -> None:
+    """Submit a task, and with --wait follow it to its end."""
+    checks = {
+        "format": format,
+        "schema": _schema(schema),
+        "require": require or None,
+        "forbid": forbid or None,
+        "tests": _text(tests, "--tests") if tests else None,
+    }
+    body = {
+        "prompt": _prompt(prompt, file),
+        "agent": agent,
+        "task_type": task_type,
+        "model": model,
+        "lane": lane,
+        "timeout_s": timeout,
+        "checks": _given(checks) or None,
+    }
+    client = of(context).client()
+    task = client.post("/api/tasks", _given(body), {"Idempotency-Key": key} if key else None)
+    if wait:
+        follow(client, task["id"], quiet=json)
+        return _end(client.get(f"/api/tasks/{task['id']}"), json)
+    if json:
+        return output.show_json(task)
+    output.out.print(f"{task['id']}", output.state(task["state"]))
+    output.err.print(f"follow it: kairos task watch {task['id']}", style="dim")
+
+
+@app.command("list")
+def list_tasks(
+    context: typer.Context,
+    state: Annotated[list[str] | None, typer.Option(help="Only these states; may be repeated.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Only this agent's.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200)] = 20,
+    cursor: Annotated[str | None, typer.Option(help="`next` of the page before.")] = None,
+    json: Json = False,
+) -> None:
+    """List the project's tasks, newest first."""
+    page = of(context).client().get("/api/tasks", state=state, agent=agent, limit=limit, cursor=cursor)
+    if json:
+        return output.show_json(page)
+    if not page["items"]:
+        return output.out.print('no tasks yet; submit one: kairos task submit "…" --wait')
+    rows = [
+        [
+            output.state(task["state"]),
+            output.plain(output.one_line(task["prompt"], 48)),
+            task["agent"],
+            task["model"] or "–",
+            output.age(task["created_at"]),
+            task["id"],
+        ]
+        for task in page["items"]
+    ]
+    output.out.print(output.table(["state", "prompt", "agent", "model", "age#", "id"], rows))
+    if page["next"]:
+        output.err.print(f"more: --cursor {page['next']}", style="dim")
+
+
+@app.command()
+def show(context: typer.Context, task_id: TaskId, json: Json = False) -> None:
+    """Show a task: why this model, the verdict, the answer."""
+    task = of(context).client().get(f"/api/tasks/{task_id}")
+    if json:
+        return output.show_json(task)
+    output.out.print(output.task_detail(task))
+
+
+@app.command()
+def watch(context: typer.Context, task_id: TaskId, json: Json = False) -> None:
+    """Follow a task to its end."""
+    client = of(context).client()
+    follow(client, task_id, quiet=json)
+    _end(client.get(f"/api/tasks/{task_id}"), json)
+
+
+@app.command()
+def cancel(context: typer.Context, task_id: TaskId, json: Json = False) -> None:
+    """Stop a task; a running model call is stopped too."""
+    _changed(of(context).client().post(f"/api/tasks/{task_id}/cancel"), json)
+
+
+@app.command()
+def retry(context: typer.Context, task_id: TaskId, json: Json = False) -> None:
+    """Queue an ended task again."""
+    _changed(of(context).client().post(f"/api/tasks/{task_id}/retry"), json)
+
+
+def follow(client: Client, task_id: str, *, quiet: bool) -> None:
+    """Print the events of a task as they come, until it has ended. A daemon that restarts is waited for."""
+    after, lost_at = 0, None
+    with output.err.status("waiting", spinner="dots") as status:
+        while True:
+            try:
+                seen = client.get(f"/api/tasks/{task_id}/events", after=after)
+                lost_at = None
+            except NotRunning:
+                lost_at = lost_at or time.monotonic()
+                if time.monotonic() - lost_at > LOST_PATIENCE_S:
+                    raise
+                time.sleep(1)
+                continue
+            for event in seen["items"]:
+                after = event["id"]
+                if not quiet:
+                    output.err.print(_event_line(event), style="dim", markup=False)
+            if seen["state"] in FINAL:
+                return
+            status.update(seen["state"])
+            time.sleep(POLL_S)
+
+
+def _event_line(event: dict[str, Any]) -> str:
+    clock = event["at"][11:19]
+    return f"{clock}  {event['kind'].replace('_', ' '):<17} {_event_words(event['data'])}"
+
+
+def _event_words(data: dict[str, Any]) -> str:
+    if "chosen" in data:
+        return f"{data['chosen']} ({data['kind']})"
+    if "approved" in data:
+        first = data["findings"][0]["message"] if data["findings"] else ""
+        return output.one_line(("approved " if data["approved"] else "rejected ") + first, 100)
+    if "error" in data:
+        return output.one_line(str(data["error"].get("message", "")), 100)
+    if "message" in data:
+        return output.one_line(str(data["message"]), 100)
+    return " ".join(f"{name}={value}" for name, value in data.items() if name in ("agent", "owner", "lane", "draft"))
+
+
+def _end(task: dict[str, Any], json: bool) -> None:
+    if json:
+        output.show_json(task)
+    else:
+        output.out.print(output.task_detail(task))
+    if task["state"] != "succeeded":
+        raise typer.Exit(NOT_APPROVED)
+
+
+def _changed(task: dict[str, Any], json: bool) -> None:
+    if json:
+        return output.show_json(task)
+    asked = "  stop asked for" if task["cancel_requested"] and task["state"] == "running" else ""
+    output.out.print(task["id"], output.state(task["state"]), asked)
+    return None
+
+
+def _prompt(prompt: str | None, file: Path | None) -> str:
+    if prompt is not None and file is not None:
+        raise InvalidInput(where="prompt", problem="given twice", remedy="Give a prompt or --file")
+    if file is not None:
+        return _text(file, "--file")
+    if prompt in (None, "-"):
+        if sys.stdin.isatty():
+            raise InvalidInput(where="prompt", problem="none was given", remedy='Try: kairos task submit "…" --wait')
+        return sys.stdin.read()
+    assert prompt is not None
+    return prompt
+
+
+def _text(file: Path, option: str) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(where=option, problem=f"{file} cannot be read ({error})", remedy="Check the path") from None
+
+
+def _schema(file: Path | None) -> Any:
+    if file is None:
+        return None
+    try:
+        return jsonlib.loads(_text(file, "--schema"))
+    except jsonlib.JSONDecodeError as error:
+        raise InvalidInput(where="--schema", problem=f"{file} is no JSON: {error}", remedy="Mend it there") from None
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,236 @@
+"""The daemon: takes its folder and its port, starts the engines, runs every part, and stops them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+
+from kairos.api.app import create_app
+from kairos.api.services import Services
+from kairos.assembly import Parts, Role, assemble
+from kairos.config import InvalidConfig, Settings
+from kairos.embedded import Addresses, DataFolder, EmbeddedEngines
+from kairos.errors import KairosError
+from kairos.owned_tasks import end
+
+log = logging.getLogger(__name__)
+
+LOCAL_SECRET = "local-secret"
+ENGINE_WAIT_S = 5
+SERVER_WAIT_S = 30
+STOP_LIMIT_S = 10
+WEBSOCKET_BYTES = 65_536
+"""Largest message that is read from one; nobody needs to say anything."""
+
+
+class PortInUse(KairosError):
+    """{host}:{port} is in use by another program. Stop it, or set `server.port` (0 takes a free one)."""
+
+    status, code, exit_code = 500, "port_in_use", 3
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What a person wants to know once the daemon is ready."""
+
+    address: str
+    setup_link: str | None
+    seconds: float
+
+
+async def serve(settings: Settings, role: Role, announce: Callable[[Started, Services], None], began: float) -> None:
+    """Run a daemon until SIGTERM or SIGINT. `announce` is called once it is ready.
+
+    Raises `InvalidConfig`, `EngineUnavailable`, `PortInUse`, `DataFolderInUse` and what else stops a start.
+    """
+    stopping = Stopping()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.ask)
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(DataFolder(settings.data_dir))
+        listener = stack.enter_context(_listener(settings)) if role in (Role.ALL, Role.API) else None
+        addresses, engines = await stack.enter_async_context(_engines(settings, folder))
+        parts = await stack.enter_async_context(assemble(settings, addresses, engines, role))
+        await _run(parts, folder, role, listener, stopping, announce, began)
+
+
+class Stopping:
+    """What the signals ask for: the first to stop once running tasks have ended, the second to stop at once."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.hurry = asyncio.Event()
+
+    def ask(self) -> None:
+        (self.hurry if self.asked.is_set() else self.asked).set()
+
+
+@contextmanager
+def _listener(settings: Settings) -> Iterator[socket.socket]:
+    """Bound before anything starts: a port in use is known at once."""
+    host, port = settings.server.host, settings.server.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise PortInUse(host=host, port=port) from error
+        yield listener
+
+
+@asynccontextmanager
+async def _engines(settings: Settings, folder: DataFolder) -> AsyncIterator[tuple[Addresses, EmbeddedEngines | None]]:
+    """Start what has no address. Addresses given and addresses started come out the same."""
+    given = _given_addresses(settings)
+    wants_postgres, wants_valkey = given.database_url == "", given.redis_url == ""
+    wants_model = settings.embedded.model and (wants_postgres or not settings.models)
+    if not (wants_postgres or wants_valkey or wants_model):
+        yield given, None
+        return
+    engines = EmbeddedEngines(folder, postgres=wants_postgres, valkey=wants_valkey, model=wants_model)
+    try:
+        started = await engines.start()
+        yield _merged(given, started), engines
+    finally:
+        await engines.stop()
+
+
+def _given_addresses(settings: Settings) -> Addresses:
+    database = settings.database
+    urls = (database.url, database.migration_url, database.system_url)
+    if any(urls) and not all(urls):
+        raise InvalidConfig(
+            source="[database]",
+            problem="one of url, migration_url and system_url is missing",
+            remedy="Give all three: each role has its own address (README, 'Your own PostgreSQL and Redis')",
+        )
+    app, owner, system = (url.get_secret_value() if url else "" for url in urls)
+    redis = settings.redis.url.get_secret_value() if settings.redis.url else ""
+    return Addresses(app, owner, system, redis, None, None)
+
+
+def _merged(given: Addresses, started: Addresses) -> Addresses:
+    return Addresses(
+        given.database_url or started.database_url,
+        given.migration_url or started.migration_url,
+        given.system_url or started.system_url,
+        given.redis_url or started.redis_url,
+        started.model_url,
+        started.model_api_key,
+        started.model_weights,
+    )
+
+
+async def _run(
+    parts: Parts,
+    folder: DataFolder,
+    role: Role,
+    listener: socket.socket | None,
+    stopping: Stopping,
+    announce: Callable[[Started, Services], None],
+    began: float,
+) -> None:
+    """Run what the role asks for until a signal, or until a part fails; then stop work first and the API after it."""
+    secret = folder.path / LOCAL_SECRET
+    _write_secret(secret, parts.services.local_secret)
+    server = http_server(parts.services) if listener else None
+    background: list[Coroutine[Any, Any, None]] = [parts.sweeper.run(), *(run() for run in parts.background)]
+    if parts.engines:
+        background.append(parts.engines.watch())
+    tasks = [asyncio.create_task(work) for work in background]
+    worker = asyncio.create_task(parts.worker.run(stopping.asked, stopping.hurry)) if role is not Role.API else None
+    serving = asyncio.create_task(server.serve(sockets=[listener])) if server and listener else None
+    everything = [task for task in (*tasks, worker, serving) if task]
+    try:
+        if server:
+            await _until_serving(server, serving)
+        address = _address(listener)
+        # What stands for as long as the daemon does is not looked through again by the collector of cycles: each such
+        # look held up every listener for a fifth of a second.
+        gc.collect()
+        gc.freeze()
+        started = Started(address, _link(address, parts.setup_token), time.monotonic() - began)
+        folder.write_runtime(
+            {"pid": os.getpid(), "address": address, "role": role, "ready_s": round(started.seconds, 2)}
+        )
+        announce(started, parts.services)
+        stop = asyncio.create_task(stopping.asked.wait())
+        await asyncio.wait([stop, *everything], return_when=asyncio.FIRST_COMPLETED)
+        stopping.asked.set()
+        await stop
+        if worker:
+            await worker
+    finally:
+        secret.unlink(missing_ok=True)
+        if server and serving:
+            server.should_exit = True
+            await asyncio.wait([serving], timeout=STOP_LIMIT_S)
+        await end(*everything)
+        results = await asyncio.gather(*everything, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+
+
+def http_server(services: Services) -> uvicorn.Server:
+    """The HTTP server of a daemon; it leaves signals to the daemon."""
+    config = uvicorn.Config(
+        create_app(services),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=STOP_LIMIT_S,
+        timeout_keep_alive=30,
+        lifespan="off",
+        ws="websockets-sansio",
+        ws_max_size=WEBSOCKET_BYTES,
+        ws_per_message_deflate=False,  # it costs each of many sockets time and memory, for the same short messages
+    )
+    server = uvicorn.Server(config)
+    server.capture_signals = _no_signals  # type: ignore[method-assign]  # the daemon has its own handlers
+    return server
+
+
+@contextmanager
+def _no_signals() -> Iterator[None]:
+    yield
+
+
+async def _until_serving(server: uvicorn.Server, serving: asyncio.Task[None] | None) -> None:
+    async with asyncio.timeout(SERVER_WAIT_S):
+        while not server.started:
+            if serving and serving.done():
+                serving.result()
+                raise RuntimeError("the HTTP server ended before it began")
+            await asyncio.sleep(0.01)
+
+
+def _address(listener: socket.socket | None) -> str:
+    if listener is None:
+        return ""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _link(address: str, token: str | None) -> str | None:
+    return f"{address}/setup#{token}" if token else None
+
+
+def _write_secret(path: Any, secret: str) -> None:
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secret)

@@ -1,0 +1,1 @@
+"""Alembic migrations, run by `kairos migrate` and at start (`db/schema.py`)."""

@@ -1,0 +1,192 @@
+"""What goes on in a project: who runs what now, how the days went, what waits for a person. In the project's scope.
+
+Days are those of UTC; `since` is the start of one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Date, and_, cast, exists, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from kairos.db.models import DecisionRow, LabelRow, MetricRow, SampleRow, TaskRow, TaskState
+
+RUNNING = TaskRow.state == TaskState.RUNNING
+LIVE = (TaskState.QUEUED, TaskState.RUNNING)
+MOST_SHOWN = 200
+EXCERPT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class RunningTask:
+    """A task at work, its prompt cut to an excerpt."""
+
+    id: UUID
+    agent: str
+    prompt: str
+    attempt: int
+    started_at: datetime
+    worker: str | None
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AgentDay:
+    """What the tasks of one agent came to today; `queued` and `running` are as of now."""
+
+    agent: str
+    queued: int
+    running: int
+    succeeded: int
+    rejected: int
+    failed: int
+    dead: int
+    cancelled: int
+    worked_s: float | None
+    """Seconds of all that ended, from the first start to the end."""
+    worked: int
+    cost_usd: float | None
+    """Sum of the known costs; None where none is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """How the tasks that ended on a day ended."""
+
+    day: date
+    approved: int
+    rejected: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What one model was chosen for on one day."""
+
+    day: date
+    model: str
+    task_type: str
+    decisions: int
+    cost_usd: float | None
+    mean_quality: float | None
+
+
+def _day(column: Any) -> Any:
+    return cast(func.timezone("UTC", column), Date)
+
+
+async def running(session: AsyncSession) -> list[RunningTask]:
+    """The newest first, and not more than a page can show."""
+    statement = (
+        select(
+            TaskRow.id,
+            TaskRow.agent,
+            func.left(TaskRow.prompt, EXCERPT),
+            TaskRow.attempts,
+            TaskRow.started_at,
+            TaskRow.owner,
+            TaskRow.lease_until,
+        )
+        .where(RUNNING)
+        .order_by(TaskRow.started_at.desc())
+        .limit(MOST_SHOWN)
+    )
+    return [RunningTask(*row) for row in await session.execute(statement)]
+
+
+async def agents_today(session: AsyncSession, since: datetime) -> list[AgentDay]:
+    ended = TaskRow.finished_at >= since
+    worked = and_(ended, TaskRow.started_at.is_not(None))
+    states = [func.count().filter(TaskRow.state == state) for state in TaskState]
+    seconds = func.extract("epoch", TaskRow.finished_at - TaskRow.started_at)
+    statement = (
+        select(TaskRow.agent, *states, func.sum(seconds).filter(worked), func.count().filter(worked))
+        .where(or_(TaskRow.state.in_(LIVE), ended))
+        .group_by(TaskRow.agent)
+    )
+    costs = await _costs_by_agent(session, since)
+    days = []
+    for agent, *counts, worked_s, number in await session.execute(statement):
+        by_state = dict(zip(map(str, TaskState), counts, strict=True))
+        seconds_worked = float(worked_s) if worked_s is not None else None
+        days.append(AgentDay(agent, **by_state, worked_s=seconds_worked, worked=number, cost_usd=costs.get(agent)))
+    return days
+
+
+async def _costs_by_agent(session: AsyncSession, since: datetime) -> dict[str, float | None]:
+    statement = (
+        select(TaskRow.agent, func.sum(MetricRow.cost_usd))
+        .join(MetricRow, and_(MetricRow.project_id == TaskRow.project_id, MetricRow.task_id == TaskRow.id))
+        .where(MetricRow.at >= since)
+        .group_by(TaskRow.agent)
+    )
+    return {row[0]: row[1] for row in await session.execute(statement)}
+
+
+async def states_today(session: AsyncSession, since: datetime) -> dict[str, int]:
+    """Tasks by state: what lives now, and what ended since."""
+    statement = (
+        select(TaskRow.state, func.count())
+        .where(or_(TaskRow.state.in_(LIVE), TaskRow.finished_at >= since))
+        .group_by(TaskRow.state)
+    )
+    found = {row[0]: row[1] for row in await session.execute(statement)}
+    return {state: found.get(state, 0) for state in map(str, TaskState)}
+
+
+async def days(session: AsyncSession, since: datetime) -> dict[date, Day]:
+    """Those on which anything ended."""
+    day = _day(TaskRow.finished_at)
+    counts = [
+        func.count().filter(TaskRow.state.in_(states))
+        for states in ((TaskState.SUCCEEDED,), (TaskState.REJECTED,), (TaskState.FAILED, TaskState.DEAD))
+    ]
+    statement = select(day, *counts).where(TaskRow.finished_at >= since).group_by(day)
+    return {row[0]: Day(*row) for row in await session.execute(statement)}
+
+
+async def cost_by_day(session: AsyncSession, since: datetime) -> dict[date, float | None]:
+    """Sums of the known costs; None on a day of which none is known."""
+    day = _day(MetricRow.at)
+    statement = select(day, func.sum(MetricRow.cost_usd)).where(MetricRow.at >= since).group_by(day)
+    return {row[0]: row[1] for row in await session.execute(statement)}
+
+
+async def answers_by_model(session: AsyncSession, since: datetime) -> dict[str, int]:
+    """Successful calls of each model."""
+    statement = (
+        select(MetricRow.model, func.count()).where(MetricRow.at >= since, MetricRow.success).group_by(MetricRow.model)
+    )
+    return {row[0]: row[1] for row in await session.execute(statement)}
+
+
+async def waiting_for_people(session: AsyncSession) -> tuple[int, int]:
+    """Open rows of the dataset, and rejected tasks that nobody has said anything of."""
+    labelled = exists().where(LabelRow.project_id == TaskRow.project_id, LabelRow.task_id == TaskRow.id)
+    samples = select(func.count()).select_from(SampleRow).where(SampleRow.state == "open").scalar_subquery()
+    tasks = select(func.count()).select_from(TaskRow).where(TaskRow.state == TaskState.REJECTED, ~labelled)
+    row = (await session.execute(select(samples, tasks.scalar_subquery()))).one()
+    return row[0], row[1]
+
+
+async def traffic(session: AsyncSession, since: datetime) -> list[Traffic]:
+    """By day, model and task type. The cost of a decision is that of all calls made under it."""
+    cost = (
+        select(MetricRow.decision_id, func.sum(MetricRow.cost_usd).label("usd"))
+        .where(MetricRow.at >= since, MetricRow.decision_id.is_not(None))
+        .group_by(MetricRow.decision_id)
+        .subquery()
+    )
+    day, model = _day(DecisionRow.at), func.coalesce(DecisionRow.answered, DecisionRow.chosen)
+    statement = (
+        select(day, model, DecisionRow.task_type, func.count(), func.sum(cost.c.usd), func.avg(DecisionRow.quality))
+        .outerjoin(cost, cost.c.decision_id == DecisionRow.id)
+        .where(DecisionRow.at >= since, model.is_not(None))
+        .group_by(day, model, DecisionRow.task_type)
+        .order_by(day, model, DecisionRow.task_type)
+    )
+    return [Traffic(*row) for row in await session.execute(statement)]

@@ -1,0 +1,60 @@
+"""Reading the audit log, in the scope of a project or of an operator. `people.audit` writes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from kairos.db.models import AuditRow, ProjectRow, UserRow
+from kairos.db.repositories import people
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which entries: what is left out does not matter."""
+
+    action: str | None = None
+    user_id: UUID | None = None
+    words: str | None = None
+    """Stand in the action or the target."""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+async def page(
+    session: AsyncSession, project_id: UUID | None, wanted: Wanted, *, before: int | None, limit: int
+) -> list[tuple[AuditRow, str | None]]:
+    """Newest first, each with the e-mail of whoever did it where the scope may see that person. No project: entries
+    that are of none."""
+    conditions = [AuditRow.project_id == project_id if project_id else AuditRow.project_id.is_(None)]
+    if before is not None:
+        conditions.append(AuditRow.id < before)
+    if wanted.action:
+        conditions.append(AuditRow.action == wanted.action)
+    if wanted.user_id:
+        conditions.append(AuditRow.user_id == wanted.user_id)
+    if wanted.since:
+        conditions.append(AuditRow.at >= wanted.since)
+    if wanted.until:
+        conditions.append(AuditRow.at < wanted.until)
+    if wanted.words:
+        texts = (AuditRow.action, AuditRow.target)
+        conditions.append(or_(*(text.icontains(wanted.words, autoescape=True) for text in texts)))
+    statement = select(AuditRow, UserRow.email).outerjoin(UserRow, UserRow.id == AuditRow.user_id).where(*conditions)
+    rows = await session.execute(statement.order_by(AuditRow.id.desc()).limit(limit))
+    return [(row, email) for row, email in rows]
+
+
+async def refused(session: AsyncSession, project_id: UUID, user_id: UUID, what: str, target: str) -> None:
+    """Somebody outside named something of this project. Not written once the project is deleted: nothing of it may be
+    left behind the erasure, so its row is held until the entry stands."""
+    alive = select(ProjectRow.id).where(ProjectRow.id == project_id, ProjectRow.deleted_at.is_(None))
+    if (await session.execute(alive.with_for_update(read=True))).first() is None:
+        return
+    await people.audit(
+        session, "access.refused", user_id=user_id, project_id=project_id, target=target, data={"what": what}
+    )

@@ -1,0 +1,150 @@
+"""Rows of the dataset: joined when the same fault comes again, labelled by one person after another, exported.
+
+Every function runs in the project's scope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from kairos.db.models import AdapterRow, AdapterSampleRow, SampleRow, SampleState
+
+CLAIM = timedelta(minutes=10)
+"""How long a row stays with the person it was given to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many rows there are of one kind."""
+
+    state: str
+    task_type: str | None
+    rows: int
+    seen: int
+    """Times that these faults came in all."""
+    with_secrets: int
+    """Of them, kept out until a person clears them."""
+
+
+async def join(session: AsyncSession, row: SampleRow) -> UUID:
+    """Add a row, or count it at the one that is the same; its id. A row without a fingerprint is always a new one."""
+    columns = SampleRow.__table__.columns
+    values = {c.name: getattr(row, c.name) for c in columns if getattr(row, c.name) is not None}
+    statement = insert(SampleRow).values(values)
+    statement = statement.on_conflict_do_update(
+        index_elements=["project_id", "fingerprint"], set_={"seen": SampleRow.seen + 1}
+    )
+    return (await session.execute(statement.returning(SampleRow.id))).scalar_one()
+
+
+async def page(
+    session: AsyncSession,
+    *,
+    before: UUID | None,
+    limit: int,
+    states: Sequence[SampleState] = (),
+    task_type: str | None = None,
+    text: str | None = None,
+) -> list[SampleRow]:
+    """Newest first."""
+    statement = select(SampleRow).order_by(SampleRow.id.desc()).limit(limit)
+    if before:
+        statement = statement.where(SampleRow.id < before)
+    if states:
+        statement = statement.where(SampleRow.state.in_(states))
+    if task_type:
+        statement = statement.where(SampleRow.task_type == task_type)
+    if text:
+        columns = (SampleRow.faulty_output, SampleRow.corrected_output, SampleRow.reason)
+        statement = statement.where(or_(*(column.icontains(text, autoescape=True) for column in columns)))
+    return list((await session.execute(statement)).scalars())
+
+
+async def get(session: AsyncSession, sample_id: UUID, *, locked: bool = False) -> SampleRow | None:
+    statement = select(SampleRow).where(SampleRow.id == sample_id)
+    if locked:
+        statement = statement.with_for_update()
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def counts(session: AsyncSession) -> list[Counted]:
+    guarded = (func.jsonb_array_length(SampleRow.secrets) > 0) & SampleRow.cleared_by.is_(None)
+    statement = select(
+        SampleRow.state,
+        SampleRow.task_type,
+        func.count(),
+        func.sum(SampleRow.seen),
+        func.count().filter(guarded),
+    ).group_by(SampleRow.state, SampleRow.task_type)
+    return [Counted(*row) for row in await session.execute(statement)]
+
+
+async def write(session: AsyncSession, sample_id: UUID, version: int, values: dict[str, Any]) -> SampleRow | None:
+    """Change a row that is still at that version, and give it back to the queue. None where it is not."""
+    statement = (
+        update(SampleRow)
+        .where(SampleRow.id == sample_id, SampleRow.version == version)
+        .values(version=SampleRow.version + 1, claimed_until=None, labelled_at=func.now(), **values)
+        .returning(SampleRow)
+    )
+    return (await session.execute(statement, execution_options={"populate_existing": True})).scalar_one_or_none()
+
+
+async def claim_next(session: AsyncSession, user_id: UUID, skip: Sequence[UUID] = ()) -> SampleRow | None:
+    """The oldest row that waits for a person and that nobody has; the one they have already comes first.
+    Those in `skip` are given back, and passed over."""
+    if skip:
+        given_back = update(SampleRow).where(SampleRow.id.in_(skip), SampleRow.claimed_by == user_id)
+        await session.execute(given_back.values(claimed_until=None))
+    mine = func.coalesce((SampleRow.claimed_by == user_id) & (SampleRow.claimed_until > func.now()), False)
+    free = or_(SampleRow.claimed_until.is_(None), SampleRow.claimed_until <= func.now())
+    chosen = (
+        select(SampleRow.project_id, SampleRow.id)
+        .where(SampleRow.state.in_((SampleState.OPEN, SampleState.CORRECTED)), or_(mine, free))
+        .order_by(mine.desc(), SampleRow.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    if skip:
+        chosen = chosen.where(SampleRow.id.not_in(skip))
+    row = (await session.execute(chosen)).one_or_none()
+    if row is None:
+        return None
+    statement = (
+        update(SampleRow)
+        .where(SampleRow.id == row.id)
+        .values(claimed_by=user_id, claimed_until=func.now() + CLAIM)
+        .returning(SampleRow)
+    )
+    return (await session.execute(statement, execution_options={"populate_existing": True})).scalar_one()
+
+
+async def usable(session: AsyncSession, state: SampleState, after: UUID | None, limit: int) -> list[SampleRow]:
+    """Rows with a right answer and without uncleared secrets, oldest first; `after` is the last page's last id."""
+    clear = or_(func.jsonb_array_length(SampleRow.secrets) == 0, SampleRow.cleared_by.is_not(None))
+    statement = select(SampleRow).where(SampleRow.state == state, SampleRow.corrected_output.is_not(None), clear)
+    if after:
+        statement = statement.where(SampleRow.id > after)
+    return list((await session.execute(statement.order_by(SampleRow.id).limit(limit))).scalars())
+
+
+async def erase(session: AsyncSession, sample_id: UUID) -> list[AdapterRow] | None:
+    """Delete a row; the adapters that saw it. None where there was none."""
+    adapters = await seen_by(session, sample_id)
+    gone = await session.execute(delete(SampleRow).where(SampleRow.id == sample_id).returning(SampleRow.id))
+    return adapters if gone.first() else None
+
+
+async def seen_by(session: AsyncSession, sample_id: UUID) -> list[AdapterRow]:
+    """Adapters that were made with the row, the newest first."""
+    saw = select(AdapterRow).join(AdapterSampleRow, AdapterSampleRow.adapter_id == AdapterRow.id)
+    saw = saw.where(AdapterSampleRow.sample_id == sample_id).order_by(AdapterRow.id.desc())
+    return list((await session.execute(saw)).scalars())

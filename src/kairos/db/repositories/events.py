@@ -1,0 +1,154 @@
+"""The live events of one project in an order that nothing joins late, and the tickets that open them.
+
+Ids are given before their transactions end, so who follows ids alone passes by what commits late. In the order
+(xact, id), read only below the oldest transaction that still runs, what has been read is complete.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, Self
+from uuid import UUID
+
+from sqlalchemy import delete, func, insert, select, text, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from kairos.db.models import TaskEventRow, TaskRow, TicketRow
+from kairos.errors import InvalidInput
+
+CURSOR = re.compile(r"(\d{1,19})-(\d{1,19})", re.ASCII)
+LARGEST = 2**63 - 1
+TITLE_LENGTH = 120
+"""Characters of the prompt that stand for a task in a list."""
+
+HORIZON = text("select pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+
+
+class Cursor(NamedTuple):
+    """A place in the order of events: everything up to it has been read."""
+
+    xact: int
+    id: int
+
+    def __str__(self) -> str:
+        return f"{self.xact}-{self.id}"
+
+    @classmethod
+    def parse(cls, given: str) -> Self:
+        """What `str` made. Raises `InvalidInput`."""
+        found = CURSOR.fullmatch(given)
+        cursor = cls(int(found[1]), int(found[2])) if found else None
+        if cursor is None or max(cursor) > LARGEST:
+            raise InvalidInput(
+                where="after", problem="it is no cursor of events", remedy="Send the last one you got, or none at all"
+            )
+        return cursor
+
+
+@dataclass(frozen=True, slots=True)
+class TaskNow:
+    """A task's row at the time of reading, as lists show it."""
+
+    id: UUID
+    state: str
+    agent: str
+    model: str | None
+    title: str
+    """The beginning of the prompt."""
+    task_type: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveEvent:
+    """One event, with the task it is of."""
+
+    cursor: Cursor
+    task_id: UUID
+    attempt: int
+    kind: str
+    data: dict[str, Any]
+    at: datetime
+    task: TaskNow
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What was read of a project's events."""
+
+    events: Sequence[LiveEvent]
+    cursor: Cursor
+    """From here to read on."""
+    more: bool
+    """The limit was reached: there may be further ones already."""
+    held: bool
+    """Further ones are committed, and wait for an older transaction to end before they are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """For whom a WebSocket may be opened, and on which project."""
+
+    user_id: UUID
+    session_id: UUID | None
+    project_id: UUID
+
+
+async def end(session: AsyncSession) -> Cursor:
+    """The place after everything that is complete now."""
+    return Cursor((await session.execute(HORIZON)).scalar_one(), 0)
+
+
+async def after(session: AsyncSession, cursor: Cursor, limit: int) -> Piece:
+    """The next events of the project in scope. What may still get company before it is left for the next time."""
+    horizon = await end(session)
+    task = (TaskRow.id, TaskRow.state, TaskRow.agent, TaskRow.model, func.left(TaskRow.prompt, TITLE_LENGTH))
+    times = (TaskRow.task_type, TaskRow.created_at, TaskRow.started_at, TaskRow.finished_at, TaskRow.attempts)
+    event = TaskEventRow
+    statement = (
+        select(event.xact, event.id, event.task_id, event.attempt, event.kind, event.data, event.at, *task, *times)
+        .join(TaskRow, (TaskRow.project_id == event.project_id) & (TaskRow.id == event.task_id))
+        .where(tuple_(event.xact, event.id) > tuple_(*cursor))
+        .order_by(event.xact, event.id)
+        .limit(limit)
+    )
+    found = [_event(row) for row in (await session.execute(statement)).all()]
+    complete = [event for event in found if event.cursor < horizon]
+    if len(complete) == limit:
+        return Piece(complete, complete[-1].cursor, more=True, held=False)
+    return Piece(complete, max(horizon, cursor), more=False, held=len(found) > len(complete))
+
+
+def _event(row: Any) -> LiveEvent:
+    xact, number, task_id, attempt, kind, data, at, *task = row
+    return LiveEvent(Cursor(xact, number), task_id, attempt, kind, data, at, TaskNow(*task))
+
+
+async def add_ticket(session: AsyncSession, token_hash: bytes, ticket: Ticket, life: timedelta) -> None:
+    """In the user's scope."""
+    await session.execute(
+        insert(TicketRow).values(
+            token_hash=token_hash,
+            user_id=ticket.user_id,
+            session_id=ticket.session_id,
+            project_id=ticket.project_id,
+            expires_at=func.now() + life,
+        )
+    )
+
+
+async def spend_ticket(session: AsyncSession, token_hash: bytes) -> Ticket | None:
+    """In the user's scope; works once, and not after its time."""
+    statement = (
+        delete(TicketRow)
+        .where(TicketRow.token_hash == token_hash)
+        .returning(TicketRow.user_id, TicketRow.session_id, TicketRow.project_id, TicketRow.expires_at > func.now())
+    )
+    row = (await session.execute(statement)).one_or_none()
+    return Ticket(*row[:3]) if row and row[3] else None

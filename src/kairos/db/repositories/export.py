@@ -1,0 +1,60 @@
+"""Everything a project holds, table by table, in the project's scope: what its owners take with them.
+
+Hashes of keys and links are credentials and stay here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from sqlalchemy import ColumnElement, Table, func, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from kairos.db.models import PROJECT_OWNED, AuditRow, MembershipRow, ProjectRow, UserRow
+from kairos.tenancy import ProjectId
+
+PAGE = 100
+"""Rows held at once: a prompt or an answer may have half a million characters."""
+KEPT_BACK = {"key_hash", "token_hash"}
+TABLES: tuple[Table, ...] = tuple(row.__table__ for row in (*PROJECT_OWNED, AuditRow, MembershipRow))  # type: ignore[misc]
+
+
+async def pages(session: AsyncSession, table: Table, project_id: ProjectId) -> AsyncIterator[list[dict[str, Any]]]:
+    """The project's rows of a table, a page at a time in the order of their key."""
+    columns = [column for column in table.columns if column.name not in KEPT_BACK]
+    keys: list[ColumnElement[Any]] = [column for column in table.primary_key.columns if column.name != "project_id"]
+    statement = select(*columns).where(table.c.project_id == project_id).order_by(*keys).limit(PAGE)
+    names = [column.name for column in table.primary_key.columns if column.name != "project_id"]
+    last: list[Any] | None = None
+    while True:
+        after = statement if last is None else statement.where(tuple_(*keys) > tuple_(*last))
+        rows = [dict(row) for row in (await session.execute(after)).mappings()]
+        if rows:
+            yield rows
+        if len(rows) < PAGE:
+            return
+        last = [rows[-1][name] for name in names]
+
+
+async def people_of(session: AsyncSession, project_id: ProjectId) -> list[dict[str, Any]]:
+    """The members, so that the ids in the other tables can be read."""
+    statement = (
+        select(UserRow.id, UserRow.email, UserRow.name)
+        .join(MembershipRow, MembershipRow.user_id == UserRow.id)
+        .where(MembershipRow.project_id == project_id)
+    )
+    return [dict(row) for row in (await session.execute(statement)).mappings()]
+
+
+async def project(session: AsyncSession, project_id: ProjectId) -> dict[str, Any]:
+    """Its own row, and the time of the snapshot."""
+    statement = select(
+        ProjectRow.id,
+        ProjectRow.name,
+        ProjectRow.settings,
+        ProjectRow.created_at,
+        ProjectRow.archived_at,
+        func.now().label("exported_at"),
+    ).where(ProjectRow.id == project_id)
+    return dict((await session.execute(statement)).mappings().one())

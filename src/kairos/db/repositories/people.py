@@ -1,0 +1,190 @@
+"""Users, projects and what somebody may do in one: what stands above projects.
+
+The lookup by e-mail, when no user is known yet, is a function of the owner role; everything else runs in the user's,
+the project's or the operator's scope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from kairos.db.models import (
+    Base,
+    MembershipRow,
+    ProjectRow,
+    Role,
+    SessionRow,
+    UserRow,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """What sign-in needs to know of an account."""
+
+    id: UUID
+    name: str
+    password_hash: str | None
+    operator: bool
+    disabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MyProject:
+    """A project as one of its members sees it in a list."""
+
+    id: UUID
+    name: str
+    role: Role
+    created_at: datetime
+    archived_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a signed-in user may do in one project, read on every request."""
+
+    email: str
+    name: str
+    operator: bool
+    role: Role | None
+    project_name: str | None
+    project_settings: Mapping[str, Any]
+    archived: bool
+    session_live: bool
+
+
+async def any_user(session: AsyncSession) -> bool:
+    return bool(await session.scalar(text("select kairos_has_users()")))
+
+
+async def by_email(session: AsyncSession, email: str) -> SignIn | None:
+    row = (await session.execute(text("select * from kairos_user_by_email(:email)"), {"email": email})).one_or_none()
+    return SignIn(*row) if row else None
+
+
+async def add_user(session: AsyncSession, user_id: UUID, email: str, name: str, *, operator: bool) -> None:
+    await session.execute(insert(UserRow).values(id=user_id, email=email.lower(), name=name, operator=operator))
+
+
+async def user(session: AsyncSession, user_id: UUID) -> UserRow | None:
+    return (await session.execute(select(UserRow).where(UserRow.id == user_id))).scalar_one_or_none()
+
+
+async def set_password(session: AsyncSession, user_id: UUID, password_hash: str) -> None:
+    await session.execute(update(UserRow).where(UserRow.id == user_id).values(password_hash=password_hash))
+
+
+async def standing(
+    session: AsyncSession, user_id: UUID, session_id: UUID | None, project_id: UUID | None
+) -> Standing | None:
+    """The user's rights now, as the scope of user and project shows them. None when the account is gone or disabled."""
+    live = select(SessionRow.id).where(
+        SessionRow.id == session_id, SessionRow.revoked_at.is_(None), SessionRow.expires_at > func.now()
+    )
+    statement = (
+        select(
+            UserRow.email,
+            UserRow.name,
+            UserRow.operator,
+            MembershipRow.role,
+            ProjectRow.name.label("project_name"),
+            ProjectRow.settings,
+            ProjectRow.archived_at,
+            live.exists().label("session_live"),
+        )
+        .outerjoin(MembershipRow, (MembershipRow.user_id == UserRow.id) & (MembershipRow.project_id == project_id))
+        .outerjoin(ProjectRow, ProjectRow.id == MembershipRow.project_id)
+        .where(UserRow.id == user_id, UserRow.disabled_at.is_(None))
+    )
+    row = (await session.execute(statement)).one_or_none()
+    if row is None:
+        return None
+    role = Role(row.role) if row.role else None
+    return Standing(
+        email=row.email,
+        name=row.name,
+        operator=row.operator,
+        role=role,
+        project_name=row.project_name,
+        project_settings=row.settings or {},
+        archived=row.archived_at is not None,
+        session_live=row.session_live,
+    )
+
+
+async def add_project(session: AsyncSession, project_id: UUID, name: str, owner: UUID) -> None:
+    """A project is never without an owner. The scope must name the new project or the owner."""
+    await session.execute(insert(ProjectRow).values(id=project_id, name=name))
+    await session.execute(insert(MembershipRow).values(project_id=project_id, user_id=owner, role=Role.OWNER))
+
+
+async def projects_of(session: AsyncSession, user_id: UUID) -> list[MyProject]:
+    statement = (
+        select(ProjectRow.id, ProjectRow.name, MembershipRow.role, ProjectRow.created_at, ProjectRow.archived_at)
+        .join(MembershipRow, MembershipRow.project_id == ProjectRow.id)
+        .where(MembershipRow.user_id == user_id, ProjectRow.deleted_at.is_(None))
+        .order_by(ProjectRow.created_at, ProjectRow.id)
+    )
+    return [MyProject(row.id, row.name, Role(row.role), *row[3:]) for row in await session.execute(statement)]
+
+
+async def project(session: AsyncSession, project_id: UUID) -> ProjectRow | None:
+    return (await session.execute(select(ProjectRow).where(ProjectRow.id == project_id))).scalar_one_or_none()
+
+
+async def audit(
+    session: AsyncSession,
+    action: str,
+    *,
+    user_id: UUID | None = None,
+    project_id: UUID | None = None,
+    target: str | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> None:
+    """Append to the audit log. The scope must be the project's, or the operator's, where one is named."""
+    values = {
+        "action": action,
+        "user_id": user_id,
+        "project_id": project_id,
+        "target": target,
+        "data": dict(data or {}),
+    }
+    # Inline, without RETURNING: an entry about nobody (a refused sign-in) may be written and not read.
+    await session.execute(insert(Base.metadata.tables["audit_log"]).values(values).inline())
+
+
+async def first_operator(session: AsyncSession) -> UUID | None:
+    statement = select(UserRow.id).where(UserRow.operator, UserRow.disabled_at.is_(None)).order_by(UserRow.created_at)
+    return (await session.execute(statement.limit(1))).scalar_one_or_none()
+
+
+async def set_name(session: AsyncSession, user_id: UUID, name: str) -> None:
+    await session.execute(update(UserRow).where(UserRow.id == user_id).values(name=name))
+
+
+async def all_users(session: AsyncSession) -> list[tuple[UserRow, int]]:
+    """Every account, oldest first, with the number of its projects. For an operator's scope."""
+    count = select(func.count()).where(MembershipRow.user_id == UserRow.id).scalar_subquery()
+    statement = select(UserRow, count).order_by(UserRow.created_at, UserRow.id)
+    return [(row, number) for row, number in await session.execute(statement)]
+
+
+async def locked_operators(session: AsyncSession) -> set[UUID]:
+    """Those who can sign in, held against change until the transaction ends."""
+    statement = select(UserRow.id).where(UserRow.operator, UserRow.disabled_at.is_(None)).order_by(UserRow.id)
+    return set((await session.execute(statement.with_for_update())).scalars())
+
+
+async def set_standing(session: AsyncSession, user_id: UUID, *, operator: bool, disabled: bool) -> None:
+    disabled_at = func.coalesce(UserRow.disabled_at, func.now()) if disabled else None
+    await session.execute(
+        update(UserRow).where(UserRow.id == user_id).values(operator=operator, disabled_at=disabled_at)
+    )

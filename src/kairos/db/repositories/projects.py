@@ -1,0 +1,122 @@
+"""One project: what its members see, what the queue needs of it, and how it changes, is archived and goes.
+
+`mine` runs in the user's scope, all else in the project's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from kairos.db.models import MembershipRow, ProjectRow, Role
+from kairos.tenancy import ProjectId
+
+ERASER_LOCK = 0x6572_6173_65
+
+
+@dataclass(frozen=True, slots=True)
+class Mine:
+    """A project as one of its members sees it."""
+
+    id: UUID
+    name: str
+    role: Role
+    created_at: datetime
+    archived_at: datetime | None
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether a project works, and its settings."""
+
+    settings: Mapping[str, Any]
+    archived: bool
+    deleted: bool
+
+    @property
+    def open(self) -> bool:
+        return not (self.archived or self.deleted)
+
+
+async def mine(session: AsyncSession, user_id: UUID, project_id: UUID) -> Mine | None:
+    """None where there is no such project, it is deleted, or the user is no member: nobody can tell these apart."""
+    statement = (
+        select(
+            ProjectRow.id,
+            ProjectRow.name,
+            MembershipRow.role,
+            ProjectRow.created_at,
+            ProjectRow.archived_at,
+            ProjectRow.settings,
+        )
+        .join(MembershipRow, MembershipRow.project_id == ProjectRow.id)
+        .where(MembershipRow.user_id == user_id, ProjectRow.id == project_id, ProjectRow.deleted_at.is_(None))
+    )
+    row = (await session.execute(statement)).one_or_none()
+    return Mine(row[0], row[1], Role(row[2]), *row[3:]) if row else None
+
+
+async def standing(session: AsyncSession, project_id: UUID, *, hold: bool = False) -> Standing | None:
+    """None once it is erased. With `hold` it cannot be archived or deleted before the transaction ends."""
+    statement = select(ProjectRow.settings, ProjectRow.archived_at, ProjectRow.deleted_at)
+    statement = statement.where(ProjectRow.id == project_id)
+    row = (await session.execute(statement.with_for_update(read=True) if hold else statement)).one_or_none()
+    return Standing(row[0], row[1] is not None, row[2] is not None) if row else None
+
+
+async def locked(session: AsyncSession, project_id: UUID) -> ProjectRow | None:
+    """The row, held against every other change; None once it is deleted."""
+    statement = select(ProjectRow).where(ProjectRow.id == project_id, ProjectRow.deleted_at.is_(None))
+    return (await session.execute(statement.with_for_update())).scalar_one_or_none()
+
+
+async def change(session: AsyncSession, project_id: UUID, *, name: str, settings: Mapping[str, Any]) -> None:
+    await session.execute(
+        update(ProjectRow).where(ProjectRow.id == project_id).values(name=name, settings=dict(settings))
+    )
+
+
+async def set_archived(session: AsyncSession, project_id: UUID, archived: bool) -> None:
+    when = func.coalesce(ProjectRow.archived_at, func.now()) if archived else None
+    await session.execute(update(ProjectRow).where(ProjectRow.id == project_id).values(archived_at=when))
+
+
+async def mark_deleted(session: AsyncSession, project_id: UUID) -> None:
+    """From the end of this transaction on nobody is a member, and a daemon erases what is left."""
+    await session.execute(update(ProjectRow).where(ProjectRow.id == project_id).values(deleted_at=func.now()))
+    await session.execute(delete(MembershipRow).where(MembershipRow.project_id == project_id))
+
+
+async def erase(session: AsyncSession, project_id: UUID) -> bool:
+    """The row itself, with whatever was written meanwhile. False when another replica was first."""
+    statement = delete(ProjectRow).where(ProjectRow.id == project_id, ProjectRow.deleted_at.is_not(None))
+    return (await session.execute(statement.returning(ProjectRow.id))).first() is not None
+
+
+async def try_to_erase(connection: AsyncConnection) -> bool:
+    """Whether this transaction may erase; the lock goes with it."""
+    return bool(await connection.scalar(text("select pg_try_advisory_xact_lock(:lock)"), {"lock": ERASER_LOCK}))
+
+
+async def to_erase(connection: AsyncConnection) -> list[ProjectId]:
+    rows = await connection.execute(text("select project_id from kairos_projects_to_erase()"))
+    return [ProjectId(row.project_id) for row in rows]
+
+
+async def of_id(connection: AsyncConnection, wanted: UUID) -> ProjectId | None:
+    """The project that a task's or a project's id belongs to. For the audit log; no answer may depend on it."""
+    found = await connection.scalar(text("select kairos_project_of(:wanted)"), {"wanted": wanted})
+    return ProjectId(found) if found else None
+
+
+async def erase_audit(connection: AsyncConnection, project_id: UUID, most: int) -> int:
+    """Entries of a deleted project. In a transaction of its own."""
+    query = text("select kairos_erase_audit(:project_id, :most)")
+    return int(await connection.scalar(query, {"project_id": project_id, "most": most}) or 0)

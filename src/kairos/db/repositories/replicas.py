@@ -1,0 +1,64 @@
+"""The daemons that live: each says so every few seconds. Above projects, and without a scope."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from kairos.db.models import ReplicaRow
+
+SILENT = timedelta(seconds=10)
+"""A daemon not heard of for this long counts as dead: five heartbeats."""
+SHOWN = timedelta(hours=1)
+"""A dead one is shown for this long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """A daemon as its last heartbeat left it."""
+
+    name: str
+    role: str
+    version: str
+    slots: int
+    started_at: datetime
+    heartbeat_at: datetime
+    alive: bool
+
+    @property
+    def works(self) -> bool:
+        """Whether it runs tasks now."""
+        return self.alive and self.slots > 0
+
+
+async def beat(session: AsyncSession, name: str, role: str, version: str, slots: int) -> None:
+    statement = insert(ReplicaRow).values(name=name, role=role, version=version, slots=slots)
+    changed = {"role": role, "version": version, "slots": slots, "heartbeat_at": func.now()}
+    await session.execute(statement.on_conflict_do_update(index_elements=["name"], set_=changed))
+
+
+async def leave(session: AsyncSession, name: str) -> None:
+    await session.execute(delete(ReplicaRow).where(ReplicaRow.name == name))
+
+
+async def known(session: AsyncSession) -> list[Replica]:
+    """Those alive or dead for a short time, oldest first."""
+    alive = ReplicaRow.heartbeat_at > func.now() - SILENT
+    statement = (
+        select(
+            ReplicaRow.name,
+            ReplicaRow.role,
+            ReplicaRow.version,
+            ReplicaRow.slots,
+            ReplicaRow.started_at,
+            ReplicaRow.heartbeat_at,
+            alive,
+        )
+        .where(ReplicaRow.heartbeat_at > func.now() - SHOWN)
+        .order_by(ReplicaRow.started_at, ReplicaRow.name)
+    )
+    return [Replica(*row) for row in await session.execute(statement)]

@@ -1,0 +1,119 @@
+"""Sessions, one-time links and the keys that tokens are signed with.
+
+The lookups that start before a user is known are functions of the owner role; everything else runs in the user's scope.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from kairos.db.models import LinkRow, SessionRow, SigningKeyRow
+
+LIVE = (SessionRow.revoked_at.is_(None), SessionRow.expires_at > func.now())
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSession:
+    """A live session, and which of its refresh tokens is in use."""
+
+    user_id: UUID
+    generation: int
+    rotated_at: datetime | None
+
+
+async def add(session: AsyncSession, session_id: UUID, user_id: UUID, client: str, life: timedelta) -> None:
+    await session.execute(
+        insert(SessionRow).values(id=session_id, user_id=user_id, client=client, expires_at=func.now() + life)
+    )
+
+
+async def known(session: AsyncSession, session_id: UUID) -> KnownSession | None:
+    """A live session by its id. Needs no scope: who asks holds a token that we signed."""
+    row = (await session.execute(text("select * from kairos_session(:id)"), {"id": session_id})).one_or_none()
+    return KnownSession(*row) if row else None
+
+
+async def rotate(session: AsyncSession, session_id: UUID, generation: int, life: timedelta) -> bool:
+    """Take the next refresh token into use. False when another request was first."""
+    statement = (
+        update(SessionRow)
+        .where(SessionRow.id == session_id, SessionRow.generation == generation, *LIVE)
+        .values(generation=generation + 1, rotated_at=func.now(), expires_at=func.now() + life)
+        .returning(SessionRow.id)
+    )
+    return (await session.execute(statement)).first() is not None
+
+
+async def live_of(session: AsyncSession, user_id: UUID) -> list[SessionRow]:
+    """The user's live sessions, the one used last first."""
+    used = func.coalesce(SessionRow.rotated_at, SessionRow.created_at)
+    statement = select(SessionRow).where(SessionRow.user_id == user_id, *LIVE).order_by(used.desc())
+    return list((await session.execute(statement)).scalars())
+
+
+async def revoke(session: AsyncSession, session_id: UUID) -> bool:
+    """Whether there was a live one in scope."""
+    statement = update(SessionRow).where(SessionRow.id == session_id, *LIVE).values(revoked_at=func.now())
+    return (await session.execute(statement.returning(SessionRow.id))).first() is not None
+
+
+async def revoke_all(session: AsyncSession, user_id: UUID, keep: UUID | None = None) -> int:
+    """End the user's sessions but `keep`; how many."""
+    statement = update(SessionRow).where(SessionRow.user_id == user_id, *LIVE).values(revoked_at=func.now())
+    if keep:
+        statement = statement.where(SessionRow.id != keep)
+    return len((await session.execute(statement.returning(SessionRow.id))).all())
+
+
+async def by_link(session: AsyncSession, token_hash: bytes) -> UUID | None:
+    """The user that an unused, unexpired link was made for."""
+    row = (await session.execute(text("select * from kairos_user_by_link(:hash)"), {"hash": token_hash})).one_or_none()
+    return row.user_id if row and row.usable else None
+
+
+async def add_link(session: AsyncSession, token_hash: bytes, user_id: UUID, purpose: str, life: timedelta) -> None:
+    await session.execute(
+        insert(LinkRow).values(token_hash=token_hash, user_id=user_id, purpose=purpose, expires_at=func.now() + life)
+    )
+
+
+async def use_link(session: AsyncSession, token_hash: bytes) -> bool:
+    """Spend a link. False when another request was first."""
+    statement = update(LinkRow).where(LinkRow.token_hash == token_hash, LinkRow.used_at.is_(None))
+    return (await session.execute(statement.values(used_at=func.now()).returning(LinkRow.user_id))).first() is not None
+
+
+async def access_keys(session: AsyncSession) -> list[SigningKeyRow]:
+    """Those that tokens may be signed with now; the one that signs first, then those retired a moment ago."""
+    statement = select(SigningKeyRow).where(
+        SigningKeyRow.purpose == "access",
+        (SigningKeyRow.retired_at.is_(None)) | (SigningKeyRow.retired_at > func.now()),
+    )
+    order = (SigningKeyRow.retired_at.is_not(None), SigningKeyRow.created_at.desc())
+    return list((await session.execute(statement.order_by(*order))).scalars())
+
+
+async def add_access_key(session: AsyncSession, kid: str, secret: bytes) -> None:
+    await session.execute(insert(SigningKeyRow).values(kid=kid, secret=secret))
+
+
+async def retire_access_keys(session: AsyncSession, but: str, after: timedelta) -> None:
+    """Tokens signed with the others are good until then."""
+    await session.execute(
+        update(SigningKeyRow)
+        .where(SigningKeyRow.purpose == "access", SigningKeyRow.kid != but, SigningKeyRow.retired_at.is_(None))
+        .values(retired_at=func.now() + after)
+    )
+
+
+async def shared_secret(session: AsyncSession, purpose: str, fresh: bytes) -> bytes:
+    """The installation's secret for this purpose; `fresh` becomes it where there is none yet."""
+    added = insert(SigningKeyRow).values(kid=purpose, purpose=purpose, secret=fresh)
+    await session.execute(added.on_conflict_do_nothing(index_elements=["kid"]))
+    return (await session.execute(select(SigningKeyRow.secret).where(SigningKeyRow.kid == purpose))).scalar_one()

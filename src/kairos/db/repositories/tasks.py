@@ -1,0 +1,233 @@
+"""Tasks: submission, the fenced claim, renewal, conclusion, and what people read of them.
+
+A claim raises `epoch`; every later write of the worker matches on it, so that a worker whose lease ran out writes
+nothing. All functions take a session in the project's scope and return None or an empty list where nothing matched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import case, exists, func, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from kairos.db.models import LabelRow, ProjectRow, TaskRow, TaskState
+
+WAITING = TaskRow.state == TaskState.QUEUED
+PROJECT_OPEN = exists().where(
+    ProjectRow.id == TaskRow.project_id, ProjectRow.archived_at.is_(None), ProjectRow.deleted_at.is_(None)
+)
+LIVE = TaskRow.state.in_((TaskState.QUEUED, TaskState.RUNNING))
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """A lease that was prolonged, and whether somebody asked for the task to stop."""
+
+    id: UUID
+    cancel_requested: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """How an attempt ended, as the task's row keeps it."""
+
+    state: TaskState
+    error: Mapping[str, Any] | None
+    retry_in_s: float = 0
+    """Where `state` is `queued`: the wait before the next attempt."""
+    refund: bool = False
+    """The attempt does not count: its daemon stopped, which is no fault of the task."""
+    answer: Answer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The last output of an attempt and where it came from."""
+
+    output: str
+    model: str | None
+    decision_id: UUID | None
+
+
+async def add(session: AsyncSession, row: TaskRow) -> TaskRow | None:
+    """Insert a task. None when its idempotency key is taken: `by_idempotency_key` gives the task that has it."""
+    values = {c.name: getattr(row, c.name) for c in TaskRow.__table__.columns if getattr(row, c.name) is not None}
+    statement = (
+        insert(TaskRow)
+        .values(values)
+        .on_conflict_do_nothing(
+            index_elements=["project_id", "idempotency_key"], index_where=TaskRow.idempotency_key.is_not(None)
+        )
+        .returning(TaskRow)
+    )
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def by_idempotency_key(session: AsyncSession, key: str) -> TaskRow | None:
+    return (await session.execute(select(TaskRow).where(TaskRow.idempotency_key == key))).scalar_one_or_none()
+
+
+async def get(session: AsyncSession, task_id: UUID) -> TaskRow | None:
+    return (await session.execute(select(TaskRow).where(TaskRow.id == task_id))).scalar_one_or_none()
+
+
+async def page(
+    session: AsyncSession,
+    *,
+    before: UUID | None,
+    limit: int,
+    states: Sequence[TaskState] = (),
+    agent: str | None = None,
+    model: str | None = None,
+    task_type: str | None = None,
+    words: str | None = None,
+    ended_since: datetime | None = None,
+    labelled: bool | None = None,
+) -> list[TaskRow]:
+    """Newest first; `before` is the id that the last page ended with (ids sort by time), `words` stand in the
+    prompt; `labelled` are those that a person has said something of, or not."""
+    statement = select(TaskRow).order_by(TaskRow.id.desc()).limit(limit)
+    if before:
+        statement = statement.where(TaskRow.id < before)
+    if states:
+        statement = statement.where(TaskRow.state.in_(states))
+    for column, wanted in ((TaskRow.agent, agent), (TaskRow.model, model), (TaskRow.task_type, task_type)):
+        if wanted:
+            statement = statement.where(column == wanted)
+    if words:
+        statement = statement.where(TaskRow.prompt.icontains(words, autoescape=True))
+    if ended_since:
+        statement = statement.where(TaskRow.finished_at >= ended_since)
+    if labelled is not None:
+        has_label = exists().where(LabelRow.project_id == TaskRow.project_id, LabelRow.task_id == TaskRow.id)
+        statement = statement.where(has_label if labelled else ~has_label)
+    return list((await session.execute(statement)).scalars())
+
+
+async def claim(session: AsyncSession, task_id: UUID, owner: str, lease: timedelta) -> TaskRow | None:
+    """Take a queued task whose time has come. None when another worker was first, or it is no longer queued, or its
+    project is archived or deleted."""
+    statement = (
+        update(TaskRow)
+        .where(
+            TaskRow.id == task_id, WAITING, TaskRow.not_before <= func.now(), ~TaskRow.cancel_requested, PROJECT_OPEN
+        )
+        .values(
+            state=TaskState.RUNNING,
+            epoch=TaskRow.epoch + 1,
+            attempts=TaskRow.attempts + 1,
+            owner=owner,
+            lease_until=func.now() + lease,
+            started_at=func.coalesce(TaskRow.started_at, func.now()),
+        )
+        .returning(TaskRow)
+    )
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def renew(session: AsyncSession, claims: Sequence[tuple[UUID, int]], lease: timedelta) -> list[Renewed]:
+    """Prolong the leases of (id, epoch) pairs. A pair that is missing from the answer lost its lease."""
+    statement = (
+        update(TaskRow)
+        .where(tuple_(TaskRow.id, TaskRow.epoch).in_(claims), TaskRow.state == TaskState.RUNNING)
+        .values(lease_until=func.now() + lease)
+        .returning(TaskRow.id, TaskRow.cancel_requested)
+    )
+    return [Renewed(row.id, row.cancel_requested) for row in await session.execute(statement)]
+
+
+async def conclude(session: AsyncSession, task_id: UUID, epoch: int, end: Conclusion) -> TaskState | None:
+    """Write the end of an attempt. None when the lease was lost: then nothing else of it may be written either.
+
+    Gives the state that was written: an attempt that would be repeated ends the task where its cancel was asked for.
+    """
+    values: dict[str, Any] = {"state": end.state, "error": end.error, "owner": None, "lease_until": None}
+    if end.state.final:
+        values["finished_at"] = func.now()
+    else:
+        values["not_before"] = func.now() + timedelta(seconds=end.retry_in_s)
+        values["state"] = case((TaskRow.cancel_requested, TaskState.CANCELLED), else_=end.state)
+        values["finished_at"] = case((TaskRow.cancel_requested, func.now()), else_=None)
+    if end.refund:
+        values["attempts"] = TaskRow.attempts - 1
+    if end.answer:
+        values |= {"output": end.answer.output, "model": end.answer.model, "decision_id": end.answer.decision_id}
+    statement = (
+        update(TaskRow)
+        .where(TaskRow.id == task_id, TaskRow.epoch == epoch, TaskRow.state == TaskState.RUNNING)
+        .values(values)
+        .returning(TaskRow.state)
+    )
+    written = (await session.execute(statement)).scalar_one_or_none()
+    return TaskState(written) if written else None
+
+
+async def expire(session: AsyncSession, task_id: UUID, epoch: int, error: dict[str, Any]) -> TaskRow | None:
+    """Put back a running task whose lease ran out, or bury it when its attempts are spent, or cancel it if asked."""
+    spent = TaskRow.attempts >= TaskRow.max_attempts
+    statement = (
+        update(TaskRow)
+        .where(
+            TaskRow.id == task_id,
+            TaskRow.epoch == epoch,
+            TaskRow.state == TaskState.RUNNING,
+            TaskRow.lease_until < func.now(),
+        )
+        .values(
+            state=case(
+                (TaskRow.cancel_requested, TaskState.CANCELLED), (spent, TaskState.DEAD), else_=TaskState.QUEUED
+            ),
+            finished_at=case((or_(spent, TaskRow.cancel_requested), func.now()), else_=None),
+            error=error,
+            owner=None,
+            lease_until=None,
+        )
+        .returning(TaskRow)
+    )
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def request_cancel(session: AsyncSession, task_id: UUID) -> TaskRow | None:
+    """A queued task is cancelled at once; a running one is asked to stop. None when it has ended already."""
+    waiting = TaskRow.state == TaskState.QUEUED
+    statement = (
+        update(TaskRow)
+        .where(TaskRow.id == task_id, LIVE)
+        .values(
+            cancel_requested=True,
+            state=case((waiting, TaskState.CANCELLED), else_=TaskRow.state),
+            finished_at=case((waiting, func.now()), else_=TaskRow.finished_at),
+        )
+        .returning(TaskRow)
+    )
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def retry(session: AsyncSession, task_id: UUID) -> TaskRow | None:
+    """Queue an ended task again with its attempts counted from the start. None when it has not ended."""
+    statement = (
+        update(TaskRow)
+        .where(TaskRow.id == task_id, ~LIVE)
+        .values(
+            state=TaskState.QUEUED,
+            not_before=func.now(),
+            max_attempts=TaskRow.attempts + TaskRow.max_attempts,
+            cancel_requested=False,
+            finished_at=None,
+            error=None,
+        )
+        .returning(TaskRow)
+    )
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def counts(session: AsyncSession) -> dict[str, int]:
+    """How many tasks stand in each state."""
+    statement = select(TaskRow.state, func.count().label("n")).group_by(TaskRow.state)
+    return {row.state: row.n for row in await session.execute(statement)}

@@ -1,0 +1,83 @@
+"""Training runs: started, followed, ended. Every function but `due` runs in the project's scope."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, and_, func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from kairos.db.models import AdapterRow, RunState, TaskRow, TrainingRunRow
+from kairos.tenancy import ProjectId
+
+TRIGGER_LOCK = 0x7472_6169_6E
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A run with what tells how it stands: the state of its task, and the adapter it made."""
+
+    run: TrainingRunRow
+    task_state: str | None
+    task_error: dict[str, Any] | None
+    adapter_id: UUID | None
+
+
+async def page(session: AsyncSession, limit: int) -> list[Standing]:
+    """Newest first."""
+    statement = _standings().order_by(TrainingRunRow.id.desc()).limit(limit)
+    return [Standing(*row) for row in await session.execute(statement)]
+
+
+async def get(session: AsyncSession, run_id: UUID) -> Standing | None:
+    row = (await session.execute(_standings().where(TrainingRunRow.id == run_id))).one_or_none()
+    return Standing(*row) if row else None
+
+
+async def hold(session: AsyncSession, base: str) -> None:
+    """Nobody else starts a run of this base in the project before this transaction has ended."""
+    lock = func.pg_advisory_xact_lock(func.hashtext(func.current_setting("kairos.project_id") + base))
+    await session.execute(select(lock))
+
+
+async def of_task(session: AsyncSession, task_id: UUID) -> TrainingRunRow | None:
+    statement = select(TrainingRunRow).where(TrainingRunRow.task_id == task_id)
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def change(session: AsyncSession, run_id: UUID, **values: Any) -> None:
+    await session.execute(update(TrainingRunRow).where(TrainingRunRow.id == run_id).values(**values))
+
+
+async def begin(session: AsyncSession, run: TrainingRunRow) -> None:
+    """A worker has it. Begun again after a kill, it keeps the time of its first beginning."""
+    started = func.coalesce(TrainingRunRow.started_at, func.now())
+    await change(session, run.id, state=RunState.TRAINING, started_at=started, error=None)
+    await session.refresh(run)
+
+
+async def end(session: AsyncSession, run_id: UUID, state: RunState, error: str | None = None) -> None:
+    await change(session, run_id, state=state, error=error, finished_at=func.now())
+
+
+async def due(connection: AsyncConnection, rows: int | None, every: timedelta | None) -> list[ProjectId]:
+    """Projects whose approved rows ask for a run by the installation's triggers; by a function of the system role. None
+    where another replica is at it."""
+    if not await connection.scalar(text("select pg_try_advisory_xact_lock(:lock)"), {"lock": TRIGGER_LOCK}):
+        return []
+    query = text("select kairos_training_due(cast(:rows as integer), cast(:every as interval))")
+    return [ProjectId(row[0]) for row in await connection.execute(query, {"rows": rows, "every": every})]
+
+
+def _standings() -> Select[TrainingRunRow, str, dict[str, Any] | None, UUID]:
+    same_task = and_(TaskRow.project_id == TrainingRunRow.project_id, TaskRow.id == TrainingRunRow.task_id)
+    same_run = and_(AdapterRow.project_id == TrainingRunRow.project_id, AdapterRow.run_id == TrainingRunRow.id)
+    return (
+        select(TrainingRunRow, TaskRow.state, TaskRow.error, AdapterRow.id)
+        .outerjoin(TaskRow, same_task)
+        .outerjoin(AdapterRow, same_run)
+        .execution_options(populate_existing=True)
+    )

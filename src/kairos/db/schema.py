@@ -1,0 +1,101 @@
+"""Bring the schema to the version of this Kairos: one at a time, by advisory lock, in one transaction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from kairos.db.addresses import DatabaseAddresses
+from kairos.errors import EngineUnavailable, KairosError
+
+HEAD = "0004"
+"""The newest revision under `migrations/versions`; a test holds the two together."""
+
+LOCK = 0x6B61_6972_6F73  # "kairos": any number serves that no other use of this database takes
+LOCK_WAIT_S = 60
+
+
+class SchemaNewer(KairosError):
+    """The database is at revision {found}, which this Kairos ({head}) does not know. Start the newer Kairos, or restore
+    the backup made before the upgrade."""
+
+    status, code, exit_code = 500, "schema_newer", 1
+
+
+class MigrationFailed(KairosError):
+    """The migration of the database failed and nothing of it was kept: {reason}. Check that the address of the owner
+    role (`database.migration_url`) may create tables in this database."""
+
+    status, code, exit_code = 500, "migration_failed", 1
+
+
+def current_revision(app_url: str) -> str | None:
+    """The revision the database is at, as the app role reads it; None for an empty one."""
+    try:
+        with psycopg.connect(_libpq(app_url), connect_timeout=5) as connection:
+            if connection.execute("select to_regclass('alembic_version')").fetchone() == (None,):
+                return None
+            row = connection.execute("select version_num from alembic_version").fetchone()
+            return row[0] if row else None
+    except psycopg.OperationalError as error:
+        raise unreachable(app_url, error) from error
+
+
+def migrate(addresses: DatabaseAddresses) -> tuple[str | None, str]:
+    """Run what is missing. Returns the revision before and after. Waits at most `LOCK_WAIT_S` for another migrator."""
+    before = current_revision(addresses.app)
+    if before == HEAD:
+        return before, HEAD
+    engine = create_engine(addresses.owner)
+    try:
+        with engine.begin() as connection:
+            connection.execute(text(f"set local lock_timeout = '{LOCK_WAIT_S}s'"))
+            connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+            _upgrade(connection, addresses)
+    except OperationalError as error:
+        raise unreachable(addresses.owner, error) from error
+    except DBAPIError as error:
+        raise MigrationFailed(reason=str(error.orig).strip()) from error
+    finally:
+        engine.dispose()
+    return before, HEAD
+
+
+def _upgrade(connection: Connection, addresses: DatabaseAddresses) -> None:
+    # Alembic takes a third of a second to import, and most starts have nothing to migrate.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes.update(connection=connection, app_role=_user(addresses.app), system_role=_user(addresses.system))
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        found = connection.execute(text("select version_num from alembic_version")).scalar()
+        raise SchemaNewer(found=found, head=HEAD) from error
+    connection.execute(text(f'grant select on alembic_version to "{_user(addresses.app)}"'))
+
+
+def unreachable(url: str, error: Exception) -> EngineUnavailable:
+    """The same words for every failed connection; the address without its password."""
+    reason = str(getattr(error, "orig", error)).strip().splitlines()
+    return EngineUnavailable(
+        engine="PostgreSQL",
+        address=make_url(url).render_as_string(hide_password=True),
+        reason=reason[-1] if reason else type(error).__name__,
+        remedy="Check that it runs, and the address under [database] in kairos.toml",
+    )
+
+
+def _user(url: str) -> str:
+    return make_url(url).username or ""
+
+
+def _libpq(url: str) -> str:
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)

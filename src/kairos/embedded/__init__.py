@@ -1,0 +1,23 @@
+"""The embedded default: PostgreSQL, Valkey and a small model, from wheels, under the daemon itself."""
+
+from kairos.embedded.engine import EngineNotInstalled, EngineNotStarted, EngineState
+from kairos.embedded.folder import DataFolder, DataFolderInUse, DataFolderUnusable, Secrets
+from kairos.embedded.footprint import pss_bytes
+from kairos.embedded.model import WeightsCorrupt, WeightsMissing, check_weights
+from kairos.embedded.supervisor import Addresses, EmbeddedEngines
+
+__all__ = [
+    "Addresses",
+    "DataFolder",
+    "DataFolderInUse",
+    "DataFolderUnusable",
+    "EmbeddedEngines",
+    "EngineNotInstalled",
+    "EngineNotStarted",
+    "EngineState",
+    "Secrets",
+    "WeightsCorrupt",
+    "WeightsMissing",
+    "check_weights",
+    "pss_bytes",
+]

@@ -1,0 +1,224 @@
+"""One engine under supervision: made ready, looked after, started again on the same port when it dies, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from kairos.embedded.folder import DataFolder
+from kairos.embedded.leftovers import end_leftovers
+from kairos.embedded.process import Command, OwnedProcess
+from kairos.errors import KairosError
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.02
+CHECK_S = 2.0
+PING_LIMIT_S = 2.0
+FAILURES = 3
+BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.2, 30.0
+STEADY_S = 60.0
+"""An engine that ran this long is not in a loop of deaths: its next restart comes quickly again."""
+RECOVERY_LIMIT_S = 600.0
+"""How long an engine may say that it is alive and still reading its data."""
+REMEDY = "Mend what it names and start again; the data is untouched"
+
+Condition = Literal["starting", "running", "restarting", "failed", "stopped"]
+
+
+class EngineNotStarted(KairosError):
+    """The embedded {engine} could not be started: {reason}. {remedy}.{log}
+
+    `log` is empty or the last lines that the engine wrote.
+    """
+
+    status, code, exit_code = 500, "engine_not_started", 3
+
+
+class EngineNotInstalled(KairosError):
+    """The embedded {engine} is not installed: {reason}. {remedy}."""
+
+    status, code, exit_code = 500, "engine_not_installed", 3
+
+
+class NoAnswer(Exception):
+    """The engine did not answer as a healthy one does."""
+
+
+class StillStarting(NoAnswer):
+    """The engine answers that it is alive and not ready: it recovers, or reads its data."""
+
+
+class Engine(Protocol):
+    """What the supervisor has to know of an engine: PostgreSQL, Valkey and the model's server are one each."""
+
+    name: str
+    program: str
+    """A word of its command line by which its processes are known."""
+    ready_limit_s: float
+
+    @property
+    def folder(self) -> Path:
+        """Its working directory, with links resolved; known after `prepare`."""
+        ...
+
+    async def prepare(self) -> None:
+        """Bring what it needs on the disk; the same every time."""
+        ...
+
+    def command(self, port: int) -> Command:
+        """What starts it. Called right before, when no process of an earlier run is left on its folder."""
+        ...
+
+    async def ping(self, port: int) -> None:
+        """Raise `NoAnswer` where it is not healthy."""
+        ...
+
+    async def settle(self, port: int) -> None:
+        """What is left to do once it answers."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections to it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """What `kairos status` says of an engine."""
+
+    name: str
+    state: Condition
+    pid: int | None
+    restarts: int
+    detail: str
+
+
+class SupervisedEngine:
+    """An engine and its process. `changed` is called when the process is another one."""
+
+    def __init__(self, engine: Engine, folder: DataFolder, changed: Callable[[], None]) -> None:
+        self.engine = engine
+        self.port = 0
+        self.failure: KairosError | None = None
+        self._folder, self._changed = folder, changed
+        self._process: OwnedProcess | None = None
+        self._condition: Condition = "stopped"
+        self._detail = ""
+        self._restarts = 0
+        self._backoff = BACKOFF_FIRST_S
+        self._since = 0.0
+
+    def state(self) -> EngineState:
+        return EngineState(self.engine.name, self._condition, self.pid, self._restarts, self._detail)
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process and self._process.exit_status is None else None
+
+    async def start(self) -> None:
+        """Ready when it returns. Raises `EngineNotStarted`, or what else its preparation raises; then it is failed."""
+        self._condition, self._detail = "starting", ""
+        try:
+            await self._launch()
+        except KairosError as error:
+            self._condition, self._detail, self.failure = "failed", str(error), error
+            raise
+
+    async def watch(self) -> None:
+        """Until cancelled. What could not be started at all stays as it is: a person has to mend it."""
+        while self._process and self._condition != "failed":
+            await self._until_unwell()
+            await self._restart()
+
+    async def stop(self) -> None:
+        if self._process:
+            await self.engine.close()
+            await self._process.stop()
+            self._changed()
+        if self._condition != "failed":
+            self._condition, self._detail = "stopped", ""
+
+    async def _launch(self) -> None:
+        try:
+            await self.engine.prepare()
+            await end_leftovers(self.engine.folder, self.engine.program, (signal.SIGINT, signal.SIGQUIT))
+            self.port = self.port or self._folder.port(self.engine.name)
+            self._process = OwnedProcess(self.engine.command(self.port))
+            self._changed()
+            await self._until_ready(self._process)
+            await self.engine.settle(self.port)
+        except OSError as error:
+            raise self._not_started(f"{error}") from error
+        self._condition, self._detail, self._since = "running", "", time.monotonic()
+
+    async def _until_ready(self, process: OwnedProcess) -> None:
+        began = time.monotonic()
+        limit, reason = began + self.engine.ready_limit_s, "it did not answer"
+        while time.monotonic() < limit:
+            if await process.ends_within(POLL_S):
+                raise self._not_started(f"it ended with status {process.exit_status}")
+            try:
+                return await self._ping()
+            except StillStarting as error:
+                reason, limit = str(error), began + RECOVERY_LIMIT_S
+            except NoAnswer as error:
+                reason = str(error)
+        failure = self._not_started(f"not ready within {limit - began:.0f} s: {reason}")
+        await process.stop()
+        raise failure
+
+    async def _until_unwell(self) -> None:
+        """Until it ends, or does not answer three times in a row."""
+        process, failures = self._process, 0
+        assert process
+        while failures < FAILURES:
+            if await process.ends_within(CHECK_S):
+                self._detail = f"it ended with status {process.exit_status}"
+                return
+            try:
+                await self._ping()
+                failures = 0
+            except StillStarting:
+                failures = 0
+            except NoAnswer as error:
+                failures += 1
+                self._detail = f"no answer, {failures} times in a row: {error}"
+            process.rotate_log()
+
+    async def _restart(self) -> None:
+        """As often as it takes, with pauses that grow; on the same port, because its users know no other."""
+        if time.monotonic() - self._since > STEADY_S:
+            self._backoff = BACKOFF_FIRST_S
+        self._condition = "restarting"
+        while self._condition == "restarting":
+            log.warning("the embedded %s is started again: %s", self.engine.name, self._detail)
+            await self.engine.close()
+            if self._process:
+                await self._process.stop()
+            await asyncio.sleep(self._backoff * random.uniform(0.5, 1))
+            self._backoff = min(2 * self._backoff, BACKOFF_MOST_S)
+            self._restarts += 1
+            try:
+                await self._launch()
+            except KairosError as error:
+                self._detail = str(error)
+
+    async def _ping(self) -> None:
+        try:
+            async with asyncio.timeout(PING_LIMIT_S):
+                await self.engine.ping(self.port)
+        except (OSError, TimeoutError) as error:
+            raise NoAnswer(str(error) or f"nothing within {PING_LIMIT_S:g} s") from error
+
+    def _not_started(self, reason: str) -> EngineNotStarted:
+        tail = self._process.log_tail() if self._process else ""
+        said = f" Its log ({self._folder.logs / self.engine.name}.log) ends with:\n{tail}" if tail else ""
+        return EngineNotStarted(engine=self.engine.name, reason=reason, remedy=REMEDY, log=said)

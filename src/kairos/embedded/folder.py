@@ -1,0 +1,211 @@
+"""The data folder: who has it, its secrets, its ports, and what is known about the daemon that runs on it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import secrets
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psutil
+
+from kairos.embedded.ports import free_port, is_free
+from kairos.errors import KairosError
+
+log = logging.getLogger(__name__)
+
+LOCK, SECRETS, PORTS, RUNTIME, ENGINES = "kairos.lock", "secrets.json", "ports.json", "runtime.json", "engines.json"
+
+
+class DataFolderInUse(KairosError):
+    """{path} is in use by the Kairos with process id {pid}. Stop that one, or set `data_dir` to another folder."""
+
+    status, code, exit_code = 500, "data_folder_in_use", 6
+
+
+class DataFolderUnusable(KairosError):
+    """The data folder {path} cannot be used: {reason}. {remedy}"""
+
+    status, code, exit_code = 500, "data_folder_unusable", 6
+
+
+def _password() -> str:
+    return secrets.token_urlsafe(24)
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Passwords that only this folder's engines know: random, made once."""
+
+    superuser: str = field(default_factory=_password)
+    owner: str = field(default_factory=_password)
+    app: str = field(default_factory=_password)
+    system: str = field(default_factory=_password)
+    valkey: str = field(default_factory=_password)
+    model: str = field(default_factory=_password)
+
+
+class DataFolder:
+    """A folder that one daemon at a time may use: the lock is the kernel's, and ends with the process.
+
+    `with DataFolder(path) as folder:` takes it. What `kairos status` reads can be read without it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser().absolute()
+        self._lock: int | None = None
+
+    def __enter__(self) -> DataFolder:
+        self.take()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.release()
+
+    @property
+    def taken(self) -> bool:
+        """Whether this process has it."""
+        return self._lock is not None
+
+    def take(self) -> None:
+        """Make the folder where there is none, and lock it. Raises `DataFolderInUse`, `DataFolderUnusable`."""
+        try:
+            self._make(self.path)
+            self._make(self.logs)
+            descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise DataFolderUnusable(
+                path=self.path, reason=error.strerror, remedy="Check its owner and rights, or set `data_dir`"
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise DataFolderInUse(path=self.path, pid=_number_in(self.path / LOCK) or "unknown") from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._lock = descriptor
+
+    def release(self) -> None:
+        """Give the lock back, and forget what was said about the running daemon. Nothing where it is not held."""
+        if self._lock is None:
+            return
+        for name in (RUNTIME, ENGINES):
+            (self.path / name).unlink(missing_ok=True)
+        os.ftruncate(self._lock, 0)
+        os.close(self._lock)
+        self._lock = None
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """The folder's secrets; made when first asked for. A secret that a newer version adds is added.
+
+        Raises `DataFolderUnusable` where they are gone and a database is there that only they open.
+        """
+        stored = self._read(SECRETS)
+        if not stored and (self.path / "postgres" / "data").exists():
+            reason = f"it holds a database, and {SECRETS} with its passwords is gone"
+            raise DataFolderUnusable(path=self.path, reason=reason, remedy=f"Restore {SECRETS} from a backup")
+        known = {f.name for f in fields(Secrets)}
+        made = Secrets(**{name: value for name, value in stored.items() if name in known})
+        if set(stored) < known:
+            self._write(SECRETS, asdict(made))
+        return made
+
+    def port(self, engine: str) -> int:
+        """The engine's port: the one it had, or a new one where it had none or another program has it now."""
+        ports: dict[str, int] = self._read(PORTS)
+        before = ports.get(engine)
+        if before and is_free(before):
+            return before
+        ports[engine] = free_port(set(ports.values()))
+        if before:
+            log.warning("port %d of the embedded %s is in use: it moves to %d", before, engine, ports[engine])
+        self._write(PORTS, ports)
+        return ports[engine]
+
+    def write_runtime(self, values: dict[str, Any]) -> None:
+        """What `kairos status` wants to know of the running daemon; gone when it stops."""
+        self._write(RUNTIME, values)
+
+    def read_runtime(self) -> dict[str, Any]:
+        """What the running daemon wrote; empty where none runs."""
+        return self._read(RUNTIME) if self.daemon_pid() else {}
+
+    def write_engines(self, pids: dict[str, int]) -> None:
+        self._write(ENGINES, pids)
+
+    def daemon_pid(self) -> int | None:
+        """The process that has the folder; None where none has."""
+        if self.taken:
+            return os.getpid()
+        with contextlib.suppress(OSError):
+            descriptor = os.open(self.path / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return _number_in(self.path / LOCK)
+            finally:
+                os.close(descriptor)
+        return None
+
+    def processes(self) -> dict[str, int]:
+        """Process ids of the running daemon (`daemon`) and of each engine by its name; empty where none runs."""
+        daemon = self.daemon_pid()
+        if daemon is None:
+            return {}
+        engines = {name: pid for name, pid in self._read(ENGINES).items() if _parent(pid) == daemon}
+        return {"daemon": daemon, **engines}
+
+    def _make(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        mode = folder.stat().st_mode & 0o777
+        # 0710 is what `postgres_place.py` makes of it where PostgreSQL's user must pass.
+        if mode not in (0o700, 0o710):
+            folder.chmod(0o700)
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            return json.loads((self.path / name).read_text())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise DataFolderUnusable(
+                path=self.path, reason=f"{name}: {error}", remedy=f"Restore {name} from a backup, or check its rights"
+            ) from error
+
+    def _write(self, name: str, values: dict[str, Any]) -> None:
+        """All or nothing, on disk when it returns, and nobody else's to read."""
+        temporary = self.path / f".{name}.{os.getpid()}"
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(values, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.path / name)
+
+
+def _number_in(path: Path) -> int | None:
+    try:
+        return int(path.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        return psutil.Process(pid).ppid()
+    except psutil.Error:
+        return None

@@ -1,0 +1,37 @@
+"""Memory of the daemon and its engines, as a person would count it: shared pages once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import psutil
+
+
+def pss_bytes(pids: Mapping[str, int]) -> dict[str, int]:
+    """Proportional set size by name, of each process with all its children, and the sum as `total`.
+
+    What is named by itself (an engine is a child of the daemon) counts under its own name alone. A process that has
+    ended counts nothing.
+    """
+    named = set(pids.values())
+    sizes = {name: sum(map(_pss, _family(pid, named - {pid}))) for name, pid in pids.items()}
+    return {**sizes, "total": sum(sizes.values())}
+
+
+def _family(pid: int, others: set[int]) -> Iterable[psutil.Process]:
+    try:
+        process = psutil.Process(pid)
+        children = process.children()
+    except psutil.NoSuchProcess:
+        return
+    yield process
+    for child in children:
+        if child.pid not in others:
+            yield from _family(child.pid, others)
+
+
+def _pss(process: psutil.Process) -> int:
+    try:
+        return process.memory_full_info().pss
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return 0

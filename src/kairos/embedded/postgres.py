@@ -1,0 +1,220 @@
+"""The embedded PostgreSQL: its cluster, its settings, its health, and the first database with its three roles."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from kairos.db.roles import RolePasswords, create_roles, roles_statements
+from kairos.embedded.engine import REMEDY, EngineNotStarted, NoAnswer, StillStarting
+from kairos.embedded.folder import DataFolder
+from kairos.embedded.ports import HOST
+from kairos.embedded.postgres_place import Place, find_place
+from kairos.embedded.process import Command, OwnedProcess
+
+DATABASE = "kairos"
+SUPERUSER = "postgres"
+INITDB_LIMIT_S = 120.0
+CONNECT_LIMIT_S = 10
+CANNOT_CONNECT_NOW, TOO_MANY_CONNECTIONS = "57P03", "53300"
+STOPS = (signal.SIGINT, signal.SIGQUIT)
+"""Fast (roll back, write out, end), then immediate (as after a power cut: it recovers at the next start)."""
+
+SETTINGS = {
+    "listen_addresses": HOST,
+    "unix_socket_directories": "",
+    # Small, because everything idle together has to fit a laptop: the operating system's cache does the rest.
+    "shared_buffers": "32MB",
+    "max_connections": "60",
+    "max_wal_size": "512MB",
+    # Compiling a query costs more than Kairos's queries take, and memory in each connection.
+    "jit": "off",
+    # The default keeps three more processes for reading ahead, which these sizes do not need.
+    "io_method": "sync",
+    "max_worker_processes": "4",
+    "autovacuum_max_workers": "2",
+    "log_checkpoints": "off",
+    "log_line_prefix": "%m [%p] %u ",
+    "log_timezone": "UTC",
+    "timezone": "UTC",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseUrls:
+    """The same database for the three roles, as SQLAlchemy URLs."""
+
+    app: str
+    owner: str
+    system: str
+
+
+class PostgresEngine:
+    """PostgreSQL 18 with pgvector, from the wheel."""
+
+    name = "postgres"
+    program = "postgres"
+    ready_limit_s = 30.0
+
+    def __init__(self, folder: DataFolder) -> None:
+        self._folder = folder
+        self._place: Place | None = None
+        self._connection: psycopg.AsyncConnection | None = None
+
+    @property
+    def place(self) -> Place:
+        assert self._place, "prepare() comes first"
+        return self._place
+
+    @property
+    def folder(self) -> Path:
+        return self.place.data
+
+    def urls(self, port: int) -> DatabaseUrls:
+        secrets = self._folder.secrets
+        return DatabaseUrls(
+            app=f"postgresql+psycopg://kairos_app:{secrets.app}@{HOST}:{port}/{DATABASE}",
+            owner=f"postgresql+psycopg://kairos_owner:{secrets.owner}@{HOST}:{port}/{DATABASE}",
+            system=f"postgresql+psycopg://kairos_system:{secrets.system}@{HOST}:{port}/{DATABASE}",
+        )
+
+    async def prepare(self) -> None:
+        """Find its place and make the cluster where there is none. Interrupted, it begins anew."""
+        secrets = self._folder.secrets
+        self._place = await asyncio.to_thread(find_place, self._folder.path)
+        if not (self.place.data / "PG_VERSION").exists():
+            await self._make_cluster(secrets.superuser)
+
+    def command(self, port: int) -> Command:
+        # An earlier postmaster that was killed leaves its file. Its process is known to be gone (`leftovers.py`), but
+        # its number may belong to another program now, and then PostgreSQL would refuse to start.
+        (self.place.data / "postmaster.pid").unlink(missing_ok=True)
+        settings = {**SETTINGS, "port": str(port)}
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        program = (str(self.place.programs / "postgres"), "-D", str(self.place.data), *options)
+        return Command(program, self.place.data, self._log, STOPS, self.place.user)
+
+    async def ping(self, port: int) -> None:
+        try:
+            if self._connection is None or self._connection.closed:
+                self._connection = await psycopg.AsyncConnection.connect(
+                    host=HOST,
+                    port=port,
+                    # One of the superuser's reserved connections: an application that has taken all the others
+                    # makes no sick engine.
+                    user=SUPERUSER,
+                    password=self._folder.secrets.superuser,
+                    dbname="postgres",
+                    application_name="kairos health",
+                    autocommit=True,
+                    connect_timeout=2,
+                )
+            await self._connection.execute("select 1")
+        except psycopg.Error as error:
+            await self.close()
+            _judge(error)
+
+    async def settle(self, port: int) -> None:
+        """The database and its roles, once for each change of their statements or passwords. Safe to repeat."""
+        secrets = self._folder.secrets
+        passwords = RolePasswords(owner=secrets.owner, app=secrets.app, system=secrets.system)
+        mark = hashlib.sha256(f"{roles_statements()}{passwords}".encode()).hexdigest()
+        done = self._folder.path / "roles.sha256"
+        if done.exists() and done.read_text() == mark and (self.place.home / "settled").exists():
+            return
+        try:
+            await asyncio.to_thread(self._make_database, port, passwords)
+        except psycopg.Error as error:
+            reason = f"its roles could not be made: {str(error).strip()}"
+            raise EngineNotStarted(engine=self.name, reason=reason, remedy=REMEDY, log="") from error
+        (self.place.home / "settled").touch()
+        done.write_text(mark)
+        done.chmod(0o600)
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection:
+            with contextlib.suppress(psycopg.Error, OSError):
+                await connection.close()
+
+    @property
+    def _log(self) -> Path:
+        return self._folder.logs / f"{self.name}.log"
+
+    async def _make_cluster(self, superuser_password: str) -> None:
+        """In a folder of its own that is renamed when it is complete, so that half a cluster is never taken for one."""
+        home = self.place.home
+        for unfinished in home.glob("new-data-*"):
+            await asyncio.to_thread(shutil.rmtree, unfinished, ignore_errors=True)
+        made = Path(tempfile.mkdtemp(prefix="new-data-", dir=home))
+        self.place.give(made)
+        password = home / "initdb.password"
+        password.unlink(missing_ok=True)
+        password.touch(mode=0o600)
+        password.write_text(superuser_password)
+        self.place.give(password)
+        try:
+            await self._run_initdb(made, password)
+        finally:
+            password.unlink()
+        _adopt(made, self.place.data)
+
+    async def _run_initdb(self, made: Path, password: Path) -> None:
+        program = (
+            *(str(self.place.programs / "initdb"), "-D", str(made), "-U", SUPERUSER, f"--pwfile={password}"),
+            *("-A", "scram-sha-256", "--data-checksums", "--no-instructions", "-E", "UTF8"),
+            # PostgreSQL's own C.UTF-8: the order of texts, and so the indexes, never change with the system's library.
+            *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
+        )
+        process = OwnedProcess(Command(program, self.place.home, self._log, (signal.SIGTERM,), self.place.user))
+        try:
+            ended = await process.ends_within(INITDB_LIMIT_S)
+        finally:
+            await process.stop()
+        if not ended or process.exit_status != 0:
+            reason = f"initdb ended with {process.exit_status}" if ended else f"initdb took over {INITDB_LIMIT_S:g} s"
+            raise EngineNotStarted(
+                engine=self.name,
+                reason=reason,
+                remedy=REMEDY,
+                log=f" Its log ({self._log}) ends with:\n{process.log_tail()}",
+            )
+
+    def _make_database(self, port: int, passwords: RolePasswords) -> None:
+        secret = self._folder.secrets.superuser
+        address = f"host={HOST} port={port} user={SUPERUSER} password={secret} connect_timeout={CONNECT_LIMIT_S}"
+        with psycopg.connect(f"{address} dbname=postgres", autocommit=True) as connection:
+            if not connection.execute("select 1 from pg_database where datname = %s", [DATABASE]).fetchone():
+                connection.execute("create database kairos")
+        with psycopg.connect(f"{address} dbname={DATABASE}", autocommit=True) as connection:
+            create_roles(connection, passwords)
+
+
+def _judge(error: psycopg.Error) -> None:
+    """What a failed ping means. A server that is full is alive."""
+    text, state = str(error).strip(), error.sqlstate
+    if state == TOO_MANY_CONNECTIONS:
+        return
+    # libpq gives no SQLSTATE for what the server says before a session begins.
+    if state == CANNOT_CONNECT_NOW or "the database system is starting up" in text or "not yet accepting" in text:
+        raise StillStarting(text) from error
+    if "too many clients" not in text:
+        raise NoAnswer(text) from error
+
+
+def _adopt(made: Path, data: Path) -> None:
+    made.rename(data)
+    descriptor = os.open(data.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

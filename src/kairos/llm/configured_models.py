@@ -1,0 +1,56 @@
+"""The models that the configuration names, and the embedded one where it runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from kairos.config import InvalidConfig, ModelSettings, Settings
+from kairos.embedded import Addresses
+from kairos.llm.catalog import FREE, AdapterHost, Model, Price
+
+EMBEDDED_MODEL = "smollm2-135m"
+
+
+def configured_models(settings: Settings, addresses: Addresses) -> Iterator[Model]:
+    """Raises `InvalidConfig` where a key that an entry names is not in the environment."""
+    for entry in settings.models:
+        yield _model(entry)
+    if addresses.model_url:
+        yield Model(
+            name=EMBEDDED_MODEL,
+            upstream=EMBEDDED_MODEL,
+            base_url=addresses.model_url,
+            api_key=addresses.model_api_key,
+            local=True,
+            price=FREE,
+            context=2048,
+            tier=0.3,
+            capabilities=frozenset({"json_schema"}),
+            weights=str(addresses.model_weights) if addresses.model_weights else None,
+            adapter_host=AdapterHost.EMBEDDED,
+        )
+
+
+def _model(entry: ModelSettings) -> Model:
+    if entry.api_key_env and entry.api_key_env not in os.environ:
+        raise InvalidConfig(
+            source=f"models: {entry.name}",
+            problem=f"the environment has no {entry.api_key_env}, which `api_key_env` names",
+            remedy="Set it, or take the model out of kairos.toml",
+        )
+    return Model(
+        name=entry.name,
+        upstream=entry.upstream or entry.name,
+        base_url=entry.base_url.rstrip("/"),
+        api_key=os.environ[entry.api_key_env] if entry.api_key_env else None,
+        local=entry.local,
+        price=Price(entry.price.input, entry.price.output) if entry.price else None,
+        context=entry.context,
+        specialties=frozenset(entry.specialties),
+        tier=entry.tier,
+        capabilities=frozenset(entry.capabilities),
+        runner=entry.runner,
+        weights=str(entry.weights) if entry.weights else None,
+        adapter_host=AdapterHost(entry.adapters) if entry.adapters else None,
+    )

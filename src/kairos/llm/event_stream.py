@@ -1,0 +1,60 @@
+"""Server-sent events, as the servers of models really send them."""
+
+from __future__ import annotations
+
+
+class EventStream:
+    """Server-sent events from bytes cut anywhere: the `data` of each event (WHATWG HTML, 9.2.6). Nothing else is kept.
+
+    Cutting lines before decoding makes a character that two chunks share no special case.
+    """
+
+    def __init__(self, event_bytes: int = 4 * 1024 * 1024) -> None:
+        """An event longer than `event_bytes` raises ValueError."""
+        self._limit = event_bytes
+        self._size = 0
+        self._line: list[bytes] = []
+        self._data: list[bytes] = []
+        self._after_cr = False
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The events that these bytes complete."""
+        if self._after_cr and chunk.startswith(b"\n"):
+            chunk, self._after_cr = chunk[1:], False
+        events: list[bytes] = []
+        for piece in chunk.splitlines(keepends=True):
+            self._line.append(piece)
+            self._size += len(piece)
+            if piece.endswith((b"\n", b"\r")):
+                self._end_line(events)
+            if self._size > self._limit:
+                raise ValueError(f"an event of more than {self._limit} bytes")
+        if chunk:
+            self._after_cr = chunk.endswith(b"\r")
+        return events
+
+    def finish(self) -> list[bytes]:
+        """What the stream ended in the middle of: many servers leave the last empty line out."""
+        events: list[bytes] = []
+        self._end_line(events)
+        self._end_event(events)
+        return events
+
+    def _end_line(self, events: list[bytes]) -> None:
+        line = self._line[0] if len(self._line) == 1 else b"".join(self._line)
+        self._line.clear()
+        line = line.rstrip(b"\r\n")
+        if not line:
+            self._end_event(events)
+        elif line.startswith(b"data:"):
+            self._data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+        elif line == b"data":
+            self._data.append(b"")
+        else:
+            self._size = sum(map(len, self._data))  # a comment, or a field that is not for us
+
+    def _end_event(self, events: list[bytes]) -> None:
+        if self._data:
+            events.append(b"\n".join(self._data))
+            self._data.clear()
+        self._size = 0

@@ -1,0 +1,173 @@
+"""The typed values that a task is while it waits and runs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from kairos.agents.base import Checks, Draft, Task, Verdict
+from kairos.db.models import TaskRow, TaskState
+from kairos.lanes import Lane
+from kairos.tenancy import ProjectId, TaskId
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """A validated submission. The API and the CLI build it; nothing below checks it again."""
+
+    prompt: str
+    agent: str
+    task_type: str | None = None
+    checks: Checks = field(default_factory=Checks)
+    model: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    session: str | None = None
+    cache: bool | None = None
+    cache_control: str | None = None
+    lane: Lane = Lane.BATCH
+    priority: int = 0
+    not_before: datetime | None = None
+    timeout_s: float | None = None
+    max_attempts: int | None = None
+    idempotency_key: str | None = None
+    traceparent: str | None = None
+
+    def fingerprint(self) -> bytes:
+        """Equal for equal submissions: an idempotency key used with another body is a conflict."""
+        body = {
+            "prompt": self.prompt,
+            "agent": self.agent,
+            "task_type": self.task_type,
+            "checks": self.checks.stored(),
+            "options": stored_options(self),
+            "lane": self.lane,
+            "priority": self.priority,
+        }
+        return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to run a task until its lease ends, fenced by `epoch`."""
+
+    task: Task
+    lane: Lane
+    priority: int
+    created_at: datetime
+    epoch: int
+    max_attempts: int
+    timeout_s: float
+    hold_answers: bool = False
+    """Nobody sees the answer before its verdict."""
+
+    @property
+    def project_id(self) -> ProjectId:
+        return self.task.project_id
+
+    @property
+    def task_id(self) -> TaskId:
+        return self.task.id
+
+    @property
+    def last_attempt(self) -> bool:
+        return self.task.attempt >= self.max_attempts
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedDraft:
+    """A draft with the guardian's word on it."""
+
+    draft: Draft
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one attempt ended."""
+
+    state: TaskState
+    drafts: tuple[JudgedDraft, ...] = ()
+    error: Mapping[str, Any] | None = None
+    retry_in_s: float | None = None
+    """Set when `state` is `queued`: the wait before the next attempt."""
+
+    @property
+    def last(self) -> JudgedDraft | None:
+        return self.drafts[-1] if self.drafts else None
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectRules:
+    """What a project allows its tasks."""
+
+    run_tests: bool = True
+    local_only: bool = False
+    hold_answers: bool = False
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> ProjectRules:
+        return cls(
+            run_tests=settings.get("run_tests", True),
+            local_only=settings.get("local_only", False),
+            hold_answers=settings.get("hold_answers", False),
+        )
+
+
+def claim_of(row: TaskRow, rules: ProjectRules) -> Claim:
+    """The claim that a claimed row stands for."""
+    options = row.options
+    task = Task(
+        id=TaskId(row.id),
+        project_id=ProjectId(row.project_id),
+        prompt=row.prompt,
+        agent=row.agent,
+        task_type=row.task_type,
+        checks=Checks.of(row.checks),
+        attempt=row.attempts,
+        model=options.get("model"),
+        temperature=options.get("temperature"),
+        max_tokens=options.get("max_tokens"),
+        session=options.get("session"),
+        cache=options.get("cache"),
+        cache_control=options.get("cache_control"),
+        run_tests=rules.run_tests,
+        local_only=rules.local_only,
+    )
+    return Claim(
+        task,
+        Lane(row.lane),
+        row.priority,
+        row.created_at,
+        row.epoch,
+        row.max_attempts,
+        row.timeout_s,
+        rules.hold_answers,
+    )
+
+
+def stored_options(task: NewTask) -> dict[str, Any]:
+    values = {
+        "model": task.model,
+        "temperature": task.temperature,
+        "max_tokens": task.max_tokens,
+        "session": task.session,
+        "cache": task.cache,
+        "cache_control": task.cache_control,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def sample_prompt(draft: Draft | None, prompt: str) -> list[dict[str, str]]:
+    """The messages as the model saw them; the bare prompt where no model was reached."""
+    return [dict(m) for m in draft.messages] if draft and draft.messages else [{"role": "user", "content": prompt}]
+
+
+def as_uuid(text: str | None) -> UUID | None:
+    return UUID(text) if text else None

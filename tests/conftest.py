@@ -1,0 +1,54 @@
+"""Engines once a session, a scripted model server and a Kairos of its own for each test that asks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy  # noqa: F401 - pytest.approx reaches for it, and fails while a thread of the embedder is importing it
+import pytest
+
+from kairos.config import Settings
+from kairos.db import schema
+from kairos.db.addresses import DatabaseAddresses
+from kairos.db.engine import Database
+from kairos.embedded import Addresses
+from tests.kit.engines import engines_for_tests
+from tests.kit.house import House, open_house
+from tests.kit.model_server import ModelServer, ScriptedModel
+
+pytest_plugins = ["tests.kit.valkey_fixtures", "tests.kit.caching"]
+
+
+@pytest.fixture(scope="session")
+async def addresses(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Addresses]:
+    """PostgreSQL, migrated, and Redis."""
+    # PostgreSQL runs as another user when we are root, and pytest's own folder is closed to it.
+    folder: Path = tmp_path_factory.mktemp("engines")
+    async with engines_for_tests(folder) as found:
+        schema.migrate(DatabaseAddresses(found.database_url, found.migration_url, found.system_url))
+        yield found
+
+
+@pytest.fixture
+async def database(addresses: Addresses) -> AsyncIterator[Database]:
+    """The pools, as the daemon has them."""
+    at = DatabaseAddresses(addresses.database_url, addresses.migration_url, addresses.system_url)
+    database = Database(at, Settings().database)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def models() -> AsyncIterator[ModelServer]:
+    """A server with one model, `echo`, that answers every prompt with `hello`."""
+    async with ModelServer() as server:
+        server.add(ScriptedModel(name="echo", answer="hello"))
+        yield server
+
+
+@pytest.fixture
+async def house(addresses: Addresses, models: ModelServer) -> AsyncIterator[House]:
+    """A whole Kairos in this process, in a project of its own."""
+    async with open_house(addresses, models) as house:
+        yield house

@@ -1,0 +1,152 @@
+"""The command line on the embedded default: one `kairos start` with nothing configured, and what a person does then."""
+
+from __future__ import annotations
+
+import json
+import signal
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.kit.conditions import eventually
+from tests.kit.daemon_process import DaemonProcess, command, parsed
+
+
+@pytest.fixture(scope="module")
+async def daemon(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DaemonProcess]:
+    """PostgreSQL, Valkey and the small model, all of Kairos' own."""
+    started = await DaemonProcess(tmp_path_factory.mktemp("kairos"), {"queue": {"drain_s": 5}}).start("--sample")
+    yield started
+    if started.process.poll() is None:
+        assert await started.stop() == 0
+
+
+def kairos(daemon: DaemonProcess, *arguments: str):
+    return command(daemon.folder, *arguments, KAIROS_CONFIG=str(daemon.config))
+
+
+async def test_the_first_start_does_a_sample_task_and_prints_what_a_newcomer_wants_to_see(daemon: DaemonProcess):
+    await eventually(lambda: "try: kairos task submit" in daemon.log, 60, "the sample task has ended")
+    for words in (
+        "Kairos is ready at http://127.0.0.1:",
+        "MB PSS",
+        "/setup#",
+        "Paris",
+        "Guardian: approved",
+        "utility",
+    ):
+        assert words in daemon.log, words
+
+
+def test_a_task_is_submitted_and_followed(daemon: DaemonProcess):
+    done = kairos(daemon, "task", "submit", "Which city is the capital of Italy?", "--require", "Rome", "--wait")
+    assert done.returncode in (0, 10), done.stderr
+    assert "Guardian:" in done.stdout
+    assert "smollm2-135m" in done.stdout
+    assert "drafting" in done.stderr, "progress goes to standard error, results to standard output"
+
+
+def test_every_command_speaks_json(daemon: DaemonProcess):
+    submitted = parsed(kairos(daemon, "task", "submit", "Say hello.", "--json"))
+    parsed(kairos(daemon, "task", "watch", submitted["id"], "--json"))
+    assert parsed(kairos(daemon, "task", "show", submitted["id"], "--json"))["state"] == "succeeded"
+    assert parsed(kairos(daemon, "task", "list", "--json"))["items"]
+    assert parsed(kairos(daemon, "model", "list", "--json"))[0]["name"] == "smollm2-135m"
+    assert parsed(kairos(daemon, "project", "list", "--json"))[0]["name"] == "Default"
+    assert parsed(kairos(daemon, "router", "explain", submitted["id"], "--json"))[0]["chosen"] == "smollm2-135m"
+    assert parsed(kairos(daemon, "router", "leaderboard", "--json"))["items"]
+    status = parsed(kairos(daemon, "status", "--json"))
+    assert status["status"] == "ok"
+    assert 100 < status["memory_mb"]["total"] < 600
+    assert status["ready_s"] > 0
+    assert all(finding["ok"] for finding in parsed(kairos(daemon, "doctor", "--json")))
+
+
+def test_the_prompt_comes_from_an_argument_a_file_or_standard_input(daemon: DaemonProcess):
+    (daemon.folder / "prompt.txt").write_text("from a file")
+    by_file = parsed(kairos(daemon, "task", "submit", "--file", "prompt.txt", "--json"))
+    assert by_file["prompt"] == "from a file"
+    assert kairos(daemon, "task", "submit", "both", "--file", "prompt.txt").returncode == 2
+
+
+def test_projects_are_created_and_used(daemon: DaemonProcess):
+    assert kairos(daemon, "project", "create", "Second").returncode == 0
+    assert parsed(kairos(daemon, "task", "list", "--json"))["items"] == []
+    assert kairos(daemon, "project", "use", "Default").returncode == 0
+    assert parsed(kairos(daemon, "task", "list", "--json"))["items"]
+    assert kairos(daemon, "project", "use", "Nowhere").returncode == 4
+
+
+def test_exit_codes_say_what_went_wrong(daemon: DaemonProcess):
+    missing = "00000000-0000-7000-8000-000000000000"
+    assert kairos(daemon, "task", "show", missing).returncode == 4
+    assert kairos(daemon, "task", "submit", "x", "--agent", "Nobody").returncode == 2
+    assert kairos(daemon, "task", "submit", "x", "--model", "gpt-9").returncode == 2
+    assert kairos(daemon, "nonsense").returncode == 2
+    (daemon.folder / "bad.json").write_text('{"type": "objekt"}')
+    wrong = kairos(daemon, "task", "submit", "x", "--schema", "bad.json")
+    assert wrong.returncode == 2
+    assert "objekt" in wrong.stderr
+    rejected = kairos(daemon, "task", "submit", "Say hello.", "--require", "zzqx", "--forbid", "zzqx", "--wait")
+    assert rejected.returncode == 10
+    assert "zzqx" in rejected.stdout
+
+
+def test_sign_in_from_elsewhere(daemon: DaemonProcess):
+    """With a password set through the one-time link; without one, the command says how to sign in."""
+    token = daemon.log.split("/setup#")[1].split()[0]
+    address = daemon.client().address
+    daemon.client().open("POST", "/api/auth/setup", {"token": token, "password": "correct horse battery"})
+    elsewhere = daemon.folder / "elsewhere"
+    elsewhere.mkdir()
+    environment = {"KAIROS_CONFIG": str(elsewhere / "none.toml"), "KAIROS_URL": address}
+    (elsewhere / "none.toml").write_text("")
+    refused = command(elsewhere, "task", "list", **environment)
+    assert refused.returncode == 6
+    assert f"kairos login --url {address}" in refused.stderr or "kairos login" in refused.stderr
+    login = ("login", "--email", "admin@localhost")
+    assert command(elsewhere, *login, **environment, KAIROS_PASSWORD="wrong").returncode == 6
+    assert command(elsewhere, *login, **environment, KAIROS_PASSWORD="correct horse battery").returncode == 0
+    assert command(elsewhere, "task", "list", **environment).returncode == 0
+    saved = elsewhere / "config" / "kairos" / "credentials.json"
+    assert stat.S_IMODE(saved.stat().st_mode) == 0o600
+
+
+def test_secrets_lie_in_files_that_only_their_owner_reads(daemon: DaemonProcess):
+    for name in ("local-secret", "secrets.json", "runtime.json"):
+        assert stat.S_IMODE((daemon.folder / "data" / name).stat().st_mode) == 0o600, name
+
+
+def test_a_second_start_on_the_same_folder_says_so_and_ends(daemon: DaemonProcess):
+    second = kairos(daemon, "start")
+    assert second.returncode == 6
+    assert str(daemon.process.pid) in second.stderr
+
+
+@pytest.mark.timeout(120)
+async def test_stopping_ends_every_process_and_a_later_start_has_everything_again(daemon: DaemonProcess):
+    before = parsed(kairos(daemon, "task", "list", "--json"))["items"]
+    children = psutil.Process(daemon.process.pid).children(recursive=True)
+    assert children
+    daemon.process.send_signal(signal.SIGTERM)
+    assert daemon.process.wait(30) == 0
+    assert [child for child in children if child.is_running()] == []
+    await daemon.start()
+    after = parsed(kairos(daemon, "task", "list", "--json"))["items"]
+    assert [task["id"] for task in after] == [task["id"] for task in before]
+
+
+def test_what_is_printed_as_json_is_nothing_but_json(daemon: DaemonProcess):
+    done = kairos(daemon, "task", "list", "--json")
+    assert json.loads(done.stdout)
+    assert done.stderr == ""
+
+
+def test_without_a_daemon_the_command_says_how_to_start_one(tmp_path: Path):
+    (tmp_path / "kairos.toml").write_text("[server]\nport = 9\n")
+    done = command(tmp_path, "task", "list", KAIROS_CONFIG=str(tmp_path / "kairos.toml"))
+    assert done.returncode == 3
+    assert "kairos start" in done.stderr

@@ -1,0 +1,268 @@
+"""The dashboard in a real browser: every page, both themes, phone width, keyboard, and two people side by side."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from kairos.embedded import Addresses
+from tests.e2e.demo import PASSWORD, Demo, Somebody, demo
+from tests.kit.browser import Visitor, browsing
+
+SECTIONS = ("project", "members", "invitations", "keys", "sessions")
+LOOKS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with browsing() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+async def company(addresses: Addresses, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo]:
+    folder: Path = tmp_path_factory.mktemp("company")
+    async with demo(addresses, folder) as company:
+        yield company
+
+
+def pages(person: Somebody) -> dict[str, str]:
+    """Every page by the name of its picture."""
+    settings = {f"settings-{section}": f"/settings/{section}" for section in SECTIONS}
+    tasks = {"task-approved": person.tasks[0], "task-edited": person.tasks[1], "task-rejected": person.tasks[2]}
+    return {
+        "overview": "/",
+        "tasks": "/tasks",
+        **{name: f"/tasks/{task_id}" for name, task_id in tasks.items()},
+        "agents": "/agents",
+        "models": "/models",
+        "learning": "/learning",
+        "learning-label": "/learning/label",
+        "learning-dataset": "/learning/dataset",
+        "learning-row": f"/learning/dataset/{person.samples[-1]}",
+        "audit": "/audit",
+        **settings,
+    }
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(("width", "scheme"), LOOKS, ids=lambda value: str(value))
+async def test_every_page_is_whole_and_axe_has_nothing_serious_to_say(
+    browser: Browser, company: Demo, width: int, scheme: str
+):
+    faults: dict[str, list[str]] = {}
+    async with Visitor.arrive(browser, company.address, width=width, scheme=scheme) as ada:
+        await ada.page.goto(f"{company.address}/sign-in")
+        await ada.settled()
+        faults["sign-in"] = await ada.faults()
+        await ada.shoot(f"sign-in-{width}-{scheme}")
+        await ada.sign_in(company.ada.email, PASSWORD)
+        for name, path in pages(company.ada).items():
+            await ada.open(path)
+            await expect(ada.page.get_by_text("There is nothing at this address")).to_have_count(0)
+            faults[name] = await ada.faults()
+            await ada.shoot(f"{name}-{width}-{scheme}")
+            wide = await ada.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert wide <= 0, f"{name} is {wide} px wider than the window"
+        assert ada.errors == []
+        assert ada.foreign == [], "no request to anybody else"
+    assert {name: found for name, found in faults.items() if found} == {}
+
+
+async def test_nothing_of_the_other_is_on_any_page(browser: Browser, company: Demo):
+    """Ada and Ben side by side. Each sees their own word everywhere it belongs, and the other's nowhere."""
+    async with (
+        Visitor.arrive(browser, company.address) as ada,
+        Visitor.arrive(browser, company.address) as ben,
+    ):
+        for visitor, person, other in ((ada, company.ada, company.ben), (ben, company.ben, company.ada)):
+            await visitor.sign_in(person.email, PASSWORD)
+            seen = 0
+            for path in pages(person).values():
+                await visitor.open(path)
+                text = await visitor.text()
+                assert other.word not in text, path
+                assert other.project_id not in text, path
+                seen += person.word in text
+            assert seen > 5, "their own word is seen"
+            await visitor.page.goto(f"{company.address}/tasks/{other.tasks[0]}")
+            await expect(visitor.page.get_by_role("alert")).to_contain_text(other.tasks[0])
+            assert other.word not in await visitor.text()
+
+
+async def test_a_project_is_made_in_the_modal_and_switched_to(browser: Browser, company: Demo):
+    async with Visitor.arrive(browser, company.address) as ada:
+        await ada.sign_in(company.ada.email, PASSWORD)
+        await ada.page.get_by_role("button", name=company.ada.project).click()
+        await ada.shoot("selector")
+        await ada.page.get_by_role("menuitem", name="Create project").click()
+        await ada.page.get_by_role("dialog").get_by_role("textbox").fill("Playground")
+        await ada.shoot("create-project")
+        await ada.page.keyboard.press("Enter")
+        await expect(ada.page.get_by_role("button", name="Playground")).to_be_visible()
+        await ada.open("/tasks")
+        assert company.ada.word not in (await ada.page.inner_text("main"))
+        await ada.page.get_by_role("button", name="Playground").click()
+        await ada.page.get_by_role("menuitemradio", name=company.ada.project).click()
+        await expect(ada.page.locator("main")).to_contain_text(company.ada.word)
+
+
+async def test_two_tabs_on_two_projects_do_not_switch_each_other(browser: Browser, company: Demo):
+    async with Visitor.arrive(browser, company.address) as ada:
+        await ada.sign_in(company.ada.email, PASSWORD)
+        await ada.page.get_by_role("button", name=company.ada.project).click()
+        await ada.page.get_by_role("menuitem", name="Create project").click()
+        await ada.page.get_by_role("dialog").get_by_role("textbox").fill("Second tab")
+        await ada.page.keyboard.press("Enter")
+        await expect(ada.page.get_by_role("button", name="Second tab")).to_be_visible()
+        other = await ada.context.new_page()
+        await other.goto(company.address)
+        await other.get_by_role("button", name="Second tab").click()
+        await other.get_by_role("menuitemradio", name=company.ada.project).click()
+        await expect(other.get_by_role("button", name=company.ada.project)).to_be_visible()
+        await ada.page.reload()
+        await expect(ada.page.get_by_role("button", name="Second tab")).to_be_visible()
+
+
+async def test_a_task_is_submitted_and_labelled_without_leaving_the_keyboard(browser: Browser, company: Demo):
+    """`c`, the prompt, Enter; the answer comes by itself; `r` rejects, and Undo takes it back."""
+    async with Visitor.arrive(browser, company.address) as ada:
+        await ada.sign_in(company.ada.email, PASSWORD)
+        await ada.open("/tasks")
+        await expect(ada.page.get_by_role("button", name="New task")).to_be_visible()  # its rights are known
+        await ada.page.keyboard.press("c")
+        dialog = ada.page.get_by_role("dialog")
+        await dialog.get_by_role("textbox").first.fill("Write by keyboard (aurora)")
+        await ada.shoot("submit")
+        await ada.page.keyboard.press("Control+Enter")
+        await expect(dialog).to_be_hidden()
+        await ada.open("/tasks")
+        await ada.page.get_by_role("link", name="Write by keyboard").click()
+        await expect(ada.page.locator("main")).to_contain_text("Succeeded", timeout=20_000)
+        await expect(ada.page.locator("main")).to_contain_text("def median")
+        await ada.page.keyboard.press("r")
+        await expect(ada.page.get_by_text("will be sent in a moment")).to_be_visible()
+        await ada.page.get_by_role("button", name="Undo").click()
+        await expect(ada.page.get_by_text("will be sent in a moment")).to_be_hidden()
+        await ada.page.keyboard.press("a")
+        await ada.page.reload()  # leaving the page sends what is held
+        await expect(ada.page.locator("main")).to_contain_text("Accepted")
+
+
+async def test_rows_are_labelled_without_leaving_the_keyboard(browser: Browser, company: Demo):
+    """`g l`; `2` corrects, Ctrl+Enter saves and approves, `3` rejects, `4` skips, `u` takes all of it back."""
+    first = company.ben.samples[0]
+    ben_at = {"Authorization": f"Bearer {company.ben.token}"}
+    client = company.daemon.client()
+
+    def row(sample_id: str) -> dict:
+        return client.open("GET", f"/api/dataset/{sample_id}", headers=ben_at)
+
+    async with Visitor.arrive(browser, company.address) as ben:
+        await ben.sign_in(company.ben.email, PASSWORD)
+        page, last = ben.page, ben.page.locator(".desk-last")
+        await expect(page.get_by_role("link", name="Learning")).to_be_visible()
+        await page.keyboard.press("g")
+        await page.keyboard.press("l")
+        await page.get_by_role("link", name="Label", exact=True).click()
+        await expect(page.get_by_text("Nobody has written it yet.")).to_be_visible()
+        await page.keyboard.press("1")  # nothing to approve yet
+        await page.keyboard.press("2")
+        await page.keyboard.press("Control+End")
+        await page.keyboard.type(" BREAKING")
+        await expect(page.locator("ins")).to_contain_text("BREAKING")
+        await page.keyboard.press("Control+Enter")
+        await expect(last).to_contain_text("Approved: Draft the release note")
+        assert (row(first)["state"], row(first)["corrected_output"][-8:]) == ("approved", "BREAKING")
+        await expect(page.get_by_text("That answer was rejected")).to_be_visible()  # nobody decides on a row unseen
+        await page.keyboard.press("3")
+        await expect(last).to_contain_text("Rejected: ")
+        await expect(page.get_by_text("Edited by a person")).to_be_visible()
+        await page.keyboard.press("4")
+        await expect(page.get_by_text("Only what you skipped is left")).to_be_visible()
+        for then in ("Rejected: ", "Approved: ", "Approve what is right now"):
+            await page.keyboard.press("u")
+            await expect(last).to_contain_text(then)
+        assert (row(first)["state"], row(first)["corrected_output"]) == ("open", None)
+        await expect(page.get_by_label("Rows of the dataset by state").get_by_role("link").first).to_contain_text("2")
+        changed = {"version": row(first)["version"], "reason": "A colleague was faster"}
+        client.open("PATCH", f"/api/dataset/{first}", changed, ben_at)
+        await page.keyboard.press("3")
+        await expect(page.get_by_role("alert")).to_contain_text("Somebody else changed this row meanwhile")
+        await expect(page.locator("main")).to_contain_text("A colleague was faster")
+        assert row(first)["state"] == "open"
+        await ben.shoot("learning-overtaken")
+
+
+async def test_turkish_is_chosen_by_the_browser(browser: Browser, company: Demo):
+    async with Visitor.arrive(browser, company.address, locale="tr-TR") as ada:
+        await ada.sign_in(company.ada.email, PASSWORD)
+        await ada.open("/")
+        await expect(ada.page.get_by_role("heading", level=1)).to_have_text("Genel bakış")
+        assert await ada.page.evaluate("document.documentElement.lang") == "tr"
+        await ada.shoot("overview-tr")
+
+
+async def test_what_goes_wrong_says_what_to_do(browser: Browser, company: Demo):
+    async with Visitor.arrive(browser, company.address) as ada:
+        await ada.page.goto(f"{company.address}/sign-in")
+        await ada.page.locator("input[type=email], input[autocomplete=username]").first.fill(company.ada.email)
+        await ada.page.locator("input[type=password]").fill("wrong")
+        await ada.page.keyboard.press("Enter")
+        await expect(ada.page.get_by_role("alert")).to_contain_text("E-mail or password is wrong")
+        await ada.shoot("sign-in-wrong")
+
+
+async def test_an_invitation_leads_from_its_link_into_the_project(browser: Browser, company: Demo):
+    headers = {"Authorization": f"Bearer {company.ada.token}"}
+    invited = company.daemon.client().open("POST", "/api/invitations", {"role": "viewer"}, headers)
+    async with Visitor.arrive(browser, company.address) as guest:
+        await guest.page.goto(invited["link"])
+        await expect(guest.page.locator("main")).to_contain_text(company.ada.project)
+        await guest.page.get_by_label("E-mail").fill("guest-by-link@aurora.test")
+        await guest.page.get_by_label("Name").fill("Guest")
+        await guest.page.locator("input[type=password]").first.fill(PASSWORD)
+        await guest.shoot("join")
+        await guest.page.keyboard.press("Enter")
+        await expect(guest.page.get_by_role("button", name=company.ada.project)).to_be_visible()
+        await guest.open("/tasks")
+        await expect(guest.page.locator("main")).to_contain_text("release note")
+        await expect(guest.page.get_by_role("button", name="New task")).to_have_count(0)
+
+
+async def test_what_operators_see(browser: Browser, company: Demo):
+    """The accounts of the whole installation, and the system's own audit entries."""
+    me = await company.daemon.ask("GET", "/api/auth/me")
+    link = (await company.daemon.ask("POST", f"/api/users/{me['user_id']}/reset-link"))["link"]
+    async with Visitor.arrive(browser, company.address) as operator:
+        await operator.page.goto(link)
+        await operator.page.locator("input[type=password]").first.fill("an operator's password")
+        await operator.page.keyboard.press("Enter")
+        await operator.page.wait_for_selector("nav")
+        await operator.open("/users")
+        await expect(operator.page.locator("main")).to_contain_text(company.ben.email)
+        await operator.shoot("users")
+        assert await operator.faults() == []
+        await operator.open("/audit?system=true")
+        await expect(operator.page.locator("main")).to_contain_text(company.ben.email)
+        await operator.shoot("audit-system")
+        assert await operator.faults() == []
+
+
+async def test_a_reset_link_sets_a_password_and_signs_in(browser: Browser, company: Demo):
+    users = (await company.daemon.ask("GET", "/api/users"))["items"]
+    ben = next(user for user in users if user["email"] == company.ben.email)
+    link = (await company.daemon.ask("POST", f"/api/users/{ben['id']}/reset-link"))["link"]
+    async with Visitor.arrive(browser, company.address) as visitor:
+        await visitor.page.goto(link)
+        await visitor.page.locator("input[type=password]").first.fill("another long one")
+        await visitor.shoot("reset")
+        await visitor.page.keyboard.press("Enter")
+        await expect(visitor.page.get_by_role("button", name=company.ben.project)).to_be_visible()
+        await visitor.page.goto(link)
+        await visitor.page.locator("input[type=password]").first.fill("another long one")
+        await visitor.page.keyboard.press("Enter")
+        await expect(visitor.page.get_by_role("alert")).to_contain_text("used already")

@@ -1,0 +1,81 @@
+"""The learning loop from nothing, short: the real model, a real training, the gate, service, the router, a roll-back;
+and a daemon that is killed half-way.
+
+`make demo-learning` is the long form, which says how good it gets; here it must close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from scripts.demo_learning import KNOWN, Scale, Story
+from tests.kit.conditions import eventually
+from tests.kit.daemon_process import DaemonProcess
+
+pytest.importorskip("trl", reason="needs `make train`")
+
+SHORT = Scale(known=tuple(KNOWN[:14]), rounds=1)
+SETTINGS = {
+    "guardian": {"tries": 1},
+    "queue": {"lease_s": 3, "sweep_s": 0.5},
+    # Few prompts to ask, and rows enough held out that the gate can speak.
+    "fine_tuning": {"control_prompts": 16, "margin": 0.3, "held_out_share": 0.4, "canary_answers": 2, "epochs": 4},
+}
+
+
+@pytest.mark.timeout(900)
+async def test_what_was_corrected_is_learned_served_preferred_and_taken_back(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("learning")
+    folder.chmod(0o755)  # PostgreSQL runs as another user where we are root
+    daemon = await DaemonProcess(folder, SETTINGS).start()
+    try:
+        story = Story(daemon.client(), SHORT)
+        for step in (story.ask_the_base, story.fill_the_dataset, story.correct):
+            await asyncio.to_thread(step)
+        run = await daemon.ask("POST", "/api/training", {})
+
+        async def standing(path: str = f"/api/training/{run['id']}"):
+            return await daemon.ask("GET", path)
+
+        async def past_its_checkpoint() -> bool:
+            return ((await standing())["progress"]["step"] or 0) >= 11 and (await standing())["state"] == "training"
+
+        await eventually(past_its_checkpoint, 400, "it trains")
+        daemon.kill()
+        await daemon.start()
+
+        async def ended() -> bool:
+            return (await standing())["state"] in ("done", "failed", "cancelled")
+
+        await eventually(ended, 400, "the run ends")
+        done = await standing()
+        assert done["state"] == "done", done
+        assert done["adapter_id"]
+        steps = [point["step"] for point in done["progress"]["curve"]]
+        assert len(steps) == len(set(steps)), "no step was done twice, nor told twice"
+        story = carried_over(story, daemon)
+        for step in (story.look_at_the_adapter, lambda: story.ask_the_router(0), story.roll_back):
+            await asyncio.to_thread(step)
+        entries = (await daemon.ask("GET", "/api/audit"))["items"]
+        adapters = (await daemon.ask("GET", "/api/adapters"))["items"]
+    finally:
+        await daemon.stop()
+    told = story.told
+    assert (told.rows, told.before_right) == (28, 0), "no model can know it"
+    assert told.report["ruling"] == "promote"
+    assert told.report["held_out"]["candidate"] > told.report["held_out"]["base"] == 0
+    ((tasks, right, to_adapter),) = told.rounds
+    assert tasks == 20
+    assert to_adapter >= 10, "the router measures that it is better"
+    assert right >= 5
+    assert told.restored == told.compared == 5
+    assert [adapter["state"] for adapter in adapters] == ["retired"], "one run makes one adapter"
+    assert {"training.started", "adapter.ruled", "adapter.rolled_back"} <= {entry["action"] for entry in entries}
+
+
+def carried_over(story: Story, daemon: DaemonProcess) -> Story:
+    """The same story at the address that the daemon has now."""
+    story._client = daemon.client()
+    return story

@@ -1,0 +1,42 @@
+"""The API against its own description, with inputs that nobody thought of (schemathesis), signed in and not."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from kairos.cli.client import runtime
+from kairos.embedded import Addresses
+from tests.kit.daemon_process import DaemonProcess, on_engines
+
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+ENDS_THE_SESSION = "^/api/auth/logout"
+EXAMPLES = "10"
+"""Made-up requests of a route beside those at the borders of what it describes. Given a time instead (`--max-time`),
+schemathesis goes on until it is spent, and a slow machine tries less."""
+
+
+@pytest.fixture
+async def daemon(addresses: Addresses, tmp_path: Path) -> AsyncIterator[DaemonProcess]:
+    daemon = await DaemonProcess(tmp_path / "kairos", on_engines(addresses)).start("--role", "api")
+    yield daemon
+    await daemon.stop()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("signed_in", [True, False], ids=["signed in", "not signed in"])
+async def test_no_server_error_and_no_undocumented_status(daemon: DaemonProcess, tmp_path: Path, signed_in: bool):
+    address = runtime(daemon.folder / "data")["address"]
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{address}/api/openapi.json", "--checks", CHECKS]
+    command += ["--phases", "examples,coverage,fuzzing", "--max-examples", EXAMPLES]
+    command += ["--exclude-path-regex", ENDS_THE_SESSION, "--seed", "1", "--no-color", "--warnings", "off"]
+    if signed_in:
+        token = daemon.client().sign_in().access_token
+        command += ["--header", f"Authorization: Bearer {token}"]
+    run = await asyncio.to_thread(subprocess.run, command, cwd=tmp_path, capture_output=True, text=True, timeout=290)
+    assert run.returncode == 0, f"{run.stdout[-6000:]}\n{run.stderr[-2000:]}"

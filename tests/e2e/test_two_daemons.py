@@ -1,0 +1,94 @@
+"""Two real daemons on the same engines; one is killed half-way, Valkey is killed and restarted; nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kairos.embedded import Addresses
+from tests.kit.conditions import eventually
+from tests.kit.daemon_process import DaemonProcess, on_engines
+from tests.kit.model_server import ModelServer, ScriptedModel
+from tests.kit.valkey import ValkeyServer
+
+TASKS = 200
+FINAL = {"succeeded", "rejected", "failed", "dead", "cancelled"}
+
+
+@pytest.fixture
+def valkey_that_dies():
+    server = ValkeyServer()
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.mark.timeout(240)
+async def test_every_task_ends_once_and_none_is_lost(addresses: Addresses, tmp_path: Path, valkey_that_dies):
+    async with ModelServer() as models:
+        models.add(ScriptedModel(name="scripted", answer="hello", first_token_s=0.3))
+        settings = on_engines(
+            replace(addresses, redis_url=valkey_that_dies.url),
+            max_concurrent_tasks=8,
+            queue={"lease_s": 4, "sweep_s": 0.5, "retry_base_s": 0.1, "max_attempts": 10},
+            models=[{"name": "scripted", "base_url": models.base_url, "local": True}],
+        )
+        first, second = DaemonProcess(tmp_path / "a", settings), DaemonProcess(tmp_path / "b", settings)
+        await first.start()
+        await second.start()
+        try:
+            project = await first.ask("POST", "/api/projects", {"name": f"Faults {tmp_path.name}"})
+            client = await asyncio.to_thread(first.client)
+            await asyncio.to_thread(client.switch, project["id"])
+            ids = [await _submit(client) for _ in range(TASKS)]
+
+            await eventually(lambda: len(models.calls) > TASKS * 0.25, 60, "a quarter is done")
+            second.kill()
+            await eventually(lambda: len(models.calls) > TASKS * 0.5, 60, "half is done")
+            valkey_that_dies.kill()
+            await asyncio.sleep(2)  # an outage has a length
+            valkey_that_dies.start()
+
+            states = await eventually(lambda: _all_final(client, ids), 150, "every task has ended")
+            assert Counter(states.values()) == {"succeeded": TASKS}
+            attempts = await _check_histories(client, ids)
+            assert attempts[1] < TASKS, "the killed daemon's tasks were started again"
+        finally:
+            for daemon in (first, second):
+                if daemon.process.poll() is None:
+                    assert await daemon.stop() == 0
+
+
+async def _submit(client) -> str:
+    body = {"prompt": "say hello", "lane": "batch", "checks": {"require": ["hello"]}}
+    return (await asyncio.to_thread(client.post, "/api/tasks", body))["id"]
+
+
+async def _all_final(client, ids: list[str]) -> dict[str, str] | None:
+    states: dict[str, str] = {}
+    cursor = None
+    while True:
+        page = await asyncio.to_thread(client.get, "/api/tasks", limit=200, cursor=cursor)
+        states |= {task["id"]: task["state"] for task in page["items"]}
+        cursor = page["next"]
+        if cursor is None:
+            break
+    await asyncio.sleep(0.5)
+    assert set(ids) <= set(states), "no task vanished"
+    return states if all(states[id_] in FINAL for id_ in ids) else None
+
+
+async def _check_histories(client, ids: list[str]) -> Counter[int]:
+    """Each task has exactly one end among its events, and one approved verdict: nothing was concluded twice."""
+    attempts: Counter[int] = Counter()
+    for id_ in ids:
+        task = await asyncio.to_thread(client.get, f"/api/tasks/{id_}")
+        ends = [event["kind"] for event in task["events"] if event["kind"] in FINAL]
+        assert ends == ["succeeded"], (id_, [event["kind"] for event in task["events"]])
+        assert len(task["verdicts"]) == 1
+        attempts[task["attempts"]] += 1
+    return attempts

@@ -1,0 +1,93 @@
+"""Adapters join the models while Kairos runs, and leave again: each for its own project, on trial for a share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from kairos.llm.catalog import Model
+from kairos.llm.llm_router import CallContext, RoutedAnswer
+from kairos.llm.providers import ChatRequest
+from kairos.llm.routing_errors import ModelWithdrawn
+from kairos.tenancy import ProjectId, new_id
+from tests.kit.house import House
+from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel
+
+NAME = "echo@12345678-v1"
+ASK = ChatRequest(messages=({"role": "user", "content": "say hello"},), temperature=0.0)
+
+
+@pytest.fixture
+async def tuned(house: House, models: ModelServer) -> House:
+    """A house that could serve an adapter of `echo`, and does not yet."""
+    models.add(ScriptedModel("tuned", answer="from the adapter"))
+    return house
+
+
+def adapter(house: House, owner: ProjectId | None = None, **values: Any) -> Model:
+    """One that is sure to be chosen where it may be."""
+    mine = {"base": "echo", "project_id": owner or house.project_id, "local": True, "tier": 0.98}
+    return Model(NAME, "tuned", house.models.base_url, **{**mine, **values})
+
+
+async def answer(house: House, leaving: bool = False, **context: Any) -> RoutedAnswer:
+    """`leaving`: all adapters leave at the moment when the choice has been made."""
+    router = house.parts.services.router
+
+    async def emit(kind: str, data: Mapping[str, Any]) -> None:
+        if leaving and kind == "decision":
+            router.replace_adapters([])
+
+    return await router.complete(CallContext(house.project_id, **context), ASK, emit)
+
+
+async def test_one_that_comes_is_a_candidate_of_the_next_request(tuned: House):
+    router = tuned.parts.services.router
+    assert (await answer(tuned, cache=False)).model == "echo"
+    router.replace_adapters([adapter(tuned)])
+    assert (await answer(tuned, cache=False)).completion.text == "from the adapter"
+    router.replace_adapters([])
+    assert (await answer(tuned, cache=False)).model == "echo"
+
+
+async def test_one_on_trial_is_asked_outside_its_share_by_name_alone(tuned: House):
+    tuned.parts.services.router.replace_adapters([adapter(tuned, share=0.0)])
+    assert (await answer(tuned, cache=False)).model == "echo"
+    assert (await answer(tuned, cache=False, model=NAME)).model == NAME
+
+
+async def test_after_a_rejection_one_outside_the_share_does_not_keep_the_others_away(tuned: House):
+    """The second draft avoids `echo`, and nothing else may be called: `echo` it is."""
+    tuned.parts.services.router.replace_adapters([adapter(tuned, share=0.0)])
+    assert (await answer(tuned, cache=False, avoid=frozenset({"echo"}))).model == "echo"
+
+
+async def test_one_that_leaves_between_the_choice_and_the_call_is_replaced_by_the_next(tuned: House):
+    tuned.parts.services.router.replace_adapters([adapter(tuned)])
+    assert (await answer(tuned, leaving=True, cache=False)).model == "echo"
+    tuned.parts.services.router.replace_adapters([adapter(tuned)])
+    with pytest.raises(ModelWithdrawn):
+        await answer(tuned, leaving=True, cache=False, model=NAME)
+
+
+async def test_what_is_cached_is_void_with_ones_own_adapters_and_not_with_those_of_others(tuned: House):
+    router = tuned.parts.services.router
+    first = await answer(tuned)
+    await router.settle(first.decision_id, approved=True)
+    router.replace_adapters([adapter(tuned, ProjectId(new_id()))])
+    assert (await answer(tuned)).cached
+    router.replace_adapters([adapter(tuned)])
+    assert (await answer(tuned)).model == NAME
+
+
+async def test_one_that_comes_again_is_not_held_to_what_it_failed_before(tuned: House, models: ModelServer):
+    router = tuned.parts.services.router
+    router.replace_adapters([adapter(tuned)])
+    models.fail("tuned", Fault(FaultKind.STATUS, status=404, requests=1))
+    assert (await answer(tuned, cache=False)).model == "echo", "the adapter was tried"
+    assert (await answer(tuned, cache=False)).model == "echo", "its breaker stays open"
+    router.replace_adapters([])
+    router.replace_adapters([adapter(tuned)])
+    assert (await answer(tuned, cache=False)).model == NAME

@@ -1,0 +1,156 @@
+"""What was rejected becomes a row; people say what would have been right; approved rows leave as training data."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import orjson
+import pytest
+
+from kairos.db.models import AdapterRow, AdapterSampleRow, Role, TaskState, TrainingRunRow
+from kairos.tenancy import Scope, UserId, new_id
+from tests.kit.api import Caller, serving, signed_in
+from tests.kit.house import House
+from tests.kit.model_server import ModelServer, ScriptedModel
+
+LEAK = "ghp_" + "a1B2c3D4e5F6g7H8i9J0" * 2
+
+
+@pytest.fixture
+async def anybody(house: House) -> AsyncIterator[Caller]:
+    async with serving(house.parts) as caller:
+        yield caller
+
+
+@pytest.fixture
+async def ada(house: House, anybody: Caller) -> Caller:
+    return await signed_in(house.parts, anybody, house.user_id, house.project_id)
+
+
+async def ben(house: House, anybody: Caller) -> Caller:
+    from kairos.db.repositories import members, people
+
+    user_id = UserId(new_id())
+    async with house.database.scope(Scope(house.project_id, user_id, operator=True)) as session:
+        await people.add_user(session, user_id, f"{user_id}@test", "Ben", operator=False)
+        await members.add_member(session, house.project_id, user_id, Role.MEMBER)
+    return await signed_in(house.parts, anybody, user_id, house.project_id)
+
+
+async def rejected(house: House, prompt: str = "say hello") -> None:
+    async with house.working():
+        assert (await house.finished(await house.submit(prompt, require=("goodbye",)))).state == TaskState.REJECTED
+
+
+async def rows(caller: Caller, query: str = "") -> list[dict]:
+    return (await caller.get(f"/api/dataset{query}"))["items"]
+
+
+async def test_a_rejection_becomes_a_row_and_the_same_fault_is_counted(house: House, ada: Caller):
+    await rejected(house)
+    first = {row["id"]: row["seen"] for row in await rows(ada)}
+    await rejected(house)
+    again = {row["id"]: row["seen"] for row in await rows(ada)}
+    assert set(again) == set(first)
+    assert sum(again.values()) == 2 * sum(first.values())
+    (row, *_) = await rows(ada)
+    assert (row["state"], row["source"], row["faulty_output"]) == ("open", "guardian", "hello")
+    assert row["prompt"][0]["role"] == "system"
+    assert "goodbye" in row["reason"]
+
+
+async def test_corrected_then_approved_then_exported(house: House, ada: Caller):
+    await rejected(house)
+    row = (await rows(ada))[-1]
+    early = await ada.call("PATCH", f"/api/dataset/{row['id']}", json={"version": 1, "state": "approved"})
+    assert (early.status, early["code"]) == (409, "nothing_to_approve")
+    body = {"version": 1, "corrected_output": "goodbye"}
+    corrected = await ada.call("PATCH", f"/api/dataset/{row['id']}", json=body)
+    assert (corrected["state"], corrected["version"]) == ("corrected", 2)
+    stale = await ada.call("PATCH", f"/api/dataset/{row['id']}", json=body)
+    assert (stale.status, stale["code"]) == (409, "row_changed")
+    approved = await ada.call("PATCH", f"/api/dataset/{row['id']}", json={"version": 2, "state": "approved"})
+    assert approved["state"] == "approved"
+    exported = await ada.get("/api/dataset/export")
+    (line,) = [orjson.loads(line) for line in exported.body.splitlines()]
+    assert line["messages"][-1] == {"role": "assistant", "content": "goodbye"}
+    assert line["rejected"] == "hello"
+    undone = await ada.post(f"/api/dataset/{row['id']}/undo")
+    assert undone["state"] == "corrected"
+
+
+async def test_two_people_never_get_the_same_row(house: House, anybody: Caller, ada: Caller):
+    await rejected(house, "one")
+    await rejected(house, "two")
+    other = await ben(house, anybody)
+    mine, theirs = await ada.post("/api/dataset/next"), await other.post("/api/dataset/next")
+    assert mine["id"] != theirs["id"]
+    assert (await ada.post("/api/dataset/next"))["id"] == mine["id"], "it stays until it is done"
+    skipped = await ada.post(f"/api/dataset/next?skip={mine['id']}")
+    assert skipped.status == 204 or skipped["id"] not in (mine["id"], theirs["id"])
+
+
+async def test_several_rows_may_be_skipped_until_none_is_left(house: House, ada: Caller):
+    for prompt in ("one", "two", "three"):
+        await rejected(house, prompt)
+    seen: list[str] = []
+    while (row := await ada.post("/api/dataset/next?" + "&".join(f"skip={i}" for i in seen))).status == 200:
+        assert row["id"] not in seen
+        seen.append(row["id"])
+    assert sorted(seen) == sorted(row["id"] for row in await rows(ada))
+    assert (await ada.post("/api/dataset/next")).status == 200, "skipped is not done: they come again"
+
+
+async def test_a_row_names_the_adapters_that_saw_it(house: House, ada: Caller):
+    await rejected(house)
+    row = (await rows(ada))[-1]
+    assert (await ada.get(f"/api/dataset/{row['id']}"))["adapters"] == []
+    ids = {"project_id": house.project_id, "id": new_id()}
+    adapter = AdapterRow(**ids, run_id=new_id(), base="qwen", version=1, path="a", sha256="0", bytes=1, manifest={})
+    seen = AdapterSampleRow(
+        project_id=house.project_id, adapter_id=adapter.id, sample_id=UUID(row["id"]), version=1, part="held_out"
+    )
+    async with house.database.project(house.project_id) as session:
+        for one in (TrainingRunRow(project_id=house.project_id, id=adapter.run_id, base="qwen"), adapter, seen):
+            session.add(one)
+            await session.flush()
+    shown = (await ada.get(f"/api/dataset/{row['id']}"))["adapters"]
+    assert shown == [{"id": str(adapter.id), "base": "qwen", "version": 1}]
+
+
+async def test_what_may_hold_a_secret_is_kept_out_until_a_person_clears_it(
+    house: House, models: ModelServer, ada: Caller
+):
+    models.add(ScriptedModel("echo", answer=f"the token is {LEAK}"))
+    await rejected(house)
+    row = (await rows(ada))[-1]
+    assert [secret["kind"] for secret in row["secrets"]] == ["a GitHub token"]
+    body = {"version": 1, "corrected_output": "goodbye", "state": "approved"}
+    refused = await ada.call("PATCH", f"/api/dataset/{row['id']}", json=body)
+    assert (refused.status, refused["code"]) == (409, "holds_secrets")
+    assert LEAK not in refused["detail"]
+    assert (await ada.get("/api/dataset/stats"))["waiting_for_clearing"] == len(await rows(ada))
+    assert (await ada.post(f"/api/dataset/{row['id']}/clear-secrets", {"version": 1})).status == 200
+    assert (await ada.call("PATCH", f"/api/dataset/{row['id']}", json={**body, "version": 2})).status == 200
+
+
+async def test_an_import_is_taken_whole_or_not_at_all(ada: Caller):
+    good = orjson.dumps(
+        {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "task_type": "t"}
+    )
+    headers = {"Content-Type": "application/jsonl"}
+    bad = await ada.call("POST", "/api/dataset/import", data=good + b"\n{}\n", headers=headers)
+    assert (bad.status, "line 2" in bad["detail"]) == (422, True)
+    assert await rows(ada) == []
+    done = await ada.call("POST", "/api/dataset/import?approve=true", data=good + b"\n" + good, headers=headers)
+    assert done.body == {"rows": 2, "joined": 1}
+    assert [row["state"] for row in await rows(ada)] == ["approved"]
+
+
+async def test_the_second_try_is_not_told_the_answer(house: House, models: ModelServer):
+    """A weak model would repeat the required text, pass, and have learned nothing; people still see it."""
+    await rejected(house)
+    asked = str(models.calls[-1].body["messages"][-1]["content"])
+    assert "goodbye" not in asked
+    assert "must contain" in asked

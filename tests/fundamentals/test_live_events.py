@@ -1,0 +1,81 @@
+"""What a page that watches a project sees, and what it never misses. Read from top to bottom."""
+
+from __future__ import annotations
+
+from sqlalchemy import update
+
+from kairos.db.models import ProjectRow
+from tests.kit.conditions import eventually
+from tests.kit.house import House
+from tests.kit.model_server import ModelServer, ScriptedModel
+from tests.kit.watching import front_of, watching
+
+WORDS = "one two three four five six seven eight nine ten"
+
+
+async def test_a_watcher_sees_every_step_of_a_task_as_it_is_taken(house: House):
+    async with house.working(), front_of(house, alone=False) as owner, watching(owner) as watcher:
+        await watcher.hello()
+        await house.finished(await house.submit("say hello", require=("hello",)))
+        await watcher.sees("succeeded")
+    assert watcher.kinds == ["queued", "running", "drafting", "decision", "verdict", "succeeded"]
+    last = watcher.events[-1]["task"]
+    assert (last["state"], last["title"], last["model"]) == ("succeeded", "say hello", "echo")
+
+
+async def test_what_happened_while_nobody_watched_is_told_from_the_last_cursor(house: House):
+    """A page that lost its connection comes back with a new ticket and misses nothing, and hears nothing twice."""
+    async with front_of(house) as owner:
+        async with watching(owner) as watcher:
+            await watcher.hello()
+            await house.submit("first")
+            await watcher.sees("queued")
+            cursor = watcher.cursor
+        missed = [str(await house.submit(f"missed {number}")) for number in range(3)]
+        async with watching(owner, after=cursor) as watcher:
+            await eventually(lambda: len(watcher.events) == 3, why="what was missed comes")
+            live = str(await house.submit("live"))
+            await eventually(lambda: len(watcher.events) == 4, why="what is new comes")
+    assert [event["task_id"] for event in watcher.events] == [*missed, live]
+
+
+async def test_the_running_answer_is_shown_as_a_draft_until_the_verdict(house: House, models: ModelServer):
+    models.add(ScriptedModel("echo", answer=WORDS, tokens_per_s=20))
+    async with house.working(), front_of(house, alone=False) as owner, watching(owner) as watcher:
+        await watcher.hello()
+        task_id = str(await house.submit("count"))
+        await watcher.sees("succeeded")
+        await eventually(lambda: shown(watcher.deltas) == WORDS, why="all of the answer was shown")
+    assert len(watcher.deltas) > 2, "piece by piece"
+    assert {(d["task_id"], d["attempt"], d["draft"]) for d in watcher.deltas} == {(task_id, 1, 1)}
+    first_delta, verdict = watcher.heard.index(watcher.deltas[0]), watcher.kinds.index("verdict")
+    assert first_delta < watcher.heard.index(watcher.events[verdict])
+
+
+async def test_a_project_may_hold_answers_back_until_the_verdict(house: House, models: ModelServer):
+    models.add(ScriptedModel("echo", answer=WORDS, tokens_per_s=50))
+    async with house.database.project(house.project_id, house.user_id) as session:
+        await session.execute(update(ProjectRow).values(settings={"hold_answers": True}))
+    async with house.working(), front_of(house, alone=False) as owner, watching(owner) as watcher:
+        await watcher.hello()
+        await house.submit("count")
+        await watcher.sees("succeeded")
+    assert watcher.deltas == []
+
+
+async def test_a_ticket_opens_one_socket(house: House):
+    async with front_of(house) as owner:
+        ticket = (await owner.post("/api/events/ticket"))["ticket"]
+        async with watching(owner, ticket=ticket) as watcher:
+            await watcher.hello()
+        async with watching(owner, ticket=ticket) as second:
+            assert await second.closed() == 4401
+    assert second.heard == []
+
+
+def shown(deltas: list[dict]) -> str:
+    """What a page shows: each piece stands at its offset, and one at 0 begins anew."""
+    text = ""
+    for delta in deltas:
+        text = text[: delta["offset"]] + delta["text"]
+    return text

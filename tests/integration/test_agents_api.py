@@ -1,0 +1,238 @@
+"""What the agents do, how the project does, and which daemons live, as the dashboard asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import insert, update
+
+from kairos.db.models import DecisionRow, MetricRow, ReplicaRow, TaskRow, TaskState
+from kairos.db.repositories import replicas
+from kairos.orchestration.heartbeat import Heartbeat
+from kairos.tenancy import NOBODY, new_id
+from tests.kit.api import Caller, Reply, serving, signed_in
+from tests.kit.conditions import eventually
+from tests.kit.filling import fill
+from tests.kit.house import House, new_project, open_house
+from tests.kit.model_server import Fault, FaultKind, ModelServer
+
+
+@pytest.fixture
+async def anybody(house: House) -> AsyncIterator[Caller]:
+    async with house.database.scope(NOBODY) as session:  # those of the tests before, which still count as alive
+        for daemon in await replicas.known(session):
+            await replicas.leave(session, daemon.name)
+    async with serving(house.parts) as caller:
+        yield caller
+
+
+@pytest.fixture
+async def owner(house: House, anybody: Caller) -> Caller:
+    return await signed_in(house.parts, anybody, house.user_id, house.project_id)
+
+
+def agent(reply: Reply, name: str = "ExecutionAgent") -> dict:
+    return next(item for item in reply["items"] if item["name"] == name)
+
+
+def age(moment: str) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+
+
+async def agents(owner: Caller) -> Reply:
+    return await owner.get("/api/agents")
+
+
+class TestAgents:
+    async def test_without_a_daemon_that_works_they_are_offline(self, owner: Caller):
+        reply = await agents(owner)
+        shown = agent(reply)
+        assert (shown["state"], shown["tasks"], shown["last_heartbeat"]) == ("offline", [], None)
+        assert shown["capabilities"]
+        assert reply["workers"] == []
+        assert shown["today"]["cost_usd"] is None
+        assert shown["today"]["mean_s"] is None
+
+    async def test_idle_and_at_work(self, house: House, owner: Caller, models: ModelServer):
+        models.fail("echo", Fault(FaultKind.HANG))
+        async with house.working():
+            await eventually(lambda: _in_state(owner, "idle"), why="the daemon has said that it lives")
+            idle = agent(await agents(owner))
+            assert age(idle["last_heartbeat"]) < 5
+            task_id = await house.submit("p" * 1000)
+            running = await house.in_state(task_id, TaskState.RUNNING)
+            reply = await agents(owner)
+            shown = agent(reply)
+            assert shown["state"] == "working"
+            [task] = shown["tasks"]
+            assert (task["id"], task["attempt"], task["worker"]) == (str(task_id), 1, running.owner)
+            assert 0 < len(task["prompt"]) <= 500
+            assert age(shown["last_heartbeat"]) < 5
+            assert (shown["today"]["running"], shown["today"]["queued"]) == (1, 0)
+            assert [worker["alive"] for worker in reply["workers"]] == [True]
+            assert house.parts.services.coordinator.running(house.project_id) == {"ExecutionAgent": [task_id]}
+            await house.cancel(task_id)
+            await house.finished(task_id)
+        assert agent(await agents(owner))["today"]["cancelled"] == 1
+
+    async def test_nothing_of_another_project_is_seen(self, house: House, owner: Caller, models: ModelServer):
+        other = await new_project(house.parts)
+        stranger = await signed_in(house.parts, owner, other[1], other[0])
+        models.fail("echo", Fault(FaultKind.HANG))
+        async with house.working():
+            task_id = await house.submit()
+            await house.in_state(task_id, TaskState.RUNNING)
+            assert agent(await agents(owner))["state"] == "working"
+            shown = agent(await agents(stranger))
+            assert (shown["state"], shown["tasks"], shown["today"]["running"]) == ("idle", [], 0)
+            assert house.parts.services.coordinator.running(other[0]) == {}
+            await house.cancel(task_id)
+            await house.finished(task_id)
+
+    async def test_todays_figures(self, house: House, owner: Caller):
+        async with house.working():
+            for words in ("hello", "hello", "something else"):
+                await house.finished(await house.submit(require=(words,)))
+        today = agent(await agents(owner))["today"]
+        assert (today["succeeded"], today["rejected"], today["failed"]) == (2, 1, 0)
+        assert today["mean_s"] > 0
+        assert today["cost_usd"] == 0, "a local model is free, and that is known"
+
+
+class TestReplicas:
+    async def test_a_daemon_says_that_it_lives_and_goes(self, house: House, models: ModelServer, addresses):
+        async with open_house(addresses, models) as second, second.working():
+            await eventually(lambda: _alive(house, 1), why="it is there")
+            [daemon] = await _known(house)
+            assert (daemon.role, daemon.slots, daemon.works) == ("all", 4, True)
+        assert [d.name for d in await _known(house)] == [], "a clean stop takes the row away"
+
+    async def test_one_that_fell_silent_is_dead(self, house: House, owner: Caller):
+        await Heartbeat(house.database, "lost", "worker", 2).beat()
+        silent = datetime.now(UTC) - timedelta(seconds=30)
+        async with house.database.scope(NOBODY) as session:
+            await session.execute(update(ReplicaRow).values(heartbeat_at=silent))
+        [worker] = (await agents(owner))["workers"]
+        assert (worker["name"], worker["alive"]) == ("lost", False)
+        assert agent(await agents(owner))["state"] == "offline"
+
+    async def test_one_that_only_serves_does_not_work(self, house: House, owner: Caller):
+        await Heartbeat(house.database, "api", "api", 0).beat()
+        assert agent(await agents(owner))["state"] == "offline"
+
+    async def test_a_heartbeat_moves_and_keeps_the_start(self, house: House, owner: Caller):
+        heart = Heartbeat(house.database, "h", "all", 1)
+        await heart.beat()
+        [first] = await _known(house)
+        await asyncio.sleep(0.01)
+        await heart.beat()
+        [second] = await _known(house)
+        assert second.started_at == first.started_at
+        assert second.heartbeat_at > first.heartbeat_at
+
+
+class TestOverview:
+    async def test_an_empty_project(self, owner: Caller):
+        shown = await owner.get("/api/overview")
+        assert shown.status == 200
+        assert set(shown["today"].values()) == {0}
+        assert len(shown["days"]) == 14
+        assert shown["days"][-1]["day"] == datetime.now(UTC).date().isoformat()
+        assert (shown["spend_today_usd"], shown["local_share"]) == (None, None)
+        assert shown["saved_by_cache"]["hits"] == 0
+        assert shown["health"]["state"] == "degraded"
+        assert shown["health"]["parts"]["workers"]["state"] == "away"
+
+    async def test_what_was_done(self, house: House, owner: Caller):
+        async with house.working():
+            for _ in range(2):
+                await house.finished(await house.submit(temperature=0.0, require=("hello",)))
+            await house.finished(await house.submit(require=("something else",)))
+            await eventually(lambda: _alive(house, 1), why="the daemon has said that it lives")
+            shown = await owner.get("/api/overview")
+        assert (shown["today"]["succeeded"], shown["today"]["rejected"]) == (2, 1)
+        today = shown["days"][-1]
+        assert (today["approved"], today["rejected"], today["failed"]) == (2, 1, 0)
+        assert sum(day["approved"] for day in shown["days"][:-1]) == 0
+        assert shown["local_share"] == 1.0
+        assert shown["saved_by_cache"]["hits"] == 1
+        assert shown["saved_by_cache"]["usd"] == 0, "a local model is free, and that is known"
+        assert shown["waiting"]["rejected_tasks"] == 1
+        assert shown["waiting"]["samples_open"] >= 1
+        states = {name: part["state"] for name, part in shown["health"]["parts"].items()}
+        assert shown["health"]["state"] == "ok"
+        assert states == dict.fromkeys(("postgresql", "redis", "models", "workers"), "ok")
+
+    async def test_a_label_takes_a_rejected_task_off_the_list(self, house: House, owner: Caller):
+        async with house.working():
+            task = await house.finished(await house.submit(require=("something else",)))
+        assert (await owner.get("/api/overview"))["waiting"]["rejected_tasks"] == 1
+        await owner.post(f"/api/tasks/{task.id}/label", {"label": "accept"})
+        assert (await owner.get("/api/overview"))["waiting"]["rejected_tasks"] == 0
+
+    async def test_days_are_those_of_utc(self, house: House, owner: Caller):
+        task_id = await fill(house.database, house.project_id, house.user_id)
+        late = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(seconds=1)
+        async with house.database.project(house.project_id) as session:
+            await session.execute(
+                update(TaskRow).where(TaskRow.id == task_id).values(state="dead", started_at=late, finished_at=late)
+            )
+            await session.execute(update(MetricRow).where(MetricRow.id == task_id).values(at=late, cost_usd=0.25))
+        shown = await owner.get("/api/overview")
+        assert [day["failed"] for day in shown["days"][-2:]] == [1, 0]
+        assert [day["cost_usd"] for day in shown["days"][-2:]] == [0.25, None]
+        assert (shown["spend_today_usd"], shown["today"]["dead"]) == (None, 0)
+
+
+class TestTraffic:
+    async def test_by_day_model_and_type(self, house: House, owner: Caller):
+        async with house.working():
+            for words in ("hello", "something else"):
+                await house.finished(await house.submit(require=(words,), task_type="greeting"))
+            await eventually(lambda: _measured(owner), 10)
+        [row] = (await owner.get("/api/router/traffic?days=1"))["items"]
+        assert (row["day"], row["model"], row["task_type"]) == (
+            datetime.now(UTC).date().isoformat(),
+            "echo",
+            "greeting",
+        )
+        assert row["decisions"] >= 2
+        assert row["cost_usd"] == 0
+        assert 0 < row["mean_quality"] < 1
+        other = await new_project(house.parts)
+        stranger = await signed_in(house.parts, owner, other[1], other[0])
+        assert (await stranger.get("/api/router/traffic"))["items"] == []
+
+    async def test_the_cost_of_a_decision_is_that_of_all_its_calls(self, house: House, owner: Caller):
+        decision_id = new_id()
+        decision = {"task_type": "t", "task_type_source": "caller", "kind": "fallback", "chosen": "a", "answered": "b"}
+        call = {"project_id": house.project_id, "task_type": "t/long", "duration_s": 1.0, "decision_id": decision_id}
+        async with house.database.project(house.project_id) as session:
+            row = {"project_id": house.project_id, "id": decision_id, "candidates": [], "excluded": [], **decision}
+            await session.execute(insert(DecisionRow).values(row))
+            for model, success, cost in (("a", False, 0.5), ("b", True, 0.25)):
+                values = {**call, "id": new_id(), "model": model, "success": success, "cost_usd": cost}
+                await session.execute(insert(MetricRow).values(values))
+        [row] = (await owner.get("/api/router/traffic"))["items"]
+        assert (row["model"], row["task_type"], row["decisions"], row["cost_usd"]) == ("b", "t", 1, 0.75)
+
+
+async def _in_state(owner: Caller, state: str) -> bool:
+    return agent(await agents(owner))["state"] == state
+
+
+async def _known(house: House) -> list[replicas.Replica]:
+    async with house.database.scope(NOBODY) as session:
+        return await replicas.known(session)
+
+
+async def _alive(house: House, number: int) -> bool:
+    return sum(daemon.works for daemon in await _known(house)) == number
+
+
+async def _measured(owner: Caller) -> bool:
+    items = (await owner.get("/api/router/traffic"))["items"]
+    return bool(items) and items[0]["mean_quality"] is not None and 0 < items[0]["mean_quality"] < 1

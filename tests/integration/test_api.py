@@ -1,0 +1,299 @@
+"""The API as its callers meet it: sign-in, projects, tasks, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+
+import jwt
+import pytest
+
+from kairos.api.accounts import FIRST_ADMIN
+from kairos.db.repositories import sessions
+from kairos.tenancy import Scope
+from tests.kit.api import Caller, serving, signed_in
+from tests.kit.conditions import eventually
+from tests.kit.house import House, new_project
+from tests.kit.model_server import Fault, FaultKind
+
+
+@pytest.fixture
+async def anybody(house: House) -> AsyncIterator[Caller]:
+    async with serving(house.parts) as caller:
+        yield caller
+
+
+@pytest.fixture
+async def owner(house: House, anybody: Caller) -> Caller:
+    return await signed_in(house.parts, anybody, house.user_id, house.project_id)
+
+
+async def with_password(house: House, password: str) -> str:
+    """Give the house's owner a password through a one-time link, and return the e-mail."""
+    from datetime import timedelta
+
+    from kairos.api.tokens import digest, new_secret
+
+    token = new_secret()
+    async with house.database.scope(Scope(user_id=house.user_id)) as session:
+        await sessions.add_link(session, digest(token), house.user_id, "setup", timedelta(hours=1))
+    await house.parts.services.accounts.use_link(token, password, "test")
+    return f"{house.user_id}@test"
+
+
+class TestSignIn:
+    async def test_with_email_and_password(self, house: House, anybody: Caller):
+        email = await with_password(house, "correct horse battery")
+        reply = await anybody.post("/api/auth/login", {"email": email.upper(), "password": "correct horse battery"})
+        assert reply.status == 200
+        me = await anybody.with_token(reply["access_token"]).get("/api/auth/me")
+        assert (me["email"], me["role"], me["project_name"]) == (email, "owner", "Test")
+
+    async def test_a_wrong_user_and_a_wrong_password_get_the_same_answer(self, house: House, anybody: Caller):
+        email = await with_password(house, "correct horse battery")
+        wrong = await anybody.post("/api/auth/login", {"email": email, "password": "wrong"})
+        nobody = await anybody.post("/api/auth/login", {"email": "nobody@test", "password": "wrong"})
+        assert wrong.status == nobody.status == 401
+        assert wrong.body == nobody.body
+
+    async def test_the_token_names_user_session_and_project_and_no_role(self, owner: Caller):
+        claims = jwt.decode(owner.token, options={"verify_signature": False})
+        assert set(claims) == {"sub", "sid", "project_id", "jti", "iat", "exp"}
+        assert "kid" in jwt.get_unverified_header(owner.token)
+
+    async def test_a_link_works_once(self, house: House, anybody: Caller):
+        reply = await anybody.post("/api/auth/setup", {"token": "no such link", "password": "long enough!"})
+        assert (reply.status, reply["code"]) == (401, "unauthenticated")
+
+    async def test_a_short_password_is_refused_and_the_link_is_not_spent(self, house: House, anybody: Caller):
+        reply = await anybody.post("/api/auth/setup", {"token": "x", "password": "short"})
+        assert reply.status == 422
+        assert "10 characters" in reply["detail"]
+
+    async def test_the_daemons_own_user_signs_in_by_the_local_secret(self, house: House, anybody: Caller):
+        right = await anybody.post("/api/auth/local", {"secret": house.parts.services.local_secret})
+        wrong = await anybody.post("/api/auth/local", {"secret": "guess"})
+        assert (right.status, wrong.status) == (200, 401)
+        me = await anybody.with_token(right["access_token"]).get("/api/auth/me")
+        assert (me["email"], me["operator"]) == (FIRST_ADMIN, True)
+
+
+class TestTokens:
+    async def test_signing_out_ends_the_access_token_too(self, owner: Caller):
+        assert (await owner.post("/api/auth/logout")).status == 204
+        assert (await owner.get("/api/auth/me")).status == 401
+
+    @pytest.mark.parametrize("forge", ["project", "unsigned", "other_key", "expired", "garbage"])
+    async def test_a_token_that_was_tampered_with_is_refused(self, house: House, owner: Caller, forge: str):
+        claims = jwt.decode(owner.token, options={"verify_signature": False})
+        header = jwt.get_unverified_header(owner.token)
+        key = house.parts.services.keys._keys[header["kid"]]
+        forged = {
+            "project": lambda: _with_payload(owner.token, {**claims, "project_id": str(house.user_id)}),
+            "unsigned": lambda: jwt.encode(claims, "", algorithm="none", headers={"kid": header["kid"]}),
+            "other_key": lambda: jwt.encode(claims, b"k" * 32, algorithm="HS256", headers={"kid": header["kid"]}),
+            "expired": lambda: jwt.encode(
+                {**claims, "exp": int(time.time()) - 1}, key, algorithm="HS256", headers={"kid": header["kid"]}
+            ),
+            "garbage": lambda: "not.a.token",
+        }[forge]()
+        reply = await owner.with_token(forged).get("/api/auth/me")
+        assert (reply.status, reply["code"]) == (401, "unauthenticated")
+        assert "kairos login" in reply["detail"]
+
+    async def test_the_role_comes_from_the_membership_and_not_from_the_token(self, house: House, owner: Caller):
+        async with house.database.scope(Scope(house.project_id, house.user_id)) as session:
+            from sqlalchemy import update
+
+            from kairos.db.models import MembershipRow
+
+            await session.execute(update(MembershipRow).values(role="viewer"))
+        reply = await owner.post("/api/tasks", {"prompt": "x"})
+        assert (reply.status, reply["code"]) == (403, "forbidden")
+        assert (await owner.get("/api/tasks")).status == 200
+
+
+def _with_payload(token: str, claims: dict) -> str:
+    head, _, signature = token.split(".")
+    payload = jwt.encode(claims, "x" * 32, algorithm="HS256").split(".")[1]
+    return ".".join((head, payload, signature))
+
+
+class TestProjects:
+    async def test_create_list_and_switch(self, owner: Caller):
+        created = await owner.post("/api/projects", {"name": "Second"})
+        assert (created.status, created["role"], created["active"]) == (201, "owner", False)
+        names = [project["name"] for project in (await owner.get("/api/projects"))["items"]]
+        assert names == ["Test", "Second"]
+        switched = await owner.post(f"/api/projects/{created['id']}/switch")
+        me = await owner.with_token(switched["access_token"]).get("/api/auth/me")
+        assert me["project_name"] == "Second"
+
+    async def test_a_foreign_project_is_as_one_that_does_not_exist(self, house: House, owner: Caller):
+        foreign, _ = await new_project(house.parts)
+        nowhere = "00000000-0000-7000-8000-000000000000"
+        replies = [await owner.post(f"/api/projects/{id_}/switch") for id_ in (foreign, nowhere)]
+        assert [reply.status for reply in replies] == [404, 404]
+        assert replies[0]["detail"].replace(str(foreign), "") == replies[1]["detail"].replace(nowhere, "")
+
+
+class TestTasks:
+    async def test_submit_and_show(self, house: House, owner: Caller):
+        submitted = await owner.post("/api/tasks", {"prompt": "hi", "checks": {"require": ["hello"]}})
+        assert (submitted.status, submitted["state"]) == (201, "queued")
+        async with house.working():
+            await house.finished(submitted["id"])
+        shown = await owner.get(submitted.headers["Location"])
+        assert (shown["state"], shown["output"], shown["model"]) == ("succeeded", "hello", "echo")
+        assert shown["decisions"][0]["chosen"] == "echo"
+        assert shown["verdicts"][0]["approved"]
+        assert [event["kind"] for event in shown["events"]][-1] == "succeeded"
+
+    async def test_an_idempotency_key_makes_one_task_of_two_submissions(self, owner: Caller):
+        first = await owner.post("/api/tasks", {"prompt": "a"}, headers={"Idempotency-Key": "k"})
+        again = await owner.post("/api/tasks", {"prompt": "a"}, headers={"Idempotency-Key": "k"})
+        other = await owner.post("/api/tasks", {"prompt": "b"}, headers={"Idempotency-Key": "k"})
+        assert (first.status, again.status, other.status) == (201, 200, 409)
+        assert first["id"] == again["id"]
+        assert "idempotency key 'k'" in other["detail"]
+
+    async def test_the_list_is_paged_by_cursor_newest_first(self, owner: Caller):
+        made = [(await owner.post("/api/tasks", {"prompt": str(n)}))["id"] for n in range(5)]
+        first = await owner.get("/api/tasks?limit=3")
+        second = await owner.get(f"/api/tasks?limit=3&cursor={first['next']}")
+        assert [task["id"] for task in first["items"] + second["items"]] == made[::-1]
+        assert second["next"] is None
+
+    async def test_filters(self, house: House, owner: Caller):
+        one = (await owner.post("/api/tasks", {"prompt": "1"}))["id"]
+        await owner.post("/api/tasks", {"prompt": "2"})
+        await owner.post(f"/api/tasks/{one}/cancel")
+        cancelled = await owner.get("/api/tasks?state=cancelled&state=failed")
+        assert [task["id"] for task in cancelled["items"]] == [one]
+
+    async def test_what_cannot_be_done_says_why(self, owner: Caller):
+        task = (await owner.post("/api/tasks", {"prompt": "x"}))["id"]
+        assert (await owner.post(f"/api/tasks/{task}/retry")).status == 409
+        await owner.post(f"/api/tasks/{task}/cancel")
+        twice = await owner.post(f"/api/tasks/{task}/cancel")
+        assert twice.status == 409
+        assert "it is cancelled" in twice["detail"]
+        assert (await owner.post(f"/api/tasks/{task}/retry"))["state"] == "queued"
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("body", "words"),
+        [
+            ({"prompt": "x", "agent": "ExecutionAgnt"}, "Did you mean 'ExecutionAgent'?"),
+            ({"prompt": "x", "model": "gpt-9"}, "No model is named 'gpt-9'. The catalogue has: echo"),
+            ({"prompt": "x", "checks": {"schema": {"type": "objekt"}}}, "objekt"),
+            ({"prompt": "x", "checks": {"tests": "def test_x(:"}}, "tests"),
+            ({"prompt": "x", "surprise": 1}, "body/surprise"),
+            ({"prompt": ""}, "body/prompt"),
+            ({"prompt": "a\x00b"}, "NUL"),
+            ({"prompt": "x", "lane": "fast"}, "body/lane"),
+            ({"prompt": "x", "not_before": "2030-01-01T00:00:00"}, "no time zone"),
+            ({}, "body/prompt"),
+        ],
+    )
+    async def test_a_wrong_submission_is_a_422_that_names_the_thing(self, owner: Caller, body: dict, words: str):
+        reply = await owner.post("/api/tasks", body)
+        assert (reply.status, reply.headers["Content-Type"]) == (422, "application/problem+json")
+        assert words in reply["detail"], reply["detail"]
+
+    async def test_a_body_over_the_limit_is_a_413(self, house: House, owner: Caller):
+        limit = house.parts.settings.server.body_limit_bytes
+        announced = await owner.call("POST", "/api/tasks", data=b"x" * (limit + 1))
+        assert (announced.status, announced["code"]) == (413, "body_too_large")
+
+        async def chunks():
+            for _ in range(limit // 65536 + 2):
+                yield b"x" * 65536
+
+        streamed = await owner.call("POST", "/api/tasks", data=chunks(), headers={"Content-Type": "application/json"})
+        assert (streamed.status, streamed["code"]) == (413, "body_too_large")
+
+    async def test_no_json_unknown_paths_and_methods_are_problems_too(self, owner: Caller):
+        broken = await owner.call("POST", "/api/tasks", data=b"{", headers={"Content-Type": "application/json"})
+        nowhere = await owner.get("/api/nothing")
+        method = await owner.call("DELETE", "/api/tasks")
+        assert [reply.status for reply in (broken, nowhere, method)] == [422, 404, 405]
+        for reply in (broken, nowhere, method):
+            assert reply.headers["Content-Type"] == "application/problem+json"
+            assert {"type", "title", "status", "detail", "code", "instance"} <= set(reply.body)
+
+    async def test_without_a_token(self, anybody: Caller):
+        reply = await anybody.get("/api/tasks")
+        assert (reply.status, reply.headers["WWW-Authenticate"]) == (401, "Bearer")
+
+
+class TestHealth:
+    async def test_live_and_ready_need_no_token(self, anybody: Caller):
+        assert (await anybody.get("/api/health/live"))["status"] == "ok"
+        ready = await anybody.get("/api/health/ready")
+        assert ready.status == 200
+        assert {name: part["state"] for name, part in ready["parts"].items()} == {
+            "postgresql": "ok",
+            "redis": "ok",
+            "models": "ok",
+        }
+
+    async def test_a_model_that_is_down_is_shown_as_degraded(self, house: House, anybody: Caller, models):
+        models.fail("echo", Fault(FaultKind.STATUS, status=401, requests=1))
+        async with house.working():
+            await house.finished(await house.submit())
+        ready = await anybody.get("/api/health/ready")
+        assert (ready.status, ready["status"]) == (200, "degraded")
+        assert ready["parts"]["models"]["state"] == "away"
+
+
+class TestRouter:
+    async def test_a_decision_is_shown_and_a_foreign_one_is_not(self, house: House, owner: Caller):
+        async with house.working():
+            task = await house.finished(await house.submit(require=("hello",)))
+        [decision] = await house.decisions(task.id)
+        shown = await owner.get(f"/api/decisions/{decision.id}")
+        assert (shown["chosen"], shown["task_type_source"], shown["length"]) == ("echo", "default", "short")
+        other = await new_project(house.parts)
+        stranger = await signed_in(house.parts, owner, other[1], other[0])
+        assert (await stranger.get(f"/api/decisions/{decision.id}")).status == 404
+
+    async def test_the_leaderboard_names_quality_and_share(self, house: House, owner: Caller):
+        async with house.working():
+            await house.finished(await house.submit(require=("hello",), task_type="greeting"))
+            await eventually(lambda: _measured(owner), 5)
+        [kind] = (await owner.get("/api/leaderboard"))["items"]
+        [model] = kind["models"]
+        assert (kind["task_type"], model["model"], model["share"], model["quality"]) == ("greeting", "echo", 1.0, 1.0)
+
+    async def test_the_cache_shows_what_it_saved_and_is_flushed_by_admins(self, house: House, owner: Caller):
+        async with house.working():
+            for _ in range(2):
+                await house.finished(await house.submit(temperature=0.0))
+        figures = await owner.get("/api/cache")
+        assert (figures["entries"], figures["hits"], figures["misses"]) == (1, 1, 1)
+        assert (await owner.post("/api/cache/flush"))["entries"] == 1
+
+    async def test_a_model_is_reset_by_operators_alone(self, house: House, owner: Caller):
+        assert (await owner.post("/api/models/echo/reset")).status == 403
+        local = await owner.post("/api/auth/local", {"secret": house.parts.services.local_secret})
+        operator = owner.with_token(local["access_token"])
+        assert (await operator.post("/api/models/echo/reset")).status == 204
+        assert (await operator.post("/api/models/nobody/reset")).status == 422
+
+    async def test_the_judge_is_shown_without_one(self, owner: Caller):
+        assert (await owner.get("/api/judge"))["judged"] == 0
+
+
+async def _measured(owner: Caller) -> bool:
+    board = (await owner.get("/api/leaderboard"))["items"]
+    return bool(board) and board[0]["models"][0]["quality"] is not None
+
+
+async def test_models_are_listed_with_health_and_figures(house: House, owner: Caller):
+    async with house.working():
+        await house.finished(await house.submit(require=("hello",)))
+    [model] = (await owner.get("/api/models"))["items"]
+    assert (model["name"], model["health"], model["price"]) == ("echo", "healthy", None)
+    assert (model["figures"]["calls"], model["figures"]["quality"], model["figures"]["measured"]) == (1, 1.0, 1)

@@ -1,0 +1,172 @@
+"""The running answer: gathered, sent over Redis, and never a burden to the task whose answer it is."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+from redis.asyncio import Redis
+
+from kairos import redis_keys
+from kairos.config import ModelSettings
+from kairos.db.models import TaskState
+from kairos.embedded import Addresses
+from kairos.lanes import Lane
+from kairos.orchestration.draft_stream import UNHEARD_S, DraftStreams
+from kairos.orchestration.task import Claim
+from kairos.redis_client import connect
+from kairos.signals import Notice, Signals
+from tests.kit.conditions import eventually
+from tests.kit.drafts import task
+from tests.kit.house import open_house
+from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel
+from tests.kit.valkey import ValkeyServer
+from tests.kit.watching import front_of, watching
+
+
+class Heard:
+    """What a daemon hears of the drafts of one project."""
+
+    def __init__(self, signals: Signals, claim: Claim) -> None:
+        self.pieces: list[dict[str, Any]] = []
+        self.listening = asyncio.Event()
+        self.task = asyncio.create_task(self._listen(signals, redis_keys.deltas_channel(claim.project_id)))
+
+    async def _listen(self, signals: Signals, channel: str) -> None:
+        async for heard in signals.listen([channel]):
+            if isinstance(heard, Notice):
+                self.pieces.append(orjson.loads(heard.payload))
+            else:
+                self.listening.set()
+
+    @property
+    def text(self) -> str:
+        return "".join(piece["text"] for piece in self.pieces)
+
+
+@pytest.fixture
+def claim() -> Claim:
+    return Claim(task(), Lane.BATCH, 0, datetime.now(UTC), 1, 3, 60)
+
+
+@pytest.fixture
+async def streams(valkey: Redis) -> AsyncIterator[DraftStreams]:
+    streams = DraftStreams(Signals(valkey))
+    yield streams
+    await streams.aclose()
+
+
+@pytest.fixture
+async def heard(valkey: Redis, claim: Claim) -> AsyncIterator[Heard]:
+    heard = Heard(Signals(valkey), claim)
+    await heard.listening.wait()
+    yield heard
+    heard.task.cancel()
+
+
+async def test_pieces_are_gathered_and_say_where_they_stand(streams: DraftStreams, claim: Claim, heard: Heard):
+    async with streams.open(claim, 2) as stream:
+        assert stream
+        for number in range(200):
+            await stream.piece(f"{number} ")
+            await asyncio.sleep(0.001)
+    expected = "".join(f"{number} " for number in range(200))
+    await eventually(lambda: heard.text == expected, why="all of it comes, the end too")
+    assert len(heard.pieces) < 40
+    assert {(piece["attempt"], piece["draft"]) for piece in heard.pieces} == {(1, 2)}
+    offsets = [piece["offset"] for piece in heard.pieces]
+    assert offsets == [len("".join(p["text"] for p in heard.pieces[:n])) for n in range(len(offsets))]
+
+
+async def test_a_stream_that_begins_anew_begins_at_the_start(streams: DraftStreams, claim: Claim, heard: Heard):
+    async with streams.open(claim, 1) as stream:
+        assert stream
+        await stream.piece("the first half")
+        await eventually(lambda: heard.pieces, why="it went out")
+        stream.restart()
+        await stream.piece("whole")
+    await eventually(lambda: len(heard.pieces) == 2, why="the new one comes")
+    assert (heard.pieces[1]["offset"], heard.pieces[1]["text"]) == (0, "whole")
+
+
+async def test_while_nobody_listens_little_is_sent(streams: DraftStreams, valkey: Redis, claim: Claim):
+    before = (await valkey.info("commandstats")).get("cmdstat_publish", {"calls": 0})["calls"]
+    async with streams.open(claim, 1) as stream:
+        assert stream
+        began = time.monotonic()
+        while time.monotonic() < began + 2 * UNHEARD_S:
+            await stream.piece("word ")
+            await asyncio.sleep(0.01)
+    after = (await valkey.info("commandstats"))["cmdstat_publish"]["calls"]
+    assert after - before <= 5
+
+
+async def test_a_project_that_holds_answers_back_sends_none(streams: DraftStreams, claim: Claim):
+    async with streams.open(replace(claim, hold_answers=True), 1) as stream:
+        assert stream is None
+
+
+async def test_a_redis_that_hangs_keeps_no_answer_waiting(own_valkey: ValkeyServer, claim: Claim):
+    client = connect(own_valkey.url)
+    await client.ping()
+    streams = DraftStreams(Signals(client))
+    own_valkey.signal(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        async with streams.open(claim, 1) as stream:
+            assert stream
+            for _ in range(100):
+                await stream.piece("word ")
+                await asyncio.sleep(0.002)
+        assert time.monotonic() - began < 2, "neither the pieces nor the end wait for Redis"
+    finally:
+        own_valkey.signal(signal.SIGCONT)
+        await streams.aclose()
+        await client.aclose()
+
+
+async def test_an_answer_that_breaks_off_is_begun_anew_before_those_who_watch(
+    addresses: Addresses, models: ModelServer
+):
+    """A draft may be replaced: the next model answers the same attempt, and the page shows its answer alone."""
+    models.add(ScriptedModel("echo", answer="an answer that breaks off before its end", tokens_per_s=20))
+    models.add(ScriptedModel("spare", answer="from the spare"))
+    models.fail("echo", Fault(FaultKind.DISCONNECT, after_tokens=4))
+    entries = [
+        ModelSettings(name="echo", base_url=models.base_url, local=True, tier=0.9),
+        ModelSettings(name="spare", base_url=models.base_url, local=True, tier=0.3),
+    ]
+    async with (
+        open_house(addresses, models, models=entries) as house,
+        house.working(),
+        front_of(house, alone=False) as owner,
+        watching(owner) as watcher,
+    ):
+        await watcher.hello()
+        done = await house.finished(await house.submit())
+        await eventually(lambda: watcher.deltas and watcher.deltas[-1]["text"] == "from the spare", why="it comes")
+    assert (done.state, done.output, done.attempts) == (TaskState.SUCCEEDED, "from the spare", 1)
+    assert watcher.deltas[0]["text"].startswith("an")
+    assert watcher.deltas[-1]["offset"] == 0
+
+
+async def test_an_answer_from_the_cache_is_shown_whole(addresses: Addresses, models: ModelServer):
+    async with (
+        open_house(addresses, models) as house,
+        house.working(),
+        front_of(house, alone=False) as owner,
+        watching(owner) as watcher,
+    ):
+        await watcher.hello()
+        await house.finished(await house.submit("the same", cache=True))
+        second = str((await house.finished(await house.submit("the same", cache=True))).id)
+        await watcher.sees("cache_hit")
+        await eventually(lambda: [d for d in watcher.deltas if d["task_id"] == second], why="the second has text too")
+    assert [d["text"] for d in watcher.deltas if d["task_id"] == second] == ["hello"]

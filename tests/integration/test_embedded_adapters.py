@@ -1,0 +1,163 @@
+"""Adapters on the embedded model: the real weights, the real llama.cpp, adapters of random numbers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from kairos.embedded import DataFolder, EmbeddedEngines
+from kairos.fine_tuning.llama_cpp import EmbeddedAdapters, OneOffModels
+from kairos.fine_tuning.serving import ServedAdapter
+from kairos.http import HttpClient
+from kairos.llm.catalog import AdapterHost, Model
+from kairos.llm.providers import ChatRequest, Providers
+from kairos.tenancy import ProjectId
+from tests.kit.conditions import eventually
+from tests.kit.lora_file import write_lora
+
+pytest.importorskip("gguf", reason="needs `make train`")
+
+pytestmark = pytest.mark.timeout(120)
+
+PROJECT = ProjectId(UUID("01a00000-0000-7000-8000-0000000000aa"))
+
+
+class Bench:
+    """The embedded model with a host for its adapters."""
+
+    def __init__(self, engines: EmbeddedEngines, base: Model, providers: Providers, folder: Path) -> None:
+        self.engines = engines
+        self.host = EmbeddedAdapters(engines)
+        self.base = base
+        self.folder = folder
+        self._providers = providers
+
+    def adapter(self, seed: int, file: Path | None = None) -> ServedAdapter:
+        file = file or self.folder / f"{seed}.gguf"
+        if not file.exists():
+            write_lora(file, seed)
+        return ServedAdapter(UUID(int=seed), PROJECT, self.base, seed, file, f"sha of {file.name}")
+
+    async def served(self, *adapters: ServedAdapter) -> list[Model]:
+        models = [serving.model for serving in await self.host.serve(adapters)]
+        return [model for model in models if model]
+
+    async def ask(self, model: Model, tokens: int = 12, **options) -> str:
+        messages = ({"role": "user", "content": "Tell me about the sea."},)
+        request = ChatRequest(messages=messages, temperature=0.0, max_tokens=tokens)
+        return (await self._providers.chat(model, request, timeout_s=60, **options)).text
+
+
+@pytest.fixture(scope="module")
+async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+    folder = tmp_path_factory.mktemp("adapters")
+    engines = EmbeddedEngines(folder / "data", postgres=False, valkey=False)
+    addresses = await engines.start()
+    assert addresses.model_url
+    base = Model(
+        "smollm2-135m", "smollm2-135m", addresses.model_url, addresses.model_api_key, local=True,
+        adapter_host=AdapterHost.EMBEDDED,
+    )  # fmt: skip
+    try:
+        async with HttpClient() as http:
+            yield Bench(engines, base, Providers(http), folder)
+    finally:
+        await engines.stop()
+    assert not any(state.pid for state in engines.states().values())
+
+
+async def test_each_adapter_answers_as_itself_and_the_base_as_before(bench: Bench):
+    plain = await bench.ask(bench.base)
+    (alone,) = await bench.served(bench.adapter(1))
+    first = await bench.ask(alone)
+    assert first != plain
+    assert alone.project_id == PROJECT
+    assert alone.name == "smollm2-135m@000000aa-v1"
+    one, two = await bench.served(bench.adapter(1), bench.adapter(2))
+    # By turns, so that neither may live on the other's cached prompt.
+    answers = [await bench.ask(model) for model in (one, two, one, bench.base, two)]
+    assert answers[0] == answers[2] == first
+    assert answers[1] == answers[4] not in (first, plain)
+    assert answers[3] == plain
+
+
+async def test_a_change_of_the_set_cuts_nobodys_answer(bench: Bench):
+    (model,) = await bench.served(bench.adapter(1))
+    begun = asyncio.Event()
+
+    async def heard(_: str) -> None:
+        begun.set()
+
+    answer = asyncio.create_task(bench.ask(model, 200, on_delta=heard))
+    await begun.wait()
+    pids = {state.pid for name, state in bench.engines.states().items() if name != "model"}
+    (_, changed) = await bench.served(bench.adapter(1), bench.adapter(3))
+    assert changed.base_url != model.base_url
+    assert len(await answer) > 100
+    await eventually(lambda: not any(_alive(pid) for pid in pids), 20, "the old process ends once it is idle")
+
+
+async def test_the_same_set_again_changes_nothing(bench: Bench):
+    before = await bench.served(bench.adapter(1), bench.adapter(2))
+    states = bench.engines.states()
+    assert await bench.served(bench.adapter(2), bench.adapter(1)) == before
+    assert {name: state.pid for name, state in bench.engines.states().items()} == {
+        name: state.pid for name, state in states.items()
+    }
+
+
+async def test_a_file_that_is_no_adapter_is_said_and_holds_up_no_other(bench: Bench):
+    (bad := bench.folder / "bad.gguf").write_bytes(b"GGUF" + bytes(400))
+    servings = await bench.host.serve([bench.adapter(1), bench.adapter(9, bad)])
+    by_version = {serving.adapter.version: serving for serving in servings}
+    assert by_version[1].model is not None
+    assert by_version[9].model is None
+    assert "does not load it" in (by_version[9].problem or "")
+    assert await bench.ask(by_version[1].model)
+
+
+async def test_a_process_that_dies_is_started_again_with_its_adapters(bench: Bench):
+    (model,) = await bench.served(bench.adapter(1))
+    before = await bench.ask(model)
+    serving = bench.engines._adapters._serving
+    assert serving
+    assert serving.pid
+    os.kill(serving.pid, signal.SIGKILL)
+
+    def restarted() -> bool:
+        return serving.state().state == "running" and serving.state().restarts > 0
+
+    await eventually(restarted, 20, "it runs again")
+    assert await bench.ask(model) == before
+
+
+async def test_without_adapters_there_is_no_second_process(bench: Bench):
+    await bench.served(bench.adapter(1))
+    assert await bench.served() == []
+    await eventually(lambda: set(bench.engines.states()) == {"model"}, 20, "all have ended")
+
+
+async def test_the_gate_gets_a_model_of_its_own_where_the_host_is_away(bench: Bench, tmp_path: Path):
+    weights = bench.engines._model.weights  # type: ignore[union-attr]
+    folder = DataFolder(tmp_path / "data")
+    with folder:
+        one_off = OneOffModels(folder.path)
+        async with one_off(weights, [bench.adapter(1).file]) as (plain, adapted):
+            assert await bench.ask(plain) == await bench.ask(bench.base)
+            assert await bench.ask(adapted) != await bench.ask(plain)
+
+
+def _alive(pid: int | None) -> bool:
+    if pid is None:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,205 @@
+"""A deleted project: gone for everybody at once, and after a while from every table and every key."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy import insert, select
+
+from kairos.db.engine import ProjectGone
+from kairos.db.models import PROJECT_OWNED, AuditRow, MetricRow, PositionRow, TaskEventRow, TaskState
+from kairos.db.repositories import statistics
+from kairos.db.repositories.statistics import Fading, Judgement, Source
+from kairos.embedded import Addresses
+from kairos.lanes import Lane
+from kairos.monitoring.shared_statistics import SharedStatistics
+from kairos.orchestration import erasure as erasure_module
+from kairos.redis_client import connect
+from kairos.signals import Signals
+from kairos.tenancy import ProjectId, Scope, new_id
+from tests.kit.api import Caller, serving, signed_in
+from tests.kit.conditions import eventually
+from tests.kit.erasing import erasure_of
+from tests.kit.filling import fill, redis_names, rows_of
+from tests.kit.house import House, new_project, open_house
+from tests.kit.model_server import Fault, FaultKind, ModelServer
+
+REDIS_NOWHERE = "redis://127.0.0.1:1"
+
+
+@pytest.fixture
+async def house(addresses: Addresses, models: ModelServer, tmp_path: Path) -> AsyncIterator[House]:
+    async with open_house(addresses, models, data_dir=tmp_path) as house:
+        yield house
+
+
+@pytest.fixture
+async def anybody(house: House) -> AsyncIterator[Caller]:
+    async with serving(house.parts) as caller:
+        yield caller
+
+
+@pytest.fixture
+async def owner(house: House, anybody: Caller) -> Caller:
+    return await signed_in(house.parts, anybody, house.user_id, house.project_id)
+
+
+@pytest.fixture
+async def redis(addresses: Addresses) -> AsyncIterator[Redis]:
+    client = connect(addresses.redis_url)
+    yield client
+    await client.aclose()
+
+
+async def delete(owner: Caller, project_id: ProjectId) -> None:
+    reply = await owner.call("DELETE", f"/api/projects/{project_id}?confirm=Test")
+    assert (reply.status, reply.body) == (202, None)
+
+
+async def erased(house: House, project_id: ProjectId) -> AuditRow | None:
+    """The system's last word on the project."""
+    wanted = (AuditRow.action == "project.erased", AuditRow.target == str(project_id))
+    async with house.database.scope(Scope(operator=True)) as session:
+        return (await session.execute(select(AuditRow).where(*wanted))).scalar_one_or_none()
+
+
+async def test_deleted_is_gone_for_everybody_at_once(house: House, owner: Caller):
+    here = f"/api/projects/{house.project_id}"
+    wrong = await owner.call("DELETE", f"{here}?confirm=test")
+    assert (wrong.status, "confirm" in wrong["detail"]) == (422, True)
+    assert (await owner.call("DELETE", here)).status == 422
+    task_id = await house.submit()
+    await delete(owner, house.project_id)
+    for method, path in (
+        ("GET", ""),
+        ("PATCH", ""),
+        ("DELETE", "?confirm=Test"),
+        ("POST", "/switch"),
+        ("GET", "/export"),
+    ):
+        reply = await owner.call(method, here + path, json={})
+        assert reply.status == 404, (method, path)
+    assert (await owner.get(f"/api/tasks/{task_id}"))["code"] == "no_project"
+    assert (await owner.get("/api/projects"))["items"] == []
+    assert (await owner.post("/api/projects", {"name": "Next"})).status == 201, "the session itself goes on"
+
+
+async def test_nothing_is_left_in_any_table_or_key(house: House, owner: Caller, addresses: Addresses, redis: Redis):
+    async with house.working():
+        for _ in range(2):  # the second comes from the cache
+            await house.finished(await house.submit(temperature=0.0, require=("hello",)))
+    await fill(house.database, house.project_id, house.user_id)
+    for lane in (Lane.INTERACTIVE, Lane.BATCH):
+        await house.submit("wait", lane=lane)
+    await owner.post("/api/invitations", {"role": "viewer"})
+    adapters = house.parts.settings.data_dir / "models" / "lora_adapters" / str(house.project_id)
+    adapters.mkdir(parents=True)
+    (adapters / "weights").write_bytes(b"x")
+    before = rows_of(addresses, house.project_id)
+    assert all(before[row.__tablename__] for row in PROJECT_OWNED), before
+    assert await redis_names(redis, house.project_id)
+    other = await new_project(house.parts)
+    await fill(house.database, *other)
+    others = rows_of(addresses, other[0])
+
+    await delete(owner, house.project_id)
+    async with house.working():
+        entry = await eventually(lambda: erased(house, house.project_id), why="the project is erased")
+
+    assert {name: count for name, count in rows_of(addresses, house.project_id).items() if count} == {}
+    assert await redis_names(redis, house.project_id) == []
+    assert not adapters.exists()
+    assert rows_of(addresses, other[0]) == others, "another project keeps all it had"
+    assert set(entry.data) == {"deleted"}
+    assert entry.data["deleted"]["tasks"] == before["tasks"]
+    assert entry.user_id is None
+
+
+async def test_running_tasks_are_stopped_first(house: House, owner: Caller, models: ModelServer, addresses: Addresses):
+    models.fail("echo", Fault(FaultKind.HANG))
+    async with house.working():
+        task_id = await house.submit()
+        await house.in_state(task_id, TaskState.RUNNING)
+        await delete(owner, house.project_id)
+        await eventually(lambda: erased(house, house.project_id), why="the project is erased")
+        assert len(house.parts.services.coordinator.running(house.project_id)) == 0
+    assert not any(rows_of(addresses, house.project_id).values())
+
+
+async def test_batches_go_on_until_none_is_left(
+    house: House, owner: Caller, addresses: Addresses, redis: Redis, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(erasure_module, "BATCH", 7)
+    task_id = await fill(house.database, house.project_id, house.user_id)
+    call = {"project_id": house.project_id, "model": "m", "task_type": "t", "success": True, "duration_s": 1.0}
+    event = {"project_id": house.project_id, "task_id": task_id, "attempt": 1, "kind": "k"}
+    async with house.database.project(house.project_id) as session:
+        await session.execute(insert(MetricRow), [{**call, "id": new_id()} for _ in range(50)])
+        await session.execute(insert(TaskEventRow), [event for _ in range(49)])
+    await delete(owner, house.project_id)
+    assert await erasure_of(house.parts, redis).erase_all() == 1
+    assert not any(rows_of(addresses, house.project_id).values())
+    entry = await erased(house, house.project_id)
+    assert entry is not None
+    assert entry.data["deleted"]["model_performance_metrics"] == 51
+    assert entry.data["deleted"]["task_events"] == 50
+
+
+async def test_one_that_was_killed_half_way_is_finished_by_another(
+    house: House, owner: Caller, addresses: Addresses, redis: Redis
+):
+    await fill(house.database, house.project_id, house.user_id)
+    await delete(owner, house.project_id)
+    urls = (addresses.database_url, addresses.migration_url, addresses.system_url, addresses.redis_url)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.kit.erasing", "tasks", *urls, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert (await asyncio.wait_for(process.stdout.readline(), 60)).strip() == b"half"
+    assert await erasure_of(house.parts, redis).erase_all() == 0, "one at a time"
+    process.kill()
+    await process.wait()
+    left = rows_of(addresses, house.project_id)
+    assert left["tasks"] == 1
+    assert left["verdicts"] == 0, "children go first"
+    erasure = erasure_of(house.parts, redis)
+    await eventually(erasure.erase_all, why="PostgreSQL has noticed that the killed one's lock is free")
+    assert not any(rows_of(addresses, house.project_id).values())
+    assert await erased(house, house.project_id) is not None
+
+
+async def test_what_is_learned_of_an_erased_project_is_dropped_and_stops_no_daemon(
+    house: House, monkeypatch: pytest.MonkeyPatch
+):
+    settings = house.parts.settings.router
+    signals = Signals(house_redis := connect(REDIS_NOWHERE))
+    shared = SharedStatistics(house.database, signals, Fading(0.99, 0.9, 1.0), settings, lambda *_: None)
+    gone = ProjectId(new_id())
+
+    async def observe(session, project_id, *_):
+        await session.execute(insert(PositionRow).values(project_id=project_id, task_type="t"))
+
+    monkeypatch.setattr(statistics, "observe", observe)
+    with pytest.raises(ProjectGone):
+        async with house.database.project(gone) as session:
+            await observe(session, gone)
+    await shared.judge(gone, Judgement(new_id(), 1.0, Source.JUDGE), at_once=True)
+    await shared.flush(gone)
+    assert not shared._waiting.get(gone)
+    await house_redis.aclose()
+
+
+async def test_an_erased_project_leaves_no_note_of_a_refused_access(house: House, owner: Caller, addresses: Addresses):
+    other, other_user = await new_project(house.parts)
+    stranger = await signed_in(house.parts, owner, other_user, other)
+    await delete(owner, house.project_id)
+    assert (await stranger.get(f"/api/projects/{house.project_id}")).status == 404
+    async with house.working():
+        await house.parts.services.refusals.settle()
+        await eventually(lambda: erased(house, house.project_id), why="the project is erased")
+    assert not any(rows_of(addresses, house.project_id).values())

@@ -1,0 +1,107 @@
+"""A project as one file: everything it holds, nothing of anybody else's, and no credential."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from sqlalchemy import insert
+
+from kairos import __version__
+from kairos.db.models import PROJECT_OWNED, TaskEventRow
+from kairos.db.repositories import export
+from kairos.embedded import Addresses
+from tests.kit.api import Caller, Reply, serving, signed_in
+from tests.kit.filling import fill, rows_of
+from tests.kit.house import House, new_project
+
+
+@pytest.fixture
+async def anybody(house: House) -> AsyncIterator[Caller]:
+    async with serving(house.parts) as caller:
+        yield caller
+
+
+@pytest.fixture
+async def owner(house: House, anybody: Caller) -> Caller:
+    return await signed_in(house.parts, anybody, house.user_id, house.project_id)
+
+
+def unpacked(reply: Reply) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
+    """The manifest, and the rows of each table."""
+    with tarfile.open(fileobj=io.BytesIO(reply.body), mode="r:gz") as tar:
+        texts = {name: file.read() for name in tar.getnames() if (file := tar.extractfile(name))}
+        assert tar.getnames()[0] == "manifest.json"
+    manifest = json.loads(texts.pop("manifest.json"))
+    tables = {
+        name.removesuffix(".jsonl"): [json.loads(line) for line in text.splitlines()] for name, text in texts.items()
+    }
+    return manifest, tables
+
+
+async def test_every_row_of_the_project_and_no_other(house: House, owner: Caller, addresses: Addresses):
+    task_id = await fill(house.database, house.project_id, house.user_id)
+    other = await new_project(house.parts)
+    other_task = await fill(house.database, *other)
+    reply = await owner.get(f"/api/projects/{house.project_id}/export")
+    assert (reply.status, reply.headers["Content-Type"]) == (200, "application/gzip")
+    assert int(reply.headers["Content-Length"]) == len(reply.body)
+    manifest, tables = unpacked(reply)
+    held = rows_of(addresses, house.project_id)
+    for row in PROJECT_OWNED:
+        assert len(tables[row.__tablename__]) == held[row.__tablename__] == 1, row.__tablename__
+    assert manifest["counts"] == {name: len(rows) for name, rows in tables.items()}
+    assert (manifest["kairos"], manifest["project"]["name"]) == (__version__, "Test")
+    assert tables["tasks"][0]["id"] == str(task_id)
+    assert [person["email"] for person in tables["people"]] == [f"{house.user_id}@test"]
+    assert "project.exported" in [entry["action"] for entry in tables["audit_log"]]
+    everything = json.dumps([manifest, tables])
+    assert str(other[0]) not in everything
+    assert str(other_task) not in everything
+
+
+async def test_no_credential_leaves(house: House, owner: Caller):
+    await fill(house.database, house.project_id, house.user_id)
+    made = await owner.post("/api/keys", {"name": "k", "scopes": ["tasks:read"]})
+    link = (await owner.post("/api/invitations", {"role": "viewer"}))["link"]
+    _, tables = unpacked(await owner.get(f"/api/projects/{house.project_id}/export"))
+    columns = {name for rows in tables.values() for row in rows for name in row}
+    assert not {name for name in columns if "hash" in name} - {
+        "request_hash",
+        "rows_hash",
+    }  # of what a task asked, and of what a run was trained on
+    assert made["key"] not in json.dumps(tables)
+    assert link.split("#")[1] not in json.dumps(tables)
+
+
+async def test_pages_hold_every_row_once(house: House, owner: Caller, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(export, "PAGE", 10)
+    task_id = await fill(house.database, house.project_id, house.user_id)
+    event = {"project_id": house.project_id, "task_id": task_id, "attempt": 1}
+    async with house.database.project(house.project_id) as session:
+        await session.execute(insert(TaskEventRow), [{**event, "kind": f"k{n}"} for n in range(49)])
+    for _ in range(25):
+        await owner.post("/api/tasks", {"prompt": "x"})
+    manifest, tables = unpacked(await owner.get(f"/api/projects/{house.project_id}/export"))
+    assert len({row["id"] for row in tables["task_events"]}) == manifest["counts"]["task_events"] == 50 + 25
+    assert len({row["id"] for row in tables["tasks"]}) == manifest["counts"]["tasks"] == 26
+
+
+async def test_what_comes_while_it_is_read_is_not_in_it(house: House, owner: Caller, monkeypatch: pytest.MonkeyPatch):
+    """One snapshot: an event never lacks the task that it belongs to."""
+    pages = export.pages
+
+    async def slowly(session, table, project_id):
+        await house.submit("meanwhile")
+        async for page in pages(session, table, project_id):
+            yield page
+
+    monkeypatch.setattr(export, "pages", slowly)
+    await house.submit("before")
+    _, tables = unpacked(await owner.get(f"/api/projects/{house.project_id}/export"))
+    assert [row["prompt"] for row in tables["tasks"]] == ["before"]
+    assert len(tables["task_events"]) == 1

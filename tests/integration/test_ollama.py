@@ -1,0 +1,278 @@
+"""Adapters on Ollama: made, tried, promoted and deleted.
+
+Tests with `place` run on the kit's server, and on a real Ollama instead where `KAIROS_TEST_OLLAMA_URL` names one. Those
+with `kit` count calls, break the server or restart it, and run on the kit's alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from kairos.fine_tuning.ollama import AdapterNotRemoved, AliasNotMoved, OllamaAdapters
+from kairos.fine_tuning.ollama_names import adapter_name, alias_name, runner_of, safe_name
+from kairos.fine_tuning.serving import Serving, served_name
+from kairos.llm.catalog import Model
+from kairos.llm.providers import ChatRequest, Providers
+from tests.kit.ollama_place import PROMPTS, OllamaPlace, ollama_kit, ollama_place
+from tests.kit.ollama_server import OllamaServer
+from tests.kit.ollama_store import base_file
+
+
+@pytest_asyncio.fixture
+async def place(tmp_path: Path) -> AsyncIterator[OllamaPlace]:
+    async with ollama_place(tmp_path) as found:
+        yield found
+
+
+@pytest_asyncio.fixture
+async def kit(tmp_path: Path) -> AsyncIterator[OllamaPlace]:
+    async with ollama_kit(tmp_path) as found:
+        yield found
+
+
+def server_of(kit: OllamaPlace) -> OllamaServer:
+    assert kit.kit
+    return kit.kit
+
+
+def problem(serving: Serving) -> str:
+    assert serving.model is None
+    assert serving.problem
+    return serving.problem
+
+
+async def test_an_adapter_is_a_model_that_answers_otherwise_than_its_base(place: OllamaPlace) -> None:
+    """It can be called in the protocol of OpenAI as any other model, and is known to share the base's runner."""
+    adapter = place.adapter()
+    [serving] = await place.host().serve([adapter])
+    assert serving.problem is None
+    model = serving.model
+    assert model
+    assert model.name == served_name(place.base.name, place.project, 1)
+    assert (model.upstream, model.base_url, model.local) == (adapter_name(adapter), place.base.base_url, True)
+    assert (model.project_id, model.base, model.adapter_host) == (place.project, place.base.name, None)
+    assert model.runner == runner_of(place.base)
+    assert model.runner == runner_of(replace(place.base, upstream=place.base.upstream.removesuffix(":latest")))
+
+    async def said(asked: Model) -> str:
+        request = ChatRequest(({"role": "user", "content": PROMPTS[0]},), temperature=0, max_tokens=16)
+        return (await Providers(place.http).chat(asked, request, timeout_s=60)).text
+
+    assert await said(model) != await said(place.base)
+
+
+async def test_serving_the_same_again_changes_nothing(place: OllamaPlace) -> None:
+    adapters = [place.adapter(), place.adapter(version=2)]
+    first = await place.host().serve(adapters)
+    names = await place.calls.names()
+    assert await place.host().serve(adapters) == first
+    assert await place.calls.names() == names
+
+
+async def test_the_alias_follows_promotion_and_goes_back_to_the_base(place: OllamaPlace) -> None:
+    host, one, two = place.host(), place.adapter(), place.adapter(version=2)
+    await host.serve([one, two])
+    alias = alias_name(place.project, place.base)
+    for promoted in (one, two, one):
+        await host.promote(promoted)
+        names = await place.calls.names()
+        assert names[alias] == names[adapter_name(promoted)]
+    await host.demote(place.project, place.base)
+    names = await place.calls.names()
+    assert names[alias] == names[place.base.upstream]
+
+
+async def test_demoting_where_nothing_was_promoted_makes_no_alias(place: OllamaPlace) -> None:
+    await place.host().demote(place.project, place.base)
+    assert alias_name(place.project, place.base) not in await place.calls.names()
+
+
+async def test_removing_takes_the_alias_along_only_where_it_is_the_same_model(place: OllamaPlace) -> None:
+    host, one, two = place.host(), place.adapter(), place.adapter(version=2)
+    await host.serve([one, two])
+    await host.promote(two)
+    await host.remove(one)
+    alias = alias_name(place.project, place.base)
+    assert {alias, adapter_name(two)} <= set(await place.calls.names())
+    await host.remove(two)
+    await host.remove(two)
+    left = set(await place.calls.names())
+    assert left.isdisjoint({alias, adapter_name(one), adapter_name(two)})
+    assert place.base.upstream in left
+
+
+async def test_a_missing_base_is_not_pulled_from_the_internet(place: OllamaPlace) -> None:
+    adapter = replace(place.adapter(), base=place.renamed("kairos-test-missing:latest"))
+    assert "`ollama pull kairos-test-missing:latest`" in problem((await place.host().serve([adapter]))[0])
+    if place.kit:
+        assert place.kit.store.pulls == []
+
+
+async def test_an_adapter_is_not_stacked_on_another_one(place: OllamaPlace) -> None:
+    host, below = place.host(), place.adapter()
+    await host.serve([below])
+    above = replace(place.adapter("above"), base=place.renamed(adapter_name(below)))
+    assert "stacked" in problem((await host.serve([above]))[0])
+    assert adapter_name(above) not in await place.calls.names()
+
+
+async def test_an_adapter_that_changes_nothing_is_refused(place: OllamaPlace) -> None:
+    """Ollama takes the base's own file for an adapter, and answers as before."""
+    assert "changes nothing" in problem((await place.host().serve([place.base_as_adapter()]))[0])
+
+
+async def test_an_adapter_of_the_wrong_shape_holds_up_no_other(place: OllamaPlace) -> None:
+    """Ollama makes the model all the same, and fails at its first chat."""
+    wrong, right = await place.host().serve([place.adapter(fits=False), place.adapter(version=2)])
+    assert "Its shape is not that of" in problem(wrong)
+    assert right.problem is None
+
+
+async def test_only_what_changed_is_sent(kit: OllamaPlace) -> None:
+    """Kit only, for it counts: the next round is one list of names, and a second daemon sends no file again."""
+    server, host, adapter = server_of(kit), kit.host(), kit.adapter()
+    await host.serve([adapter])
+    assert (server.calls["POST /api/blobs"], server.calls["POST /api/create"]) == (1, 1)
+    server.calls.clear()
+    await host.serve([adapter])
+    await host.serve([adapter])
+    server.calls["POST /api/show"] -= 1  # once, to see that what is there now is ours
+    assert +server.calls == {"GET /api/tags": 2}
+    server.calls.clear()
+    await kit.host().serve([adapter])
+    assert not server.calls["POST /api/blobs"]
+    assert not server.calls["POST /api/create"]
+
+
+async def test_a_file_that_is_there_is_not_sent_again(kit: OllamaPlace) -> None:
+    """Kit only, for it counts: Ollama would answer before it has read the file, and the pipe would break."""
+    server, host, adapter = server_of(kit), kit.host(), kit.adapter()
+    server.fail("/api/create", 500, "no space left on device")
+    await host.serve([adapter])
+    assert (await host.serve([adapter]))[0].problem is None
+    assert server.calls["POST /api/blobs"] == 1
+
+
+async def test_a_name_with_another_file_is_made_anew(kit: OllamaPlace) -> None:
+    """Kit only: somebody gave the name to a model that is not ours."""
+    server, adapter = server_of(kit), kit.adapter()
+    server.store.copy("smol", adapter_name(adapter))
+    [serving] = await kit.host().serve([adapter])
+    assert serving.problem is None
+    assert server.store.find(adapter_name(adapter)).adapters == (adapter.sha256,)
+
+
+async def test_what_a_restart_pruned_is_uploaded_again(kit: OllamaPlace) -> None:
+    """Kit only: the blob was there, the model was not made of it yet, and blobs without a model go at a restart."""
+    server, host, adapter = server_of(kit), kit.host(), kit.adapter()
+    server.fail("/api/create", 500, "no space left on device")
+    assert "no space left on device; it is tried again" in problem((await host.serve([adapter]))[0])
+    assert adapter.sha256 in server.store.blobs
+    await server.restart()
+    assert adapter.sha256 not in server.store.blobs
+    assert (await host.serve([adapter]))[0].problem is None
+    server.store.delete(adapter_name(adapter))
+    assert (await host.serve([adapter]))[0].problem is None
+    assert server.calls["POST /api/blobs"] == 3
+
+
+async def test_an_ollama_that_is_away_is_told_and_tried_again(kit: OllamaPlace) -> None:
+    """Kit only: no exception, and promotion says what it could not do."""
+    server, host, adapters = server_of(kit), kit.host(), [kit.adapter(), kit.adapter(version=2)]
+    await server.away()
+    for serving in await host.serve(adapters):
+        assert problem(serving).startswith(f"Ollama at {kit.address} is away (")
+        assert problem(serving).endswith("it is tried again.")
+    with pytest.raises(AliasNotMoved, match="still answers as before"):
+        await host.promote(adapters[0])
+    with pytest.raises(AliasNotMoved):
+        await host.demote(kit.project, kit.base)
+    with pytest.raises(AdapterNotRemoved):
+        await host.remove(adapters[0])
+    await server.back()
+    assert [serving.problem for serving in await host.serve(adapters)] == [None, None]
+
+
+async def test_one_that_dies_on_the_way_holds_up_no_other_adapter(kit: OllamaPlace) -> None:
+    """Kit only: it was gone for the upload of the first, and is back for the second."""
+    server, host, adapters = server_of(kit), kit.host(), [kit.adapter(), kit.adapter(version=2)]
+    server.drop("POST /api/blobs")
+    first, second = await host.serve(adapters)
+    assert "is away" in problem(first)
+    assert second.problem is None
+    assert [serving.problem for serving in await host.serve(adapters)] == [None, None]
+
+
+async def test_an_ollama_that_does_not_tell_its_models_is_told(kit: OllamaPlace) -> None:
+    """Kit only: what stands at the address may be no Ollama at all."""
+    server_of(kit).fail("/api/tags", 404, "no such page")
+    assert "does not tell its models" in problem((await kit.host().serve([kit.adapter()]))[0])
+
+
+async def test_promoting_what_is_not_there_fails(kit: OllamaPlace) -> None:
+    """Kit only, as the words are its own."""
+    with pytest.raises(AliasNotMoved, match="not found"):
+        await kit.host().promote(kit.adapter())
+
+
+async def test_a_family_that_refuses_adapters_is_named(tmp_path: Path) -> None:
+    """Kit only: it takes a base of such a family."""
+    async with ollama_kit(tmp_path, family="gemma3") as kit:
+        words = problem((await kit.host().serve([kit.adapter()]))[0])
+        assert "loras are not yet implemented" in words
+        assert "llama and qwen2 work" in words
+
+
+async def test_a_refusal_is_not_tried_again_at_every_round(kit: OllamaPlace) -> None:
+    """Kit only, for it counts loads. One that changes nothing never changes; memory for a load may come."""
+    server, now = server_of(kit), 0.0
+    host = OllamaAdapters(kit.http, clock=lambda: now)
+    adapters = [kit.base_as_adapter(), kit.adapter(version=2, fits=False)]
+    first = await host.serve(adapters)
+    server.chats.clear()
+    assert await host.serve(adapters) == first
+    assert server.chats == []
+    now = 301.0
+    await host.serve(adapters)
+    assert {chat["model"] for chat in server.chats} == {"smol:latest", adapter_name(adapters[1])}
+
+
+async def test_a_file_that_is_not_what_its_hash_says_is_sent_once(kit: OllamaPlace) -> None:
+    """Kit only, for it counts."""
+    host, adapter = kit.host(), replace(kit.adapter(), sha256="0" * 64)
+    for _ in range(2):
+        assert "digest does not match" in problem((await host.serve([adapter]))[0])
+    assert server_of(kit).calls["POST /api/blobs"] == 1
+
+
+async def test_a_lost_file_is_told(kit: OllamaPlace) -> None:
+    """Kit only, as quick."""
+    adapter = kit.adapter()
+    adapter.file.unlink()
+    assert "cannot be read" in problem((await kit.host().serve([adapter]))[0])
+
+
+async def test_a_base_that_was_replaced_has_its_adapters_tried_again(kit: OllamaPlace) -> None:
+    """Kit only: `ollama pull` brought another file under the base's name."""
+    server, host, adapter = server_of(kit), kit.host(), kit.adapter()
+    await host.serve([adapter])
+    server.chats.clear()
+    server.store.add_base("smol", base_file(says="newer"))
+    assert (await host.serve([adapter]))[0].problem is None
+    assert server.chats
+
+
+def test_names_are_valid_in_ollama_and_never_the_same_for_two_bases() -> None:
+    names = ["smol", "Smol", "smol:1b", "smol-1b", "smol/1b", "", "ä", "x" * 99, "x" * 98, "-", safe_name("smol:1b")]
+    safe = [safe_name(name) for name in names]
+    assert len(set(safe)) == len(names)
+    assert safe[0] == "smol"
+    for name in safe:
+        assert 0 < len(name) <= 80
+        assert name[0].isalnum()
+        assert all(c.isascii() and (c.isalnum() or c in "-._") and c == c.lower() for c in name)

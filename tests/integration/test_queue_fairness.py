@@ -1,0 +1,102 @@
+"""Who is served next: by virtual time, weight and cap, and never by who shouts most."""
+
+from collections import Counter
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from kairos import redis_keys
+from kairos.orchestration.queue import Depth, FairQueue
+from kairos.redis_client import connect
+from kairos.tenancy import ProjectId
+from tests.kit.queueing import LANE, fill, project
+from tests.kit.valkey import forget
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
+
+NOTHING = Depth(0, 0, 0)
+
+
+async def test_a_newcomer_behind_a_thousand_is_served_next(fair_queue: FairQueue):
+    crowd, newcomer = project(), project()
+    await fill(fair_queue, crowd, 1000)
+    await fair_queue.take(LANE, 50)
+    await fill(fair_queue, newcomer, 1)
+    assert [taken.project_id for taken in await fair_queue.take(LANE, 2)].count(newcomer) == 1
+
+
+async def test_a_project_that_slept_has_saved_up_nothing(fair_queue: FairQueue):
+    """It goes on in turn with the others, and does not catch up on what it did not ask for."""
+    busy, sleeper = project(), project()
+    await fill(fair_queue, busy, 300)
+    await fill(fair_queue, sleeper, 1)
+    await fair_queue.take(LANE, 200)
+    await fill(fair_queue, sleeper, 50)
+    served = Counter(taken.project_id for taken in await fair_queue.take(LANE, 20))
+    assert abs(served[busy] - served[sleeper]) <= 2  # 20 to none if it had saved up
+
+
+async def test_a_project_that_asks_one_by_one_gets_no_more_than_its_turn(fair_queue: FairQueue):
+    """It is out of turn whenever it has nothing waiting, and must not come in anew at the front each time."""
+    crowd, trickle = project(), project()
+    await fill(fair_queue, crowd, 100)
+    served: Counter[ProjectId] = Counter()
+    for _ in range(40):
+        await fill(fair_queue, trickle, 1 - (await fair_queue.depth(LANE)).get(trickle, NOTHING).waiting)
+        served.update(taken.project_id for taken in await fair_queue.take(LANE))
+    assert abs(served[crowd] - served[trickle]) <= 2, served
+
+
+@pytest.mark.parametrize("lost", [["vt"], ["vt", "turn"], ["last"], ["turn"]])
+async def test_a_lost_clock_starves_nobody(fair_queue: FairQueue, valkey: Redis, namespace: str, lost: list[str]):
+    """Two that have come far and one that is new: whichever key goes, all three are served in turn from now on."""
+    early, late, new = project(), project(), project()
+    await fill(fair_queue, early, 200)
+    await fill(fair_queue, late, 200)
+    await fair_queue.take(LANE, 200)
+    await valkey.delete(*(redis_keys.queue_lane(LANE, namespace) + part for part in lost))
+    await fill(fair_queue, new, 100)
+    await fair_queue.poke(LANE, early)
+    await fair_queue.poke(LANE, late)
+    served = Counter(taken.project_id for taken in await fair_queue.take(LANE, 60))
+    assert all(18 <= served[owner] <= 22 for owner in (early, late, new)), served
+
+
+async def test_a_project_at_its_cap_costs_the_others_nothing(fair_queue: FairQueue):
+    capped, free = project(), project()
+    await fair_queue.set_cap(LANE, capped, 2)
+    await fill(fair_queue, capped, 100)
+    await fill(fair_queue, free, 100)
+    assert Counter(taken.project_id for taken in await fair_queue.take(LANE, 60)) == {capped: 2, free: 58}
+
+
+@given(weights=st.lists(st.floats(0.05, 20), min_size=2, max_size=5))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_projects_with_work_are_served_by_their_weights(valkey_url: str, weights: list[float]):
+    """Start-time fair queuing (Goyal 1996): what two have had, by weight, differs by a turn of each at most."""
+    client, name = connect(valkey_url), f"test-{uuid4().hex}"
+    queue, owners, takes = FairQueue(client, namespace=name), [project() for _ in weights], 150
+    try:
+        for owner, weight in zip(owners, weights, strict=True):
+            await queue.set_weight(LANE, owner, weight)
+            await fill(queue, owner, takes)
+        served = Counter(taken.project_id for taken in await queue.take(LANE, takes))
+        assert sum(served.values()) == takes
+        for a, wa in zip(owners, weights, strict=True):
+            for b, wb in zip(owners, weights, strict=True):
+                assert abs(served[a] / wa - served[b] / wb) <= 1 / wa + 1 / wb + 1e-6
+    finally:
+        await forget(client, name)
+        await client.aclose()
+
+
+async def test_a_weight_of_nothing_still_gets_its_turn(fair_queue: FairQueue):
+    poor, rich = project(), project()
+    await fair_queue.set_weight(LANE, poor, 0)
+    await fill(fair_queue, poor, 3)
+    await fill(fair_queue, rich, 250)
+    taken = await fair_queue.take(LANE, 200) + await fair_queue.take(LANE, 20)
+    assert Counter(one.project_id for one in taken)[poor] == 3

@@ -1,0 +1,228 @@
+"""The queue and its signals on a server that is killed, hangs, is full, forgets its scripts, or is a Cluster."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+from redis.asyncio import Redis, RedisCluster
+
+from kairos import redis_keys
+from kairos.errors import EngineUnavailable
+from kairos.lanes import Lane
+from kairos.orchestration import queue as queue_module
+from kairos.orchestration.queue import Depth, Entry, FairQueue
+from kairos.owned_tasks import end
+from kairos.redis_client import connect
+from kairos.signals import Channels, Notice, Signals, Subscribed
+from kairos.tenancy import ProjectId, TaskId
+from tests.kit.conditions import eventually
+from tests.kit.valkey import ValkeyServer
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(90)]
+
+LANE = Lane.BATCH
+
+
+@pytest_asyncio.fixture
+async def client(own_valkey: ValkeyServer) -> AsyncIterator[Redis]:
+    client = connect(own_valkey.url)
+    yield client
+    await client.aclose()
+
+
+def ids(amount: int) -> tuple[ProjectId, list[TaskId]]:
+    return ProjectId(uuid4()), [TaskId(uuid4()) for _ in range(amount)]
+
+
+async def test_a_server_that_is_gone_is_named_and_a_new_one_serves_at_once(own_valkey: ValkeyServer, client: Redis):
+    queue, (owner, [first, second]) = FairQueue(client), ids(2)
+    await queue.put(LANE, owner, first, order=1)
+    own_valkey.kill()
+    for call in (queue.take(LANE), queue.put(LANE, owner, second, order=2), queue.wait_for_work([LANE], 1)):
+        with pytest.raises(EngineUnavailable, match=str(own_valkey.socket)):
+            await call
+    own_valkey.wipe()
+    own_valkey.start()
+    await queue.put(LANE, owner, second, order=2)  # over a connection that broke, with a script that is not loaded
+    assert [taken.task_id for taken in await queue.take(LANE, 9)] == [second]
+
+
+async def test_a_put_outlasts_a_short_restart(own_valkey: ValkeyServer, client: Redis, monkeypatch):
+    """A put may be repeated without harm, so a blink of the server is no error for whoever submits."""
+    monkeypatch.setattr(queue_module, "PAUSES_S", (0.05,) * 200)
+    queue, (owner, [task]) = FairQueue(client), ids(1)
+    own_valkey.kill()
+    putting = asyncio.create_task(queue.put(LANE, owner, task, order=1))
+    await asyncio.sleep(0)
+    await asyncio.to_thread(own_valkey.start)
+    await putting
+    assert [taken.task_id for taken in await queue.take(LANE)] == [task]
+
+
+async def test_a_server_that_hangs_is_given_up(own_valkey: ValkeyServer, client: Redis, monkeypatch):
+    monkeypatch.setattr(queue_module, "LIMIT_S", 0.3)
+    queue, (owner, [task]) = FairQueue(client), ids(1)
+    own_valkey.signal(signal.SIGSTOP)
+    for call in (queue.take(LANE), queue.put(LANE, owner, task, order=1), queue.wait_for_work([LANE], 60)):
+        with pytest.raises(EngineUnavailable, match="no answer in time"):
+            await call
+    own_valkey.signal(signal.SIGCONT)
+    assert await queue.take(Lane.TRAIN) == []
+
+
+async def test_a_sleeper_notices_that_the_server_hangs(own_valkey: ValkeyServer, client: Redis, monkeypatch):
+    monkeypatch.setattr(queue_module, "LIMIT_S", 0.3)
+    sleeping = asyncio.create_task(FairQueue(client).wait_for_work([LANE], 60))
+
+    async def blocked() -> bool:
+        return any(c["cmd"] == "blpop" for c in await client.client_list())
+
+    await eventually(blocked)
+    own_valkey.signal(signal.SIGSTOP)
+    with pytest.raises(EngineUnavailable, match="no answer in time"):
+        await sleeping
+
+
+async def test_a_full_server_says_so_and_still_takes_what_is_done(client: Redis):
+    queue, (owner, [first, second, third]) = FairQueue(client), ids(3)
+    await queue.put_many(LANE, owner, [Entry(first, 1), Entry(second, 2)])
+    await queue.take(LANE)
+    await client.config_set("maxmemory", 1)
+    with pytest.raises(EngineUnavailable, match="maxmemory"):
+        await queue.put(LANE, owner, third, order=3)
+    assert await queue.done(LANE, owner, first)
+    await client.config_set("maxmemory", 0)
+    await queue.put(LANE, owner, third, order=3)
+    assert [taken.task_id for taken in await queue.take(LANE, 9)] == [second, third]
+
+
+async def test_a_burst_waits_for_a_connection(own_valkey: ValkeyServer):
+    few, (owner, tasks) = connect(own_valkey.url, connections=2), ids(100)
+    queue = FairQueue(few)
+    await asyncio.gather(*(queue.put(LANE, owner, task, order=1) for task in tasks))
+    assert await queue.depth(LANE) == {owner: Depth(100, 0, 0)}
+    await few.aclose()
+
+
+async def test_scripts_that_the_server_forgot_are_loaded_again(client: Redis):
+    queue, (owner, [task]) = FairQueue(client), ids(1)
+    await queue.put(LANE, owner, task, order=1)
+    await client.script_flush()
+    assert [taken.task_id for taken in await queue.take(LANE)] == [task]
+
+
+async def test_a_long_wait_is_not_cut_by_the_client(client: Redis, monkeypatch):
+    """redis-py cuts a read after its socket timeout, and a cut blocking pop would look like an outage."""
+    monkeypatch.setattr(queue_module, "NAP_S", 0.1)
+    brisk = connect(f"unix://{client.connection_pool.connection_kwargs['path']}")
+    brisk.connection_pool.connection_kwargs["socket_timeout"] = 0.3
+    assert not await FairQueue(brisk).wait_for_work([LANE], 1)
+    await brisk.aclose()
+
+
+async def test_it_works_on_a_cluster_where_lanes_lie_on_different_nodes():
+    """One node that holds every slot refuses keys of different slots as many nodes would."""
+    server = ValkeyServer("--cluster-enabled", "yes", "--port", str(port := _free_port()), "--bind", "127.0.0.1")
+    server.start()
+    admin = connect(server.url)
+    await admin.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
+
+    async def formed() -> bool:
+        return (await admin.cluster("INFO"))["cluster_state"] == "ok"
+
+    async def blocked() -> bool:
+        return any(c["cmd"] == "blpop" for c in await admin.client_list())
+
+    await eventually(formed)
+    cluster = RedisCluster(host="127.0.0.1", port=port)
+    queue, (owner, [waiting, delayed, running]) = FairQueue(cluster), ids(3)  # type: ignore[arg-type]
+    try:
+        assert not await queue.wait_for_work(list(Lane), 0.01)
+        for lane in Lane:
+            await queue.put(lane, owner, running, order=1)
+            assert await queue.wait_for_work(list(Lane), 0)
+            assert [taken.task_id for taken in await queue.take(lane)] == [running]
+            await queue.put(lane, owner, waiting, order=2)
+            await queue.put(lane, owner, delayed, order=3, due_in_s=3600)
+            assert await queue.depth(lane) == {owner: Depth(1, 1, 1)}
+            assert await queue.missing(lane, owner, [waiting, delayed, running]) == []
+            assert len(await queue.stale_runs(lane, -1)) == 1
+            assert await queue.take(lane, 9)
+        waking = asyncio.create_task(queue.wait_for_work(list(Lane), 60))
+        await eventually(blocked)
+        await queue.put(Lane.TRAIN, owner, TaskId(uuid4()), order=1)
+        assert await waking
+        assert await queue.start_generation() == await queue.generation()
+    finally:
+        await cluster.aclose()
+        await admin.aclose()
+        server.close()
+
+
+async def test_a_listener_hears_again_after_the_server_came_back(own_valkey: ValkeyServer, client: Redis):
+    signals, (_, [first, second]) = Signals(client), ids(2)
+    heard = signals.listen([redis_keys.cancel_channel("daemon-1"), "other"])
+    assert await anext(heard) == Subscribed()
+    await signals.cancel("daemon-2", second)  # for somebody else
+    await signals.cancel("daemon-1", first)
+    assert await anext(heard) == Notice(redis_keys.cancel_channel("daemon-1"), str(first).encode())
+    own_valkey.kill()
+    with pytest.raises(EngineUnavailable):
+        await signals.publish("other", b"lost")
+    again = asyncio.ensure_future(anext(heard))
+    await asyncio.to_thread(own_valkey.start)
+    assert await again == Subscribed()  # so that the listener reads what it missed
+    await signals.publish("other", b"\x00\xff")
+    assert await anext(heard) == Notice("other", b"\x00\xff")
+    await heard.aclose()
+
+
+async def test_channels_added_while_the_connection_is_being_made_are_heard(own_valkey: ValkeyServer, client: Redis):
+    signals, channels = Signals(client), Channels("always")
+    heard: asyncio.Queue[Notice | Subscribed] = asyncio.Queue()
+
+    async def listen() -> None:
+        async for word in signals.listen(channels):
+            heard.put_nowait(word)
+
+    listening = asyncio.create_task(listen())
+    try:
+        names = [f"added-{number}" for number in range(30)]
+        for name in names:  # one at each step of the connection's way
+            await asyncio.sleep(0)
+            await channels.add(name)
+        assert await asyncio.wait_for(heard.get(), 5) == Subscribed()
+        for name in (*names, "always"):
+            await eventually(lambda name=name: signals.publish(name, b""), 5, f"{name} is subscribed")
+            assert await asyncio.wait_for(heard.get(), 5) == Notice(name, b"")
+    finally:
+        await end(listening)
+
+
+async def test_a_silent_connection_is_kept_and_a_dead_one_is_made_again(own_valkey: ValkeyServer, client: Redis):
+    """A half-open connection reports nothing: only a ping without answer tells it from a quiet hour."""
+    signals = Signals(client, silence_s=0.1)
+    heard = signals.listen(["news"])
+    assert await anext(heard) == Subscribed()
+    quiet = asyncio.ensure_future(anext(heard))
+    ended, _ = await asyncio.wait([quiet], timeout=1)  # ten silences, each answered
+    assert not ended
+    own_valkey.signal(signal.SIGSTOP)
+    ended, _ = await asyncio.wait([quiet], timeout=1)
+    assert not ended
+    own_valkey.signal(signal.SIGCONT)
+    assert await quiet == Subscribed()
+    await heard.aclose()
+
+
+def _free_port() -> int:
+    """Low enough that the bus of a Cluster, at this port + 10,000, has one too."""
+    while True:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            if (port := listener.getsockname()[1]) < 55_000:
+                return port

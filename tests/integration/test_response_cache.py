@@ -1,0 +1,288 @@
+"""The response cache on a real server: one call for many askers, and approved answers alone."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+from redis.asyncio import Redis
+
+from kairos import redis_keys
+from kairos.llm.response_cache import PATIENCE, Hit, Miss, ResponseCache
+from kairos.tenancy import ProjectId
+from tests.kit.caching import PATIENT, Caller, Model, answer, keep, key, lease_of, opened, served, text_of
+from tests.kit.conditions import eventually
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
+
+
+# What is kept, and for whom
+
+
+async def test_an_answer_serves_once_it_is_stored(cache: ResponseCache, project: ProjectId) -> None:
+    lease = lease_of(await cache.lookup(key(project)))
+    kept = answer("approved")
+    assert await cache.store(lease, kept)
+    assert await cache.lookup(key(project)) == Hit(kept)
+    assert not await cache.store(lease, answer("again")), "a lease stores once"
+
+
+async def test_an_answer_is_seen_by_no_other_project(cache: ResponseCache, project: ProjectId) -> None:
+    await keep(cache, key(project))
+    assert not await served(cache, replace(key(project), project_id=ProjectId(uuid4())))
+
+
+async def test_what_was_not_approved_is_not_kept(cache: ResponseCache, project: ProjectId) -> None:
+    cache.release(lease_of(await cache.lookup(key(project))))
+    cache.release(lease_of(await cache.lookup(key(project))))
+
+
+async def test_a_refresh_does_not_read_but_replaces(cache: ResponseCache, project: ProjectId) -> None:
+    await keep(cache, key(project), "old")
+    lease = lease_of(await cache.lookup(key(project), refresh=True))
+    assert text_of(await cache.lookup(key(project))) == "old"
+    assert await cache.store(lease, answer("new"))
+    assert text_of(await cache.lookup(key(project))) == "new"
+    assert (await cache.stats(project)).entries == 1
+
+
+async def test_an_answer_ends_with_its_time_and_leaves_nothing(
+    valkey: Redis, namespace: str, project: ProjectId
+) -> None:
+    async with opened(valkey, namespace, replace(PATIENT, ttl_s=0.3)) as cache:
+        await keep(cache, key(project))
+        assert await served(cache, key(project))
+        stem = redis_keys.response_cache(project)
+        names = [stem + part for part in ("answers", "used", "decisions", "size")]
+        assert await valkey.exists(*names) == 4
+
+        async def gone() -> bool:
+            return not await valkey.exists(*names)
+
+        await eventually(gone)
+        assert not await served(cache, key(project))
+
+
+async def test_a_brief_answer_ends_alone(valkey: Redis, namespace: str, project: ProjectId) -> None:
+    async with opened(valkey, namespace) as cache, opened(valkey, namespace, replace(PATIENT, ttl_s=0.2)) as brief:
+        await keep(cache, key(project, "lasting"))
+        await keep(brief, key(project, "brief"))
+
+        async def ended() -> bool:
+            return not await served(cache, key(project, "brief"))
+
+        await eventually(ended)
+        assert await served(cache, key(project, "lasting"))
+        assert (await cache.stats(project)).entries == 1
+
+
+# What ends an answer before its time
+
+
+async def test_a_late_rejection_finds_the_answer_by_its_decision(cache: ResponseCache, project: ProjectId) -> None:
+    first, other = await keep(cache, key(project, "a")), await keep(cache, key(project, "b"))
+    assert await cache.drop_decision(project, first.decision_id)
+    assert not await cache.drop_decision(project, first.decision_id)
+    assert not await served(cache, key(project, "a"))
+    assert await cache.drop(key(project, "b"))
+    assert not await cache.drop_decision(project, other.decision_id)
+
+
+async def test_the_decision_of_a_replaced_answer_does_not_drop_the_new_one(
+    cache: ResponseCache, project: ProjectId
+) -> None:
+    old = await keep(cache, key(project), "old")
+    await keep(cache, key(project), "new")
+    assert not await cache.drop_decision(project, old.decision_id)
+    assert text_of(await cache.lookup(key(project))) == "new"
+
+
+async def test_a_new_epoch_voids_what_the_router_chose_and_nothing_else(
+    cache: ResponseCache, project: ProjectId
+) -> None:
+    auto, named = key(project, "auto"), key(project, "named", auto=False)
+    await keep(cache, auto)
+    await keep(cache, named)
+    assert await cache.bump_epoch(project) == await cache.epoch(project) == 1
+    assert not await served(cache, auto)
+    assert await served(cache, named)
+    assert (await cache.stats(project)).entries == 1, "the void one gave its bytes back"
+
+
+@pytest.mark.parametrize("change", [ResponseCache.flush, ResponseCache.bump_epoch])
+async def test_an_answer_on_its_way_does_not_outlive_a_flush_or_an_epoch(
+    cache: ResponseCache, project: ProjectId, change: Callable[[ResponseCache, ProjectId], Awaitable[int]]
+) -> None:
+    lease = lease_of(await cache.lookup(key(project)))
+    waiter = asyncio.create_task(cache.lookup(key(project)))
+    await change(cache, project)
+    assert not await cache.store(lease, answer("from before"))
+    assert lease_of(await waiter).shared, "who waited asks again"
+    await eventually(lambda: not waiter.cancelled())
+
+
+async def test_a_flush_empties_one_project(cache: ResponseCache, project: ProjectId) -> None:
+    neighbour = ProjectId(uuid4())
+    for name in "abc":
+        await keep(cache, key(project, name))
+    await keep(cache, key(neighbour))
+    assert await cache.flush(project) == 3
+    assert await cache.flush(project) == 0
+    assert (await cache.stats(project)).bytes == 0
+    assert not await served(cache, key(project, "a"))
+    assert await cache.flush(neighbour) == 1
+
+
+# One call for many
+
+
+async def test_many_that_ask_the_same_make_one_call(cache: ResponseCache, project: ProjectId) -> None:
+    model = Model(cache)
+    askers = [asyncio.create_task(model.ask(key(project))) for _ in range(200)]
+    await eventually(lambda: model.calls)
+    model.may_answer.set()
+    texts = await asyncio.gather(*askers)
+    assert model.calls == 1
+    assert sorted(texts) == ["answer 1"] * 199 + ["own"]
+    stats = await cache.stats(project)
+    assert (stats.hits, stats.misses) == (199, 1)
+    assert (stats.saved_input_tokens, stats.saved_output_tokens) == (19_900, 1_990)
+    assert stats.saved_usd == pytest.approx(199 * 0.25)
+    assert stats.saved_s == pytest.approx(398)
+
+
+async def test_many_that_ask_different_things_wait_for_nobody(cache: ResponseCache, project: ProjectId) -> None:
+    found = await asyncio.gather(*(cache.lookup(key(project, str(i))) for i in range(300)))
+    assert all(isinstance(miss, Miss) and miss.lease.shared and not miss.degraded for miss in found)
+
+
+async def test_two_processes_make_one_call(valkey_url: str, project: ProjectId) -> None:
+    callers = [await Caller.start(valkey_url, project, "crowd") for _ in range(2)]
+    for caller in callers:
+        await caller.say("go")
+    counts = [int(await caller.hear()) for caller in callers]
+    assert sorted(counts) == [0, 1]
+    for caller in callers:
+        await caller.end()
+
+
+async def test_a_killed_holder_is_followed_by_one_that_waits(
+    valkey: Redis, valkey_url: str, namespace: str, project: ProjectId
+) -> None:
+    holder = await Caller.start(valkey_url, project, "hold")
+    assert await holder.hear() == "held"
+    async with opened(valkey, namespace, PATIENT) as cache:
+        waiters = [asyncio.create_task(cache.lookup(key(project))) for _ in range(5)]
+        await eventually(lambda: key(project) in cache._flights)
+        await holder.kill()
+        done, waiting = await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED, timeout=20)
+        assert len(done) == 1
+        assert len(waiting) == 4
+        assert await cache.store(lease_of(done.pop().result()), answer("of the second"))
+        assert {text_of(found) for found in await asyncio.gather(*waiting)} == {"of the second"}
+
+
+async def test_a_lease_lives_as_long_as_its_holder(valkey: Redis, namespace: str, project: ProjectId) -> None:
+    brief = replace(PATIENT, lease_s=0.3)
+    async with opened(valkey, namespace, brief) as cache, opened(valkey, namespace, brief) as other:
+        lease = lease_of(await cache.lookup(key(project)))
+        waiter = asyncio.create_task(other.lookup(key(project)))
+        end = time.monotonic() + 3 * brief.lease_s
+        await eventually(lambda: time.monotonic() > end or waiter.done())
+        assert not waiter.done(), "the lease ran out under its holder"
+        assert await cache.store(lease, answer("late"))
+        assert text_of(await waiter) == "late"
+
+
+async def test_a_forgotten_lease_is_taken_back(valkey: Redis, namespace: str, project: ProjectId) -> None:
+    careless = replace(PATIENT, lease_s=0.1, hold_s=0.2)
+    async with opened(valkey, namespace, careless) as cache:
+        forgotten = lease_of(await cache.lookup(key(project)))
+        following = lease_of(await cache.lookup(key(project)))
+        assert following.shared
+        assert not await cache.store(forgotten, answer())
+
+
+async def test_after_a_rejection_one_goes_on_and_after_the_second_all_do(
+    cache: ResponseCache, project: ProjectId
+) -> None:
+    lease = lease_of(await cache.lookup(key(project)))
+    waiters = {asyncio.create_task(cache.lookup(key(project))) for _ in range(10)}
+    for _ in range(PATIENCE - 1):
+        cache.release(lease)
+        done, waiters = await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+        assert len(done) == 1, "one asks a model, the others wait for it"
+        lease = lease_of(done.pop().result())
+        assert lease.shared
+    cache.release(lease)
+    rest = await asyncio.gather(*waiters)
+    assert [lease_of(found).shared for found in rest] == [False] * len(rest)
+    assert await cache.store(lease_of(rest[0]), answer("in the end"))
+    assert await served(cache, key(project))
+
+
+async def test_rejections_in_another_process_are_counted_too(valkey: Redis, namespace: str, project: ProjectId) -> None:
+    async with opened(valkey, namespace) as cache:
+        holds = redis_keys.response_cache(project).encode() + b"lease:" + key(project).digest
+        await valkey.set(holds, "one")
+        waiter = asyncio.create_task(cache.lookup(key(project)))
+        for holder in ("two", "three"):
+            await asked(valkey, holds)
+            await valkey.set(holds, holder)
+        assert not lease_of(await waiter).shared
+
+
+async def asked(valkey: Redis, name: bytes) -> None:
+    """Waits until the script has looked at the key twice more: the second look began after this was called."""
+    async with valkey.monitor() as monitor:
+        looks = 0
+        async for command in monitor.listen():
+            looks += command["command"].startswith("GET ") and repr(name)[2:-1][-20:] in command["command"]
+            if looks == 2:
+                return
+
+
+async def test_a_cancelled_waiter_takes_nobody_with_it(cache: ResponseCache, project: ProjectId) -> None:
+    lease = lease_of(await cache.lookup(key(project)))
+    first, second = (asyncio.create_task(cache.lookup(key(project))) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait([first])
+    assert await cache.store(lease, answer())
+    assert text_of(await second) == "42"
+
+
+async def test_a_cancelled_leader_lets_another_lead(valkey: Redis, namespace: str, project: ProjectId) -> None:
+    async with opened(valkey, namespace) as holder, opened(valkey, namespace) as cache:
+        lease = lease_of(await holder.lookup(key(project)))
+        leader, follower = (asyncio.create_task(cache.lookup(key(project))) for _ in range(2))
+        await eventually(lambda: cache._flights)
+        leader.cancel()
+        await asyncio.wait([leader])
+        assert await holder.store(lease, answer())
+        assert text_of(await follower) == "42"
+
+
+async def test_a_leader_cancelled_while_it_asks_leaves_no_lease(
+    cache: ResponseCache, valkey: Redis, project: ProjectId
+) -> None:
+    leader = asyncio.create_task(cache.lookup(key(project)))
+    await asyncio.sleep(0)  # it has begun, and no word has come back
+    leader.cancel()
+    await asyncio.wait([leader])
+    assert lease_of(await cache.lookup(key(project), wait_s=1)).shared, "it would be held for ten seconds"
+
+
+@pytest.mark.parametrize("same_process", [True, False])
+async def test_a_waiter_goes_alone_when_its_time_is_over(
+    valkey: Redis, namespace: str, project: ProjectId, same_process: bool
+) -> None:
+    async with opened(valkey, namespace) as holder, opened(valkey, namespace) as other:
+        lease_of(await holder.lookup(key(project)))
+        cache = holder if same_process else other
+        lease = lease_of(await cache.lookup(key(project), wait_s=0.05))
+        assert not lease.shared
+        assert await cache.store(lease, answer("of the impatient"))
+        assert text_of(await cache.lookup(key(project), wait_s=0)) == "of the impatient"

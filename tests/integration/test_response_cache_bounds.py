@@ -1,0 +1,252 @@
+"""The response cache on a real server: bounded, and never in the way when Redis is away."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from kairos import redis_keys
+from kairos.errors import EngineUnavailable
+from kairos.llm import response_store
+from kairos.llm.response_cache import Miss, ResponseCache
+from kairos.llm.response_store import CacheSettings
+from kairos.redis_client import connect
+from kairos.tenancy import ProjectId
+from tests.kit.caching import PATIENT, Model, answer, keep, key, lease_of, opened, served, text_of
+from tests.kit.conditions import eventually
+from tests.kit.valkey import ValkeyServer
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
+
+
+# Bounds
+
+
+async def contents(valkey: Redis, project: ProjectId) -> tuple[int, int, int]:
+    """Bytes as they are, entries, and decisions remembered."""
+    stem = redis_keys.response_cache(project)
+    values = await valkey.hvals(stem + "answers")  # pyright: ignore[reportGeneralTypeIssues]
+    assert await valkey.zcard(stem + "used") == len(values)
+    decisions = await valkey.hlen(stem + "decisions")  # pyright: ignore[reportGeneralTypeIssues]
+    return sum(len(value) + 400 for value in values), len(values), decisions
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 900), st.sampled_from("psd")), max_size=25))
+async def test_the_bytes_stay_within_the_limit_and_are_counted_right(
+    steps: list[tuple[str, int, str]], valkey: Redis, namespace: str
+) -> None:
+    project, limit = ProjectId(uuid4()), 3000
+    async with opened(valkey, namespace, replace(PATIENT, project_bytes=limit, total_bytes=None)) as cache:
+        for name, length, step in steps:
+            at = key(project, name)
+            if step == "d":
+                await cache.drop(at)
+            elif step == "s" and await served(cache, at):
+                pass
+            else:
+                await keep(cache, at, "x" * length)
+                assert await served(cache, at), "the newest is kept"
+            real, entries, decisions = await contents(valkey, project)
+            stats = await cache.stats(project)
+            assert real == stats.bytes <= limit
+            assert entries == stats.entries == decisions
+        await cache.flush(project)
+
+
+async def test_the_least_recently_used_goes_first(valkey: Redis, namespace: str, project: ProjectId) -> None:
+    async with opened(valkey, namespace, replace(PATIENT, project_bytes=2000)) as cache:
+        for name in "abc":
+            await keep(cache, key(project, name))
+            await next_millisecond(valkey)
+        await cache.lookup(key(project, "a"))
+        await next_millisecond(valkey)
+        await keep(cache, key(project, "d"), "x" * 300)
+        assert [await served(cache, key(project, name)) for name in "abcd"] == [True, False, True, True]
+
+
+async def next_millisecond(valkey: Redis) -> None:
+    async def now() -> int:
+        seconds, micros = await valkey.time()
+        return seconds * 1000 + micros // 1000
+
+    began = await now()
+    while await now() == began:
+        pass
+
+
+async def test_an_answer_too_large_serves_those_that_wait_and_is_not_kept(
+    valkey: Redis, namespace: str, project: ProjectId
+) -> None:
+    for bound in (replace(PATIENT, entry_bytes=100), replace(PATIENT, project_bytes=500)):
+        async with opened(valkey, namespace, bound) as cache:
+            lease = lease_of(await cache.lookup(key(project)))
+            waiter = asyncio.create_task(cache.lookup(key(project)))
+            await asyncio.sleep(0)
+            assert not await cache.store(lease, answer("x" * 200))
+            assert text_of(await waiter) == "x" * 200
+            assert not await served(cache, key(project))
+
+
+async def test_a_lowered_limit_holds_from_the_next_answer_on(valkey: Redis, namespace: str, project: ProjectId) -> None:
+    async with opened(valkey, namespace) as cache:
+        for i in range(20):
+            await keep(cache, key(project, str(i)))
+    async with opened(valkey, namespace, replace(PATIENT, project_bytes=1500)) as cache:
+        await keep(cache, key(project, "new"))
+        assert (await cache.stats(project)).bytes <= 1500
+        assert await served(cache, key(project, "new"))
+
+
+async def test_the_total_is_kept_by_taking_from_the_largest(valkey: Redis, namespace: str) -> None:
+    small, large = ProjectId(uuid4()), ProjectId(uuid4())
+    async with opened(valkey, namespace, replace(PATIENT, total_bytes=6000)) as cache:
+        for i in range(3):
+            await keep(cache, key(small, str(i)))
+        for i in range(30):
+            await keep(cache, key(large, str(i)))
+
+        async def bounded() -> bool:
+            sizes = [(await cache.stats(project)).bytes for project in (small, large)]
+            return not cache._tasks and sum(sizes) <= 6000
+
+        await eventually(bounded)
+        assert (await cache.stats(small)).entries == 3
+        assert (await cache.stats(large)).entries > 3
+        assert [await cache.flush(project) > 0 for project in (small, large)] == [True, True]
+
+
+async def test_a_project_that_went_silent_is_not_counted_for_ever(valkey: Redis, namespace: str) -> None:
+    gone, here = ProjectId(uuid4()), ProjectId(uuid4())
+    async with opened(valkey, namespace, replace(PATIENT, total_bytes=4000)) as cache:
+        for i in range(4):
+            await keep(cache, key(gone, str(i)))
+        await eventually(lambda: not cache._tasks)
+        await cache.flush(gone)  # nobody reports it
+        for i in range(40):
+            await keep(cache, key(here, str(i % 5)))
+        await eventually(lambda: not cache._tasks)
+        assert (await cache.stats(here)).entries == 5
+        await cache.flush(here)
+
+
+async def test_bytes_that_are_no_answer_are_a_miss(cache: ResponseCache, valkey: Redis, project: ProjectId) -> None:
+    await keep(cache, key(project))
+    at, field = redis_keys.response_cache(project) + "answers", key(project).digest
+    value = await valkey.execute_command("HGET", at, field)
+    assert value
+    await valkey.execute_command("HSET", at, field, b" ".join([*value.split(b" ", 3)[:3], b"nonsense"]))
+    assert lease_of(await cache.lookup(key(project))).shared
+
+
+# Redis away
+
+
+@pytest.fixture
+async def mistreated(own_valkey: ValkeyServer) -> AsyncIterator[Redis]:
+    client = connect(own_valkey.url)
+    yield client
+    await client.aclose()
+
+
+async def test_without_redis_a_lookup_is_a_miss_that_says_so(
+    own_valkey: ValkeyServer, mistreated: Redis, project: ProjectId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(response_store, "REST_S", 3600)
+    async with opened(mistreated, "test") as cache:
+        await keep(cache, key(project))
+        own_valkey.kill()
+        found = await cache.lookup(key(project))
+        assert isinstance(found, Miss)
+        assert found.degraded
+        own_valkey.start()
+        other = await cache.lookup(key(project, "other"))
+        assert isinstance(other, Miss)
+        assert other.degraded, "it is left alone for a while, though it is back"
+        monkeypatch.setattr(cache._store, "_asked_again_at", 0.0)
+        assert not await cache.store(found.lease, answer("not known to be wanted"))
+        again = await cache.lookup(key(project, "third"))
+        assert isinstance(again, Miss)
+        assert not again.degraded
+
+
+async def test_a_silent_redis_costs_no_more_than_the_budget(
+    own_valkey: ValkeyServer, mistreated: Redis, project: ProjectId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(response_store, "REST_S", 3600)
+    async with opened(mistreated, "test", CacheSettings(lookup_budget_s=0.1)) as cache:
+        own_valkey.signal(signal.SIGSTOP)
+        began = time.monotonic()
+        found = await asyncio.gather(*(cache.lookup(key(project, str(i))) for i in range(100)))
+        took = time.monotonic() - began
+        own_valkey.signal(signal.SIGCONT)
+        assert all(isinstance(miss, Miss) and miss.degraded for miss in found)
+        assert took < 2, "a hundred of them waited for one budget together"
+
+
+async def test_when_redis_dies_under_a_call_its_waiters_are_served_all_the_same(
+    own_valkey: ValkeyServer, mistreated: Redis, project: ProjectId
+) -> None:
+    async with opened(mistreated, "test") as cache:
+        model = Model(cache)
+        askers = [asyncio.create_task(model.ask(key(project))) for _ in range(20)]
+        await eventually(lambda: model.calls)
+        own_valkey.kill()
+        model.may_answer.set()
+        assert sorted(await asyncio.gather(*askers)) == ["answer 1"] * 19 + ["own"]
+
+
+async def test_without_redis_one_process_still_makes_one_call(
+    own_valkey: ValkeyServer, mistreated: Redis, project: ProjectId
+) -> None:
+    own_valkey.kill()
+    async with opened(mistreated, "test") as cache:
+        model = Model(cache)
+        askers = [asyncio.create_task(model.ask(key(project))) for _ in range(50)]
+        await eventually(lambda: model.calls)
+        model.may_answer.set()
+        await asyncio.gather(*askers)
+        assert model.calls == 1
+
+
+async def test_when_redis_dies_who_waits_for_another_process_asks_a_model(
+    own_valkey: ValkeyServer, mistreated: Redis, project: ProjectId
+) -> None:
+    async with opened(mistreated, "test") as holder, opened(mistreated, "test") as cache:
+        lease_of(await holder.lookup(key(project)))
+        waiter = asyncio.create_task(cache.lookup(key(project)))
+        await eventually(lambda: cache._flights)
+        own_valkey.kill()
+        found = await waiter
+        assert isinstance(found, Miss)
+        assert found.degraded
+
+
+async def test_what_must_be_done_fails_loudly_without_redis(
+    own_valkey: ValkeyServer, mistreated: Redis, project: ProjectId
+) -> None:
+    async with opened(mistreated, "test") as cache:
+        own_valkey.kill()
+        calls = (cache.flush(project), cache.bump_epoch(project), cache.stats(project), cache.drop(key(project)))
+        for call in calls:
+            with pytest.raises(EngineUnavailable):
+                await call
+
+
+async def test_counts_wait_for_redis_to_come_back(
+    own_valkey: ValkeyServer, mistreated: Redis, project: ProjectId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(response_store, "REST_S", 0)
+    async with opened(mistreated, "test") as cache:
+        own_valkey.kill()
+        lease_of(await cache.lookup(key(project)))
+        await cache._savings.tell()
+        own_valkey.start()
+        assert (await cache.stats(project)).misses == 1

@@ -1,0 +1,193 @@
+"""What three replicas share of the router's statistics, on one PostgreSQL, in any order of flushes and late labels."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from kairos.config import RouterSettings, Settings
+from kairos.db.addresses import DatabaseAddresses
+from kairos.db.engine import Database
+from kairos.db.models import MetricRow, PositionRow
+from kairos.db.repositories import metrics, statistics
+from kairos.db.repositories.statistics import Fading, Judgement, Source, TaskTypeStatistics
+from kairos.embedded import Addresses
+from kairos.llm.statistics import RouterWeights, Sample, recomputed
+from kairos.monitoring.shared_statistics import SharedStatistics
+from kairos.redis_client import connect
+from kairos.signals import Signals
+from kairos.tenancy import ProjectId, new_id
+from tests.kit.conditions import eventually
+from tests.kit.people import new_project_in
+
+WEIGHTS = RouterWeights()
+FADING = Fading(WEIGHTS.gamma, WEIGHTS.short_gamma, WEIGHTS.half_life_s)
+MODELS = ("a", "b")
+TYPE = "work"
+
+
+class Replica:
+    """A daemon's share of the statistics, and what it knows."""
+
+    def __init__(self, database: Database, signals: Signals) -> None:
+        self.known: dict[str, TaskTypeStatistics] = {}
+        self.statistics = SharedStatistics(
+            database, signals, FADING, RouterSettings(flush_s=0.1, poll_s=0.2), self._learn
+        )
+
+    def _learn(self, project_id: ProjectId, known: TaskTypeStatistics) -> None:
+        self.known[known.task_type] = known
+
+
+async def call(database: Database, project_id: ProjectId, model: str) -> UUID:
+    """A successful call, as the tracker keeps it."""
+    decision_id = new_id()
+    row = {
+        "id": new_id(),
+        "project_id": project_id,
+        "at": datetime.now(UTC),
+        "decision_id": decision_id,
+        "model": model,
+        "task_type": TYPE,
+        "success": True,
+        "duration_s": 1.0,
+        "first_token_s": 0.2,
+        "output_tokens": 40,
+        "input_tokens": 10,
+        "cost_usd": 0.001,
+    }
+    async with database.project(project_id) as session:
+        await metrics.add(session, [row])
+    return decision_id
+
+
+async def from_samples(database: Database, project_id: ProjectId) -> dict[str, tuple[float, ...]]:
+    """The sums of each model, computed anew from the samples alone."""
+    async with database.project(project_id) as session:
+        position = (await session.execute(select(PositionRow))).scalar_one()
+        rows = (await session.execute(select(MetricRow).where(MetricRow.position.is_not(None)))).scalars().all()
+    found = {}
+    for model in {row.model for row in rows}:
+        samples = [_sample(row) for row in rows if row.model == model]
+        row = recomputed(samples, position.position, position.last_change.timestamp(), WEIGHTS)
+        found[model] = (row.n, row.s, row.q, row.short_n, row.short_s, row.short_q)
+    return found
+
+
+def _sample(row: MetricRow) -> Sample:
+    assert row.position is not None
+    assert row.turn is not None
+    assert row.observed_at is not None
+    assert row.quality is not None
+    return Sample(row.position, row.turn, row.observed_at.timestamp(), row.quality)
+
+
+def sums(known: TaskTypeStatistics) -> dict[str, tuple[float, ...]]:
+    return {
+        model: (cell.n, cell.s, cell.q, cell.short_n, cell.short_s, cell.short_q)
+        for model, cell in known.cells.items()
+        if cell.n
+    }
+
+
+STEP = st.one_of(
+    st.tuples(st.just("observe"), st.integers(0, 2), st.sampled_from(MODELS), st.sampled_from([0.0, 0.25, 0.5, 1.0])),
+    st.tuples(st.just("label"), st.integers(0, 2), st.integers(0, 30), st.sampled_from([0.0, 0.5, 1.0])),
+    st.tuples(st.just("flush"), st.integers(0, 2), st.none(), st.none()),
+)
+
+
+@pytest.mark.timeout(120)
+async def test_the_shared_row_equals_a_recomputation_from_the_samples(addresses: Addresses):
+    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.generate])
+    @given(st.lists(STEP, min_size=5, max_size=40))
+    def any_order(steps):
+        asyncio.run(_play(addresses, steps))
+
+    await asyncio.to_thread(any_order)
+
+
+async def _play(addresses: Addresses, steps: Iterable[tuple]) -> None:
+    at = DatabaseAddresses(addresses.database_url, addresses.migration_url, addresses.system_url)
+    database, redis = Database(at, Settings().database), connect(addresses.redis_url)
+    try:
+        project_id, _ = await new_project_in(database)
+        replicas = [Replica(database, Signals(redis)) for _ in range(3)]
+        decisions: list[UUID] = []
+        for kind, replica, what, quality in steps:
+            shared = replicas[replica].statistics
+            if kind == "observe":
+                decisions.append(await call(database, project_id, what))
+                judgement = Judgement(decisions[-1], quality, Source.GUARDIAN, TYPE)
+                await shared.judge(project_id, judgement, at_once=False)
+            elif kind == "label" and decisions:
+                judgement = Judgement(decisions[what % len(decisions)], quality, Source.PERSON, TYPE)
+                await shared.judge(project_id, judgement, at_once=False)
+            elif kind == "flush":
+                await shared.flush(project_id)
+        for replica in replicas:
+            await replica.statistics.close()
+        if not decisions:
+            return
+        expected = await from_samples(database, project_id)
+        for replica in replicas:
+            await replica.statistics.know(project_id)
+            await replica.statistics._read(project_id)
+            found = sums(replica.known[TYPE])
+            assert found.keys() == expected.keys()
+            for model, values in found.items():
+                assert values == pytest.approx(expected[model], rel=1e-6, abs=1e-9), model
+    finally:
+        await redis.aclose()
+        await database.close()
+
+
+async def test_another_replica_hears_of_it_at_once(addresses: Addresses, database: Database):
+    redis = connect(addresses.redis_url)
+    project_id, _ = await new_project_in(database)
+    writer, reader = (Replica(database, Signals(redis)) for _ in range(2))
+    listening = asyncio.create_task(reader.statistics.run())
+    await reader.statistics.know(project_id)
+    decision_id = await call(database, project_id, "a")
+    await writer.statistics.judge(project_id, Judgement(decision_id, 1.0, Source.GUARDIAN, TYPE), at_once=True)
+    await eventually(lambda: TYPE in reader.known and reader.known[TYPE].cells["a"].n > 0, 5)
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    await redis.aclose()
+
+
+async def test_a_persons_label_overrules_and_a_checks_word_does_not_overrule_a_person(database: Database, addresses):
+    redis = connect(addresses.redis_url)
+    project_id, _ = await new_project_in(database)
+    replica = Replica(database, Signals(redis))
+    decision_id = await call(database, project_id, "a")
+    for quality, source in ((1.0, Source.GUARDIAN), (0.0, Source.PERSON), (1.0, Source.JUDGE)):
+        await replica.statistics.judge(project_id, Judgement(decision_id, quality, source, TYPE), at_once=True)
+    cell = replica.known[TYPE].cells["a"]
+    assert (cell.n, cell.s) == pytest.approx((1.0, 0.0), abs=1e-6)
+    await redis.aclose()
+
+
+async def test_an_answer_that_nothing_measured_teaches_speed_and_cost_alone(database: Database, addresses: Addresses):
+    redis = connect(addresses.redis_url)
+    project_id, _ = await new_project_in(database)
+    replica = Replica(database, Signals(redis))
+    decision_id = await call(database, project_id, "a")
+    await replica.statistics.judge(project_id, Judgement(decision_id, None, Source.GUARDIAN, TYPE), at_once=True)
+    cell = replica.known[TYPE].cells["a"]
+    assert (cell.n, cell.calls, cell.latency_s, cell.cost_usd) == (0, 1, 1.0, 0.001)
+    await redis.aclose()
+
+
+async def test_old_months_are_dropped_whole_and_the_others_kept(database: Database):
+    async with database.system() as connection:
+        assert await metrics.drop_old_partitions(connection, 13) == 0
+    assert statistics.RANKS[-1] is Source.PERSON
+    assert timedelta(0) < statistics.CLOCKS_APART

@@ -1,0 +1,90 @@
+"""The API over real HTTP: a server on a free port, and people who call it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from kairos.api.accounts import SignedIn
+from kairos.assembly import Parts
+from kairos.daemon import http_server
+from kairos.tenancy import ProjectId, UserId
+from tests.kit.conditions import eventually
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    body: Any
+
+    def __getitem__(self, key: str) -> Any:
+        return self.body[key]
+
+
+class Caller:
+    """Somebody with a token, or without one."""
+
+    def __init__(self, session: aiohttp.ClientSession, token: str = "") -> None:
+        self._session = session
+        self.token = token
+
+    @property
+    def address(self) -> str:
+        """The server's origin."""
+        return str(self._session._base_url).rstrip("/")
+
+    def with_token(self, token: str) -> Caller:
+        return Caller(self._session, token)
+
+    async def get(self, path: str, **options: Any) -> Reply:
+        return await self.call("GET", path, **options)
+
+    async def post(self, path: str, body: Any = None, **options: Any) -> Reply:
+        return await self.call("POST", path, json=body, **options)
+
+    def connect(self, path: str, **options: Any):
+        """A WebSocket. Its address carries what is needed; a token would not be sent by a browser either."""
+        return self._session.ws_connect(path, **options)
+
+    async def call(self, method: str, path: str, **options: Any) -> Reply:
+        headers = {**options.pop("headers", {})}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        async with self._session.request(method, path, headers=headers, **options) as answer:
+            text = await answer.read()
+            is_json = answer.content_type.endswith("json")
+            return Reply(answer.status, dict(answer.headers), await answer.json(content_type=None) if is_json else text)
+
+
+@asynccontextmanager
+async def serving(parts: Parts) -> AsyncIterator[Caller]:
+    """The daemon's HTTP server, and a caller without a token."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = http_server(parts.services)
+        running = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            await eventually(lambda: server.started, why="the HTTP server listens")
+            async with aiohttp.ClientSession(
+                cookie_jar=aiohttp.DummyCookieJar(), base_url=f"http://127.0.0.1:{listener.getsockname()[1]}"
+            ) as session:
+                yield Caller(session)
+        finally:
+            server.should_exit = True
+            await asyncio.wait_for(running, 15)
+
+
+async def signed_in(parts: Parts, caller: Caller, user_id: UserId, project_id: ProjectId) -> Caller:
+    """The user with an access token for the project."""
+    session: SignedIn = await parts.services.accounts.open_session(user_id, "test", project_id)
+    assert session.project_id == project_id
+    return caller.with_token(session.access_token)

@@ -1,0 +1,110 @@
+"""A real browser before a real daemon: people who sign in, look, press keys, and what axe says of what they see."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+
+ROOT = Path(__file__).parents[2]
+AXE = ROOT / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
+SCREENSHOTS = ROOT / "tests" / "screenshots"
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+SERIOUS = ("serious", "critical")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+def chromium() -> str:
+    """The browser on PATH; `make browser` installs one. Without it the tests fail: they are not skipped."""
+    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    assert found, "no Chromium on PATH: run `make browser` as root, or install one"
+    return found
+
+
+@asynccontextmanager
+async def browsing() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+class Visitor:
+    """One person with a browser profile of their own. Errors of the page are collected."""
+
+    def __init__(self, address: str, context: BrowserContext, page: Page) -> None:
+        self.address, self.context, self.page = address, context, page
+        self.errors: list[str] = []
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", self._console)
+        page.on("request", self._request)
+        self.foreign: list[str] = []
+
+    def _console(self, message: Any) -> None:
+        if message.type == "error" and "status of 4" not in message.text:  # refusals that a test asks for
+            self.errors.append(message.text)
+
+    def _request(self, request: Any) -> None:
+        if not request.url.startswith((self.address, self.address.replace("http", "ws", 1), "data:", "blob:")):
+            self.foreign.append(request.url)
+
+    @classmethod
+    @asynccontextmanager
+    async def arrive(
+        cls, browser: Browser, address: str, *, width: int = 1280, scheme: str = "light", locale: str = "en-GB"
+    ) -> AsyncIterator[Visitor]:
+        context = await browser.new_context(
+            viewport={"width": width, "height": 860 if width > 600 else 780},
+            color_scheme=scheme,  # type: ignore[arg-type]
+            locale=locale,
+            reduced_motion="reduce",
+        )
+        context.set_default_timeout(15_000)
+        page = await context.new_page()
+        try:
+            yield cls(address, context, page)
+        finally:
+            await context.close()
+
+    async def sign_in(self, email: str, password: str) -> None:
+        await self.page.goto(f"{self.address}/sign-in")
+        await self.page.locator("input[type=email], input[autocomplete=username]").first.fill(email)
+        await self.page.locator("input[type=password]").fill(password)
+        await self.page.keyboard.press("Enter")
+        await self.page.wait_for_selector("nav")
+
+    async def open(self, path: str) -> None:
+        """A page of the application, once it has loaded what it shows."""
+        await self.page.goto(f"{self.address}{path}")
+        await self.settled()
+
+    async def settled(self) -> None:
+        await self.page.wait_for_selector("h1")
+        # Not wait_for_function: it evaluates text, which the page's own policy forbids.
+        await expect(self.page.locator(".skeleton, [aria-busy=true]")).to_have_count(0, timeout=15_000)
+
+    async def text(self) -> str:
+        """Everything that stands in the document, seen or not."""
+        return await self.page.evaluate("document.documentElement.outerHTML")
+
+    async def faults(self) -> list[str]:
+        """What axe calls serious or worse."""
+        await self.page.evaluate(AXE.read_text())
+        found = await self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        return [
+            f"{violation['id']}: {violation['help']}: {node['html'][:160]} {node.get('failureSummary', '')[:200]}"
+            for violation in found["violations"]
+            if violation["impact"] in SERIOUS
+            for node in violation["nodes"][:3]
+        ]
+
+    async def shoot(self, name: str) -> None:
+        """For a person to look at; git ignores the folder."""
+        SCREENSHOTS.mkdir(exist_ok=True)
+        await self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)

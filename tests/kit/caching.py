@@ -1,0 +1,171 @@
+"""What tests of the response cache are made of, and a second process that asks.
+
+A pytest plugin for its fixtures. As a script: `python -m tests.kit.caching URL PROJECT MODE`.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from hashlib import sha256
+from uuid import UUID, uuid4
+
+import pytest
+from redis.asyncio import Redis
+
+from kairos.llm.answer import Usage
+from kairos.llm.cached_answer import CachedAnswer
+from kairos.llm.response_cache import Hit, Lease, Miss, ResponseCache
+from kairos.llm.response_key import CacheKey
+from kairos.llm.response_store import CacheSettings
+from kairos.redis_client import connect
+from kairos.tenancy import ProjectId
+from tests.kit.conditions import eventually
+
+PATIENT = CacheSettings(lookup_budget_s=5)
+"""On a busy machine no lookup may look like an outage; tests of outages say otherwise."""
+
+
+@pytest.fixture
+async def project(valkey: Redis) -> AsyncIterator[ProjectId]:
+    yield (project := ProjectId(uuid4()))
+    if names := [name async for name in valkey.scan_iter(match=f"{{{project}}}:*", count=1000)]:
+        await valkey.delete(*names)
+
+
+@pytest.fixture
+async def cache(valkey: Redis, namespace: str) -> AsyncIterator[ResponseCache]:
+    async with opened(valkey, namespace) as cache:
+        yield cache
+
+
+@asynccontextmanager
+async def opened(valkey: Redis, namespace: str, given: CacheSettings = PATIENT) -> AsyncIterator[ResponseCache]:
+    """A cache as another daemon would have it."""
+    cache = ResponseCache(valkey, given, namespace=namespace)
+    yield cache
+    await cache.aclose()
+
+
+def key(project: ProjectId, name: str = "q", *, auto: bool = True) -> CacheKey:
+    return CacheKey(project, sha256(name.encode()).digest(), auto)
+
+
+def answer(text: str = "42") -> CachedAnswer:
+    return CachedAnswer(text, "stop", Usage(100, 10), "tiny", 0.25, 2.0, uuid4())
+
+
+def lease_of(found: Hit | Miss) -> Lease:
+    assert isinstance(found, Miss), f"a model should have been asked, and {found} was served"
+    return found.lease
+
+
+def text_of(found: Hit | Miss) -> str:
+    assert isinstance(found, Hit), "a stored answer should have been served"
+    return found.answer.text
+
+
+async def keep(cache: ResponseCache, at: CacheKey, text: str = "42") -> CachedAnswer:
+    kept = answer(text)
+    assert await cache.store(lease_of(await cache.lookup(at, refresh=True)), kept)
+    return kept
+
+
+async def served(cache: ResponseCache, at: CacheKey) -> bool:
+    """Whether there is an answer; leaves no lease behind."""
+    found = await cache.lookup(at, wait_s=0)
+    if isinstance(found, Miss):
+        cache.release(found.lease)
+        await eventually(lambda: not cache._flights)
+    return isinstance(found, Hit)
+
+
+class Model:
+    """Answers after it was told to, and counts."""
+
+    def __init__(self, cache: ResponseCache, approved: bool = True) -> None:
+        self.cache, self.approved, self.calls = cache, approved, 0
+        self.may_answer = asyncio.Event()
+
+    async def ask(self, at: CacheKey) -> str:
+        """What a task does: the cache, else the model, then the guardian."""
+        found = await self.cache.lookup(at)
+        if isinstance(found, Hit):
+            return found.answer.text
+        self.calls += 1
+        await self.may_answer.wait()
+        if self.approved:
+            await self.cache.store(found.lease, answer(f"answer {self.calls}"))
+        else:
+            self.cache.release(found.lease)
+        return "own"
+
+
+# The second process
+
+
+class Caller:
+    """A process that asks, driven line by line."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls, url: str, project: ProjectId, mode: str) -> "Caller":
+        """Returns once it has connected."""
+        pipe = asyncio.subprocess.PIPE
+        command = [sys.executable, "-m", "tests.kit.caching", url, str(project), mode]
+        caller = cls(await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe))
+        assert await caller.hear() == "ready"
+        return caller
+
+    async def hear(self) -> str:
+        assert self._process.stdout
+        return (await asyncio.wait_for(self._process.stdout.readline(), 20)).decode().strip()
+
+    async def say(self, line: str) -> None:
+        assert self._process.stdin
+        self._process.stdin.write(f"{line}\n".encode())
+        await self._process.stdin.drain()
+
+    async def kill(self) -> None:
+        self._process.kill()
+        await self._process.wait()
+
+    async def end(self) -> None:
+        """As its work is done; killed if it is not."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), 10)
+        if self._process.returncode is None:
+            await self.kill()
+
+
+async def crowd(cache: ResponseCache, project: ProjectId) -> None:
+    """Fifty ask at the word of the test, and the model takes a moment. Prints how often it was called."""
+    await asyncio.to_thread(sys.stdin.readline)
+    model = Model(cache)
+    asyncio.get_running_loop().call_later(0.3, model.may_answer.set)
+    await asyncio.gather(*(model.ask(key(project)) for _ in range(50)))
+    print(model.calls, flush=True)
+
+
+async def hold(cache: ResponseCache, project: ProjectId) -> None:
+    """Takes the lease and keeps it until killed."""
+    lease_of(await cache.lookup(key(project)))
+    print("held", flush=True)
+    await asyncio.Event().wait()
+
+
+async def _main(url: str, project: str, mode: str) -> None:
+    client = connect(url)
+    await client.ping()
+    cache = ResponseCache(client, replace(PATIENT, lease_s=0.5 if mode == "hold" else 10), namespace="test-caller")
+    print("ready", flush=True)
+    await {"crowd": crowd, "hold": hold}[mode](cache, ProjectId(UUID(project)))
+    await cache.aclose()
+    await client.aclose()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(*sys.argv[1:]))

@@ -1,0 +1,25 @@
+"""Waiting for what must come true, with a limit, and never for luck."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+async def eventually(condition: Callable[[], Any], within_s: float = 20, why: str = "") -> Any:
+    """The first true value of `condition` (a function or a coroutine function). Fails the test when none comes."""
+    deadline = time.monotonic() + within_s
+    while True:
+        value = condition()
+        if inspect.isawaitable(value):
+            value = await value
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(
+                f"did not come true within {within_s} s: {why or inspect.getsource(condition).strip()}"
+            )
+        await asyncio.sleep(0.02)

@@ -1,0 +1,108 @@
+"""Real daemons: `kairos start` as a process of its own, that can be asked, signalled and killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from kairos.cli.client import Client, runtime
+from kairos.cli.credentials import CredentialFile
+from kairos.embedded import Addresses
+from tests.kit.conditions import eventually
+
+
+class DaemonProcess:
+    """One `kairos start` on a configuration and a data folder of its own."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.config = folder / "kairos.toml"
+        self.config.write_text(tomlkit.dumps({"data_dir": "data", "server": {"port": 0}, **settings}))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "start the daemon first"
+        return self._process
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")
+
+    async def start(self, *options: str, within_s: float = 60) -> DaemonProcess:
+        """Start it and wait until it is ready."""
+        environment = {**os.environ, "KAIROS_CONFIG": str(self.config), "XDG_CONFIG_HOME": str(self.folder / "config")}
+        self._process = self._spawn(options, environment)
+        await eventually(self._is_ready, within_s, f"the daemon is ready; its log: {self.log[-3000:]}")
+        return self
+
+    def _spawn(self, options: tuple[str, ...], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        with (self.folder / "log").open("ab") as log:
+            command = [sys.executable, "-m", "kairos", "start", *options]
+            return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+
+    def client(self) -> Client:
+        """The command line's own client, signed in by the local secret."""
+        address = runtime(self.folder / "data")["address"]
+        return Client(address, self.folder / "data", CredentialFile(self.folder / "credentials.json"))
+
+    async def ask(self, method: str, path: str, body: Any = None) -> Any:
+        return await asyncio.to_thread(self.client().call, method, path, body)
+
+    def kill(self) -> None:
+        """As a lost machine would."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    async def stop(self, within_s: float = 30) -> int:
+        """SIGTERM, and its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return await asyncio.wait_for(asyncio.to_thread(self.process.wait), within_s)
+
+    def _is_ready(self) -> bool:
+        if self.process.poll() is not None:
+            raise AssertionError(f"the daemon ended with {self.process.returncode}: {self.log[-3000:]}")
+        return runtime(self.folder / "data").get("pid") == self.process.pid
+
+
+def on_engines(addresses: Addresses, **settings: Any) -> dict[str, Any]:
+    """Settings of a daemon that uses these engines and starts none."""
+    return {
+        "database": {
+            "url": addresses.database_url,
+            "migration_url": addresses.migration_url,
+            "system_url": addresses.system_url,
+        },
+        "redis": {"url": addresses.redis_url},
+        "embedded": {"model": False},
+        **settings,
+    }
+
+
+def command(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end."""
+    given = {**os.environ, "XDG_CONFIG_HOME": str(folder / "config"), "NO_COLOR": "1", "COLUMNS": "120", **environment}
+    return subprocess.run(
+        [sys.executable, "-m", "kairos", *arguments],
+        capture_output=True,
+        text=True,
+        env=given,
+        timeout=120,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def parsed(done: subprocess.CompletedProcess[str]) -> Any:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)

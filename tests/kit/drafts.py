@@ -1,0 +1,38 @@
+"""Tasks and drafts for tests of the guardian, with nothing but what the test is about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kairos.agents.base import Checks, Draft, Severity, Task, Verdict
+from kairos.agents.guardian import GuardianAgent
+from kairos.tenancy import ProjectId, TaskId, new_id
+
+
+def task(*, run_tests: bool = True, prompt: str = "x", **checks: Any) -> Task:
+    """A task with these checks."""
+    return Task(
+        id=TaskId(new_id()),
+        project_id=ProjectId(new_id()),
+        prompt=prompt,
+        agent="ExecutionAgent",
+        task_type=None,
+        checks=Checks(**checks),
+        attempt=1,
+        run_tests=run_tests,
+    )
+
+
+async def judged(text: str, *, finish_reason: str | None = "stop", run_tests: bool = True, **checks: Any) -> Verdict:
+    """The guardian's word on an answer."""
+    return await GuardianAgent().judge(task(run_tests=run_tests, **checks), Draft(text, finish_reason))
+
+
+def errors(verdict: Verdict) -> str:
+    """The words of all that rejects."""
+    return "\n".join(finding.message for finding in verdict.findings if finding.severity is Severity.ERROR)
+
+
+def python(code: str) -> str:
+    """The code as models answer it."""
+    return f"```python\n{code}\n```"

@@ -1,0 +1,49 @@
+"""A daemon's erasure in a process of its own, that stops half-way and waits to be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from kairos.assembly import assemble
+from kairos.config import QueueSettings, Settings
+from kairos.db.repositories import erasure as rows
+from kairos.embedded import Addresses
+from kairos.orchestration.erasure import Erasure
+from kairos.orchestration.project_keys import ProjectKeys
+from kairos.orchestration.queue import FairQueue
+from kairos.redis_client import connect
+from kairos.signals import Signals
+
+
+def erasure_of(parts, redis) -> Erasure:
+    """As `daemon.py` builds it."""
+    services = parts.services
+    return Erasure(
+        services.database,
+        FairQueue(redis),
+        Signals(redis),
+        ProjectKeys(redis),
+        services.router.cache,
+        parts.settings,
+        services.in_service,
+    )
+
+
+async def erase_until(table: str, addresses: Addresses) -> None:
+    """Say `half` when this table's turn comes, and go on no more."""
+    delete = rows.delete_some
+
+    async def stopping(session, named, project_id, most):
+        if named.name == table:
+            print("half", flush=True)
+            await asyncio.Event().wait()
+        return await delete(session, named, project_id, most)
+
+    rows.delete_some = stopping
+    async with assemble(Settings(queue=QueueSettings(lease_s=3)), addresses) as parts:
+        await erasure_of(parts, connect(addresses.redis_url)).erase_all()
+
+
+if __name__ == "__main__":
+    asyncio.run(erase_until(sys.argv[1], Addresses(*sys.argv[2:6], model_url=None, model_api_key=None)))

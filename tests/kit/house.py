@@ -1,0 +1,130 @@
+"""A whole Kairos in the test's own process: real engines, a scripted model server, the daemon's own wiring."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import update
+
+from kairos.agents.base import Checks
+from kairos.api.accounts import FIRST_ADMIN
+from kairos.assembly import Parts, assemble
+from kairos.config import ModelSettings, QueueSettings, Settings
+from kairos.db.models import SampleRow, TaskEventRow, TaskRow, TaskState, VerdictRow
+from kairos.db.repositories import history, tasks
+from kairos.embedded import Addresses
+from kairos.orchestration.task import NewTask
+from kairos.owned_tasks import end
+from kairos.tenancy import ProjectId, UserId
+from tests.kit.conditions import eventually
+from tests.kit.model_server import ModelServer
+from tests.kit.people import new_project_in
+
+QUICK = QueueSettings(lease_s=3, sweep_s=0.3, drain_s=3, retry_base_s=0.1)
+"""Short times, so that tests of leases and retries wait seconds and not minutes."""
+
+
+class House:
+    """What a test says and asks; every method speaks the domain."""
+
+    def __init__(self, parts: Parts, models: ModelServer, project_id: ProjectId, user_id: UserId) -> None:
+        self.parts = parts
+        self.models = models
+        self.project_id = project_id
+        self.user_id = user_id
+
+    @property
+    def database(self):
+        return self.parts.services.database
+
+    async def submit(self, prompt: str = "say hello", **options: Any) -> UUID:
+        """Submit a task; `require=`, `forbid=`, `tests=`, `schema=`, `format=` are its checks."""
+        names = Checks.__dataclass_fields__
+        checks = Checks(**{name: options.pop(name) for name in list(options) if name in names})
+        new = NewTask(prompt=prompt, agent=options.pop("agent", "ExecutionAgent"), checks=checks, **options)
+        row, _ = await self.parts.services.submissions.submit(self.project_id, self.user_id, new)
+        return row.id
+
+    async def task(self, task_id: UUID) -> TaskRow:
+        async with self.database.project(self.project_id) as session:
+            row = await tasks.get(session, task_id)
+        assert row is not None, f"no task {task_id}"
+        return row
+
+    async def in_state(self, task_id: UUID, *states: TaskState, within_s: float = 20) -> TaskRow:
+        async def reached() -> TaskRow | None:
+            row = await self.task(task_id)
+            return row if row.state in states else None
+
+        return await eventually(reached, within_s, f"task {task_id} in {[str(s) for s in states]}")
+
+    async def finished(self, task_id: UUID, within_s: float = 20) -> TaskRow:
+        return await self.in_state(task_id, *[s for s in TaskState if s.final], within_s=within_s)
+
+    async def events(self, task_id: UUID) -> list[TaskEventRow]:
+        async with self.database.project(self.project_id) as session:
+            return await history.events(session, task_id)
+
+    async def verdicts(self, task_id: UUID) -> list[VerdictRow]:
+        async with self.database.project(self.project_id) as session:
+            return await history.verdicts(session, task_id)
+
+    async def decisions(self, task_id: UUID):
+        async with self.database.project(self.project_id) as session:
+            return await history.decisions(session, task_id)
+
+    async def samples(self, task_id: UUID) -> list[SampleRow]:
+        async with self.database.project(self.project_id) as session:
+            return await history.samples(session, task_id)
+
+    async def cancel(self, task_id: UUID) -> TaskRow:
+        return await self.parts.services.submissions.cancel(self.project_id, task_id)
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[asyncio.Event]:
+        """What a daemon runs, without its API, while the block does. Setting the event drains the worker."""
+        draining = asyncio.Event()
+        worker = asyncio.create_task(self.parts.worker.run(draining, asyncio.Event()))
+        works = [self.parts.sweeper.run, *self.parts.background]
+        background = [asyncio.create_task(work()) for work in works]
+        try:
+            yield draining
+        finally:
+            draining.set()
+            await asyncio.wait_for(worker, 30)
+            await end(*background)
+
+
+@asynccontextmanager
+async def open_house(addresses: Addresses, server: ModelServer, **settings: Any) -> AsyncIterator[House]:
+    """A Kairos on these engines whose catalogue is what the model server offers now, in a project of its own."""
+    async with AsyncExitStack() as stack:
+        entries = [
+            ModelSettings(name=name, base_url=server.base_url, local=True, context=8192) for name in server.models
+        ]
+        chosen = Settings(**{"queue": QUICK, "models": entries, **settings})
+        parts = await stack.enter_async_context(assemble(chosen, addresses))
+        project_id, user_id = await new_project(parts)
+        house = House(parts, server, project_id, user_id)
+        yield house
+        await leave_nothing_to_do(parts, project_id, house.project_id)
+
+
+async def leave_nothing_to_do(parts: Parts, *projects: ProjectId) -> None:
+    """The engines are shared: a task that still waits would be done by the next test's worker."""
+    for project_id in set(projects):
+        async with parts.services.database.project(project_id) as session:
+            live = TaskRow.state.in_((TaskState.QUEUED, TaskState.RUNNING))
+            await session.execute(update(TaskRow).where(live).values(state=TaskState.CANCELLED))
+
+
+async def new_project(parts: Parts, name: str = "Test") -> tuple[ProjectId, UserId]:
+    """A project with an owner of its own."""
+    return await new_project_in(parts.services.database, name)
+
+
+__all__ = ["FIRST_ADMIN", "House", "new_project", "open_house"]

@@ -1,0 +1,29 @@
+"""Small adapters of the embedded model that change its answers and mean nothing: random, the same for the same seed."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+LAYERS, WIDTH, VALUES = 30, 576, 192
+"""Of SmolLM2-135M: layers, width, and the width of its values."""
+
+
+def write_lora(path: Path, seed: int, scale: float = 0.5, rank: int = 2, width: int = WIDTH) -> Path:
+    """A GGUF adapter on the values of attention of each layer; of another width it fits no embedded model."""
+    gguf, numpy = (importlib.import_module(name) for name in ("gguf", "numpy"))  # of the extra `train`
+    chance = numpy.random.default_rng(seed)
+    writer: Any = gguf.GGUFWriter(str(path), "llama")
+    writer.add_string("general.type", "adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", float(rank))
+    for layer in range(LAYERS):
+        a, b = chance.normal(size=(rank, width)), chance.normal(size=(VALUES, rank)) * scale / WIDTH**0.5
+        writer.add_tensor(f"blk.{layer}.attn_v.weight.lora_a", a.astype(numpy.float32))
+        writer.add_tensor(f"blk.{layer}.attn_v.weight.lora_b", b.astype(numpy.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path

@@ -1,0 +1,50 @@
+"""Calling models of the scripted server in tests: the requests, the bodies it may send, and the errors that follow."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from kairos.llm.catalog import Model
+from kairos.llm.providers import ChatRequest, ModelCallError, Providers
+from tests.kit.model_server import Fault, FaultKind, ModelServer
+
+HELLO = ChatRequest(({"role": "user", "content": "say hello"},))
+KEY = "sk-very-secret"
+
+
+def model(server: ModelServer, **changes: Any) -> Model:
+    return Model(**{"name": "mine", "upstream": "up", "base_url": server.base_url, "api_key": KEY, **changes})
+
+
+async def failed(providers: Providers, called: Model, request: ChatRequest = HELLO, timeout_s: float = 5) -> Any:
+    """The error of a call. No message ever carries the key."""
+    with pytest.raises(ModelCallError) as caught:
+        await providers.chat(called, request, timeout_s=timeout_s)
+    assert KEY not in str(caught.value)
+    assert caught.value.model == "mine"
+    assert caught.value.duration_s > 0
+    return caught.value
+
+
+def events(*values: object) -> str:
+    """A body of server-sent events."""
+    return "".join(f"data: {value if isinstance(value, str) else json.dumps(value)}\n\n" for value in values)
+
+
+def delta(content: object = None, finish: str | None = None, **more: object) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": {"content": content, **more}, "finish_reason": finish}]}
+
+
+async def answered(server: ModelServer, providers: Providers, body: str) -> Any:
+    """The completion of a call that the server answers with this body."""
+    server.heal()
+    server.fail("up", Fault(FaultKind.GARBAGE_BODY, body=body, requests=1))
+    return await providers.chat(model(server), HELLO, timeout_s=5)
+
+
+async def garbled(server: ModelServer, providers: Providers, body: str) -> Any:
+    server.fail("up", Fault(FaultKind.GARBAGE_BODY, body=body, requests=1))
+    return await failed(providers, model(server))

@@ -1,0 +1,236 @@
+"""An Ollama over real HTTP that does what the real one was seen to do. Part of the test kit, never of the product.
+
+async with OllamaServer() as ollama:
+    ollama.store.add_base("smol", base_file())
+    ... call ollama.address, or ollama.base_url in the protocol of OpenAI ...
+    await ollama.away(); await ollama.back(); await ollama.restart()
+    ollama.fail("/api/create", 500, "no space left on device")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable
+from typing import Any, Self
+
+from aiohttp import web
+
+from tests.kit.ollama_store import OllamaError, OllamaStore, sha256
+
+NS = 1_000_000_000
+
+
+class OllamaServer:
+    """One Ollama. What it has can be changed at any time in its `store`."""
+
+    def __init__(self, load_s: float = 0.0) -> None:
+        self.store = OllamaStore(load_s)
+        self.calls: Counter[str] = Counter()
+        """Method and path, blobs without their digest: `POST /api/create`."""
+        self.chats: list[dict[str, Any]] = []
+        self.port = 0
+        self.tells_modelfile = True
+        """Whether `/api/show` answers with the Modelfile."""
+        self._faults: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
+        self._drops: set[str] = set()
+        self._go = asyncio.Event()
+        self._go.set()
+        self._runner: web.AppRunner | None = None
+        self._site: web.TCPSite | None = None
+
+    async def __aenter__(self) -> Self:
+        # handler_cancellation: a client that goes away ends the generation.
+        self._runner = web.AppRunner(self._app(), handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await self.back()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        if self._runner:
+            await self.away()
+            await self._runner.cleanup()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def base_url(self) -> str:
+        return f"{self.address}/v1"
+
+    def fail(self, path: str, status: int, words: str, times: int = 1) -> None:
+        """The next calls of a path are answered so."""
+        self._faults[path] += [(status, words)] * times
+
+    def drop(self, call: str) -> None:
+        """The connection of the next such call (as in `calls`) breaks, as of one that dies."""
+        self._drops.add(call)
+
+    def hold(self) -> None:
+        """Answers are begun, and not ended until `release`."""
+        self._go.clear()
+
+    def release(self) -> None:
+        self._go.set()
+
+    async def away(self) -> None:
+        """Close the port and every connection, as one that was killed."""
+        if self._site:
+            await self._site.stop()
+            self._site = None
+        server = self._runner.server if self._runner else None
+        for connection in server.connections if server else ():
+            if connection.transport:
+                connection.transport.abort()
+
+    async def back(self) -> None:
+        """Open the port, the same as before."""
+        assert self._runner
+        if self._site is None:
+            self._site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
+            await self._site.start()
+            self.port = self._runner.addresses[-1][1]
+
+    async def restart(self) -> None:
+        await self.away()
+        self.store.restart()
+        await self.back()
+
+    def _app(self) -> web.Application:
+        app = web.Application(client_max_size=64 * 1024 * 1024, middlewares=[self._watched])
+        app.add_routes(
+            [
+                web.head("/api/blobs/{digest}", self._has_blob),
+                web.post("/api/blobs/{digest}", self._put_blob),
+                web.post("/api/create", self._create),
+                web.post("/api/copy", self._copy),
+                web.delete("/api/delete", self._delete),
+                web.get("/api/tags", self._tags),
+                web.post("/api/show", self._show),
+                web.post("/api/chat", self._chat),
+                web.post("/v1/chat/completions", self._completion),
+                web.get("/v1/models", self._models),
+            ]
+        )
+        return app
+
+    @web.middleware
+    async def _watched(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        path = "/api/blobs" if request.path.startswith("/api/blobs/") else request.path
+        call = f"{request.method} {path}"
+        self.calls[call] += 1
+        if call in self._drops and request.transport:
+            self._drops.remove(call)
+            request.transport.abort()
+        try:
+            if self._faults[path]:
+                raise OllamaError(*self._faults[path].pop(0))
+            return await handler(request)
+        except OllamaError as error:
+            return web.json_response({"error": str(error)}, status=error.status)
+
+    async def _has_blob(self, request: web.Request) -> web.Response:
+        return web.Response(status=200 if _digest(request) in self.store.blobs else 404)
+
+    async def _put_blob(self, request: web.Request) -> web.Response:
+        """One that is there is answered without reading the body, and the connection closed upon it."""
+        if _digest(request) in self.store.blobs:
+            response = web.Response(status=200)
+            response.force_close()
+            return response
+        content = await request.read()
+        if sha256(content) != _digest(request):
+            raise OllamaError(400, "digest does not match")
+        self.store.put(content)
+        return web.Response(status=201)
+
+    async def _create(self, request: web.Request) -> web.Response:
+        wanted = await request.json()
+        files, adapters = wanted.get("files", {}), wanted.get("adapters", {})
+        self.store.create(wanted["model"], wanted.get("from"), files, adapters)
+        return web.json_response({"status": "success"})
+
+    async def _copy(self, request: web.Request) -> web.Response:
+        wanted = await request.json()
+        self.store.copy(wanted["source"], wanted["destination"])
+        return web.Response()
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        self.store.delete((await request.json())["model"])
+        return web.Response()
+
+    async def _tags(self, request: web.Request) -> web.Response:
+        models = self.store.models.items()
+        listed = [{"name": name, "model": name, "digest": manifest.digest} for name, manifest in models]
+        return web.json_response({"models": listed})
+
+    async def _show(self, request: web.Request) -> web.Response:
+        manifest = self.store.find((await request.json())["model"])
+        lines = [f"FROM /root/.ollama/models/blobs/sha256-{manifest.base}"]
+        lines += [f"ADAPTER /root/.ollama/models/blobs/sha256-{digest}" for digest in manifest.adapters]
+        told = {"modelfile": "\n".join(lines)} if self.tells_modelfile else {}
+        return web.json_response({"details": {"family": self.store.family(manifest)}, **told})
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        """Its own protocol: a line of JSON for each word, or the whole; durations in ns."""
+        wanted = await request.json()
+        self.chats.append(wanted)
+        name, prompt = wanted["model"], wanted["messages"][-1]["content"]
+        async with self.store.loaded(name, wanted.get("options", {})) as load_s:
+            await self._go.wait()
+            words = self.store.answer(name, prompt).split(" ")
+            end = {"model": name, "done": True, "load_duration": int(load_s * NS), "eval_count": len(words)}
+            end["prompt_eval_count"] = len(prompt.split())
+            if wanted.get("stream", True) is False:
+                return web.json_response({**end, "message": {"role": "assistant", "content": " ".join(words)}})
+            pieces = [{"model": name, "message": {"content": word}, "done": False} for word in _spaced(words)]
+            return await _stream(
+                request, "application/x-ndjson", [json.dumps(piece) + "\n" for piece in [*pieces, end]]
+            )
+
+    async def _completion(self, request: web.Request) -> web.StreamResponse:
+        """The protocol of OpenAI; in a stream, usage only where `include_usage` asks for it."""
+        wanted = await request.json()
+        self.chats.append(wanted)
+        name, prompt = wanted["model"], wanted["messages"][-1]["content"]
+        async with self.store.loaded(name, {}):
+            await self._go.wait()
+            words = self.store.answer(name, prompt).split(" ")
+            count = len(prompt.split())
+            usage = {"prompt_tokens": count, "completion_tokens": len(words), "total_tokens": count + len(words)}
+            head = {"id": "chatcmpl-1", "created": 0, "model": name}
+            if not wanted.get("stream"):
+                message = {"role": "assistant", "content": " ".join(words)}
+                choice = {"index": 0, "message": message, "finish_reason": "stop"}
+                return web.json_response({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
+            deltas = [({"content": word}, None) for word in _spaced(words)] + [({}, "stop")]
+            chunks = [{**head, "choices": [{"index": 0, "delta": d, "finish_reason": end}]} for d, end in deltas]
+            if wanted.get("stream_options", {}).get("include_usage"):
+                chunks.append({**head, "choices": [], "usage": usage})
+            lines = [f"data: {json.dumps({'object': 'chat.completion.chunk', **chunk})}\n\n" for chunk in chunks]
+            return await _stream(request, "text/event-stream", [*lines, "data: [DONE]\n\n"])
+
+    async def _models(self, request: web.Request) -> web.Response:
+        listed = [{"id": name, "object": "model", "created": 0, "owned_by": "library"} for name in self.store.models]
+        return web.json_response({"object": "list", "data": listed})
+
+
+def _digest(request: web.Request) -> str:
+    return request.match_info["digest"].removeprefix("sha256:")
+
+
+def _spaced(words: list[str]) -> list[str]:
+    return [word if place == 0 else f" {word}" for place, word in enumerate(words)]
+
+
+async def _stream(request: web.Request, content_type: str, lines: list[str]) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": content_type})
+    await response.prepare(request)
+    for line in lines:
+        await response.write(line.encode())
+    await response.write_eof()
+    return response

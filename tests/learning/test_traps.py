@@ -1,0 +1,118 @@
+"""Each trap that training was seen to fall into (shared/field-notes.md), and that this one does not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+
+from kairos.fine_tuning.training.job import TRAIN, VALIDATION, Example, Job, Progress, write_examples
+from tests.learning.conftest import examples
+
+base_model: Any = pytest.importorskip("kairos.fine_tuning.training.base_model", reason="needs `make train`")
+gguf_lora: Any = pytest.importorskip("kairos.fine_tuning.training.gguf_lora")
+loop: Any = pytest.importorskip("kairos.fine_tuning.training.loop")
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries, which warn of each other
+
+
+@pytest.fixture
+def loaded(job: Job) -> tuple[Any, Any]:
+    return base_model.load(job)
+
+
+def test_the_end_of_an_answer_is_learned_and_the_prompt_is_not(job: Job, tmp_path: Path, loaded: tuple[Any, Any]):
+    """Padding with the end token masks it, and the model never learns to stop."""
+    model, tokenizer = loaded
+    assert tokenizer.pad_token_id != tokenizer.eos_token_id
+    from trl import SFTTrainer
+
+    trainer = SFTTrainer(
+        model=model,
+        args=loop._arguments(tmp_path, job, steps=4, evaluate=False),
+        train_dataset=loop._dataset(examples(3)),
+        processing_class=tokenizer,
+        peft_config=loop._lora(job.settings),
+    )
+    batch = next(iter(trainer.get_train_dataloader()))
+    for tokens, labels in zip(batch["input_ids"].tolist(), batch["labels"].tolist(), strict=True):
+        learned = [label for label in labels if label != -100]
+        answer = tokenizer.decode(learned)
+        assert tokenizer.eos_token_id in learned
+        assert answer.startswith("it is")
+        assert "say" not in answer, "the loss is on the answer alone"
+        assert all(label in (-100, token) for token, label in zip(tokens, labels, strict=True))
+
+
+def test_four_bit_weights_keep_their_gradient(loaded: tuple[Any, Any]):
+    """On CPUs with AVX512-BF16 the first forward in eval mode repacks them into a layout that has none."""
+    import bitsandbytes
+    import torch
+
+    model, _ = loaded
+    layers = [module for module in model.modules() if isinstance(module, bitsandbytes.nn.Linear4bit)]
+    assert layers
+    assert not any(layer.support_avx512bf16_for_cpu for layer in layers)
+    assert layers[0].weight.quant_type == "nf4"
+    assert layers[0].weight.quant_state.nested, "double quantisation"
+    model.eval()
+    with torch.no_grad():
+        model(torch.tensor([[1, 2, 3]]))
+    model.train()
+    inputs = torch.randn(1, 3, layers[0].in_features, requires_grad=True)
+    layers[0](inputs).sum().backward()
+    assert inputs.grad is not None
+    assert inputs.grad.abs().sum() > 0
+
+
+def test_the_warm_up_is_shorter_than_the_run_and_a_cpu_gets_no_bf16(job: Job, tmp_path: Path):
+    for steps in (1, 4, 90):
+        arguments = loop._arguments(tmp_path, job, steps=steps, evaluate=True)
+        assert arguments.warmup_steps <= max(1, steps // 2)
+        assert arguments.completion_only_loss is True
+        assert arguments.bf16 is not arguments.use_cpu
+
+
+def test_examples_that_do_not_fit_are_left_out_and_not_cut(loaded: tuple[Any, Any]):
+    _, tokenizer = loaded
+    long = Example([{"role": "user", "content": "word " * 500}], "end")
+    kept, left_out = loop._fitting([*examples(2), long], tokenizer, 200)
+    assert (len(kept), left_out) == (2, 1)
+
+
+def test_rows_of_q_and_k_are_reordered_for_llama_cpp():
+    """By llama.cpp's own rule: the halves of each rotary head interleaved."""
+    rows = numpy.arange(8, dtype=numpy.float32).reshape(8, 1)
+    assert gguf_lora.permute(rows, 2).ravel().tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"use_dora": True}, "DoRA"),
+        ({"use_rslora": True}, "rsLoRA"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+        ({"bias": "all"}, "bias"),
+    ],
+)
+def test_what_a_gguf_adapter_cannot_hold_is_refused_by_name(tmp_path: Path, settings: dict[str, Any], word: str):
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"lora_alpha": 8, **settings}))
+    with pytest.raises(gguf_lora.CannotConvert, match=word):
+        gguf_lora.convert(tmp_path, {"model_type": "llama"}, tmp_path / "a.gguf")
+
+
+def test_training_learns_and_leaves_an_adapter_with_every_tensor(job: Job, tmp_path: Path):
+    write_examples(tmp_path / TRAIN, examples(6))
+    write_examples(tmp_path / VALIDATION, examples(2))
+    metrics = loop.train(tmp_path, job, Progress(tmp_path), lambda: False)
+    part = tmp_path / "adapter.part"
+    config = json.loads((part / "base_config.json").read_text())
+    assert gguf_lora.convert(part, config, tmp_path / "a.gguf") == 2 * 7 * 2, "two layers, seven places, a and b"
+    losses = [json.loads(line).get("loss") for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
+    told = [loss for loss in losses if loss is not None]
+    assert told[-1] < told[0]
+    assert metrics["rows"] == 6
+    assert metrics["validation_loss"] is not None

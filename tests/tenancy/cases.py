@@ -1,0 +1,298 @@
+"""What is asked of each route: B's request, with B's real ids. A route that is not here fails the build."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from kairos.db.models import AdapterState, TaskState
+from kairos.tenancy import new_id
+from tests.tenancy.world import World
+
+
+class Kind(StrEnum):
+    """Whose the thing is that the route is about."""
+
+    NAMED = "named by an id in its address, and of one project or person"
+    LISTED = "whatever the active project holds"
+    OWN = "the caller's own account"
+    OPERATOR = "the whole installation: operators only"
+    OPEN = "asked without a credential"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request, and the ids of B's that the answer to nobody else may hold."""
+
+    path: str
+    body: Any = None
+    ids: tuple[Any, ...] = field(default=())
+
+
+Prepare = Callable[[World], Awaitable[Ask]]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """`prepare` makes what the route needs in B's project and gives B's request."""
+
+    kind: Kind
+    prepare: Prepare
+    viewer_may: bool = False
+    """Whether a viewer of B's project may do it."""
+    by_operator: bool = False
+
+
+def fixed(path: str, body: Any = None) -> Prepare:
+    async def prepare(world: World) -> Ask:
+        return Ask(path, body)
+
+    return prepare
+
+
+def of_task(tail: str = "", body: Any = None, state: TaskState = TaskState.QUEUED) -> Prepare:
+    async def prepare(world: World) -> Ask:
+        task_id = await world.task(state)
+        return Ask(f"/api/tasks/{task_id}{tail}", body, (task_id,))
+
+    return prepare
+
+
+async def listed_tasks(world: World) -> Ask:
+    return Ask("/api/tasks", ids=(await world.task(),))
+
+
+async def decision(world: World) -> Ask:
+    decision_id = await world.decision()
+    return Ask(f"/api/decisions/{decision_id}", ids=(decision_id,))
+
+
+async def listed_traffic(world: World) -> Ask:
+    return Ask("/api/router/traffic", ids=(await world.decision(),))
+
+
+async def member(world: World) -> Ask:
+    user_id = await world.member()
+    return Ask(f"/api/members/{user_id}", {"role": "viewer"}, (user_id,))
+
+
+async def listed_members(world: World) -> Ask:
+    return Ask("/api/members", ids=(await world.member(),))
+
+
+async def invitation(world: World) -> Ask:
+    made = await world.invitation()
+    return Ask(f"/api/invitations/{made['id']}", ids=(made["id"],))
+
+
+async def listed_invitations(world: World) -> Ask:
+    return Ask("/api/invitations", ids=((await world.invitation())["id"],))
+
+
+async def key(world: World) -> Ask:
+    key_id = await world.key()
+    return Ask(f"/api/keys/{key_id}", ids=(key_id,))
+
+
+async def listed_keys(world: World) -> Ask:
+    return Ask("/api/keys", ids=(await world.key(),))
+
+
+async def listed_projects(world: World) -> Ask:
+    return Ask("/api/projects", ids=((await world.project())["id"], world.y))
+
+
+def of_project(tail: str = "", body: Any = None, query: str = "") -> Prepare:
+    async def prepare(world: World) -> Ask:
+        made = await world.project()
+        return Ask(f"/api/projects/{made['id']}{tail}{query.format(**made)}", body, (UUID(made["id"]),))
+
+    return prepare
+
+
+async def session(world: World) -> Ask:
+    opened = await world.house.parts.services.accounts.open_session(world.b_id, "t", world.y)
+    del opened
+    items = (await world.b.get("/api/auth/sessions"))["items"]
+    away = next(item["id"] for item in items if not item["current"])
+    return Ask(f"/api/auth/sessions/{away}", ids=(away,))
+
+
+def of_user(tail: str, body: Any) -> Prepare:
+    async def prepare(world: World) -> Ask:
+        return Ask(f"/api/users/{await world.member()}{tail}", body)
+
+    return prepare
+
+
+def of_sample(tail: str = "", body: Any = None) -> Prepare:
+    async def prepare(world: World) -> Ask:
+        sample_id = await world.sample()
+        return Ask(f"/api/dataset/{sample_id}{tail}", body, (sample_id,))
+
+    return prepare
+
+
+async def listed_samples(world: World) -> Ask:
+    return Ask("/api/dataset", ids=(await world.sample(),))
+
+
+async def exported_samples(world: World) -> Ask:
+    await world.sample()
+    return Ask("/api/dataset/export")
+
+
+async def next_sample(world: World) -> Ask:
+    return Ask("/api/dataset/next", ids=(await world.sample(),))
+
+
+async def imported_rows(world: World) -> Ask:
+    messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    return Ask("/api/dataset/import", {"messages": messages})
+
+
+async def undone_sample(world: World) -> Ask:
+    sample_id = await world.sample()
+    await world.b.call("PATCH", f"/api/dataset/{sample_id}", json={"version": 1, "state": "rejected"})
+    return Ask(f"/api/dataset/{sample_id}/undo", None, (sample_id,))
+
+
+def of_run(tail: str = "") -> Prepare:
+    async def prepare(world: World) -> Ask:
+        run_id = await world.run()
+        return Ask(f"/api/training/{run_id}{tail}", None, (run_id,))
+
+    return prepare
+
+
+async def listed_runs(world: World) -> Ask:
+    return Ask("/api/training", ids=(await world.run(),))
+
+
+async def started_training(world: World) -> Ask:
+    """With rows enough, and no other run of the same base that still goes on."""
+    for _ in range(12):
+        await world.sample()
+    for run in (await world.b.get("/api/training"))["items"]:
+        if run["base"] == "echo" and run["state"] == "waiting":
+            await world.b.post(f"/api/training/{run['id']}/cancel")
+    return Ask("/api/training", {"base": "echo"})
+
+
+def of_adapter(tail: str = "", state: AdapterState = AdapterState.RETIRED) -> Prepare:
+    async def prepare(world: World) -> Ask:
+        adapter_id, _ = await world.adapter(state)
+        return Ask(f"/api/adapters/{adapter_id}{tail}", None, (adapter_id,))
+
+    return prepare
+
+
+async def listed_adapters(world: World) -> Ask:
+    return Ask("/api/adapters", ids=await world.adapter())
+
+
+async def rolled_back(world: World) -> Ask:
+    adapter_id, base = await world.adapter(AdapterState.LIVE)
+    return Ask("/api/adapters/roll-back", {"base": base}, (adapter_id,))
+
+
+CASES: dict[tuple[str, str], Case] = {
+    ("POST", "/api/tasks"): Case(Kind.LISTED, fixed("/api/tasks", {"prompt": "x"})),
+    ("GET", "/api/tasks"): Case(Kind.LISTED, listed_tasks, viewer_may=True),
+    ("GET", "/api/tasks/{task_id}"): Case(Kind.NAMED, of_task(), viewer_may=True),
+    ("GET", "/api/tasks/{task_id}/events"): Case(Kind.NAMED, of_task("/events"), viewer_may=True),
+    ("POST", "/api/tasks/{task_id}/cancel"): Case(Kind.NAMED, of_task("/cancel")),
+    ("POST", "/api/tasks/{task_id}/retry"): Case(Kind.NAMED, of_task("/retry", state=TaskState.FAILED)),
+    ("POST", "/api/tasks/{task_id}/label"): Case(
+        Kind.NAMED, of_task("/label", {"label": "accept"}, TaskState.SUCCEEDED)
+    ),
+    ("POST", "/api/events/ticket"): Case(Kind.LISTED, fixed("/api/events/ticket"), viewer_may=True),
+    ("GET", "/api/decisions/{decision_id}"): Case(Kind.NAMED, decision, viewer_may=True),
+    ("GET", "/api/leaderboard"): Case(Kind.LISTED, fixed("/api/leaderboard"), viewer_may=True),
+    ("GET", "/api/training"): Case(Kind.LISTED, listed_runs, viewer_may=True),
+    ("GET", "/api/training/bases"): Case(Kind.LISTED, fixed("/api/training/bases"), viewer_may=True),
+    ("POST", "/api/training/plan"): Case(Kind.LISTED, fixed("/api/training/plan", {"base": "echo"}), viewer_may=True),
+    ("POST", "/api/training"): Case(Kind.LISTED, started_training),
+    ("GET", "/api/training/{run_id}"): Case(Kind.NAMED, of_run(), viewer_may=True),
+    ("POST", "/api/training/{run_id}/cancel"): Case(Kind.NAMED, of_run("/cancel")),
+    ("GET", "/api/adapters"): Case(Kind.LISTED, listed_adapters, viewer_may=True),
+    ("GET", "/api/adapters/{adapter_id}"): Case(Kind.NAMED, of_adapter(), viewer_may=True),
+    ("GET", "/api/adapters/{adapter_id}/gguf"): Case(Kind.NAMED, of_adapter("/gguf")),
+    ("POST", "/api/adapters/{adapter_id}/promote"): Case(Kind.NAMED, of_adapter("/promote")),
+    ("POST", "/api/adapters/{adapter_id}/refuse"): Case(Kind.NAMED, of_adapter("/refuse", AdapterState.NEEDS_APPROVAL)),
+    ("POST", "/api/adapters/roll-back"): Case(Kind.LISTED, rolled_back),
+    ("DELETE", "/api/adapters/{adapter_id}"): Case(Kind.NAMED, of_adapter()),
+    ("GET", "/api/dataset"): Case(Kind.LISTED, listed_samples, viewer_may=True),
+    ("GET", "/api/dataset/stats"): Case(Kind.LISTED, fixed("/api/dataset/stats"), viewer_may=True),
+    ("GET", "/api/dataset/export"): Case(Kind.LISTED, exported_samples, viewer_may=True),
+    ("POST", "/api/dataset/next"): Case(Kind.LISTED, next_sample),
+    ("POST", "/api/dataset/import"): Case(Kind.LISTED, imported_rows),
+    ("GET", "/api/dataset/{sample_id}"): Case(Kind.NAMED, of_sample(), viewer_may=True),
+    ("PATCH", "/api/dataset/{sample_id}"): Case(Kind.NAMED, of_sample(body={"version": 1, "state": "rejected"})),
+    ("POST", "/api/dataset/{sample_id}/clear-secrets"): Case(Kind.NAMED, of_sample("/clear-secrets", {"version": 1})),
+    ("POST", "/api/dataset/{sample_id}/undo"): Case(Kind.NAMED, undone_sample),
+    ("DELETE", "/api/dataset/{sample_id}"): Case(Kind.NAMED, of_sample()),
+    ("GET", "/api/models"): Case(Kind.LISTED, fixed("/api/models"), viewer_may=True),
+    ("GET", "/api/cache"): Case(Kind.LISTED, fixed("/api/cache"), viewer_may=True),
+    ("POST", "/api/cache/flush"): Case(Kind.LISTED, fixed("/api/cache/flush")),
+    ("GET", "/api/agents"): Case(Kind.LISTED, fixed("/api/agents"), viewer_may=True),
+    ("GET", "/api/overview"): Case(Kind.LISTED, fixed("/api/overview"), viewer_may=True),
+    ("GET", "/api/router/traffic"): Case(Kind.LISTED, listed_traffic, viewer_may=True),
+    ("GET", "/api/audit"): Case(Kind.LISTED, fixed("/api/audit")),
+    ("GET", "/api/judge"): Case(Kind.LISTED, fixed("/api/judge"), viewer_may=True),
+    ("GET", "/api/members"): Case(Kind.LISTED, listed_members, viewer_may=True),
+    ("PATCH", "/api/members/{user_id}"): Case(Kind.NAMED, member),
+    ("DELETE", "/api/members/{user_id}"): Case(Kind.NAMED, member),
+    ("GET", "/api/invitations"): Case(Kind.LISTED, listed_invitations),
+    ("POST", "/api/invitations"): Case(Kind.LISTED, fixed("/api/invitations", {})),
+    ("DELETE", "/api/invitations/{invitation_id}"): Case(Kind.NAMED, invitation),
+    ("GET", "/api/keys"): Case(Kind.LISTED, listed_keys),
+    ("POST", "/api/keys"): Case(Kind.LISTED, fixed("/api/keys", {"name": "k", "scopes": ["tasks:read"]})),
+    ("DELETE", "/api/keys/{key_id}"): Case(Kind.NAMED, key),
+    ("GET", "/api/projects"): Case(Kind.OWN, listed_projects),
+    ("POST", "/api/projects"): Case(Kind.OWN, fixed("/api/projects", {"name": "new"})),
+    ("GET", "/api/projects/{project_id}"): Case(Kind.NAMED, of_project()),
+    ("PATCH", "/api/projects/{project_id}"): Case(Kind.NAMED, of_project("", {"settings": {"weight": 2}})),
+    ("POST", "/api/projects/{project_id}/archive"): Case(Kind.NAMED, of_project("/archive")),
+    ("POST", "/api/projects/{project_id}/restore"): Case(Kind.NAMED, of_project("/restore")),
+    ("GET", "/api/projects/{project_id}/export"): Case(Kind.NAMED, of_project("/export")),
+    ("DELETE", "/api/projects/{project_id}"): Case(Kind.NAMED, of_project("", None, "?confirm={name}")),
+    ("POST", "/api/projects/{project_id}/switch"): Case(Kind.NAMED, of_project("/switch")),
+    ("GET", "/api/auth/me"): Case(Kind.OWN, fixed("/api/auth/me")),
+    ("PATCH", "/api/auth/me"): Case(Kind.OWN, fixed("/api/auth/me", {"name": "n"})),
+    ("POST", "/api/auth/password"): Case(
+        Kind.OWN, fixed("/api/auth/password", {"current": "none", "new": "long enough!"})
+    ),
+    ("GET", "/api/auth/sessions"): Case(Kind.OWN, fixed("/api/auth/sessions")),
+    ("DELETE", "/api/auth/sessions/{session_id}"): Case(Kind.NAMED, session),
+    ("POST", "/api/auth/logout"): Case(Kind.OWN, fixed("/api/auth/logout")),
+    ("POST", "/api/auth/logout-everywhere"): Case(Kind.OWN, fixed("/api/auth/logout-everywhere")),
+    ("POST", "/api/auth/accept"): Case(Kind.OWN, fixed("/api/auth/accept", {"token": "t"})),
+    ("POST", "/api/auth/login"): Case(Kind.OPEN, fixed("/api/auth/login", {"email": "e", "password": "p"})),
+    ("POST", "/api/auth/setup"): Case(Kind.OPEN, fixed("/api/auth/setup", {"token": "t", "password": "long enough!"})),
+    ("POST", "/api/auth/local"): Case(Kind.OPEN, fixed("/api/auth/local", {"secret": "s"})),
+    ("POST", "/api/auth/refresh"): Case(Kind.OPEN, fixed("/api/auth/refresh", {"refresh_token": "t"})),
+    ("POST", "/api/auth/invitation"): Case(Kind.OPEN, fixed("/api/auth/invitation", {"token": "t"})),
+    ("POST", "/api/auth/register"): Case(
+        Kind.OPEN,
+        fixed("/api/auth/register", {"token": "t", "email": "e@test", "name": "n", "password": "long enough!"}),
+    ),
+    ("GET", "/api/health/live"): Case(Kind.OPEN, fixed("/api/health/live")),
+    ("GET", "/api/health/ready"): Case(Kind.OPEN, fixed("/api/health/ready")),
+    ("GET", "/api/users"): Case(Kind.OPERATOR, fixed("/api/users")),
+    ("PATCH", "/api/users/{user_id}"): Case(Kind.OPERATOR, of_user("", {"disabled": True})),
+    ("POST", "/api/users/{user_id}/reset-link"): Case(Kind.OPERATOR, of_user("/reset-link", None)),
+    ("POST", "/api/system/signing-keys/rotate"): Case(Kind.OPERATOR, fixed("/api/system/signing-keys/rotate")),
+    ("POST", "/api/models/{name}/reset"): Case(Kind.OPERATOR, fixed("/api/models/echo/reset")),
+}
+
+
+def elsewhere(ask: Ask) -> Ask:
+    """The same request about a thing that exists nowhere."""
+    path = ask.path
+    for known in ask.ids:
+        path = path.replace(str(known), str(new_id()))
+    return Ask(path, ask.body)

@@ -1,0 +1,89 @@
+"""An adapter of project Y: to everybody else its name is as one that does not exist, and nothing speaks of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import pytest
+
+from kairos.llm.breaker import ERRORS_IN_A_ROW
+from kairos.llm.catalog import Model
+from kairos.llm.llm_router import LLMRouter
+from tests.kit.conditions import eventually
+from tests.kit.replicas import server_error
+from tests.tenancy.world import World
+
+NAME = "echo@of-y-v1"
+STORIES = (
+    "/api/models",
+    "/api/overview",
+    "/api/health/ready",
+    "/api/leaderboard",
+    "/api/router/traffic",
+    "/api/agents",
+)
+"""Everything that speaks of models."""
+
+
+@pytest.fixture
+async def router(world: World) -> AsyncIterator[LLMRouter]:
+    """Y has an adapter of `echo`, the best model there is."""
+    house = world.house
+    router = house.parts.services.router
+    of_y = {"project_id": world.y, "base": "echo", "local": True, "tier": 0.98}
+    router.replace_adapters([Model(NAME, "echo", house.models.base_url, share=0.999999, **of_y)])
+    yield router
+    router.replace_adapters([])
+
+
+async def done(world: World, task_id: UUID) -> None:
+    """A's task, by the worker."""
+
+    async def ended() -> bool:
+        return (await world.a.get(f"/api/tasks/{task_id}"))["state"] == "succeeded"
+
+    async with world.house.working():
+        await eventually(ended, 20, "A's task is done")
+
+
+async def test_its_name_is_as_one_that_does_not_exist(world: World, router: LLMRouter):
+    theirs = await world.a.post("/api/tasks", {"prompt": "x", "model": NAME})
+    nobodys = await world.a.post("/api/tasks", {"prompt": "x", "model": "echo@of-n-v1"})
+    assert theirs.status == nobodys.status == 422
+    assert str(theirs.body).replace(NAME, "echo@of-n-v1") == str(nobodys.body)
+    assert (await world.b.post("/api/tasks", {"prompt": "x", "model": NAME})).status == 201
+
+
+async def test_it_is_listed_to_its_own_project_alone_under_its_base(world: World, router: LLMRouter):
+    assert [item["name"] for item in (await world.a.get("/api/models"))["items"]] == ["echo"]
+    base, mine = (await world.b.get("/api/models"))["items"]
+    assert (base["name"], base["base"], base["share"]) == ("echo", None, 1.0)
+    assert (mine["name"], mine["base"], mine["share"]) == (NAME, "echo", 0.999999)
+
+
+async def test_no_story_of_anybody_else_names_or_counts_it(world: World, router: LLMRouter):
+    """Healthy or not: what everybody reads of the models is the same as without it."""
+    for _ in range(ERRORS_IN_A_ROW):
+        permit = router.health.acquire(NAME, 0.0)
+        router.health.failed(NAME, permit or 0, server_error(), 0.0)
+    assert router.health(NAME, 0.0).open
+    with_it = [(await world.a.get(path)).body for path in STORIES]
+    ready = router.readiness()
+    router.replace_adapters([])
+    assert ready == router.readiness()
+    assert with_it == [(await world.a.get(path)).body for path in STORIES]
+    assert NAME not in str(with_it)
+
+
+async def test_a_task_of_another_project_is_decided_without_it(world: World, router: LLMRouter):
+    made = await world.a.post("/api/tasks", {"prompt": "greet me", "temperature": 0.7})
+    await done(world, made["id"])
+    task = (await world.a.get(f"/api/tasks/{made['id']}")).body
+    assert [decision["chosen"] for decision in task["decisions"]] == ["echo"]
+    assert NAME not in str(task)
+
+
+async def test_a_person_above_projects_resets_it_from_within_its_project_alone(world: World, router: LLMRouter):
+    assert (await world.operator.post(f"/api/models/{NAME}/reset")).status == 422
+    assert (await world.operator.post("/api/models/echo/reset")).status == 204

@@ -1,0 +1,47 @@
+"""There is one door to PostgreSQL, and every use of it without a project is named here with its reason."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import kairos
+
+SOURCE = Path(kairos.__file__).parent
+DOORS = {"create_engine", "create_async_engine", "async_sessionmaker", "connect"}
+MAKES_CONNECTIONS = {
+    "db/engine.py": "the door itself",
+    "db/schema.py": "migrations, as the owner role",
+    "embedded/postgres.py": "the embedded server's own databases and roles",
+}
+WITHOUT_A_PROJECT = {
+    "db/engine.py": "the ping",
+    "tenancy.py": "its definition",
+    "api/accounts.py": "before a user is known: by e-mail, link or token",
+    "api/api_keys.py": "before a project is known: by the key's prefix",
+    "api/joining.py": "before a user is known: by the invitation's link",
+    "orchestration/heartbeat.py": "daemons stand above projects",
+    "api/tokens.py": "the keys that tokens are signed with belong to the installation",
+}
+
+
+def files_using(names: set[str], module: str = "") -> set[str]:
+    """Which files take one of these names from the module, by import or as its attribute."""
+
+    def uses(node: ast.AST) -> bool:
+        if isinstance(node, ast.ImportFrom):
+            return bool({alias.name for alias in node.names} & names) and (node.module or "").startswith(module)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            return node.attr in names and node.value.id == module
+        return False
+
+    parsed = {path: ast.walk(ast.parse(path.read_text())) for path in SOURCE.rglob("*.py")}
+    return {str(path.relative_to(SOURCE)) for path, nodes in parsed.items() if any(map(uses, nodes))}
+
+
+def test_connections_are_made_in_one_place():
+    assert files_using(DOORS, "sqlalchemy") | files_using(DOORS, "psycopg") == set(MAKES_CONNECTIONS)
+
+
+def test_nothing_works_without_a_project_but_what_is_named_here():
+    assert files_using({"NOBODY"}) | {"tenancy.py", "db/engine.py"} == set(WITHOUT_A_PROJECT)

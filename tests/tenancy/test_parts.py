@@ -1,0 +1,63 @@
+"""The parts behind the API that hold what is a project's: cache, queue and dataset."""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid4
+
+from kairos.db.models import TaskState
+from kairos.db.repositories import history, labels, tasks
+from kairos.lanes import Lane
+from kairos.llm.response_key import CacheKey
+from kairos.orchestration.labels import Label, NewLabel
+from kairos.tenancy import TaskId
+from tests.kit.caching import keep, served
+from tests.kit.conditions import eventually
+from tests.tenancy.checks import cache_keeps_projects_apart, lists_keep_projects_apart
+from tests.tenancy.world import World
+
+
+async def test_lists(world: World):
+    await lists_keep_projects_apart(world)
+
+
+async def test_the_cache(world: World):
+    await cache_keeps_projects_apart(world)
+
+
+async def test_flushing_ones_cache_leaves_the_others(world: World):
+    cache, digest = world.house.parts.services.router.cache, uuid4().bytes * 2
+    in_x, in_y = (CacheKey(project_id, digest, False) for project_id in (world.x, world.y))
+    await keep(cache, in_x)
+    await keep(cache, in_y)
+    assert (await world.a.post("/api/cache/flush")).status == 200
+    assert not await served(cache, in_x)
+    assert await served(cache, in_y)
+
+
+async def test_the_queue_names_a_project_and_is_not_believed(world: World):
+    """An entry of B's task under A's project: the claim looks in A's scope, finds no row, and nothing runs."""
+    house, task_id = world.house, await world.task()
+    queue = house.parts.services.submissions._queue
+    await queue.remove(Lane.INTERACTIVE, world.y, TaskId(task_id))
+    await queue.put(Lane.INTERACTIVE, world.x, TaskId(task_id), priority=0, order=0)
+    mine = UUID((await world.a.post("/api/tasks", {"prompt": "mine"}))["id"])
+
+    async def ended() -> bool:
+        async with house.database.project(world.x) as session:
+            row = await tasks.get(session, mine)
+        return row is not None and row.state == TaskState.SUCCEEDED
+
+    async with house.working():
+        await eventually(ended, 20, "A's own task, behind it, is done")
+        async with house.database.project(world.x) as session:
+            assert await history.events(session, task_id) == []
+            assert await tasks.get(session, task_id) is None
+
+
+async def test_a_label_reaches_its_own_projects_dataset_only(world: World):
+    task_id = await world.task(TaskState.SUCCEEDED)
+    await world.house.parts.services.labels.give(world.y, world.b_id, TaskId(task_id), NewLabel(Label.EDIT, "better"))
+    for project_id, rows in ((world.x, 0), (world.y, 1)):
+        async with world.house.database.project(project_id) as session:
+            assert len(await history.samples(session, task_id)) == rows
+            assert (await labels.get(session, task_id) is not None) is bool(rows)

@@ -1,0 +1,195 @@
+"""Two projects on one Kairos, with everything in the second one that a route can name, and all who might ask for it."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import jwt
+from sqlalchemy import insert, update
+
+from kairos.db.models import (
+    AdapterRow,
+    AdapterState,
+    DecisionRow,
+    Role,
+    SampleRow,
+    TaskRow,
+    TaskState,
+    TrainingRunRow,
+)
+from kairos.db.repositories import members, people
+from kairos.fine_tuning.adapters import KEPT
+from kairos.lanes import Lane
+from kairos.orchestration.task import NewTask
+from kairos.tenancy import ProjectId, Scope, UserId, new_id
+from tests.kit.api import Caller, signed_in
+from tests.kit.house import House
+
+SECRET = "ninety-nine red balloons"
+"""Stands in whatever of B's has a text: no answer to anybody else may hold it."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A owns project X, B owns project Y; the others have something to do with Y."""
+
+    house: House
+    x: ProjectId
+    y: ProjectId
+    a_id: UserId
+    b_id: UserId
+    anybody: Caller
+    a: Caller
+    b: Caller
+    viewer: Caller
+    removed: Caller
+    key_of_x: Caller
+    expired: Caller
+    forged: Caller
+    edited: Caller
+    """A's token, its `project_id` changed to Y."""
+    operator: Caller
+
+    async def task(self, state: TaskState = TaskState.QUEUED) -> UUID:
+        """A task of B's."""
+        made = await self.b.post("/api/tasks", {"prompt": SECRET, "task_type": SECRET})
+        task_id = UUID(made["id"])
+        if state is not TaskState.QUEUED:
+            values = {"state": state, "output": SECRET}
+            async with self.house.database.project(self.y) as session:
+                await session.execute(update(TaskRow).where(TaskRow.id == task_id).values(values))
+        return task_id
+
+    async def sample(self) -> UUID:
+        """A row of B's dataset, approved."""
+        sample_id = new_id()
+        row = {"prompt": [{"role": "user", "content": SECRET}], "corrected_output": SECRET, "reason": SECRET}
+        async with self.house.database.project(self.y) as session:
+            values = {"project_id": self.y, "id": sample_id, "state": "approved", "source": "person", **row}
+            await session.execute(insert(SampleRow).values(values))
+        return sample_id
+
+    async def run(self) -> UUID:
+        """A training run of B's, whose task waits."""
+        run_id, new = new_id(), NewTask(prompt=SECRET, agent="TrainingAgent", lane=Lane.TRAIN)
+        task, _ = await self.house.parts.services.submissions.submit(self.y, self.b_id, new)
+        async with self.house.database.project(self.y) as session:
+            values = {"project_id": self.y, "id": run_id, "task_id": task.id, "base": SECRET, "error": SECRET}
+            await session.execute(insert(TrainingRunRow).values(values))
+        return run_id
+
+    async def adapter(self, state: AdapterState = AdapterState.RETIRED) -> tuple[UUID, str]:
+        """An adapter of B's with its files, and the name of its base."""
+        run_id, base = await self.run(), f"base {new_id()}"
+        with tempfile.TemporaryDirectory() as folder:
+            for name in KEPT:
+                (Path(folder) / name).write_text(SECRET)
+            files = self.house.parts.services.adapter_files
+            stored = files.keep(Path(folder), self.y, base, 1, {"run": str(run_id)})
+        values = {
+            "project_id": self.y,
+            "id": run_id,
+            "run_id": run_id,
+            "base": base,
+            "version": 1,
+            "state": state,
+            "path": stored.path,
+            "sha256": stored.sha256,
+            "bytes": stored.bytes,
+            "manifest": {"base": SECRET},
+            "changed_why": SECRET,
+        }
+        async with self.house.database.project(self.y) as session:
+            await session.execute(insert(AdapterRow).values(values))
+        return run_id, base
+
+    async def decision(self) -> UUID:
+        """A decision of B's."""
+        decision_id = new_id()
+        values = {"task_type": SECRET, "task_type_source": "caller", "kind": "exploit", "chosen": SECRET}
+        async with self.house.database.project(self.y) as session:
+            row = {"project_id": self.y, "id": decision_id, "candidates": [], "excluded": [], **values}
+            await session.execute(insert(DecisionRow).values(row))
+        return decision_id
+
+    async def member(self, role: Role = Role.MEMBER) -> UUID:
+        """One more member of Y."""
+        return (await person(self.house, self.anybody, self.y, role, SECRET))[0]
+
+    async def invitation(self) -> dict[str, Any]:
+        return (await self.b.post("/api/invitations", {"role": "member"})).body
+
+    async def key(self) -> UUID:
+        return UUID((await self.b.post("/api/keys", {"name": SECRET, "scopes": ["tasks:read"]}))["id"])
+
+    async def project(self) -> dict[str, Any]:
+        """One more project of B's."""
+        return (await self.b.post("/api/projects", {"name": f"{SECRET} {new_id()}"})).body
+
+
+async def person(
+    house: House, anybody: Caller, project_id: ProjectId, role: Role, name: str = "P"
+) -> tuple[UserId, Caller]:
+    """Somebody new with that role, signed in."""
+    user_id = UserId(new_id())
+    async with house.database.scope(Scope(project_id, user_id, operator=True)) as session:
+        await people.add_user(session, user_id, f"{user_id}@test", name, operator=False)
+        await members.add_member(session, project_id, user_id, role)
+    return user_id, await signed_in(house.parts, anybody, user_id, project_id)
+
+
+async def two_worlds(house: House, anybody: Caller) -> World:
+    """Make them."""
+    owners = {}
+    for name, label in (("x", "A's"), ("y", SECRET)):
+        user_id, project_id = UserId(new_id()), ProjectId(new_id())
+        async with house.database.scope(Scope(project_id, user_id, operator=True)) as session:
+            await people.add_user(session, user_id, f"{user_id}@test", label, operator=False)
+            await people.add_project(session, project_id, label, user_id)
+        owners[name] = (user_id, project_id, await signed_in(house.parts, anybody, user_id, project_id))
+    (a_id, x, a), (b_id, y, b) = owners["x"], owners["y"]
+    _, viewer = await person(house, anybody, y, Role.VIEWER)
+    gone_id, removed = await person(house, anybody, y, Role.ADMIN)
+    async with house.database.project(y) as session:
+        await members.remove(session, y, gone_id)
+    key = await a.post("/api/keys", {"name": "k", "scopes": ["tasks:read", "tasks:write", "models:read"]})
+    local = await anybody.post("/api/auth/local", {"secret": house.parts.services.local_secret})
+    return World(
+        house=house,
+        x=x,
+        y=y,
+        a_id=a_id,
+        b_id=b_id,
+        anybody=anybody,
+        a=a,
+        b=b,
+        viewer=viewer,
+        removed=removed,
+        key_of_x=anybody.with_token(key["key"]),
+        expired=anybody.with_token(_resigned(house, b.token, {"exp": 1})),
+        forged=anybody.with_token(jwt.encode(_claims(b.token), b"k" * 32, headers=jwt.get_unverified_header(b.token))),
+        edited=anybody.with_token(_edited(a.token, {"project_id": str(y)})),
+        operator=anybody.with_token(local["access_token"]),
+    )
+
+
+def _claims(token: str) -> dict[str, Any]:
+    return jwt.decode(token, options={"verify_signature": False})
+
+
+def _resigned(house: House, token: str, changed: dict[str, Any]) -> str:
+    """With the right key, as Kairos itself would have signed it."""
+    header = jwt.get_unverified_header(token)
+    key = house.parts.services.keys._keys[header["kid"]]
+    return jwt.encode({**_claims(token), **changed}, key, algorithm="HS256", headers={"kid": header["kid"]})
+
+
+def _edited(token: str, changed: dict[str, Any]) -> str:
+    """The payload changed and the signature left."""
+    head, _, signature = token.split(".")
+    payload = jwt.encode({**_claims(token), **changed}, "x" * 32, algorithm="HS256").split(".")[1]
+    return f"{head}.{payload}.{signature}"

@@ -1,0 +1,134 @@
+"""The data folder: one daemon, its secrets, its ports."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from kairos.embedded import DataFolder, DataFolderInUse, DataFolderUnusable, pss_bytes
+from kairos.embedded.ports import HOST
+
+HOLDER = """
+import sys
+from pathlib import Path
+from kairos.embedded import DataFolder
+with DataFolder(Path(sys.argv[1])) as folder:
+    folder.write_runtime({"address": "http://here"})
+    print("taken", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_folder_in_use_is_refused_by_the_number_of_its_daemon(tmp_path: Path) -> None:
+    with DataFolder(tmp_path), pytest.raises(DataFolderInUse) as refused:
+        DataFolder(tmp_path).take()
+    assert refused.value.exit_code == 6
+    assert f"process id {os.getpid()}" in str(refused.value)
+    assert "data_dir" in str(refused.value)
+    with DataFolder(tmp_path):
+        """Free again."""
+
+
+def test_another_process_sees_who_runs_and_what_it_said_until_it_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout
+    assert holder.stdin
+    try:
+        assert holder.stdout.readline() == "taken\n"
+        seen = DataFolder(tmp_path)
+        assert seen.daemon_pid() == holder.pid
+        assert seen.read_runtime() == {"address": "http://here"}
+        assert seen.processes() == {"daemon": holder.pid}
+        with pytest.raises(DataFolderInUse, match=str(holder.pid)):
+            seen.take()
+    finally:
+        holder.kill()
+        holder.wait()
+        holder.stdin.close()
+        holder.stdout.close()
+    assert (tmp_path / "runtime.json").exists()  # killed, it could not clear up
+    assert seen.daemon_pid() is None
+    assert seen.read_runtime() == {}
+    assert seen.processes() == {}
+
+
+def test_everything_is_closed_to_others(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    with DataFolder(path) as folder:
+        folder.write_runtime({"pid": 1})
+        folder.write_engines({"valkey": 1})
+        assert folder.secrets
+        folder.port("valkey")
+        files = [file for file in path.iterdir() if file.is_file()]
+        assert {file.name for file in files} == {
+            "kairos.lock", "secrets.json", "ports.json", "runtime.json", "engines.json"
+        }  # fmt: skip
+        assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+        assert path.stat().st_mode & 0o777 == 0o700
+    assert not (path / "runtime.json").exists()
+
+
+def test_secrets_are_made_once_and_differ(tmp_path: Path) -> None:
+    with DataFolder(tmp_path) as folder:
+        first = folder.secrets
+    values = [getattr(first, name) for name in ("superuser", "owner", "app", "system", "valkey", "model")]
+    assert len(set(values)) == 6
+    assert min(map(len, values)) >= 32
+    with DataFolder(tmp_path) as folder:
+        assert folder.secrets == first
+
+
+def test_a_port_is_kept_until_another_program_has_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with DataFolder(tmp_path) as folder:
+        port = folder.port("valkey")
+        assert folder.port("valkey") == port
+        assert folder.port("model") != port
+        assert 15_000 <= port < 30_000
+        with socket.create_server((HOST, port)):
+            moved = folder.port("valkey")
+            assert moved != port
+        assert folder.port("valkey") == moved
+    assert f"port {port} of the embedded valkey is in use: it moves to {moved}" in caplog.text
+
+
+def test_a_broken_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "secrets.json").write_text("{")
+    with DataFolder(tmp_path) as folder, pytest.raises(DataFolderUnusable, match=r"secrets\.json"):
+        _ = folder.secrets
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataFolderUnusable, match="file"):
+        DataFolder(tmp_path / "file" / "data").take()
+
+
+def test_memory_is_counted_by_name_and_once() -> None:
+    """An engine's children are the engine's; the engine itself is not counted again under the daemon."""
+    engine = (
+        "import subprocess, sys; x = b'1' * 20_000_000; "
+        "subprocess.run([sys.executable, '-c', sys.argv[1]], stdout=1, check=False)"
+    )
+    child = "x = b'1' * 30_000_000; print('up', flush=True); import time; time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", engine, child], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    try:
+        assert process.stdout.readline() == "up\n"
+        sizes = pss_bytes({"daemon": os.getpid(), "engine": process.pid, "gone": 2**22 + 1})
+        both = pss_bytes({"daemon": os.getpid()})
+    finally:
+        for one in [*psutil.Process(process.pid).children(), process]:
+            one.kill()
+        process.wait()
+        process.stdout.close()
+    assert sizes["gone"] == 0
+    assert sizes["engine"] > 50_000_000
+    assert sizes["total"] == sizes["daemon"] + sizes["engine"]
+    assert both["total"] == pytest.approx(sizes["total"], rel=0.1)

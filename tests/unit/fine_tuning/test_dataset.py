@@ -1,0 +1,82 @@
+"""Rows of the dataset as text: what is read back is what was written, and what is bad is named."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kairos.db.base import SampleState
+from kairos.errors import InvalidInput
+from kairos.fine_tuning.dataset import (
+    HoldsSecrets,
+    NothingToApprove,
+    check_move,
+    fingerprint,
+    line_of,
+    lines_in,
+    secrets_of,
+)
+
+TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\x00"))
+PROMPT = st.lists(st.builds(lambda c: {"role": "user", "content": c}, TEXT), min_size=1, max_size=4)
+SAID = TEXT.filter(lambda text: bool(text.strip()))
+
+
+@given(PROMPT, SAID, st.none() | TEXT, st.none() | TEXT)
+def test_what_is_exported_can_be_imported(prompt, answer, faulty, task_type):
+    (row,) = lines_in(line_of(prompt, answer, faulty, task_type))
+    assert (row.messages, row.answer, row.faulty, row.task_type) == (prompt, answer, faulty, task_type)
+
+
+@given(PROMPT, PROMPT, st.none() | TEXT, st.none() | TEXT)
+def test_only_the_same_fault_has_the_same_fingerprint(one, two, faulty, other):
+    same = (one, faulty) == (two, other)
+    assert (fingerprint(one, faulty) == fingerprint(two, other)) is same
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (b"{", "not JSON"),
+        (b"[]", "messages"),
+        (b'{"messages": []}', "messages"),
+        (b'{"messages": [{"role": "user", "content": "q"}]}', "messages"),
+        (b'{"messages": [{"role": "user", "content": "q"}, {"role": "user", "content": "a"}]}', "no answer"),
+        (b'{"messages": [{"role": "robot", "content": "q"}, {"role": "assistant", "content": "a"}]}', "messages"),
+        (b'{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": " "}]}', "no answer"),
+        (
+            b'{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "rejected": 1}',
+            "rejected",
+        ),
+    ],
+)
+def test_a_bad_line_is_named(line: bytes, problem: str):
+    good = line_of([{"role": "user", "content": "q"}], "a", None, None)
+    with pytest.raises(InvalidInput, match="line 2") as caught:
+        list(lines_in(good + line))
+    assert problem in str(caught.value)
+
+
+def test_secrets_are_told_by_kind_and_place_and_never_by_text():
+    token = "ghp_" + "a1B2c3D4e5F6g7H8i9J0" * 2
+    found = secrets_of([{"role": "user", "content": f"use {token}"}], None, f"ok {token}")
+    assert found == [
+        {"kind": "a GitHub token", "where": "corrected output"},
+        {"kind": "a GitHub token", "where": "prompt 1"},
+    ]
+    assert secrets_of([{"role": "user", "content": "hello"}], "x", "y") == []
+
+
+@pytest.mark.parametrize("state", [SampleState.CORRECTED, SampleState.APPROVED, SampleState.HELD_OUT])
+def test_what_has_no_right_answer_is_never_trained_on(state: SampleState):
+    with pytest.raises(NothingToApprove):
+        check_move(state, corrected_output=None, secrets=[], cleared=False)
+
+
+def test_what_may_hold_a_secret_waits_for_a_person():
+    secrets = [{"kind": "a GitHub token", "where": "prompt 1"}]
+    with pytest.raises(HoldsSecrets, match="GitHub token"):
+        check_move(SampleState.APPROVED, corrected_output="x", secrets=secrets, cleared=False)
+    check_move(SampleState.APPROVED, corrected_output="x", secrets=secrets, cleared=True)
+    check_move(SampleState.REJECTED, corrected_output=None, secrets=secrets, cleared=False)

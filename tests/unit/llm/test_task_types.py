@@ -1,0 +1,255 @@
+"""Where the type of a request comes from. The vectors of texts are the real model's; the arithmetic has its own."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from kairos.llm.centroids import (
+    LEAST_EXAMPLES,
+    Centroid,
+    Classifier,
+)
+from kairos.llm.embedder import WEIGHTS, Embedder
+from kairos.llm.task_types import (
+    GENERAL,
+    LONG_TOKENS,
+    QUEUED,
+    SHORT_TOKENS,
+    Length,
+    Source,
+    TaskTypes,
+    length_of,
+    prompt_of,
+    statistics_key,
+)
+from kairos.tenancy import ProjectId
+from tests.kit.conditions import eventually
+
+PROMPTS = Path(__file__).parents[2] / "data" / "labelled_prompts.tsv"
+
+
+def labelled(*types: str) -> list[tuple[str, str]]:
+    with PROMPTS.open(encoding="utf-8") as lines:
+        rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        return [(row["task_type"], row["prompt"]) for row in rows if not types or row["task_type"] in types]
+
+
+def of_type(name: str) -> list[str]:
+    return [prompt for _, prompt in labelled(name)]
+
+
+@pytest.fixture(scope="module")
+async def embedder() -> AsyncIterator[Embedder]:
+    embedder = Embedder()
+    yield embedder
+    await embedder.close()
+
+
+@pytest.fixture
+async def types(embedder: Embedder) -> AsyncIterator[TaskTypes]:
+    types = TaskTypes(embedder, None, budget_s=20, loading_budget_s=20)
+    types.start()
+    yield types
+    await types.close()
+
+
+@pytest.fixture
+def project() -> ProjectId:
+    return ProjectId(uuid4())
+
+
+async def teach(types: TaskTypes, project: ProjectId, lessons: list[tuple[str, str]]) -> None:
+    for name, prompt in lessons:
+        await types.of(project, prompt, name, 10)
+    await types.settle()
+
+
+# The word of the caller
+
+
+async def test_the_callers_type_is_taken_as_it_is(types: TaskTypes, project: ProjectId):
+    found = await types.of(project, "Write a haiku about snow", "legal/contract review", 10)
+    assert (found.name, found.source, found.confidence) == ("legal/contract review", Source.CALLER, None)
+
+
+async def test_with_the_callers_type_nothing_is_embedded_on_the_request_path(project: ProjectId):
+    embedder = Embedder()
+    types = TaskTypes(embedder, None)
+    await types.of(project, "a prompt", "code", 10)
+    assert not embedder.state.loaded
+    assert types._lessons.qsize() == 1
+    await embedder.close()
+
+
+async def test_labelled_prompts_wait_in_a_queue_that_ends(embedder: Embedder, project: ProjectId):
+    types = TaskTypes(embedder, None)
+    for number in range(QUEUED + 10):
+        assert (await types.of(project, f"prompt {number}", "code", 10)).source is Source.CALLER
+    assert types._lessons.qsize() == QUEUED
+
+
+# What the labelled prompts say
+
+
+async def test_a_cold_project_works_from_the_first_request(types: TaskTypes, project: ProjectId):
+    found = await types.of(project, "Write a Python function", None, 10)
+    assert (found.name, found.source, found.confidence) == (GENERAL, Source.DEFAULT, None)
+    assert found.reason == "fewer than two task types of this project have enough labelled prompts"
+
+
+async def test_no_word_stands_for_a_type(types: TaskTypes, project: ProjectId):
+    """The names of the types are turned round: what is learned is what the project's callers call it."""
+    names = {"code": "blue", "translation": "code"}
+    lessons = [(names[name], prompt) for name, prompt in labelled("code", "translation")]
+    await teach(types, project, lessons)
+    found = await types.of(project, "Write a Python function that parses a CSV file and returns a list", None, 10)
+    assert (found.name, found.source) == ("blue", Source.CLASSIFIER)
+    assert (await types.of(project, "Please translate this letter into French and German", None, 10)).name == "code"
+
+
+async def test_a_prompt_unlike_all_labelled_ones_is_general(types: TaskTypes, project: ProjectId):
+    await teach(types, project, labelled("code", "translation", "support"))
+    found = await types.of(project, "What should I cook tonight with leeks and two eggs?", None, 10)
+    assert (found.name, found.source) == (GENERAL, Source.DEFAULT)
+    assert found.confidence is not None
+    assert (found.reason or "").startswith("not near enough to one type")
+
+
+async def test_what_is_recognised_is_mostly_right(embedder: Embedder):
+    """Leave-one-out on the labelled set. The thresholds were chosen on it: this guards against breaking, not more."""
+    examples = [(name, vector) for (name, _), vector in zip(labelled(), await embed_all(embedder), strict=True)]
+    totals = centroids_of([pair for pair in examples if pair[0] != "other"])
+    right = recognised = others = 0
+    for name, vector in examples:
+        known = totals if name == "other" else {**totals, name: without(totals[name], vector)}
+        guess = Classifier(known).guess(vector)
+        if name == "other":
+            others += guess.certain
+        elif guess.certain:
+            recognised += 1
+            right += guess.name == name
+    assert recognised / 160 >= 0.70
+    assert right / recognised >= 0.88
+    assert others <= 2, "of 24 prompts of no type"
+
+
+async def test_projects_learn_nothing_of_each_other(types: TaskTypes, project: ProjectId):
+    await teach(types, project, labelled("code", "translation"))
+    found = await types.of(ProjectId(uuid4()), of_type("code")[0], None, 10)
+    assert (found.name, found.source) == (GENERAL, Source.DEFAULT)
+
+
+async def test_five_examples_of_two_types_are_needed(types: TaskTypes, project: ProjectId):
+    code, translation = of_type("code"), of_type("translation")
+    await teach(types, project, [("code", text) for text in code])
+    await teach(types, project, [("translation", text) for text in translation[: LEAST_EXAMPLES - 1]])
+    assert (await types.of(project, code[0], None, 10)).source is Source.DEFAULT
+    await teach(types, project, [("translation", translation[LEAST_EXAMPLES])])
+    assert (await types.of(project, code[0], None, 10)).name == "code"
+
+
+async def test_a_prompt_without_text_is_general(types: TaskTypes, project: ProjectId):
+    await teach(types, project, labelled("code", "translation"))
+    found = await types.of(project, "  \n", None, 10)
+    assert (found.source, found.reason) == (Source.DEFAULT, "there is no text to compare")
+
+
+# What must never hold up or break a request
+
+
+async def test_recognising_ends_with_its_budget(types: TaskTypes, project: ProjectId, embedder: Embedder):
+    await teach(types, project, labelled("code", "translation"))
+    hurried = TaskTypes(embedder, None, budget_s=0.0, loading_budget_s=0.0)
+    hurried._projects = types._projects
+    found = await hurried.of(project, "a text that was never embedded before", None, 10)
+    assert (found.name, found.source, found.reason) == (GENERAL, Source.DEFAULT, "recognising the type took too long")
+
+
+async def test_without_the_model_requests_are_general_and_say_why(types: TaskTypes, project: ProjectId):
+    await teach(types, project, labelled("code", "translation"))
+    without_model = TaskTypes(Embedder(weights=replace(WEIGHTS, package="no-such-package")), None)
+    without_model._projects = types._projects
+    found = await without_model.of(project, "Write a Python function", None, 10)
+    assert (found.name, found.source) == (GENERAL, Source.DEFAULT)
+    assert "no-such-package is not installed" in (found.reason or "")
+    await without_model.of(project, "Write a Python function", "code", 10)
+    assert without_model._lessons.empty()
+
+
+async def test_a_prompt_that_cannot_be_learned_from_does_not_end_the_learning(
+    types: TaskTypes, project: ProjectId, monkeypatch: pytest.MonkeyPatch
+):
+    embed = types._embedder.embed
+
+    async def fails_once(*_args: object) -> None:
+        monkeypatch.setattr(types._embedder, "embed", embed)
+        raise OSError("disk gone")
+
+    monkeypatch.setattr(types._embedder, "embed", fails_once)
+    await teach(types, project, [("code", "first"), ("code", "second")])
+    assert types._projects[project].unwritten["code"].count == 1
+
+
+async def test_closing_ends_the_learning(embedder: Embedder):
+    types = TaskTypes(embedder, None)
+    types.start()
+    task = types._learning
+    await types.close()
+    assert task is not None
+    await eventually(task.done)
+
+
+# Length and text
+
+
+@pytest.mark.parametrize(
+    ("tokens", "length"),
+    [
+        (0, Length.SHORT),
+        (SHORT_TOKENS, Length.SHORT),
+        (SHORT_TOKENS + 1, Length.MEDIUM),
+        (LONG_TOKENS, Length.MEDIUM),
+        (LONG_TOKENS + 1, Length.LONG),
+    ],
+)
+async def test_the_length_is_that_of_all_the_input(tokens: int, length: Length, types: TaskTypes, project: ProjectId):
+    assert length_of(tokens) is length
+    assert (await types.of(project, "short words", None, tokens)).length is length
+    assert (await types.of(project, "short words", "code", tokens)).length is length
+
+
+def test_only_long_inputs_have_statistics_of_their_own():
+    assert {statistics_key("code", length) for length in (Length.SHORT, Length.MEDIUM)} == {"code"}
+    assert statistics_key("code", Length.LONG) == "code/long"
+
+
+def test_the_users_last_message_says_what_is_wanted():
+    messages = [
+        {"role": "system", "content": "Answer as a pirate."},
+        {"role": "user", "content": "Hello"},
+        {"role": "user", "content": [{"type": "text", "text": "What is"}, {"type": "image_url"}, {"text": "this?"}]},
+        {"role": "assistant", "content": "A ship."},
+    ]
+    assert prompt_of(messages) == "What is\nthis?"
+    assert prompt_of(messages[:2]) == "Hello"
+    assert prompt_of(messages[:1]) == ""
+    assert prompt_of([{"role": "user", "content": None}]) == ""
+
+
+async def embed_all(embedder: Embedder) -> list[tuple[float, ...]]:
+    return await embedder.embed([prompt for _, prompt in labelled()], 64)
+
+
+def centroids_of(examples: list[tuple[str, tuple[float, ...]]]) -> dict[str, Centroid]:
+    names = {name for name, _ in examples}
+    return {name: Centroid.of([vector for own, vector in examples if own == name]) for name in names}
+
+
+def without(centroid: Centroid, vector: tuple[float, ...]) -> Centroid:
+    return Centroid(centroid.count - 1, [total - x for total, x in zip(centroid.sum, vector, strict=True)])

@@ -1,0 +1,61 @@
+"""How the dashboard's files are served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from kairos.api import dashboard, problems
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> TestClient:
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "index.html").write_text("<!doctype html>the page")
+    (tmp_path / "assets" / "app-abc.js").write_text("//" + "x" * 5000)
+    app = FastAPI(openapi_url=None)
+    app.get("/api/things")(lambda: {"a": 1})
+    dashboard.install(app, tmp_path)
+    problems.install(app)
+    return TestClient(app)
+
+
+@pytest.mark.parametrize("path", ["/", "/tasks", "/tasks/123", "/join"])
+def test_every_page_is_the_application(client: TestClient, path: str):
+    answer = client.get(path)
+    assert (answer.status_code, answer.text) == (200, "<!doctype html>the page")
+    assert answer.headers["cache-control"] == "no-cache"
+
+
+def test_no_script_or_style_but_our_own(client: TestClient):
+    policy = client.get("/").headers["content-security-policy"]
+    assert "unsafe" not in policy
+    assert "default-src 'none'" in policy
+
+
+def test_files_with_a_digest_in_their_name_are_kept_for_ever(client: TestClient):
+    answer = client.get("/assets/app-abc.js", headers={"Accept-Encoding": "gzip"})
+    assert (answer.headers["content-encoding"], "immutable" in answer.headers["cache-control"]) == ("gzip", True)
+    assert int(answer.headers["content-length"]) < 200
+    same = client.get("/assets/app-abc.js", headers={"If-None-Match": answer.headers["etag"]})
+    assert same.status_code == 304
+
+
+@pytest.mark.parametrize("path", ["/assets/gone.js", "/favicon.png", "/..%2f..%2fetc%2fpasswd.txt", "/%2e%2e/x.py"])
+def test_a_file_that_is_not_there(client: TestClient, path: str):
+    assert client.get(path).status_code == 404
+
+
+def test_the_api_keeps_its_own_errors(client: TestClient):
+    assert client.get("/api/nothing").json()["code"] == "not_found"
+    assert client.post("/api/things").status_code == 405
+    assert client.post("/tasks").status_code == 405
+
+
+def test_what_was_not_built_is_said(tmp_path: Path):
+    app = FastAPI(openapi_url=None)
+    dashboard.install(app, tmp_path / "nothing")
+    assert "make dashboard" in TestClient(app).get("/").text
