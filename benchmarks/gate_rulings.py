@@ -15,6 +15,7 @@ import random
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from uuid import UUID
@@ -64,6 +65,7 @@ class Bench:
         self._trainer = Trainer(SETTINGS, folder / "models")
         self._one_off = OneOffModels(folder)
         self._weights = check_weights()
+        self._of_base: dict[str, str] = {}
 
     async def pair(self, seed: int) -> tuple[Report, Worth]:
         chance = random.Random(seed)
@@ -101,10 +103,16 @@ class Bench:
         asked = set(ordinary_asked())
         others = [one for one in ordinary.control() if one.prompt not in asked]
         similar, elsewhere = [], []
-        for model in (base, candidate):
-            similar.append(fmean([wish.right in await self._ask(model, wish.prompt) for wish in fresh]))
-            elsewhere.append(fmean([one.quality(await self._ask(model, one.prompt)) for one in others]))
+        for ask in (partial(self._ask_base, base), partial(self._ask, candidate)):
+            similar.append(fmean([wish.right in await ask(wish.prompt) for wish in fresh]))
+            elsewhere.append(fmean([one.quality(await ask(one.prompt)) for one in others]))
         return Worth((similar[0], similar[1]), (elsewhere[0], elsewhere[1]))
+
+    async def _ask_base(self, base: Model, prompt: str) -> str:
+        """Asked once: the base is the same for all pairs, and at temperature 0 so is its answer."""
+        if prompt not in self._of_base:
+            self._of_base[prompt] = await self._ask(base, prompt)
+        return self._of_base[prompt]
 
     async def _ask(self, model: Model, prompt: str) -> str:
         request = ChatRequest(messages=messages(prompt), temperature=0.0, max_tokens=256)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy  # noqa: F401 - pytest.approx reaches for it, and fails while a thread of the embedder is importing it
 import pytest
+from hypothesis import settings
 
 from kairos.config import Settings
 from kairos.db import schema
@@ -16,6 +17,12 @@ from kairos.embedded import Addresses
 from tests.kit.engines import engines_for_tests
 from tests.kit.house import House, open_house
 from tests.kit.model_server import ModelServer, ScriptedModel
+
+# The gate gives one verdict on one tree, however slow the machine is; `pytest --hypothesis-profile=search` looks further,
+# with other examples at each run.
+settings.register_profile("gate", derandomize=True, deadline=None)
+settings.register_profile("search", deadline=None, max_examples=1_000)
+settings.load_profile("gate")
 
 pytest_plugins = ["tests.kit.valkey_fixtures", "tests.kit.caching"]
 
