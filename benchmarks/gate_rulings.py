@@ -1,23 +1,26 @@
 """Whom the gate lets in: seeded adapters, half of them harmed on purpose, and what each is worth on fresh prompts.
 
-Run: python -m benchmarks.gate_rulings --pairs 20   (needs `make train`; minutes for each adapter on two cores)
+Run: python -m benchmarks.gate_rulings --pairs 20 --at-once 2   (needs `make train`; minutes for each adapter)
 Each pair is the embedded model and an adapter trained on a made-up API with another seed. Odd ones are harmed: by
 answers that belong to other prompts, or by many passes at a high rate without replay. The gate rules by its own
 questions, as in a real run; then base and adapter are asked fresh ones that neither training nor gate has seen. Not one
-that is worse there may be promoted.
+that is worse there may be promoted: at what it was trained for, or by more than the gate's margin elsewhere.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import random
 import tempfile
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 from uuid import UUID
 
 from kairos.agents.execution import SYSTEM
@@ -28,18 +31,20 @@ from kairos.fine_tuning import ordinary
 from kairos.fine_tuning.evaluation import Question, Report, Ruling
 from kairos.fine_tuning.gate import Gate
 from kairos.fine_tuning.llama_cpp import OneOffModels
+from kairos.fine_tuning.ordinary import Ordinary
 from kairos.fine_tuning.split import Row
 from kairos.fine_tuning.trainer import Trainer, replays
 from kairos.fine_tuning.training.job import TrainingSettings
 from kairos.http import HttpClient
 from kairos.llm.catalog import Model
-from kairos.llm.providers import ChatRequest, Providers
+from kairos.llm.providers import ChatRequest, Completion, Providers
 from kairos.tenancy import ProjectId
 from scripts.demo_learning import KNOWN, NEW, VERBS, Wish
 
-SETTINGS = FineTuningSettings(control_prompts=40)
+SETTINGS = FineTuningSettings(threads=1)
 PROJECT = ProjectId(UUID(int=0))
 TRAINED, HELD_OUT, FRESH = 24, 10, 16
+FRESH_PROMPTS = Path(__file__).with_name("fresh_prompts.txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +60,31 @@ class Worth:
         return self.similar[1] < self.similar[0] or self.ordinary[1] < self.ordinary[0] - SETTINGS.margin
 
 
+class Remembering(Providers):
+    """Asks the base each question once: it is the same for all pairs, and at temperature 0 so is its answer."""
+
+    def __init__(self, http: HttpClient) -> None:
+        super().__init__(http)
+        self._known: dict[tuple[str, int | None], Completion] = {}
+
+    async def chat(self, model: Model, request: ChatRequest, **options: Any) -> Completion:
+        if model.name.endswith("adapted"):
+            return await super().chat(model, request, **options)
+        asked = json.dumps(request.messages), request.max_tokens
+        if asked not in self._known:
+            self._known[asked] = await super().chat(model, request, **options)
+        return self._known[asked]
+
+
 class Bench:
-    """One folder, one llama.cpp at a time."""
+    """One folder of engines; each pair has llama.cpp processes of its own."""
 
     def __init__(self, folder: Path, providers: Providers) -> None:
         self._folder = folder
         self._providers = providers
         self._gate = Gate(providers, SETTINGS)
         self._trainer = Trainer(SETTINGS, folder / "models")
-        self._one_off = OneOffModels(folder)
         self._weights = check_weights()
-        self._of_base: dict[str, str] = {}
 
     async def pair(self, seed: int) -> tuple[Report, Worth]:
         chance = random.Random(seed)
@@ -74,16 +93,22 @@ class Bench:
         training, held_out = wishes[:TRAINED], wishes[TRAINED : TRAINED + HELD_OUT]
         fresh = [Wish(chance.choice(VERBS), thing) for thing in (NEW * 2)[:FRESH]]
         adapter = await self._trained(seed, training)
-        async with self._one_off(self._weights, [adapter]) as (base, candidate):
+        async with self._models(seed, [adapter]) as (base, candidate):
             questions = [Question(wish.prompt, messages(wish.prompt), wish.right) for wish in held_out]
             report = await self._gate.measure(base, candidate, questions, grade, SYSTEM, unheard)
             return report, await self._worth(base, candidate, fresh)
+
+    def _models(self, seed: int, adapters: Sequence[Path]) -> AbstractAsyncContextManager[tuple[Model, Model]]:
+        return OneOffModels(self._folder / f"pair-{seed}")(self._weights, adapters)
 
     async def _trained(self, seed: int, wishes: Sequence[Wish]) -> Path:
         folder = self._trainer.folder(PROJECT, seed)
         model = Model("smollm2-135m", "smollm2-135m", "", weights=str(self._weights))
         rights = [wish.right for wish in wishes]
-        settings, amount = TrainingSettings(seed=seed), replays(TRAINED, SETTINGS.replay_share)
+        settings, amount = (
+            TrainingSettings(seed=seed, threads=SETTINGS.threads),
+            replays(TRAINED, SETTINGS.replay_share),
+        )
         match harm_of(seed):
             case "answers of other prompts":
                 rights = rights[1:] + rights[:1]
@@ -93,37 +118,32 @@ class Bench:
             Row(UUID(int=number), 1, None, None, messages(wish.prompt), right)
             for number, (wish, right) in enumerate(zip(wishes, rights, strict=True))
         ]
-        async with self._one_off(self._weights, []) as (base, _):
+        async with self._models(seed, []) as (base, _):
             replayed = await self._gate.replayed(base, amount, SYSTEM, unheard)
         await self._trainer.prepare(folder, model, rows, [], replayed, settings)
         trained = await self._trainer.train(folder, unheard_reports)
         return trained.adapter / "adapter.gguf"
 
     async def _worth(self, base: Model, candidate: Model, fresh: Sequence[Wish]) -> Worth:
-        asked = set(ordinary_asked())
-        others = [one for one in ordinary.control() if one.prompt not in asked]
         similar, elsewhere = [], []
-        for ask in (partial(self._ask_base, base), partial(self._ask, candidate)):
-            similar.append(fmean([wish.right in await ask(wish.prompt) for wish in fresh]))
-            elsewhere.append(fmean([one.quality(await ask(one.prompt)) for one in others]))
+        for model in (base, candidate):
+            similar.append(fmean([wish.right in await self._ask(model, wish.prompt) for wish in fresh]))
+            elsewhere.append(fmean([one.quality(await self._ask(model, one.prompt)) for one in fresh_prompts()]))
         return Worth((similar[0], similar[1]), (elsewhere[0], elsewhere[1]))
-
-    async def _ask_base(self, base: Model, prompt: str) -> str:
-        """Asked once: the base is the same for all pairs, and at temperature 0 so is its answer."""
-        if prompt not in self._of_base:
-            self._of_base[prompt] = await self._ask(base, prompt)
-        return self._of_base[prompt]
 
     async def _ask(self, model: Model, prompt: str) -> str:
         request = ChatRequest(messages=messages(prompt), temperature=0.0, max_tokens=256)
         return (await self._providers.chat(model, request, timeout_s=180)).text
 
 
-def ordinary_asked() -> list[str]:
-    """What the gate asks: spread over the list."""
-    everything = ordinary.control()
-    amount = SETTINGS.control_prompts
-    return [everything[number * len(everything) // amount].prompt for number in range(amount)]
+@cache
+def fresh_prompts() -> tuple[Ordinary, ...]:
+    """Of the gate's kind, and none of those that it asks or that training replays."""
+    lines = [line.split("|") for line in FRESH_PROMPTS.read_text().splitlines() if not line.startswith("#")]
+    found = tuple(Ordinary(prompt.strip(), tuple(word.strip() for word in words.split(","))) for prompt, words in lines)
+    seen = {*ordinary.replayed(), *(one.prompt for one in ordinary.control())}
+    assert seen.isdisjoint(one.prompt for one in found)
+    return found
 
 
 def messages(prompt: str):
@@ -147,21 +167,26 @@ async def unheard_reports(reports: object) -> None:
     del reports
 
 
-async def main(pairs: int) -> int:
+async def main(pairs: int, at_once: int) -> int:
     print(
         f"{'seed':>4}  {'harm':<24} {'ruling':<15} {'held out':>12} {'ordinary':>12} {'fresh':>12} {'fresh ord.':>12}"
     )
-    wrong = promoted = 0
+    room = asyncio.Semaphore(at_once)
     with tempfile.TemporaryDirectory() as name:
         async with HttpClient() as http:
             with DataFolder(Path(name)):
-                bench = Bench(Path(name), Providers(http))
-                for seed in range(pairs):
-                    report, worth = await bench.pair(seed)
-                    let_in = report.ruling is Ruling.PROMOTE
-                    promoted, wrong = promoted + let_in, wrong + (let_in and worth.worse)
+                bench = Bench(Path(name), Remembering(http))
+
+                async def one(seed: int) -> tuple[Report, Worth]:
+                    async with room:
+                        report, worth = await bench.pair(seed)
                     print(row(seed, report, worth), flush=True)
-    print(f"{promoted} of {pairs} promoted, {wrong} of them worse on fresh prompts")
+                    return report, worth
+
+                found = await asyncio.gather(*(one(seed) for seed in range(pairs)))
+    promoted = [worth for report, worth in found if report.ruling is Ruling.PROMOTE]
+    wrong = sum(worth.worse for worth in promoted)
+    print(f"{len(promoted)} of {pairs} promoted, {wrong} of them worse on fresh prompts")
     return 1 if wrong else 0
 
 
@@ -179,4 +204,6 @@ def row(seed: int, report: Report, worth: Worth) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--pairs", type=int, default=2)
-    raise SystemExit(asyncio.run(main(parser.parse_args().pairs)))
+    parser.add_argument("--at-once", type=int, default=1)
+    arguments = parser.parse_args()
+    raise SystemExit(asyncio.run(main(arguments.pairs, arguments.at_once)))

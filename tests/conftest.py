@@ -18,8 +18,8 @@ from tests.kit.engines import engines_for_tests
 from tests.kit.house import House, open_house
 from tests.kit.model_server import ModelServer, ScriptedModel
 
-# The gate gives one verdict on one tree, however slow the machine is; `pytest --hypothesis-profile=search` looks further,
-# with other examples at each run.
+# The gate gives one verdict on one tree, however slow the machine is. `pytest --hypothesis-profile=search` looks
+# further, with other examples at each run.
 settings.register_profile("gate", derandomize=True, deadline=None)
 settings.register_profile("search", deadline=None, max_examples=1_000)
 settings.load_profile("gate")

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,7 +19,7 @@ from kairos.config import FineTuningSettings
 from kairos.fine_tuning import trainer as trainer_module
 from kairos.fine_tuning.adapters import DiskFull
 from kairos.fine_tuning.split import Row
-from kairos.fine_tuning.trainer import Trainer, TrainingDied
+from kairos.fine_tuning.trainer import Trainer, TrainingDied, TrainingFailed
 from kairos.fine_tuning.training.job import CHECKPOINTS, RESULT, read_progress
 from kairos.llm.catalog import AdapterHost, Model
 from kairos.tenancy import ProjectId
@@ -88,11 +89,28 @@ async def test_cancelled_it_stops_after_its_step_and_another_daemon_goes_on(run:
     assert any(report.get("resumed") for report in read_progress(run.folder))
 
 
-async def test_a_process_that_dies_at_its_beginning_is_not_started_for_ever(run: Run, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(trainer_module, "STARTS", 2)
+async def test_undisturbed_it_runs_once(run: Run):
+    trained = await run.train()
+    assert [report["resumed"] for report in run.heard if "resumed" in report] == [False]
+    assert (trained.adapter / "adapter.gguf").exists()
+
+
+async def test_an_error_of_its_own_is_said_at_once(run: Run):
     run.folder.mkdir(parents=True)
     (run.folder / "job.json").write_text("{")
-    with pytest.raises(TrainingDied, match="JSONDecodeError"):
+    with pytest.raises(TrainingFailed, match="JSONDecodeError"):
+        await run.trainer.train(run.folder, run._hear)
+
+
+async def test_a_process_that_is_killed_at_its_beginning_is_not_started_for_ever(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(trainer_module, "STARTS", 2)
+    command = trainer_module._command
+    killed = ["/bin/sh", "-c", "kill -9 $$"]
+    monkeypatch.setattr(trainer_module, "_command", lambda folder: replace(command(folder), program=tuple(killed)))
+    run.folder.mkdir(parents=True)
+    with pytest.raises(TrainingDied, match="killed 2 times"):
         await run.trainer.train(run.folder, run._hear)
 
 

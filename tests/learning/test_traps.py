@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
 
-from kairos.fine_tuning.training.job import TRAIN, VALIDATION, Example, Job, Progress, write_examples
+from kairos.fine_tuning.training.job import CHECKPOINTS, TRAIN, VALIDATION, Example, Job, Progress, write_examples
 from tests.learning.conftest import examples
 
 base_model: Any = pytest.importorskip("kairos.fine_tuning.training.base_model", reason="needs `make train`")
+gguf: Any = pytest.importorskip("gguf")
 gguf_lora: Any = pytest.importorskip("kairos.fine_tuning.training.gguf_lora")
 loop: Any = pytest.importorskip("kairos.fine_tuning.training.loop")
 
@@ -104,11 +106,67 @@ def test_what_a_gguf_adapter_cannot_hold_is_refused_by_name(tmp_path: Path, sett
         gguf_lora.convert(tmp_path, {"model_type": "llama"}, tmp_path / "a.gguf")
 
 
+def dtypes(checkpoints: Path) -> set[str]:
+    """Of the tensors of all checkpoints, as their files say."""
+    from safetensors import safe_open
+
+    found = set()
+    for file in checkpoints.glob("*/adapter_model.safetensors"):
+        with safe_open(file, "pt") as tensors:
+            found |= {tensors.get_slice(name).get_dtype() for name in tensors.keys()}  # noqa: SIM118 - no mapping
+    return found
+
+
+def test_from_replayed_answers_nothing_is_learned(job: Job, tmp_path: Path):
+    """They are wrong ones here: taught, they would change the adapter; held to the base, it stays what it was."""
+    changes = []
+    for name, replayed in (("kept", True), ("taught", False)):
+        folder = tmp_path / name
+        folder.mkdir()
+        write_examples(folder / TRAIN, [replace(example, replayed=replayed) for example in examples(4)])
+        write_examples(folder / VALIDATION, [])
+        loop.train(folder, job, Progress(folder), lambda: False)
+        changes.append(largest_change(folder))
+    assert changes[0] < 1e-6 < 1e-4 < changes[1]
+
+
+def largest_change(folder: Path) -> float:
+    """Of LoRA's B, which begins at zero."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(folder / "adapter.part" / "adapter_model.safetensors")
+    return max(float(values.abs().max()) for name, values in tensors.items() if "lora_B" in name)
+
+
+def test_where_each_example_lies_in_a_batch():
+    import torch
+
+    padded = {"attention_mask": torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])}
+    assert list(loop.spans(padded)) == [(0, 0, 3), (1, 0, 4)]
+    packed = {"position_ids": torch.tensor([[0, 1, 2, 0, 1]])}
+    assert list(loop.spans(packed)) == [(0, 0, 3), (0, 3, 5)]
+
+
+def test_a_bfloat16_adapter_is_converted(job: Job, tmp_path: Path):
+    """As plain trl, or a GPU, saves it."""
+    import torch
+    from safetensors.torch import save_file
+
+    name = "base_model.model.model.layers.0.mlp.up_proj.lora_A.weight"
+    save_file({name: torch.full((2, 4), 1.5, dtype=torch.bfloat16)}, tmp_path / "adapter_model.safetensors")
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"lora_alpha": 8}))
+    config = {"model_type": "llama", "num_attention_heads": 4}
+    assert gguf_lora.convert(tmp_path, config, tmp_path / "a.gguf") == 1
+    [tensor] = gguf.GGUFReader(tmp_path / "a.gguf").tensors
+    assert tensor.data.flatten().tolist() == [1.5] * 8
+
+
 def test_training_learns_and_leaves_an_adapter_with_every_tensor(job: Job, tmp_path: Path):
     write_examples(tmp_path / TRAIN, examples(6))
     write_examples(tmp_path / VALIDATION, examples(2))
     metrics = loop.train(tmp_path, job, Progress(tmp_path), lambda: False)
     part = tmp_path / "adapter.part"
+    assert dtypes(tmp_path / CHECKPOINTS) == {"F32"}, "trl casts to bfloat16, which loses small steps"
     config = json.loads((part / "base_config.json").read_text())
     assert gguf_lora.convert(part, config, tmp_path / "a.gguf") == 2 * 7 * 2, "two layers, seven places, a and b"
     losses = [json.loads(line).get("loss") for line in (tmp_path / "progress.jsonl").read_text().splitlines()]

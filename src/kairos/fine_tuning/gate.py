@@ -78,7 +78,7 @@ class Gate:
             messages = _messages(system, prompt)
             answer = await self._ask(base, messages, REPLAY_TOKENS)
             if answer.finish_reason == "stop" and answer.text.strip():
-                examples.append(Example([dict(message) for message in messages], answer.text))
+                examples.append(Example([dict(message) for message in messages], answer.text, replayed=True))
             log.debug("replayed prompt %d: %s", number, answer.finish_reason)
         return examples
 

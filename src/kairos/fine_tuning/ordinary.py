@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+GOLDEN = (5**0.5 - 1) / 2
+"""Multiples of it, modulo 1, are spread evenly however many are taken."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ordinary:
@@ -25,7 +28,9 @@ class Ordinary:
 
 @cache
 def replayed() -> tuple[str, ...]:
-    return tuple(_file()["replayed"])
+    """In an order whose every beginning is spread over the kinds of prompts, which stand together in the file."""
+    prompts = _file()["replayed"]
+    return tuple(prompts[number] for number in sorted(range(len(prompts)), key=lambda n: n * GOLDEN % 1))
 
 
 @cache

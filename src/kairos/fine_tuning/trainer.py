@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 STARTS = 4
 """Of one process in a row that made no step: what dies at its beginning dies again."""
+KILLED = {files.EXIT_CANCELLED, *range(-64, 0)}
+"""Exit statuses after which it is started again: what it does not survive itself, it would meet again."""
 PAUSES_S = (0.2, 1.0)
 NO_ROOM_BYTES = 2**20
 LOOK_S = 0.3
@@ -63,9 +65,15 @@ class TrainingRefused(KairosError):
 
 
 class TrainingDied(KairosError):
-    """The training process ended {times} times without a step (exit status {status_}). Its last words: {words}"""
+    """The training process was killed {times} times without a step (exit status {status_}). Its last words: {words}"""
 
     status, code, exit_code = 500, "training_died", 5
+
+
+class TrainingFailed(KairosError):
+    """The training ended with an error of its own. Its last words: {words}"""
+
+    status, code, exit_code = 500, "training_failed", 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +210,8 @@ class Trainer:
     async def train(self, folder: Path, on_report: OnReport) -> Trained:
         """Run the process to its end, again from its last checkpoint where it is killed.
 
-        Cancelled, it asks the process to stop after the present step. Raises `TrainingRefused`, `TrainingDied`,
-        `DiskFull`.
+        Cancelled, it asks the process to stop after the present step. Raises `TrainingRefused`, `TrainingFailed`,
+        `TrainingDied`, `DiskFull`.
         """
         told, idle = 0, 0
         while not (folder / files.RESULT).exists():
@@ -221,6 +229,8 @@ class Trainer:
                 raise _refusal(folder)
             if shutil.disk_usage(folder).free < NO_ROOM_BYTES:  # the libraries do not all say so, nor can it be logged
                 raise DiskFull(folder=folder)
+            if process.exit_status not in KILLED:
+                raise TrainingFailed(words=process.log_tail() or "none")
             idle += 1
             if idle >= STARTS:
                 raise TrainingDied(times=idle, status_=process.exit_status, words=process.log_tail() or "none")

@@ -90,8 +90,12 @@ def _from_gguf(file: Path, kept: Path) -> None:
     tokenizer.save_pretrained(part)
     AutoConfig.from_pretrained(part)
     (part / COMPLETE).touch()
-    shutil.rmtree(kept, ignore_errors=True)
-    os.replace(part, kept)
+    try:
+        os.replace(part, kept)
+    except OSError:  # another training made it meanwhile
+        if not (kept / COMPLETE).exists():
+            raise
+        shutil.rmtree(part)
 
 
 def attention() -> str:

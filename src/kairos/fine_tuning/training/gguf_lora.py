@@ -13,7 +13,7 @@ from typing import Any
 
 import gguf
 import numpy
-from safetensors.numpy import load_file
+from safetensors.torch import load_file
 
 NAMES = {
     "self_attn.q_proj": "attn_q",
@@ -48,10 +48,11 @@ def convert(adapter: Path, model_config: dict[str, Any], target: Path) -> int:
     heads = model_config["num_attention_heads"]
     tensors = load_file(str(adapter / "adapter_model.safetensors"))
     for key, values in sorted(tensors.items()):
-        name, part, data = _tensor(key, values)
+        name, part = _name(key)
+        data = values.float().numpy()  # numpy has no bfloat16
         if kind in PERMUTED and part == "b" and name.endswith(("attn_q", "attn_k")):
             data = permute(data, heads if name.endswith("attn_q") else model_config.get("num_key_value_heads") or heads)
-        writer.add_tensor(f"{name}.weight.lora_{part}", numpy.ascontiguousarray(data, dtype=numpy.float32))
+        writer.add_tensor(f"{name}.weight.lora_{part}", numpy.ascontiguousarray(data))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -64,11 +65,11 @@ def permute(rows: numpy.ndarray, heads: int) -> numpy.ndarray:
     return rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
 
 
-def _tensor(key: str, values: numpy.ndarray) -> tuple[str, str, numpy.ndarray]:
+def _name(key: str) -> tuple[str, str]:
     match = KEY.match(key)
     if match is None or match[2] not in NAMES:
         raise CannotConvert(f"the tensor {key!r} has no counterpart in a GGUF adapter")
-    return f"blk.{match[1]}.{NAMES[match[2]]}", match[3].lower(), values
+    return f"blk.{match[1]}.{NAMES[match[2]]}", match[3].lower()
 
 
 def _refuse_unknown(settings: dict[str, Any]) -> None:

@@ -76,6 +76,8 @@ class Example:
 
     messages: list[dict[str, str]]
     answer: str
+    replayed: bool = False
+    """It is the base's own answer: nothing is learned from it, so that nothing else is forgotten."""
 
 
 def read_examples(path: Path) -> list[Example]:

@@ -6,12 +6,15 @@ import json
 import math
 import shutil
 import time
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
 from peft import LoraConfig
+from torch.nn import functional
 from transformers import EarlyStoppingCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
@@ -28,6 +31,8 @@ from kairos.fine_tuning.training.job import (
     read_examples,
 )
 
+IGNORED = -100
+"""Label of a token that the loss leaves out."""
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
@@ -52,7 +57,7 @@ def train(folder: Path, job: Job, progress: Progress, asked_to_stop: Any) -> dic
         raise NothingToTrain(f"no example fits into {settings.max_tokens} tokens")
     steps = max(1, math.ceil(math.ceil(len(rows) / settings.batch) * settings.epochs))
     reporter = _Reporter(progress, steps, asked_to_stop)
-    trainer = SFTTrainer(
+    trainer = KeepingTrainer(
         model=model,
         args=_arguments(folder, job, steps, evaluate=bool(held)),
         train_dataset=_dataset(rows),
@@ -61,7 +66,9 @@ def train(folder: Path, job: Job, progress: Progress, asked_to_stop: Any) -> dic
         peft_config=_lora(settings),
         callbacks=[reporter, *([EarlyStoppingCallback(settings.patience)] if held else [])],
     )
+    trainer.kept = frozenset(tuple(_tokens(row, tokenizer)) for row in rows if row.replayed)
     base_model.keep_gradients(trainer.model)
+    _in_full_precision(trainer.model)
     checkpoint = _last_checkpoint(folder / CHECKPOINTS)
     progress.tell("training", step=0, steps=steps, rows=len(rows), left_out=left_out, resumed=checkpoint is not None)
     began = time.monotonic()
@@ -82,6 +89,77 @@ def train(folder: Path, job: Job, progress: Progress, asked_to_stop: Any) -> dic
         "tokens_per_s": reporter.tokens_per_s,
         "peak_gpu_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
     }
+
+
+class KeepingTrainer(SFTTrainer):
+    """Replayed answers are not taught: what the adapted model thinks at each of their tokens is held to what the base
+    thinks there, by KL(base || adapted), as in learning without forgetting (Li and Hoiem, arXiv:1606.09282). Taught as
+    right answers, the wrong ones among them were learned, and more was lost than without any."""
+
+    kept: frozenset[tuple[int, ...]] = frozenset()
+    """The tokens of each replayed example."""
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        kept = self._mask(inputs) if model.training and self.kept else None
+        if kept is None or not kept.any():
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        tokens = num_items_in_batch if num_items_in_batch is not None else (inputs["labels"] != IGNORED).sum()
+        if "attention_mask" in inputs:
+            rows = kept.any(dim=1)
+            replayed, own = _rows(inputs, rows), _rows(inputs, ~rows)
+        else:
+            replayed, own = _labels(inputs, kept), _labels(inputs, ~kept)
+        loss = self._drift(model, replayed) / tokens
+        if (own["labels"] != IGNORED).any():
+            loss = loss + super().compute_loss(model, own, False, tokens)
+        return loss
+
+    def _mask(self, inputs: Any) -> torch.Tensor:
+        """Which tokens belong to replayed examples."""
+        ids = inputs["input_ids"]
+        kept = torch.zeros_like(ids, dtype=torch.bool)
+        for row, begin, end in spans(inputs):
+            kept[row, begin:end] = tuple(ids[row, begin:end].tolist()) in self.kept
+        return kept
+
+    def _drift(self, model: Any, inputs: Any) -> torch.Tensor:
+        """KL(base || adapted), summed over the tokens of the answers."""
+        asked = {**{name: value for name, value in inputs.items() if name != "labels"}, "use_cache": False}
+        answered = inputs["labels"][:, 1:] != IGNORED
+        with torch.no_grad(), self.accelerator.unwrap_model(model).disable_adapter():
+            wanted = model(**asked).logits[:, :-1][answered].float().log_softmax(-1)
+        thought = model(**asked).logits[:, :-1][answered].float().log_softmax(-1)
+        return functional.kl_div(thought, wanted, reduction="sum", log_target=True)
+
+
+def spans(inputs: Any) -> Iterator[tuple[int, int, int]]:
+    """Row, first token and end of each example: a padded row holds one, a packed one begins each at position 0."""
+    if "attention_mask" in inputs:
+        for row, mask in enumerate(inputs["attention_mask"]):
+            found = mask.nonzero().flatten()
+            yield row, int(found[0]), int(found[-1]) + 1
+        return
+    for row, positions in enumerate(inputs["position_ids"]):
+        begins = (positions == 0).nonzero().flatten().tolist()
+        yield from ((row, begin, end) for begin, end in pairwise([*begins, len(positions)]))
+
+
+def _rows(inputs: Any, chosen: torch.Tensor) -> dict[str, Any]:
+    return {name: value[chosen] if isinstance(value, torch.Tensor) else value for name, value in inputs.items()}
+
+
+def _labels(inputs: Any, chosen: torch.Tensor) -> dict[str, Any]:
+    return {**inputs, "labels": inputs["labels"].masked_fill(~chosen, IGNORED)}
+
+
+def _in_full_precision(model: Any) -> None:
+    """trl casts the adapter of a quantised base to bfloat16, whose 8 bits lose small steps of the optimiser, and in
+    which a CPU is many times slower. On a GPU the forward pass is in bfloat16 all the same (autocast)."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.float32)
 
 
 def _lora(settings: TrainingSettings) -> LoraConfig:
@@ -141,13 +219,13 @@ def _dataset(rows: list[Example]) -> Dataset:
 
 def _fitting(rows: list[Example], tokenizer: Any, most: int) -> tuple[list[Example], int]:
     """Cut examples would teach answers that break off: what is too long is left out."""
-    kept = [row for row in rows if _length(row, tokenizer) <= most]
+    kept = [row for row in rows if len(_tokens(row, tokenizer)) <= most]
     return kept, len(rows) - len(kept)
 
 
-def _length(row: Example, tokenizer: Any) -> int:
+def _tokens(row: Example, tokenizer: Any) -> list[int]:
     messages = [*row.messages, {"role": "assistant", "content": row.answer}]
-    return len(tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False))
+    return tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False)
 
 
 def _last_checkpoint(folder: Path) -> str | None:
