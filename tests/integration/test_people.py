@@ -342,7 +342,9 @@ class TestKeys:
         made = await boss.post("/api/keys", {"name": "k", "scopes": ["tasks:read"]})
         assert (await anybody.with_token(made["key"]).get("/api/users")).status == 403
 
-    @pytest.mark.parametrize("spoil", [lambda k: k[:-1], lambda k: k[:-7] + other(k[-7]) + k[-6:], lambda k: "kairos_x"])
+    @pytest.mark.parametrize(
+        "spoil", [lambda k: k[:-1], lambda k: k[:-7] + other(k[-7]) + k[-6:], lambda k: "kairos_x"]
+    )
     async def test_a_mistyped_one_is_refused(self, anybody: Caller, owner: Caller, spoil):
         made = await owner.post("/api/keys", {"name": "k", "scopes": ["tasks:read"]})
         assert (await anybody.with_token(spoil(made["key"])).get("/api/tasks")).status == 401
