@@ -366,6 +366,24 @@ def load(path: Path | None = None) -> Settings:
     return settings.model_copy(update={"data_dir": _beside(file, settings.data_dir)})
 
 
+def require_variables(settings: Settings, path: Path | None = None) -> None:
+    """Every variable that the file names as the holder of a key is set. For a daemon: other commands need no keys.
+
+    Raises `InvalidConfig` with the file and the line.
+    """
+    file = config_path(path)
+    text = _read(file) if file.exists() else ""
+    for number, model in enumerate(settings.models):
+        name = model.api_key_env
+        if name and name not in os.environ:
+            near = difflib.get_close_matches(name, os.environ, n=1, cutoff=0.8)
+            raise InvalidConfig(
+                source=f"{file}{_line(text, ('models', number, 'api_key_env'))}",
+                problem=f"the environment has no {name}, which holds the key of the model {model.name!r}",
+                remedy=f"Did you mean {near[0]!r}?" if near else "Set it, or take the model out of the file",
+            )
+
+
 def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
