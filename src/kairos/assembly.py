@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from redis.asyncio import Redis
 
+from kairos import __version__, telemetry
 from kairos.agents.execution import ExecutionAgent
 from kairos.agents.guardian import GuardianAgent
 from kairos.agents.judge import Judge
@@ -27,9 +29,11 @@ from kairos.api.services import Part, Services
 from kairos.api.sign_in_limits import SignInLimits
 from kairos.api.tokens import TokenKeys
 from kairos.config import InvalidConfig, Settings
+from kairos.config_reference import value_of
 from kairos.db import schema
 from kairos.db.addresses import DatabaseAddresses
 from kairos.db.engine import Database
+from kairos.db.repositories.replicas import Said
 from kairos.db.repositories.statistics import Fading
 from kairos.embedded import Addresses, EmbeddedEngines
 from kairos.errors import EngineUnavailable
@@ -59,6 +63,8 @@ from kairos.llm.task_types import TaskTypes
 from kairos.monitoring.performance_tracker import PerformanceTracker
 from kairos.monitoring.shared_statistics import SharedStatistics
 from kairos.orchestration.agent_coordinator import AgentCoordinator
+from kairos.orchestration.config_changes import ConfigChanges
+from kairos.orchestration.configuration import Configuration
 from kairos.orchestration.draft_stream import DraftStreams
 from kairos.orchestration.erasure import Erasure
 from kairos.orchestration.event_notices import EventNotices
@@ -135,6 +141,10 @@ async def assemble(
         http = await stack.enter_async_context(HttpClient())
         signals = Signals(redis)
         catalog = Catalog(map(_with_runner, configured_models(settings, addresses)))
+        configuration = Configuration(database, signals, settings, partial(_check_models, catalog))
+        configuration.check(settings)
+        await configuration.begin()
+        settings = configuration.live.view
         health, providers = ModelHealth(), Providers(http)
         breakers = SharedBreakers(redis, signals, health, catalog)
         router = await stack.enter_async_context(
@@ -158,8 +168,7 @@ async def assemble(
             database, agents, guardian, router, judge, leases, settings.queue, settings.guardian, notices, streams
         )
         name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-        slots = settings.max_concurrent_tasks if Lane.BATCH in LANES[role] else len(LANES[role])
-        heartbeat = Heartbeat(database, name, role, slots)
+        heartbeat = Heartbeat(database, name, partial(_said, role, settings, configuration))
         stack.push_async_callback(heartbeat.leave)
         erasure = Erasure(database, queue, signals, ProjectKeys(redis), router.cache, settings, learning.in_service)
         refusals = Refusals(database)
@@ -167,6 +176,7 @@ async def assemble(
         accounts = Accounts(database, keys, settings.auth, SignInLimits(redis))
         submissions = Submissions(database, queue, signals, notices, settings.queue)
         trainings = Trainings(database, router, learning.trainer, submissions, settings)
+        limits = ProjectLimits(database, queue, settings.queue)
         services = Services(
             settings=settings,
             database=database,
@@ -175,7 +185,9 @@ async def assemble(
             submissions=submissions,
             labels=Labels(database, router, notices),
             events=feed,
-            limits=ProjectLimits(database, queue, settings.queue),
+            limits=limits,
+            configuration=configuration,
+            config_changes=ConfigChanges(database, configuration, limits),
             exports=Exports(database),
             refusals=refusals,
             agents=agents,
@@ -189,13 +201,14 @@ async def assemble(
             probe=_probe(database, redis, router, engines),
             local_secret=secrets.token_urlsafe(32),
         )
+        worker = Worker(name, database, queue, signals, coordinator, leases, settings, notices, LANES[role])
+        sweeper = Sweeper(database, queue, notices, settings)
+        _follow(configuration, router, worker, sweeper)
         yield Parts(
             settings=settings,
             services=services,
-            worker=Worker(name, database, queue, signals, coordinator, leases, settings, notices, LANES[role]),
-            sweeper=Sweeper(
-                database, queue, notices, settings.queue, settings.router.metrics_months, settings.retention.audit_days
-            ),
+            worker=worker,
+            sweeper=sweeper,
             background=(
                 statistics.run,
                 breakers.run,
@@ -203,6 +216,7 @@ async def assemble(
                 notices.run,
                 feed.run,
                 heartbeat.run,
+                partial(configuration.run, heartbeat.beat),
                 erasure.run,
                 refusals.run,
                 learning.in_service.run,
@@ -280,36 +294,14 @@ async def _router(
     health: ModelHealth,
     breakers: SharedBreakers,
 ) -> AsyncIterator[LLMRouter]:
-    for key, name in (
-        ("default_llm_model", settings.default_llm_model),
-        ("router.last_resort", settings.router.last_resort),
-    ):
-        if name not in ("", "auto") and name not in catalog:
-            raise InvalidConfig(
-                source=key,
-                problem=f"no model is named {name!r}",
-                remedy=f"Use one of: {', '.join(model.name for model in catalog) or 'none is configured'}",
-            )
-    weights = RouterWeights(
-        lambda_cost=settings.router.lambda_cost,
-        lambda_latency=settings.router.lambda_latency,
-        latency_target_s=settings.router.latency_target_s,
-    )
     embedder = Embedder()
     task_types = TaskTypes(embedder, database)
-    cache = ResponseCache(
-        redis,
-        CacheSettings(
-            ttl_s=settings.cache.ttl_s,
-            project_bytes=settings.cache.project_bytes,
-            total_bytes=settings.cache.total_bytes,
-        ),
-    )
+    cache = ResponseCache(redis, _cache_settings(settings))
     task_types.start()
     try:
         yield LLMRouter(
             catalog=catalog,
-            selector=ModelSelector(catalog, weights, health, settings.router.last_resort or None),
+            selector=ModelSelector(catalog, _weights(settings), health, settings.router.last_resort or None),
             health=health,
             providers=providers,
             tracker=PerformanceTracker(database),
@@ -323,6 +315,53 @@ async def _router(
         await task_types.close()
         await embedder.close()
         await cache.aclose()
+
+
+def _check_models(catalog: Catalog, settings: Settings) -> None:
+    """Raises `InvalidConfig` where a value names a model that the catalogue does not have."""
+    for key, none in (("default_llm_model", "auto"), ("router.last_resort", ""), ("judge.model", "")):
+        name = value_of(settings, key)
+        if name != none and name not in catalog:
+            raise InvalidConfig(
+                source=key,
+                problem=f"no model is named {name!r}",
+                remedy=f"Use one of: {', '.join(model.name for model in catalog) or 'none is configured'}",
+            )
+
+
+def _follow(configuration: Configuration, router: LLMRouter, worker: Worker, sweeper: Sweeper) -> None:
+    """Hand changed settings to what was made of them once; everything else reads them when it uses them."""
+
+    def take(settings: Settings) -> None:
+        telemetry.set_level(settings.log_level)
+        router.reweigh(_weights(settings), settings.default_llm_model, settings.router.last_resort or None)
+        router.cache.resize(_cache_settings(settings))
+        worker.wake()
+        sweeper.wake()
+
+    configuration.live.on_change(take)
+
+
+def _said(role: Role, settings: Settings, configuration: Configuration) -> Said:
+    slots = settings.max_concurrent_tasks if Lane.BATCH in LANES[role] else len(LANES[role])
+    standing = configuration.standing
+    return Said(role, __version__, slots, standing.version, standing.error, standing.waiting)
+
+
+def _weights(settings: Settings) -> RouterWeights:
+    return RouterWeights(
+        lambda_cost=settings.router.lambda_cost,
+        lambda_latency=settings.router.lambda_latency,
+        latency_target_s=settings.router.latency_target_s,
+    )
+
+
+def _cache_settings(settings: Settings) -> CacheSettings:
+    return CacheSettings(
+        ttl_s=settings.cache.ttl_s,
+        project_bytes=settings.cache.project_bytes,
+        total_bytes=settings.cache.total_bytes,
+    )
 
 
 def _fading() -> Fading:

@@ -9,6 +9,8 @@ import difflib
 import os
 import re
 import tomllib
+from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -27,13 +29,28 @@ class InvalidConfig(KairosError):
     status, code, exit_code = 500, "invalid_config", 2
 
 
+class Reach(StrEnum):
+    """When a value that is changed through the API takes effect."""
+
+    LIVE = "live"
+    """Within two seconds, in every replica."""
+    RESTART = "restart"
+    """At the next start of each replica."""
+    FILE = "file"
+    """Never: it is needed before the database can be reached, so it stands in `kairos.toml` or the environment."""
+
+
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    reach: ClassVar[Reach] = Reach.LIVE
+    restart: ClassVar[frozenset[str]] = frozenset()
+    """Keys of a live section that are read once, at the start."""
 
 
 class ServerSettings(Section):
     """Where the API listens."""
 
+    reach: ClassVar[Reach] = Reach.FILE
     host: str = Field(default="127.0.0.1", description="Address the API listens on.")
     port: int = Field(default=8484, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")
     body_limit_bytes: int = Field(default=2 * 1024 * 1024, ge=1024, description="Largest request body that is read.")
@@ -42,6 +59,7 @@ class ServerSettings(Section):
 class DatabaseSettings(Section):
     """PostgreSQL 15 or newer. With no address the embedded one is started."""
 
+    reach: ClassVar[Reach] = Reach.FILE
     url: SecretStr | None = Field(default=None, description="Address for the app role, which row-level security binds.")
     migration_url: SecretStr | None = Field(
         default=None, description="Address for the owner role, used by migrations alone."
@@ -58,18 +76,21 @@ class DatabaseSettings(Section):
 class RedisSettings(Section):
     """Redis 6.2 or newer, or Valkey. With no address the embedded one is started."""
 
+    reach: ClassVar[Reach] = Reach.FILE
     url: SecretStr | None = Field(default=None, description="Address: redis://:password@host:port/0.")
 
 
 class EmbeddedSettings(Section):
     """What `kairos start` brings up by itself where no address is given."""
 
+    reach: ClassVar[Reach] = Reach.FILE
     model: bool = Field(default=True, description="Start the small embedded model.")
 
 
 class QueueSettings(Section):
     """How tasks are handed out, kept alive and tried again."""
 
+    restart: ClassVar[frozenset[str]] = frozenset({"lease_s", "sweep_s"})
     lease_s: Seconds = Field(
         default=30, description="How long a worker may be silent before its task is given to another."
     )
@@ -156,6 +177,7 @@ class RetentionSettings(Section):
 class FineTuningSettings(Section):
     """How adapters are trained, judged, kept, and brought into service."""
 
+    restart: ClassVar[frozenset[str]] = frozenset({"folder", "quota_mb"})
     folder: Path | None = Field(
         default=None,
         description="Folder of adapters and runs, which all replicas must see; left out, `models` in data_dir.",
@@ -197,6 +219,7 @@ class PriceSettings(Section):
 class ModelSettings(Section):
     """One `[[models]]` entry: a model behind an OpenAI-compatible address."""
 
+    reach: ClassVar[Reach] = Reach.FILE
     name: str = Field(min_length=1, max_length=200, description="Name in Kairos, unique.")
     upstream: str | None = Field(
         default=None, description="Name the server knows it by; the same as `name` when left out."
@@ -231,6 +254,7 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
     file: ClassVar[Path | None] = None
+    only_in_file: ClassVar[frozenset[str]] = frozenset({"data_dir", "models"})
 
     data_dir: Path = Field(
         default=Path(".kairos"), description="Folder of the embedded engines and of this daemon's secrets."
@@ -271,6 +295,51 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
 
+class _Given(Settings):
+    """Validated from its arguments alone: file and environment have had their say already."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **others: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def overridden(settings: Settings, overrides: Mapping[str, Any]) -> Settings:
+    """The settings with these values, by dotted key, in place of their own; a mapping is merged into the one there
+    (RFC 7396).
+
+    Raises `InvalidConfig` that names the key.
+    """
+    values = settings.model_dump()
+    for key, value in overrides.items():
+        *section, name = key.split(".")
+        place = values[section[0]] if section else values
+        place[name] = merged(place[name], value) if isinstance(value, Mapping) else value
+    try:
+        return _Given(**values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = tuple(first["loc"])
+        key = next((key for key in overrides if tuple(key.split(".")) == where[: key.count(".") + 1]), "")
+        raise InvalidConfig(
+            source=key or ".".join(map(str, where)), problem=_problem(first), remedy="Correct the value"
+        ) from None
+
+
+def merged(value: Any, patch: Any) -> Any:
+    """The value with a JSON merge patch applied (RFC 7396): null takes a key away."""
+    if not isinstance(patch, Mapping):
+        return patch
+    result = dict(value) if isinstance(value, Mapping) else {}
+    for key, change in patch.items():
+        if change is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key), change)
+    return result
+
+
 def config_path(explicit: Path | None = None) -> Path:
     """The configuration file in use: the one named, else `KAIROS_CONFIG`, else `kairos.toml` here."""
     return explicit or Path(os.environ.get("KAIROS_CONFIG", "kairos.toml"))
@@ -295,6 +364,24 @@ def load(path: Path | None = None) -> Settings:
     settings = _validated(values, file, text)
     _refuse_duplicate_models(settings, file)
     return settings.model_copy(update={"data_dir": _beside(file, settings.data_dir)})
+
+
+def require_variables(settings: Settings, path: Path | None = None) -> None:
+    """Every variable that the file names as the holder of a key is set. For a daemon: other commands need no keys.
+
+    Raises `InvalidConfig` with the file and the line.
+    """
+    file = config_path(path)
+    text = _read(file) if file.exists() else ""
+    for number, model in enumerate(settings.models):
+        name = model.api_key_env
+        if name and name not in os.environ:
+            near = difflib.get_close_matches(name, os.environ, n=1, cutoff=0.8)
+            raise InvalidConfig(
+                source=f"{file}{_line(text, ('models', number, 'api_key_env'))}",
+                problem=f"the environment has no {name}, which holds the key of the model {model.name!r}",
+                remedy=f"Did you mean {near[0]!r}?" if near else "Set it, or take the model out of the file",
+            )
 
 
 def _read(file: Path) -> str:

@@ -54,6 +54,11 @@ def adapters_channel(namespace: str = NAMESPACE) -> str:
     return f"{namespace}:adapters"
 
 
+def config_channel(namespace: str = NAMESPACE) -> str:
+    """Where daemons hear that the configuration has a new version; what it holds stands in PostgreSQL."""
+    return f"{namespace}:config"
+
+
 def events_channel(namespace: str = NAMESPACE) -> str:
     """Where daemons hear in which projects events were committed: ids alone, so one channel serves all projects."""
     return f"{namespace}:events"

@@ -12,3 +12,8 @@ def configure(level: str) -> None:
     )
     for chatty in ("uvicorn.access", "uvicorn.error", "asyncio", "aiohttp", "sqlalchemy", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def set_level(level: str) -> None:
+    """Log from this level on, from now on."""
+    logging.getLogger().setLevel(level.upper())

@@ -31,7 +31,7 @@ def start(folder: Path, settings: dict | str, **environment: str):
         ("[server\n", ["not valid TOML", "line 1"]),
         ("[server]\n[server]\n", ["not valid TOML", "line 2"]),
         ('[[models]]\nname = "a"\nbase_url = "ftp://x"', ["models.0.base_url"]),
-        ('[[models]]\nname = "a"\nbase_url = "http://x/v1"\napi_key_env = "NO_SUCH_KEY"', ["NO_SUCH_KEY"]),
+        ('[[models]]\nname = "a"\nbase_url = "http://x/v1"\napi_key_env = "NO_SUCH_KEY"', [":4", "NO_SUCH_KEY"]),
         ('default_llm_model = "gone"\n[embedded]\nmodel = false', ["gone"]),
         ('[database]\nurl = "postgresql+psycopg://a@h/d"', ["migration_url"]),
     ],

@@ -11,12 +11,12 @@ import pytest
 
 from kairos.embedded import Addresses
 from tests.kit.conditions import eventually
+from tests.kit.daemon_load import FINAL, all_final, submit
 from tests.kit.daemon_process import DaemonProcess, on_engines
 from tests.kit.model_server import ModelServer, ScriptedModel
 from tests.kit.valkey import ValkeyServer
 
 TASKS = 200
-FINAL = {"succeeded", "rejected", "failed", "dead", "cancelled"}
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def test_every_task_ends_once_and_none_is_lost(addresses: Addresses, tmp_p
             project = await first.ask("POST", "/api/projects", {"name": f"Faults {tmp_path.name}"})
             client = await asyncio.to_thread(first.client)
             await asyncio.to_thread(client.switch, project["id"])
-            ids = [await _submit(client) for _ in range(TASKS)]
+            ids = [await submit(client) for _ in range(TASKS)]
 
             await eventually(lambda: len(models.calls) > TASKS * 0.25, 60, "a quarter is done")
             second.kill()
@@ -53,7 +53,7 @@ async def test_every_task_ends_once_and_none_is_lost(addresses: Addresses, tmp_p
             await asyncio.sleep(2)  # an outage has a length
             valkey_that_dies.start()
 
-            states = await eventually(lambda: _all_final(client, ids), 150, "every task has ended")
+            states = await eventually(lambda: all_final(client, ids), 150, "every task has ended")
             assert Counter(states.values()) == {"succeeded": TASKS}
             attempts = await _check_histories(client, ids)
             assert attempts[1] < TASKS, "the killed daemon's tasks were started again"
@@ -61,25 +61,6 @@ async def test_every_task_ends_once_and_none_is_lost(addresses: Addresses, tmp_p
             for daemon in (first, second):
                 if daemon.process.poll() is None:
                     assert await daemon.stop() == 0
-
-
-async def _submit(client) -> str:
-    body = {"prompt": "say hello", "lane": "batch", "checks": {"require": ["hello"]}}
-    return (await asyncio.to_thread(client.post, "/api/tasks", body))["id"]
-
-
-async def _all_final(client, ids: list[str]) -> dict[str, str] | None:
-    states: dict[str, str] = {}
-    cursor = None
-    while True:
-        page = await asyncio.to_thread(client.get, "/api/tasks", limit=200, cursor=cursor)
-        states |= {task["id"]: task["state"] for task in page["items"]}
-        cursor = page["next"]
-        if cursor is None:
-            break
-    await asyncio.sleep(0.5)
-    assert set(ids) <= set(states), "no task vanished"
-    return states if all(states[id_] in FINAL for id_ in ids) else None
 
 
 async def _check_histories(client, ids: list[str]) -> Counter[int]:

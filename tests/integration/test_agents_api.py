@@ -11,6 +11,7 @@ from sqlalchemy import insert, update
 
 from kairos.db.models import DecisionRow, MetricRow, ReplicaRow, TaskRow, TaskState
 from kairos.db.repositories import replicas
+from kairos.db.repositories.replicas import Said
 from kairos.orchestration.heartbeat import Heartbeat
 from kairos.tenancy import NOBODY, new_id
 from tests.kit.api import Caller, Reply, serving, signed_in
@@ -111,7 +112,7 @@ class TestReplicas:
         assert [d.name for d in await _known(house)] == [], "a clean stop takes the row away"
 
     async def test_one_that_fell_silent_is_dead(self, house: House, owner: Caller):
-        await Heartbeat(house.database, "lost", "worker", 2).beat()
+        await Heartbeat(house.database, "lost", lambda: Said("worker", "1", 2)).beat()
         silent = datetime.now(UTC) - timedelta(seconds=30)
         async with house.database.scope(NOBODY) as session:
             await session.execute(update(ReplicaRow).values(heartbeat_at=silent))
@@ -120,11 +121,11 @@ class TestReplicas:
         assert agent(await agents(owner))["state"] == "offline"
 
     async def test_one_that_only_serves_does_not_work(self, house: House, owner: Caller):
-        await Heartbeat(house.database, "api", "api", 0).beat()
+        await Heartbeat(house.database, "api", lambda: Said("api", "1", 0)).beat()
         assert agent(await agents(owner))["state"] == "offline"
 
     async def test_a_heartbeat_moves_and_keeps_the_start(self, house: House, owner: Caller):
-        heart = Heartbeat(house.database, "h", "all", 1)
+        heart = Heartbeat(house.database, "h", lambda: Said("all", "1", 1))
         await heart.beat()
         [first] = await _known(house)
         await asyncio.sleep(0.01)

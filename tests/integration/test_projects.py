@@ -81,8 +81,11 @@ class TestSettings:
             True,
             None,
         )
-        log = [entry["data"] for entry in (await owner.get("/api/audit?action=project.changed"))["items"]]
-        assert log == [{"name": "New", "batch_cap": None}, {"hold_answers": True, "batch_cap": 3}]
+        log = [entry["data"]["changes"] for entry in (await owner.get("/api/audit?action=project.changed"))["items"]]
+        assert [{key: each["after"] for key, each in changes.items()} for changes in log] == [
+            {"name": "New", "batch_cap": None},
+            {"hold_answers": True, "batch_cap": 3},
+        ]
 
     @pytest.mark.parametrize(
         "settings",

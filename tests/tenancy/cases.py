@@ -199,6 +199,19 @@ async def rolled_back(world: World) -> Ask:
     return Ask("/api/adapters/roll-back", {"base": base}, (adapter_id,))
 
 
+async def changed_config(world: World) -> Ask:
+    known = await world.b.get("/api/config")
+    body = {"changes": {"project.weight": 2 + known["project_version"] / 8}}
+    return Ask("/api/config", {**body, "project_version": known["project_version"], "version": known["version"]})
+
+
+async def reverted_config(world: World) -> Ask:
+    ask = await changed_config(world)
+    await world.b.call("PATCH", ask.path, json=ask.body)
+    version = (await world.b.get("/api/config"))["project_version"]
+    return Ask("/api/config/revert", {"whose": "project", "to": version - 1, "version": version})
+
+
 CASES: dict[tuple[str, str], Case] = {
     ("POST", "/api/tasks"): Case(Kind.LISTED, fixed("/api/tasks", {"prompt": "x"})),
     ("GET", "/api/tasks"): Case(Kind.LISTED, listed_tasks, viewer_may=True),
@@ -239,6 +252,11 @@ CASES: dict[tuple[str, str], Case] = {
     ("GET", "/api/cache"): Case(Kind.LISTED, fixed("/api/cache"), viewer_may=True),
     ("POST", "/api/cache/flush"): Case(Kind.LISTED, fixed("/api/cache/flush")),
     ("GET", "/api/agents"): Case(Kind.LISTED, fixed("/api/agents"), viewer_may=True),
+    ("GET", "/api/config"): Case(Kind.LISTED, fixed("/api/config"), viewer_may=True),
+    ("PATCH", "/api/config"): Case(Kind.LISTED, changed_config),
+    ("GET", "/api/config/history"): Case(Kind.LISTED, fixed("/api/config/history?whose=project"), viewer_may=True),
+    ("POST", "/api/config/revert"): Case(Kind.LISTED, reverted_config),
+    ("GET", "/api/config/replicas"): Case(Kind.LISTED, fixed("/api/config/replicas"), viewer_may=True),
     ("GET", "/api/overview"): Case(Kind.LISTED, fixed("/api/overview"), viewer_may=True),
     ("GET", "/api/router/traffic"): Case(Kind.LISTED, listed_traffic, viewer_may=True),
     ("GET", "/api/audit"): Case(Kind.LISTED, fixed("/api/audit")),

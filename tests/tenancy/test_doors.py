@@ -21,6 +21,8 @@ WITHOUT_A_PROJECT = {
     "api/api_keys.py": "before a project is known: by the key's prefix",
     "api/joining.py": "before a user is known: by the invitation's link",
     "orchestration/heartbeat.py": "daemons stand above projects",
+    "orchestration/configuration.py": "the system's configuration stands above projects",
+    "api/config.py": "daemons and the versions that they run stand above projects",
     "api/tokens.py": "the keys that tokens are signed with belong to the installation",
 }
 

@@ -20,6 +20,7 @@ from kairos.db.models import (
     LabelRow,
     MetricRow,
     PositionRow,
+    ProjectConfigRow,
     SampleRow,
     StatisticsRow,
     TaskEventRow,
@@ -230,6 +231,7 @@ def _values(row, project_id, task_id) -> dict:
             "manifest": {},
         },
         AdapterSampleRow: {"adapter_id": task_id, "sample_id": task_id, "version": 1, "part": "training"},
+        ProjectConfigRow: {"version": 1, "why": "w", "changes": {}, "settings": {}},
         TaskTypeRow: {"embedding_model": "e", "task_type": "t", "examples": 1, "vector_sum": [1.0]},
     }
     return {"project_id": project_id, **of_row[row]}

@@ -22,6 +22,7 @@ ABOVE_PROJECTS = {
     "audit_log",
     "event_tickets",
     "replicas",
+    "config_versions",
 }
 UNSCOPED = {"alembic_version"}
 POLICY = "(project_id = (NULLIF(current_setting('kairos.project_id'::text, true), ''::text))::uuid)"

@@ -21,6 +21,14 @@ export type Ready = Schemas["Ready"];
 export type Project = Schemas["ProjectOut"];
 export type SampleState = Schemas["SampleState"];
 export type SampleOut = Schemas["SampleOut"];
+export type Whose = Schemas["Whose"];
+export type Configuration = Schemas["ConfigOut"];
+export type ConfigValue = Schemas["ValueOut"];
+export type ConfigChanged = Schemas["ConfigChanged"];
+export type ConfigVersion = Schemas["VersionOut"];
+export type ConfigVersions = Schemas["VersionList"];
+export type Replica = Schemas["ReplicaOut"];
+export type SampleDetail = Schemas["SampleDetail"];
 export type DatasetStats = Schemas["Stats"];
 
 export type Permission =
@@ -34,6 +42,7 @@ export type Permission =
   | "models:read"
   | "cache:manage"
   | "agents:read"
+  | "config:read"
   | "events:read"
   | "members:read"
   | "members:manage"

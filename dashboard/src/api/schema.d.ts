@@ -1376,6 +1376,90 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/config": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show Config
+         * @description Every value of the system and of the active project.
+         */
+        get: operations["show_config_api_config_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change Config
+         * @description Set values while the system runs. Operators change the system's, admins and owners those of their project.
+         */
+        patch: operations["change_config_api_config_patch"];
+        trace?: never;
+    };
+    "/api/config/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show History
+         * @description Who set what, when and why, newest first.
+         */
+        get: operations["show_history_api_config_history_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/config/revert": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Revert Config
+         * @description Make a new version of what held in an old one.
+         */
+        post: operations["revert_config_api_config_revert_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/config/replicas": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show Replicas
+         * @description The daemons, and the version of the configuration that each runs.
+         */
+        get: operations["show_replicas_api_config_replicas_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/health/live": {
         parameters: {
             query?: never;
@@ -1772,6 +1856,68 @@ export interface components {
             /** High */
             high: number | null;
         };
+        /** ConfigBody */
+        ConfigBody: {
+            /**
+             * Changes
+             * @description Values by key, nested or dotted; null takes one back to file, environment or default.
+             */
+            changes: {
+                [key: string]: unknown;
+            };
+            /**
+             * Why
+             * @description Stands in the history and in the audit log.
+             * @default
+             */
+            why: string;
+            /**
+             * Version
+             * @description The system's version that the change was made for.
+             */
+            version?: number | null;
+            /**
+             * Project Version
+             * @description The project's, where its values change.
+             */
+            project_version?: number | null;
+            /**
+             * Dry Run
+             * @description Validate, and say what would change.
+             * @default false
+             */
+            dry_run: boolean;
+        };
+        /** ConfigChanged */
+        ConfigChanged: {
+            /** Version */
+            version: number;
+            /** Project Version */
+            project_version: number;
+            /** Changed */
+            changed: {
+                [key: string]: components["schemas"]["Difference"];
+            };
+            /**
+             * Restart
+             * @description Those of the changed values that take effect at the next start.
+             */
+            restart: string[];
+            /** Dry Run */
+            dry_run: boolean;
+        };
+        /** ConfigOut */
+        ConfigOut: {
+            /**
+             * Version
+             * @description Of the system's values; 0 where nothing was set above file and environment.
+             */
+            version: number;
+            /** Project Version */
+            project_version: number;
+            /** Values */
+            values: components["schemas"]["ValueOut"][];
+        };
         /** CurvePoint */
         CurvePoint: {
             /** Step */
@@ -1865,6 +2011,13 @@ export interface components {
              * Format: date-time
              */
             at: string;
+        };
+        /** Difference */
+        Difference: {
+            /** Before */
+            before: unknown;
+            /** After */
+            after: unknown;
         };
         /** EntryOut */
         EntryOut: {
@@ -2452,6 +2605,12 @@ export interface components {
             /** Candidate Quality */
             candidate_quality: number;
         };
+        /**
+         * Part
+         * @description Where a row goes.
+         * @enum {string}
+         */
+        Part: "training" | "held_out";
         /** PartOut */
         PartOut: {
             /**
@@ -2483,7 +2642,7 @@ export interface components {
          * @description What a route may ask for. API keys carry some of these as their scopes.
          * @enum {string}
          */
-        Permission: "tasks:read" | "tasks:write" | "tasks:label" | "dataset:read" | "dataset:write" | "training:read" | "training:write" | "events:read" | "models:read" | "agents:read" | "members:read" | "cache:manage" | "audit:read" | "members:manage" | "keys:manage" | "project:manage" | "project:export" | "project:delete";
+        Permission: "tasks:read" | "tasks:write" | "tasks:label" | "dataset:read" | "dataset:write" | "training:read" | "training:write" | "events:read" | "models:read" | "agents:read" | "config:read" | "members:read" | "cache:manage" | "audit:read" | "members:manage" | "keys:manage" | "project:manage" | "project:export" | "project:delete";
         /** PlanBody */
         PlanBody: {
             /**
@@ -2673,6 +2832,12 @@ export interface components {
              */
             labelling_guideline: string;
         };
+        /**
+         * Reach
+         * @description When a value that is changed through the API takes effect.
+         * @enum {string}
+         */
+        Reach: "live" | "restart" | "file";
         /** Ready */
         Ready: {
             /**
@@ -2728,6 +2893,52 @@ export interface components {
              */
             cookie: boolean;
         };
+        /** ReplicaList */
+        ReplicaList: {
+            /**
+             * Version
+             * @description The newest.
+             */
+            version: number;
+            /** Items */
+            items: components["schemas"]["ReplicaOut"][];
+        };
+        /** ReplicaOut */
+        ReplicaOut: {
+            /** Name */
+            name: string;
+            /** Role */
+            role: string;
+            /** Alive */
+            alive: boolean;
+            /** Slots */
+            slots: number;
+            /**
+             * Heartbeat At
+             * Format: date-time
+             */
+            heartbeat_at: string;
+            /**
+             * Version
+             * @description Of the configuration that it runs.
+             */
+            version: number;
+            /**
+             * Newest
+             * @description Whether that is the newest.
+             */
+            newest: boolean;
+            /**
+             * Error
+             * @description Why it runs no newer one.
+             */
+            error: string | null;
+            /**
+             * Waiting
+             * @description Keys whose new values it takes at its next start.
+             */
+            waiting: string[];
+        };
         /** ReportOut */
         ReportOut: {
             held_out: components["schemas"]["ComparisonOut"];
@@ -2753,6 +2964,31 @@ export interface components {
              * Format: date-time
              */
             expires_at: string;
+        };
+        /** RevertBody */
+        RevertBody: {
+            /** @default system */
+            whose: components["schemas"]["Whose"];
+            /**
+             * To
+             * @description The version whose values hold again; 0 is before anything was set.
+             */
+            to: number;
+            /**
+             * Why
+             * @default
+             */
+            why: string;
+            /**
+             * Version
+             * @description The newest one that you know of.
+             */
+            version: number;
+            /**
+             * Dry Run
+             * @default false
+             */
+            dry_run: boolean;
         };
         /**
          * Role
@@ -3032,11 +3268,7 @@ export interface components {
             sample_id: string;
             /** Version */
             version: number;
-            /**
-             * Part
-             * @description training or held_out.
-             */
-            part: string;
+            part: components["schemas"]["Part"];
             /** Erased */
             erased: boolean;
         };
@@ -3107,6 +3339,12 @@ export interface components {
              */
             cookie: boolean;
         };
+        /**
+         * Source
+         * @description Where a value comes from; the later ones stand above the earlier.
+         * @enum {string}
+         */
+        Source: "default" | "file" | "environment" | "api";
         /**
          * StandingOut
          * @description One model at one task type.
@@ -3506,6 +3744,42 @@ export interface components {
             /** Projects */
             projects: number;
         };
+        /** ValueOut */
+        ValueOut: {
+            /**
+             * Key
+             * @description Dotted; those of the active project begin with `project.`.
+             */
+            key: string;
+            whose: components["schemas"]["Whose"];
+            /**
+             * Kind
+             * @description Type and range in words.
+             */
+            kind: string;
+            /**
+             * Value
+             * @description In force in the replica that answers; of a secret only whether it is set.
+             */
+            value: unknown;
+            /** Default */
+            default: unknown;
+            source: components["schemas"]["Source"];
+            /** @description live: within 2 s; restart: at the next start; file: not through the API. */
+            reach: components["schemas"]["Reach"];
+            /** Description */
+            description: string;
+            /**
+             * May Change
+             * @description Whether you may.
+             */
+            may_change: boolean;
+            /**
+             * Waiting
+             * @description Whether another value is set, which this replica takes at its next start.
+             */
+            waiting: boolean;
+        };
         /** VerdictOut */
         VerdictOut: {
             /** Attempt */
@@ -3536,6 +3810,37 @@ export interface components {
             /** Version */
             version: number;
         };
+        /** VersionList */
+        VersionList: {
+            /** Items */
+            items: components["schemas"]["VersionOut"][];
+            /**
+             * Next
+             * @description `before` of the next page; null at the end.
+             */
+            next: number | null;
+        };
+        /** VersionOut */
+        VersionOut: {
+            /** Version */
+            version: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * By
+             * @description E-mail; null where you may not see that person.
+             */
+            by: string | null;
+            /** Why */
+            why: string;
+            /** Changes */
+            changes: {
+                [key: string]: components["schemas"]["Difference"];
+            };
+        };
         /** Waiting */
         Waiting: {
             /**
@@ -3549,6 +3854,11 @@ export interface components {
              */
             rejected_tasks: number;
         };
+        /**
+         * Whose
+         * @enum {string}
+         */
+        Whose: "system" | "project";
         /** WorkerOut */
         WorkerOut: {
             /** Name */
@@ -13111,6 +13421,658 @@ export interface operations {
             };
             /** @description The input is invalid. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description A part that is needed is away. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+        };
+    };
+    show_config_api_config_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfigOut"];
+                };
+            };
+            /** @description No valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description The credential does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description Its state does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description A part that is needed is away. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+        };
+    };
+    change_config_api_config_patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConfigBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfigChanged"];
+                };
+            };
+            /** @description No valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description The credential does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description There is no such thing in this project. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description Its state does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description The input is invalid. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description A part that is needed is away. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+        };
+    };
+    show_history_api_config_history_get: {
+        parameters: {
+            query?: {
+                whose?: components["schemas"]["Whose"];
+                before?: number | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionList"];
+                };
+            };
+            /** @description No valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description The credential does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description Its state does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description The input is invalid. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description A part that is needed is away. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+        };
+    };
+    revert_config_api_config_revert_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RevertBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfigChanged"];
+                };
+            };
+            /** @description No valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description The credential does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description There is no such thing in this project. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description Its state does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description The input is invalid. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description A part that is needed is away. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+        };
+    };
+    show_replicas_api_config_replicas_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReplicaList"];
+                };
+            };
+            /** @description No valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description The credential does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description Its state does not allow this. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -1,6 +1,7 @@
 import { agents } from "./en/agents";
 import { audit } from "./en/audit";
 import { common } from "./en/common";
+import { config } from "./en/config";
 import { entry } from "./en/entry";
 import { learning } from "./en/learning";
 import { models } from "./en/models";
@@ -24,6 +25,7 @@ export const en = {
   ...training,
   ...audit,
   ...settings,
+  ...config,
   ...users,
 } as const;
 

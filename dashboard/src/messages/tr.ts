@@ -3,6 +3,7 @@ import type { Messages } from "./en";
 import { agents } from "./tr/agents";
 import { audit } from "./tr/audit";
 import { common } from "./tr/common";
+import { config } from "./tr/config";
 import { entry } from "./tr/entry";
 import { learning } from "./tr/learning";
 import { models } from "./tr/models";
@@ -25,5 +26,6 @@ export const tr: Translation<Messages> = {
   ...training,
   ...audit,
   ...settings,
+  ...config,
   ...users,
 };

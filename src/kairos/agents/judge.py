@@ -81,6 +81,8 @@ class NoMark(KairosError):
 class _Taken:
     """An answer that waits for its mark."""
 
+    judge: Model
+    """The one of that time, whatever the configuration says when its turn comes."""
     task: Task
     answer: str
     decision_id: UUID
@@ -114,7 +116,6 @@ class Judge:
         room: int = ROOM,
         stop_s: float = STOP_S,
     ) -> None:
-        self.model = router.require(settings.model) if settings.model else None
         self.counts: Counter[str] = Counter()
         """`judged`, `failed`, `dropped`, and each `Judging` that was told, since this process began."""
         self._settings = settings
@@ -124,9 +125,13 @@ class Judge:
         self._waiting: asyncio.Queue[_Taken] = asyncio.Queue(room)
         self._at_work: list[asyncio.Task[None]] = []
 
+    @property
+    def model(self) -> Model | None:
+        """The model that judges now; None where none is named. Raises `UnknownModel`."""
+        return self._router.require(self._settings.model) if self._settings.model else None
+
     async def __aenter__(self) -> Self:
-        if self.model:
-            self._at_work = [asyncio.create_task(self._work(), name="judging") for _ in range(AT_ONCE)]
+        self._at_work = [asyncio.create_task(self._work(), name="judging") for _ in range(AT_ONCE)]
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -148,22 +153,26 @@ class Judge:
         A rejected draft is not asked about: the fault was found, and praise of the rest would teach the wrong thing.
         The same arguments always have the same answer.
         """
-        if self.model is None or verdict.score is not None or not verdict.approved:
+        judge = self.model
+        if judge is None or verdict.score is not None or not verdict.approved:
             return None
         if draft.cached or draft.decision_id is None:
             return None
         if not sampled(UUID(draft.decision_id), self._settings.share):
             return Judging.NOT_SAMPLED
-        if self._wrote(draft.model):
+        if self._wrote(judge, draft.model):
             return Judging.OWN_ANSWER
-        if task.local_only and not self.model.local:
+        if task.local_only and not judge.local:
             return Judging.NOT_LOCAL
         return Judging.WAITING
 
     def take(self, task: Task, draft: Draft) -> None:
         """Grade a draft that is `WAITING`, once its task has its result. Never waits: a full queue drops it."""
         assert draft.decision_id is not None
-        taken = _Taken(task, draft.text, UUID(draft.decision_id))
+        judge = self.model
+        if judge is None:  # it was turned off since
+            return self._router.forget(UUID(draft.decision_id))
+        taken = _Taken(judge, task, draft.text, UUID(draft.decision_id))
         try:
             if not self._at_work:
                 raise asyncio.QueueFull
@@ -184,20 +193,20 @@ class Judge:
 
     async def mark(self, task: Task, answer: str, writer: str | None) -> float | None:
         """A mark in [0, 1] for an answer that belongs to no decision. None where no judge may or can give one."""
-        if self.model is None or self._wrote(writer) or (task.local_only and not self.model.local):
+        judge = self.model
+        if judge is None or self._wrote(judge, writer) or (task.local_only and not judge.local):
             return None
         rubric = self._settings.rubrics.get(task.task_type or "", GENERAL_RUBRIC)
         try:
-            return (await self._ask(task, answer, rubric, _Spent())).score
+            return (await self._ask(judge, task, answer, rubric, _Spent())).score
         except KairosError as error:
             log.warning("an answer of %s is not judged: %s", writer, error)
             return None
 
-    def _wrote(self, name: str | None) -> bool:
+    def _wrote(self, judge: Model, name: str | None) -> bool:
         """Whether a name is the judge's own: another name for the same model on the same server is, too, and so is an
         adapter of it."""
-        catalog, judge = self._router.catalog, self.model
-        assert judge is not None
+        catalog = self._router.catalog
         writer = catalog.get(name or "")
         base = catalog.get(writer.base) if writer and writer.base else None
         return name == judge.name or any(_server(each) == _server(judge) for each in (writer, base) if each)
@@ -223,7 +232,7 @@ class Judge:
             return await self._learn(taken, None)  # a person was quicker
         spent = _Spent()
         try:
-            mark = await self._ask(taken.task, taken.answer, self._rubric(taken, decision), spent)
+            mark = await self._ask(taken.judge, taken.task, taken.answer, self._rubric(taken, decision), spent)
         except KairosError as error:
             self.counts["failed"] += 1
             log.warning("task %s is not judged: %s", taken.task.id, error)
@@ -238,29 +247,29 @@ class Judge:
         rubrics = self._settings.rubrics
         return rubrics.get(taken.task.task_type or decision.task_type, GENERAL_RUBRIC)
 
-    async def _ask(self, task: Task, answer: str, rubric: str, spent: _Spent) -> Mark:
+    async def _ask(self, judge: Model, task: Task, answer: str, rubric: str, spent: _Spent) -> Mark:
         """Raises `NoMark`, and what `LLMRouter.complete` raises."""
-        assert self.model is not None
         deadline = time.monotonic() + self._settings.timeout_s
         messages, text = question(rubric, task.prompt, answer), ""
         for _ in range(TRIES):
-            said = await self._call(task, messages, deadline - time.monotonic())
+            said = await self._call(judge, task, messages, deadline - time.monotonic())
             text = said.completion.text
-            self._count(said, spent)
+            _count(judge, said, spent)
             if mark := read_mark(text):
                 return mark
             messages += ({"role": "assistant", "content": text}, {"role": "user", "content": CORRECTION})
-        raise NoMark(model=self.model.name, tries=TRIES, excerpt=text[:200].replace("\x00", ""))
+        raise NoMark(model=judge.name, tries=TRIES, excerpt=text[:200].replace("\x00", ""))
 
-    async def _call(self, task: Task, messages: tuple[Mapping[str, str], ...], timeout_s: float) -> RoutedAnswer:
+    async def _call(
+        self, judge: Model, task: Task, messages: tuple[Mapping[str, str], ...], timeout_s: float
+    ) -> RoutedAnswer:
         """Through the router, which knows the judge's health, what a call may cost, and keeps what it took."""
-        assert self.model is not None
         context = CallContext(
             project_id=task.project_id,
             task_id=task.id,
             attempt=task.attempt,
             task_type=JUDGE_TASK_TYPE,
-            model=self.model.name,
+            model=judge.name,
             local_only=task.local_only,
             cache=False,  # what is judged once is not asked again, and two that ask the same must not wait for another
         )
@@ -271,21 +280,14 @@ class Judge:
         self._router.forget(answer.decision_id)  # nobody will judge the judge
         return answer
 
-    def _count(self, answer: RoutedAnswer, spent: _Spent) -> None:
-        assert self.model is not None
-        usage = answer.completion.usage
-        cost = cost_of(self.model, usage)
-        spent.add(cost, usage.input_tokens if usage else 0, usage.output_tokens if usage else 0)
-
     async def _learn(self, taken: _Taken, score: float | None) -> None:
         await self._router.learn(taken.task.project_id, taken.decision_id, score, JUDGE)
 
     async def _tell(self, taken: _Taken, kind: str, said: Mapping[str, Any], spent: _Spent) -> None:
         """An event of the task, after its last one: the task itself has ended."""
-        assert self.model is not None
         data = {
             **said,
-            "model": self.model.name,
+            "model": taken.judge.name,
             "decision_id": str(taken.decision_id),
             "cost_usd": spent.cost_usd,
             "input_tokens": spent.input_tokens,
@@ -300,6 +302,11 @@ def sampled(decision_id: UUID, share: float) -> bool:
     """Whether a decision is in the share that is judged: by its id, so that every replica agrees."""
     digest = hashlib.blake2b(decision_id.bytes, digest_size=8).digest()
     return int.from_bytes(digest, "big") < share * 2**64
+
+
+def _count(judge: Model, answer: RoutedAnswer, spent: _Spent) -> None:
+    usage = answer.completion.usage
+    spent.add(cost_of(judge, usage), usage.input_tokens if usage else 0, usage.output_tokens if usage else 0)
 
 
 def _server(model: Model) -> tuple[str, str]:

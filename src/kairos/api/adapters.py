@@ -22,6 +22,7 @@ from kairos.errors import NotFound
 from kairos.fine_tuning.adapters import AdapterMissing, Stored, safe_name
 from kairos.fine_tuning.evaluation import Ruling
 from kairos.fine_tuning.serving import served_name
+from kairos.fine_tuning.split import Part
 from kairos.tenancy import ProjectId
 
 routes = APIRouter(prefix="/api/adapters", tags=["learning"])
@@ -98,7 +99,7 @@ class ReportOut(BaseModel):
 class SeenOut(BaseModel):
     sample_id: UUID
     version: int
-    part: str = Field(description="training or held_out.")
+    part: Part
     erased: bool
 
 

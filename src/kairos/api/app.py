@@ -10,6 +10,7 @@ from kairos.api import (
     agents,
     audit,
     cache,
+    config,
     dashboard,
     dataset,
     events,
@@ -54,6 +55,7 @@ ROUTERS = tuple(
         models,
         router,
         cache,
+        config,
         health,
     )
 )

@@ -20,6 +20,7 @@ class Permission(StrEnum):
     EVENTS_READ = "events:read"
     MODELS_READ = "models:read"
     AGENTS_READ = "agents:read"
+    CONFIG_READ = "config:read"
     MEMBERS_READ = "members:read"
     CACHE_MANAGE = "cache:manage"
     AUDIT_READ = "audit:read"
@@ -37,6 +38,7 @@ LEAST_ROLE = {
     Permission.EVENTS_READ: Role.VIEWER,
     Permission.MODELS_READ: Role.VIEWER,
     Permission.AGENTS_READ: Role.VIEWER,
+    Permission.CONFIG_READ: Role.VIEWER,
     Permission.MEMBERS_READ: Role.VIEWER,
     Permission.TASKS_WRITE: Role.MEMBER,
     Permission.TASKS_LABEL: Role.MEMBER,

@@ -19,6 +19,7 @@ from kairos.api.services import Services, ServicesDep
 from kairos.db.models import Role
 from kairos.db.repositories import people, projects
 from kairos.errors import InvalidInput, NotFound
+from kairos.orchestration.config_changes import write_project
 from kairos.orchestration.project_export import chunks, size
 from kairos.orchestration.project_settings import ProjectSettings
 from kairos.tenancy import ProjectId, Scope, UserId, new_id
@@ -140,14 +141,7 @@ async def change_project(services: ServicesDep, member: ManagerDep, body: Projec
             raise NotFound(what="project", id=member.project_id)
         before = ProjectSettings.of(row.settings)
         after = before.changed(body.settings) if body.settings else before
-        name = body.name.strip() if body.name else row.name
-        changed = _differences(before, after) | ({"name": name} if name != row.name else {})
-        if changed:
-            settings = {**row.settings, **after.model_dump()}
-            await projects.change(session, member.project_id, name=name, settings=settings)
-            await people.audit(
-                session, "project.changed", user_id=member.user_id, project_id=member.project_id, data=changed
-            )
+        await write_project(session, member.scope, row, after, why="", name=body.name and body.name.strip())
     await services.limits.changed(member.project_id)
     return _detail(await _again(services, member), member)
 
@@ -233,11 +227,6 @@ async def _again(services: Services, member: ProjectMember) -> projects.Mine:
     if found is None:
         raise NotFound(what="project", id=member.project_id)
     return found
-
-
-def _differences(before: ProjectSettings, after: ProjectSettings) -> dict[str, Any]:
-    old = before.model_dump()
-    return {name: value for name, value in after.model_dump().items() if value != old[name]}
 
 
 def _shown(project: people.MyProject | projects.Mine, active: UUID | None) -> ProjectOut:

@@ -21,6 +21,8 @@ from kairos.fine_tuning.in_service import AdaptersInService
 from kairos.fine_tuning.promotion import Promotions
 from kairos.llm.llm_router import LLMRouter
 from kairos.orchestration.agent_coordinator import AgentCoordinator
+from kairos.orchestration.config_changes import ConfigChanges
+from kairos.orchestration.configuration import Configuration
 from kairos.orchestration.labels import Labels
 from kairos.orchestration.project_export import Exports
 from kairos.orchestration.project_limits import ProjectLimits
@@ -41,6 +43,8 @@ class Services:
     labels: Labels
     events: EventFeed
     limits: ProjectLimits
+    configuration: Configuration
+    config_changes: ConfigChanges
     exports: Exports
     refusals: Refusals
     agents: AgentRegistry

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from kairos import __version__
-from kairos.cli import adapters, dataset, fine_tuning, models, output, projects, router, system, tasks
+from kairos.cli import adapters, config, dataset, fine_tuning, models, output, projects, router, system, tasks
 from kairos.cli.client import Refused
 from kairos.cli.context import Context
 from kairos.errors import KairosError
@@ -34,19 +34,22 @@ app.add_typer(adapters.app, name="adapter")
 app.add_typer(tasks.app, name="task")
 app.add_typer(models.app, name="model")
 app.add_typer(router.app, name="router")
+app.add_typer(config.app, name="config")
 
 
 @app.callback(invoke_without_command=True)
 def options(
     context: typer.Context,
-    config: Annotated[Path | None, typer.Option(help="The kairos.toml to use.", envvar="KAIROS_CONFIG")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--config", help="The kairos.toml to use.", envvar="KAIROS_CONFIG")
+    ] = None,
     url: Annotated[str | None, typer.Option(help="Address of a Kairos.", envvar="KAIROS_URL")] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     if version:
         print(f"kairos {__version__}")
         raise typer.Exit
-    context.obj = Context(config, url)
+    context.obj = Context(file, url)
 
 
 def run(arguments: list[str] | None = None) -> int:

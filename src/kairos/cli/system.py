@@ -14,6 +14,7 @@ from kairos.cli.client import Client, Refused, connect, runtime
 from kairos.cli.context import Json, of
 from kairos.cli.credentials import CredentialFile
 from kairos.cli.diagnosis import Finding, diagnose
+from kairos.config import require_variables
 from kairos.errors import InvalidInput
 
 MEGABYTE = 1e6
@@ -33,6 +34,7 @@ def start(
     """Start Kairos and serve until Ctrl-C. Without addresses in kairos.toml it brings its own engines."""
     began = time.monotonic() - _age_of_process()
     settings = of(context).settings()
+    require_variables(settings, of(context).file)
     # The daemon's imports take most of a second, which no other command should pay.
     from kairos.cli.starting import run_daemon
 

@@ -118,3 +118,23 @@ class ReplicaRow(Base):
     slots: Mapped[int]
     started_at: Mapped[datetime] = mapped_column(server_default=NOW)
     heartbeat_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    config_version: Mapped[int] = mapped_column(server_default=text("0"))
+    """Of the configuration that it runs."""
+    config_error: Mapped[str | None]
+    """Why it does not run a newer one."""
+    config_waiting: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
+    """Keys whose new values it takes at its next start."""
+
+
+class ConfigRow(Base):
+    """A version of the whole system's configuration: what people set above file and environment."""
+
+    __tablename__ = "config_versions"
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(server_default=NOW)
+    user_id: Mapped[UUID | None]
+    why: Mapped[str]
+    changes: Mapped[dict[str, Any]]
+    """What this version changed, by key: null took the value back to the one of file and environment."""
+    overrides: Mapped[dict[str, Any]]
+    """All that is set from this version on, by key."""

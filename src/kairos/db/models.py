@@ -25,6 +25,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from kairos.db.account_models import (
     AuditRow,
+    ConfigRow,
     LinkRow,
     MembershipRow,
     ProjectRow,
@@ -325,6 +326,21 @@ class VerdictRow(Base):
     )
 
 
+class ProjectConfigRow(Base):
+    """A version of a project's settings; the row of the project itself has the present ones."""
+
+    __tablename__ = "project_config_versions"
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(server_default=NOW)
+    user_id: Mapped[UUID | None]
+    why: Mapped[str]
+    changes: Mapped[dict[str, Any]]
+    """What this version changed, by key: the value before, and the one after."""
+    settings: Mapped[dict[str, Any]]
+    """All settings from this version on."""
+
+
 PROJECT_OWNED = (
     TaskRow,
     TaskEventRow,
@@ -341,6 +357,7 @@ PROJECT_OWNED = (
     TrainingRunRow,
     AdapterRow,
     AdapterSampleRow,
+    ProjectConfigRow,
 )
 """Tables under the policy of one project; a test holds this list against the catalogue of PostgreSQL."""
 
@@ -352,6 +369,7 @@ __all__ = [
     "ApiKeyRow",
     "AuditRow",
     "Base",
+    "ConfigRow",
     "DecisionRow",
     "InvitationRow",
     "LabelRow",
@@ -359,6 +377,7 @@ __all__ = [
     "MembershipRow",
     "MetricRow",
     "PositionRow",
+    "ProjectConfigRow",
     "ProjectRow",
     "ReplicaRow",
     "Role",

@@ -29,7 +29,7 @@ from kairos.llm.response_key import CacheKey, CacheUse, CatalogVersions, cache_k
 from kairos.llm.routing_errors import BeingProbed, ModelWithdrawn, UnknownModel, nothing_left
 from kairos.llm.scoring import Score
 from kairos.llm.selection import ModelSelector
-from kairos.llm.statistics import Statistics
+from kairos.llm.statistics import RouterWeights, Statistics
 from kairos.llm.task_types import TaskType, TaskTypes, prompt_of, statistics_key
 from kairos.monitoring.performance_tracker import CallOrigin, ModelCall, PerformanceTracker
 from kairos.monitoring.shared_statistics import SharedStatistics
@@ -120,7 +120,8 @@ class LLMRouter:
         self._task_types = task_types
         self._database = database
         self._may_probe = may_probe
-        self._default_model = default_model
+        self.default_model = default_model
+        """`auto`, or the model that every call goes to which names none."""
         self._versions = CatalogVersions(catalog)
         self._statistics: SharedStatistics | None = None
         self._open: dict[UUID, _Open] = {}
@@ -172,6 +173,12 @@ class LLMRouter:
         if decision.chosen is None:
             raise nothing_left(decision)
         return decision
+
+    def reweigh(self, weights: RouterWeights, default_model: str, last_resort: str | None) -> None:
+        """Choose by these from the next request on."""
+        self.default_model = default_model
+        self._selector.weights = weights
+        self._selector.last_resort = last_resort
 
     def require(self, name: str, project_id: Hashable = None) -> Model:
         """The model of that name which the project may call: without one, a shared model.
@@ -300,7 +307,7 @@ class LLMRouter:
         return key, use is CacheUse.REFRESH
 
     def _named(self, context: CallContext) -> str | None:
-        name = context.model or self._default_model
+        name = context.model or self.default_model
         return None if name == "auto" else name
 
     async def _task_type(self, context: CallContext, request: ChatRequest) -> TaskType:

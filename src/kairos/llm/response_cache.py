@@ -92,6 +92,11 @@ class ResponseCache:
         self._keeper: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def resize(self, settings: CacheSettings) -> None:
+        """These limits and times hold from the next store or lookup on."""
+        self._settings = settings
+        self._store.settings = settings
+
     async def lookup(self, key: CacheKey, *, refresh: bool = False, wait_s: float | None = None) -> Hit | Miss:
         """The answer, or the right to store it. With `refresh` what is stored is not looked at (`no-cache`).
 

@@ -92,7 +92,7 @@ class ResponseStore:
     def __init__(self, redis: Redis, settings: CacheSettings, namespace: str = redis_keys.NAMESPACE) -> None:
         self._redis = redis
         self._script = redis.register_script(LUA)
-        self._settings = settings
+        self.settings = settings
         self._total = redis_keys.response_cache_total(namespace)
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._asked_again_at = -math.inf
@@ -113,10 +113,10 @@ class ResponseStore:
     async def put(self, key: CacheKey, token: str, mark: str, answer: CachedAnswer) -> tuple[Put, int]:
         """Store an answer, within the project's limit, and give the lease back. Also the bytes the project has now."""
         packed = answer.pack()
-        if len(packed) > self._settings.entry_bytes:
+        if len(packed) > self.settings.entry_bytes:
             await self.unlock(key, token)
             return Put.TOO_LARGE, 0
-        ttl_ms = math.ceil(self._settings.ttl_s * 1000)
+        ttl_ms = math.ceil(self.settings.ttl_s * 1000)
         state, amount = await self._call(
             redis_keys.response_cache(key.project_id),
             "put",
@@ -125,7 +125,7 @@ class ResponseStore:
             token,
             mark,
             ttl_ms,
-            self._settings.project_bytes,
+            self.settings.project_bytes,
             answer.decision_id.hex,
             packed,
             within_s=PUT_S,
@@ -171,12 +171,12 @@ class ResponseStore:
 
         One other project, by chance, is measured as well: what ran out by itself was reported by nobody.
         """
-        limit = self._settings.total_bytes
+        limit = self.settings.total_bytes
         if limit is None:
             return
         total, largest, most, other = await self._report(project_id, amount)
         if other != project_id:
-            total, largest, most, _ = await self._report(other, await self._trim(other, self._settings.project_bytes))
+            total, largest, most, _ = await self._report(other, await self._trim(other, self.settings.project_bytes))
         for _ in range(TRIMS):
             if total <= limit:
                 return
@@ -193,11 +193,11 @@ class ResponseStore:
 
     @property
     def _lease_ms(self) -> int:
-        return math.ceil(self._settings.lease_s * 1000)
+        return math.ceil(self.settings.lease_s * 1000)
 
     async def _quickly(self, project_id: ProjectId, *arguments: Any) -> Any:
         stem = redis_keys.response_cache(project_id)
-        return await self._call(stem, *arguments, within_s=self._settings.lookup_budget_s)
+        return await self._call(stem, *arguments, within_s=self.settings.lookup_budget_s)
 
     async def _surely(self, project_id: ProjectId, *arguments: Any) -> Any:
         """A person or a verdict wants this done: Redis is asked even if it failed a moment ago."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kairos.config import merged
+from kairos.errors import InvalidInput
 from kairos.lanes import Lane
 
 MOST = 100_000
@@ -48,3 +50,20 @@ class ProjectSettings(BaseModel):
         """Running tasks at once in a lane: the project's own limit or the installation's, whichever is less."""
         own = {Lane.INTERACTIVE: self.interactive_cap, Lane.BATCH: self.batch_cap}.get(lane)
         return min((limit for limit in (own, most) if limit is not None), default=None)
+
+
+def settings_after(before: ProjectSettings, changes: Mapping[str, Any]) -> ProjectSettings:
+    """With these values: null takes one back to its default, a mapping is merged. Raises `InvalidInput`."""
+    values = before.model_dump()
+    for name, value in changes.items():
+        if value is None:
+            values.pop(name)
+        else:
+            values[name] = merged(values[name], value) if isinstance(value, Mapping) else value
+    try:
+        return ProjectSettings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        problem = f"{first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
+        raise InvalidInput(where=f"project.{where}", problem=problem, remedy="Correct the value") from None

@@ -12,10 +12,11 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from kairos.config import QueueSettings, RetentionSettings
+from kairos.config import Settings
 from kairos.db.engine import Database, SystemConnection
 from kairos.db.models import TaskState
 from kairos.db.repositories import history, metrics, sweep, tasks
@@ -49,19 +50,21 @@ class Sweeper:
         database: Database,
         queue: FairQueue,
         notices: EventNotices,
-        settings: QueueSettings,
-        metrics_months: int,
-        audit_days: int = RetentionSettings().audit_days,
+        settings: Settings,
     ) -> None:
         self._database = database
         self._queue = queue
         self._notices = notices
         self._settings = settings
-        self._metrics_months = metrics_months
-        self._audit_days = audit_days
-        self._limits = ProjectLimits(database, queue, settings)
+        self._asked = asyncio.Event()
+        self._limits = ProjectLimits(database, queue, settings.queue)
         self._cursors: dict[TaskState, UUID] = {}
         self._partitions_at = 0.0
+
+    def wake(self) -> None:
+        """Limits or times changed: look now."""
+        self._partitions_at = 0.0
+        self._asked.set()
 
     async def run(self) -> None:
         """Owned by the daemon; ends with its cancellation."""
@@ -70,7 +73,10 @@ class Sweeper:
                 await self.sweep()
             except EngineUnavailable as error:
                 log.warning("not swept: %s", error)
-            await asyncio.sleep(self._settings.sweep_s * random.uniform(0.8, 1.2))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.queue.sweep_s * random.uniform(0.8, 1.2)):
+                    await self._asked.wait()
+            self._asked.clear()
 
     async def sweep(self) -> None:
         """One look. Does nothing where another replica is at it."""
@@ -89,7 +95,7 @@ class Sweeper:
         if time.monotonic() >= self._partitions_at:
             await sweep.make_partitions(connection, PARTITIONS_AHEAD)
             async with self._database.system() as own:  # its locks must end before anything else is done
-                await metrics.drop_old_partitions(own, self._metrics_months)
+                await metrics.drop_old_partitions(own, self._settings.router.metrics_months)
             await self._prune()
             self._partitions_at = time.monotonic() + PARTITIONS_EVERY_S
 
@@ -97,11 +103,11 @@ class Sweeper:
         """What has run out: old audit entries, and credentials that serve nobody any more."""
         for _ in range(PRUNINGS):
             async with self._database.system() as own:
-                if await sweep.prune(own, self._audit_days) < sweep.PRUNED_AT_ONCE:
+                if await sweep.prune(own, self._settings.retention.audit_days) < sweep.PRUNED_AT_ONCE:
                     return
 
     async def _expire(self, connection: SystemConnection) -> None:
-        for found in await sweep.expired(connection, timedelta(seconds=self._settings.lease_s), PAGE):
+        for found in await sweep.expired(connection, timedelta(seconds=self._settings.queue.lease_s), PAGE):
             async with self._database.project(found.project_id) as session:
                 row = await tasks.expire(session, found.task_id, found.epoch, LEASE_EXPIRED)
                 if row is None:

@@ -62,6 +62,10 @@ class Worker:
         self._running: dict[Lane, set[asyncio.Task[None]]] = {lane: set() for lane in lanes}
         self._freed = asyncio.Event()
 
+    def wake(self) -> None:
+        """The number of slots changed: look again what may be taken."""
+        self._freed.set()
+
     async def run(self, draining: asyncio.Event, hurry: asyncio.Event) -> None:
         """Work until `draining` is set, then let running tasks end within the drain limit, or until `hurry` is set, and
         give back the rest."""

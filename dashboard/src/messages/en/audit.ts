@@ -45,5 +45,6 @@ export const audit = {
   "action.sign_in_refused": "Sign-in refused",
   "action.sign_out_everywhere": "Signed out everywhere",
   "action.session_token_reused": "Refresh token used twice",
+  "action.config_changed": "Configuration changed",
   "action.signing_key_rotated": "Signing key rotated",
 } as const;

@@ -31,6 +31,8 @@ export const models = {
   "models.degraded": "Degraded",
   "models.unhealthy": "Unhealthy",
   "models.where": "Runs",
+  "models.adapter_of": "Adapter of",
+  "models.on_trial": "On trial, for",
   "models.local": "on your own hardware",
   "models.remote": "elsewhere",
   "models.price": "In / out per million",

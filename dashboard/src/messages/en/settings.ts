@@ -126,6 +126,7 @@ export const settings = {
   "scope.events:read": "Follow what happens, live",
   "scope.models:read": "See models, their figures and decisions",
   "scope.agents:read": "See agents and workers",
+  "scope.config:read": "See the configuration",
   "scope.members:read": "See who is in the project",
   "scope.cache:manage": "Flush the cache of answers",
   "scope.audit:read": "Read who did what",

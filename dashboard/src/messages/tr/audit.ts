@@ -48,5 +48,6 @@ export const audit: Translation<typeof english> = {
   "action.sign_in_refused": "Oturum açma reddedildi",
   "action.sign_out_everywhere": "Her yerde oturum kapatıldı",
   "action.session_token_reused": "Yenileme belirteci iki kez kullanıldı",
+  "action.config_changed": "Yapılandırma değiştirildi",
   "action.signing_key_rotated": "İmza anahtarı yenilendi",
 };

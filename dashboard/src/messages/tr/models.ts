@@ -34,6 +34,8 @@ export const models: Translation<typeof english> = {
   "models.degraded": "Zayıflamış",
   "models.unhealthy": "Çalışmıyor",
   "models.where": "Çalıştığı yer",
+  "models.adapter_of": "Temel modeli",
+  "models.on_trial": "Denemedeki payı",
   "models.local": "kendi donanımınızda",
   "models.remote": "başka yerde",
   "models.price": "Girdi / çıktı, milyonda",

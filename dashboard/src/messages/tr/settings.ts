@@ -129,6 +129,7 @@ export const settings: Translation<typeof english> = {
   "scope.events:read": "Olanları canlı izlemek",
   "scope.models:read": "Modelleri, ölçümlerini ve kararları görmek",
   "scope.agents:read": "Ajanları ve çalışanları görmek",
+  "scope.config:read": "Yapılandırmayı görmek",
   "scope.members:read": "Projede kimlerin olduğunu görmek",
   "scope.cache:manage": "Yanıt önbelleğini boşaltmak",
   "scope.audit:read": "Kimin ne yaptığını okumak",

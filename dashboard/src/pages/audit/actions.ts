@@ -26,5 +26,6 @@ export const ACTIONS: Record<string, MessageKey> = {
   "sign_in.refused": "action.sign_in_refused",
   "sign_out.everywhere": "action.sign_out_everywhere",
   "session.token_reused": "action.session_token_reused",
+  "config.changed": "action.config_changed",
   "signing_key.rotated": "action.signing_key_rotated",
 };

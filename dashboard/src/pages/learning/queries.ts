@@ -1,13 +1,9 @@
 import { infiniteQueryOptions, queryOptions, type QueryClient } from "@tanstack/react-query";
 import { api, call, ok } from "../../api/client";
-import type { DatasetStats, Items, Page, SampleOut } from "../../api/contract";
+import type { DatasetStats, Items, Page, SampleDetail, SampleOut } from "../../api/contract";
 import { isUnderWay, type Adapter, type AdapterDetail, type Base, type Run } from "../../api/learning";
 import { projectKey } from "../../api/queries";
 import type { SampleFilters } from "./filters";
-
-export interface SampleDetail extends SampleOut {
-  adapters: { id: string; base: string; version: number }[];
-}
 
 export const statsQuery = () =>
   queryOptions({

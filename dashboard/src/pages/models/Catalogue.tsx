@@ -1,4 +1,5 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
 import { CircleAlert, CircleCheck, CircleHelp, TriangleAlert } from "lucide-react";
 import { useState } from "react";
 import { call } from "../../api/client";
@@ -43,13 +44,19 @@ function Card({ model }: { model: ModelOut }) {
   const formats = useFormats();
   const { price, figures } = model;
   return (
-    <article className="model-card" aria-label={model.name}>
+    <article className={model.base ? "model-card model-adapter" : "model-card"} aria-label={model.name}>
       <div className="spread">
         <h3>{model.name}</h3>
         <Health state={model.health} />
       </div>
       {model.health_detail && <p className="muted small model-detail">{model.health_detail}</p>}
       <dl className="model-facts">
+        {model.base && (
+          <Fact name={t("models.adapter_of")}>
+            <Link to="/learning">{model.base}</Link>
+          </Fact>
+        )}
+        {model.share < 1 && <Fact name={t("models.on_trial")}>{formats.percent(model.share)}</Fact>}
         <Fact name={t("models.where")}>{t(model.local ? "models.local" : "models.remote")}</Fact>
         <Fact name={t("models.price")}>
           {price ? `${formats.money(price.input)} / ${formats.money(price.output)}` : <Unknown />}

@@ -6,6 +6,7 @@ import { PageHeader } from "../../components/PageHeader";
 import { SkeletonRows } from "../../components/Skeleton";
 import { TabLinks } from "../../components/Tabs";
 import { useT } from "../../i18n/i18n";
+import { ConfigurationSection } from "./config/ConfigurationSection";
 import { InvitationsSection } from "./InvitationsSection";
 import { KeysSection } from "./KeysSection";
 import { MembersSection } from "./MembersSection";
@@ -14,11 +15,12 @@ import { SessionsSection } from "./SessionsSection";
 
 const route = getRouteApi("/app/settings/$section");
 
-const SECTIONS: { section: "project" | "members" | "invitations" | "keys" | "sessions"; needs?: Permission; view: () => React.ReactNode }[] = [
+const SECTIONS: { section: "project" | "members" | "invitations" | "keys" | "config" | "sessions"; needs?: Permission; view: () => React.ReactNode }[] = [
   { section: "project", view: ProjectSection },
   { section: "members", needs: "members:read", view: MembersSection },
   { section: "invitations", needs: "members:manage", view: InvitationsSection },
   { section: "keys", needs: "keys:manage", view: KeysSection },
+  { section: "config", needs: "config:read", view: ConfigurationSection },
   { section: "sessions", view: SessionsSection },
 ];
 

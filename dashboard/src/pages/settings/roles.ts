@@ -23,6 +23,7 @@ export const KEY_SCOPES: readonly Permission[] = [
   "events:read",
   "models:read",
   "agents:read",
+  "config:read",
   "members:read",
   "cache:manage",
   "audit:read",

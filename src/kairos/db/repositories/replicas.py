@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, select
@@ -27,6 +27,9 @@ class Replica:
     slots: int
     started_at: datetime
     heartbeat_at: datetime
+    config_version: int
+    config_error: str | None
+    config_waiting: list[str]
     alive: bool
 
     @property
@@ -35,9 +38,22 @@ class Replica:
         return self.alive and self.slots > 0
 
 
-async def beat(session: AsyncSession, name: str, role: str, version: str, slots: int) -> None:
-    statement = insert(ReplicaRow).values(name=name, role=role, version=version, slots=slots)
-    changed = {"role": role, "version": version, "slots": slots, "heartbeat_at": func.now()}
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a daemon says of itself with each heartbeat."""
+
+    role: str
+    version: str
+    slots: int
+    config_version: int = 0
+    config_error: str | None = None
+    config_waiting: tuple[str, ...] = ()
+
+
+async def beat(session: AsyncSession, name: str, said: Said) -> None:
+    values = {**asdict(said), "config_waiting": list(said.config_waiting)}
+    statement = insert(ReplicaRow).values(name=name, **values)
+    changed = {**values, "heartbeat_at": func.now()}
     await session.execute(statement.on_conflict_do_update(index_elements=["name"], set_=changed))
 
 
@@ -56,6 +72,9 @@ async def known(session: AsyncSession) -> list[Replica]:
             ReplicaRow.slots,
             ReplicaRow.started_at,
             ReplicaRow.heartbeat_at,
+            ReplicaRow.config_version,
+            ReplicaRow.config_error,
+            ReplicaRow.config_waiting,
             alive,
         )
         .where(ReplicaRow.heartbeat_at > func.now() - SHOWN)

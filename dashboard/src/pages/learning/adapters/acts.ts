@@ -3,18 +3,18 @@ import type { Adapter, AdapterState } from "../../../api/learning";
 export type Act = "promote" | "refuse" | "roll_back" | "delete";
 
 const ACTS: Record<AdapterState, readonly Act[]> = {
-  candidate: ["promote", "refuse"],
-  needs_approval: ["promote", "refuse"],
-  canary: ["promote", "refuse"],
+  candidate: ["refuse", "delete"],
+  needs_approval: ["promote", "refuse", "delete"],
+  canary: ["promote", "roll_back"],
   live: ["roll_back"],
-  retired: ["delete"],
+  retired: ["promote", "delete"],
   refused: ["delete"],
   deleted: [],
 };
 
-/** What may be done with an adapter. One that the gate has not measured yet is nobody's to promote. */
-export function actsOf({ state, ruling }: Pick<Adapter, "state" | "ruling">): readonly Act[] {
-  return state === "candidate" && ruling === null ? [] : ACTS[state];
+/** What may be done with an adapter, as the API allows it: what the gate has not measured yet is nobody's to promote. */
+export function actsOf({ state }: Pick<Adapter, "state">): readonly Act[] {
+  return ACTS[state];
 }
 
 /** By base, in the order of their names; of each base the newest first. What was deleted is left out. */

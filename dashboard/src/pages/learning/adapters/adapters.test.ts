@@ -19,8 +19,7 @@ it("shows first what became worse, the worst of it above", () => {
   expect(counts(PAIRS)).toEqual({ worse: 2, better: 2, same: 1, unmeasured: 1 });
 });
 
-const adapter = (base: string, version: number, state: Adapter["state"], ruling: Adapter["ruling"] = "promote") =>
-  ({ base, version, state, ruling }) as Adapter;
+const adapter = (base: string, version: number, state: Adapter["state"]) => ({ base, version, state }) as Adapter;
 
 it("groups adapters by base, the newest first", () => {
   const all = [adapter("b", 1, "live"), adapter("a", 1, "retired"), adapter("a", 2, "live"), adapter("c", 1, "deleted")];
@@ -31,7 +30,9 @@ it("groups adapters by base, the newest first", () => {
 });
 
 it("offers no promotion of what was not measured, and no deletion of what serves", () => {
-  expect(actsOf(adapter("a", 1, "candidate", null))).toEqual([]);
+  expect(actsOf(adapter("a", 1, "candidate"))).not.toContain("promote");
   expect(actsOf(adapter("a", 1, "needs_approval"))).toContain("promote");
+  expect(actsOf(adapter("a", 1, "retired"))).toEqual(["promote", "delete"]);
+  expect(actsOf(adapter("a", 1, "canary"))).toEqual(["promote", "roll_back"]);
   expect(actsOf(adapter("a", 1, "live"))).toEqual(["roll_back"]);
 });

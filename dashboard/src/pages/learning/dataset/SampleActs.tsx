@@ -14,7 +14,8 @@ import { showToast } from "../../../components/Toast";
 import { translate, useT } from "../../../i18n/i18n";
 import { hindrance, type Change } from "../label/desk";
 import { deskApi } from "../label/deskApi";
-import { datasetChanged, sampleQuery, type SampleDetail } from "../queries";
+import type { SampleDetail } from "../../../api/contract";
+import { datasetChanged, sampleQuery } from "../queries";
 import { textOf } from "../sample";
 import { Secrets } from "../SampleView";
 

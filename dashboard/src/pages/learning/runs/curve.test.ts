@@ -26,7 +26,7 @@ it("gives round ticks that hold every value", () => {
 });
 
 it("knows how far a run is only while it trains", () => {
-  expect(shareDone({ state: "training", progress: { step: 5, steps: 20 } })).toBe(0.25);
-  expect(shareDone({ state: "evaluating", progress: { step: 20, steps: 20 } })).toBeNull();
-  expect(shareDone({ state: "training", progress: {} })).toBeNull();
+  expect(shareDone({ state: "training", progress: { step: 5, steps: 20, curve: [] } })).toBe(0.25);
+  expect(shareDone({ state: "evaluating", progress: { step: 20, steps: 20, curve: [] } })).toBeNull();
+  expect(shareDone({ state: "training", progress: { curve: [] } })).toBeNull();
 });

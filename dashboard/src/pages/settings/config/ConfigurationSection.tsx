@@ -1,0 +1,106 @@
+import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
+import type { Configuration, ConfigValue } from "../../../api/contract";
+import { Badge } from "../../../components/Badge";
+import { Button } from "../../../components/Button";
+import { EmptyState } from "../../../components/EmptyState";
+import { Checkbox, Field, Input } from "../../../components/Field";
+import { Loaded } from "../../../components/Loaded";
+import { Section } from "../../../components/Section";
+import { useT } from "../../../i18n/i18n";
+import { History } from "./History";
+import { configQuery } from "./queries";
+import { Replicas } from "./Replicas";
+import { ValueDialog } from "./ValueDialog";
+import { grouped, written } from "./values";
+import "./config.css";
+
+export function ConfigurationSection() {
+  return (
+    <div className="sections">
+      <Values />
+      <Replicas />
+      <History whose="system" />
+      <History whose="project" />
+    </div>
+  );
+}
+
+function Values() {
+  const t = useT();
+  const query = useQuery(configQuery());
+  const [words, setWords] = useState("");
+  const [own, setOwn] = useState(false);
+  const [asked, setAsked] = useState<ConfigValue | null>(null);
+  return (
+    <Section title={t("config.values")} detail={t("config.values_detail")}>
+      <div className="config-filters">
+        <Field label={t("config.search")}>
+          <Input type="search" value={words} onChange={(event) => setWords(event.target.value)} />
+        </Field>
+        <Checkbox label={t("config.only_set")} checked={own} onChange={(event) => setOwn(event.target.checked)} />
+      </div>
+      <Loaded query={query}>
+        {(configuration) => (
+          <>
+            <Groups configuration={configuration} words={words} own={own} onChange={setAsked} />
+            {asked && <ValueDialog value={asked} configuration={configuration} onClose={() => setAsked(null)} />}
+          </>
+        )}
+      </Loaded>
+    </Section>
+  );
+}
+
+interface GroupsProps {
+  configuration: Configuration;
+  words: string;
+  own: boolean;
+  onChange: (value: ConfigValue) => void;
+}
+
+function Groups({ configuration, words, own, onChange }: GroupsProps) {
+  const t = useT();
+  const values = configuration.values.filter(({ source }) => !own || source !== "default");
+  const groups = grouped(values, words);
+  if (groups.length === 0) return <EmptyState title={t("config.nothing_found")} />;
+  return groups.map(([table, list]) => (
+    <section key={table} className="config-table" aria-label={table || t("config.top")}>
+      <h3>{table ? <code>{table}</code> : t("config.top")}</h3>
+      <ul>
+        {list.map((value) => (
+          <Row key={value.key} value={value} onChange={() => onChange(value)} />
+        ))}
+      </ul>
+    </section>
+  ));
+}
+
+function Row({ value, onChange }: { value: ConfigValue; onChange: () => void }) {
+  const t = useT();
+  const text = written(value.value);
+  return (
+    <li className="config-row">
+      <div className="config-key">
+        <code>{value.key}</code>
+        <span className="muted small">{value.description}</span>
+      </div>
+      <div className="config-value">
+        {text ? <code title={text}>{text}</code> : <span className="muted">{t("config.none")}</span>}
+        <span className="row">
+          {value.source !== "default" && <Badge tone={value.source === "api" ? "info" : "neutral"}>{t(`config.source_${value.source}`)}</Badge>}
+          {value.waiting && <Badge tone="warn">{t("config.waiting")}</Badge>}
+        </span>
+      </div>
+      <div className="config-act">
+        {value.may_change ? (
+          <Button size="small" aria-label={t("config.change_key", { key: value.key })} onClick={onChange}>
+            {t("config.change")}
+          </Button>
+        ) : (
+          value.reach === "file" && <span className="muted small">{t("config.in_file")}</span>
+        )}
+      </div>
+    </li>
+  );
+}

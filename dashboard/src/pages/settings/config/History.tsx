@@ -1,0 +1,98 @@
+import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
+import { call } from "../../../api/client";
+import type { ConfigVersion, Whose } from "../../../api/contract";
+import { useCan, useMe } from "../../../api/queries";
+import { Button } from "../../../components/Button";
+import { ConfirmDialog } from "../../../components/ConfirmDialog";
+import { EmptyState } from "../../../components/EmptyState";
+import { ErrorState } from "../../../components/ErrorState";
+import { Section } from "../../../components/Section";
+import { SkeletonRows } from "../../../components/Skeleton";
+import { RelativeTime } from "../../../components/Values";
+import { useT } from "../../../i18n/i18n";
+import { configChanged, configQuery, historyQuery } from "./queries";
+import { written } from "./values";
+
+export function History({ whose }: { whose: Whose }) {
+  const t = useT();
+  const query = useInfiniteQuery(historyQuery(whose));
+  const [asked, setAsked] = useState<ConfigVersion | null>(null);
+  const operator = useMe()?.operator ?? false;
+  const manages = useCan("project:manage");
+  const may = whose === "system" ? operator : manages;
+  const versions = query.data?.pages.flatMap(({ items }) => items) ?? [];
+  return (
+    <Section title={t(`config.history_${whose}`)}>
+      {query.error && <ErrorState problem={query.error} onRetry={() => void query.refetch()} />}
+      {query.isPending && <SkeletonRows rows={3} />}
+      {query.isSuccess && versions.length === 0 && <EmptyState title={t("config.no_history")} />}
+      <ul className="config-list">
+        {versions.map((version, index) => (
+          <li key={version.version} className="config-row">
+            <div className="config-key">
+              <span>
+                <b>{version.version}</b> · <RelativeTime at={version.at} /> · {version.by ?? t("config.somebody")}
+              </span>
+              {version.why && <span className="muted small">{version.why}</span>}
+            </div>
+            <Changes changes={version.changes} />
+            <div className="config-act">
+              {may && index > 0 && (
+                <Button
+                  size="small"
+                  aria-label={t("config.revert_to", { version: version.version })}
+                  onClick={() => setAsked(version)}
+                >
+                  {t("config.revert")}
+                </Button>
+              )}
+            </div>
+          </li>
+        ))}
+      </ul>
+      {query.hasNextPage && (
+        <Button busy={query.isFetchingNextPage} onClick={() => void query.fetchNextPage()}>
+          {t("config.older")}
+        </Button>
+      )}
+      {asked && <Revert whose={whose} to={asked.version} onClose={() => setAsked(null)} />}
+    </Section>
+  );
+}
+
+function Changes({ changes }: { changes: ConfigVersion["changes"] }) {
+  const t = useT();
+  const shown = (value: unknown) => written(value) || t("config.none");
+  return (
+    <ul className="config-value config-changes">
+      {Object.entries(changes).map(([key, { before, after }]) => (
+        <li key={key}>
+          <code>{key}</code>: {shown(before)} → <b>{shown(after)}</b>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function Revert({ whose, to, onClose }: { whose: Whose; to: number; onClose: () => void }) {
+  const t = useT();
+  const client = useQueryClient();
+  const { data } = useQuery(configQuery());
+  return (
+    <ConfirmDialog
+      open
+      kind="primary"
+      onClose={onClose}
+      title={t("config.revert_to", { version: to })}
+      action={t("config.revert")}
+      onConfirm={async () => {
+        const version = whose === "system" ? data?.version : data?.project_version;
+        await call("POST", "/api/config/revert", { body: { whose, to, version } });
+        configChanged(client);
+      }}
+    >
+      <p>{t("config.revert_detail")}</p>
+    </ConfirmDialog>
+  );
+}

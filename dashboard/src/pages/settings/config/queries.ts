@@ -1,0 +1,32 @@
+import { infiniteQueryOptions, queryOptions, type QueryClient } from "@tanstack/react-query";
+import { api, call, ok } from "../../../api/client";
+import type { Configuration, ConfigVersions, Whose } from "../../../api/contract";
+import { projectKey } from "../../../api/queries";
+
+export const configQuery = () =>
+  queryOptions({
+    queryKey: projectKey("config", "values"),
+    queryFn: ({ signal }): Promise<Configuration> => ok(api.GET("/api/config", { signal })),
+  });
+
+/** Daemons take a version by themselves, and no event tells of it. */
+export const replicasQuery = () =>
+  queryOptions({
+    queryKey: projectKey("config", "replicas"),
+    queryFn: ({ signal }) => ok(api.GET("/api/config/replicas", { signal })),
+    refetchInterval: 5_000,
+  });
+
+export const historyQuery = (whose: Whose) =>
+  infiniteQueryOptions({
+    queryKey: projectKey("config", "history", whose),
+    queryFn: ({ pageParam, signal }) =>
+      call<ConfigVersions>("GET", "/api/config/history", { query: { whose, before: pageParam, limit: 20 }, signal }),
+    initialPageParam: null as number | null,
+    getNextPageParam: (page) => page.next,
+  });
+
+export function configChanged(client: QueryClient): void {
+  void client.invalidateQueries({ queryKey: projectKey("config") });
+  void client.invalidateQueries({ queryKey: projectKey("project") });
+}

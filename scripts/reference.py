@@ -1,0 +1,158 @@
+"""Write docs/configuration.md, docs/cli.md and kairos.toml from the code: python -m scripts.reference
+
+A test holds the files against the code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.cli import get_docs_for_click
+
+from kairos.cli.app import app
+from kairos.config import Reach
+from kairos.config_reference import Key, Table, model_table, tables
+from kairos.orchestration.config_changes import PROJECT
+from kairos.orchestration.project_settings import ProjectSettings
+
+ROOT = Path(__file__).parents[1]
+EFFECT = {
+    Reach.LIVE: "within 2 s",
+    Reach.RESTART: "at the next start",
+    Reach.FILE: "kairos.toml and a restart",
+}
+
+CONFIGURATION = """\
+# Configuration
+
+<!-- Written by `python -m scripts.reference` from src/kairos/config.py. A test holds it against the code. -->
+
+A value comes from the first of these that has it:
+
+1. what people set while the system runs (`kairos config set`, `PATCH /api/config`, the dashboard),
+2. the environment: `KAIROS_QUEUE__MAX_ATTEMPTS=5` is `max_attempts` under `[queue]`,
+3. `kairos.toml` ([one with every key](../kairos.toml)),
+4. the default below.
+
+What is set while the system runs stands in PostgreSQL and holds in every daemon: within 2 seconds for most values, by a
+notice over Redis or, where that is lost, by each daemon's own look. `kairos config replicas` shows which version each
+daemon runs, and why one could not take the newest. Every change is a version with who, when and why
+(`kairos config history`), and `kairos config revert` goes back to one.
+
+```console
+$ kairos config show router
+$ kairos config set max_concurrent_tasks=8 --why "two more people"
+$ kairos config set judge.model=gpt-5-mini judge.share=0.1 --dry-run
+$ kairos config unset judge.model
+```
+
+Operators change the system's values. Admins and owners of a project change those of their project, whose keys begin
+with `project.`. Secrets are no values: a key's value that looks like one is refused, and the addresses of the databases
+never come back from the API.
+"""
+
+TOML = """\
+# The configuration of Kairos, with every key and its default: docs/configuration.md says more.
+# Written by `python -m scripts.reference`. Take the # from a line, and from the name of its table, to set it. The
+# environment stands above this file, and what is set while the system runs (`kairos config set`) above both.
+# Keys of providers do not belong here: `api_key_env` names the environment variable that holds one.
+"""
+
+EXAMPLES = {
+    "url": '"redis://:password@host:6379/0"',
+    "migration_url": '"postgresql://owner:password@host/kairos"',
+    "system_url": '"postgresql://system:password@host/kairos"',
+    "upstream": '"llama3.2:3b"',
+    "api_key_env": '"OPENAI_API_KEY"',
+    "price": "{ input = 0.25, output = 2.0 }",
+    "tier": "0.7",
+    "runner": '"ollama"',
+    "weights": '"/models/llama3.2-3b.gguf"',
+    "adapters": '"ollama"',
+    "folder": '"/var/lib/kairos/models"',
+    "project_cap": "8",
+    "name": '"llama3.2"',
+    "base_url": '"http://127.0.0.1:11434/v1"',
+    "database.url": '"postgresql://app:password@host/kairos"',
+}
+"""For keys that have no default."""
+
+
+def files() -> dict[Path, str]:
+    """Every generated file, with what should stand in it."""
+    return {
+        ROOT / "docs" / "configuration.md": configuration(),
+        ROOT / "docs" / "cli.md": commands(),
+        ROOT / "kairos.toml": "\n".join(toml()) + "\n",
+    }
+
+
+def configuration() -> str:
+    parts = [CONFIGURATION]
+    for table in tables():
+        parts += [f"## `[{table.name}]`" if table.name else "## Above all tables", table.description, *_rows(table)]
+    parts += ["## `[[models]]`", model_table().description, *_rows(model_table())]
+    parts += ["## Of a project", "Set with `kairos config set project.KEY=VALUE` or on the project's page."]
+    parts += ["\n".join(["| key | default | |", "|---|---|---|", *_of_project()])]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def commands() -> str:
+    command: Any = typer.main.get_command(app)
+    text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="kairos", title="Commands")
+    note = "<!-- Written by `python -m scripts.reference` from src/kairos/cli. A test holds it against the code. -->"
+    head, _, rest = text.partition("\n")
+    return f"{head}\n\n{note}\n{rest.rstrip()}\n"
+
+
+def toml() -> Iterator[str]:
+    yield TOML.rstrip()
+    for table in tables():
+        yield from _table(table, f"[{table.name}]" if table.name else "")
+    yield from _table(model_table(), "[[models]]")
+
+
+def _rows(table: Table) -> Iterator[str]:
+    rows = [
+        f"| `{key.name.rpartition('.')[2]}` | {key.kind} | {_default(key)} | {EFFECT[key.reach]} | {key.description} |"
+        for key in table.keys
+    ]
+    yield "\n".join(["| key | type | default | takes effect | |", "|---|---|---|---|---|", *rows])
+
+
+def _of_project() -> Iterator[str]:
+    for name, entry in ProjectSettings.model_fields.items():
+        yield f"| `{PROJECT}{name}` | {_literal(entry.get_default(call_default_factory=True))} | {entry.description} |"
+
+
+def _table(table: Table, header: str) -> Iterator[str]:
+    yield ""
+    if header:
+        yield f"# {table.description}"
+        yield f"# {header}"
+    for key in table.keys:
+        name = key.name.rpartition(".")[2]
+        value = EXAMPLES.get(key.name, EXAMPLES.get(name, '""')) if key.default is None else _toml(key.default)
+        yield f"# {key.description} ({key.kind})"
+        yield f"# {name} = {value}"
+
+
+def _default(key: Key) -> str:
+    return "–" if key.default is None else _literal(key.default)
+
+
+def _literal(value: Any) -> str:
+    return "–" if value is None else f"`{_toml(value)}`"
+
+
+def _toml(value: Any) -> str:
+    return "{}" if value == {} else json.dumps(value, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    for path, text in files().items():
+        path.write_text(text)

@@ -1,0 +1,212 @@
+"""`kairos config`: show, get, set, unset, history, revert, replicas."""
+
+from __future__ import annotations
+
+import json as json_module
+from typing import Annotated, Any
+
+import typer
+
+from kairos.cli import output
+from kairos.cli.client import Client
+from kairos.cli.context import Json, of
+from kairos.config_reference import nearest
+from kairos.errors import InvalidInput
+
+app = typer.Typer(help="The configuration, while the system runs.", no_args_is_help=True)
+
+Why = Annotated[str, typer.Option(help="Stands in the history and in the audit log.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Validate, and say what would change.")]
+OfProject = Annotated[bool, typer.Option("--project", help="The active project's values, in place of the system's.")]
+
+EFFECT = {"live": "", "restart": "at the next start", "file": "kairos.toml only"}
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    beginning: Annotated[str, typer.Argument(help="Only keys that begin so: `router`.", metavar="[KEY]")] = "",
+    changed: Annotated[bool, typer.Option("--changed", help="Only values that are not the default.")] = False,
+    json: Json = False,
+) -> None:
+    """List every value with where it comes from."""
+    found = of(context).client().get("/api/config")
+    values = [
+        value
+        for value in found["values"]
+        if value["key"].startswith(beginning) and (not changed or value["source"] != "default")
+    ]
+    if json:
+        return output.show_json({**found, "values": values})
+    rows = [
+        [value["key"], output.plain(_shown(value["value"])), _source(value), EFFECT[value["reach"]]] for value in values
+    ]
+    output.out.print(output.table(["key", "value", "from", "takes effect"], rows))
+    output.out.print(f"version {found['version']}, of the project {found['project_version']}")
+    return None
+
+
+@app.command()
+def get(context: typer.Context, key: str, json: Json = False) -> None:
+    """Show one value, what it may be, and what it does."""
+    value = _find(of(context).client().get("/api/config"), key)
+    if json:
+        return output.show_json(value)
+    output.out.print(f"[bold]{value['key']}[/bold] = {output.plain(_shown(value['value']))}", soft_wrap=True)
+    output.out.print(output.plain(value["description"]), soft_wrap=True)
+    default = f"default {output.plain(_shown(value['default']))}"
+    output.out.print(f"[dim]{output.plain(value['kind'])}; {default}; from {_source(value)}[/dim]", soft_wrap=True)
+    return None
+
+
+@app.command("set")
+def set_values(
+    context: typer.Context,
+    assignments: Annotated[list[str], typer.Argument(help="KEY=VALUE, one or several.", metavar="KEY=VALUE…")],
+    why: Why = "",
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Set values while the system runs; all of them or none."""
+    client = of(context).client()
+    known = client.get("/api/config")
+    changes: dict[str, Any] = {}
+    for assignment in assignments:
+        key, sign, text = assignment.partition("=")
+        if not sign:
+            raise InvalidInput(where=assignment, problem="it is no KEY=VALUE", remedy="Write: queue.max_attempts=5")
+        changes[key] = _value(text, _find(known, key)["kind"])
+    _change(client, known, changes, why, dry_run, json)
+
+
+@app.command()
+def unset(
+    context: typer.Context,
+    keys: Annotated[list[str], typer.Argument(metavar="KEY…")],
+    why: Why = "",
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Take values back to what file, environment and defaults say."""
+    client = of(context).client()
+    known = client.get("/api/config")
+    _change(client, known, {_find(known, key)["key"]: None for key in keys}, why, dry_run, json)
+
+
+@app.command()
+def history(
+    context: typer.Context,
+    of_project: OfProject = False,
+    limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
+    json: Json = False,
+) -> None:
+    """Show who set what, when and why, newest first."""
+    whose = "project" if of_project else "system"
+    items = of(context).client().get("/api/config/history", whose=whose, limit=limit)["items"]
+    if json:
+        return output.show_json(items)
+    rows = [
+        [
+            str(version["version"]),
+            output.age(version["at"]),
+            output.plain(version["by"] or "–"),
+            output.plain("\n".join(_differences(version["changes"])) or "–"),
+            output.plain(version["why"]),
+        ]
+        for version in items
+    ]
+    output.out.print(output.table(["version", "when", "who", "what", "why"], rows))
+    return None
+
+
+@app.command()
+def revert(
+    context: typer.Context,
+    to: Annotated[int, typer.Argument(help="The version whose values hold again; 0 is before anything was set.")],
+    of_project: OfProject = False,
+    why: Why = "",
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Go back to the values of an old version."""
+    client = of(context).client()
+    known = client.get("/api/config")
+    whose, version = ("project", known["project_version"]) if of_project else ("system", known["version"])
+    body = {"whose": whose, "to": to, "why": why, "version": version, "dry_run": dry_run}
+    _tell(client.post("/api/config/revert", body), dry_run, json)
+
+
+@app.command()
+def replicas(context: typer.Context, json: Json = False) -> None:
+    """Show which version of the configuration each daemon runs."""
+    found = of(context).client().get("/api/config/replicas")
+    if json:
+        return output.show_json(found)
+    rows = [
+        [
+            replica["name"],
+            replica["role"],
+            output.state("ok" if replica["alive"] else "away"),
+            str(replica["version"]) + ("" if replica["newest"] else f" of {found['version']}"),
+            output.plain(replica["error"] or ", ".join(f"{key} at its next start" for key in replica["waiting"])),
+        ]
+        for replica in found["items"]
+    ]
+    output.out.print(output.table(["daemon", "role", "state", "version", ""], rows))
+    return None
+
+
+def _change(
+    client: Client, known: dict[str, Any], changes: dict[str, Any], why: str, dry_run: bool, json: bool
+) -> None:
+    body = {
+        "changes": changes,
+        "why": why,
+        "version": known["version"],
+        "project_version": known["project_version"],
+        "dry_run": dry_run,
+    }
+    _tell(client.call("PATCH", "/api/config", body), dry_run, json)
+
+
+def _tell(changed: dict[str, Any], dry_run: bool, json: bool) -> None:
+    if json:
+        return output.show_json(changed)
+    lines = _differences(changed["changed"])
+    if not lines:
+        return output.out.print("nothing changes: these values hold already")
+    output.out.print(output.plain("\n".join(lines)), soft_wrap=True)
+    for key in changed["restart"]:
+        output.out.print(f"[yellow]{key} takes effect at the next start of each daemon[/yellow]")
+    if dry_run:
+        output.out.print("nothing was changed: this was a dry run")
+    return None
+
+
+def _differences(changes: dict[str, Any]) -> list[str]:
+    return [f"{key}: {_shown(each['before'])} → {_shown(each['after'])}" for key, each in changes.items()]
+
+
+def _find(known: dict[str, Any], key: str) -> dict[str, Any]:
+    found = {value["key"]: value for value in known["values"]}
+    if key not in found:
+        raise InvalidInput(where=key, problem="unknown key", remedy=nearest(key, found))
+    return found[key]
+
+
+def _value(text: str, kind: str) -> Any:
+    """As the key's type wants it: text as it stands, everything else read as JSON. The API judges what it is worth."""
+    if kind.startswith(("text", "path")):
+        return text
+    try:
+        return json_module.loads(text)
+    except ValueError:
+        return text
+
+
+def _shown(value: Any) -> str:
+    return "–" if value is None else value if isinstance(value, str) else json_module.dumps(value, ensure_ascii=False)
+
+
+def _source(value: dict[str, Any]) -> str:
+    return f"{value['source']}, another at the next start" if value["waiting"] else value["source"]

@@ -1,0 +1,82 @@
+"""Three real daemons under load: a value that is changed holds in all of them, with Redis and without it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kairos.embedded import Addresses
+from tests.integration.test_configuration import nothing_is_set  # noqa: F401 - the engines are shared
+from tests.kit.conditions import eventually
+from tests.kit.daemon_load import all_final, submit
+from tests.kit.daemon_process import DaemonProcess, on_engines
+from tests.kit.model_server import ModelServer, ScriptedModel
+from tests.kit.valkey import ValkeyServer
+
+TASKS = 90
+
+
+@pytest.fixture
+def valkey_that_dies() -> Iterator[ValkeyServer]:
+    server = ValkeyServer()
+    server.start()
+    yield server
+    server.close()
+
+
+async def set_slots(daemon: DaemonProcess, slots: int) -> int:
+    """The version that it makes."""
+    known = await daemon.ask("GET", "/api/config")
+    body = {"changes": {"max_concurrent_tasks": slots}, "version": known["version"], "why": "a test"}
+    return (await daemon.ask("PATCH", "/api/config", body))["version"]
+
+
+async def running(daemon: DaemonProcess, version: int, slots: int, daemons: int) -> list[dict[str, Any]] | None:
+    """The living daemons, once all run this version with so many slots."""
+    items = (await daemon.ask("GET", "/api/config/replicas"))["items"]
+    alive = [item for item in items if item["alive"] and item["heartbeat_at"] and item["slots"] == slots]
+    return alive if len([item for item in alive if item["version"] == version]) == daemons else None
+
+
+@pytest.mark.timeout(240)
+async def test_slots_change_in_all_daemons_and_no_task_is_lost(addresses: Addresses, tmp_path: Path, valkey_that_dies):
+    async with ModelServer() as models:
+        models.add(ScriptedModel(name="scripted", answer="hello", first_token_s=0.3))
+        settings = on_engines(
+            replace(addresses, redis_url=valkey_that_dies.url),
+            max_concurrent_tasks=3,
+            queue={"lease_s": 4, "sweep_s": 0.5, "retry_base_s": 0.1, "max_attempts": 10},
+            models=[{"name": "scripted", "base_url": models.base_url, "local": True}],
+        )
+        daemons = [DaemonProcess(tmp_path / name, settings) for name in "abc"]
+        first, second, late = daemons
+        await first.start()
+        await second.start()
+        try:
+            project = await first.ask("POST", "/api/projects", {"name": f"Slots {tmp_path.name}"})
+            client = await asyncio.to_thread(first.client)
+            await asyncio.to_thread(client.switch, project["id"])
+            ids = [await submit(client) for _ in range(TASKS)]
+
+            version = await set_slots(first, 5)
+            await eventually(lambda: running(first, version, 5, 2), 10, "both run it")
+            await late.start()
+            await eventually(lambda: running(first, version, 5, 3), 10, "the one that came later runs it too")
+
+            valkey_that_dies.kill()
+            version = await set_slots(second, 4)
+            await eventually(lambda: running(first, version, 4, 3), 20, "all run it without Redis")
+            valkey_that_dies.start()
+
+            states = await eventually(lambda: all_final(client, ids), 150, "every task has ended")
+            assert Counter(states.values()) == {"succeeded": TASKS}
+        finally:
+            for daemon in daemons:
+                if daemon._process and daemon.process.poll() is None:
+                    assert await daemon.stop() == 0
