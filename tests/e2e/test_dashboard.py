@@ -12,7 +12,7 @@ from kairos.embedded import Addresses
 from tests.e2e.demo import PASSWORD, Demo, Somebody, demo
 from tests.kit.browser import Visitor, browsing
 
-SECTIONS = ("project", "members", "invitations", "keys", "sessions")
+SECTIONS = ("project", "members", "invitations", "keys", "config", "sessions")
 LOOKS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
 
 
@@ -266,3 +266,26 @@ async def test_a_reset_link_sets_a_password_and_signs_in(browser: Browser, compa
         await visitor.page.locator("input[type=password]").first.fill("another long one")
         await visitor.page.keyboard.press("Enter")
         await expect(visitor.page.get_by_role("alert")).to_contain_text("used already")
+
+
+async def test_a_value_is_refused_changed_and_taken_back(browser: Browser, company: Demo):
+    async with Visitor.arrive(browser, company.address) as ada:
+        await ada.sign_in(company.ada.email, PASSWORD)
+        await ada.open("/settings/config")
+        page = ada.page
+        await page.get_by_role("searchbox", name="Search", exact=True).fill("project.weight")
+        change = page.get_by_role("button", name="Change project.weight")
+        row = page.get_by_role("region", name="project", exact=True).get_by_role("listitem")
+        await change.click()
+        await page.get_by_role("textbox", name="Value").fill("99")
+        await page.get_by_role("textbox", name="Why").fill("a big week")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_text("less than or equal to 10")).to_be_visible()
+        await page.get_by_role("textbox", name="Value").fill("2")
+        await page.get_by_role("button", name="Save").click()
+        await expect(row.get_by_text("set here")).to_be_visible()
+        await expect(page.get_by_text("a big week")).to_be_visible()
+        await change.click()
+        await page.get_by_role("button", name="Take back").click()
+        await expect(row.get_by_text("set here")).to_have_count(0)
+        assert ada.errors == []

@@ -10,6 +10,7 @@ it("groups by table and finds by key and by words", () => {
     ["", 1],
     ["queue", 2],
   ]);
+  expect(grouped([...all, value("project.weight")], "").map(([table]) => table)).toEqual(["project", "", "queue"]);
   expect(grouped(all, "silence").flatMap(([, list]) => list.map(({ key }) => key))).toEqual(["queue.lease_s"]);
 });
 

@@ -5,7 +5,7 @@ export function tableOf(key: string): string {
   return key.includes(".") ? key.slice(0, key.indexOf(".")) : "";
 }
 
-/** By table in the order of the API; the words of a search stand in the key or in what it says of itself. */
+/** By table in the order of the API, the project's own first; the words of a search stand in the key or in what it says of itself. */
 export function grouped(values: readonly ConfigValue[], words: string): [string, ConfigValue[]][] {
   const wanted = words.trim().toLowerCase();
   const groups = new Map<string, ConfigValue[]>();
@@ -13,7 +13,7 @@ export function grouped(values: readonly ConfigValue[], words: string): [string,
     if (!`${value.key} ${value.description}`.toLowerCase().includes(wanted)) continue;
     groups.set(tableOf(value.key), [...(groups.get(tableOf(value.key)) ?? []), value]);
   }
-  return [...groups];
+  return [...groups].toSorted(([a], [b]) => Number(b === "project") - Number(a === "project"));
 }
 
 /** As a person reads and writes it: text as it stands, everything else as JSON. */
