@@ -73,6 +73,8 @@ from kairos.orchestration.submission import Submissions
 from kairos.orchestration.sweeper import Sweeper
 from kairos.orchestration.trainings import Trainings
 from kairos.orchestration.worker import Worker
+from kairos.plugins.plugin_loader import PluginLoader
+from kairos.plugins.task_context import Means
 from kairos.redis_client import answers, connect
 from kairos.signals import Signals
 
@@ -147,9 +149,11 @@ async def assemble(
         guardian = GuardianAgent(settings.guardian)
         learning = _learning(settings, database, signals, router, providers, http, engines)
         agents = AgentRegistry()
-        agents.register(ExecutionAgent(router))
-        agents.register(guardian)
-        agents.register(learning.agent(guardian, judge))
+        plugins = PluginLoader(settings.plugins, agents, Means(router, database, http))
+        for agent in (ExecutionAgent(router), guardian, learning.agent(guardian, judge)):
+            plugins.add_built_in(agent)
+        stack.push_async_callback(plugins.close)
+        await plugins.reload()
         queue = FairQueue(redis)
         leases = Leases(database, settings.queue.lease_s)
         notices, feed, streams = EventNotices(signals), EventFeed(database, signals), DraftStreams(signals)
@@ -179,6 +183,7 @@ async def assemble(
             exports=Exports(database),
             refusals=refusals,
             agents=agents,
+            plugins=plugins,
             coordinator=coordinator,
             router=router,
             judge=judge,

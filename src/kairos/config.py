@@ -189,6 +189,27 @@ class FineTuningSettings(Section):
     trigger_base: str = Field(default="", description="The model such runs train; empty is the first that can be.")
 
 
+class PluginSettings(Section):
+    """Plugins: code that an operator installs, in a folder or as packages."""
+
+    folder: Path = Field(
+        default=Path("plugins"), description="Folder of plugins: files and packages; a relative one is beside the file."
+    )
+    probe_s: Seconds = Field(default=5, description="Longest time that a plugin's import may take.")
+    memory_mb: int = Field(
+        default=1024, ge=64, description="Address space of a process in which a plugin is imported or does a task."
+    )
+    cpu_s: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        default=60, description="CPU time of such a process; waiting costs none."
+    )
+    settings: dict[str, dict[str, Any]] = Field(
+        default={}, description="Configuration of plugins, by name; each has a schema of its own."
+    )
+    reloads: int = Field(
+        default=0, ge=0, description="Raised by `kairos plugin reload`: each daemon that sees it change scans again."
+    )
+
+
 class PriceSettings(Section):
     input: float = Field(ge=0, description="USD per million input tokens.")
     output: float = Field(ge=0, description="USD per million output tokens.")
@@ -256,6 +277,7 @@ class Settings(BaseSettings):
     router: RouterSettings = RouterSettings()
     retention: RetentionSettings = RetentionSettings()
     fine_tuning: FineTuningSettings = FineTuningSettings()
+    plugins: PluginSettings = PluginSettings()
     models: list[ModelSettings] = []
 
     @classmethod
@@ -294,7 +316,7 @@ def load(path: Path | None = None) -> Settings:
         raise InvalidConfig(source=file, problem=f"not valid TOML: {error}", remedy="Mend the line named") from error
     settings = _validated(values, file, text)
     _refuse_duplicate_models(settings, file)
-    return settings.model_copy(update={"data_dir": _beside(file, settings.data_dir)})
+    return _placed(settings, file)
 
 
 def _read(file: Path) -> str:
@@ -306,8 +328,13 @@ def _read(file: Path) -> str:
         ) from error
 
 
+def _placed(settings: Settings, file: Path) -> Settings:
+    plugins = settings.plugins.model_copy(update={"folder": _beside(file, settings.plugins.folder)})
+    return settings.model_copy(update={"data_dir": _beside(file, settings.data_dir), "plugins": plugins})
+
+
 def _beside(file: Path, folder: Path) -> Path:
-    """A relative data folder lies beside the configuration file, so that `kairos` works from any directory."""
+    """A relative folder lies beside the configuration file, so that `kairos` works from any directory."""
     return (file.parent / folder.expanduser()).resolve()
 
 
@@ -322,7 +349,7 @@ def _validated(values: dict[str, Any], file: Path, text: str) -> Settings:
             problem=f"{'.'.join(map(str, where))}: {_problem(first)}",
             remedy=_remedy(where, first["type"]),
         ) from None
-    return settings if text else settings.model_copy(update={"data_dir": _beside(file, settings.data_dir)})
+    return settings if text else _placed(settings, file)
 
 
 def _refuse_duplicate_models(settings: Settings, file: Path) -> None:

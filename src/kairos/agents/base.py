@@ -89,6 +89,8 @@ class Task:
     """The submitter's header of that name."""
     local_only: bool = False
     """Whether the project forbids that prompts leave the operator's own hardware."""
+    plugin_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What the project sets of the configuration of plugins, by name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from kairos.api.auth import Body, Forbidden, PersonDep, PrincipalDep
 from kairos.api.permissions import Permission, granted
+from kairos.api.plugins import check_plugins
 from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
 from kairos.db.models import Role
@@ -133,13 +134,15 @@ async def show_project(member: ReaderDep) -> ProjectDetail:
 
 @routes.patch("/{project_id}", responses=responses(401, 403, 404, 413, 422, 503))
 async def change_project(services: ServicesDep, member: ManagerDep, body: ProjectChanges) -> ProjectDetail:
-    """Rename a project, or change its settings. Limits hold from now on, over all daemons."""
+    """Rename a project, or change its settings. Limits hold from now on, over all daemons. Raises `InvalidInput` for the
+    configuration of a plugin that its schema refuses."""
     async with services.database.scope(member.scope) as session:
         row = await projects.locked(session, member.project_id)
         if row is None:
             raise NotFound(what="project", id=member.project_id)
         before = ProjectSettings.of(row.settings)
         after = before.changed(body.settings) if body.settings else before
+        await check_plugins(services.plugins, before, after)
         name = body.name.strip() if body.name else row.name
         changed = _differences(before, after) | ({"name": name} if name != row.name else {})
         if changed:
