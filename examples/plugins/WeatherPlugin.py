@@ -1,4 +1,7 @@
-"""The weather of a place, asked of Open-Meteo (free, no key): `kairos task submit --agent WeatherAgent "weather in Ankara"`."""
+"""The weather of a place, asked of Open-Meteo, which is free and needs no key.
+
+kairos task submit --agent WeatherAgent "weather in Ankara"
+"""
 
 import re
 

@@ -197,7 +197,7 @@ class PluginSettings(Section):
     )
     probe_s: Seconds = Field(default=5, description="Longest time that a plugin's import may take.")
     memory_mb: int = Field(
-        default=1024, ge=64, description="Address space of a process in which a plugin is imported or does a task."
+        default=1024, ge=64, description="Memory of a process in which a plugin is imported or does a task."
     )
     cpu_s: Annotated[float, Field(gt=0, le=86_400)] = Field(
         default=60, description="CPU time of such a process; waiting costs none."

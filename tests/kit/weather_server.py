@@ -1,4 +1,4 @@
-"""A server of Open-Meteo's protocol, as far as the example asks it: geocoding and forecast, for places that a test names."""
+"""A server of Open-Meteo's protocol, as far as the example asks it: geocoding and forecast, for one place."""
 
 from __future__ import annotations
 

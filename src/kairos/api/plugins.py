@@ -78,7 +78,10 @@ async def reload_plugins(services: ServicesDep, who: OperatorDep) -> dict[str, i
 
 
 async def check_plugins(plugins: PluginLoader, before: ProjectSettings, after: ProjectSettings) -> None:
-    """Refuse names that are none, and configuration that a schema refuses, where they are new. Raises `InvalidInput`."""
+    """Refuse names that are none, and configuration that a schema refuses, where they are new.
+
+    Raises `InvalidInput`.
+    """
     for name in set(after.disabled_plugins) - set(before.disabled_plugins):
         _known(plugins, name, "settings.disabled_plugins")
     for name, values in after.plugin_settings.items():

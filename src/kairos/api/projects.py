@@ -134,8 +134,10 @@ async def show_project(member: ReaderDep) -> ProjectDetail:
 
 @routes.patch("/{project_id}", responses=responses(401, 403, 404, 413, 422, 503))
 async def change_project(services: ServicesDep, member: ManagerDep, body: ProjectChanges) -> ProjectDetail:
-    """Rename a project, or change its settings. Limits hold from now on, over all daemons. Raises `InvalidInput` for the
-    configuration of a plugin that its schema refuses."""
+    """Rename a project, or change its settings. Limits hold from now on, over all daemons.
+
+    The configuration of a plugin must satisfy its schema.
+    """
     async with services.database.scope(member.scope) as session:
         row = await projects.locked(session, member.project_id)
         if row is None:

@@ -42,7 +42,7 @@ class ChildLimits:
     """What one process of a plugin may use."""
 
     memory_mb: int
-    """Of address space; Python itself takes about 30 MB of it."""
+    """Of what it may write; address space is limited to several times that (`inner.SPACE_FACTOR`)."""
     cpu_s: float
 
 
@@ -198,7 +198,21 @@ async def child_process(
         )
         yield child
     finally:
-        await asyncio.shield(child.finish())
+        await _surely(child.finish())
+
+
+async def _surely(work: Coroutine[Any, Any, None]) -> None:
+    """Do it to its end, cancelled or not: it is bounded, and what it ends must not be left behind."""
+    working = asyncio.create_task(work)
+    cancelled = False
+    while not working.done():
+        try:
+            await asyncio.shield(working)
+        except asyncio.CancelledError:
+            cancelled = True
+    working.result()
+    if cancelled:
+        raise asyncio.CancelledError
 
 
 def cause_of(status: int | None) -> str:

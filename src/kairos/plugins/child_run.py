@@ -22,13 +22,13 @@ from kairos.plugins.plugin_errors import (
     PluginReturnedNonsense,
 )
 from kairos.plugins.sources import Source
-from kairos.plugins.task_context import TaskContext
+from kairos.plugins.task_context import Calls
 
 LEVELS = {logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL}
 
 
 async def run_in_child(
-    source: Source, kind: str, limits: ChildLimits, context: TaskContext, task: PluginTask
+    source: Source, kind: str, limits: ChildLimits, context: Calls, task: PluginTask
 ) -> Mapping[str, Any]:
     """What `wire.shape` made of its answer. Cancelled, it ends the process. Raises the errors of plugins, and those
     that its calls met and that it did not catch."""
@@ -51,7 +51,7 @@ async def run_in_child(
 class _Execution:
     """Listens to one child until its end."""
 
-    def __init__(self, child: ChildProcess, limits: ChildLimits, context: TaskContext) -> None:
+    def __init__(self, child: ChildProcess, limits: ChildLimits, context: Calls) -> None:
         self._child = child
         self._limits = limits
         self._context = context

@@ -23,6 +23,10 @@ from kairos.plugins.sources import Origin, Source
 from kairos.plugins.wire import HEAD, frame
 
 OWN = str(Path(__file__).parent)
+SPACE_FACTOR = 4
+"""Address space for one byte of memory: threads and libraries map much that they never write (numpy with OpenBLAS on
+many cores maps gigabytes). Linux counts what a process may write as its data since 4.7; the limit on space is for what
+it does not count, such as shared memory."""
 LAST_BYTES = 64 << 20
 """Beyond the limit, for the words about having met it."""
 LONGEST_TRACE = 20_000
@@ -71,9 +75,11 @@ def begin() -> tuple[Line, dict[str, Any]]:
     if os.getppid() != asked["parent"]:
         os._exit(0)
     memory = asked["memory_bytes"]
+    space = memory * SPACE_FACTOR
     limits = (
         (resource.RLIMIT_CORE, 0, 0),
-        (resource.RLIMIT_AS, memory, memory + LAST_BYTES),
+        (resource.RLIMIT_DATA, memory, memory + LAST_BYTES),
+        (resource.RLIMIT_AS, space, space + LAST_BYTES),
         (resource.RLIMIT_CPU, asked["cpu_s"], asked["cpu_s"] + 1),
     )
     for kind, soft, hard in limits:
@@ -86,9 +92,10 @@ def begin() -> tuple[Line, dict[str, Any]]:
 
 def more_memory() -> None:
     """The rest of it, to say that there was not enough."""
-    with contextlib.suppress(ValueError, OSError):
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+    for kind in (resource.RLIMIT_DATA, resource.RLIMIT_AS):
+        with contextlib.suppress(ValueError, OSError):
+            _, hard = resource.getrlimit(kind)
+            resource.setrlimit(kind, (hard, hard))
 
 
 def source_of(asked: Mapping[str, Any]) -> Source:

@@ -146,7 +146,7 @@ class PluginAgent:
 
     async def _here(self, plugin: BasePlugin, context: TaskContext, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """In a task of its own: one that does not heed its cancel is left behind, and its context is closed to it."""
-        working = asyncio.create_task(self._guarded(plugin, _plugin_task(context, config)))
+        working = asyncio.create_task(in_daemon(self.name, plugin, _plugin_task(context, config)))
         try:
             await asyncio.wait([working])
         except asyncio.CancelledError:
@@ -161,20 +161,6 @@ class PluginAgent:
         if working.cancelled():
             raise PluginCrashed(name=self.name, reason="it cancelled itself")
         return working.result()
-
-    async def _guarded(self, plugin: BasePlugin, task: PluginTask) -> Mapping[str, Any]:
-        try:
-            return shape(await plugin.execute(task))
-        except Nonsense as fault:
-            raise PluginReturnedNonsense(name=self.name, reason=str(fault)) from None
-        except PluginError as error:
-            raise (PluginRefusedForNow if error.retryable else PluginRefused)(name=self.name, reason=error) from error
-        except KairosError:
-            raise
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # the last two would end the daemon
-            log.exception("the plugin %s failed on task %s", self.name, task.id)
-            reason = f"{type(error).__name__}: {error}".rstrip(": ")
-            raise PluginCrashed(name=self.name, reason=reason) from error
 
     def _permit(self) -> int:
         now = time.time()
@@ -210,6 +196,22 @@ class PluginAgent:
         self._running -= 1
         if not self._running:
             self._idle.set()
+
+
+async def in_daemon(name: str, plugin: BasePlugin, task: PluginTask) -> Mapping[str, Any]:
+    """What `wire.shape` makes of an async plugin's answer. Whatever it raises comes out as the error of a plugin."""
+    try:
+        return shape(await plugin.execute(task))
+    except Nonsense as fault:
+        raise PluginReturnedNonsense(name=name, reason=str(fault)) from None
+    except PluginError as error:
+        raise (PluginRefusedForNow if error.retryable else PluginRefused)(name=name, reason=error) from error
+    except KairosError:
+        raise
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # the last two would end the daemon
+        log.exception("the plugin %s failed on task %s", name, task.id)
+        reason = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise PluginCrashed(name=name, reason=reason) from error
 
 
 def _plugin_task(context: TaskContext, config: Mapping[str, Any]) -> PluginTask:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kairos.plugins.child_process import ChildLimits, ChildProcess, LineBroken, cause_of, child_process
+from kairos.plugins.inner import OWN
 from kairos.plugins.sources import Source
 
 log = logging.getLogger(__name__)
@@ -65,14 +66,19 @@ async def probe(source: Source, seconds: float, limits: ChildLimits) -> list[Fou
 
 async def _death(child: ChildProcess, limits: ChildLimits) -> str:
     status = await child.how_it_ended()
-    if status in (-signal.SIGKILL, -signal.SIGXCPU):
+    if status == -signal.SIGXCPU:
         return f"it used its {limits.cpu_s:g} s of CPU time while it was imported (plugins.cpu_s)"
     return f"{cause_of(status)} while it was imported"
 
 
+def _without_ours(words: str) -> str:
+    """Of a place where it hung, written down by `faulthandler`, the frames that are the plugin's."""
+    return "\n".join(line for line in words.splitlines() if OWN not in line and '"<frozen ' not in line)
+
+
 def _found(source: Source, said: Mapping[str, Any], words: str) -> list[Found]:
     if "plugins" not in said:
-        return [Found(source, error=str(said.get("error")), trace=said.get("trace") or words or None)]
+        return [Found(source, error=str(said.get("error")), trace=said.get("trace") or _without_ours(words) or None)]
     return [
         Found(
             source,

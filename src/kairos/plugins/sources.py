@@ -70,6 +70,7 @@ def in_folder(folder: Path) -> list[Source]:
 
 def of_file(path: Path) -> Source:
     """The source of one file, or of a package's folder."""
+    path = path.resolve()
     if path.is_dir():
         return Source(Origin.FILE, str(path / "__init__.py"), f"{path.name}/")
     return Source(Origin.FILE, str(path), path.name)

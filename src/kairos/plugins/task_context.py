@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 import orjson
@@ -48,6 +48,22 @@ class Means:
     http: HttpClient
 
 
+class Calls(Protocol):
+    """What a child's calls are answered by: in the daemon `TaskContext`, without one `OfflineContext`."""
+
+    name: str
+    llm: Any
+    storage: Any
+    http: Any
+    log: logging.Logger
+
+
+class Clock(Protocol):
+    """Who knows how long a call may still take."""
+
+    def left_s(self, method: str, wanted: float | None = None) -> float: ...
+
+
 class TaskContext:
     """The means of one execution."""
 
@@ -60,7 +76,7 @@ class TaskContext:
         self.answers: list[tuple[RoutedAnswer, tuple[Mapping[str, Any], ...]]] = []
         self.llm = TaskModels(self)
         self.storage = TaskStorage(self)
-        self.http = TaskHttp(self)
+        self.http = TaskHttp(self, means.http)
         self.log = logging.getLogger(f"kairos.plugins.{name}")
         self._until = asyncio.get_running_loop().time() + brief.timeout_s
         self._over = False
@@ -125,7 +141,7 @@ class TaskModels:
         if len(context.answers) >= MOST_ANSWERS:
             raise ValueError(f"one execution may ask at most {MOST_ANSWERS} times")
         task, brief = context.task, context.brief
-        messages = _messages(prompt, system)
+        messages = checked_messages(prompt, system)
         watchers = brief.stream if stream else None
         routed = await context.means.router.complete(
             replace(call_context(task, brief), prompt=None),  # what the plugin asks tells the kind of work
@@ -191,8 +207,9 @@ class TaskStorage:
 class TaskHttp:
     """`base_plugin.Http`."""
 
-    def __init__(self, context: TaskContext) -> None:
-        self._context = context
+    def __init__(self, clock: Clock, http: HttpClient) -> None:
+        self._clock = clock
+        self._client = http
 
     async def get_json(
         self,
@@ -203,7 +220,7 @@ class TaskHttp:
         timeout_s: float | None = None,
     ) -> Any:
         limits = self._limits("http.get_json", timeout_s)
-        return await _told(self._context.means.http.get_json(_with(url, params), headers=headers, limits=limits))
+        return await _told(self._client.get_json(_with(url, params), headers=headers, limits=limits))
 
     async def get_text(
         self,
@@ -216,7 +233,7 @@ class TaskHttp:
         limits = self._limits("http.get_text", timeout_s)
 
         async def body() -> bytes:
-            stream = self._context.means.http.stream("GET", _with(url, params), headers=headers, limits=limits)
+            stream = self._client.stream("GET", _with(url, params), headers=headers, limits=limits)
             async with stream as answer:
                 return await answer.body()
 
@@ -226,10 +243,10 @@ class TaskHttp:
         self, url: str, value: Any, *, headers: Mapping[str, str] | None = None, timeout_s: float | None = None
     ) -> Any:
         limits = self._limits("http.post_json", timeout_s)
-        return await _told(self._context.means.http.post_json(url, value, headers=headers, limits=limits))
+        return await _told(self._client.post_json(url, value, headers=headers, limits=limits))
 
     def _limits(self, method: str, timeout_s: float | None) -> HttpLimits:
-        seconds = self._context.left_s(method, HTTP_S if timeout_s is None else timeout_s)
+        seconds = self._clock.left_s(method, HTTP_S if timeout_s is None else timeout_s)
         return HttpLimits(first_byte_s=seconds, idle_s=seconds, total_s=seconds)
 
 
@@ -241,7 +258,7 @@ async def _told(call: Any) -> Any:
         if not 400 <= error.http_status < 500 or error.http_status in OVERLOADED:
             raise
         raise HttpRefused(
-            address=error.values["address"], http_status=error.http_status, reason=error.reason, retry_after_s=None
+            address=str(error.values["address"]), http_status=error.http_status, reason=error.reason, retry_after_s=None
         ) from None
 
 
@@ -251,7 +268,7 @@ def _with(url: str, params: Mapping[str, Any] | None) -> str:
     return f"{url}{'&' if '?' in url else '?'}{urlencode(dict(params), doseq=True)}"
 
 
-def _messages(prompt: Any, system: str | None) -> tuple[Mapping[str, Any], ...]:
+def checked_messages(prompt: Any, system: str | None) -> tuple[Mapping[str, Any], ...]:
     """Raises `TypeError` for anything but a text, or messages with `role` and `content`."""
     if isinstance(prompt, str):
         messages: list[Mapping[str, Any]] = [{"role": "user", "content": prompt}]
