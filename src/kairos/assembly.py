@@ -73,7 +73,7 @@ from kairos.orchestration.submission import Submissions
 from kairos.orchestration.sweeper import Sweeper
 from kairos.orchestration.trainings import Trainings
 from kairos.orchestration.worker import Worker
-from kairos.plugins.plugin_loader import PluginLoader
+from kairos.plugins.plugin_loader import PluginLoader, Scan
 from kairos.plugins.task_context import Means
 from kairos.redis_client import answers, connect
 from kairos.signals import Signals
@@ -119,9 +119,16 @@ class Parts:
 
 @asynccontextmanager
 async def assemble(
-    settings: Settings, addresses: Addresses, engines: EmbeddedEngines | None = None, role: Role = Role.ALL
+    settings: Settings,
+    addresses: Addresses,
+    engines: EmbeddedEngines | None = None,
+    role: Role = Role.ALL,
+    scan: Scan | None = None,
 ) -> AsyncIterator[Parts]:
-    """Build every part on the engines at these addresses, migrate the database first, and close all at the end."""
+    """Build every part on the engines at these addresses, migrate the database first, and close all at the end.
+
+    `scan` is that of the plugins, where it is under way already.
+    """
     async with AsyncExitStack() as stack:
         at = DatabaseAddresses(addresses.database_url, addresses.migration_url, addresses.system_url)
         before, after = await asyncio.to_thread(schema.migrate, at)
@@ -153,7 +160,6 @@ async def assemble(
         for agent in (ExecutionAgent(router), guardian, learning.agent(guardian, judge)):
             plugins.add_built_in(agent)
         stack.push_async_callback(plugins.close)
-        await plugins.reload()
         queue = FairQueue(redis)
         leases = Leases(database, settings.queue.lease_s)
         notices, feed, streams = EventNotices(signals), EventFeed(database, signals), DraftStreams(signals)
@@ -194,6 +200,7 @@ async def assemble(
             probe=_probe(database, redis, router, engines),
             local_secret=secrets.token_urlsafe(32),
         )
+        await plugins.reload(scan)
         yield Parts(
             settings=settings,
             services=services,

@@ -13,6 +13,10 @@ RULES = "2"
 """Version of the guardian's rules: raised when a check approves what it rejected before, or the other way round."""
 
 
+BUILT_IN = ("ExecutionAgent", "GuardianAgent", "TrainingAgent")
+"""The names that no plugin can have."""
+
+
 class AnswerFormat(StrEnum):
     """The form an answer must have; the guardian refuses any other."""
 

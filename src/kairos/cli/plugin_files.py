@@ -9,18 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kairos.agents.execution import ExecutionAgent
-from kairos.agents.guardian import GuardianAgent
-from kairos.agents.training import TrainingAgent
+from kairos.agents.base import BUILT_IN
 from kairos.config import PluginSettings
 from kairos.errors import Conflict, InvalidInput, KairosError
-from kairos.plugins import offline
 from kairos.plugins.child_process import ChildLimits
 from kairos.plugins.plugin_config import schema_fault
 from kairos.plugins.probing import Found, probe
 from kairos.plugins.sources import of_file
 
-BUILT_IN = (ExecutionAgent.name, GuardianAgent.name, TrainingAgent.name)
 PLUGIN = '''"""{name}: greets whom the prompt names, and counts how often. docs/plugins.md says what else there is."""
 
 from kairos.plugins.base_plugin import BasePlugin, PluginError, PluginTask
@@ -110,6 +106,9 @@ def examine(settings: PluginSettings, file: Path) -> list[Found]:
 
 def run_offline(settings: PluginSettings, file: Path, name: str, prompt: str, config: Mapping[str, Any] | None) -> str:
     """Raises what would fail the task, in words of its own where the time is over."""
+    # It imports what the daemon does, for which nobody who only checks a file should wait.
+    from kairos.plugins import offline
+
     _must_exist(file)
     try:
         return offline.run(file, prompt, name=name, config=config, settings=settings)

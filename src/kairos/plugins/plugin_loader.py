@@ -60,6 +60,27 @@ class Entry:
     trace: str | None = None
 
 
+class Scan:
+    """What lies in the folder and in packages, looked at from now on. A start begins it before its engines, which take
+    their time too."""
+
+    def __init__(self, settings: PluginSettings) -> None:
+        self.folder = settings.folder
+        limits = ChildLimits(settings.memory_mb, settings.cpu_s)
+        self._scanning = asyncio.create_task(_scanned(self.folder, settings.probe_s, limits))
+
+    async def result(self) -> tuple[list[Entry], list[Found]]:
+        """What could not even be looked at, and what was found. Cancelled, it ends the processes."""
+        try:
+            return await self._scanning
+        finally:
+            await self.end()
+
+    async def end(self) -> None:
+        """Nobody waits for it any more."""
+        await end(self._scanning)
+
+
 class PluginLoader:
     """The plugins of one daemon."""
 
@@ -99,13 +120,15 @@ class PluginLoader:
             name=name, remedy=f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(names)}"
         )
 
-    async def reload(self) -> None:
-        """Scan folder and packages anew. Running tasks end with the plugin that they began with."""
+    async def reload(self, begun: Scan | None = None) -> None:
+        """Scan folder and packages anew. Running tasks end with the plugin that they began with.
+
+        `begun` is a scan that is under way already; it counts where it is of the folder that the settings name.
+        """
         async with self._lock:
             self._scanned = (self._settings.folder, self._settings.reloads)
-            sources, refused = await asyncio.to_thread(_sources, self._settings.folder)
-            limits = ChildLimits(self._settings.memory_mb, self._settings.cpu_s)
-            found = await probe_all(sources, self._settings.probe_s, limits)
+            scan = begun if begun and begun.folder == self._settings.folder else Scan(self._settings)
+            refused, found = await scan.result()
             entries = [*refused, *await self._admitted(found)]
             self._replace(entries)
         failed = [f"{entry.label} ({entry.error})" for entry in entries if entry.agent is None]
@@ -174,6 +197,11 @@ class PluginLoader:
         retiring = asyncio.create_task(agent.retire(), name=f"retiring {agent.name}")
         self._retiring.add(retiring)
         retiring.add_done_callback(self._retiring.discard)
+
+
+async def _scanned(folder: Path, seconds: float, limits: ChildLimits) -> tuple[list[Entry], list[Found]]:
+    sources, refused = await asyncio.to_thread(_sources, folder)
+    return refused, await probe_all(sources, seconds, limits)
 
 
 def _sources(folder: Path) -> tuple[list[Source], list[Entry]]:

@@ -81,9 +81,7 @@ async def test_its_calls_go_through_the_daemon(tmp_path: Path):
                 c.http.get_json('http://x/a', params={'q': 1}), a.text, a.model]
     """
     said = await run(code)
-    assert " ".join(said.split()) == (
-        '[ { "n": 1 }, 7, [ "k" ], true, { "ok": [ 1 ] }, "from the model", "offline" ]'
-    )
+    assert " ".join(said.split()) == ('[ { "n": 1 }, 7, [ "k" ], true, { "ok": [ 1 ] }, "from the model", "offline" ]')
     assert run.context.asked == [({"role": "system", "content": "be short"}, {"role": "user", "content": "question"})]
 
 
@@ -160,7 +158,12 @@ async def test_a_call_that_failed_may_be_caught(run: Ran):
 
 @pytest.mark.parametrize(
     "waits",
-    ["import time; time.sleep(600)", "while True: pass", "import signal; signal.pause()", "task.context.llm.complete('x')"],
+    [
+        "import time; time.sleep(600)",
+        "while True: pass",
+        "import signal; signal.pause()",
+        "task.context.llm.complete('x')",
+    ],
 )
 async def test_cancelled_it_is_killed_at_once_with_all_it_started(run: Ran, waits: str):
     started = run.file.with_name("pids")

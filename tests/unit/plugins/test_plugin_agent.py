@@ -1,4 +1,4 @@
-"""An async plugin lives in the daemon, and one that keeps failing is set aside: neither harms more than its own task."""
+"""An async plugin lives in the daemon, one that keeps failing is set aside: each harms its own task alone."""
 
 from __future__ import annotations
 

@@ -50,7 +50,9 @@ class House:
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     agents, settings = AgentRegistry(), Live(PluginSettings(folder=tmp_path / "plugins", memory_mb=128))
-    loader = PluginLoader(cast(PluginSettings, settings), agents, Means(cast(LLMRouter, None), cast(Database, None), HttpClient()))
+    loader = PluginLoader(
+        cast(PluginSettings, settings), agents, Means(cast(LLMRouter, None), cast(Database, None), HttpClient())
+    )
     loader.add_built_in(GuardianAgent())
     yield House(loader, agents, tmp_path / "plugins", settings)
     await loader.close()

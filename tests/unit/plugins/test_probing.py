@@ -1,4 +1,4 @@
-"""Each file is imported in a process of its own first: what it defines, or what is wrong with it, in words and a trace."""
+"""Each file is imported in a process of its own first: what it defines, or what is wrong with it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ async def test_one_file_may_hold_several_and_one_of_them_be_broken(tmp_path: Pat
 async def test_what_is_imported_from_elsewhere_is_not_this_files(tmp_path: Path):
     """Nor is an abstract class that others are made of."""
     text = (
-        "from abc import abstractmethod\nfrom tests.kit.imported_plugin import Imported\n" + HEAD + "class Base(BasePlugin):\n"
+        "from abc import abstractmethod\nfrom tests.kit.imported_plugin import Imported\n"
+        + HEAD
+        + "class Base(BasePlugin):\n"
         "    def get_capabilities(self): return []\n"
         "    def execute(self, task): return 'x'\n\n"
         "class Real(Base):\n    def get_name(self): return 'Real'\n"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 from kairos.plugins.sources import classes, find, forget, in_folder, load, of_file
 from tests.kit.plugins import plugin, put
 
@@ -45,10 +47,8 @@ def test_a_changed_file_is_imported_anew_and_old_objects_go_on(tmp_path: Path):
 def test_what_fails_to_import_leaves_no_module(tmp_path: Path):
     put(tmp_path, {"pack/__init__.py": "from . import inside\nraise ValueError\n", "pack/inside.py": ""})
     [source] = in_folder(tmp_path)
-    try:
+    with pytest.raises(ValueError):
         load(source)
-    except ValueError:
-        pass
     assert [name for name in sys.modules if name.startswith(source.module)] == []
 
 
