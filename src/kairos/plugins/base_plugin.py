@@ -74,7 +74,7 @@ class Remark:
 
 
 class Models(Protocol):
-    """The project's models, behind its router and under the task's rules (model, session, `local_only`, budget)."""
+    """The project's models, behind its router and under the task's rules (model, session, `local_only`)."""
 
     def complete(
         self,
@@ -176,7 +176,7 @@ class PluginTask:
 
 class BasePlugin(ABC):
     """Made without arguments. A sync `execute` runs in a process of its own, made anew each time; an async one runs in
-    the daemon, on one object for all tasks, and must await what takes time."""
+    the daemon, on one object for the tasks of all projects, and must await what takes time."""
 
     config_schema: ClassVar[Mapping[str, Any]] = {}
     """JSON Schema (2020-12) of its configuration, an object; `default`s are filled in. Properties with

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from kairos.agents.base import Brief, Draft, Emit, Task
 from kairos.config import PluginSettings
 from kairos.errors import KairosError
 from kairos.llm.breaker import Breaker, Fault, State
-from kairos.owned_tasks import end
+from kairos.owned_tasks import end, in_own_thread
 from kairos.plugins.base_plugin import BasePlugin, PluginContext, PluginError, PluginTask, Remark
 from kairos.plugins.child_process import ChildLimits
 from kairos.plugins.child_run import run_in_child
@@ -129,7 +130,7 @@ class PluginAgent:
             await self._stop()
 
     async def _stop(self) -> None:
-        await _end_within(HOOK_S, *self._stubborn)
+        await _end_within(STUBBORN_S, *self._stubborn)
         if self._plugin:
             try:
                 await _hook(self._plugin.on_stop)
@@ -229,17 +230,25 @@ def _plugin_task(context: TaskContext, config: Mapping[str, Any]) -> PluginTask:
 
 
 async def _hook(method: Any) -> None:
-    """`on_start` or `on_stop`, sync or async."""
+    """`on_start` or `on_stop`, sync or async. Raises what it raises, and `TimeoutError`."""
+    if not asyncio.iscoroutinefunction(method):
+        await in_own_thread(method, HOOK_S)
+        return
     async with asyncio.timeout(HOOK_S):
-        if asyncio.iscoroutinefunction(method):
+        try:
             await method()
-        else:
-            await asyncio.to_thread(method)
+        except (SystemExit, KeyboardInterrupt) as error:  # they would end the daemon
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
 
 async def _end_within(seconds: float, *tasks: asyncio.Task[Any]) -> None:
+    """Cancel them; what swallows every cancel is closed like a generator, or the event loop could never end."""
     try:
         async with asyncio.timeout(seconds):
             await end(*tasks)
     except TimeoutError:
-        log.warning("%d runs of a plugin do not end and are left behind", sum(not task.done() for task in tasks))
+        for task in tasks:
+            coroutine = task.get_coro()
+            with suppress(RuntimeError):  # it does not heed that either, or runs at this moment
+                if coroutine is not None and not task.done():
+                    coroutine.close()

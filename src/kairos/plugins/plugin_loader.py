@@ -18,7 +18,7 @@ from kairos.agents.base import Agent
 from kairos.agents.registry import AgentRegistry
 from kairos.config import PluginSettings
 from kairos.errors import KairosError
-from kairos.owned_tasks import end
+from kairos.owned_tasks import end, in_own_thread
 from kairos.plugins.base_plugin import BasePlugin
 from kairos.plugins.child_process import ChildLimits
 from kairos.plugins.inner import trace_of, words
@@ -169,7 +169,7 @@ class PluginLoader:
             plugin = await self._imported(found) if found.is_async else None
             agent = PluginAgent(found, self._settings, self._means, plugin)
             await agent.start()
-        except (Exception, SystemExit) as error:  # its own code: it is listed with what it raised
+        except Exception as error:  # its own code: it is listed with what it raised
             reason = f"it did not start within the time that it has: {words(error)}"
             reason = reason if isinstance(error, TimeoutError) else f"it did not start: {words(error)}"
             return replace(entry, error=reason, trace=trace_of(error))
@@ -180,8 +180,7 @@ class PluginLoader:
             assert found.kind is not None
             return find(found.source, load(found.source), found.kind)()
 
-        async with asyncio.timeout(self._settings.probe_s):
-            return await asyncio.to_thread(made)
+        return await in_own_thread(made, self._settings.probe_s)
 
     def _replace(self, entries: list[Entry]) -> None:
         before, self._loaded = self._loaded, entries

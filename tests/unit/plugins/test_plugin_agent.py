@@ -221,6 +221,28 @@ class TestCancel:
         over.set()
         await eventually(lambda: refused, 5, "its context was closed to it")
 
+    async def test_one_that_swallows_every_cancel_ends_with_its_plugin(self, monkeypatch: pytest.MonkeyPatch):
+        """The daemon's loop could never end otherwise."""
+        monkeypatch.setattr(plugin_agent, "STUBBORN_S", 0.05)
+
+        async def immortal(task: PluginTask) -> None:
+            while True:
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    continue
+
+        one = agent(immortal)
+        running = asyncio.create_task(perform(one))
+        await asyncio.sleep(0)
+        running.cancel()
+        await raises(asyncio.CancelledError, running)
+        [left] = one._stubborn
+        await one.retire()
+        left.cancel()
+        await asyncio.wait([left], timeout=5)
+        assert left.done()
+
     async def test_it_retires_once_its_tasks_have_ended(self):
         go = asyncio.Event()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -18,6 +19,7 @@ from kairos.config import PluginSettings
 from kairos.db.engine import Database
 from kairos.http import HttpClient
 from kairos.llm.llm_router import LLMRouter
+from kairos.plugins import plugin_agent
 from kairos.plugins.plugin_loader import PluginLoader, UnknownPlugin
 from kairos.plugins.sources import Origin
 from kairos.plugins.task_context import Means
@@ -105,14 +107,35 @@ async def test_an_async_plugin_that_fails_in_the_daemon_alone_is_listed_too(hous
         house.agents.find("A")
 
 
+HOOKS = {
+    "hangs": ("def on_start(self): import time; time.sleep(600)", "did not start within"),
+    "exits": ("def on_start(self): raise SystemExit(3)", "SystemExit: 3"),
+    "exits while async": ("async def on_start(self): raise SystemExit(3)", "SystemExit: 3"),
+    "hangs in its constructor": (
+        "def __init__(self):\n    import sys, time\n    if 'pytest' in sys.modules: time.sleep(600)",
+        "did not start within",
+    ),
+}
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+async def test_a_hook_cannot_hold_up_the_start_nor_end_the_daemon(
+    house: House, hook: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(plugin_agent, "HOOK_S", 0.3)
+    more, words = HOOKS[hook]
+    put(house.folder, {"a.py": plugin("A", define="async def", more=more)})
+    house.settings.now = house.settings.now.model_copy(update={"probe_s": 4})
+    await house.loader.reload()
+    assert words in (house.state()["a.py"] or "")
+
+
 async def test_a_sync_plugins_file_is_never_imported_in_the_daemon(house: House, tmp_path: Path):
     mark = tmp_path / "imported_by"
     top = f"import os, pathlib\nwith open({str(mark)!r}, 'a') as file: file.write(f'{{os.getpid()}}\\n')"
     put(house.folder, {"s.py": plugin("S", top=top)})
     await house.loader.reload()
     await perform(house, "S")
-    import os
-
     assert str(os.getpid()) not in mark.read_text().split()
 
 
