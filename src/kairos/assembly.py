@@ -79,6 +79,8 @@ from kairos.orchestration.submission import Submissions
 from kairos.orchestration.sweeper import Sweeper
 from kairos.orchestration.trainings import Trainings
 from kairos.orchestration.worker import Worker
+from kairos.plugins.plugin_loader import PluginLoader, Scan
+from kairos.plugins.task_context import Means
 from kairos.redis_client import answers, connect
 from kairos.signals import Signals
 
@@ -123,9 +125,16 @@ class Parts:
 
 @asynccontextmanager
 async def assemble(
-    settings: Settings, addresses: Addresses, engines: EmbeddedEngines | None = None, role: Role = Role.ALL
+    settings: Settings,
+    addresses: Addresses,
+    engines: EmbeddedEngines | None = None,
+    role: Role = Role.ALL,
+    scan: Scan | None = None,
 ) -> AsyncIterator[Parts]:
-    """Build every part on the engines at these addresses, migrate the database first, and close all at the end."""
+    """Build every part on the engines at these addresses, migrate the database first, and close all at the end.
+
+    `scan` is that of the plugins, where it is under way already.
+    """
     async with AsyncExitStack() as stack:
         at = DatabaseAddresses(addresses.database_url, addresses.migration_url, addresses.system_url)
         before, after = await asyncio.to_thread(schema.migrate, at)
@@ -157,9 +166,10 @@ async def assemble(
         guardian = GuardianAgent(settings.guardian)
         learning = _learning(settings, database, signals, router, providers, http, engines)
         agents = AgentRegistry()
-        agents.register(ExecutionAgent(router))
-        agents.register(guardian)
-        agents.register(learning.agent(guardian, judge))
+        plugins = PluginLoader(settings.plugins, agents, Means(router, database, http))
+        for agent in (ExecutionAgent(router), guardian, learning.agent(guardian, judge)):
+            plugins.add_built_in(agent)
+        stack.push_async_callback(plugins.close)
         queue = FairQueue(redis)
         leases = Leases(database, settings.queue.lease_s)
         notices, feed, streams = EventNotices(signals), EventFeed(database, signals), DraftStreams(signals)
@@ -187,10 +197,11 @@ async def assemble(
             events=feed,
             limits=limits,
             configuration=configuration,
-            config_changes=ConfigChanges(database, configuration, limits),
+            config_changes=ConfigChanges(database, configuration, limits, plugins),
             exports=Exports(database),
             refusals=refusals,
             agents=agents,
+            plugins=plugins,
             coordinator=coordinator,
             router=router,
             judge=judge,
@@ -203,7 +214,8 @@ async def assemble(
         )
         worker = Worker(name, database, queue, signals, coordinator, leases, settings, notices, LANES[role])
         sweeper = Sweeper(database, queue, notices, settings)
-        _follow(configuration, router, worker, sweeper)
+        _follow(configuration, router, worker, sweeper, plugins)
+        await plugins.reload(scan)
         yield Parts(
             settings=settings,
             services=services,
@@ -329,7 +341,9 @@ def _check_models(catalog: Catalog, settings: Settings) -> None:
             )
 
 
-def _follow(configuration: Configuration, router: LLMRouter, worker: Worker, sweeper: Sweeper) -> None:
+def _follow(
+    configuration: Configuration, router: LLMRouter, worker: Worker, sweeper: Sweeper, plugins: PluginLoader
+) -> None:
     """Hand changed settings to what was made of them once; everything else reads them when it uses them."""
 
     def take(settings: Settings) -> None:
@@ -339,7 +353,12 @@ def _follow(configuration: Configuration, router: LLMRouter, worker: Worker, swe
         worker.wake()
         sweeper.wake()
 
+    async def scan(settings: Settings) -> None:
+        del settings  # the loader reads them when it needs them
+        await plugins.refresh()
+
     configuration.live.on_change(take)
+    configuration.live.on_change(scan)
 
 
 def _said(role: Role, settings: Settings, configuration: Configuration) -> Said:

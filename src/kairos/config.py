@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from kairos import config_faults
 from kairos.errors import KairosError
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -45,6 +45,8 @@ class Section(BaseModel):
     reach: ClassVar[Reach] = Reach.LIVE
     restart: ClassVar[frozenset[str]] = frozenset()
     """Keys of a live section that are read once, at the start."""
+    only_in_file: ClassVar[frozenset[str]] = frozenset()
+    """Keys of a live section that the API does not change."""
 
 
 class ServerSettings(Section):
@@ -211,6 +213,28 @@ class FineTuningSettings(Section):
     trigger_base: str = Field(default="", description="The model such runs train; empty is the first that can be.")
 
 
+class PluginSettings(Section):
+    """Plugins: code that an operator installs, in a folder or as packages."""
+
+    only_in_file: ClassVar[frozenset[str]] = frozenset({"folder"})
+    folder: Path = Field(
+        default=Path("plugins"), description="Folder of plugins: files and packages; a relative one is beside the file."
+    )
+    probe_s: Seconds = Field(default=5, description="Longest time that a plugin's import may take.")
+    memory_mb: int = Field(
+        default=1024, ge=64, description="Memory of a process in which a plugin is imported or does a task."
+    )
+    cpu_s: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        default=60, description="CPU time of such a process; waiting costs none."
+    )
+    settings: dict[str, dict[str, Any]] = Field(
+        default={}, description="Configuration of plugins, by name; each has a schema of its own."
+    )
+    reloads: int = Field(
+        default=0, ge=0, description="Raised by `kairos plugin reload`: each daemon that sees it change scans again."
+    )
+
+
 class PriceSettings(Section):
     input: float = Field(ge=0, description="USD per million input tokens.")
     output: float = Field(ge=0, description="USD per million output tokens.")
@@ -280,6 +304,7 @@ class Settings(BaseSettings):
     router: RouterSettings = RouterSettings()
     retention: RetentionSettings = RetentionSettings()
     fine_tuning: FineTuningSettings = FineTuningSettings()
+    plugins: PluginSettings = PluginSettings()
     models: list[ModelSettings] = []
 
     @classmethod
@@ -300,7 +325,12 @@ class _Given(Settings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **others: Any
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
 
@@ -323,7 +353,7 @@ def overridden(settings: Settings, overrides: Mapping[str, Any]) -> Settings:
         where = tuple(first["loc"])
         key = next((key for key in overrides if tuple(key.split(".")) == where[: key.count(".") + 1]), "")
         raise InvalidConfig(
-            source=key or ".".join(map(str, where)), problem=_problem(first), remedy="Correct the value"
+            source=key or ".".join(map(str, where)), problem=config_faults.problem(first), remedy="Correct the value"
         ) from None
 
 
@@ -363,7 +393,7 @@ def load(path: Path | None = None) -> Settings:
         raise InvalidConfig(source=file, problem=f"not valid TOML: {error}", remedy="Mend the line named") from error
     settings = _validated(values, file, text)
     _refuse_duplicate_models(settings, file)
-    return settings.model_copy(update={"data_dir": _beside(file, settings.data_dir)})
+    return _placed(settings, file)
 
 
 def require_variables(settings: Settings, path: Path | None = None) -> None:
@@ -378,7 +408,7 @@ def require_variables(settings: Settings, path: Path | None = None) -> None:
         if name and name not in os.environ:
             near = difflib.get_close_matches(name, os.environ, n=1, cutoff=0.8)
             raise InvalidConfig(
-                source=f"{file}{_line(text, ('models', number, 'api_key_env'))}",
+                source=f"{file}{config_faults.line(text, ('models', number, 'api_key_env'))}",
                 problem=f"the environment has no {name}, which holds the key of the model {model.name!r}",
                 remedy=f"Did you mean {near[0]!r}?" if near else "Set it, or take the model out of the file",
             )
@@ -393,8 +423,13 @@ def _read(file: Path) -> str:
         ) from error
 
 
+def _placed(settings: Settings, file: Path) -> Settings:
+    plugins = settings.plugins.model_copy(update={"folder": _beside(file, settings.plugins.folder)})
+    return settings.model_copy(update={"data_dir": _beside(file, settings.data_dir), "plugins": plugins})
+
+
 def _beside(file: Path, folder: Path) -> Path:
-    """A relative data folder lies beside the configuration file, so that `kairos` works from any directory."""
+    """A relative folder lies beside the configuration file, so that `kairos` works from any directory."""
     return (file.parent / folder.expanduser()).resolve()
 
 
@@ -405,11 +440,13 @@ def _validated(values: dict[str, Any], file: Path, text: str) -> Settings:
         first = error.errors(include_url=False)[0]
         where = tuple(part for part in first["loc"])
         raise InvalidConfig(
-            source=f"{file}{_line(text, where)}" if _given(values, where) else f"environment {_variable(where)}",
-            problem=f"{'.'.join(map(str, where))}: {_problem(first)}",
-            remedy=_remedy(where, first["type"]),
+            source=f"{file}{config_faults.line(text, where)}"
+            if _given(values, where)
+            else f"environment {config_faults.variable(where)}",
+            problem=f"{'.'.join(map(str, where))}: {config_faults.problem(first)}",
+            remedy=config_faults.remedy(Settings, where, first["type"]),
         ) from None
-    return settings if text else settings.model_copy(update={"data_dir": _beside(file, settings.data_dir)})
+    return settings if text else _placed(settings, file)
 
 
 def _refuse_duplicate_models(settings: Settings, file: Path) -> None:
@@ -419,53 +456,6 @@ def _refuse_duplicate_models(settings: Settings, file: Path) -> None:
             raise InvalidConfig(source=file, problem=f"two models are named {name!r}", remedy="Give each its own name")
 
 
-def _problem(error: Any) -> str:
-    if error["type"] == "extra_forbidden":
-        return "unknown key"
-    return f"{error['msg'][0].lower()}{error['msg'][1:]}, got {error['input']!r}"
-
-
-def _remedy(where: tuple[int | str, ...], kind: str) -> str:
-    if kind != "extra_forbidden":
-        return "Correct the value"
-    known = _known_keys(where[:-1])
-    near = difflib.get_close_matches(str(where[-1]), known, n=1, cutoff=0.5)
-    return f"Did you mean {near[0]!r}?" if near else f"Known keys here: {', '.join(sorted(known))}"
-
-
-def _known_keys(where: tuple[int | str, ...]) -> list[str]:
-    model: Any = Settings
-    for part in where:
-        if isinstance(part, int) or model is None:
-            continue
-        field = model.model_fields.get(part)
-        annotation = field.annotation if field else None
-        inner = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)]
-        model = inner[0] if inner else None
-    return list(model.model_fields) if model else []
-
-
 def _given(values: Any, where: tuple[int | str, ...]) -> bool:
     """Whether the file itself holds the key (else the environment gave it, or the file lacks it)."""
     return bool(where) and isinstance(values, dict) and where[0] in values
-
-
-def _variable(where: tuple[int | str, ...]) -> str:
-    return "KAIROS_" + "__".join(str(part).upper() for part in where)
-
-
-def _line(text: str, where: tuple[int | str, ...]) -> str:
-    """`:12` for the line that sets the key, as near as the text shows it; empty where it does not."""
-    names = [str(part) for part in where if not isinstance(part, int)]
-    section, number_in_section = ".".join(names[:-1]), next((p for p in where if isinstance(p, int)), 0)
-    assignment = re.compile(rf"\s*[\"']?{re.escape(names[-1])}[\"']?\s*=")
-    current, seen = "", -1
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?", line):
-            current = header.group(1)
-            seen += current == section
-            if current == ".".join(names):
-                return f":{number}"
-        elif current == section and (seen >= number_in_section or not section) and assignment.match(line):
-            return f":{number}"
-    return ""

@@ -126,7 +126,8 @@ def source_of(settings: Settings, key: Key) -> Source:
 
 def _keys(name: str, section: type[Section]) -> Iterator[Key]:
     for field_name, field in section.model_fields.items():
-        yield _key(name, field_name, field, Reach.RESTART if field_name in section.restart else section.reach)
+        reach = Reach.RESTART if field_name in section.restart else section.reach
+        yield _key(name, field_name, field, Reach.FILE if field_name in section.only_in_file else reach)
 
 
 def _key(section: str, name: str, field: FieldInfo, reach: Reach) -> Key:

@@ -23,6 +23,7 @@ from kairos.config import InvalidConfig, Settings
 from kairos.embedded import Addresses, DataFolder, EmbeddedEngines
 from kairos.errors import KairosError
 from kairos.owned_tasks import end
+from kairos.plugins.plugin_loader import Scan
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +62,10 @@ async def serve(settings: Settings, role: Role, announce: Callable[[Started, Ser
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(DataFolder(settings.data_dir))
         listener = stack.enter_context(_listener(settings)) if role in (Role.ALL, Role.API) else None
+        scan = Scan(settings.plugins)
+        stack.push_async_callback(scan.end)
         addresses, engines = await stack.enter_async_context(_engines(settings, folder))
-        parts = await stack.enter_async_context(assemble(settings, addresses, engines, role))
+        parts = await stack.enter_async_context(assemble(settings, addresses, engines, role, scan))
         await _run(parts, folder, role, listener, stopping, announce, began)
 
 

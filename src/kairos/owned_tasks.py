@@ -7,10 +7,14 @@ so whoever ends a task cancels it until it has ended. A TaskGroup cancels its ch
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
 
 AGAIN_S = 0.5
+
+Value = TypeVar("Value")
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:
@@ -40,3 +44,29 @@ async def together(*works: Coroutine[Any, Any, None]) -> None:
             task.result()
     finally:
         await end(*tasks)
+
+
+async def in_own_thread(work: Callable[[], Value], limit_s: float) -> Value:
+    """Code of others that may hang: in a daemon thread, so that neither the pool's users nor the program's end wait
+    for it. Raises what it raises (`RuntimeError` for `SystemExit` and its like), and `TimeoutError`.
+    """
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[Value] = loop.create_future()
+
+    def tell(settle: Callable[[Any], None], value: Any) -> None:
+        if not outcome.done():
+            settle(value)
+
+    def run() -> None:
+        try:
+            told: tuple[Callable[[Any], None], Any] = (outcome.set_result, work())
+        except Exception as error:
+            told = (outcome.set_exception, error)
+        except BaseException as error:  # in a future it would end the loop
+            told = (outcome.set_exception, RuntimeError(f"{type(error).__name__}: {error}"))
+        with suppress(RuntimeError):  # the loop has closed: nobody waits any more
+            loop.call_soon_threadsafe(tell, *told)
+
+    threading.Thread(target=run, name="code of others", daemon=True).start()
+    async with asyncio.timeout(limit_s):
+        return await outcome

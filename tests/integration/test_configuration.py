@@ -71,7 +71,8 @@ class TestValues:
     async def test_no_secret_comes_back(self, boss: Caller, house: House):
         configuration = house.parts.services.configuration
         url = "postgresql://app:verysecret@db/kairos"
-        configuration.base = Settings(database={"url": url, "migration_url": url, "system_url": url})
+        urls = dict.fromkeys(("url", "migration_url", "system_url"), url)
+        configuration.base = Settings.model_validate({"database": urls})
         await configuration.live.take(configuration.base)
         reply = await boss.get("/api/config")
         assert "verysecret" not in str(reply.body)

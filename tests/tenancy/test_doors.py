@@ -22,6 +22,7 @@ WITHOUT_A_PROJECT = {
     "api/joining.py": "before a user is known: by the invitation's link",
     "orchestration/heartbeat.py": "daemons stand above projects",
     "orchestration/configuration.py": "the system's configuration stands above projects",
+    "orchestration/config_changes.py": "so does the number of its newest version",
     "api/config.py": "daemons and the versions that they run stand above projects",
     "api/tokens.py": "the keys that tokens are signed with belong to the installation",
 }

@@ -19,6 +19,7 @@ from kairos.db.models import (
     InvitationRow,
     LabelRow,
     MetricRow,
+    PluginValueRow,
     PositionRow,
     ProjectConfigRow,
     SampleRow,
@@ -45,6 +46,7 @@ CHANGEABLE = [
     "name",
     "label",
     "rows",
+    "value",
 ]
 """A column of each table that may be written without meeting a constraint."""
 
@@ -232,6 +234,7 @@ def _values(row, project_id, task_id) -> dict:
         },
         AdapterSampleRow: {"adapter_id": task_id, "sample_id": task_id, "version": 1, "part": "training"},
         ProjectConfigRow: {"version": 1, "why": "w", "changes": {}, "settings": {}},
+        PluginValueRow: {"plugin": "p", "key": "k", "value": 1},
         TaskTypeRow: {"embedding_model": "e", "task_type": "t", "examples": 1, "vector_sum": [1.0]},
     }
     return {"project_id": project_id, **of_row[row]}

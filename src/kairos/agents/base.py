@@ -13,6 +13,10 @@ RULES = "2"
 """Version of the guardian's rules: raised when a check approves what it rejected before, or the other way round."""
 
 
+BUILT_IN = ("ExecutionAgent", "GuardianAgent", "TrainingAgent")
+"""The names that no plugin can have."""
+
+
 class AnswerFormat(StrEnum):
     """The form an answer must have; the guardian refuses any other."""
 
@@ -89,6 +93,8 @@ class Task:
     """The submitter's header of that name."""
     local_only: bool = False
     """Whether the project forbids that prompts leave the operator's own hardware."""
+    plugin_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What the project sets of the configuration of plugins, by name."""
 
 
 @dataclass(frozen=True, slots=True)

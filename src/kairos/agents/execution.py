@@ -32,12 +32,12 @@ class ExecutionAgent:
     async def perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
         messages = _messages(task, brief)
         answer = await self._router.complete(
-            _context(task, brief),
+            call_context(task, brief),
             ChatRequest(
                 messages=messages,
                 temperature=task.temperature,
                 max_tokens=task.max_tokens,
-                response_format=_response_format(task),
+                response_format=response_format(task.checks.schema),
             ),
             emit,
             on_delta=brief.stream.piece if brief.stream else None,
@@ -54,7 +54,8 @@ class ExecutionAgent:
         )
 
 
-def _context(task: Task, brief: Brief) -> CallContext:
+def call_context(task: Task, brief: Brief) -> CallContext:
+    """For whom a model is called, with everything that task and project ask of the call."""
     return CallContext(
         project_id=task.project_id,
         task_id=task.id,
@@ -106,11 +107,11 @@ def _correction(brief: Brief) -> str:
     return f"That answer was rejected:\n{faults}\nWrite the whole answer again without these faults."
 
 
-def _response_format(task: Task) -> Mapping[str, Any] | None:
+def response_format(schema: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """Servers that can constrain the output to a schema are asked to; the guardian checks it all the same."""
-    if task.checks.schema is None:
+    if schema is None:
         return None
     return {
         "type": "json_schema",
-        "json_schema": {"name": "answer", "schema": dict(task.checks.schema), "strict": True},
+        "json_schema": {"name": "answer", "schema": dict(schema), "strict": True},
     }

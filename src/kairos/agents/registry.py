@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from kairos.agents.base import Agent
 from kairos.errors import KairosError
@@ -13,6 +13,12 @@ class UnknownAgent(KairosError):
     """No agent is named {name!r} or has that capability. {remedy}"""
 
     status, code, exit_code = 422, "unknown_agent", 2
+
+
+class AgentDisabled(KairosError):
+    """This project has disabled {names}, which {name!r} asks for. An admin can enable it in the project's settings."""
+
+    status, code, exit_code = 409, "agent_disabled", 5
 
 
 class NameTaken(KairosError):
@@ -35,13 +41,23 @@ class AgentRegistry:
             raise NameTaken(name=agent.name)
         self._agents[agent.name] = agent
 
-    def find(self, wanted: str) -> Agent:
-        """The agent of that name, else the first registered that has the capability. Raises `UnknownAgent`."""
-        if agent := self._agents.get(wanted):
-            return agent
-        for agent in self._agents.values():
-            if wanted in agent.capabilities:
+    def withdraw(self, agent: Agent) -> None:
+        """Take it out, if it is the one of its name: new tasks no longer find it, running ones go on."""
+        if self._agents.get(agent.name) is agent:
+            del self._agents[agent.name]
+
+    def find(self, wanted: str, disabled: Collection[str] = ()) -> Agent:
+        """The agent of that name, else the first registered that has the capability and is not disabled.
+
+        Raises `AgentDisabled`, `UnknownAgent`.
+        """
+        named = self._agents.get(wanted)
+        able = [named] if named else [agent for agent in self._agents.values() if wanted in agent.capabilities]
+        for agent in able:
+            if agent.name not in disabled:
                 return agent
+        if able:
+            raise AgentDisabled(name=wanted, names=", ".join(agent.name for agent in able))
         raise UnknownAgent(name=wanted, remedy=self._remedy(wanted))
 
     def _remedy(self, wanted: str) -> str:

@@ -89,7 +89,7 @@ async def list_agents(services: ServicesDep, member: ReaderDep) -> AgentList:
             state=_state(tasks.get(name, []), daemons),
             tasks=[AgentTaskOut.model_validate(_task(task)) for task in tasks.get(name, [])],
             last_heartbeat=_heartbeat(tasks.get(name, []), daemons, lease, bool(here.get(name))),
-            today=_today(figures.get(name, [])),
+            today=today_of(figures.get(name, [])),
         )
         for name in dict.fromkeys([*capabilities, *tasks, *figures])
     ]
@@ -125,7 +125,7 @@ def _task(task: RunningTask) -> dict[str, object]:
     return {name: getattr(task, name) for name in names}
 
 
-def _today(days: Sequence[AgentDay]) -> AgentDayOut:
+def today_of(days: Sequence[AgentDay]) -> AgentDayOut:
     """Tasks that asked for the agent by its name and by its capabilities, together."""
     costs = [day.cost_usd for day in days if day.cost_usd is not None]
     worked = sum(day.worked for day in days)

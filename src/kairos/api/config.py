@@ -19,6 +19,7 @@ from kairos.config_reference import Source, shown, source_of, value_of
 from kairos.db.repositories import configuration, people, replicas
 from kairos.db.repositories.configuration import Version
 from kairos.orchestration.config_changes import PROJECT, Author, Changed, Wish
+from kairos.orchestration.plugin_rules import SETTINGS, shown_settings
 from kairos.orchestration.project_settings import ProjectSettings
 from kairos.tenancy import NOBODY, ProjectId, Scope
 
@@ -208,7 +209,7 @@ def _system_values(services: Services, newest: Version | None, operator: bool) -
             key=key.name,
             whose=Whose.SYSTEM,
             kind=key.kind,
-            value=shown(value_of(running.live.now, key.name)),
+            value=_value(services, key.name),
             default=key.default,
             source=Source.API if key.name in set_ else source_of(running.base, key),
             reach=key.reach,
@@ -220,8 +221,13 @@ def _system_values(services: Services, newest: Version | None, operator: bool) -
     ]
 
 
+def _value(services: Services, key: str) -> Any:
+    value = value_of(services.configuration.live.now, key)
+    return shown_settings(services.plugins, value) if key == SETTINGS else shown(value)
+
+
 def _project_values(stored: Any, manages: bool) -> list[ValueOut]:
-    now, defaults = ProjectSettings.of(stored), ProjectSettings()
+    now, defaults = ProjectSettings.of(stored), ProjectSettings.of({})
     return [
         ValueOut(
             key=f"{PROJECT}{name}",

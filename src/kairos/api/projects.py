@@ -20,6 +20,7 @@ from kairos.db.models import Role
 from kairos.db.repositories import people, projects
 from kairos.errors import InvalidInput, NotFound
 from kairos.orchestration.config_changes import write_project
+from kairos.orchestration.plugin_rules import check_project
 from kairos.orchestration.project_export import chunks, size
 from kairos.orchestration.project_settings import ProjectSettings
 from kairos.tenancy import ProjectId, Scope, UserId, new_id
@@ -134,13 +135,17 @@ async def show_project(member: ReaderDep) -> ProjectDetail:
 
 @routes.patch("/{project_id}", responses=responses(401, 403, 404, 413, 422, 503))
 async def change_project(services: ServicesDep, member: ManagerDep, body: ProjectChanges) -> ProjectDetail:
-    """Rename a project, or change its settings. Limits hold from now on, over all daemons."""
+    """Rename a project, or change its settings. Limits hold from now on, over all daemons.
+
+    The configuration of a plugin must satisfy its schema.
+    """
     async with services.database.scope(member.scope) as session:
         row = await projects.locked(session, member.project_id)
         if row is None:
             raise NotFound(what="project", id=member.project_id)
         before = ProjectSettings.of(row.settings)
         after = before.changed(body.settings) if body.settings else before
+        await check_project(services.plugins, before, after)
         await write_project(session, member.scope, row, after, why="", name=body.name and body.name.strip())
     await services.limits.changed(member.project_id)
     return _detail(await _again(services, member), member)

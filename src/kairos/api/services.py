@@ -28,6 +28,7 @@ from kairos.orchestration.project_export import Exports
 from kairos.orchestration.project_limits import ProjectLimits
 from kairos.orchestration.submission import Submissions
 from kairos.orchestration.trainings import Trainings
+from kairos.plugins.plugin_loader import PluginLoader
 
 Part = Mapping[str, Any]
 """A part of the system as `ready` shows it: `state`, and `detail` where there is something to say."""
@@ -49,6 +50,7 @@ class Services:
     refusals: Refusals
     agents: AgentRegistry
     coordinator: AgentCoordinator
+    plugins: PluginLoader
     router: LLMRouter
     judge: Judge
     trainings: Trainings

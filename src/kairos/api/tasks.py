@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -22,6 +23,7 @@ from kairos.db.repositories import history, labels, tasks
 from kairos.errors import InvalidInput, NotFound
 from kairos.lanes import Lane
 from kairos.orchestration.labels import Label, NewLabel
+from kairos.orchestration.project_settings import ProjectSettings
 from kairos.orchestration.task import NewTask
 from kairos.tenancy import ProjectId, TaskId
 
@@ -183,7 +185,8 @@ async def submit(
     cache_control: Annotated[str | None, Header(max_length=100)] = None,
 ) -> TaskOut:
     """Submit a task. With an `Idempotency-Key` that was used before, the task made then is given, with status 200."""
-    new = _new_task(services, member.project_id, body, idempotency_key, traceparent, cache_control)
+    disabled = ProjectSettings.of(member.project_settings).disabled_plugins
+    new = _new_task(services, member.project_id, disabled, body, idempotency_key, traceparent, cache_control)
     row, created = await services.submissions.submit(member.project_id, member.user_id, new)
     response.status_code = 201 if created else 200
     response.headers["Location"] = f"/api/tasks/{row.id}"
@@ -286,13 +289,14 @@ async def give_label(services: ServicesDep, member: LabellerDep, task_id: UUID, 
 def _new_task(
     services: Services,
     project_id: ProjectId,
+    disabled: Collection[str],
     body: TaskBody,
     key: str | None,
     traceparent: str | None,
     cache_control: str | None,
 ) -> NewTask:
-    """The typed submission. Raises `UnknownAgent`, `UnknownModel`, `InvalidInput`."""
-    services.agents.find(body.agent)
+    """The typed submission. Raises `UnknownAgent`, `AgentDisabled`, `UnknownModel`, `InvalidInput`."""
+    services.agents.find(body.agent, disabled)
     if body.model is not None:
         services.router.require(body.model, project_id)
     if body.lane is Lane.TRAIN:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from kairos import __version__
-from kairos.cli import adapters, config, dataset, fine_tuning, models, output, projects, router, system, tasks
+from kairos.cli import adapters, config, dataset, fine_tuning, models, output, plugins, projects, router, system, tasks
 from kairos.cli.client import Refused
 from kairos.cli.context import Context
 from kairos.errors import KairosError
@@ -33,6 +33,7 @@ app.add_typer(fine_tuning.training, name="training")
 app.add_typer(adapters.app, name="adapter")
 app.add_typer(tasks.app, name="task")
 app.add_typer(models.app, name="model")
+app.add_typer(plugins.app, name="plugin")
 app.add_typer(router.app, name="router")
 app.add_typer(config.app, name="config")
 

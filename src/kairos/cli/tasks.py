@@ -65,7 +65,7 @@ def submit(
     task = client.post("/api/tasks", _given(body), {"Idempotency-Key": key} if key else None)
     if wait:
         follow(client, task["id"], quiet=json)
-        return _end(client.get(f"/api/tasks/{task['id']}"), json)
+        return show_end(client.get(f"/api/tasks/{task['id']}"), json)
     if json:
         return output.show_json(task)
     output.out.print(f"{task['id']}", output.state(task["state"]))
@@ -117,7 +117,7 @@ def watch(context: typer.Context, task_id: TaskId, json: Json = False) -> None:
     """Follow a task to its end."""
     client = of(context).client()
     follow(client, task_id, quiet=json)
-    _end(client.get(f"/api/tasks/{task_id}"), json)
+    show_end(client.get(f"/api/tasks/{task_id}"), json)
 
 
 @app.command()
@@ -174,7 +174,8 @@ def _event_words(data: dict[str, Any]) -> str:
     return " ".join(f"{name}={value}" for name, value in data.items() if name in ("agent", "owner", "lane", "draft"))
 
 
-def _end(task: dict[str, Any], json: bool) -> None:
+def show_end(task: dict[str, Any], json: bool) -> None:
+    """How it ended; an exit code of its own where that was not well."""
     if json:
         output.show_json(task)
     else:

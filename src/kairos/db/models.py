@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, REAL
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REAL
 from sqlalchemy.orm import Mapped, mapped_column
 
 from kairos.db.account_models import (
@@ -341,6 +341,18 @@ class ProjectConfigRow(Base):
     """All settings from this version on."""
 
 
+class PluginValueRow(Base):
+    """A value that a plugin keeps for a project."""
+
+    __tablename__ = "plugin_storage"
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
+    plugin: Mapped[str] = mapped_column(primary_key=True)
+    """The name by which its agent is known."""
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[Any] = mapped_column(JSONB, nullable=False)
+    updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
 PROJECT_OWNED = (
     TaskRow,
     TaskEventRow,
@@ -358,6 +370,7 @@ PROJECT_OWNED = (
     AdapterRow,
     AdapterSampleRow,
     ProjectConfigRow,
+    PluginValueRow,
 )
 """Tables under the policy of one project; a test holds this list against the catalogue of PostgreSQL."""
 
@@ -376,6 +389,7 @@ __all__ = [
     "LinkRow",
     "MembershipRow",
     "MetricRow",
+    "PluginValueRow",
     "PositionRow",
     "ProjectConfigRow",
     "ProjectRow",

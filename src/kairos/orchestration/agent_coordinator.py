@@ -115,7 +115,7 @@ class AgentCoordinator:
         limit = asyncio.timeout(claim.timeout_s)
         try:
             async with limit:
-                agent = self._agents.find(claim.task.agent)
+                agent = self._agents.find(claim.task.agent, claim.disabled_agents)
                 await self._work(agent, claim, drafts, limit)
         except TimeoutError:
             return self._failed(claim, TaskTimeout(seconds=claim.timeout_s), drafts)

@@ -15,11 +15,13 @@ from kairos.db.models import ProjectRow
 from kairos.db.repositories import configuration, people, projects
 from kairos.db.repositories.configuration import Version
 from kairos.errors import InvalidInput, KairosError, NotFound
+from kairos.orchestration import plugin_rules
 from kairos.orchestration.configuration import Configuration
 from kairos.orchestration.project_limits import ProjectLimits
 from kairos.orchestration.project_settings import ProjectSettings, settings_after
+from kairos.plugins.plugin_loader import PluginLoader
 from kairos.secret_shapes import looks_secret, names_a_secret, shapes_in
-from kairos.tenancy import ProjectId, Scope, UserId
+from kairos.tenancy import NOBODY, ProjectId, Scope, UserId
 
 PROJECT = "project."
 """Begins the keys of the active project's own values."""
@@ -89,10 +91,13 @@ class Wish:
 class ConfigChanges:
     """Validates changes as a whole, writes them as versions, and tells the replicas."""
 
-    def __init__(self, database: Database, running: Configuration, limits: ProjectLimits) -> None:
+    def __init__(
+        self, database: Database, running: Configuration, limits: ProjectLimits, plugins: PluginLoader
+    ) -> None:
         self._database = database
         self._running = running
         self._limits = limits
+        self._plugins = plugins
 
     async def change(self, author: Author, wish: Wish) -> Changed:
         """All of it or nothing. Raises `InvalidInput`, `SystemValue`, `ProjectValue`, `ConfigMoved`."""
@@ -137,6 +142,14 @@ class ConfigChanges:
             author, Wish(wanted, wish.why, wish.version, wish.project_version, dry_run=wish.dry_run)
         )
 
+    async def raise_reloads(self, user_id: UserId) -> Changed:
+        """Each daemon that sees the new number scans its plugins again. Raises `ConfigMoved`."""
+        async with self._database.scope(NOBODY) as session:
+            number = await configuration.newest_number(session, None)
+        changes = {"plugins.reloads": self._running.live.now.plugins.reloads + 1}
+        author = Author(user_id, operator=True, project_id=None, manages_project=False)
+        return await self.change(author, Wish(changes, "plugins were scanned again", number))
+
     async def history(
         self, scope: Scope, project_id: ProjectId | None, before: int | None, limit: int
     ) -> list[Version]:
@@ -154,6 +167,8 @@ class ConfigChanges:
         for key, value in changes.items():
             _set(wanted, key, value)
         before, after = self._running.wanted(overrides), self._settings_of(wanted)
+        if patch := changes.get(plugin_rules.SETTINGS):
+            await plugin_rules.check_system(self._plugins, patch, after.plugins.settings)
         differences = dict(_differences(before, after, changes))
         if wanted == overrides:
             return Changed(number, 0)
@@ -189,7 +204,9 @@ class ConfigChanges:
         if row is None:
             raise NotFound(what="project", id=author.project_id)
         await _refuse_moved(session, author.project_id, number, wish.project_version)
-        after = settings_after(ProjectSettings.of(row.settings), changes)
+        before = ProjectSettings.of(row.settings)
+        after = settings_after(before, changes)
+        await plugin_rules.check_project(self._plugins, before, after)
         written = await write_project(session, Scope(author.project_id, author.user_id), row, after, wish.why)
         differences = {f"{PROJECT}{key}": difference for key, difference in written.differences.items()}
         return Changed(0, written.project_version, differences)
@@ -334,8 +351,15 @@ def _composed(first: Any, then: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _differences(before: Settings, after: Settings, keys: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for key in keys:
-        old, new = shown(value_of(before, key)), shown(value_of(after, key))
+def _differences(before: Settings, after: Settings, changes: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Of a mapping only what the change names: the rest of it may hold secrets."""
+    for key, change in changes.items():
+        old, new = (_named(shown(value_of(settings, key)), change) for settings in (before, after))
         if old != new:
             yield key, {"before": old, "after": new}
+
+
+def _named(value: Any, change: Any) -> Any:
+    if not isinstance(value, Mapping) or not isinstance(change, Mapping):
+        return value
+    return {name: _named(value[name], inner) for name, inner in change.items() if name in value}

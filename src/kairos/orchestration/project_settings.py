@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from kairos.config import merged
 from kairos.errors import InvalidInput
@@ -13,6 +13,8 @@ from kairos.lanes import Lane
 
 MOST = 100_000
 LONGEST_GUIDELINE = 20_000
+
+AgentName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
 class ProjectSettings(BaseModel):
@@ -35,6 +37,13 @@ class ProjectSettings(BaseModel):
         max_length=LONGEST_GUIDELINE,
         pattern=r"^[^\x00]*$",
         description="What people who label should go by; it stands beside every row.",
+    )
+
+    disabled_plugins: list[AgentName] = Field(
+        [], max_length=200, description="Plugins and built-in agents that take no tasks of this project, by name."
+    )
+    plugin_settings: dict[AgentName, dict[str, JsonValue]] = Field(
+        {}, max_length=200, description="Configuration of plugins, by name, in place of the system's values."
     )
 
     @classmethod

@@ -66,6 +66,8 @@ class Claim:
     timeout_s: float
     hold_answers: bool = False
     """Nobody sees the answer before its verdict."""
+    disabled_agents: frozenset[str] = frozenset()
+    """Those that the project has disabled, by name."""
 
     @property
     def project_id(self) -> ProjectId:
@@ -110,6 +112,8 @@ class ProjectRules:
     run_tests: bool = True
     local_only: bool = False
     hold_answers: bool = False
+    disabled_agents: frozenset[str] = frozenset()
+    plugin_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> ProjectRules:
@@ -117,6 +121,8 @@ class ProjectRules:
             run_tests=settings.get("run_tests", True),
             local_only=settings.get("local_only", False),
             hold_answers=settings.get("hold_answers", False),
+            disabled_agents=frozenset(settings.get("disabled_plugins", ())),
+            plugin_settings=settings.get("plugin_settings", {}),
         )
 
 
@@ -139,6 +145,7 @@ def claim_of(row: TaskRow, rules: ProjectRules) -> Claim:
         cache_control=options.get("cache_control"),
         run_tests=rules.run_tests,
         local_only=rules.local_only,
+        plugin_settings=rules.plugin_settings,
     )
     return Claim(
         task,
@@ -149,6 +156,7 @@ def claim_of(row: TaskRow, rules: ProjectRules) -> Claim:
         row.max_attempts,
         row.timeout_s,
         rules.hold_answers,
+        rules.disabled_agents,
     )
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from kairos.db.models import ConfigRow, ProjectConfigRow, UserRow
@@ -81,7 +81,7 @@ def _number(project_id: UUID | None) -> Any:
     return ConfigRow.version if project_id is None else ProjectConfigRow.version
 
 
-def _versions(project_id: UUID | None) -> Select[Any]:
+def _versions(project_id: UUID | None) -> Any:
     row = ConfigRow if project_id is None else ProjectConfigRow
     values = ConfigRow.overrides if project_id is None else ProjectConfigRow.settings
     statement = select(row.version, row.at, row.why, row.changes, values, UserRow.email)

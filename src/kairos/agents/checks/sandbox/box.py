@@ -86,7 +86,7 @@ async def run_in_box(answer: str, tests: Tests, seconds: float, memory_bytes: in
         except TimeoutError:
             raise SandboxFailed(reason=f"it did not end within {seconds + GRACE_S:g} s") from None
         finally:
-            await _end(process)
+            await end_with_all(process)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return _read(said, complaint)
@@ -125,8 +125,9 @@ def _question(folder: str, answer: str, tests: Tests, seconds: float, memory_byt
     ).encode()
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill it with all its descendants; within a namespace of their own they end with its first process."""
+async def end_with_all(process: asyncio.subprocess.Process) -> None:
+    """Kill the leader of a session with all its descendants, and wait for it; within a namespace of their own they end
+    with its first process."""
     with contextlib.suppress(psutil.Error):
         for child in psutil.Process(process.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):

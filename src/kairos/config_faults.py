@@ -1,0 +1,59 @@
+"""What is wrong with a configuration, and where: the words, the line of the file, the nearest known key."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+
+def problem(error: Any) -> str:
+    """What pydantic found wrong, in words."""
+    if error["type"] == "extra_forbidden":
+        return "unknown key"
+    return f"{error['msg'][0].lower()}{error['msg'][1:]}, got {error['input']!r}"
+
+
+def remedy(root: type[BaseModel], where: tuple[int | str, ...], kind: str) -> str:
+    """With the nearest known key of the same table, where the key is unknown."""
+    if kind != "extra_forbidden":
+        return "Correct the value"
+    known = _known_keys(root, where[:-1])
+    near = difflib.get_close_matches(str(where[-1]), known, n=1, cutoff=0.5)
+    return f"Did you mean {near[0]!r}?" if near else f"Known keys here: {', '.join(sorted(known))}"
+
+
+def _known_keys(root: type[BaseModel], where: tuple[int | str, ...]) -> list[str]:
+    model: Any = root
+    for part in where:
+        if isinstance(part, int) or model is None:
+            continue
+        field = model.model_fields.get(part)
+        annotation = field.annotation if field else None
+        inner = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)]
+        model = inner[0] if inner else None
+    return list(model.model_fields) if model else []
+
+
+def variable(where: tuple[int | str, ...]) -> str:
+    """The name of a key in the environment."""
+    return "KAIROS_" + "__".join(str(part).upper() for part in where)
+
+
+def line(text: str, where: tuple[int | str, ...]) -> str:
+    """`:12` for the line that sets the key, as near as the text shows it; empty where it does not."""
+    names = [str(part) for part in where if not isinstance(part, int)]
+    section, number_in_section = ".".join(names[:-1]), next((p for p in where if isinstance(p, int)), 0)
+    assignment = re.compile(rf"\s*[\"']?{re.escape(names[-1])}[\"']?\s*=")
+    current, seen = "", -1
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?", line):
+            current = header.group(1)
+            seen += current == section
+            if current == ".".join(names):
+                return f":{number}"
+        elif current == section and (seen >= number_in_section or not section) and assignment.match(line):
+            return f":{number}"
+    return ""

@@ -1,0 +1,194 @@
+"""A plugin without a daemon: for its author's tests, and for `kairos plugin run --file`.
+
+    from kairos.plugins.offline import run
+
+    def test_it_greets():
+        assert run(Path("plugins/Greeter.py"), "Ada") == "Hello, Ada!"
+
+It runs as the daemon would run it, a sync one in a process of its own. Models give the answers named, and none beyond
+them; storage is in memory; HTTP goes out, or gives the replies named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from kairos.config import PluginSettings
+from kairos.errors import InvalidInput
+from kairos.http import HttpClient
+from kairos.plugins.base_plugin import Answer, PluginContext, PluginTask
+from kairos.plugins.child_process import ChildLimits
+from kairos.plugins.child_run import run_in_child
+from kairos.plugins.plugin_agent import in_daemon
+from kairos.plugins.plugin_config import config_faults, with_defaults
+from kairos.plugins.plugin_errors import PluginMisconfigured, PluginRefused, PluginReturnedNonsense
+from kairos.plugins.probing import Found, probe
+from kairos.plugins.sources import find, load, of_file
+from kairos.plugins.task_context import TaskHttp, checked_messages
+from kairos.tenancy import new_id
+
+TIMEOUT_S = 60.0
+
+
+def run(
+    file: Path,
+    prompt: str,
+    *,
+    name: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    answers: Sequence[str] = (),
+    replies: Mapping[str, Any] | None = None,
+    timeout_s: float = TIMEOUT_S,
+    settings: PluginSettings = PluginSettings(),
+) -> str:
+    """What the plugin in the file answers to a prompt.
+
+    `name` chooses among several in one file. `answers` are those of the model, in order. `replies` maps addresses,
+    without what follows `?`, to the JSON or text there; without it HTTP really goes out. Raises the errors that would
+    fail the task, `InvalidInput` where the file is no plugin, `TimeoutError`.
+    """
+    return asyncio.run(perform(file, prompt, name, config or {}, answers, replies, timeout_s, settings))
+
+
+async def perform(
+    file: Path,
+    prompt: str,
+    name: str | None,
+    config: Mapping[str, Any],
+    answers: Sequence[str],
+    replies: Mapping[str, Any] | None,
+    timeout_s: float,
+    settings: PluginSettings,
+) -> str:
+    """As `run`, within a loop."""
+    limits = ChildLimits(settings.memory_mb, settings.cpu_s)
+    source = await asyncio.to_thread(of_file, file)
+    found = _chosen(await probe(source, settings.probe_s, limits), file, name)
+    assert found.name is not None
+    assert found.kind is not None
+    values = with_defaults(found.schema, {**settings.settings.get(found.name, {}), **config})
+    if faults := await config_faults(found.schema, values):
+        raise PluginMisconfigured(name=found.name, reason="; ".join(faults).rstrip("."))
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(HttpClient()) if replies is None else None
+        context = OfflineContext(found.name, answers, http, replies or {}, timeout_s)
+        task = context.task(prompt, values, timeout_s)
+        async with asyncio.timeout(timeout_s):
+            if not found.is_async:
+                return context.text(await run_in_child(found.source, found.kind, limits, context, task))
+            plugin = find(found.source, load(found.source), found.kind)()
+            await _maybe(plugin.on_start())
+            try:
+                return context.text(await in_daemon(found.name, plugin, task))
+            finally:
+                await _maybe(plugin.on_stop())
+
+
+class OfflineContext:
+    """What `TaskContext` is in the daemon."""
+
+    def __init__(
+        self,
+        name: str,
+        answers: Sequence[str],
+        http: HttpClient | None,
+        replies: Mapping[str, Any],
+        timeout_s: float,
+    ) -> None:
+        self.name = name
+        self.answers = list(answers)
+        self.asked: list[tuple[Mapping[str, Any], ...]] = []
+        self.timeout_s = timeout_s
+        self.llm = _Models(self)
+        self.storage = _Storage()
+        self.http = TaskHttp(self, http) if http else _Replies(name, replies)
+        self.log = logging.getLogger(f"kairos.plugins.{name}")
+
+    def left_s(self, method: str, wanted: float | None = None) -> float:
+        return self.timeout_s if wanted is None else min(self.timeout_s, float(wanted))
+
+    def task(self, prompt: str, config: Mapping[str, Any], timeout_s: float) -> PluginTask:
+        context = PluginContext(config, self.llm, self.storage, self.http, self.log)
+        return PluginTask(str(new_id()), str(new_id()), prompt, attempt=1, timeout_s=timeout_s, context=context)
+
+    def text(self, result: Mapping[str, Any]) -> str:
+        if "text" in result:
+            return str(result["text"])
+        if not 0 < result["answer"] <= len(self.asked):
+            raise PluginReturnedNonsense(name=self.name, reason="execute returned an Answer that no model gave here")
+        return self.answers[result["answer"] - 1]
+
+
+class _Models:
+    def __init__(self, context: OfflineContext) -> None:
+        self._context = context
+
+    async def complete(self, prompt: Any, *, system: str | None = None, **options: Any) -> Answer:
+        del options
+        context, messages = self._context, checked_messages(prompt, system)
+        number = len(context.asked)
+        if number >= len(context.answers):
+            raise PluginRefused(name=context.name, reason="it asks a model, and there is none without a daemon")
+        context.asked.append(messages)
+        return Answer(context.answers[number], "offline", "stop", number=number + 1)
+
+
+class _Storage:
+    def __init__(self) -> None:
+        self._values: dict[str, bytes] = {}
+
+    async def get(self, key: str, default: Any = None) -> Any:
+        found = self._values.get(key)
+        return default if found is None else orjson.loads(found)
+
+    async def set(self, key: str, value: Any) -> None:
+        self._values[key] = orjson.dumps(value)
+
+    async def delete(self, key: str) -> bool:
+        return self._values.pop(key, None) is not None
+
+    async def keys(self, prefix: str = "") -> list[str]:
+        return sorted(key for key in self._values if key.startswith(prefix))
+
+
+class _Replies:
+    def __init__(self, name: str, replies: Mapping[str, Any]) -> None:
+        self._name = name
+        self._replies = replies
+
+    async def get_json(self, url: str, **options: Any) -> Any:
+        del options
+        address = url.partition("?")[0]
+        if address not in self._replies:
+            raise PluginRefused(name=self._name, reason=f"it calls {address}, for which there is no reply")
+        return self._replies[address]
+
+    async def get_text(self, url: str, **options: Any) -> str:
+        return str(await self.get_json(url, **options))
+
+    async def post_json(self, url: str, value: Any, **options: Any) -> Any:
+        del value
+        return await self.get_json(url, **options)
+
+
+def _chosen(found: Sequence[Found], file: Path, name: str | None) -> Found:
+    named = [one for one in found if name is None or name in (one.name, one.kind)]
+    if not named:
+        names = ", ".join(str(one.name or one.kind) for one in found)
+        raise InvalidInput(where=str(file), problem=f"it has no plugin {name!r}", remedy=f"It has: {names}")
+    if named[0].error:
+        remedy = f"`kairos plugin check {file}` says more"
+        raise InvalidInput(where=str(file), problem=named[0].error, remedy=remedy)
+    return named[0]
+
+
+async def _maybe(value: Any) -> None:
+    if asyncio.iscoroutine(value):
+        await value

@@ -1,0 +1,260 @@
+"""A plugin as an agent: asked by the coordinator like any other, and kept from harming more than its own task."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from kairos.agents.base import Brief, Draft, Emit, Task
+from kairos.config import PluginSettings
+from kairos.errors import KairosError
+from kairos.llm.breaker import Breaker, Fault, State
+from kairos.owned_tasks import end, in_own_thread
+from kairos.plugins.base_plugin import BasePlugin, PluginContext, PluginError, PluginTask, Remark
+from kairos.plugins.child_process import ChildLimits
+from kairos.plugins.child_run import run_in_child
+from kairos.plugins.plugin_config import config_faults, merged
+from kairos.plugins.plugin_errors import (
+    PluginCallInvalid,
+    PluginCpu,
+    PluginCrashed,
+    PluginDied,
+    PluginMemory,
+    PluginMisconfigured,
+    PluginRefused,
+    PluginRefusedForNow,
+    PluginReturnedNonsense,
+    PluginSetAside,
+)
+from kairos.plugins.probing import Found
+from kairos.plugins.task_context import Means, TaskContext
+from kairos.plugins.wire import Nonsense, shape
+
+log = logging.getLogger(__name__)
+
+ITS_OWN = (PluginCallInvalid, PluginCpu, PluginCrashed, PluginDied, PluginMemory, PluginReturnedNonsense)
+"""Errors that speak of the plugin; all others speak of the task, of a model or of another server."""
+LONG_ENOUGH_S = 10.0
+"""A task that had less time and ran out of it says nothing of the plugin."""
+STUBBORN_S = 5.0
+"""How long an async plugin may take to heed its cancel before its task goes on without it."""
+HOOK_S = 5.0
+
+
+class PluginAgent:
+    """Runs one plugin's tasks: an async one here, a sync one in a child process each."""
+
+    def __init__(self, found: Found, settings: PluginSettings, means: Means, plugin: BasePlugin | None) -> None:
+        """`plugin` is the object of an async one; None runs it in child processes."""
+        assert found.name is not None
+        self.name = found.name
+        self.capabilities = frozenset(found.capabilities)
+        self.found = found
+        self._settings = settings
+        self._means = means
+        self._plugin = plugin
+        self._breaker = Breaker()
+        self._last_failure = ""
+        self._running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stubborn: set[asyncio.Task[Any]] = set()
+        self._approved: set[str] = set()
+
+    @property
+    def set_aside_until(self) -> datetime | None:
+        """When it is tried again after its failures; None while it takes tasks."""
+        now = time.time()
+        if self._breaker.state(now) is State.CLOSED:
+            return None
+        return datetime.fromtimestamp(self._breaker.retry_at(now) or now, UTC)
+
+    @property
+    def last_failure(self) -> str:
+        """Its own last one, in words; empty where it had none."""
+        return self._last_failure
+
+    async def configuration(self, project: Mapping[str, Any]) -> dict[str, Any]:
+        """Its values with the project's over the system's. Raises `PluginMisconfigured`."""
+        return await self._checked(merged(self.found.schema, self._settings.settings.get(self.name, {}), project))
+
+    async def check(self, system: Mapping[str, Any]) -> None:
+        """Whether these could be the system's values. Raises `PluginMisconfigured`."""
+        await self._checked(merged(self.found.schema, system, {}))
+
+    async def _checked(self, values: dict[str, Any]) -> dict[str, Any]:
+        known = repr(values)
+        if known not in self._approved:
+            if faults := await config_faults(self.found.schema, values):
+                raise PluginMisconfigured(name=self.name, reason="; ".join(faults).rstrip("."))
+            if len(self._approved) >= 1_000:
+                self._approved.clear()
+            self._approved.add(known)
+        return values
+
+    async def perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
+        """Raises the errors of plugins, and what the plugin's own calls met and it did not catch."""
+        config = await self.configuration(task.plugin_settings.get(self.name, {}))
+        permit = self._permit()
+        context = TaskContext(self.name, self._means, task, brief, emit)
+        draft: Draft | None = None
+        began = time.monotonic()
+        self._begin()
+        try:
+            draft = context.draft(await self._result(context, config))
+            self._breaker.succeeded(permit, time.time())
+            return draft
+        except Exception as error:
+            self._learn(permit, error)
+            raise
+        except BaseException:  # our cancel, or the end of the task's time
+            hung = brief.timeout_s >= LONG_ENOUGH_S and time.monotonic() - began >= brief.timeout_s - 1
+            if hung:
+                self._failed(permit, f"it did not end within the {brief.timeout_s:.0f} s that its task had")
+            else:
+                self._breaker.abandoned(permit)
+            raise
+        finally:
+            self._end()
+            await context.close(draft)
+
+    async def start(self) -> None:
+        """Its `on_start`, where it lives here. Raises what that raises, `TimeoutError`."""
+        if self._plugin:
+            await _hook(self._plugin.on_start)
+
+    async def retire(self) -> None:
+        """Once its running tasks have ended, its `on_stop`. What does not end even then is cancelled on."""
+        try:
+            await self._idle.wait()
+        finally:
+            await self._stop()
+
+    async def _stop(self) -> None:
+        await _end_within(STUBBORN_S, *self._stubborn)
+        if self._plugin:
+            try:
+                await _hook(self._plugin.on_stop)
+            except Exception:
+                log.exception("on_stop of the plugin %s failed", self.name)
+
+    async def _result(self, context: TaskContext, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        if self._plugin is not None:
+            return await self._here(self._plugin, context, config)
+        limits = ChildLimits(self._settings.memory_mb, self._settings.cpu_s)
+        task = _plugin_task(context, config)
+        assert self.found.kind is not None
+        return await run_in_child(self.found.source, self.found.kind, limits, context, task)
+
+    async def _here(self, plugin: BasePlugin, context: TaskContext, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """In a task of its own: one that does not heed its cancel is left behind, and its context is closed to it."""
+        working = asyncio.create_task(in_daemon(self.name, plugin, _plugin_task(context, config)))
+        try:
+            await asyncio.wait([working])
+        except asyncio.CancelledError:
+            working.cancel()
+            await asyncio.wait([working], timeout=STUBBORN_S)
+            raise
+        finally:
+            if not working.done():
+                log.error("the plugin %s does not heed its cancel; its task ends without it", self.name)
+                self._stubborn.add(working)
+                working.add_done_callback(self._stubborn.discard)
+        if working.cancelled():
+            raise PluginCrashed(name=self.name, reason="it cancelled itself")
+        return working.result()
+
+    def _permit(self) -> int:
+        now = time.time()
+        permit = self._breaker.acquire(now)
+        if permit is None:
+            raise PluginSetAside(
+                name=self.name,
+                failures=self._breaker.errors,
+                at=self.set_aside_until or datetime.now(UTC),
+                reason=self._last_failure,
+            )
+        return permit
+
+    def _learn(self, permit: int, error: Exception) -> None:
+        if isinstance(error, ITS_OWN):
+            self._failed(permit, str(error))
+        elif isinstance(error, PluginRefused):
+            self._breaker.succeeded(permit, time.time())  # it works, and said so
+        else:
+            self._breaker.abandoned(permit)
+
+    def _failed(self, permit: int, words: str) -> None:
+        self._last_failure = words
+        self._breaker.failed(permit, Fault.INFRASTRUCTURE, time.time())
+        if self.set_aside_until:
+            log.warning("the plugin %s is set aside until %s: %s", self.name, self.set_aside_until, words)
+
+    def _begin(self) -> None:
+        self._running += 1
+        self._idle.clear()
+
+    def _end(self) -> None:
+        self._running -= 1
+        if not self._running:
+            self._idle.set()
+
+
+async def in_daemon(name: str, plugin: BasePlugin, task: PluginTask) -> Mapping[str, Any]:
+    """What `wire.shape` makes of an async plugin's answer. Whatever it raises comes out as the error of a plugin."""
+    try:
+        return shape(await plugin.execute(task))
+    except Nonsense as fault:
+        raise PluginReturnedNonsense(name=name, reason=str(fault)) from None
+    except PluginError as error:
+        raise (PluginRefusedForNow if error.retryable else PluginRefused)(name=name, reason=error) from error
+    except KairosError:
+        raise
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # the last two would end the daemon
+        log.exception("the plugin %s failed on task %s", name, task.id)
+        reason = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise PluginCrashed(name=name, reason=reason) from error
+
+
+def _plugin_task(context: TaskContext, config: Mapping[str, Any]) -> PluginTask:
+    task, brief = context.task, context.brief
+    return PluginTask(
+        id=str(task.id),
+        project_id=str(task.project_id),
+        prompt=task.prompt,
+        attempt=task.attempt,
+        timeout_s=brief.timeout_s,
+        context=PluginContext(dict(config), context.llm, context.storage, context.http, context.log),
+        findings=tuple(Remark(f.check, f.hint or f.message, f.line) for f in brief.findings),
+        rejected=brief.rejected,
+    )
+
+
+async def _hook(method: Any) -> None:
+    """`on_start` or `on_stop`, sync or async. Raises what it raises, and `TimeoutError`."""
+    if not asyncio.iscoroutinefunction(method):
+        await in_own_thread(method, HOOK_S)
+        return
+    async with asyncio.timeout(HOOK_S):
+        try:
+            await method()
+        except (SystemExit, KeyboardInterrupt) as error:  # they would end the daemon
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
+
+
+async def _end_within(seconds: float, *tasks: asyncio.Task[Any]) -> None:
+    """Cancel them; what swallows every cancel is closed like a generator, or the event loop could never end."""
+    try:
+        async with asyncio.timeout(seconds):
+            await end(*tasks)
+    except TimeoutError:
+        for task in tasks:
+            coroutine = task.get_coro()
+            with suppress(RuntimeError):  # it does not heed that either, or runs at this moment
+                if coroutine is not None and not task.done():
+                    coroutine.close()

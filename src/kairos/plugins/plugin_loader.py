@@ -1,0 +1,237 @@
+"""Finds plugins, has each looked at in a throw-away process, and registers what is fit as an agent.
+
+What is not fit is listed with its cause, and stops nothing. The built-in agents come in through the same door.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from kairos.agents.base import Agent
+from kairos.agents.registry import AgentRegistry
+from kairos.config import PluginSettings
+from kairos.errors import KairosError
+from kairos.owned_tasks import end, in_own_thread
+from kairos.plugins.base_plugin import BasePlugin
+from kairos.plugins.child_process import ChildLimits
+from kairos.plugins.inner import trace_of, words
+from kairos.plugins.plugin_agent import PluginAgent
+from kairos.plugins.plugin_config import schema_fault
+from kairos.plugins.probing import Found, probe_all
+from kairos.plugins.sources import Origin, Source, find, in_folder, load
+from kairos.plugins.task_context import Means
+
+log = logging.getLogger(__name__)
+
+GROUP = "kairos.plugins"
+RETIRE_S = 10.0
+"""How long a stopping daemon waits for the `on_stop` of its plugins."""
+
+
+class UnknownPlugin(KairosError):
+    """No plugin is named {name!r}. {remedy}"""
+
+    status, code, exit_code = 404, "unknown_plugin", 4
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One plugin, or what kept a file from being one."""
+
+    name: str
+    """The agent's; where that is not known, the file's or the entry point's."""
+    origin: Origin
+    label: str
+    """File name within the folder, or package and entry point; empty of a built-in one."""
+    capabilities: tuple[str, ...] = ()
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    description: str = ""
+    is_async: bool = False
+    agent: Agent | None = None
+    """None: it takes no tasks, for the reason in `error`."""
+    error: str | None = None
+    trace: str | None = None
+
+
+class Scan:
+    """What lies in the folder and in packages, looked at from now on. A start begins it before its engines, which take
+    their time too."""
+
+    def __init__(self, settings: PluginSettings) -> None:
+        self.folder = settings.folder
+        limits = ChildLimits(settings.memory_mb, settings.cpu_s)
+        self._scanning = asyncio.create_task(_scanned(self.folder, settings.probe_s, limits))
+
+    async def result(self) -> tuple[list[Entry], list[Found]]:
+        """What could not even be looked at, and what was found. Cancelled, it ends the processes."""
+        try:
+            return await self._scanning
+        finally:
+            await self.end()
+
+    async def end(self) -> None:
+        """Nobody waits for it any more."""
+        await end(self._scanning)
+
+
+class PluginLoader:
+    """The plugins of one daemon."""
+
+    def __init__(self, settings: PluginSettings, agents: AgentRegistry, means: Means) -> None:
+        """Settings are read when they are used: a live view of them may change between two scans."""
+        self._settings = settings
+        self._agents = agents
+        self._means = means
+        self._built_in: list[Entry] = []
+        self._loaded: list[Entry] = []
+        self._scanned: tuple[Path, int] | None = None
+        self._lock = asyncio.Lock()
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    def add_built_in(self, agent: Agent) -> None:
+        """Register an agent of Kairos' own."""
+        self._agents.register(agent)
+        about = (type(agent).__doc__ or "").partition("\n")[0]
+        capabilities = tuple(sorted(agent.capabilities))
+        self._built_in.append(
+            Entry(agent.name, Origin.BUILT_IN, "", capabilities, description=about, is_async=True, agent=agent)
+        )
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Built-in ones first, then files and packages by name, those that failed among them."""
+        return [*self._built_in, *self._loaded]
+
+    def entry(self, name: str) -> Entry:
+        """Raises `UnknownPlugin`."""
+        found = [entry for entry in self.entries if name in (entry.name, entry.label)]
+        if found:
+            return max(found, key=lambda entry: entry.agent is not None)
+        names = sorted({entry.name for entry in self.entries})
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        raise UnknownPlugin(
+            name=name, remedy=f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(names)}"
+        )
+
+    async def reload(self, begun: Scan | None = None) -> None:
+        """Scan folder and packages anew. Running tasks end with the plugin that they began with.
+
+        `begun` is a scan that is under way already; it counts where it is of the folder that the settings name.
+        """
+        async with self._lock:
+            self._scanned = (self._settings.folder, self._settings.reloads)
+            scan = begun if begun and begun.folder == self._settings.folder else Scan(self._settings)
+            refused, found = await scan.result()
+            entries = [*refused, *await self._admitted(found)]
+            self._replace(entries)
+        failed = [f"{entry.label} ({entry.error})" for entry in entries if entry.agent is None]
+        log.info("%d plugins are loaded", len(entries) - len(failed))
+        for one in failed:
+            log.warning("a plugin is not loaded: %s", one)
+
+    async def refresh(self) -> None:
+        """After a change of the settings: scan again where they name another folder, or ask for it (`reloads`)."""
+        if (self._settings.folder, self._settings.reloads) != self._scanned:
+            await self.reload()
+
+    async def close(self) -> None:
+        """End what still runs of plugins that are gone or go now."""
+        self._replace([])
+        if self._retiring:
+            await asyncio.wait(self._retiring, timeout=RETIRE_S)
+        await end(*self._retiring)
+
+    async def _admitted(self, found: Iterable[Found]) -> list[Entry]:
+        taken = {entry.name: "a built-in agent" for entry in self._built_in}
+        entries = []
+        for one in found:
+            entry = _entry(one)
+            if entry.error is None and entry.name in taken:
+                owner = taken[entry.name]
+                entry = replace(entry, error=f"the name {entry.name!r} is already taken by {owner}: choose another")
+            if entry.error is None:
+                entry = await self._made(entry, one)
+            if entry.agent:
+                taken[entry.name] = entry.label
+            entries.append(entry)
+        return entries
+
+    async def _made(self, entry: Entry, found: Found) -> Entry:
+        """With its agent. An async plugin is imported here now; its file has passed the probe."""
+        try:
+            plugin = await self._imported(found) if found.is_async else None
+            agent = PluginAgent(found, self._settings, self._means, plugin)
+            await agent.start()
+        except Exception as error:  # its own code: it is listed with what it raised
+            reason = f"it did not start within the time that it has: {words(error)}"
+            reason = reason if isinstance(error, TimeoutError) else f"it did not start: {words(error)}"
+            return replace(entry, error=reason, trace=trace_of(error))
+        return replace(entry, agent=agent)
+
+    async def _imported(self, found: Found) -> BasePlugin:
+        def made() -> BasePlugin:
+            assert found.kind is not None
+            return find(found.source, load(found.source), found.kind)()
+
+        return await in_own_thread(made, self._settings.probe_s)
+
+    def _replace(self, entries: list[Entry]) -> None:
+        before, self._loaded = self._loaded, entries
+        for entry in before:
+            if isinstance(entry.agent, PluginAgent):
+                self._agents.withdraw(entry.agent)
+                self._retire(entry.agent)
+        for entry in entries:
+            if entry.agent:
+                self._agents.register(entry.agent)
+
+    def _retire(self, agent: PluginAgent) -> None:
+        retiring = asyncio.create_task(agent.retire(), name=f"retiring {agent.name}")
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retiring.discard)
+
+
+async def _scanned(folder: Path, seconds: float, limits: ChildLimits) -> tuple[list[Entry], list[Found]]:
+    sources, refused = await asyncio.to_thread(_sources, folder)
+    return refused, await probe_all(sources, seconds, limits)
+
+
+def _sources(folder: Path) -> tuple[list[Source], list[Entry]]:
+    """What there is to look at; a folder that cannot be read is an entry that failed."""
+    packages = of_packages()
+    try:
+        return [*in_folder(folder), *packages], []
+    except OSError as fault:
+        return packages, [Entry(folder.name, Origin.FILE, str(folder), error=f"the folder cannot be read: {fault}")]
+
+
+def of_packages() -> list[Source]:
+    """The entry points of installed packages, by name. Nothing is imported for it."""
+    points = sorted(metadata.entry_points(group=GROUP), key=lambda point: point.name)
+    packages = [point.dist.name if point.dist else "a package" for point in points]
+    return [
+        Source(Origin.PACKAGE, point.value, f"{package}: {point.name}")
+        for point, package in zip(points, packages, strict=True)
+    ]
+
+
+def _entry(found: Found) -> Entry:
+    fault = found.error or (schema_fault(found.schema) if found.schema else None)
+    return Entry(
+        name=found.name or found.source.label.removesuffix(".py").rstrip("/"),
+        origin=found.source.origin,
+        label=found.source.label,
+        capabilities=found.capabilities,
+        schema=found.schema,
+        description=found.description,
+        is_async=found.is_async,
+        error=fault,
+        trace=found.trace,
+    )

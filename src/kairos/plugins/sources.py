@@ -1,0 +1,127 @@
+"""Where plugins come from, and how one is imported under a module name of its own. Standard library alone.
+
+Imported by the throw-away processes too, which do the importing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from kairos.plugins.base_plugin import BasePlugin
+
+PREFIX = "kairos_plugin_"
+
+
+class Origin(StrEnum):
+    """How a plugin came in."""
+
+    BUILT_IN = "built-in"
+    FILE = "file"
+    PACKAGE = "package"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file or folder of the plugin folder, or an entry point of an installed package."""
+
+    origin: Origin
+    path: str
+    """Of the file to import; of an entry point its value, `module:Class` or `module`."""
+    label: str
+    """What people know it by: the file's name, or package and entry point."""
+
+    @property
+    def module(self) -> str:
+        """The name that its module gets. One that is no identifier has a sum behind it, so that none meets another."""
+        if self.origin is Origin.PACKAGE:
+            return self.path.partition(":")[0]
+        stem = self.label.removesuffix(".py").rstrip("/")
+        clean = re.sub(r"\W", "_", stem, flags=re.ASCII)
+        plain = clean == stem and self.label.endswith(".py")
+        return PREFIX + (clean if plain else f"{clean}_{zlib.crc32(self.label.encode()):08x}")
+
+
+def in_folder(folder: Path) -> list[Source]:
+    """Every `*.py` and every package of the folder, by name; what begins with `_` or `.` is none. A missing folder is
+    an empty one. Raises `OSError` where it cannot be read."""
+    if not folder.is_dir():
+        return []
+    found = []
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith(("_", ".")):
+            continue
+        if entry.suffix == ".py" and not entry.is_dir():
+            found.append(Source(Origin.FILE, str(entry), entry.name))
+        elif (entry / "__init__.py").is_file():
+            found.append(Source(Origin.FILE, str(entry / "__init__.py"), f"{entry.name}/"))
+    return found
+
+
+def of_file(path: Path) -> Source:
+    """The source of one file, or of a package's folder."""
+    path = path.resolve()
+    if path.is_dir():
+        return Source(Origin.FILE, str(path / "__init__.py"), f"{path.name}/")
+    return Source(Origin.FILE, str(path), path.name)
+
+
+def load(source: Source) -> ModuleType:
+    """Import it anew. Raises whatever its code raises."""
+    if source.origin is Origin.PACKAGE:
+        return importlib.import_module(source.module)
+    forget(source)
+    package = [str(Path(source.path).parent)] if source.label.endswith("/") else None
+    spec = importlib.util.spec_from_file_location(source.module, source.path, submodule_search_locations=package)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{source.path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[source.module] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        forget(source)
+        raise
+    return module
+
+
+def forget(source: Source) -> None:
+    """Its modules are no longer found by name; what holds them goes on. A package's stay: others may use them."""
+    if source.origin is Origin.FILE:
+        for name in [name for name in sys.modules if name == source.module or name.startswith(f"{source.module}.")]:
+            del sys.modules[name]
+
+
+def classes(source: Source, module: ModuleType) -> Iterator[type[BasePlugin]]:
+    """The plugins that the source defines, abstract ones too; not those that it imported from elsewhere."""
+    if source.origin is Origin.PACKAGE and (name := source.path.partition(":")[2]):
+        found: Any = module
+        for part in name.split("."):
+            found = getattr(found, part)
+        yield found
+        return
+    seen: set[type] = set()
+    for value in list(vars(module).values()):
+        if not (inspect.isclass(value) and issubclass(value, BasePlugin)) or value in seen:
+            continue
+        if value.__module__ == module.__name__ or value.__module__.startswith(f"{module.__name__}."):
+            seen.add(value)
+            yield value
+
+
+def find(source: Source, module: ModuleType, name: str) -> type[BasePlugin]:
+    """The class of that name. Raises `LookupError` where it is gone."""
+    for found in classes(source, module):
+        if found.__qualname__ == name:
+            return found
+    raise LookupError(f"{source.label} has no {name} any more")

@@ -1,0 +1,283 @@
+"""What a plugin is given with a task, from the daemon's side: models, storage and HTTP, within the task's project.
+
+One object serves async plugins directly and the calls of a sync one's process. Once the task has ended it does nothing
+more, whoever still holds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+import orjson
+
+from kairos.agents.base import Brief, Draft, Emit, Task
+from kairos.agents.execution import call_context, response_format
+from kairos.db.engine import Database
+from kairos.db.repositories import plugin_storage
+from kairos.db.repositories.plugin_storage import NoRoom
+from kairos.http import HttpClient, HttpLimits, HttpStatus
+from kairos.llm.llm_router import LLMRouter, RoutedAnswer
+from kairos.llm.providers import ChatRequest
+from kairos.plugins.base_plugin import Answer
+from kairos.plugins.plugin_errors import PluginOver, PluginReturnedNonsense, StorageFull
+
+HTTP_S = 30.0
+OVERLOADED = frozenset({408, 425, 429})
+GUARDIAN = "guardian"
+MOST_ANSWERS = 1_000
+"""Of one execution: each is kept until its end."""
+
+
+class HttpRefused(HttpStatus):
+    """{address} answered {http_status}: {reason}."""
+
+    code, retryable = "http_refused", False
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What every plugin works with."""
+
+    router: LLMRouter
+    database: Database
+    http: HttpClient
+
+
+class Calls(Protocol):
+    """What a child's calls are answered by: in the daemon `TaskContext`, without one `OfflineContext`."""
+
+    name: str
+    llm: Any
+    storage: Any
+    http: Any
+    log: logging.Logger
+
+
+class Clock(Protocol):
+    """Who knows how long a call may still take."""
+
+    def left_s(self, method: str, wanted: float | None = None) -> float: ...
+
+
+class TaskContext:
+    """The means of one execution."""
+
+    def __init__(self, name: str, means: Means, task: Task, brief: Brief, emit: Emit) -> None:
+        self.name = name
+        self.task = task
+        self.brief = brief
+        self.means = means
+        self.emit = emit
+        self.answers: list[tuple[RoutedAnswer, tuple[Mapping[str, Any], ...]]] = []
+        self.llm = TaskModels(self)
+        self.storage = TaskStorage(self)
+        self.http = TaskHttp(self, means.http)
+        self.log = logging.getLogger(f"kairos.plugins.{name}")
+        self._until = asyncio.get_running_loop().time() + brief.timeout_s
+        self._over = False
+
+    def left_s(self, method: str, wanted: float | None = None) -> float:
+        """Seconds that a call may take: what is wanted, and no more than the task has. Raises `PluginOver`."""
+        if self._over:
+            raise PluginOver(name=self.name, method=method)
+        left = max(0.0, self._until - asyncio.get_running_loop().time())
+        return left if wanted is None else min(left, float(wanted))
+
+    def draft(self, result: Mapping[str, Any]) -> Draft:
+        """Of what `wire.shape` made of the plugin's answer."""
+        if "text" in result:
+            return Draft(text=str(result["text"]), finish_reason="stop")
+        number = result.get("answer")
+        if not isinstance(number, int) or not 0 < number <= len(self.answers):
+            raise PluginReturnedNonsense(name=self.name, reason="execute returned an Answer that no model gave here")
+        routed, messages = self.answers[number - 1]
+        return Draft(
+            text=routed.completion.text,
+            finish_reason=routed.completion.finish_reason,
+            decision_id=str(routed.decision_id),
+            model=routed.model,
+            messages=messages,
+            cached=routed.cached,
+        )
+
+    async def close(self, draft: Draft | None) -> None:
+        """No more calls. Answers that the draft is not made of get no verdict, so the router must not wait for one:
+        what they cost in time and money it learns all the same, if the plugin came to its end."""
+        self._over = True
+        for routed, _ in self.answers:
+            if routed.cached or (draft and draft.decision_id == str(routed.decision_id)):
+                continue
+            if draft is None:
+                self.means.router.forget(routed.decision_id)
+            else:
+                await self.means.router.settle(routed.decision_id, False)
+                await self.means.router.learn(self.task.project_id, routed.decision_id, None, GUARDIAN)
+
+
+class TaskModels:
+    """`base_plugin.Models`."""
+
+    def __init__(self, context: TaskContext) -> None:
+        self._context = context
+
+    async def complete(
+        self,
+        prompt: str | Sequence[Mapping[str, Any]],
+        *,
+        system: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        schema: Mapping[str, Any] | None = None,
+        timeout_s: float | None = None,
+        stream: bool = False,
+    ) -> Answer:
+        context = self._context
+        left_s = context.left_s("llm.complete", timeout_s)
+        if len(context.answers) >= MOST_ANSWERS:
+            raise ValueError(f"one execution may ask at most {MOST_ANSWERS} times")
+        task, brief = context.task, context.brief
+        messages = checked_messages(prompt, system)
+        watchers = brief.stream if stream else None
+        routed = await context.means.router.complete(
+            replace(call_context(task, brief), prompt=None),  # what the plugin asks tells the kind of work
+            ChatRequest(
+                messages=messages,
+                temperature=task.temperature if temperature is None else float(temperature),
+                max_tokens=task.max_tokens if max_tokens is None else int(max_tokens),
+                response_format=response_format(schema),
+            ),
+            context.emit,
+            on_delta=watchers.piece if watchers else None,
+            on_restart=watchers.restart if watchers else None,
+            timeout_s=left_s,
+        )
+        context.answers.append((routed, messages))
+        return Answer(
+            text=routed.completion.text,
+            model=routed.model,
+            finish_reason=routed.completion.finish_reason,
+            cached=routed.cached,
+            number=len(context.answers),
+        )
+
+
+class TaskStorage:
+    """`base_plugin.Storage`."""
+
+    def __init__(self, context: TaskContext) -> None:
+        self._context = context
+
+    async def get(self, key: str, default: Any = None) -> Any:
+        self._context.left_s("storage.get")
+        async with self._session() as session:
+            found = await plugin_storage.get(session, self._context.name, plugin_storage.checked_key(key))
+        return default if found is None else orjson.loads(found)
+
+    async def set(self, key: str, value: Any) -> None:
+        self._context.left_s("storage.set")
+        try:
+            text = plugin_storage.checked_value(value)
+            async with self._session() as session:
+                await plugin_storage.put(
+                    session, self._context.task.project_id, self._context.name, plugin_storage.checked_key(key), text
+                )
+        except NoRoom as full:
+            raise StorageFull(name=self._context.name, reason=str(full)) from None
+
+    async def delete(self, key: str) -> bool:
+        self._context.left_s("storage.delete")
+        async with self._session() as session:
+            return await plugin_storage.remove(session, self._context.name, plugin_storage.checked_key(key))
+
+    async def keys(self, prefix: str = "") -> list[str]:
+        self._context.left_s("storage.keys")
+        async with self._session() as session:
+            known = await plugin_storage.keys(session, self._context.name)
+        return [key for key in known if key.startswith(prefix)]
+
+    def _session(self):
+        return self._context.means.database.project(self._context.task.project_id)
+
+
+class TaskHttp:
+    """`base_plugin.Http`."""
+
+    def __init__(self, clock: Clock, http: HttpClient) -> None:
+        self._clock = clock
+        self._client = http
+
+    async def get_json(
+        self,
+        url: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> Any:
+        limits = self._limits("http.get_json", timeout_s)
+        return await _told(self._client.get_json(_with(url, params), headers=headers, limits=limits))
+
+    async def get_text(
+        self,
+        url: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> str:
+        limits = self._limits("http.get_text", timeout_s)
+
+        async def body() -> bytes:
+            stream = self._client.stream("GET", _with(url, params), headers=headers, limits=limits)
+            async with stream as answer:
+                return await answer.body()
+
+        return (await _told(body())).decode("utf-8", errors="replace")
+
+    async def post_json(
+        self, url: str, value: Any, *, headers: Mapping[str, str] | None = None, timeout_s: float | None = None
+    ) -> Any:
+        limits = self._limits("http.post_json", timeout_s)
+        return await _told(self._client.post_json(url, value, headers=headers, limits=limits))
+
+    def _limits(self, method: str, timeout_s: float | None) -> HttpLimits:
+        seconds = self._clock.left_s(method, HTTP_S if timeout_s is None else timeout_s)
+        return HttpLimits(first_byte_s=seconds, idle_s=seconds, total_s=seconds)
+
+
+async def _told(call: Any) -> Any:
+    """A server that refuses what it was asked does so again: the task is not queued once more for it."""
+    try:
+        return await call
+    except HttpStatus as error:
+        if not 400 <= error.http_status < 500 or error.http_status in OVERLOADED:
+            raise
+        raise HttpRefused(
+            address=str(error.values["address"]), http_status=error.http_status, reason=error.reason, retry_after_s=None
+        ) from None
+
+
+def _with(url: str, params: Mapping[str, Any] | None) -> str:
+    if not params:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(dict(params), doseq=True)}"
+
+
+def checked_messages(prompt: Any, system: str | None) -> tuple[Mapping[str, Any], ...]:
+    """Raises `TypeError` for anything but a text, or messages with `role` and `content`."""
+    if isinstance(prompt, str):
+        messages: list[Mapping[str, Any]] = [{"role": "user", "content": prompt}]
+    elif isinstance(prompt, Sequence) and prompt and all(map(_is_message, prompt)):
+        messages = [dict(message) for message in prompt]
+    else:
+        raise TypeError("prompt must be a text, or a list of messages with the texts `role` and `content`")
+    return tuple([{"role": "system", "content": system}, *messages] if system else messages)
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("role"), str) and isinstance(value.get("content"), str)

@@ -1,0 +1,71 @@
+"""What daemon and child say to each other: frames of JSON, each behind its length; and what `execute` may return.
+
+Standard library alone, for the child's sake.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+from kairos.plugins.base_plugin import Answer
+
+HEAD = struct.Struct(">I")
+LARGEST_FRAME = 32 << 20
+LONGEST_RESULT = 1_000_000
+"""Characters; the guardian reads no longer JSON."""
+
+
+class Nonsense(ValueError):
+    """What a plugin returned is no answer."""
+
+
+def frame(value: Any) -> bytes:
+    """A value as it travels. Raises `ValueError` for one that JSON has no form for, or that is too large."""
+    body = json.dumps(value, allow_nan=False).encode()
+    if len(body) > LARGEST_FRAME:
+        raise ValueError(f"it has {len(body)} bytes, at most {LARGEST_FRAME} are taken")
+    return HEAD.pack(len(body)) + body
+
+
+def shape(value: Any) -> dict[str, Any]:
+    """The result of an execution in a form that travels: `text`, or `answer` with the number of a call.
+
+    Raises `Nonsense`.
+    """
+    if isinstance(value, Answer):
+        return {"answer": value.number}
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, Mapping | list | tuple):
+        text = _rendered(value)
+    else:
+        raise Nonsense(f"execute returned {_named(value)}; return a str, a dict, a list or an Answer")
+    if not text.strip():
+        raise Nonsense("execute returned an empty text")
+    if len(text) > LONGEST_RESULT:
+        raise Nonsense(f"execute returned {len(text)} characters; at most {LONGEST_RESULT} are taken")
+    if "\x00" in text or not _is_text(text):
+        raise Nonsense("execute returned a text with characters that cannot be kept (NUL or lone surrogates)")
+    return {"text": text}
+
+
+def _rendered(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2)
+    except (TypeError, ValueError, RecursionError) as fault:
+        raise Nonsense(f"execute returned a {type(value).__name__} that is no JSON: {fault}") from None
+
+
+def _named(value: Any) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

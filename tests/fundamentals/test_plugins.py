@@ -1,0 +1,163 @@
+"""Plugins: an agent of your own is a file in a folder. Read from top to bottom."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from kairos.config import PluginSettings
+from kairos.db.models import TaskState
+from kairos.embedded import Addresses
+from tests.kit.house import House, open_house
+from tests.kit.model_server import ModelServer, ScriptedModel
+
+Open = Callable[[str], AbstractAsyncContextManager[House]]
+
+
+@pytest.fixture
+def kairos_with(addresses: Addresses, models: ModelServer, tmp_path: Path) -> Open:
+    """A Kairos that finds this text in its folder of plugins when it starts."""
+
+    @asynccontextmanager
+    async def opened(text: str) -> AsyncIterator[House]:
+        (tmp_path / "mine.py").write_text(textwrap.dedent(text))
+        settings = PluginSettings(folder=tmp_path, settings={"Greeter": {"greeting": "Good day"}})
+        async with open_house(addresses, models, plugins=settings) as house, house.working():
+            yield house
+
+    return opened
+
+
+async def test_a_class_with_a_name_capabilities_and_an_execute_is_an_agent(kairos_with: Open):
+    """Tasks name it, or what it can. A plain `def` runs in a process of its own, and may block."""
+    text = """
+        from kairos.plugins.base_plugin import BasePlugin
+
+        class Shouter(BasePlugin):
+            def get_name(self):
+                return "Shouter"
+
+            def get_capabilities(self):
+                return ["shout"]
+
+            def execute(self, task):
+                return task.prompt.upper()
+    """
+    async with kairos_with(text) as kairos:
+        by_name = await kairos.finished(await kairos.submit("hello", agent="Shouter"))
+        by_capability = await kairos.finished(await kairos.submit("again", agent="shout"))
+    assert (by_name.state, by_name.output, by_name.model) == (TaskState.SUCCEEDED, "HELLO", None)
+    assert by_capability.output == "AGAIN"
+
+
+async def test_a_plugin_asks_models_through_the_router_and_the_router_learns(kairos_with: Open, models: ModelServer):
+    """The model's answer, returned as it is, counts as if a built-in agent had asked: its verdict is learned."""
+    text = """
+        from kairos.plugins.base_plugin import BasePlugin
+
+        class Poet(BasePlugin):
+            def get_name(self): return "Poet"
+            def get_capabilities(self): return ["poem"]
+
+            async def execute(self, task):
+                return await task.context.llm.complete(f"A poem about {task.prompt}", system="You are a poet.")
+    """
+    async with kairos_with(text) as kairos:
+        task = await kairos.finished(await kairos.submit("the sea", agent="Poet", require=("hello",)))
+        [decision] = await kairos.decisions(task.id)
+    assert (task.output, task.model, decision.quality) == ("hello", "echo", 1.0)
+    assert [message["content"] for message in models.calls[0].messages] == ["You are a poet.", "A poem about the sea"]
+
+
+async def test_what_the_guardian_rejects_comes_back_with_its_findings(kairos_with: Open):
+    """The next try sees what was wrong, as the built-in agents do."""
+    text = """
+        from kairos.plugins.base_plugin import BasePlugin
+
+        class Learner(BasePlugin):
+            def get_name(self): return "Learner"
+            def get_capabilities(self): return ["learn"]
+
+            def execute(self, task):
+                if not task.findings:
+                    return "a first try"
+                return f"better than {task.rejected!r}, because of {task.findings[0].check}: please"
+    """
+    async with kairos_with(text) as kairos:
+        task = await kairos.finished(await kairos.submit("ask kindly", agent="Learner", require=("please",)))
+        verdicts = await kairos.verdicts(task.id)
+    assert [verdict.approved for verdict in verdicts] == [False, True]
+    assert task.output == "better than 'a first try', because of require: please"
+
+
+async def test_a_plugin_has_a_configuration_and_a_storage_of_its_own(kairos_with: Open):
+    """Its schema says what may be set; what is kept is the project's, and the next task finds it."""
+    text = """
+        from kairos.plugins.base_plugin import BasePlugin
+
+        class Greeter(BasePlugin):
+            config_schema = {
+                "type": "object",
+                "properties": {"greeting": {"type": "string"}, "mark": {"type": "string", "default": "!"}},
+            }
+
+            def get_name(self): return "Greeter"
+            def get_capabilities(self): return ["greet"]
+
+            def execute(self, task):
+                times = task.context.storage.get("times", 0) + 1
+                task.context.storage.set("times", times)
+                return f"{task.context.config['greeting']}, {task.prompt}{task.context.config['mark'] * times}"
+    """
+    async with kairos_with(text) as kairos:
+        said = [(await kairos.finished(await kairos.submit("Ada", agent="Greeter"))).output for _ in range(3)]
+    assert said == ["Good day, Ada!", "Good day, Ada!!", "Good day, Ada!!!"]
+
+
+async def test_what_cannot_be_done_is_said_in_the_plugins_own_words(kairos_with: Open):
+    text = """
+        from kairos.plugins.base_plugin import BasePlugin, PluginError
+
+        class Picky(BasePlugin):
+            def get_name(self): return "Picky"
+            def get_capabilities(self): return ["pick"]
+
+            async def execute(self, task):
+                raise PluginError("only prime numbers are taken")
+    """
+    async with kairos_with(text) as kairos:
+        task = await kairos.finished(await kairos.submit("4", agent="Picky"))
+    assert task.error
+    assert (task.state, task.error["message"]) == (TaskState.FAILED, "Picky: only prime numbers are taken")
+
+
+async def test_one_that_dies_takes_its_own_task_along_and_nothing_else(kairos_with: Open, models: ModelServer):
+    text = """
+        import os
+        from kairos.plugins.base_plugin import BasePlugin
+
+        class Deadly(BasePlugin):
+            def get_name(self): return "Deadly"
+            def get_capabilities(self): return ["die"]
+            def execute(self, task): os._exit(1)
+    """
+    models.add(ScriptedModel("echo", answer="still here"))
+    async with kairos_with(text) as kairos:
+        dead = await kairos.finished(await kairos.submit("x", agent="Deadly"))
+        other = await kairos.finished(await kairos.submit("x"))
+    assert dead.error
+    assert (dead.state, dead.error["code"]) == (TaskState.FAILED, "plugin_died")
+    assert (other.state, other.output) == (TaskState.SUCCEEDED, "still here")
+
+
+async def test_a_broken_file_stops_nothing_and_is_listed_with_its_cause(kairos_with: Open):
+    """Each file is imported in a throw-away process before anything else happens with it."""
+    async with kairos_with("import os\nos._exit(1)\n") as kairos:
+        task = await kairos.finished(await kairos.submit("hello"))
+        broken = kairos.parts.services.plugins.entry("mine.py")
+    assert task.state == TaskState.SUCCEEDED
+    assert broken.error == "it ended the program with status 1 while it was imported"

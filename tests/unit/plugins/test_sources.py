@@ -1,0 +1,60 @@
+"""Where plugins lie, and the names that their modules get."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from kairos.plugins.sources import classes, find, forget, in_folder, load, of_file
+from tests.kit.plugins import plugin, put
+
+
+def test_files_and_packages_by_name_but_not_what_is_private(tmp_path: Path):
+    put(
+        tmp_path,
+        {"b.py": "", "a/__init__.py": "", "_helper.py": "", ".hidden.py": "", "notes.txt": "", "tests/test_b.py": ""},
+    )
+    assert [source.label for source in in_folder(tmp_path)] == ["a/", "b.py"]
+
+
+def test_a_missing_folder_is_an_empty_one(tmp_path: Path):
+    assert in_folder(tmp_path / "none") == []
+
+
+def test_module_names_are_their_own(tmp_path: Path):
+    """Also where the files' names differ only in what a module's name cannot have."""
+    put(tmp_path, {"my_one.py": "", "my-one.py": "", "my one.py": "", "my_one/__init__.py": "", "json.py": ""})
+    names = [source.module for source in in_folder(tmp_path)]
+    assert len(set(names)) == 5
+    assert all(name.startswith("kairos_plugin_") and name.isidentifier() for name in names)
+    assert "kairos_plugin_my_one" in names
+
+
+def test_a_changed_file_is_imported_anew_and_old_objects_go_on(tmp_path: Path):
+    file = tmp_path / "p.py"
+    file.write_text(plugin("Old"))
+    source = of_file(file)
+    old = find(source, load(source), "Plugin")()
+    file.write_text(plugin("Newer"))
+    new = find(source, load(source), "Plugin")()
+    assert (old.get_name(), new.get_name()) == ("Old", "Newer")
+    forget(source)
+    assert source.module not in sys.modules
+
+
+def test_what_fails_to_import_leaves_no_module(tmp_path: Path):
+    put(tmp_path, {"pack/__init__.py": "from . import inside\nraise ValueError\n", "pack/inside.py": ""})
+    [source] = in_folder(tmp_path)
+    with pytest.raises(ValueError):
+        load(source)
+    assert [name for name in sys.modules if name.startswith(source.module)] == []
+
+
+def test_a_class_that_has_two_names_is_one(tmp_path: Path):
+    file = tmp_path / "p.py"
+    file.write_text(plugin("P") + "\nAlias = Plugin\n")
+    source = of_file(file)
+    assert len(list(classes(source, load(source)))) == 1
+    forget(source)
