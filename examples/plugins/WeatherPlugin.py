@@ -7,8 +7,11 @@ import re
 
 from kairos.plugins.base_plugin import BasePlugin, PluginError, PluginTask
 
-WORDS = {0: "clear", 1: "mainly clear", 2: "partly cloudy", 3: "overcast", 45: "fog", 48: "fog", 95: "thunderstorm"}
-RANGES = ((50, "drizzle"), (60, "rain"), (70, "snow"), (80, "showers"), (95, "thunderstorm"))
+SKIES = (
+    *((95, "thunderstorm"), (85, "snow showers"), (80, "showers"), (70, "snow"), (60, "rain"), (50, "drizzle")),
+    *((45, "fog"), (3, "overcast"), (2, "partly cloudy"), (1, "mainly clear"), (0, "clear")),
+)
+"""From which WMO code on, and in words (https://open-meteo.com/en/docs)."""
 
 
 class WeatherPlugin(BasePlugin):
@@ -61,7 +64,7 @@ def place_in(prompt: str) -> str:
 def in_words(place: dict, weather: dict) -> str:
     now, today = weather["current"], weather["daily"]
     unit, speed = weather["current_units"]["temperature_2m"], weather["current_units"]["wind_speed_10m"]
-    sky = WORDS.get(now["weather_code"]) or [words for least, words in RANGES if now["weather_code"] >= least][-1]
+    sky = next(words for least, words in SKIES if now["weather_code"] >= least)
     return (
         f"{place['name']}, {place.get('country', 'no country')}: {sky}, {now['temperature_2m']} {unit}, "
         f"wind {now['wind_speed_10m']} {speed}. "

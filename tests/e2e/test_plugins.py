@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psutil
+import pytest
 
 from kairos.cli.client import runtime
 from kairos.embedded import Addresses
@@ -24,29 +26,82 @@ async def kairos(daemon: DaemonProcess, *arguments: str):
     return await asyncio.to_thread(command, daemon.folder, *arguments, KAIROS_CONFIG=str(daemon.config))
 
 
-async def test_a_file_in_the_folder_is_an_agent_after_the_next_start(addresses: Addresses, tmp_path: Path):
+MISCHIEF = {
+    "dies.py": plugin("Dies", execute="import os; os._exit(3)"),
+    "hangs.py": plugin(
+        "Hangs",
+        execute="import os, pathlib, time\npathlib.Path(task.prompt).write_text(str(os.getpid()))\ntime.sleep(600)",
+    ),
+    "eats.py": plugin("Eats", execute="x = []\nwhile True: x.append('y' * 10**6)"),
+    "babbles.py": plugin("Babbles", execute="return object()"),
+    **GOOD,
+}
+
+
+@pytest.fixture(scope="module")
+async def daemon(addresses: Addresses, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DaemonProcess]:
+    """With the example and plugins that misbehave in its folder. The last test kills it."""
     async with WeatherServer() as weather:
-        settings = on_engines(addresses, plugins={"settings": {"WeatherAgent": weather.config}})
-        daemon = DaemonProcess(tmp_path / "kairos", settings)
-        (daemon.folder / "plugins").mkdir()
+        plugins = {"memory_mb": 128, "settings": {"WeatherAgent": weather.config}}
+        daemon = DaemonProcess(tmp_path_factory.mktemp("kairos"), on_engines(addresses, plugins=plugins))
+        put(daemon.folder / "plugins", MISCHIEF)
         shutil.copy(EXAMPLE, daemon.folder / "plugins")
         await daemon.start()
-        try:
-            submit = ("task", "submit", "--agent", "WeatherAgent", "weather in Ankara")
-            asked = await kairos(daemon, *submit, "--wait")
-            assert asked.returncode == 0, asked.stderr
-            assert "Ankara, Türkiye: rain, 7.4 °C" in asked.stdout
-            listed = await kairos(daemon, "plugin", "list")
-            assert "WeatherAgent" in listed.stdout
-            assert "✓ loaded" in listed.stdout
-            assert "WeatherPlugin.py" in listed.stdout
-            shown = parsed(await kairos(daemon, "plugin", "show", "WeatherAgent", "--json"))
-            assert (shown["source"], shown["state"], shown["today"]["succeeded"]) == ("file", "loaded", 1)
-            nowhere = await kairos(daemon, "plugin", "run", "WeatherAgent", "weather in Nowhereville")
-            assert nowhere.returncode == 10
-            assert "no place is named 'Nowhereville'" in nowhere.stdout
-        finally:
-            await daemon.stop()
+        yield daemon
+        if daemon.process.poll() is None:
+            assert await daemon.stop() == 0
+
+
+async def test_a_file_in_the_folder_is_an_agent_after_the_next_start(daemon: DaemonProcess):
+    submit = ("task", "submit", "--agent", "WeatherAgent", "weather in Ankara")
+    asked = await kairos(daemon, *submit, "--wait")
+    assert asked.returncode == 0, asked.stderr
+    assert "Ankara, Türkiye: rain, 7.4 °C" in asked.stdout
+    listed = await kairos(daemon, "plugin", "list")
+    assert "WeatherAgent" in listed.stdout
+    assert "✓ loaded" in listed.stdout
+    assert "WeatherPlugin.py" in listed.stdout
+    shown = parsed(await kairos(daemon, "plugin", "show", "WeatherAgent", "--json"))
+    assert (shown["source"], shown["state"], shown["today"]["succeeded"]) == ("file", "loaded", 1)
+    nowhere = await kairos(daemon, "plugin", "run", "WeatherAgent", "weather in Nowhereville")
+    assert nowhere.returncode == 10
+    assert "no place is named 'Nowhereville'" in nowhere.stdout
+
+
+async def test_the_tutorials_commands(daemon: DaemonProcess):
+    """new, check, run, reload, as a person would call them one after the other."""
+    made = await kairos(daemon, "plugin", "new", "HelloAgent")
+    file = daemon.folder / "plugins" / "HelloAgent.py"
+    assert f"wrote {file}" in made.stdout
+    assert (await kairos(daemon, "plugin", "new", "HelloAgent")).returncode == 5
+    checked = await kairos(daemon, "plugin", "check", str(file))
+    assert "✓ HelloAgent (HelloPlugin): async" in checked.stdout
+    offline = await kairos(daemon, "plugin", "run", "HelloAgent", "Ada", "--file", str(file))
+    assert offline.stdout == "Hello, Ada! (no. 1)\n"
+    assert (await kairos(daemon, "plugin", "show", "HelloAgent")).returncode == 4
+    assert ", 0 failed" in (await kairos(daemon, "plugin", "reload")).stdout
+    ran = await kairos(daemon, "plugin", "run", "HelloAgent", "Ada")
+    assert "Hello, Ada! (no. 1)" in ran.stdout
+    file.write_text(file.read_text().replace("def execute", "def exekute"))
+    broken = await kairos(daemon, "plugin", "check", str(file))
+    assert broken.returncode == 1
+    assert "HelloPlugin lacks execute" in broken.stdout
+    assert ", 1 failed" in (await kairos(daemon, "plugin", "reload")).stdout
+    shown = await kairos(daemon, "plugin", "show", "HelloAgent.py")
+    assert "lacks execute" in shown.stdout
+
+
+async def test_one_that_misbehaves_fails_its_own_task(daemon: DaemonProcess, tmp_path: Path):
+    mark = tmp_path / "pid"
+    hanging = await daemon.ask("POST", "/api/tasks", {"agent": "Hangs", "prompt": str(mark)})
+    pid = int(await eventually(lambda: mark.exists() and mark.read_text()))
+    for agent, code in (("Dies", "plugin_died"), ("Eats", "plugin_memory"), ("Babbles", "plugin_returned_nonsense")):
+        ran = await kairos(daemon, "plugin", "run", agent, "hello", "--json")
+        assert (ran.returncode, json.loads(ran.stdout)["error"]["code"]) == (10, code)
+    assert parsed(await kairos(daemon, "plugin", "run", "SyncGood", "hello", "--json"))["output"] == "HELLO"
+    await kairos(daemon, "task", "cancel", hanging["id"])
+    await eventually(lambda: not psutil.pid_exists(pid), 5, "the cancel killed its process")
+    assert (await daemon.ask("GET", f"/api/tasks/{hanging['id']}"))["state"] == "cancelled"
 
 
 READY_LATER_S = 6
@@ -86,69 +141,9 @@ async def _ready_without(addresses: Addresses, folder: Path) -> float:
     return ready_s
 
 
-MISCHIEF = {
-    "dies.py": plugin("Dies", execute="import os; os._exit(3)"),
-    "hangs.py": plugin(
-        "Hangs",
-        execute="import os, pathlib, time\npathlib.Path(task.prompt).write_text(str(os.getpid()))\ntime.sleep(600)",
-    ),
-    "eats.py": plugin("Eats", execute="x = []\nwhile True: x.append('y' * 10**6)"),
-    "babbles.py": plugin("Babbles", execute="return object()"),
-    **GOOD,
-}
-
-
-async def test_one_that_misbehaves_fails_its_own_task(addresses: Addresses, tmp_path: Path):
-    daemon = DaemonProcess(tmp_path / "kairos", on_engines(addresses, plugins={"memory_mb": 128}))
-    put(daemon.folder / "plugins", MISCHIEF)
-    await daemon.start()
-    try:
-        mark = tmp_path / "pid"
-        hanging = await daemon.ask("POST", "/api/tasks", {"agent": "Hangs", "prompt": str(mark)})
-        pid = int(await eventually(lambda: mark.exists() and mark.read_text()))
-        for agent, code in (
-            ("Dies", "plugin_died"),
-            ("Eats", "plugin_memory"),
-            ("Babbles", "plugin_returned_nonsense"),
-        ):
-            ran = await kairos(daemon, "plugin", "run", agent, "hello", "--json")
-            assert (ran.returncode, json.loads(ran.stdout)["error"]["code"]) == (10, code)
-            assert parsed(await kairos(daemon, "plugin", "run", "SyncGood", "hello", "--json"))["output"] == "HELLO"
-        await kairos(daemon, "task", "cancel", hanging["id"])
-        await eventually(lambda: not psutil.pid_exists(pid), 5, "the cancel killed its process")
-        assert (await daemon.ask("GET", f"/api/tasks/{hanging['id']}"))["state"] == "cancelled"
-        again = await daemon.ask("POST", "/api/tasks", {"agent": "Hangs", "prompt": str(tmp_path / "again")})
-        pid = int(await eventually(lambda: (tmp_path / "again").exists() and (tmp_path / "again").read_text()))
-        daemon.kill()
-        await eventually(lambda: not psutil.pid_exists(pid), 5, "it dies with its daemon, however that dies")
-        assert again["state"] == "queued"
-    finally:
-        if daemon.process.poll() is None:
-            await daemon.stop()
-
-
-async def test_the_tutorials_commands(addresses: Addresses, tmp_path: Path):
-    """new, check, run, reload, as a person would call them one after the other."""
-    daemon = await DaemonProcess(tmp_path / "kairos", on_engines(addresses)).start()
-    try:
-        made = await kairos(daemon, "plugin", "new", "HelloAgent")
-        file = daemon.folder / "plugins" / "HelloAgent.py"
-        assert f"wrote {file}" in made.stdout
-        assert (await kairos(daemon, "plugin", "new", "HelloAgent")).returncode == 5
-        checked = await kairos(daemon, "plugin", "check", str(file))
-        assert "✓ HelloAgent (HelloPlugin): async" in checked.stdout
-        offline = await kairos(daemon, "plugin", "run", "HelloAgent", "Ada", "--file", str(file))
-        assert offline.stdout == "Hello, Ada! (no. 1)\n"
-        assert (await kairos(daemon, "plugin", "show", "HelloAgent")).returncode == 4
-        assert "1 loaded, 0 failed" in (await kairos(daemon, "plugin", "reload")).stdout
-        ran = await kairos(daemon, "plugin", "run", "HelloAgent", "Ada")
-        assert "Hello, Ada! (no. 1)" in ran.stdout
-        file.write_text(file.read_text().replace("def execute", "def exekute"))
-        broken = await kairos(daemon, "plugin", "check", str(file))
-        assert broken.returncode == 1
-        assert "HelloPlugin lacks execute" in broken.stdout
-        assert "0 loaded, 1 failed" in (await kairos(daemon, "plugin", "reload")).stdout
-        shown = await kairos(daemon, "plugin", "show", "HelloAgent.py")
-        assert "lacks execute" in shown.stdout
-    finally:
-        assert await daemon.stop() == 0
+async def test_its_process_dies_with_its_daemon_however_that_dies(daemon: DaemonProcess, tmp_path: Path):
+    mark = tmp_path / "pid"
+    await daemon.ask("POST", "/api/tasks", {"agent": "Hangs", "prompt": str(mark), "max_attempts": 1})
+    pid = int(await eventually(lambda: mark.exists() and mark.read_text()))
+    daemon.kill()
+    await eventually(lambda: not psutil.pid_exists(pid), 5, "it is gone as well")

@@ -67,6 +67,9 @@ FILES = {
 }
 
 
+QUICK = QueueSettings(lease_s=3, sweep_s=0.3, drain_s=3, retry_base_s=0.1, retry_max_s=0.1, max_attempts=2)
+
+
 @dataclass
 class Installed:
     """A Kairos with these plugins, and people who call its API."""
@@ -88,20 +91,48 @@ class Installed:
         return await self.owner.call("PATCH", path, json={"settings": settings})
 
 
-@pytest.fixture
-async def kairos(addresses: Addresses, models: ModelServer, tmp_path: Path) -> AsyncIterator[Installed]:
-    settings = PluginSettings(
-        folder=put(tmp_path / "plugins", FILES), memory_mb=128, settings={"Configured": {"n": 2, "key": "sk-secret"}}
-    )
-    queue = QueueSettings(lease_s=3, sweep_s=0.3, drain_s=3, retry_base_s=0.1, retry_max_s=0.1, max_attempts=2)
+@dataclass
+class Shared:
+    """What the tests of this file have in common: a start for each would take most of their time."""
+
+    house: House
+    anybody: Caller
+    operator: Caller
+    folder: Path
+
+    async def restore(self) -> None:
+        """The folder as it was, and no plugin set aside."""
+        there = {path.name: path.read_text() for path in self.folder.glob("*.py")}
+        for name in set(there) - set(FILES):
+            (self.folder / name).unlink()
+        put(self.folder, FILES)
+        aside = [item for item in (await self.operator.get("/api/plugins"))["items"] if item["state"] == "set_aside"]
+        if there != FILES or aside:
+            await self.operator.post("/api/plugins/reload")
+
+
+@pytest.fixture(scope="module")
+async def shared(addresses: Addresses, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shared]:
+    folder = put(tmp_path_factory.mktemp("plugins"), FILES)
+    settings = PluginSettings(folder=folder, memory_mb=128, settings={"Configured": {"n": 2, "key": "sk-secret"}})
     async with AsyncExitStack() as stack:
-        house = await stack.enter_async_context(open_house(addresses, models, plugins=settings, queue=queue))
+        server = await stack.enter_async_context(ModelServer(ScriptedModel("echo", answer="hello")))
+        house = await stack.enter_async_context(open_house(addresses, server, plugins=settings, queue=QUICK))
         await stack.enter_async_context(house.working())
         anybody = await stack.enter_async_context(serving(house.parts))
-        owner = await signed_in(house.parts, anybody, house.user_id, house.project_id)
         local = await anybody.post("/api/auth/local", {"secret": house.parts.services.local_secret})
-        operator = anybody.with_token(local["access_token"])
-        yield Installed(house, owner, operator, anybody, tmp_path / "plugins")
+        yield Shared(house, anybody, anybody.with_token(local["access_token"]), folder)
+
+
+@pytest.fixture
+async def kairos(shared: Shared) -> AsyncIterator[Installed]:
+    """In a project of its own."""
+    house = shared.house
+    house.models.calls.clear()
+    house.project_id, house.user_id = await new_project(house.parts)
+    owner = await signed_in(house.parts, shared.anybody, house.user_id, house.project_id)
+    yield Installed(house, owner, shared.operator, shared.anybody, shared.folder)
+    await shared.restore()
 
 
 class TestListing:
@@ -235,12 +266,13 @@ class TestStorage:
         finally:
             house.project_id = first
 
-    async def test_its_bounds(self, kairos: Installed):
+    async def test_its_bounds(self, kairos: Installed, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(plugin_storage, "MOST_KEYS", 20)
         for prompt, words in (
-            (f"fill {plugin_storage.MOST_KEYS + 1}", "it holds 1000 keys"),
+            ("fill 21", "it holds 20 keys"),
             (f"big {plugin_storage.VALUE_BYTES}", "larger than 65536"),
         ):
-            task = await kairos.done("Keeps", prompt, timeout_s=60)
+            task = await kairos.done("Keeps", prompt)
             assert task.error
             assert task.error["code"] == "plugin_storage_full"
             assert words in task.error["message"]
@@ -261,7 +293,7 @@ class TestStorage:
 
 
 class TestModels:
-    async def test_answers_that_are_not_the_result_are_not_waited_for(self, kairos: Installed, models: ModelServer):
+    async def test_answers_that_are_not_the_result_are_not_waited_for(self, kairos: Installed):
         """The router learns what they cost, and nothing of their quality; none stays open."""
         task = await kairos.done("Drafts", require=("hello",))
         assert (task.state, task.output) == (TaskState.SUCCEEDED, "hello and more")
@@ -269,7 +301,7 @@ class TestModels:
         assert [decision.quality for decision in decisions] == [None, None]
         assert kairos.house.parts.services.router._open == {}
 
-    async def test_a_failed_execution_leaves_nothing_open_either(self, kairos: Installed, models: ModelServer):
+    async def test_a_failed_execution_leaves_nothing_open_either(self, kairos: Installed):
         put(
             kairos.folder,
             {"drafts.py": plugin("Drafts", execute="task.context.llm.complete('x', temperature=0)\n1 / 0")},
@@ -279,10 +311,9 @@ class TestModels:
         assert (task.error or {})["code"] == "plugin_crashed"
         assert kairos.house.parts.services.router._open == {}
 
-    async def test_the_tasks_model_and_the_projects_rules_hold(self, kairos: Installed, models: ModelServer):
-        models.add(ScriptedModel("other", answer="x"))
+    async def test_the_tasks_model_and_the_projects_rules_hold(self, kairos: Installed):
         task = await kairos.done("Drafts", model="echo")
-        assert {call.model for call in models.calls} == {"echo"}
+        assert {call.model for call in kairos.house.models.calls} == {"echo"}
         assert task.state == TaskState.SUCCEEDED
 
     async def test_no_model_is_the_models_error_and_not_the_plugins(self, kairos: Installed):
@@ -320,20 +351,6 @@ class TestFailures:
         assert (task.state, (task.error or {}).get("code")) == ended
         await eventually(lambda: not psutil.pid_exists(pid), 5, "its process has ended")
         assert (await kairos.done("SyncGood")).output == "ABC"
-
-    async def test_a_daemon_that_stops_leaves_none_behind(
-        self, addresses: Addresses, models: ModelServer, tmp_path: Path
-    ):
-        settings = PluginSettings(folder=put(tmp_path / "plugins", FILES), memory_mb=128)
-        mark = tmp_path / "pid"
-        queue = QueueSettings(lease_s=3, sweep_s=0.3, drain_s=0.2, retry_base_s=0.1)
-        async with open_house(addresses, models, plugins=settings, queue=queue) as house:
-            async with house.working():
-                task_id = await house.submit(str(mark), agent="Hangs")
-                await eventually(lambda: mark.exists() and mark.read_text())
-            assert (await house.task(task_id)).state == TaskState.QUEUED, "another daemon does it again"
-        pid = int(mark.read_text())
-        await eventually(lambda: not psutil.pid_exists(pid), 5, "its process has ended")
 
 
 async def test_many_at_once(kairos: Installed):

@@ -71,6 +71,8 @@ class TestSettings:
             "local_only": False,
             "run_tests": True,
             "labelling_guideline": "",
+            "disabled_plugins": [],
+            "plugin_settings": {},
         }
 
     async def test_only_what_is_given_changes(self, owner: Caller, here: str):

@@ -164,10 +164,16 @@ class PluginAgent:
             if not working.done():
                 log.error("the plugin %s does not heed its cancel; its task ends without it", self.name)
                 self._stubborn.add(working)
-                working.add_done_callback(self._stubborn.discard)
+            working.add_done_callback(self._left)
         if working.cancelled():
             raise PluginCrashed(name=self.name, reason="it cancelled itself")
         return working.result()
+
+    def _left(self, working: asyncio.Task[Any]) -> None:
+        """It has ended, perhaps long after its task: what it raised then is nobody's error any more."""
+        self._stubborn.discard(working)
+        if not working.cancelled():
+            working.exception()
 
     def _permit(self) -> int:
         now = time.time()

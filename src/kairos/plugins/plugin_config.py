@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kairos.agents.base import Severity
@@ -12,6 +12,9 @@ from kairos.errors import InvalidInput
 
 Values = Mapping[str, Any]
 HIDDEN = "***"
+UNSAID = "At $: a value is not valid, and why would tell a secret"
+PIECE = 4
+"""Characters of a secret that no message may hold: a validator's words repeat the value, or a part of it."""
 
 
 def schema_fault(schema: Values) -> str | None:
@@ -24,9 +27,11 @@ def schema_fault(schema: Values) -> str | None:
 
 
 async def config_faults(schema: Values, values: Values) -> list[str]:
-    """What is wrong with the values, defaults filled in: at most ten, each with its place."""
+    """What is wrong with the values, defaults filled in: at most ten, each with its place; no secret is told."""
     opinion = await check_schema(schema, json.dumps(values))
-    return [finding.message for finding in opinion.findings if finding.severity is Severity.ERROR]
+    texts = list(_texts([values[name] for name in secrets(schema) if name in values]))
+    faults = [finding.message for finding in opinion.findings if finding.severity is Severity.ERROR]
+    return [UNSAID if _tells(fault, texts) else fault for fault in faults]
 
 
 def merged(schema: Values, system: Values, project: Values) -> dict[str, Any]:
@@ -60,6 +65,23 @@ def shown(schema: Values, values: Values) -> dict[str, Any]:
     """The values as the API shows them."""
     hidden = secrets(schema)
     return {name: HIDDEN if name in hidden else value for name, value in values.items()}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text and number in a value."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)
+
+
+def _tells(message: str, texts: list[str]) -> bool:
+    """Whether the message holds a piece of one of the texts, or the whole of one that is shorter."""
+    pieces = (text[at : at + PIECE] for text in texts for at in range(max(1, len(text) - PIECE + 1)))
+    return any(piece and piece in message for piece in pieces)
 
 
 def _is_secret(about: Values) -> bool:
