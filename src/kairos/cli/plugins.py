@@ -52,10 +52,10 @@ def show(context: typer.Context, name: Name, json: Json = False) -> None:
     facts = {
         "source": f"{plugin['source']} {plugin['file']}".strip(),
         "capabilities": ", ".join(plugin["capabilities"]) or "–",
-        "runs": kind,
+        "runs": "" if plugin["state"] == "failed" else kind,
         "today": ", ".join(f"{number} {what}" for what, number in _counts(plugin["today"]).items()) or "no tasks",
-        "config": jsonlib.dumps(plugin["config"], ensure_ascii=False),
-        "schema": jsonlib.dumps(plugin["config_schema"], ensure_ascii=False),
+        "config": jsonlib.dumps(plugin["config"], ensure_ascii=False) if plugin["config"] else "",
+        "schema": jsonlib.dumps(plugin["config_schema"], ensure_ascii=False) if plugin["config_schema"] else "",
         "tried again": plugin["tried_again_at"] or "",
     }
     output.out.print(output.table(["", ""], [[name, output.plain(value)] for name, value in facts.items() if value]))

@@ -14,7 +14,9 @@ from kairos.plugins.child_process import ChildLimits, ChildProcess, LineBroken, 
 from kairos.plugins.inner import OWN
 from kairos.plugins.sources import Source
 
-log = logging.getLogger(__name__)
+SILENT = logging.getLogger(f"{__name__}.output")
+SILENT.setLevel(logging.WARNING)
+"""What an import prints is in the trace where it matters, and not in the log of every start."""
 
 AT_ONCE = 4 * (os.cpu_count() or 1)
 """More than there are cores: one that sleeps or hangs must not keep the others waiting for its whole time."""
@@ -49,9 +51,8 @@ async def probe_all(sources: Sequence[Source], seconds: float, limits: ChildLimi
 
 async def probe(source: Source, seconds: float, limits: ChildLimits) -> list[Found]:
     """Import it in a process of its own, which is ended after that many seconds."""
-    silent = logging.getLogger(f"{__name__}.output")
     try:
-        async with child_process("probe", source, limits, silent, {"seconds": seconds}) as child:
+        async with child_process("probe", source, limits, SILENT, {"seconds": seconds}) as child:
             try:
                 said = await asyncio.wait_for(child.hear(), seconds)
             except TimeoutError:
