@@ -11,7 +11,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from kairos.cli.client import runtime
 from kairos.embedded import Addresses
 from tests.kit.conditions import eventually
 from tests.kit.daemon_process import DaemonProcess, command, on_engines, parsed
@@ -104,20 +103,14 @@ async def test_one_that_misbehaves_fails_its_own_task(daemon: DaemonProcess, tmp
     assert (await daemon.ask("GET", f"/api/tasks/{hanging['id']}"))["state"] == "cancelled"
 
 
-READY_LATER_S = 6
-"""What issue 7 allows broken plugins to cost a start; 5 s of it are the time of one that never ends its import."""
-
-
 async def test_broken_plugins_beside_good_ones(addresses: Addresses, tmp_path: Path):
-    """The daemon is ready in time, lists each with its cause, and runs the good ones."""
-    starts = [await _ready_without(addresses, tmp_path / f"without-{number}") for number in range(2)]
+    """The daemon starts, lists each with its cause, and runs the good ones. What they cost its start is measured by
+    `benchmarks/broken_plugins.py`."""
     daemon = DaemonProcess(tmp_path / "with", on_engines(addresses))
     put(daemon.folder / "plugins", {**GOOD, **{name: text for name, (text, _) in BROKEN.items()}})
     await daemon.start()
     try:
         assert len(BROKEN) >= 12
-        # Of two starts without plugins the slower one: on a busy machine they differ by more than the plugins cost.
-        assert runtime(daemon.folder / "data")["ready_s"] - max(starts) <= READY_LATER_S
         listed = {one["file"]: one for one in parsed(await kairos(daemon, "plugin", "list", "--json"))}
         for name, (_, words) in BROKEN.items():
             assert listed[name]["state"] == "failed", name
@@ -132,13 +125,6 @@ async def test_broken_plugins_beside_good_ones(addresses: Addresses, tmp_path: P
         assert [child for child in only_the_daemons if "kairos.plugins" in " ".join(child.cmdline())] == []
     finally:
         assert await daemon.stop() == 0
-
-
-async def _ready_without(addresses: Addresses, folder: Path) -> float:
-    daemon = await DaemonProcess(folder, on_engines(addresses)).start()
-    ready_s = runtime(folder / "data")["ready_s"]
-    assert await daemon.stop() == 0
-    return ready_s
 
 
 async def test_its_process_dies_with_its_daemon_however_that_dies(daemon: DaemonProcess, tmp_path: Path):

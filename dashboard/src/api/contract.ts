@@ -21,6 +21,7 @@ export type Ready = Schemas["Ready"];
 export type Project = Schemas["ProjectOut"];
 export type SampleState = Schemas["SampleState"];
 export type SampleOut = Schemas["SampleOut"];
+export type PluginOut = Schemas["PluginOut"];
 export type Whose = Schemas["Whose"];
 export type Configuration = Schemas["ConfigOut"];
 export type ConfigValue = Schemas["ValueOut"];

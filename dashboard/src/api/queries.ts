@@ -3,7 +3,7 @@ import { infiniteQueryOptions, queryOptions, useQuery } from "@tanstack/react-qu
 import { session } from "../auth/session";
 import { useStore } from "../lib/store";
 import { api, call, ok } from "./client";
-import type { AgentList, Me, Overview, Page, Permission, Ready, TaskDetail, TaskOut, TaskState } from "./contract";
+import type { AgentList, Items, Me, Overview, Page, Permission, PluginOut, Ready, TaskDetail, TaskOut, TaskState } from "./contract";
 
 export function projectKey(...rest: readonly unknown[]): readonly unknown[] {
   return [session.projectId, ...rest];
@@ -38,6 +38,13 @@ export const agentsQuery = () =>
   queryOptions({
     queryKey: projectKey("agents"),
     queryFn: ({ signal }) => call<AgentList>("GET", "/api/agents", { signal }),
+  });
+
+/** Also those that could not be loaded. */
+export const pluginsQuery = () =>
+  queryOptions({
+    queryKey: projectKey("plugins"),
+    queryFn: async ({ signal }) => (await call<Items<PluginOut>>("GET", "/api/plugins", { signal })).items,
   });
 
 /** 503 is an answer here: it says which part is away. */

@@ -6,6 +6,7 @@ import { entry } from "./en/entry";
 import { learning } from "./en/learning";
 import { models } from "./en/models";
 import { overview } from "./en/overview";
+import { plugins } from "./en/plugins";
 import { settings } from "./en/settings";
 import { shell } from "./en/shell";
 import { tasks } from "./en/tasks";
@@ -20,6 +21,7 @@ export const en = {
   ...overview,
   ...tasks,
   ...agents,
+  ...plugins,
   ...models,
   ...learning,
   ...training,

@@ -8,6 +8,7 @@ import { entry } from "./tr/entry";
 import { learning } from "./tr/learning";
 import { models } from "./tr/models";
 import { overview } from "./tr/overview";
+import { plugins } from "./tr/plugins";
 import { settings } from "./tr/settings";
 import { shell } from "./tr/shell";
 import { tasks } from "./tr/tasks";
@@ -21,6 +22,7 @@ export const tr: Translation<Messages> = {
   ...overview,
   ...tasks,
   ...agents,
+  ...plugins,
   ...models,
   ...learning,
   ...training,

@@ -11,6 +11,7 @@ import { Section } from "../../components/Section";
 import { Duration, Money, Num, RelativeTime } from "../../components/Values";
 import { useT } from "../../i18n/i18n";
 import { titleOf } from "../../lib/title";
+import { Plugins } from "./Plugins";
 import "./agents.css";
 
 const STATES: Record<AgentOut["state"], { tone: Tone; icon: typeof CircleDot }> = {
@@ -40,6 +41,7 @@ function Agents({ data }: { data: AgentList }) {
           <Agent key={agent.name} agent={agent} />
         ))}
       </ul>
+      <Plugins />
       <Section title={t("agents.workers")} detail={t("agents.workers_detail")}>
         {data.workers.length === 0 ? (
           <EmptyState title={t("agents.no_workers")}>{t("agents.no_workers_detail")}</EmptyState>

@@ -1,0 +1,33 @@
+import type { Translation } from "../../i18n/types";
+import type { plugins as english } from "../en/plugins";
+
+export const plugins: Translation<typeof english> = {
+  "plugins.title": "Eklentiler",
+  "plugins.detail": "İşletmenlerin eklediği ajanlar: eklenti klasöründeki kod ya da kurulu bir paket.",
+  "plugins.none": "Hiç eklenti yok",
+  "plugins.none_detail": "Eklenti klasörüne examples/plugins/WeatherPlugin.py gibi bir dosya koyup yeniden tarayın.",
+  "plugins.loaded": "Yüklendi",
+  "plugins.failed": "Yüklenmedi",
+  "plugins.set_aside": "Kenara alındı",
+  "plugins.disabled": "Burada kapalı",
+  "plugins.tried_again": "Yeniden denenecek:",
+  "plugins.trace": "Hata izi",
+  "plugins.runs": "Bugün biten görevler:",
+  "plugins.of_them_failed": { one: "{count} tanesi başarısız", other: "{count} tanesi başarısız" },
+  "plugins.configure": "Yapılandır",
+  "plugins.configure_name": "{name} eklentisini yapılandır",
+  "plugins.enable": "Aç",
+  "plugins.disable": "Kapat",
+  "plugins.enable_name": "{name} eklentisini bu projede aç",
+  "plugins.disable_name": "{name} eklentisini bu projede kapat",
+  "plugins.enabled_now": "{name} bu projenin görevlerini yeniden alıyor.",
+  "plugins.disabled_now": "{name} bu projenin görevlerini artık almıyor.",
+  "plugins.scan": "Yeniden tara",
+  "plugins.scanned": "{loaded} yüklendi, {failed} yüklenmedi.",
+  "plugins.for_whom": "Kimin için",
+  "plugins.this_project": "Bu proje",
+  "plugins.all_projects": "Bütün projeler",
+  "plugins.secret": "Gizli: kairos.toml dosyasında verilir.",
+  "plugins.default": "Varsayılan: {value}",
+  "plugins.as_default": "varsayılan",
+};

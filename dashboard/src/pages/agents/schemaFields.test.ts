@@ -1,0 +1,30 @@
+import { expect, it } from "vitest";
+import { fieldsOf, readField } from "./schemaFields";
+
+it("makes a field of each property", () => {
+  const fields = fieldsOf({
+    type: "object",
+    properties: {
+      address: { type: "string", default: "https://x", description: "Where." },
+      days: { type: "integer", default: 3 },
+      units: { enum: ["metric", "imperial"] },
+      key: { type: "string", writeOnly: true },
+      headers: { type: "object" },
+    },
+  });
+  expect(fields.map(({ name, kind, fallback, secret }) => [name, kind, fallback, secret])).toEqual([
+    ["address", "text", "https://x", false],
+    ["days", "number", "3", false],
+    ["units", "choice", "", false],
+    ["key", "text", "", true],
+    ["headers", "json", "", false],
+  ]);
+  expect(fieldsOf({})).toEqual([]);
+});
+
+it("reads what was written", () => {
+  expect(readField("3", { kind: "number" })).toBe(3);
+  expect(readField("3", { kind: "text" })).toBe("3");
+  expect(readField("three", { kind: "number" })).toBe("three");
+  expect(readField(" ", { kind: "text" })).toBeNull();
+});
