@@ -13,7 +13,9 @@ from kairos.embedded import Addresses
 from tests.kit.conditions import eventually
 from tests.kit.daemon_process import DaemonProcess, on_engines
 from tests.kit.model_server import ModelServer, ScriptedModel
+from tests.kit.plugins import put
 
+WEATHER = Path(__file__).parents[2] / "examples" / "plugins" / "WeatherPlugin.py"
 PASSWORD = "correct horse battery"
 GOOD = "def median(values):\n    ordered = sorted(values)\n    return ordered[len(ordered) // 2]\n"
 ANSWERS = {
@@ -65,7 +67,9 @@ async def demo(addresses: Addresses, folder: Path) -> AsyncIterator[Demo]:
             for name, local, price in (("small", True, {}), ("large", False, {"price": {"input": 1.0, "output": 4.0}}))
         ]
         settings = on_engines(addresses, models=models, embedded={"model": False})
-        daemon = await DaemonProcess(folder / "kairos", settings).start()
+        daemon = DaemonProcess(folder / "kairos", settings)
+        put(daemon.folder / "plugins", {"WeatherPlugin.py": WEATHER.read_text(), "broken.py": "import no_such_library"})
+        await daemon.start()
         try:
             address = runtime(folder / "kairos" / "data")["address"]
             ada = await _somebody(daemon, "Ada", "Search", "aurora")

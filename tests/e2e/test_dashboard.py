@@ -289,3 +289,26 @@ async def test_a_value_is_refused_changed_and_taken_back(browser: Browser, compa
         await page.get_by_role("button", name="Take back").click()
         await expect(row.get_by_text("set here")).to_have_count(0)
         assert ada.errors == []
+
+
+async def test_a_plugin_is_configured_and_disabled_in_one_project(browser: Browser, company: Demo):
+    async with Visitor.arrive(browser, company.address) as ada:
+        await ada.sign_in(company.ada.email, PASSWORD)
+        await ada.open("/agents")
+        page = ada.page
+        cards = page.get_by_role("list", name="Plugins").get_by_role("listitem")
+        weather, broken = cards.filter(has_text="WeatherAgent"), cards.filter(has_text="broken.py")
+        await expect(broken).to_contain_text("No module named 'no_such_library'")
+        units = page.get_by_role("dialog").get_by_role("combobox", name="units")
+        await page.get_by_role("button", name="Configure WeatherAgent").click()
+        await units.select_option("fahrenheit")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("dialog")).to_have_count(0)
+        await page.get_by_role("button", name="Configure WeatherAgent").click()
+        await expect(units).to_have_value("fahrenheit")
+        await page.get_by_role("button", name="Cancel").click()
+        await page.get_by_role("button", name="Disable WeatherAgent").click()
+        await expect(weather.get_by_text("Disabled here")).to_be_visible()
+        await page.get_by_role("button", name="Enable WeatherAgent").click()
+        await expect(weather.get_by_text("Loaded")).to_be_visible()
+        assert ada.errors == []
