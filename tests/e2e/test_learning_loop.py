@@ -21,11 +21,17 @@ SETTINGS = {
     "guardian": {"tries": 1},
     "queue": {"lease_s": 3, "sweep_s": 0.5},
     # Few prompts to ask, and rows enough held out that the gate can speak.
-    "fine_tuning": {"control_prompts": 16, "margin": 0.3, "held_out_share": 0.4, "canary_answers": 2, "epochs": 4},
+    "fine_tuning": {
+        "control_prompts": 16,
+        "margin": 0.3,
+        "held_out_share": 0.4,
+        "canary_answers": 2,
+        "replay_share": 0.4,
+    },
 }
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 async def test_what_was_corrected_is_learned_served_preferred_and_taken_back(tmp_path_factory):
     folder = tmp_path_factory.mktemp("learning")
     folder.chmod(0o755)  # PostgreSQL runs as another user where we are root
@@ -42,14 +48,14 @@ async def test_what_was_corrected_is_learned_served_preferred_and_taken_back(tmp
         async def past_its_checkpoint() -> bool:
             return ((await standing())["progress"]["step"] or 0) >= 11 and (await standing())["state"] == "training"
 
-        await eventually(past_its_checkpoint, 400, "it trains")
+        await eventually(past_its_checkpoint, 600, "it trains")
         daemon.kill()
         await daemon.start()
 
         async def ended() -> bool:
             return (await standing())["state"] in ("done", "failed", "cancelled")
 
-        await eventually(ended, 400, "the run ends")
+        await eventually(ended, 600, "the run ends")
         done = await standing()
         assert done["state"] == "done", done
         assert done["adapter_id"]

@@ -102,19 +102,19 @@ class KeepingTrainer(SFTTrainer):
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        kept = self._mask(inputs) if model.training and self.kept else None
-        if kept is None or not kept.any():
+        if not model.training or not self.kept:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        tokens = num_items_in_batch if num_items_in_batch is not None else (inputs["labels"] != IGNORED).sum()
-        if "attention_mask" in inputs:
-            rows = kept.any(dim=1)
-            replayed, own = _rows(inputs, rows), _rows(inputs, ~rows)
-        else:
-            replayed, own = _labels(inputs, kept), _labels(inputs, ~kept)
-        loss = self._drift(model, replayed) / tokens
-        if (own["labels"] != IGNORED).any():
-            loss = loss + super().compute_loss(model, own, False, tokens)
-        return loss
+        labels = inputs["labels"][:, 1:]
+        answered = labels != IGNORED
+        kept = answered & self._mask(inputs)[:, 1:]
+        taught = answered & ~kept
+        asked = {**{name: value for name, value in inputs.items() if name != "labels"}, "use_cache": False}
+        # One pass for both kinds: on a CPU a pass costs the unpacking of all weights, however few its tokens.
+        logits = model(**asked).logits[:, :-1]
+        loss = functional.cross_entropy(logits[taught].float(), labels[taught], reduction="sum")
+        if kept.any():
+            loss = loss + self._drift(model, asked, logits, kept)
+        return loss / (num_items_in_batch if num_items_in_batch is not None else answered.sum())
 
     def _mask(self, inputs: Any) -> torch.Tensor:
         """Which tokens belong to replayed examples."""
@@ -124,14 +124,13 @@ class KeepingTrainer(SFTTrainer):
             kept[row, begin:end] = tuple(ids[row, begin:end].tolist()) in self.kept
         return kept
 
-    def _drift(self, model: Any, inputs: Any) -> torch.Tensor:
-        """KL(base || adapted), summed over the tokens of the answers."""
-        asked = {**{name: value for name, value in inputs.items() if name != "labels"}, "use_cache": False}
-        answered = inputs["labels"][:, 1:] != IGNORED
+    def _drift(self, model: Any, asked: dict[str, Any], logits: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+        """KL(base || adapted), summed over the kept tokens."""
+        rows = kept.any(dim=1)
         with torch.no_grad(), self.accelerator.unwrap_model(model).disable_adapter():
-            wanted = model(**asked).logits[:, :-1][answered].float().log_softmax(-1)
-        thought = model(**asked).logits[:, :-1][answered].float().log_softmax(-1)
-        return functional.kl_div(thought, wanted, reduction="sum", log_target=True)
+            base = model(**_rows(asked, rows)).logits[:, :-1][kept[rows]]
+        thought, known = (values.float().log_softmax(-1) for values in (logits[kept], base))
+        return functional.kl_div(thought, known, reduction="sum", log_target=True)
 
 
 def spans(inputs: Any) -> Iterator[tuple[int, int, int]]:
@@ -146,12 +145,10 @@ def spans(inputs: Any) -> Iterator[tuple[int, int, int]]:
         yield from ((row, begin, end) for begin, end in pairwise([*begins, len(positions)]))
 
 
-def _rows(inputs: Any, chosen: torch.Tensor) -> dict[str, Any]:
-    return {name: value[chosen] if isinstance(value, torch.Tensor) else value for name, value in inputs.items()}
-
-
-def _labels(inputs: Any, chosen: torch.Tensor) -> dict[str, Any]:
-    return {**inputs, "labels": inputs["labels"].masked_fill(~chosen, IGNORED)}
+def _rows(inputs: dict[str, Any], chosen: torch.Tensor) -> dict[str, Any]:
+    """Those rows of what has one for each row of the batch."""
+    whole = {name for name, value in inputs.items() if not isinstance(value, torch.Tensor) or len(value) != len(chosen)}
+    return {name: value if name in whole else value[chosen] for name, value in inputs.items()}
 
 
 def _in_full_precision(model: Any) -> None:
