@@ -189,7 +189,7 @@ class FineTuningSettings(Section):
         default=0.2, description="Share of the approved rows that is kept from training, to judge the adapter with."
     )
     replay_share: Annotated[float, Field(ge=0, le=0.9)] = Field(
-        default=0.6, description="Share of the examples that are ordinary prompts answered by the base itself."
+        default=0.5, description="Share of the examples that are ordinary prompts answered by the base itself."
     )
     epochs: Annotated[float, Field(gt=0, le=100)] = Field(default=4, description="Passes over the examples.")
     threads: int = Field(default=0, ge=0, le=1024, description="Threads of a training on a CPU; 0 leaves it to torch.")
