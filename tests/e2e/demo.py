@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 from kairos.cli.client import runtime
 from kairos.embedded import Addresses
+from tests.e2e.trained import Trained, left_to_a_person
 from tests.kit.conditions import eventually
 from tests.kit.daemon_process import DaemonProcess, on_engines
 from tests.kit.model_server import ModelServer, ScriptedModel
@@ -35,17 +37,30 @@ TASKS: list[dict[str, Any]] = [
 
 
 @dataclass(frozen=True, slots=True)
-class Somebody:
-    """A person with a project of their own, and a word that stands in everything of it."""
+class Person:
+    """Somebody with a project of their own, and a word that stands in everything of it."""
 
     email: str
     project: str
     project_id: str
     word: str
     token: str
+
+    @property
+    def signed(self) -> dict[str, str]:
+        """The headers of their requests."""
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+@dataclass(frozen=True, slots=True)
+class Somebody(Person):
+    """With what they have done."""
+
     tasks: list[str]
     samples: list[str]
     """Rows of the dataset: the rejected drafts, then the correction."""
+    adapter: Trained
+    """Of the model `small`; it needs approval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +87,15 @@ async def demo(addresses: Addresses, folder: Path) -> AsyncIterator[Demo]:
         await daemon.start()
         try:
             address = runtime(folder / "kairos" / "data")["address"]
-            ada = await _somebody(daemon, "Ada", "Search", "aurora")
-            ben = await _somebody(daemon, "Ben", "Billing", "borealis")
+            ada = await _busy(daemon, addresses, await signed_up(daemon, "Ada", "Search", "aurora"))
+            ben = await _busy(daemon, addresses, await signed_up(daemon, "Ben", "Billing", "borealis"))
             yield Demo(daemon, address, ada, ben)
         finally:
             await daemon.stop()
 
 
-async def _somebody(daemon: DaemonProcess, name: str, project: str, word: str) -> Somebody:
-    """Made as people make themselves: a project, an invitation, an account; then their tasks."""
-    import uuid
-
+async def signed_up(daemon: DaemonProcess, name: str, project: str, word: str) -> Person:
+    """Made as people make themselves: a project, an invitation, an account."""
     client = daemon.client()
     email = f"{name.lower()}-{uuid.uuid4().hex[:6]}@{word}.test"
     made = await daemon.ask("POST", "/api/projects", {"name": f"{project} {word}"})
@@ -97,6 +110,12 @@ async def _somebody(daemon: DaemonProcess, name: str, project: str, word: str) -
     for other in admin:
         if other["user_id"] != me["user_id"]:  # the local operator made the project, and leaves it
             client.open("DELETE", f"/api/members/{other['user_id']}", headers=signed)
+    return Person(email, f"{project} {word}", made["id"], word, tokens["access_token"])
+
+
+async def _busy(daemon: DaemonProcess, addresses: Addresses, person: Person) -> Somebody:
+    """Tasks, a correction, a key, an invitation, and an adapter."""
+    client, word, signed = daemon.client(), person.word, person.signed
     tasks = []
     for task in TASKS:
         body = {**task, "prompt": f"{task['prompt']} ({word})"}
@@ -107,7 +126,9 @@ async def _somebody(daemon: DaemonProcess, name: str, project: str, word: str) -
     client.open("POST", "/api/invitations", {"role": "viewer", "email": f"guest@{word}.test"}, signed)
     rows = client.open("GET", "/api/dataset", headers=signed)["items"]
     samples = [row["id"] for row in reversed(rows)]
-    return Somebody(email, f"{project} {word}", made["id"], word, tokens["access_token"], tasks, samples)
+    adapter = await left_to_a_person(addresses, daemon.folder / "data" / "models", person.project_id, "small", word)
+    known = (person.email, person.project, person.project_id, word, person.token)
+    return Somebody(*known, tasks, samples, adapter)
 
 
 def _ended(client: Any, headers: dict[str, str], task_id: str) -> bool:

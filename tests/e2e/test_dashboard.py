@@ -43,6 +43,8 @@ def pages(person: Somebody) -> dict[str, str]:
         "learning-label": "/learning/label",
         "learning-dataset": "/learning/dataset",
         "learning-row": f"/learning/dataset/{person.samples[-1]}",
+        "learning-adapter": f"/learning/adapters/{person.adapter.id}",
+        "learning-run": f"/learning/runs/{person.adapter.id}",
         "audit": "/audit",
         **settings,
     }

@@ -9,7 +9,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import insert, update
 
-from kairos.db.models import DecisionRow, MetricRow, ReplicaRow, TaskRow, TaskState
+from kairos.db.models import (
+    AdapterRow,
+    AdapterState,
+    DecisionRow,
+    MetricRow,
+    ReplicaRow,
+    TaskRow,
+    TaskState,
+    TrainingRunRow,
+)
 from kairos.db.repositories import replicas
 from kairos.db.repositories.replicas import Said
 from kairos.orchestration.heartbeat import Heartbeat
@@ -173,6 +182,20 @@ class TestOverview:
         assert (await owner.get("/api/overview"))["waiting"]["rejected_tasks"] == 1
         await owner.post(f"/api/tasks/{task.id}/label", {"label": "accept"})
         assert (await owner.get("/api/overview"))["waiting"]["rejected_tasks"] == 0
+
+    async def test_an_adapter_that_the_gate_left_to_a_person_waits(self, house: House, owner: Caller):
+        files = {"path": "p", "sha256": "s", "bytes": 1, "manifest": {}}
+        states = (AdapterState.NEEDS_APPROVAL, AdapterState.CANDIDATE, AdapterState.RETIRED)
+        async with house.database.project(house.project_id) as session:
+            for version, state in enumerate(states, start=1):
+                of = {"project_id": house.project_id, "id": (run_id := new_id()), "base": "echo"}
+                await session.execute(insert(TrainingRunRow).values(of))
+                values = {**of, **files, "run_id": run_id, "version": version, "state": state}
+                await session.execute(insert(AdapterRow).values(values))
+        assert (await owner.get("/api/overview"))["waiting"]["adapters_need_approval"] == 1
+        other = await new_project(house.parts)
+        stranger = await signed_in(house.parts, owner, other[1], other[0])
+        assert (await stranger.get("/api/overview"))["waiting"]["adapters_need_approval"] == 0
 
     async def test_days_are_those_of_utc(self, house: House, owner: Caller):
         task_id = await fill(house.database, house.project_id, house.user_id)

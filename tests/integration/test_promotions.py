@@ -166,7 +166,9 @@ async def test_a_person_decides_where_the_gate_cannot(works: Works):
     assert (await works.ruled(row, Ruling.NEEDS_APPROVAL)).state == AdapterState.NEEDS_APPROVAL
     assert works.house.parts.services.router.catalog.find(works.name_of(row), project) is None
     assert (await works.promotions.promote(project, row.id, user)).state == AdapterState.CANARY
-    assert works.house.parts.services.router.catalog.find(works.name_of(row), project)
+    served = works.house.parts.services.router.catalog.find(works.name_of(row), project)
+    assert served
+    assert (served.adapter_id, served.share) == (row.id, 0.5)
     other = await works.candidate("other")
     await works.ruled(other, Ruling.NEEDS_APPROVAL)
     assert (await works.promotions.refuse(project, other.id, user)).state == AdapterState.REFUSED

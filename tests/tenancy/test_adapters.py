@@ -10,11 +10,13 @@ import pytest
 from kairos.llm.breaker import ERRORS_IN_A_ROW
 from kairos.llm.catalog import Model
 from kairos.llm.llm_router import LLMRouter
+from kairos.tenancy import new_id
 from tests.kit.conditions import eventually
 from tests.kit.replicas import server_error
 from tests.tenancy.world import World
 
 NAME = "echo@of-y-v1"
+ADAPTER_ID = new_id()
 STORIES = (
     "/api/models",
     "/api/overview",
@@ -31,7 +33,7 @@ async def router(world: World) -> AsyncIterator[LLMRouter]:
     """Y has an adapter of `echo`, the best model there is."""
     house = world.house
     router = house.parts.services.router
-    of_y = {"project_id": world.y, "base": "echo", "local": True, "tier": 0.98}
+    of_y = {"project_id": world.y, "base": "echo", "adapter_id": ADAPTER_ID, "local": True, "tier": 0.98}
     router.replace_adapters([Model(NAME, "echo", house.models.base_url, share=0.999999, **of_y)])
     yield router
     router.replace_adapters([])
@@ -58,8 +60,9 @@ async def test_its_name_is_as_one_that_does_not_exist(world: World, router: LLMR
 async def test_it_is_listed_to_its_own_project_alone_under_its_base(world: World, router: LLMRouter):
     assert [item["name"] for item in (await world.a.get("/api/models"))["items"]] == ["echo"]
     base, mine = (await world.b.get("/api/models"))["items"]
-    assert (base["name"], base["base"], base["share"]) == ("echo", None, 1.0)
+    assert (base["name"], base["base"], base["adapter_id"], base["share"]) == ("echo", None, None, 1.0)
     assert (mine["name"], mine["base"], mine["share"]) == (NAME, "echo", 0.999999)
+    assert mine["adapter_id"] == str(ADAPTER_ID)
 
 
 async def test_no_story_of_anybody_else_names_or_counts_it(world: World, router: LLMRouter):

@@ -21,6 +21,7 @@ export type Ready = Schemas["Ready"];
 export type Project = Schemas["ProjectOut"];
 export type SampleState = Schemas["SampleState"];
 export type SampleOut = Schemas["SampleOut"];
+export type SampleDetail = Schemas["SampleDetail"];
 export type PluginOut = Schemas["PluginOut"];
 export type Whose = Schemas["Whose"];
 export type Configuration = Schemas["ConfigOut"];
@@ -29,8 +30,8 @@ export type ConfigChanged = Schemas["ConfigChanged"];
 export type ConfigVersion = Schemas["VersionOut"];
 export type ConfigVersions = Schemas["VersionList"];
 export type Replica = Schemas["ReplicaOut"];
-export type SampleDetail = Schemas["SampleDetail"];
-export type DatasetStats = Schemas["Stats"];
+export type Imported = Schemas["ImportedOut"];
+export type Overview = Schemas["Overview"];
 
 export type Permission =
   | "tasks:read"
@@ -222,16 +223,6 @@ export interface TrafficRow {
   decisions: number;
   cost_usd: number | null;
   mean_quality: number | null;
-}
-
-export interface Overview {
-  today: Record<TaskState, number>;
-  days: { day: string; approved: number; rejected: number; failed: number; cost_usd: number | null }[];
-  spend_today_usd: number | null;
-  saved_by_cache: { hits: number | null; usd: number | null };
-  local_share: number | null;
-  waiting: { samples_open: number; rejected_tasks: number };
-  health: { state: "ok" | "degraded" | "down"; parts: Record<string, { state: string; detail?: string }> };
 }
 
 export interface Ticket {

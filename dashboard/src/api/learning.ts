@@ -21,3 +21,8 @@ export type AdapterDetail = Schemas["AdapterDetail"];
 export function isUnderWay({ state }: Pick<Run, "state">): boolean {
   return state === "waiting" || state === "training" || state === "evaluating";
 }
+
+/** It should be served and is not yet: its host may be loading it, and no event tells when it has. */
+export function isAwaited({ serving }: Pick<Adapter, "serving">): boolean {
+  return serving.state === "waiting";
+}

@@ -3,7 +3,7 @@ import { infiniteQueryOptions, queryOptions, useQuery } from "@tanstack/react-qu
 import { session } from "../auth/session";
 import { useStore } from "../lib/store";
 import { api, call, ok } from "./client";
-import type { AgentList, Items, Me, Overview, Page, Permission, PluginOut, Ready, TaskDetail, TaskOut, TaskState } from "./contract";
+import type { AgentList, Items, Me, Page, Permission, PluginOut, Ready, TaskDetail, TaskOut, TaskState } from "./contract";
 
 export function projectKey(...rest: readonly unknown[]): readonly unknown[] {
   return [session.projectId, ...rest];
@@ -31,7 +31,7 @@ export const modelsQuery = () =>
 export const overviewQuery = () =>
   queryOptions({
     queryKey: projectKey("overview"),
-    queryFn: ({ signal }) => call<Overview>("GET", "/api/overview", { signal }),
+    queryFn: ({ signal }) => ok(api.GET("/api/overview", { signal })),
   });
 
 export const agentsQuery = () =>

@@ -2195,16 +2195,17 @@ export interface components {
         };
         /** Health */
         Health: {
-            /**
-             * State
-             * @description ok, degraded or down.
-             */
-            state: string;
+            state: components["schemas"]["HealthState"];
             /** Parts */
             parts: {
                 [key: string]: components["schemas"]["PartOut"];
             };
         };
+        /**
+         * HealthState
+         * @enum {string}
+         */
+        HealthState: "ok" | "degraded" | "down";
         /** ImportedOut */
         ImportedOut: {
             /** Rows */
@@ -2542,6 +2543,8 @@ export interface components {
              * @description The model that it is an adapter of: this project alone has it.
              */
             base: string | null;
+            /** Adapter Id */
+            adapter_id: string | null;
             /**
              * Share
              * @description Of the requests that may go to it, in (0, 1]; less than 1 for one on trial.
@@ -3234,11 +3237,7 @@ export interface components {
             /** Version */
             version: number;
             state: components["schemas"]["SampleState"];
-            /**
-             * Source
-             * @description guardian, failure, person or import.
-             */
-            source: string;
+            source: components["schemas"]["SampleSource"];
             /** Task Id */
             task_id: string | null;
             /** Task Type */
@@ -3298,11 +3297,7 @@ export interface components {
             /** Version */
             version: number;
             state: components["schemas"]["SampleState"];
-            /**
-             * Source
-             * @description guardian, failure, person or import.
-             */
-            source: string;
+            source: components["schemas"]["SampleSource"];
             /** Task Id */
             task_id: string | null;
             /** Task Type */
@@ -3354,6 +3349,12 @@ export interface components {
             /** Next */
             next: string | null;
         };
+        /**
+         * SampleSource
+         * @description Who found the fault.
+         * @enum {string}
+         */
+        SampleSource: "guardian" | "failure" | "person" | "import";
         /**
          * SampleState
          * @description Where a row of the dataset stands. Only `approved` is trained on; `held_out` is kept for the gate alone.
@@ -3989,6 +3990,11 @@ export interface components {
              * @description Rejected tasks that nobody has said anything of.
              */
             rejected_tasks: number;
+            /**
+             * Adapters Need Approval
+             * @description Adapters that the gate left to a person.
+             */
+            adapters_need_approval: number;
         };
         /**
          * Whose

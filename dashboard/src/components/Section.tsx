@@ -3,6 +3,8 @@ import "./Section.css";
 
 export interface SectionProps {
   title: ReactNode;
+  /** What an address ends with that leads here. */
+  anchor?: string;
   detail?: ReactNode;
   /** Buttons beside the title. */
   actions?: ReactNode;
@@ -10,10 +12,10 @@ export interface SectionProps {
 }
 
 /** A part of a page under its own h2. */
-export function Section({ title, detail, actions, children }: SectionProps) {
+export function Section({ title, anchor, detail, actions, children }: SectionProps) {
   const id = useId();
   return (
-    <section className="section" aria-labelledby={id}>
+    <section id={anchor} className="section" aria-labelledby={id}>
       <header className="section-head">
         <div>
           <h2 id={id}>{title}</h2>

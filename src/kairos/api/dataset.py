@@ -20,7 +20,7 @@ from kairos.db.models import SampleRow, SampleState
 from kairos.db.repositories import dataset, people
 from kairos.errors import InvalidInput, NotFound
 from kairos.fine_tuning.dataset import RowChanged, check_move, line_of, lines_in, secrets_of
-from kairos.orchestration.samples import Source, record
+from kairos.orchestration.samples import SampleSource, record
 from kairos.tenancy import new_id
 
 routes = APIRouter(prefix="/api/dataset", tags=["dataset"])
@@ -42,7 +42,7 @@ class SampleOut(BaseModel):
     id: UUID
     version: int
     state: SampleState
-    source: str = Field(description="guardian, failure, person or import.")
+    source: SampleSource
     task_id: UUID | None
     task_type: str | None
     prompt: list[dict[str, JsonValue]] = Field(description="The messages as the model saw them.")
@@ -187,7 +187,7 @@ async def import_rows(
                     state=state,
                     labelled_by=member.user_id,
                 ),
-                Source.IMPORT,
+                SampleSource.IMPORT,
             )
             joined += kept != sample_id
         await _audit(session, member, "dataset.imported", None, {"rows": len(rows), "joined": joined})
@@ -312,7 +312,7 @@ def _shown(row: SampleRow) -> SampleOut:
         id=row.id,
         version=row.version,
         state=SampleState(row.state),
-        source=row.source,
+        source=SampleSource(row.source),
         task_id=row.task_id,
         task_type=row.task_type,
         prompt=row.prompt,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from uuid import UUID
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
@@ -44,6 +45,7 @@ class ModelOut(BaseModel):
     specialties: list[str]
     capabilities: list[str]
     base: str | None = Field(description="The model that it is an adapter of: this project alone has it.")
+    adapter_id: UUID | None
     share: float = Field(description="Of the requests that may go to it, in (0, 1]; less than 1 for one on trial.")
     health: str = Field(description="healthy, degraded or unhealthy.")
     health_detail: str
@@ -83,6 +85,7 @@ def _shown(services: ServicesDep, model: Model, figures: object | None) -> Model
         specialties=sorted(model.specialties),
         capabilities=sorted(model.capabilities),
         base=model.base,
+        adapter_id=model.adapter_id,
         share=model.share,
         health=status.state,
         health_detail=status.detail,

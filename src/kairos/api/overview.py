@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -52,10 +53,17 @@ class Saved(BaseModel):
 class Waiting(BaseModel):
     samples_open: int = Field(description="Rows of the dataset that nobody has labelled.")
     rejected_tasks: int = Field(description="Rejected tasks that nobody has said anything of.")
+    adapters_need_approval: int = Field(description="Adapters that the gate left to a person.")
+
+
+class HealthState(StrEnum):
+    OK = "ok"
+    DEGRADED = "degraded"
+    DOWN = "down"
 
 
 class Health(BaseModel):
-    state: str = Field(description="ok, degraded or down.")
+    state: HealthState
     parts: dict[str, PartOut]
 
 
@@ -78,7 +86,7 @@ async def show_overview(services: ServicesDep, member: ReaderDep) -> Overview:
         today = await activity.states_today(session, midnight)
         days = await _days(session, since)
         answers = await activity.answers_by_model(session, since)
-        samples, rejected = await activity.waiting_for_people(session)
+        waiting = await activity.waiting_for_people(session)
         daemons = await replicas.known(session)
     return Overview(
         today=Today(**today),
@@ -86,7 +94,7 @@ async def show_overview(services: ServicesDep, member: ReaderDep) -> Overview:
         spend_today_usd=days[-1].cost_usd,
         saved_by_cache=await _saved(services, member.project_id),
         local_share=_local_share(services, member.project_id, answers),
-        waiting=Waiting(samples_open=samples, rejected_tasks=rejected),
+        waiting=Waiting.model_validate(waiting, from_attributes=True),
         health=await _health(services, daemons),
     )
 
@@ -135,5 +143,6 @@ async def _health(services: Services, daemons: list[replicas.Replica]) -> Health
     detail = "" if working else "no daemon runs tasks: start one with `kairos start`"
     parts["workers"] = PartOut(state="ok" if working else "away", detail=detail)
     if parts["postgresql"].state == "away":
-        return Health(state="down", parts=parts)
-    return Health(state="ok" if all(part.state == "ok" for part in parts.values()) else "degraded", parts=parts)
+        return Health(state=HealthState.DOWN, parts=parts)
+    whole = all(part.state == "ok" for part in parts.values())
+    return Health(state=HealthState.OK if whole else HealthState.DEGRADED, parts=parts)

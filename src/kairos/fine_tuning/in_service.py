@@ -254,7 +254,7 @@ class AdaptersInService:
         if not isinstance(standing, Serving) or standing.model is None:
             return None
         share = self._settings.canary_share if row.state == AdapterState.CANARY else 1.0
-        return replace(standing.model, share=share)
+        return replace(standing.model, adapter_id=row.id, share=share)
 
     def _say(self, rows: Sequence[AdapterRow]) -> None:
         """A problem once, and not at every look."""

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from kairos.tenancy import ProjectId
 
@@ -69,6 +70,7 @@ class Model:
     """The only project that may call it, or hear of it: set for adapters."""
     base: str | None = None
     """The model that it is an adapter of, by its name in the catalogue."""
+    adapter_id: UUID | None = None
     share: float = 1.0
     """Share of the requests that may go to it: less than 1 for a canary."""
     body: Mapping[str, Any] = field(default_factory=dict, hash=False)

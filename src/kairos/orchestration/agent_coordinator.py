@@ -24,7 +24,7 @@ from kairos.llm.llm_router import LLMRouter
 from kairos.orchestration.draft_stream import DraftStreams
 from kairos.orchestration.event_notices import EventNotices
 from kairos.orchestration.lease import Leases, Run, StopReason
-from kairos.orchestration.samples import Source, record
+from kairos.orchestration.samples import SampleSource, record
 from kairos.orchestration.task import Claim, JudgedDraft, Outcome, as_uuid, sample_prompt
 from kairos.tenancy import ProjectId, TaskId, new_id
 
@@ -306,9 +306,9 @@ async def _write_history(session: Session, claim: Claim, outcome: Outcome) -> No
     for number, judged in enumerate(outcome.drafts, 1):
         session.add(_verdict_row(claim, number, judged))
         if not judged.verdict.approved and claim.lane is not Lane.TRAIN:
-            await record(session, _rejected_sample(claim, judged), Source.GUARDIAN)
+            await record(session, _rejected_sample(claim, judged), SampleSource.GUARDIAN)
     if outcome.state in (TaskState.FAILED, TaskState.DEAD) and claim.lane is not Lane.TRAIN:  # it asked no model
-        await record(session, _failed_sample(claim, outcome), Source.FAILURE)
+        await record(session, _failed_sample(claim, outcome), SampleSource.FAILURE)
     data: dict[str, Any] = {}
     if outcome.error:
         data["error"] = dict(outcome.error)

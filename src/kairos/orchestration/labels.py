@@ -13,7 +13,7 @@ from kairos.errors import Conflict, EngineUnavailable, InvalidInput, NotFound
 from kairos.fine_tuning.dataset import secrets_of
 from kairos.llm.llm_router import LLMRouter
 from kairos.orchestration.event_notices import EventNotices
-from kairos.orchestration.samples import Source, record
+from kairos.orchestration.samples import SampleSource, record
 from kairos.tenancy import ProjectId, TaskId, UserId, new_id
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ async def _sample(session: Session, row: TaskRow, verdict: VerdictRow | None, ne
             corrected_output=new.output,
             state=state,
         ),
-        Source.PERSON,
+        SampleSource.PERSON,
     )
     if (row_known := await dataset.get(session, sample_id, locked=True)) and row_known.task_id != row.id:
         await _change(session, row_known, state, new.output, said)

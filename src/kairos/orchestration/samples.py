@@ -11,7 +11,7 @@ from kairos.db.repositories import dataset
 from kairos.fine_tuning.dataset import fingerprint, secrets_of
 
 
-class Source(StrEnum):
+class SampleSource(StrEnum):
     """Who found the fault."""
 
     GUARDIAN = "guardian"
@@ -20,7 +20,7 @@ class Source(StrEnum):
     IMPORT = "import"
 
 
-async def record(session: Session, row: SampleRow, source: Source) -> UUID:
+async def record(session: Session, row: SampleRow, source: SampleSource) -> UUID:
     """Keep a row; the id of the one it is the same as, where the fault is known already."""
     row.source = source
     row.fingerprint = fingerprint(row.prompt, row.faulty_output)

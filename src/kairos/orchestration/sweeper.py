@@ -25,7 +25,7 @@ from kairos.lanes import Lane
 from kairos.orchestration.event_notices import EventNotices
 from kairos.orchestration.project_limits import ProjectLimits
 from kairos.orchestration.queue import Entry, FairQueue
-from kairos.orchestration.samples import Source, record
+from kairos.orchestration.samples import SampleSource, record
 from kairos.orchestration.submission import as_order
 from kairos.tenancy import ProjectId, TaskId
 
@@ -115,7 +115,7 @@ class Sweeper:
                 data = {"error": LEASE_EXPIRED}
                 await history.add_event(session, found.project_id, row.id, row.attempts, row.state, data)
                 if row.state == TaskState.DEAD:
-                    await record(session, history.unanswered(row, LEASE_EXPIRED["message"]), Source.FAILURE)
+                    await record(session, history.unanswered(row, LEASE_EXPIRED["message"]), SampleSource.FAILURE)
             self._notices.tell(found.project_id)
             log.warning("the lease of task %s ran out: it is %s", row.id, row.state)
             await self._queue.done(found.lane, found.project_id, found.task_id)

@@ -31,7 +31,7 @@ export const models = {
   "models.degraded": "Degraded",
   "models.unhealthy": "Unhealthy",
   "models.where": "Runs",
-  "models.adapter_of": "Adapter of",
+  "models.adapters_of": "Adapters of {base}",
   "models.on_trial": "On trial, for",
   "models.local": "on your own hardware",
   "models.remote": "elsewhere",

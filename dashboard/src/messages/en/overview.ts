@@ -17,7 +17,7 @@ export const overview = {
   "overview.waiting": "Waiting for a person",
   "overview.corrections": { one: "{count} row waits for its correction", other: "{count} rows wait for their correction" },
   "overview.rejected": { one: "{count} rejected task to look at", other: "{count} rejected tasks to look at" },
-  "overview.adapters": { one: "{count} adapter to promote or refuse", other: "{count} adapters to promote or refuse" },
+  "overview.adapters": { one: "{count} adapter needs approval", other: "{count} adapters need approval" },
   "overview.nothing_waits": "Nothing waits: everything has been looked at.",
   "overview.health_ok": "All parts work",
   "overview.health_degraded": "Kairos works, with something missing",

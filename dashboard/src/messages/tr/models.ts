@@ -34,7 +34,7 @@ export const models: Translation<typeof english> = {
   "models.degraded": "Zayıflamış",
   "models.unhealthy": "Çalışmıyor",
   "models.where": "Çalıştığı yer",
-  "models.adapter_of": "Temel modeli",
+  "models.adapters_of": "{base} adaptörleri",
   "models.on_trial": "Denemedeki payı",
   "models.local": "kendi donanımınızda",
   "models.remote": "başka yerde",

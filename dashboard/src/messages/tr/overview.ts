@@ -20,7 +20,7 @@ export const overview: Translation<typeof english> = {
   "overview.waiting": "Bir insanı bekleyenler",
   "overview.corrections": { one: "{count} satır düzeltilmeyi bekliyor", other: "{count} satır düzeltilmeyi bekliyor" },
   "overview.rejected": { one: "{count} reddedilen görev incelenecek", other: "{count} reddedilen görev incelenecek" },
-  "overview.adapters": { one: "{count} adaptör yayına alınacak ya da reddedilecek", other: "{count} adaptör yayına alınacak ya da reddedilecek" },
+  "overview.adapters": { one: "{count} adaptör onay bekliyor", other: "{count} adaptör onay bekliyor" },
   "overview.nothing_waits": "Bekleyen yok: her şeye bakıldı.",
   "overview.health_ok": "Bütün parçalar çalışıyor",
   "overview.health_degraded": "Kairos çalışıyor, ama bir şey eksik",

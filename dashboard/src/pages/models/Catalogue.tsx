@@ -15,6 +15,7 @@ import { showToast } from "../../components/Toast";
 import { Duration, Money, Num, Unknown } from "../../components/Values";
 import { useFormats } from "../../i18n/format";
 import { translate, useT } from "../../i18n/i18n";
+import { families } from "./families";
 
 export function Catalogue() {
   const t = useT();
@@ -28,8 +29,17 @@ export function Catalogue() {
             <EmptyState title={t("models.none")}>{t("models.none_detail")}</EmptyState>
           ) : (
             <div className="model-cards">
-              {models.map((model) => (
-                <Card key={model.name} model={model} />
+              {families(models).map(({ model, adapters }) => (
+                <div key={model.name} className="model-family">
+                  <Card model={model} />
+                  {adapters.length > 0 && (
+                    <div className="model-adapters" role="group" aria-label={t("models.adapters_of", { base: model.name })}>
+                      {adapters.map((adapter) => (
+                        <Card key={adapter.name} model={adapter} />
+                      ))}
+                    </div>
+                  )}
+                </div>
               ))}
             </div>
           )
@@ -44,18 +54,21 @@ function Card({ model }: { model: ModelOut }) {
   const formats = useFormats();
   const { price, figures } = model;
   return (
-    <article className={model.base ? "model-card model-adapter" : "model-card"} aria-label={model.name}>
+    <article className="model-card" aria-label={model.name}>
       <div className="spread">
-        <h3>{model.name}</h3>
+        <h3>
+          {model.adapter_id === null ? (
+            model.name
+          ) : (
+            <Link to="/learning/adapters/$adapterId" params={{ adapterId: model.adapter_id }}>
+              {model.name}
+            </Link>
+          )}
+        </h3>
         <Health state={model.health} />
       </div>
       {model.health_detail && <p className="muted small model-detail">{model.health_detail}</p>}
       <dl className="model-facts">
-        {model.base && (
-          <Fact name={t("models.adapter_of")}>
-            <Link to="/learning">{model.base}</Link>
-          </Fact>
-        )}
         {model.share < 1 && <Fact name={t("models.on_trial")}>{formats.percent(model.share)}</Fact>}
         <Fact name={t("models.where")}>{t(model.local ? "models.local" : "models.remote")}</Fact>
         <Fact name={t("models.price")}>

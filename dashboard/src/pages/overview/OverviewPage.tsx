@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { Link } from "@tanstack/react-router";
+import { Link, linkOptions } from "@tanstack/react-router";
 import { CircleCheck, CircleX, Plus, TriangleAlert } from "lucide-react";
 import type { ReactNode } from "react";
 import type { Overview, TaskState } from "../../api/contract";
@@ -16,7 +16,7 @@ import { useFormats } from "../../i18n/format";
 import { useT } from "../../i18n/i18n";
 import { TASK_STATES } from "../../lib/states";
 import { openDialog } from "../../shell/dialogs";
-import { adaptersQuery } from "../learning/queries";
+import { ADAPTERS } from "../learning/anchors";
 import { approvedShare, midnight, total } from "./figures";
 import "./overview.css";
 
@@ -137,19 +137,21 @@ function Spend({ data }: { data: Overview }) {
 /** What goes on by itself once somebody has looked; each line leads to it. */
 function Waiting({ data }: { data: Overview }) {
   const t = useT();
-  const { samples_open: samples, rejected_tasks: rejected } = data.waiting;
+  const { samples_open: samples, rejected_tasks: rejected, adapters_need_approval: adapters } = data.waiting;
   const label = useCan("dataset:write");
-  const adapters = useAdaptersWaiting();
   const lines = [
-    { count: samples, line: t("overview.corrections", { count: samples }), to: label ? "/learning/label" : "/learning/dataset" },
-    { count: rejected, line: t("overview.rejected", { count: rejected }), to: "/tasks", search: UNLABELLED },
-    { count: adapters, line: t("overview.adapters", { count: adapters }), to: "/learning" },
-  ] as const;
+    {
+      count: samples,
+      words: t("overview.corrections", { count: samples }),
+      way: linkOptions({ to: label ? "/learning/label" : "/learning/dataset" }),
+    },
+    { count: rejected, words: t("overview.rejected", { count: rejected }), way: REJECTED },
+    { count: adapters, words: t("overview.adapters", { count: adapters }), way: linkOptions({ to: "/learning", hash: ADAPTERS }) },
+  ];
   const waiting = lines.filter(({ count }) => count > 0);
-  const first = waiting[0] ?? lines[1];
   return (
     <Figure title={t("overview.waiting")}>
-      <Link to={first.to} search={"search" in first ? first.search : {}} className="figure-link">
+      <Link {...(waiting[0]?.way ?? REJECTED)} className="figure-link">
         <Num value={samples + rejected + adapters} />
       </Link>
       {waiting.length === 0 ? (
@@ -157,10 +159,8 @@ function Waiting({ data }: { data: Overview }) {
       ) : (
         <ul className="figure-list">
           {waiting.map((one) => (
-            <li key={one.line}>
-              <Link to={one.to} search={"search" in one ? one.search : {}}>
-                {one.line}
-              </Link>
+            <li key={one.words}>
+              <Link {...one.way}>{one.words}</Link>
             </li>
           ))}
         </ul>
@@ -169,13 +169,7 @@ function Waiting({ data }: { data: Overview }) {
   );
 }
 
-const UNLABELLED = { state: ["rejected"], labelled: "false" } satisfies TaskFilters;
-
-/** Zero where the role does not see adapters. */
-function useAdaptersWaiting(): number {
-  const query = useQuery({ ...adaptersQuery(), enabled: useCan("training:read") });
-  return query.data?.filter(({ state }) => state === "needs_approval").length ?? 0;
-}
+const REJECTED = linkOptions({ to: "/tasks", search: { state: ["rejected"], labelled: "false" } satisfies TaskFilters });
 
 function Health({ health }: { health: Overview["health"] }) {
   const t = useT();
@@ -188,7 +182,7 @@ function Health({ health }: { health: Overview["health"] }) {
         <strong>{t(`overview.health_${health.state}`)}</strong>
         {ill.map(([name, part]) => (
           <p key={name} className="small">
-            <Link to="/models">{name}</Link>: {part.detail ?? part.state}
+            <Link to="/models">{name}</Link>: {part.detail || part.state}
           </p>
         ))}
       </div>

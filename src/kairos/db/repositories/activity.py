@@ -13,7 +13,17 @@ from uuid import UUID
 from sqlalchemy import Date, and_, cast, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from kairos.db.models import DecisionRow, LabelRow, MetricRow, SampleRow, TaskRow, TaskState
+from kairos.db.models import (
+    AdapterRow,
+    AdapterState,
+    DecisionRow,
+    LabelRow,
+    MetricRow,
+    SampleRow,
+    SampleState,
+    TaskRow,
+    TaskState,
+)
 
 RUNNING = TaskRow.state == TaskState.RUNNING
 LIVE = (TaskState.QUEUED, TaskState.RUNNING)
@@ -73,6 +83,16 @@ class Traffic:
     decisions: int
     cost_usd: float | None
     mean_quality: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What goes on by itself once a person has looked."""
+
+    samples_open: int
+    rejected_tasks: int
+    """Those that nobody has said anything of."""
+    adapters_need_approval: int
 
 
 def _day(column: Any) -> Any:
@@ -164,13 +184,15 @@ async def answers_by_model(session: AsyncSession, since: datetime) -> dict[str, 
     return {row[0]: row[1] for row in await session.execute(statement)}
 
 
-async def waiting_for_people(session: AsyncSession) -> tuple[int, int]:
-    """Open rows of the dataset, and rejected tasks that nobody has said anything of."""
+async def waiting_for_people(session: AsyncSession) -> Waiting:
     labelled = exists().where(LabelRow.project_id == TaskRow.project_id, LabelRow.task_id == TaskRow.id)
-    samples = select(func.count()).select_from(SampleRow).where(SampleRow.state == "open").scalar_subquery()
-    tasks = select(func.count()).select_from(TaskRow).where(TaskRow.state == TaskState.REJECTED, ~labelled)
-    row = (await session.execute(select(samples, tasks.scalar_subquery()))).one()
-    return row[0], row[1]
+    counts = (
+        select(func.count()).select_from(SampleRow).where(SampleRow.state == SampleState.OPEN),
+        select(func.count()).select_from(TaskRow).where(TaskRow.state == TaskState.REJECTED, ~labelled),
+        select(func.count()).select_from(AdapterRow).where(AdapterRow.state == AdapterState.NEEDS_APPROVAL),
+    )
+    row = (await session.execute(select(*(count.scalar_subquery() for count in counts)))).one()
+    return Waiting(*row)
 
 
 async def traffic(session: AsyncSession, since: datetime) -> list[Traffic]:

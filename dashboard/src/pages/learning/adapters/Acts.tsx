@@ -1,12 +1,13 @@
-import { useQueryClient } from "@tanstack/react-query";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { call } from "../../../api/client";
+import { api, ok } from "../../../api/client";
 import type { Adapter } from "../../../api/learning";
 import { projectKey, useCan } from "../../../api/queries";
 import { Button } from "../../../components/Button";
 import { ConfirmDialog } from "../../../components/ConfirmDialog";
 import { showToast } from "../../../components/Toast";
 import { translate, useT } from "../../../i18n/i18n";
+import { adaptersQuery } from "../queries";
 import { actsOf, type Act } from "./acts";
 
 /** Each asks first, and says what will happen. */
@@ -15,13 +16,15 @@ export function Acts({ adapter, small }: { adapter: Adapter; small?: boolean }) 
   const may = useCan("training:write");
   const client = useQueryClient();
   const [asked, setAsked] = useState<Act | null>(null);
-  const acts = may ? actsOf(adapter) : [];
+  const others = useQuery({ ...adaptersQuery(), enabled: may }).data;
+  const acts = may ? actsOf(adapter, others) : [];
   if (acts.length === 0) return null;
   const { base, name } = adapter;
 
   async function run(act: Act) {
-    await send(act, adapter);
-    showToast(translate(`adapter.did_${act}`, { name, base }));
+    // Of a roll-back, another one may be the answer: somebody else may have brought in a canary.
+    const moved = await send(act, adapter);
+    showToast(translate(`adapter.did_${act}`, { name: moved.name }));
     await Promise.all(
       ["adapters", "overview", "models"].map((key) => client.invalidateQueries({ queryKey: projectKey(key) })),
     );
@@ -49,18 +52,24 @@ export function Acts({ adapter, small }: { adapter: Adapter; small?: boolean }) 
           kind={asked === "promote" || asked === "roll_back" ? "primary" : "danger"}
           onConfirm={() => run(asked)}
         >
-          <p>{t(`adapter.${asked}_detail`, { name, base })}</p>
-          {asked === "promote" && adapter.ruling === "refuse" && <p>{t("adapter.promote_against")}</p>}
-          {asked === "promote" && adapter.reason && <p className="muted">{t("adapter.ruled", { reason: adapter.reason })}</p>}
+          <p>{t(detailOf(asked, adapter), { name, base })}</p>
+          {asked === "promote" && adapter.reason && <p className="muted">{adapter.reason}</p>}
         </ConfirmDialog>
       )}
     </div>
   );
 }
 
-async function send(act: Act, { id, base }: Adapter): Promise<void> {
-  const path = `/api/adapters/${encodeURIComponent(id)}`;
-  if (act === "roll_back") await call("POST", "/api/adapters/roll-back", { body: { base } });
-  else if (act === "delete") await call("DELETE", path);
-  else await call("POST", `${path}/${act}`);
+/** What is on trial serves beside what is live, and takes nothing from it. */
+function detailOf(act: Act, { state }: Adapter) {
+  if (act === "promote" && state === "needs_approval") return "adapter.promote_detail_trial";
+  if (act === "roll_back" && state === "canary") return "adapter.roll_back_detail_trial";
+  return `adapter.${act}_detail` as const;
+}
+
+function send(act: Act, { id, base }: Adapter): Promise<Adapter> {
+  const params = { path: { adapter_id: id } };
+  if (act === "roll_back") return ok(api.POST("/api/adapters/roll-back", { body: { base } }));
+  if (act === "delete") return ok(api.DELETE("/api/adapters/{adapter_id}", { params }));
+  return ok(api.POST(`/api/adapters/{adapter_id}/${act}`, { params }));
 }

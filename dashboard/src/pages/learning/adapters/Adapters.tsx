@@ -6,6 +6,7 @@ import { Loaded } from "../../../components/Loaded";
 import { Section } from "../../../components/Section";
 import { RelativeTime } from "../../../components/Values";
 import { useT } from "../../../i18n/i18n";
+import { ADAPTERS } from "../anchors";
 import { adaptersQuery } from "../queries";
 import { byBase } from "./acts";
 import { Acts } from "./Acts";
@@ -15,7 +16,7 @@ import { AdapterBadge, Serving } from "./AdapterBadge";
 export function Adapters() {
   const t = useT();
   return (
-    <Section title={t("learning.adapters")} detail={t("learning.adapters_detail")}>
+    <Section title={t("learning.adapters")} anchor={ADAPTERS} detail={t("learning.adapters_detail")}>
       <Loaded query={useQuery(adaptersQuery())}>
         {(adapters) => {
           const groups = byBase(adapters);

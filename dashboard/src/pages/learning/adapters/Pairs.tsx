@@ -1,5 +1,5 @@
 import { Link } from "@tanstack/react-router";
-import { ArrowDown, ArrowUp, CircleHelp, Equal, type LucideIcon } from "lucide-react";
+import { ArrowDown, ArrowUp, Equal, type LucideIcon } from "lucide-react";
 import { useMemo, useState } from "react";
 import type { Comparison, Pair } from "../../../api/learning";
 import { Badge, type Tone } from "../../../components/Badge";
@@ -16,7 +16,6 @@ const LOOKS: Record<Change, { tone: Tone; icon: LucideIcon }> = {
   worse: { tone: "bad", icon: ArrowDown },
   better: { tone: "good", icon: ArrowUp },
   same: { tone: "neutral", icon: Equal },
-  unmeasured: { tone: "neutral", icon: CircleHelp },
 };
 /** Each pair is two texts and a diff. */
 const PAGE = 20;
@@ -86,7 +85,7 @@ function PairView({ pair }: { pair: Pair }) {
   const formats = useFormats();
   const change = changeOf(pair);
   const { tone, icon: Icon } = LOOKS[change];
-  const quality = (value: number | null) => (value === null ? t("common.unmeasured") : formats.number(value, 2));
+  const quality = (value: number) => formats.number(value, 2);
   return (
     <li className="pair">
       <div className="row pair-head">
@@ -111,16 +110,12 @@ function PairView({ pair }: { pair: Pair }) {
               {pair.prompt}
             </pre>
           </dd>
-          {pair.wanted !== null && (
-            <>
-              <dt className="muted small">{t("pair.wanted")}</dt>
-              <dd>
-                <pre className="prompt" tabIndex={0}>
-                  {pair.wanted}
-                </pre>
-              </dd>
-            </>
-          )}
+          <dt className="muted small">{t("pair.wanted")}</dt>
+          <dd>
+            <pre className="prompt" tabIndex={0}>
+              {pair.wanted}
+            </pre>
+          </dd>
         </dl>
       </details>
     </li>

@@ -1,14 +1,13 @@
 import type { Pair } from "../../../api/learning";
 
-export type Change = "worse" | "better" | "same" | "unmeasured";
+export type Change = "worse" | "better" | "same";
 
-export const CHANGES: readonly Change[] = ["worse", "better", "same", "unmeasured"];
+export const CHANGES: readonly Change[] = ["worse", "better", "same"];
 
 /** Qualities are sums of checks: what differs by less than this differs by rounding. */
 const ROUNDING = 1e-6;
 
 export function changeOf({ base_quality, candidate_quality }: Pair): Change {
-  if (base_quality === null || candidate_quality === null) return "unmeasured";
   const difference = candidate_quality - base_quality;
   if (Math.abs(difference) < ROUNDING) return "same";
   return difference < 0 ? "worse" : "better";
@@ -16,7 +15,7 @@ export function changeOf({ base_quality, candidate_quality }: Pair): Change {
 
 /** The worst first: they are what a person must see before they promote. */
 export function sorted(pairs: readonly Pair[]): Pair[] {
-  const gain = (pair: Pair) => (pair.candidate_quality ?? 0) - (pair.base_quality ?? 0);
+  const gain = (pair: Pair) => pair.candidate_quality - pair.base_quality;
   const rank = (pair: Pair) => CHANGES.indexOf(changeOf(pair));
   return pairs.toSorted((a, b) => {
     const change = rank(a) - rank(b);
@@ -26,7 +25,7 @@ export function sorted(pairs: readonly Pair[]): Pair[] {
 }
 
 export function counts(pairs: readonly Pair[]): Record<Change, number> {
-  const found: Record<Change, number> = { worse: 0, better: 0, same: 0, unmeasured: 0 };
+  const found: Record<Change, number> = { worse: 0, better: 0, same: 0 };
   for (const pair of pairs) found[changeOf(pair)] += 1;
   return found;
 }

@@ -99,7 +99,7 @@ function columnsOf(): Columns<SampleOut> {
       id: "source",
       header: t("sample.source"),
       meta: { width: "120px", wide: true },
-      cell: ({ row }) => sourceOf(row.original.source),
+      cell: ({ row }) => t(`sample.source_${row.original.source}`),
     },
     {
       id: "model",
@@ -120,13 +120,6 @@ function columnsOf(): Columns<SampleOut> {
       cell: ({ row }) => <RelativeTime at={row.original.created_at} />,
     },
   ];
-}
-
-const SOURCES = ["guardian", "failure", "person", "import"] as const;
-
-export function sourceOf(source: string): string {
-  const known = SOURCES.find((one) => one === source);
-  return known ? translate(`sample.source_${known}`) : source;
 }
 
 function Nothing({ filtered, onClear }: { filtered: boolean; onClear: () => void }) {

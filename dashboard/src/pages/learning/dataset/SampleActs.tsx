@@ -2,8 +2,8 @@ import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { Check, Lock, Pencil, Trash2, X } from "lucide-react";
 import { useState, type ReactNode } from "react";
-import { call } from "../../../api/client";
-import type { SampleOut, SampleState } from "../../../api/contract";
+import { api, ok } from "../../../api/client";
+import type { SampleDetail, SampleOut, SampleState } from "../../../api/contract";
 import { toProblem } from "../../../api/problem";
 import { useCan } from "../../../api/queries";
 import { Button } from "../../../components/Button";
@@ -14,7 +14,6 @@ import { showToast } from "../../../components/Toast";
 import { translate, useT } from "../../../i18n/i18n";
 import { hindrance, type Change } from "../label/desk";
 import { deskApi } from "../label/deskApi";
-import type { SampleDetail } from "../../../api/contract";
 import { datasetChanged, sampleQuery } from "../queries";
 import { textOf } from "../sample";
 import { Secrets } from "../SampleView";
@@ -111,7 +110,7 @@ function Erase({ sample }: { sample: SampleDetail }) {
   const [asked, setAsked] = useState(false);
   const names = sample.adapters.map(({ base, version }) => `${base} v${version}`);
   async function erase() {
-    await call("DELETE", `/api/dataset/${encodeURIComponent(sample.id)}`);
+    await ok(api.DELETE("/api/dataset/{sample_id}", { params: { path: { sample_id: sample.id } } }));
     showToast(translate("sample.erased"));
     await navigate({ to: "/learning/dataset", search: {} });
     client.removeQueries({ queryKey: sampleQuery(sample.id).queryKey });

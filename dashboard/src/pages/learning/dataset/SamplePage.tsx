@@ -1,5 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
+import type { SampleDetail } from "../../../api/contract";
 import { toProblem } from "../../../api/problem";
 import { ErrorState } from "../../../components/ErrorState";
 import { Fact, Panel } from "../../../components/Panel";
@@ -7,12 +8,10 @@ import { SkeletonRows } from "../../../components/Skeleton";
 import { Id, Num, RelativeTime, Unknown } from "../../../components/Values";
 import { useT } from "../../../i18n/i18n";
 import { LearningFrame } from "../LearningFrame";
-import type { SampleDetail } from "../../../api/contract";
 import { sampleQuery } from "../queries";
 import { titleOfSample } from "../sample";
 import { SampleBadge } from "../SampleBadge";
 import { Outputs, Prompt, Reason } from "../SampleView";
-import { sourceOf } from "./DatasetPage";
 import { SampleActs } from "./SampleActs";
 
 const route = getRouteApi("/app/learning/dataset/$sampleId");
@@ -66,7 +65,7 @@ function Facts({ sample }: { sample: SampleDetail }) {
   return (
     <Panel title={t("task.facts")}>
       <dl className="facts">
-        <Fact name={t("sample.source")}>{sourceOf(sample.source)}</Fact>
+        <Fact name={t("sample.source")}>{t(`sample.source_${sample.source}`)}</Fact>
         <Fact name={t("tasks.type")}>{sample.task_type ?? <Unknown />}</Fact>
         <Fact name={t("tasks.model")}>{sample.model ?? <Unknown />}</Fact>
         {sample.adapter && <Fact name={t("sample.adapter")}>{sample.adapter}</Fact>}

@@ -2,7 +2,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { Download, Upload } from "lucide-react";
 import { useRef, useState } from "react";
 import { call } from "../../../api/client";
-import type { SampleState } from "../../../api/contract";
+import type { Imported, SampleState } from "../../../api/contract";
 import { download } from "../../../api/download";
 import { useCan } from "../../../api/queries";
 import { Button } from "../../../components/Button";
@@ -52,7 +52,7 @@ function ImportDialog({ onClose }: { onClose: () => void }) {
     if (!file) return;
     const headers = { "content-type": "application/jsonl" };
     const options = { body: file as Blob, headers, query: { approve } };
-    const { rows, joined } = await call<{ rows: number; joined: number }>("POST", "/api/dataset/import", options);
+    const { rows, joined } = await call<Imported>("POST", "/api/dataset/import", options);
     const known = joined > 0 ? ` ${translate("dataset.joined", { count: joined })}` : "";
     showToast(translate("dataset.imported", { count: rows }) + known);
     datasetChanged(client);

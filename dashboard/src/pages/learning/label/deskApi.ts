@@ -1,14 +1,13 @@
-import { call } from "../../../api/client";
-import type { SampleOut } from "../../../api/contract";
+import { api, ok } from "../../../api/client";
 import type { DeskApi } from "./desk";
 
-const path = (id: string) => `/api/dataset/${encodeURIComponent(id)}`;
+const row = (id: string) => ({ path: { sample_id: id } });
 
 export const deskApi: DeskApi = {
   // 204 has no body: nothing waits.
-  next: async (skip) => (await call<SampleOut | undefined>("POST", "/api/dataset/next", { query: { skip } })) ?? null,
-  get: (id) => call<SampleOut>("GET", path(id)),
-  change: ({ id, version }, change) => call<SampleOut>("PATCH", path(id), { body: { ...change, version } }),
-  clear: ({ id, version }) => call<SampleOut>("POST", `${path(id)}/clear-secrets`, { body: { version } }),
-  undo: (id) => call<SampleOut>("POST", `${path(id)}/undo`),
+  next: async (skip) => (await ok(api.POST("/api/dataset/next", { params: { query: { skip: [...skip] } } }))) ?? null,
+  get: (id) => ok(api.GET("/api/dataset/{sample_id}", { params: row(id) })),
+  change: ({ id, version }, change) => ok(api.PATCH("/api/dataset/{sample_id}", { params: row(id), body: { ...change, version } })),
+  clear: ({ id, version }) => ok(api.POST("/api/dataset/{sample_id}/clear-secrets", { params: row(id), body: { version } })),
+  undo: (id) => ok(api.POST("/api/dataset/{sample_id}/undo", { params: row(id) })),
 };

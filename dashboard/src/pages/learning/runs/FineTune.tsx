@@ -2,8 +2,8 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { Sparkles, TriangleAlert } from "lucide-react";
 import { useState } from "react";
-import { call } from "../../../api/client";
-import type { Base, Plan, Room, Run } from "../../../api/learning";
+import { api, ok } from "../../../api/client";
+import type { Base, Plan, Room } from "../../../api/learning";
 import { projectKey } from "../../../api/queries";
 import { Badge } from "../../../components/Badge";
 import { Button } from "../../../components/Button";
@@ -48,13 +48,13 @@ function Form({ bases, onClose }: { bases: Base[]; onClose: () => void }) {
   const [base, setBase] = useState(bases.find(({ trainable }) => trainable)?.name ?? "");
   const plan = useQuery({
     queryKey: projectKey("training", "plan", base),
-    queryFn: ({ signal }) => call<Plan>("POST", "/api/training/plan", { body: { base }, signal }),
+    queryFn: ({ signal }) => ok(api.POST("/api/training/plan", { body: { base }, signal })),
     enabled: base !== "",
     // What is free changes by itself, and rows come in.
     gcTime: 0,
   });
   const { busy, problem, submit } = useSubmit(async () => {
-    const run = await call<Run>("POST", "/api/training", { body: { base } });
+    const run = await ok(api.POST("/api/training", { body: { base } }));
     onClose();
     void client.invalidateQueries({ queryKey: projectKey("training", "runs") });
     await navigate({ to: "/learning/runs/$runId", params: { runId: run.id } });

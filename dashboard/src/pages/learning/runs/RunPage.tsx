@@ -2,7 +2,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { Ban } from "lucide-react";
 import { useState } from "react";
-import { call } from "../../../api/client";
+import { api, ok } from "../../../api/client";
 import { isUnderWay, type Run } from "../../../api/learning";
 import { toProblem } from "../../../api/problem";
 import { projectKey, useCan } from "../../../api/queries";
@@ -146,7 +146,7 @@ function Cancel({ run }: { run: Run }) {
   const client = useQueryClient();
   const [asked, setAsked] = useState(false);
   const cancel = useMutation({
-    mutationFn: () => call<Run>("POST", `/api/training/${encodeURIComponent(run.id)}/cancel`),
+    mutationFn: () => ok(api.POST("/api/training/{run_id}/cancel", { params: { path: { run_id: run.id } } })),
     onSuccess: (after) => {
       client.setQueryData(runQuery(run.id).queryKey, after);
       void client.invalidateQueries({ queryKey: projectKey("training") });

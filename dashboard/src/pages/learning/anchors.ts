@@ -1,0 +1,2 @@
+/** The part of the learning page that lists the adapters, as other pages lead to it. */
+export const ADAPTERS = "adapters";
