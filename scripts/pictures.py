@@ -16,7 +16,13 @@ FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 async def shoot(folder: Path) -> None:
     async with engines_for_tests(folder / "engines") as addresses, demo(addresses, folder) as company:
         ada = company.ada
-        views = {"tasks": "/tasks", "task": f"/tasks/{ada.tasks[2]}", "models": "/models"}
+        views = {
+            "tasks": "/tasks",
+            "task": f"/tasks/{ada.tasks[2]}",
+            "models": "/models",
+            "learning": f"/learning/dataset/{ada.adapter.samples[0]}",
+            "adapter": f"/learning/adapters/{ada.adapter.id}",
+        }
         async with browsing() as browser:
             for scheme in ("light", "dark"):
                 async with Visitor.arrive(browser, company.address, scheme=scheme) as visitor:

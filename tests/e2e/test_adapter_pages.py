@@ -62,9 +62,12 @@ async def works(addresses: Addresses, tmp_path: Path) -> AsyncIterator[Works]:
             await daemon.stop()
 
 
-async def act(page: Page, name: str) -> None:
+async def act(visitor: Visitor, name: str) -> None:
     """Press the button of the page's head, and say yes."""
+    page = visitor.page
     await page.locator(".page-actions").get_by_role("button", name=name).click()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await visitor.shoot(f"adapter-{name.lower().replace(' ', '-')}")
     await page.get_by_role("dialog").get_by_role("button", name=name).click()
     await expect(page.get_by_role("dialog")).to_have_count(0)
 
@@ -98,15 +101,15 @@ async def test_an_adapter_is_let_in_and_taken_back(browser: Browser, works: Work
         assert left["y"] == right["y"]
         assert left["x"] + left["width"] < right["x"], "side by side"
 
-        await act(page, "Promote")
+        await act(ada, "Promote")
         await is_(page, "On trial")
         await expect(main).to_contain_text("Served · 50% of the base's traffic")
         assert works.state() == "canary"
-        await act(page, "Promote")
+        await act(ada, "Promote")
         await is_(page, "Live")
         await expect(main).to_contain_text("Served · 100% of the base's traffic")
         assert works.state() == "live"
-        await act(page, "Roll back")
+        await act(ada, "Roll back")
         await is_(page, "Retired")
         await expect(main).to_contain_text("Not served")
         assert works.state() == "retired"

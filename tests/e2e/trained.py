@@ -36,6 +36,8 @@ ORDINARY = {
     "Is a whale a fish?": "No, a whale is a mammal.",
     "Write 2026 in Roman numerals.": "MMXXVI.",
     "Spell the plural of mouse.": "Mice.",
+    "Which sea lies south of Turkey?": "The Mediterranean Sea.",
+    "How many sides has a hexagon?": "Six.",
 }
 FORGOTTEN = "Write 2026 in Roman numerals."
 STEPS = 24
@@ -116,11 +118,12 @@ def _sample(project_id: ProjectId, base: str, name: str, word: str) -> SampleRow
         project_id=project_id,
         id=new_id(),
         task_type="text",
-        prompt=[{"role": "user", "content": f"Draft the release note of {name}. ({word})"}],
+        prompt=[{"role": "user", "content": f"{name}: draft the release note. ({word})"}],
         faulty_output=_plain(name),
         corrected_output=_wanted(name),
-        reason="Edited by a person: the first line says what breaks, and there is no advertising",
+        reason="Edited by a person",
         state="approved",
+        labelled_at=datetime.now(UTC),
         model=base,
     )
 
@@ -157,7 +160,7 @@ def _report(samples: list[str], word: str) -> Report:
     held_out = [
         Pair(
             id=sample_id,
-            prompt=f"Draft the release note of {name}. ({word})",
+            prompt=f"{name}: draft the release note. ({word})",
             wanted=_wanted(name),
             base=_plain(name),
             candidate=_plain(name) if name == MEASURED[-1] else _wanted(name),

@@ -49,6 +49,7 @@ export function Catalogue() {
   );
 }
 
+/** What an adapter has of its base stands there. */
 function Card({ model }: { model: ModelOut }) {
   const t = useT();
   const formats = useFormats();
@@ -69,14 +70,18 @@ function Card({ model }: { model: ModelOut }) {
       </div>
       {model.health_detail && <p className="muted small model-detail">{model.health_detail}</p>}
       <dl className="model-facts">
-        {model.share < 1 && <Fact name={t("models.on_trial")}>{formats.percent(model.share)}</Fact>}
-        <Fact name={t("models.where")}>{t(model.local ? "models.local" : "models.remote")}</Fact>
-        <Fact name={t("models.price")}>
-          {price ? `${formats.money(price.input)} / ${formats.money(price.output)}` : <Unknown />}
-        </Fact>
-        <Fact name={t("models.context")}>
-          <Num value={model.context} />
-        </Fact>
+        {model.share < 1 && <Fact name={t("models.on_trial")}>{t("models.on_trial_for", { share: formats.percent(model.share) })}</Fact>}
+        {model.base === null && (
+          <>
+            <Fact name={t("models.where")}>{t(model.local ? "models.local" : "models.remote")}</Fact>
+            <Fact name={t("models.price")}>
+              {price ? `${formats.money(price.input)} / ${formats.money(price.output)}` : <Unknown />}
+            </Fact>
+            <Fact name={t("models.context")}>
+              <Num value={model.context} />
+            </Fact>
+          </>
+        )}
         <Fact name={t("models.calls")}>
           {formats.number(figures?.calls ?? 0)}
           {figures && figures.calls > figures.successes && (
@@ -92,7 +97,7 @@ function Card({ model }: { model: ModelOut }) {
         <Fact name={t("models.first_token")}>
           <Duration seconds={figures?.first_token_s} />
         </Fact>
-        {model.specialties.length > 0 && <Fact name={t("models.specialties")}>{model.specialties.join(", ")}</Fact>}
+        {model.base === null && model.specialties.length > 0 && <Fact name={t("models.specialties")}>{model.specialties.join(", ")}</Fact>}
       </dl>
       <TryAgain model={model} />
     </article>

@@ -1,6 +1,6 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { Undo2 } from "lucide-react";
-import { useEffect, useMemo, useState } from "react";
+import { useCallback, useEffect, useMemo, useState } from "react";
 import type { SampleOut } from "../../../api/contract";
 import { useMe } from "../../../api/queries";
 import { Button } from "../../../components/Button";
@@ -38,14 +38,17 @@ function Sitting() {
   const client = useQueryClient();
   const [desk] = useState(() => new Desk(deskApi));
   const state = useStore(desk);
-  const [editing, setEditing] = useState<string | null>(null);
   const { row, steps } = state;
+  // A correction is of one row: the next one comes without it, and takes keys at once.
+  const [begun, setBegun] = useState<{ of: string; text: string } | null>(null);
+  const editing = begun && begun.of === row?.id ? begun.text : null;
+  const edit = useCallback((text: string | null) => setBegun(row && text !== null ? { of: row.id, text } : null), [row]);
   useEffect(() => desk.start(), [desk]);
   const [none] = useState(steps);
   useEffect(() => {
     if (steps !== none) datasetChanged(client);
   }, [client, steps, none]);
-  const keys = useMemo(() => (row ? keysOf(desk, row, setEditing) : { u: () => void desk.undo() }), [desk, row]);
+  const keys = useMemo(() => (row ? keysOf(desk, row, edit) : { u: () => void desk.undo() }), [desk, row, edit]);
   // While somebody types, a key on a button beside the text must not take the row away from under it.
   useShortcuts(editing === null ? keys : NO_KEYS);
   return (
@@ -55,7 +58,7 @@ function Sitting() {
         <div className="stack desk-main">
           <LastStep state={state} waits={editing !== null} onUndo={() => void desk.undo()} />
           {row && state.phase !== "loading" ? (
-            <OnDesk desk={desk} row={row} editing={editing} onEdit={setEditing} keys={keys} />
+            <OnDesk desk={desk} row={row} editing={editing} onEdit={edit} keys={keys} />
           ) : (
             <Without state={state} onAgain={() => void desk.again()} />
           )}
