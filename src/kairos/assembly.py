@@ -179,6 +179,7 @@ async def assemble(
         )
         name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         heartbeat = Heartbeat(database, name, partial(_said, role, settings, configuration))
+        configuration.report = heartbeat.beat
         stack.push_async_callback(heartbeat.leave)
         erasure = Erasure(database, queue, signals, ProjectKeys(redis), router.cache, settings, learning.in_service)
         refusals = Refusals(database)
@@ -228,7 +229,7 @@ async def assemble(
                 notices.run,
                 feed.run,
                 heartbeat.run,
-                partial(configuration.run, heartbeat.beat),
+                configuration.run,
                 erasure.run,
                 refusals.run,
                 learning.in_service.run,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,6 @@ from tests.kit.valkey import ValkeyServer
 TASKS = 90
 
 
-@pytest.fixture
-def valkey_that_dies() -> Iterator[ValkeyServer]:
-    server = ValkeyServer()
-    server.start()
-    yield server
-    server.close()
-
-
 async def set_slots(daemon: DaemonProcess, slots: int) -> int:
     """The version that it makes."""
     known = await daemon.ask("GET", "/api/config")
@@ -45,11 +36,13 @@ async def running(daemon: DaemonProcess, version: int, slots: int, daemons: int)
 
 
 @pytest.mark.timeout(240)
-async def test_slots_change_in_all_daemons_and_no_task_is_lost(addresses: Addresses, tmp_path: Path, valkey_that_dies):
+async def test_slots_change_in_all_daemons_and_no_task_is_lost(
+    addresses: Addresses, tmp_path: Path, own_valkey: ValkeyServer
+):
     async with ModelServer() as models:
         models.add(ScriptedModel(name="scripted", answer="hello", first_token_s=0.3))
         settings = on_engines(
-            replace(addresses, redis_url=valkey_that_dies.url),
+            replace(addresses, redis_url=own_valkey.url),
             max_concurrent_tasks=3,
             queue={"lease_s": 4, "sweep_s": 0.5, "retry_base_s": 0.1, "max_attempts": 10},
             models=[{"name": "scripted", "base_url": models.base_url, "local": True}],
@@ -69,10 +62,10 @@ async def test_slots_change_in_all_daemons_and_no_task_is_lost(addresses: Addres
             await late.start()
             await eventually(lambda: running(first, version, 5, 3), 10, "the one that came later runs it too")
 
-            valkey_that_dies.kill()
+            own_valkey.kill()
             version = await set_slots(second, 4)
             await eventually(lambda: running(first, version, 4, 3), 20, "all run it without Redis")
-            valkey_that_dies.start()
+            own_valkey.start()
 
             states = await eventually(lambda: all_final(client, ids), 150, "every task has ended")
             assert Counter(states.values()) == {"succeeded": TASKS}

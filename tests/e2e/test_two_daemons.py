@@ -19,20 +19,12 @@ from tests.kit.valkey import ValkeyServer
 TASKS = 200
 
 
-@pytest.fixture
-def valkey_that_dies():
-    server = ValkeyServer()
-    server.start()
-    yield server
-    server.close()
-
-
 @pytest.mark.timeout(240)
-async def test_every_task_ends_once_and_none_is_lost(addresses: Addresses, tmp_path: Path, valkey_that_dies):
+async def test_every_task_ends_once_and_none_is_lost(addresses: Addresses, tmp_path: Path, own_valkey: ValkeyServer):
     async with ModelServer() as models:
         models.add(ScriptedModel(name="scripted", answer="hello", first_token_s=0.3))
         settings = on_engines(
-            replace(addresses, redis_url=valkey_that_dies.url),
+            replace(addresses, redis_url=own_valkey.url),
             max_concurrent_tasks=8,
             queue={"lease_s": 4, "sweep_s": 0.5, "retry_base_s": 0.1, "max_attempts": 10},
             models=[{"name": "scripted", "base_url": models.base_url, "local": True}],
@@ -49,9 +41,9 @@ async def test_every_task_ends_once_and_none_is_lost(addresses: Addresses, tmp_p
             await eventually(lambda: len(models.calls) > TASKS * 0.25, 60, "a quarter is done")
             second.kill()
             await eventually(lambda: len(models.calls) > TASKS * 0.5, 60, "half is done")
-            valkey_that_dies.kill()
+            own_valkey.kill()
             await asyncio.sleep(2)  # an outage has a length
-            valkey_that_dies.start()
+            own_valkey.start()
 
             states = await eventually(lambda: all_final(client, ids), 150, "every task has ended")
             assert Counter(states.values()) == {"succeeded": TASKS}

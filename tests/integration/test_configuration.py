@@ -11,9 +11,12 @@ from sqlalchemy.engine import make_url
 
 from kairos.config import Settings
 from kairos.db.models import Role, TaskState
+from kairos.db.repositories import people
 from kairos.embedded import Addresses
+from kairos.tenancy import Scope, UserId
 from tests.integration.test_people import operator, somebody
 from tests.kit.api import Caller, serving, signed_in
+from tests.kit.conditions import eventually
 from tests.kit.house import House, open_house
 from tests.kit.model_server import ModelServer, ScriptedModel
 
@@ -90,6 +93,8 @@ class TestChanges:
         assert reply.status == 200
         assert reply["changed"] == {"max_concurrent_tasks": {"before": 4, "after": 7}}
         assert house.parts.settings.max_concurrent_tasks == 7
+        replicas = (await boss.get("/api/config/replicas"))["items"]
+        assert [one["newest"] for one in replicas if one["slots"] == 7] == [True], "it says so without a heartbeat"
         found = (await values(boss))["max_concurrent_tasks"]
         assert (found["value"], found["source"]) == (7, "api")
         [entry] = (await boss.get("/api/audit?system=true&action=config.changed"))["items"][:1]
@@ -146,6 +151,8 @@ class TestChanges:
             ({"default_llm_model": "gpt-9"}, "no model is named 'gpt-9'. Use one of: echo"),
             ({"judge.model": "gpt-9"}, "no model is named 'gpt-9'"),
             ({"judge.rubrics": {"code": "ghp_0123456789abcdefghijklmnopqrstuvwxyzAB"}}, "looks like a secret"),
+            ({"judge.rubrics": {"a\x00": "b"}}, "null character"),
+            ({"judge.rubrics": {"a": "b\x00"}}, "null character"),
             ({"project.weight": 99}, "project.weight: input should be less than or equal to 10"),
             ({"project.wait": 1}, "Did you mean 'project.weight'?"),
         ],
@@ -159,6 +166,12 @@ class TestChanges:
     async def test_all_or_nothing(self, boss: Caller, house: House):
         assert (await change(boss, {"max_concurrent_tasks": 9, "queue.max_attempts": 0})).status == 422
         assert house.parts.settings.max_concurrent_tasks == 4
+
+    @pytest.mark.parametrize("body", [{"version": 2**63}, {"version": -1}, {"version": 0, "why": "a\x00"}])
+    async def test_what_no_database_can_hold_is_refused(self, boss: Caller, body: dict[str, Any]):
+        changes = {"changes": {"queue.max_attempts": 5}}
+        assert (await boss.call("PATCH", "/api/config", json={**changes, **body})).status == 422
+        assert (await boss.get(f"/api/config/history?before={2**63}")).status == 422
 
     async def test_without_a_version_none_is_made(self, boss: Caller):
         reply = await boss.call("PATCH", "/api/config", json={"changes": {"queue.max_attempts": 5}})
@@ -187,9 +200,6 @@ class TestRights:
         assert (await change(member, {"project.weight": 3})).status == 403
 
     async def test_an_operator_who_does_not_manage_the_project_leaves_it_alone(self, house: House, anybody: Caller):
-        from kairos.db.repositories import people
-        from kairos.tenancy import Scope, UserId
-
         user_id, viewer = await somebody(house, anybody, Role.VIEWER)
         async with house.database.scope(Scope(user_id=UserId(user_id), operator=True)) as session:
             await people.set_standing(session, user_id, operator=True, disabled=False)
@@ -261,8 +271,6 @@ class TestReplicas:
 
 
 async def shows_its_error(boss: Caller) -> None:
-    from tests.kit.conditions import eventually
-
     async def shown() -> bool:
         items = (await boss.get("/api/config/replicas"))["items"]
         return any("no model is named 'rich'" in (item["error"] or "") and not item["newest"] for item in items)

@@ -3115,6 +3115,7 @@ export interface components {
             to: number;
             /**
              * Why
+             * @description Stands in the history and in the audit log.
              * @default
              */
             why: string;

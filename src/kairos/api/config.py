@@ -16,7 +16,7 @@ from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
 from kairos.config import Reach
 from kairos.config_reference import Source, shown, source_of, value_of
-from kairos.db.repositories import configuration, people, replicas
+from kairos.db.repositories import configuration, replicas
 from kairos.db.repositories.configuration import Version
 from kairos.orchestration.config_changes import PROJECT, Author, Changed, Wish
 from kairos.orchestration.plugin_rules import SETTINGS, shown_settings
@@ -40,6 +40,14 @@ def changer(who: PrincipalDep) -> Principal:
 
 changer.permission = Permission.PROJECT_MANAGE  # type: ignore[attr-defined]  # for the tests that walk the routes
 ChangerDep = Annotated[Principal, Depends(changer)]
+
+
+LAST = 2**63 - 1
+Number = Annotated[int, Field(ge=0, le=LAST)]
+Why = Annotated[
+    str,
+    Field(max_length=500, pattern=r"^[^\x00]*$", description="Stands in the history and in the audit log."),
+]
 
 
 class Whose(StrEnum):
@@ -71,17 +79,17 @@ class ConfigBody(Body):
         min_length=1,
         description="Values by key, nested or dotted; null takes one back to file, environment or default.",
     )
-    why: str = Field("", max_length=500, description="Stands in the history and in the audit log.")
-    version: int | None = Field(None, description="The system's version that the change was made for.")
-    project_version: int | None = Field(None, description="The project's, where its values change.")
+    why: Why = ""
+    version: Number | None = Field(None, description="The system's version that the change was made for.")
+    project_version: Number | None = Field(None, description="The project's, where its values change.")
     dry_run: bool = Field(False, description="Validate, and say what would change.")
 
 
 class RevertBody(Body):
     whose: Whose = Whose.SYSTEM
-    to: int = Field(ge=0, description="The version whose values hold again; 0 is before anything was set.")
-    why: str = Field("", max_length=500)
-    version: int = Field(description="The newest one that you know of.")
+    to: Number = Field(description="The version whose values hold again; 0 is before anything was set.")
+    why: Why = ""
+    version: Number = Field(description="The newest one that you know of.")
     dry_run: bool = False
 
 
@@ -129,16 +137,13 @@ class ReplicaList(BaseModel):
 
 
 @routes.get("", responses=responses(401, 403, 409, 503))
-async def show_config(services: ServicesDep, member: ReaderDep) -> ConfigOut:
+async def show_config(services: ServicesDep, member: ReaderDep, principal: PrincipalDep) -> ConfigOut:
     """Every value of the system and of the active project."""
-    async with services.database.scope(Scope(member.project_id, member.user_id)) as session:
-        standing = await people.standing(session, member.user_id, member.session_id, member.project_id)
+    async with services.database.project(member.project_id) as session:
         newest = await configuration.newest(session, None)
         of_project = await configuration.newest_number(session, member.project_id)
-        project = await people.project(session, member.project_id)
-    operator = bool(member.session_id and standing and standing.operator)
-    values = _system_values(services, newest, operator)
-    own = _project_values(project.settings if project else {}, Permission.PROJECT_MANAGE in member.permissions)
+    values = _system_values(services, newest, principal.operator)
+    own = _project_values(member.project_settings, Permission.PROJECT_MANAGE in member.permissions)
     return ConfigOut(version=newest.number if newest else 0, project_version=of_project, values=[*values, *own])
 
 
@@ -154,7 +159,7 @@ async def show_history(
     services: ServicesDep,
     member: ReaderDep,
     whose: Whose = Whose.SYSTEM,
-    before: Annotated[int | None, Query(ge=1)] = None,
+    before: Annotated[int | None, Query(ge=1, le=LAST)] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> VersionList:
     """Who set what, when and why, newest first."""

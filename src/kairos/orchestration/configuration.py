@@ -55,6 +55,8 @@ class Configuration:
         self.live = LiveSettings(base)
         self.standing = Standing()
         self.check = check
+        self.report: Report | None = None
+        """Of the heartbeat, which in turn tells what stands here."""
         self._database = database
         self._signals = signals
         self._at_start: dict[str, Any] = {}
@@ -70,9 +72,9 @@ class Configuration:
             self._at_start = {key: value for key, value in newest.values.items() if not _is_live(key)}
             await self._take(newest)
 
-    async def run(self, report: Report) -> None:
+    async def run(self) -> None:
         """Owned by the daemon; ends with its cancellation."""
-        await together(self._poll(report), self._listen(report))
+        await together(self._poll(), self._listen())
 
     async def refresh(self) -> bool:
         """Take a newer version, if there is one; whether there was. Raises `EngineUnavailable`."""
@@ -86,10 +88,11 @@ class Configuration:
             return True
 
     async def tell(self) -> None:
-        """There is a new version: here at once, in the other replicas by a notice, or by their own look."""
+        """There is a new version: here at once, in the other replicas by a notice, or by their own look. It stands
+        already, so an engine that is away now is no error."""
         with suppress(EngineUnavailable):
             await self._signals.publish(redis_keys.config_channel(), b"")
-        await self.refresh()
+        await self._refresh_if_possible()
 
     def wanted(self, overrides: Mapping[str, Any]) -> Settings:
         """The settings that these overrides make of file and environment here. Raises `InvalidConfig` and what the
@@ -116,19 +119,19 @@ class Configuration:
         value_of, now = config_reference.value_of, self.live.now
         return [name for name in config_reference.by_name() if value_of(wanted, name) != value_of(now, name)]
 
-    async def _poll(self, report: Report) -> None:
+    async def _poll(self) -> None:
         while True:
             await asyncio.sleep(POLL_S * random.uniform(0.8, 1))
-            await self._refresh_if_possible(report)
+            await self._refresh_if_possible()
 
-    async def _listen(self, report: Report) -> None:
+    async def _listen(self) -> None:
         async for _ in self._signals.listen([redis_keys.config_channel()]):
-            await self._refresh_if_possible(report)
+            await self._refresh_if_possible()
 
-    async def _refresh_if_possible(self, report: Report) -> None:
+    async def _refresh_if_possible(self) -> None:
         try:
-            if await self.refresh():
-                await report()
+            if await self.refresh() and self.report:
+                await self.report()
         except EngineUnavailable as error:
             log.warning("the configuration stays as it is for now: %s", error)
 
