@@ -132,13 +132,45 @@ def test_from_replayed_answers_nothing_is_learned(job: Job, tmp_path: Path):
     assert losses["taught"][0] - losses["taught"][-1] > 0.1
 
 
-def test_where_each_example_lies_in_a_batch():
+def test_where_each_example_lies_in_a_packed_row():
     import torch
 
-    padded = {"attention_mask": torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])}
-    assert list(loop.spans(padded)) == [(0, 0, 3), (1, 0, 4)]
-    packed = {"position_ids": torch.tensor([[0, 1, 2, 0, 1]])}
-    assert list(loop.spans(packed)) == [(0, 0, 3), (0, 3, 5)]
+    assert list(loop.spans(torch.tensor([0, 1, 2, 0, 1]))) == [(0, 3), (3, 5)]
+
+
+def test_examples_of_one_packed_row_do_not_see_each_other(loaded: tuple[Any, Any]):
+    import torch
+
+    model, _ = loaded
+    first, second = torch.tensor([[5, 6, 7, 8]]), torch.tensor([[9, 10, 11]])
+    positions = torch.tensor([[0, 1, 2, 3, 0, 1, 2]])
+    with torch.no_grad():
+        packed = model(torch.cat([first, second], dim=1), position_ids=positions, use_cache=False).logits
+        alone = torch.cat([model(ids).logits for ids in (first, second)], dim=1)
+    assert torch.allclose(packed, alone, atol=1e-4)
+
+
+def test_unpacked_weights_are_the_values_that_the_4_bits_stand_for(loaded: tuple[Any, Any], monkeypatch):
+    import bitsandbytes
+    import torch
+
+    model, _ = loaded
+    if model.device.type != "cpu":
+        pytest.skip("a GPU unpacks 4-bit weights in its kernels")
+
+    def packed() -> int:
+        return sum(isinstance(module, bitsandbytes.nn.Linear4bit) for module in model.modules())
+
+    tokens = torch.tensor([[5, 6, 7, 8]])
+    with torch.no_grad():
+        before, count = model(tokens).logits, packed()
+        monkeypatch.setattr(base_model, "ROOM_SHARE", 0.0)
+        base_model.unpack_where_there_is_room(model)
+        assert packed() == count > 0, "without the room they stay as they are"
+        monkeypatch.undo()
+        base_model.unpack_where_there_is_room(model)
+        assert packed() == 0
+        assert torch.allclose(model(tokens).logits, before, atol=1e-5)
 
 
 def test_a_bfloat16_adapter_is_converted(job: Job, tmp_path: Path):

@@ -51,6 +51,7 @@ def train(folder: Path, job: Job, progress: Progress, asked_to_stop: Any) -> dic
         torch.set_num_threads(settings.threads)
     progress.tell("loading")
     model, tokenizer = base_model.load(job)
+    base_model.unpack_where_there_is_room(model)
     rows, left_out = _fitting(read_examples(folder / TRAIN), tokenizer, settings.max_tokens)
     held, _ = _fitting(read_examples(folder / VALIDATION), tokenizer, settings.max_tokens)
     if not rows:
@@ -104,51 +105,38 @@ class KeepingTrainer(SFTTrainer):
     ) -> Any:
         if not model.training or not self.kept:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        labels = inputs["labels"][:, 1:]
-        answered = labels != IGNORED
-        kept = answered & self._mask(inputs)[:, 1:]
-        taught = answered & ~kept
+        ids, positions, labels = (inputs[name] for name in ("input_ids", "position_ids", "labels"))
+        replayed = self._replayed(ids[0], positions[0])
+        answered = labels[0] != IGNORED
+        # What stands at a token was thought at the one before it.
+        kept, taught = ((answered & which)[1:].nonzero().flatten() for which in (replayed, ~replayed))
         asked = {**{name: value for name, value in inputs.items() if name != "labels"}, "use_cache": False}
-        # One pass for both kinds: on a CPU a pass costs the unpacking of all weights, however few its tokens.
-        logits = model(**asked).logits[:, :-1]
-        loss = functional.cross_entropy(logits[taught].float(), labels[taught], reduction="sum")
-        if kept.any():
-            loss = loss + self._drift(model, asked, logits, kept)
+        thoughts = model(**asked).logits[0]
+        loss = functional.cross_entropy(thoughts[taught].float(), labels[0, taught + 1], reduction="sum")
+        if len(kept):
+            with torch.no_grad(), self.accelerator.unwrap_model(model).disable_adapter():
+                base = model(ids[:, replayed], position_ids=positions[:, replayed], use_cache=False).logits[0]
+            loss = loss + drift(thoughts[kept], base[answered[replayed][1:].nonzero().flatten()])
         return loss / (num_items_in_batch if num_items_in_batch is not None else answered.sum())
 
-    def _mask(self, inputs: Any) -> torch.Tensor:
-        """Which tokens belong to replayed examples."""
-        ids = inputs["input_ids"]
-        kept = torch.zeros_like(ids, dtype=torch.bool)
-        for row, begin, end in spans(inputs):
-            kept[row, begin:end] = tuple(ids[row, begin:end].tolist()) in self.kept
-        return kept
-
-    def _drift(self, model: Any, asked: dict[str, Any], logits: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-        """KL(base || adapted), summed over the kept tokens."""
-        rows = kept.any(dim=1)
-        with torch.no_grad(), self.accelerator.unwrap_model(model).disable_adapter():
-            base = model(**_rows(asked, rows)).logits[:, :-1][kept[rows]]
-        thought, known = (values.float().log_softmax(-1) for values in (logits[kept], base))
-        return functional.kl_div(thought, known, reduction="sum", log_target=True)
+    def _replayed(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Which tokens of the packed row belong to replayed examples."""
+        replayed = torch.zeros_like(ids, dtype=torch.bool)
+        for begin, end in spans(positions):
+            replayed[begin:end] = tuple(ids[begin:end].tolist()) in self.kept
+        return replayed
 
 
-def spans(inputs: Any) -> Iterator[tuple[int, int, int]]:
-    """Row, first token and end of each example: a padded row holds one, a packed one begins each at position 0."""
-    if "attention_mask" in inputs:
-        for row, mask in enumerate(inputs["attention_mask"]):
-            found = mask.nonzero().flatten()
-            yield row, int(found[0]), int(found[-1]) + 1
-        return
-    for row, positions in enumerate(inputs["position_ids"]):
-        begins = (positions == 0).nonzero().flatten().tolist()
-        yield from ((row, begin, end) for begin, end in pairwise([*begins, len(positions)]))
+def drift(adapted: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
+    """KL(base || adapted) of two logits of shape (tokens, words), summed over the tokens."""
+    thought, known = (values.float().log_softmax(-1) for values in (adapted, base))
+    return functional.kl_div(thought, known, reduction="sum", log_target=True)
 
 
-def _rows(inputs: dict[str, Any], chosen: torch.Tensor) -> dict[str, Any]:
-    """Those rows of what has one for each row of the batch."""
-    whole = {name for name, value in inputs.items() if not isinstance(value, torch.Tensor) or len(value) != len(chosen)}
-    return {name: value if name in whole else value[chosen] for name, value in inputs.items()}
+def spans(positions: torch.Tensor) -> Iterator[tuple[int, int]]:
+    """First token and end of each example of a packed row: each begins at position 0."""
+    begins = (positions == 0).nonzero().flatten().tolist()
+    yield from pairwise([*begins, len(positions)])
 
 
 def _in_full_precision(model: Any) -> None:
@@ -171,6 +159,7 @@ def _lora(settings: TrainingSettings) -> LoraConfig:
 
 def _arguments(folder: Path, job: Job, steps: int, evaluate: bool) -> SFTConfig:
     settings, on_gpu = job.settings, torch.cuda.is_available()
+    flash = on_gpu and base_model.attention() == "flash_attention_2"
     every = max(1, min(settings.checkpoint_steps, steps))
     return SFTConfig(
         output_dir=str(folder / CHECKPOINTS),
@@ -180,10 +169,11 @@ def _arguments(folder: Path, job: Job, steps: int, evaluate: bool) -> SFTConfig:
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=max(1, int(steps * settings.warmup_share)),
-        max_length=settings.max_tokens,
+        # With flash attention as many examples to a row as fit; else those of one batch, which is not padded either.
+        packing=flash,
+        padding_free=True,
+        max_length=settings.max_tokens if flash else None,  # what is too long was left out before
         completion_only_loss=True,
-        # Without flash attention packed examples would see each other.
-        packing=on_gpu and base_model.attention() == "flash_attention_2",
         bf16=on_gpu,
         use_cpu=not on_gpu,
         gradient_checkpointing=on_gpu,
