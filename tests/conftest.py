@@ -14,6 +14,7 @@ from kairos.db import schema
 from kairos.db.addresses import DatabaseAddresses
 from kairos.db.engine import Database
 from kairos.embedded import Addresses
+from tests.kit.api import Caller, serving, signed_in
 from tests.kit.engines import engines_for_tests
 from tests.kit.house import House, open_house
 from tests.kit.model_server import ModelServer, ScriptedModel
@@ -59,3 +60,16 @@ async def house(addresses: Addresses, models: ModelServer) -> AsyncIterator[Hous
     """A whole Kairos in this process, in a project of its own."""
     async with open_house(addresses, models) as house:
         yield house
+
+
+@pytest.fixture
+async def anybody(house: House) -> AsyncIterator[Caller]:
+    """Its API, and a browser that has not signed in."""
+    async with serving(house.parts) as caller:
+        yield caller
+
+
+@pytest.fixture
+async def owner(house: House, anybody: Caller) -> Caller:
+    """Its API, as the one who owns the project."""
+    return await signed_in(house.parts, anybody, house.user_id, house.project_id)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from kairos.config import Section, Settings
+
+log = logging.getLogger(__name__)
 
 OnChange = Callable[[Settings], Awaitable[None] | None]
 """Told the settings that hold from now on. What it raises is shown as this replica's error."""
@@ -30,18 +33,25 @@ class LiveSettings:
         self._hooks.append(hook)
 
     async def take(self, settings: Settings) -> None:
-        """These hold from now on. Raises the first error of a hook, after all were told."""
-        self.now = settings
-        errors: list[Exception] = []
-        for hook in self._hooks:
-            try:
-                told = hook(settings)
-                if inspect.isawaitable(told):
-                    await told
-            except Exception as error:
-                errors.append(error)
-        if errors:
-            raise errors[0]
+        """These hold from now on. Where a hook fails the former ones do again, and its error is raised."""
+        before, self.now = self.now, settings
+        try:
+            for hook in self._hooks:
+                await _tell(hook, settings)
+        except Exception:
+            self.now = before
+            for hook in self._hooks:
+                try:
+                    await _tell(hook, before)
+                except Exception:
+                    log.exception("the former configuration is not taken back everywhere")
+            raise
+
+
+async def _tell(hook: OnChange, settings: Settings) -> None:
+    told = hook(settings)
+    if inspect.isawaitable(told):
+        await told
 
 
 class _View:

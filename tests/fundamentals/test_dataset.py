@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 import orjson
@@ -10,17 +9,11 @@ import pytest
 
 from kairos.db.models import AdapterRow, AdapterSampleRow, Role, TaskState, TrainingRunRow
 from kairos.tenancy import Scope, UserId, new_id
-from tests.kit.api import Caller, serving, signed_in
+from tests.kit.api import Caller, signed_in
 from tests.kit.house import House
 from tests.kit.model_server import ModelServer, ScriptedModel
 
 LEAK = "ghp_" + "a1B2c3D4e5F6g7H8i9J0" * 2
-
-
-@pytest.fixture
-async def anybody(house: House) -> AsyncIterator[Caller]:
-    async with serving(house.parts) as caller:
-        yield caller
 
 
 @pytest.fixture

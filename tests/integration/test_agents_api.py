@@ -39,11 +39,6 @@ async def anybody(house: House) -> AsyncIterator[Caller]:
         yield caller
 
 
-@pytest.fixture
-async def owner(house: House, anybody: Caller) -> Caller:
-    return await signed_in(house.parts, anybody, house.user_id, house.project_id)
-
-
 def agent(reply: Reply, name: str = "ExecutionAgent") -> dict:
     return next(item for item in reply["items"] if item["name"] == name)
 

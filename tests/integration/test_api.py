@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 
 import jwt
 import pytest
@@ -11,21 +10,10 @@ import pytest
 from kairos.api.accounts import FIRST_ADMIN
 from kairos.db.repositories import sessions
 from kairos.tenancy import Scope
-from tests.kit.api import Caller, serving, signed_in
+from tests.kit.api import Caller, signed_in
 from tests.kit.conditions import eventually
 from tests.kit.house import House, new_project
 from tests.kit.model_server import Fault, FaultKind
-
-
-@pytest.fixture
-async def anybody(house: House) -> AsyncIterator[Caller]:
-    async with serving(house.parts) as caller:
-        yield caller
-
-
-@pytest.fixture
-async def owner(house: House, anybody: Caller) -> Caller:
-    return await signed_in(house.parts, anybody, house.user_id, house.project_id)
 
 
 async def with_password(house: House, password: str) -> str:

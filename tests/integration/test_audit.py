@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -18,20 +17,9 @@ from kairos.embedded import Addresses
 from kairos.errors import NotFound
 from kairos.owned_tasks import end
 from kairos.tenancy import Scope
-from tests.kit.api import Caller, serving, signed_in
+from tests.kit.api import Caller, signed_in
 from tests.kit.house import House, new_project
 from tests.tenancy.world import person
-
-
-@pytest.fixture
-async def anybody(house: House) -> AsyncIterator[Caller]:
-    async with serving(house.parts) as caller:
-        yield caller
-
-
-@pytest.fixture
-async def owner(house: House, anybody: Caller) -> Caller:
-    return await signed_in(house.parts, anybody, house.user_id, house.project_id)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -15,7 +15,7 @@ from kairos.db.repositories import people
 from kairos.embedded import Addresses
 from kairos.tenancy import Scope, UserId
 from tests.integration.test_people import operator, somebody
-from tests.kit.api import Caller, serving, signed_in
+from tests.kit.api import Caller, serving
 from tests.kit.conditions import eventually
 from tests.kit.house import House, open_house
 from tests.kit.model_server import ModelServer, ScriptedModel
@@ -33,17 +33,6 @@ def nothing_is_set(addresses: Addresses) -> Iterator[None]:
     forget()  # what a daemon of another test scanned again
     yield
     forget()
-
-
-@pytest.fixture
-async def anybody(house: House) -> AsyncIterator[Caller]:
-    async with serving(house.parts) as caller:
-        yield caller
-
-
-@pytest.fixture
-async def owner(house: House, anybody: Caller) -> Caller:
-    return await signed_in(house.parts, anybody, house.user_id, house.project_id)
 
 
 @pytest.fixture
@@ -261,13 +250,20 @@ class TestReplicas:
                 assert (await poor.finished(await poor.submit())).state == TaskState.SUCCEEDED
                 await shows_its_error(await operator(poor, caller))
 
-    async def test_a_broken_hook_is_shown_too(self, boss: Caller, house: House):
+    async def test_what_a_broken_hook_cannot_take_no_part_takes(self, boss: Caller, house: House):
         def broken(settings: Settings) -> None:
-            raise OSError("no room")
+            if settings.max_concurrent_tasks == 7:
+                raise OSError("no room")
 
-        house.parts.services.configuration.live.on_change(broken)
-        await change(boss, {"max_concurrent_tasks": 7})
-        assert "OSError: no room" in (house.parts.services.configuration.standing.error or "")
+        configuration = house.parts.services.configuration
+        before = house.parts.settings.max_concurrent_tasks
+        configuration.live.on_change(broken)
+        await change(boss, {"max_concurrent_tasks": 7, "cache.ttl_s": 5})
+        assert "OSError: no room" in (configuration.standing.error or "")
+        assert house.parts.settings.max_concurrent_tasks == before != 7
+        assert house.parts.services.router.cache._settings.ttl_s != 5, "hooks told before it are told to go back"
+        await change(boss, {"max_concurrent_tasks": 8})
+        assert (configuration.standing.error, house.parts.settings.max_concurrent_tasks) == (None, 8)
 
 
 async def shows_its_error(boss: Caller) -> None:

@@ -22,7 +22,7 @@ from kairos.orchestration import erasure as erasure_module
 from kairos.redis_client import connect
 from kairos.signals import Signals
 from kairos.tenancy import ProjectId, Scope, new_id
-from tests.kit.api import Caller, serving, signed_in
+from tests.kit.api import Caller, signed_in
 from tests.kit.conditions import eventually
 from tests.kit.erasing import erasure_of
 from tests.kit.filling import fill, redis_names, rows_of
@@ -36,17 +36,6 @@ REDIS_NOWHERE = "redis://127.0.0.1:1"
 async def house(addresses: Addresses, models: ModelServer, tmp_path: Path) -> AsyncIterator[House]:
     async with open_house(addresses, models, data_dir=tmp_path) as house:
         yield house
-
-
-@pytest.fixture
-async def anybody(house: House) -> AsyncIterator[Caller]:
-    async with serving(house.parts) as caller:
-        yield caller
-
-
-@pytest.fixture
-async def owner(house: House, anybody: Caller) -> Caller:
-    return await signed_in(house.parts, anybody, house.user_id, house.project_id)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -15,20 +14,9 @@ from kairos import __version__
 from kairos.db.models import PROJECT_OWNED, TaskEventRow
 from kairos.db.repositories import export
 from kairos.embedded import Addresses
-from tests.kit.api import Caller, Reply, serving, signed_in
+from tests.kit.api import Caller, Reply
 from tests.kit.filling import fill, rows_of
 from tests.kit.house import House, new_project
-
-
-@pytest.fixture
-async def anybody(house: House) -> AsyncIterator[Caller]:
-    async with serving(house.parts) as caller:
-        yield caller
-
-
-@pytest.fixture
-async def owner(house: House, anybody: Caller) -> Caller:
-    return await signed_in(house.parts, anybody, house.user_id, house.project_id)
 
 
 def unpacked(reply: Reply) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:

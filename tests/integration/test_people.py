@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -16,21 +15,10 @@ from kairos.api.tokens import digest, new_secret
 from kairos.db.models import ApiKeyRow, AuditRow, Role, SessionRow
 from kairos.db.repositories import members, people, sessions
 from kairos.tenancy import Scope, UserId, new_id
-from tests.kit.api import Caller, Reply, serving, signed_in
+from tests.kit.api import Caller, Reply, signed_in
 from tests.kit.house import House
 
 PASSWORD = "correct horse battery"
-
-
-@pytest.fixture
-async def anybody(house: House) -> AsyncIterator[Caller]:
-    async with serving(house.parts) as caller:
-        yield caller
-
-
-@pytest.fixture
-async def owner(house: House, anybody: Caller) -> Caller:
-    return await signed_in(house.parts, anybody, house.user_id, house.project_id)
 
 
 def other(character: str) -> str:

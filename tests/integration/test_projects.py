@@ -20,23 +20,12 @@ from kairos.orchestration.queue import FairQueue
 from kairos.orchestration.task import NewTask
 from kairos.redis_client import connect
 from kairos.tenancy import TaskId
-from tests.kit.api import Caller, serving, signed_in
+from tests.kit.api import Caller
 from tests.kit.conditions import eventually
 from tests.kit.house import House, new_project
 from tests.tenancy.world import person
 
 LEASE = timedelta(seconds=5)
-
-
-@pytest.fixture
-async def anybody(house: House) -> AsyncIterator[Caller]:
-    async with serving(house.parts) as caller:
-        yield caller
-
-
-@pytest.fixture
-async def owner(house: House, anybody: Caller) -> Caller:
-    return await signed_in(house.parts, anybody, house.user_id, house.project_id)
 
 
 @pytest.fixture
