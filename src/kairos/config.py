@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -38,6 +38,9 @@ class Reach(StrEnum):
     """At the next start of each replica."""
     FILE = "file"
     """Never: it is needed before the database can be reached, so it stands in `kairos.toml` or the environment."""
+
+
+Part = TypeVar("Part", bound=BaseModel)
 
 
 class Section(BaseModel):
@@ -275,7 +278,6 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
-        nested_model_default_partial_update=True,
     )
     file: ClassVar[Path | None] = None
     only_in_file: ClassVar[frozenset[str]] = frozenset({"data_dir", "models"})
@@ -424,8 +426,15 @@ def _read(file: Path) -> str:
 
 
 def _placed(settings: Settings, file: Path) -> Settings:
-    plugins = settings.plugins.model_copy(update={"folder": _beside(file, settings.plugins.folder)})
-    return settings.model_copy(update={"data_dir": _beside(file, settings.data_dir), "plugins": plugins})
+    plugins = _with(settings.plugins, folder=_beside(file, settings.plugins.folder))
+    return _with(settings, data_dir=_beside(file, settings.data_dir), plugins=plugins)
+
+
+def _with(part: Part, **values: Any) -> Part:
+    """A copy with these values, in which only what people gave still counts as given."""
+    copy = part.model_copy(update=values)
+    copy.model_fields_set.intersection_update(part.model_fields_set)
+    return copy
 
 
 def _beside(file: Path, folder: Path) -> Path:
@@ -437,7 +446,7 @@ def _validated(values: dict[str, Any], file: Path, text: str) -> Settings:
     try:
         settings = Settings(**values)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first = config_faults.foremost(error.errors(include_url=False))
         where = tuple(part for part in first["loc"])
         raise InvalidConfig(
             source=f"{file}{config_faults.line(text, where)}"

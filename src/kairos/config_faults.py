@@ -13,7 +13,16 @@ def problem(error: Any) -> str:
     """What pydantic found wrong, in words."""
     if error["type"] == "extra_forbidden":
         return "unknown key"
-    return f"{error['msg'][0].lower()}{error['msg'][1:]}, got {error['input']!r}"
+    if error["type"] == "missing":
+        return "a value is required"
+    # A whole table is not shown: a password may stand in it.
+    got = f", got {error['input']!r}" if isinstance(error["input"], (str, int, float)) else ""
+    return f"{error['msg'][0].lower()}{error['msg'][1:]}{got}"
+
+
+def foremost(errors: list[Any]) -> Any:
+    """The error to name: a value that is missed may stand there under a misspelt key."""
+    return min(errors, key=lambda error: error["type"] != "extra_forbidden")
 
 
 def remedy(root: type[BaseModel], where: tuple[int | str, ...], kind: str) -> str:
@@ -21,7 +30,7 @@ def remedy(root: type[BaseModel], where: tuple[int | str, ...], kind: str) -> st
     if kind != "extra_forbidden":
         return "Correct the value"
     known = _known_keys(root, where[:-1])
-    near = difflib.get_close_matches(str(where[-1]), known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(where[-1]), known, n=1)
     return f"Did you mean {near[0]!r}?" if near else f"Known keys here: {', '.join(sorted(known))}"
 
 
@@ -43,17 +52,18 @@ def variable(where: tuple[int | str, ...]) -> str:
 
 
 def line(text: str, where: tuple[int | str, ...]) -> str:
-    """`:12` for the line that sets the key, as near as the text shows it; empty where it does not."""
+    """`:12` for the line that sets the key, else for its table's; empty where the text shows neither."""
     names = [str(part) for part in where if not isinstance(part, int)]
     section, number_in_section = ".".join(names[:-1]), next((p for p in where if isinstance(p, int)), 0)
     assignment = re.compile(rf"\s*[\"']?{re.escape(names[-1])}[\"']?\s*=")
-    current, seen = "", -1
+    current, seen, table = "", -1, ""
     for number, line in enumerate(text.splitlines(), 1):
         if header := re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?", line):
             current = header.group(1)
             seen += current == section
+            table = f":{number}" if current == section and seen <= number_in_section else table
             if current == ".".join(names):
                 return f":{number}"
         elif current == section and (seen >= number_in_section or not section) and assignment.match(line):
             return f":{number}"
-    return ""
+    return table

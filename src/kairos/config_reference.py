@@ -91,8 +91,8 @@ def by_name() -> Mapping[str, Key]:
 
 def nearest(name: str, known: Mapping[str, Any]) -> str:
     """The remedy for an unknown key."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"Did you mean {near[0]!r}?" if near else "`GET /api/config` lists the keys"
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"Did you mean {near[0]!r}?" if near else "`kairos config show` and `GET /api/config` list the keys"
 
 
 def shown(value: Any) -> Any:

@@ -62,5 +62,5 @@ class AgentRegistry:
 
     def _remedy(self, wanted: str) -> str:
         names = list(self._agents)
-        near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(wanted, names, n=1)
         return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(names)}"

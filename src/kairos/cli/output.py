@@ -62,8 +62,10 @@ def state(name: str) -> Text:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[RenderableType]]) -> Table:
     shown = Table(box=None, pad_edge=False, header_style="dim")
-    for name in columns:
-        shown.add_column(name, justify="right" if name.endswith("#") else "left", overflow="fold")
+    for place, name in enumerate(columns):
+        # What one copies, the first column or the id, is the last to be broken.
+        justify = "right" if name.endswith("#") else "left"
+        shown.add_column(name, justify=justify, overflow="fold", no_wrap=place == 0 or name == "id")
     for row in rows:
         shown.add_row(*row)
     for column in shown.columns:

@@ -79,7 +79,7 @@ def write_example(name: str, folder: Path, *, sync: bool) -> tuple[Path, Path]:
         problem, remedy = f"{name!r} is no name of a class", "Use letters, digits and _, such as WeatherAgent"
         raise InvalidInput(where="NAME", problem=problem, remedy=remedy)
     plugin, test = folder / f"{name}.py", folder / "tests" / f"test_{name}.py"
-    kind = name if name.endswith("Plugin") else f"{name.removesuffix('Agent') or name}Plugin"
+    kind = f"{name[0].upper()}{name[1:].removesuffix('Plugin').removesuffix('Agent')}Plugin"
     define, wait = ("def ", "") if sync else ("async def ", "await ")
     texts = {
         plugin: PLUGIN.format(name=name, kind=kind, define=define, wait=wait),

@@ -33,11 +33,14 @@ def list_plugins(context: typer.Context, json: Json = False) -> None:
             output.plain(plugin["file"] or "–"),
             output.plain(", ".join(plugin["capabilities"]) or "–"),
             str(_runs(plugin["today"])),
-            output.plain(output.one_line(plugin["error"] or "", 160)),
         ]
         for plugin in items
     ]
-    output.out.print(output.table(["name", "state", "source", "file", "capabilities", "today#", ""], rows))
+    output.out.print(output.table(["name", "state", "source", "file", "capabilities", "today#"], rows))
+    for plugin in items:
+        if plugin["error"]:
+            words = output.one_line(plugin["error"], 160)
+            output.out.print(f"{plugin['name']}: {words}", style="red", markup=False, soft_wrap=True)
     return None
 
 

@@ -126,19 +126,20 @@ class Sweeper:
 
     async def _refill(self, connection: SystemConnection) -> None:
         """Redis lost everything: count all that runs, then put back all that waits, page by page."""
-        log.warning("the queue in Redis is empty of what it held: it is filled again from PostgreSQL")
+        running = waiting = 0
         async for page in self._pages(connection, TaskState.RUNNING):
             await self._adopt(page)
-        count = 0
+            running += len(page)
         limited: set[ProjectId] = set()
         async for page in self._pages(connection, TaskState.QUEUED):
             for project_id in {found.project_id for found in page} - limited:
                 await self._limits.refresh(project_id)
                 limited.add(project_id)
             await self._put(page)
-            count += len(page)
+            waiting += len(page)
         await self._queue.start_generation()
-        log.info("%d waiting tasks were put back", count)
+        if running or waiting:
+            log.warning("Redis had lost the queue: %d running and %d waiting tasks are in it again", running, waiting)
 
     async def _compare(self, connection: SystemConnection) -> None:
         """Look at one page of what waits and one of what runs, the next ones at the next sweep, and mend Redis."""

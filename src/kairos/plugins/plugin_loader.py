@@ -115,7 +115,7 @@ class PluginLoader:
         if found:
             return max(found, key=lambda entry: entry.agent is not None)
         names = sorted({entry.name for entry in self.entries})
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(name, names, n=1)
         raise UnknownPlugin(
             name=name, remedy=f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(names)}"
         )
@@ -132,7 +132,7 @@ class PluginLoader:
             entries = [*refused, *await self._admitted(found)]
             self._replace(entries)
         failed = [f"{entry.label} ({entry.error})" for entry in entries if entry.agent is None]
-        log.info("%d plugins are loaded", len(entries) - len(failed))
+        log.info("plugins loaded: %d", len(entries) - len(failed))
         for one in failed:
             log.warning("a plugin is not loaded: %s", one)
 

@@ -1,0 +1,118 @@
+"""Reading kairos.toml and the environment: what is wrong is named with file, line, what was expected, and a remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kairos import config
+from kairos.config import InvalidConfig, Settings
+from kairos.config_reference import Source, by_name, source_of, value_of
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "kairos.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("log_levle = 'info'", 1, "log_levle: unknown key. Did you mean 'log_level'?"),
+        ("[queue]\n\nlease_s = 5\nmax_attempt = 2", 4, "queue.max_attempt: unknown key. Did you mean 'max_attempts'?"),
+        ("[servr]\nport = 1", 1, "servr: unknown key. Did you mean 'server'?"),
+        ("[server]\nport = 'x'", 2, "server.port: input should be a valid integer"),
+        ("[server]\nhost = '::1'\nport = 65536", 3, "less than or equal to 65535, got 65536"),
+        ("max_concurrent_tasks = 0", 1, "greater than or equal to 1, got 0"),
+        ("[router]\nlambda_cost = nan", 2, "router.lambda_cost: input should be a finite number"),
+        ("[server]\nport = 1\n[server]\nport = 2", 3, "twice"),
+        ("log_level = 'info'\nlog_level = 'debug'\n", 2, "not valid TOML"),
+        (
+            "[[models]]\nname = 'a'\nbase_url = 'http://127.0.0.1/v1'\n\n[[models]]\nname = 'b'\nbase_ulr = 'http://x'",
+            7,
+            "base_ulr: unknown key. Did you mean 'base_url'?",
+        ),
+        (
+            "[[models]]\nname = 'a'\nbase_url = 'http://127.0.0.1/v1'\n\n[[models]]\nname = 'b'",
+            5,
+            "models.1.base_url: a value is required",
+        ),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_named_with_its_line(tmp_path: Path, text: str, line: int, words: str):
+    file = written(tmp_path, text)
+    with pytest.raises(InvalidConfig) as fault:
+        config.load(file)
+    assert words in str(fault.value)
+    assert str(file) in str(fault.value)
+    assert f"kairos.toml:{line}:" in str(fault.value) or f"line {line}," in str(fault.value)
+
+
+def test_two_models_of_one_name_are_refused(tmp_path: Path):
+    entry = "[[models]]\nname = 'a'\nbase_url = 'http://127.0.0.1/v1'\n"
+    with pytest.raises(InvalidConfig, match="two models are named 'a'"):
+        config.load(written(tmp_path, entry + entry))
+
+
+def test_a_variable_that_a_model_names_must_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """At a daemon's start; other commands need no keys."""
+    monkeypatch.setenv("SOME_PROVIDERS_KEY", "k")
+    file = written(
+        tmp_path,
+        "[[models]]\nname = 'a'\nbase_url = 'http://127.0.0.1/v1'\napi_key_env = 'SOME_PROVIDER_KEY'",
+    )
+    settings = config.load(file)
+    with pytest.raises(InvalidConfig) as fault:
+        config.require_variables(settings, file)
+    assert "kairos.toml:4: the environment has no SOME_PROVIDER_KEY" in str(fault.value)
+    assert "Did you mean 'SOME_PROVIDERS_KEY'?" in str(fault.value)
+    monkeypatch.setenv("SOME_PROVIDER_KEY", "k")
+    config.require_variables(settings, file)
+
+
+def test_a_wrong_variable_is_named_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("KAIROS_SERVER__PORT", "x")
+    with pytest.raises(InvalidConfig, match="environment KAIROS_SERVER__PORT: "):
+        config.load(written(tmp_path, "log_level = 'info'"))
+
+
+def test_a_file_that_was_named_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(InvalidConfig, match="no such file"):
+        config.load(tmp_path / "kairos.toml")
+    monkeypatch.delenv("KAIROS_CONFIG", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert config.load().data_dir == tmp_path / ".kairos"
+
+
+def test_each_value_knows_where_it_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A table in the file says nothing of the keys that it leaves out, nor does a folder that was made absolute."""
+    monkeypatch.setenv("KAIROS_QUEUE__LEASE_S", "7")
+    settings = config.load(written(tmp_path, "[server]\nport = 1\n[plugins]\nprobe_s = 2\n[queue]\nsweep_s = 3"))
+    given_there = {"server.port", "plugins.probe_s", "queue.sweep_s"}
+    sources = {name: source_of(settings, key) for name, key in by_name().items()}
+    assert {name for name, source in sources.items() if source is Source.FILE} == given_there
+    assert {name for name, source in sources.items() if source is Source.ENVIRONMENT} == {"queue.lease_s"}
+    assert (value_of(settings, "queue.lease_s"), value_of(settings, "queue.sweep_s")) == (7, 3)
+    assert settings.plugins.folder == tmp_path / "plugins"
+
+
+@given(
+    st.text()
+    | st.builds(
+        "[{}]\n{} = {}".format,
+        st.sampled_from(["server", "queue", "models", "[models]", "nonsense"]),
+        st.sampled_from(["port", "lease_s", "name", "x"]),
+        st.sampled_from(["1", "-1", "'x'", "[]", "{}", "true", "1979-05-27", "inf"]),
+    )
+)
+def test_any_text_gives_settings_or_words(tmp_path_factory: pytest.TempPathFactory, text: str):
+    file = tmp_path_factory.getbasetemp() / "any.toml"
+    file.write_text(text, encoding="utf-8", errors="surrogatepass")
+    try:
+        assert isinstance(config.load(file), Settings)
+    except InvalidConfig as fault:
+        assert str(file) in str(fault)
