@@ -1,5 +1,6 @@
 import { Tabs as Base } from "@base-ui/react/tabs";
-import type { ReactNode } from "react";
+import { useLocation } from "@tanstack/react-router";
+import { Children, useEffect, useRef, type ReactNode } from "react";
 import "./Tabs.css";
 
 export interface TabsProps<T extends string> {
@@ -31,8 +32,18 @@ export function Tabs<T extends string>({ label, value, onChange, tabs }: TabsPro
 
 /** A row of links that looks like tabs; the children are router links. */
 export function TabLinks({ label, children }: { label: string; children: ReactNode }) {
+  const bar = useRef<HTMLElement>(null);
+  const path = useLocation({ select: (location) => location.pathname });
+  const amount = Children.count(children);
+  // Where there is no room for all, the one in use may lie beyond the edge.
+  useEffect(() => {
+    const used = bar.current?.querySelector("[aria-current=page]");
+    if (!bar.current || !used) return;
+    const beyond = used.getBoundingClientRect().right - bar.current.getBoundingClientRect().right;
+    if (beyond > 0) bar.current.scrollLeft += beyond;
+  }, [path, amount]);
   return (
-    <nav className="tabs" aria-label={label}>
+    <nav className="tabs" aria-label={label} ref={bar}>
       {children}
     </nav>
   );
