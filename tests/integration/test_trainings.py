@@ -17,8 +17,9 @@ from kairos.embedded import Addresses
 from kairos.errors import Conflict
 from kairos.fine_tuning.trainer import LIBRARIES, CannotTrain
 from kairos.lanes import Lane
+from kairos.orchestration.labels import Label, NewLabel
 from kairos.orchestration.trainings import state_of
-from kairos.tenancy import new_id
+from kairos.tenancy import TaskId, new_id
 from tests.kit.house import House, open_house
 from tests.kit.model_server import ModelServer
 
@@ -96,6 +97,18 @@ async def test_a_run_is_a_task_of_its_own_lane_and_the_second_of_a_base_waits_fo
         await trainings(house).cancel(house.project_id, standing.run.id)
     again = await trainings(house).start(house.project_id, house.user_id, "tiny")
     assert again.run.id != standing.run.id
+
+
+async def test_what_a_run_says_is_no_answer_to_label(house: House):
+    """It would stand in the dataset, and be trained on by the next run."""
+    await approve(house, 20)
+    run = (await trainings(house).start(house.project_id, house.user_id, "tiny")).run
+    assert run.task_id
+    await trainings(house).cancel(house.project_id, run.id)
+    word = NewLabel(Label.EDIT, "better")
+    with pytest.raises(Conflict, match="training run"):
+        await house.parts.services.labels.give(house.project_id, house.user_id, TaskId(run.task_id), word)
+    assert await house.samples(run.task_id) == []
 
 
 async def test_a_run_whose_task_died_has_failed_and_one_that_never_got_a_task_too(house: House):

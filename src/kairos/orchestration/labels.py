@@ -11,6 +11,7 @@ from kairos.db.models import LabelRow, SampleRow, TaskRow, TaskState, VerdictRow
 from kairos.db.repositories import dataset, history, labels, tasks
 from kairos.errors import Conflict, EngineUnavailable, InvalidInput, NotFound
 from kairos.fine_tuning.dataset import secrets_of
+from kairos.lanes import Lane
 from kairos.llm.llm_router import LLMRouter
 from kairos.orchestration.event_notices import EventNotices
 from kairos.orchestration.samples import SampleSource, record
@@ -90,6 +91,10 @@ class Labels:
 
 
 def _check(row: TaskRow, new: NewLabel) -> None:
+    if row.lane == Lane.TRAIN:
+        reason = "it is a training run, and what it says is no model's answer"
+        remedy = "Look at what it made: `kairos adapter list`"
+        raise Conflict(what=f"Task {row.id}, to label,", reason=reason, remedy=remedy)
     if not TaskState(row.state).final:
         raise Conflict(what=f"Task {row.id}, to label,", reason=f"it is {row.state}", remedy="Wait until it has ended")
     if row.output is None and new.label is not Label.EDIT:

@@ -78,7 +78,7 @@ function Task({ task }: { task: TaskDetail }) {
         <div className="stack task-main">
           <Prompt text={task.prompt} />
           <Answer task={task} />
-          {FINAL.has(task.state) && <LabelBar task={task} />}
+          {FINAL.has(task.state) && task.lane !== "train" && <LabelBar task={task} />}
           <Verdicts task={task} />
           <WhyModel decisions={task.decisions} />
           <Calls decisions={task.decisions} />
