@@ -1,9 +1,8 @@
 """Tokens a second and memory of a training, beside plain trl on the same data, base and number of steps.
 
 Run: python -m benchmarks.training_speed [--base FOLDER_OR_GGUF] [--steps 10]   (needs `make train`)
-With an NVIDIA GPU all train there in bf16; else on the CPU in float32. Ours holds the base in 4 bits (NF4, double
-quantisation), plain trl holds it whole; rank, batch, lengths and optimiser are the same. On a CPU the 4-bit weights are
-unpacked once where there is room; "packed" is without that. Each is a process of its own.
+With an NVIDIA GPU both train there in bf16; else both on the CPU in float32. Ours holds the base in 4 bits (NF4, double
+quantisation), plain trl holds it whole; rank, batch, lengths and optimiser are the same. Each is a process of its own.
 """
 
 from __future__ import annotations
@@ -40,9 +39,9 @@ print("{}")
 OURS = """
 import json, resource, sys
 from pathlib import Path
-from kairos.fine_tuning.training import base_model, loop
+from kairos.fine_tuning.training import loop
 from kairos.fine_tuning.training.job import Job, Progress
-folder, base_model.ROOM_SHARE = Path(sys.argv[1]), float(sys.argv[3])
+folder = Path(sys.argv[1])
 metrics = loop.train(folder, Job.read(folder), Progress(folder), lambda: False)
 memory = metrics["peak_gpu_bytes"] or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 print(json.dumps({"tokens_per_s": metrics["tokens_per_s"], "memory": memory, "loss": metrics["train_loss"]}))
@@ -69,12 +68,12 @@ trainer.train()
 seconds = time.monotonic() - began
 memory = torch.cuda.max_memory_allocated() if gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 print(json.dumps({"tokens_per_s": round(trainer.state.num_input_tokens_seen / seconds, 1), "memory": memory,
-                  "loss": trainer.state.log_history[-1].get("train_loss")}))
+                  "loss": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry][-1]}))
 """
 
 
-def measured(program: str, folder: Path, steps: int, room_share: float) -> dict[str, float]:
-    command = [sys.executable, "-c", program, str(folder), str(steps), str(room_share)]
+def measured(program: str, folder: Path, steps: int) -> dict[str, float]:
+    command = [sys.executable, "-c", program, str(folder), str(steps)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr[-2000:])
@@ -91,14 +90,14 @@ def main(base: Path, steps: int) -> int:
     print(f"{'':<10} {'tokens/s':>10} {'memory':>12} {'loss':>8}")
     with tempfile.TemporaryDirectory() as name:
         bases, sha256 = Path(name) / "bases", hash_of_weights(base)
-        for title, program, room_share in (("ours", OURS, 0.5), ("packed", OURS, 0.0), ("plain trl", PLAIN, 0.5)):
+        for title, program in (("ours", OURS), ("plain trl", PLAIN)):
             folder = Path(name) / title
             folder.mkdir()
             write_examples(folder / TRAIN, examples)
             write_examples(folder / VALIDATION, [])
             Job(base.name, str(base), sha256, str(bases), settings).write(folder)
-            measured(CONVERT, folder, steps, room_share)
-            found = measured(program, folder, steps, room_share)
+            measured(CONVERT, folder, steps)
+            found = measured(program, folder, steps)
             memory = f"{found['memory'] / 2**20:,.0f} MB"
             print(f"{title:<10} {found['tokens_per_s']:>10.1f} {memory:>12} {found['loss'] or 0:>8.3f}", flush=True)
     return 0

@@ -150,29 +150,6 @@ def test_examples_of_one_packed_row_do_not_see_each_other(loaded: tuple[Any, Any
     assert torch.allclose(packed, alone, atol=1e-4)
 
 
-def test_unpacked_weights_are_the_values_that_the_4_bits_stand_for(loaded: tuple[Any, Any], monkeypatch):
-    import bitsandbytes
-    import torch
-
-    model, _ = loaded
-    if model.device.type != "cpu":
-        pytest.skip("a GPU unpacks 4-bit weights in its kernels")
-
-    def packed() -> int:
-        return sum(isinstance(module, bitsandbytes.nn.Linear4bit) for module in model.modules())
-
-    tokens = torch.tensor([[5, 6, 7, 8]])
-    with torch.no_grad():
-        before, count = model(tokens).logits, packed()
-        monkeypatch.setattr(base_model, "ROOM_SHARE", 0.0)
-        base_model.unpack_where_there_is_room(model)
-        assert packed() == count > 0, "without the room they stay as they are"
-        monkeypatch.undo()
-        base_model.unpack_where_there_is_room(model)
-        assert packed() == 0
-        assert torch.allclose(model(tokens).logits, before, atol=1e-5)
-
-
 def test_a_bfloat16_adapter_is_converted(job: Job, tmp_path: Path):
     """As plain trl, or a GPU, saves it."""
     import torch

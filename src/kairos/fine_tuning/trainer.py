@@ -45,7 +45,7 @@ GPU_LIMIT_S = 5.0
 LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "gguf")
 LIBRARIES_BYTES = 1536 * 2**20
 """What they take in memory before a model is loaded."""
-GGUF_FACTOR, GGUF_DISK_FACTOR = 16, 9
+GGUF_FACTOR, GGUF_DISK_FACTOR = 14, 9
 """Of the file's size, for a 4-bit file trained on a CPU: weights as float32 while they are read, and the optimiser."""
 FOLDER_FACTOR = 1.5
 ADAPTER_BYTES = 128 * 2**20

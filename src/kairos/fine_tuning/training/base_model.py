@@ -7,14 +7,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GgufConfig
 
 from kairos.fine_tuning.training.job import Job
 
 COMPLETE = "complete"
-ROOM_SHARE = 0.5
 
 
 def load(job: Job) -> tuple[Any, Any]:
@@ -50,20 +48,6 @@ def keep_gradients(model: Any) -> None:
     for module in model.modules():
         if isinstance(module, bitsandbytes.nn.Linear4bit):
             module.support_avx512bf16_for_cpu = False
-
-
-def unpack_where_there_is_room(model: Any) -> None:
-    """On a CPU, keep the 4-bit weights as the float32 values that they stand for: each pass would unpack them anew.
-
-    What is trained is the same to the last rounding. A model whose values would take more than half of the memory that
-    is free stays as it is; so does one on a GPU, whose kernels unpack at no cost worth naming.
-    """
-    import bitsandbytes
-
-    packed = [module for module in model.modules() if isinstance(module, bitsandbytes.nn.Linear4bit)]
-    needed = sum(module.in_features * module.out_features for module in packed) * torch.float32.itemsize
-    if model.device.type == "cpu" and needed < psutil.virtual_memory().available * ROOM_SHARE:
-        model.dequantize(torch.float32)
 
 
 def _own_pad_token(tokenizer: Any) -> None:

@@ -51,7 +51,6 @@ def train(folder: Path, job: Job, progress: Progress, asked_to_stop: Any) -> dic
         torch.set_num_threads(settings.threads)
     progress.tell("loading")
     model, tokenizer = base_model.load(job)
-    base_model.unpack_where_there_is_room(model)
     rows, left_out = _fitting(read_examples(folder / TRAIN), tokenizer, settings.max_tokens)
     held, _ = _fitting(read_examples(folder / VALIDATION), tokenizer, settings.max_tokens)
     if not rows:
