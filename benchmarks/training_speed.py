@@ -89,14 +89,15 @@ def main(base: Path, steps: int) -> int:
     settings = TrainingSettings(epochs=steps * 4 / len(examples), checkpoint_steps=10**6)
     print(f"{'':<10} {'tokens/s':>10} {'memory':>12} {'loss':>8}")
     with tempfile.TemporaryDirectory() as name:
-        bases, sha256 = Path(name) / "bases", hash_of_weights(base)
-        for title, program in (("ours", OURS), ("plain trl", PLAIN)):
-            folder = Path(name) / title
+        job = Job(base.name, str(base), hash_of_weights(base), str(Path(name) / "bases"), settings)
+        folders = {title: Path(name) / title for title in ("ours", "plain trl")}
+        for folder in folders.values():
             folder.mkdir()
             write_examples(folder / TRAIN, examples)
             write_examples(folder / VALIDATION, [])
-            Job(base.name, str(base), sha256, str(bases), settings).write(folder)
-            measured(CONVERT, folder, steps)
+            job.write(folder)
+        measured(CONVERT, folders["ours"], steps)
+        for program, (title, folder) in zip((OURS, PLAIN), folders.items(), strict=True):
             found = measured(program, folder, steps)
             memory = f"{found['memory'] / 2**20:,.0f} MB"
             print(f"{title:<10} {found['tokens_per_s']:>10.1f} {memory:>12} {found['loss'] or 0:>8.3f}", flush=True)

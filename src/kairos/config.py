@@ -5,7 +5,6 @@ The environment wins over the file: `KAIROS_SERVER__PORT=9000` sets `port` under
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from kairos import config_faults
-from kairos.errors import KairosError
+from kairos.errors import KairosError, did_you_mean
 
 Seconds = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -408,11 +407,10 @@ def require_variables(settings: Settings, path: Path | None = None) -> None:
     for number, model in enumerate(settings.models):
         name = model.api_key_env
         if name and name not in os.environ:
-            near = difflib.get_close_matches(name, os.environ, n=1, cutoff=0.8)
             raise InvalidConfig(
                 source=f"{file}{config_faults.line(text, ('models', number, 'api_key_env'))}",
                 problem=f"the environment has no {name}, which holds the key of the model {model.name!r}",
-                remedy=f"Did you mean {near[0]!r}?" if near else "Set it, or take the model out of the file",
+                remedy=did_you_mean(name, os.environ, 0.8) or "Set it, or take the model out of the file",
             )
 
 

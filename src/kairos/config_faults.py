@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import Any, get_args
 
 from pydantic import BaseModel
+
+from kairos.errors import did_you_mean
 
 
 def problem(error: Any) -> str:
@@ -30,8 +31,7 @@ def remedy(root: type[BaseModel], where: tuple[int | str, ...], kind: str) -> st
     if kind != "extra_forbidden":
         return "Correct the value"
     known = _known_keys(root, where[:-1])
-    near = difflib.get_close_matches(str(where[-1]), known, n=1)
-    return f"Did you mean {near[0]!r}?" if near else f"Known keys here: {', '.join(sorted(known))}"
+    return did_you_mean(str(where[-1]), known) or f"Known keys here: {', '.join(sorted(known))}"
 
 
 def _known_keys(root: type[BaseModel], where: tuple[int | str, ...]) -> list[str]:

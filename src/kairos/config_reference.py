@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import types
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from kairos.config import ModelSettings, PriceSettings, Reach, Section, Settings
+from kairos.errors import did_you_mean
 
 
 class Source(StrEnum):
@@ -91,8 +91,7 @@ def by_name() -> Mapping[str, Key]:
 
 def nearest(name: str, known: Mapping[str, Any]) -> str:
     """The remedy for an unknown key."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean {near[0]!r}?" if near else "`kairos config show` and `GET /api/config` list the keys"
+    return did_you_mean(name, known) or "`kairos config show` and `GET /api/config` list the keys"
 
 
 def shown(value: Any) -> Any:

@@ -7,7 +7,9 @@ on standard error with the exit code.
 
 from __future__ import annotations
 
+import difflib
 import inspect
+from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -58,3 +60,9 @@ class EngineUnavailable(KairosError):
 
     status, code, exit_code = 503, "engine_unavailable", 3
     retryable = True
+
+
+def did_you_mean(word: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
+    """The remedy that names the nearest of the known words; None where none is like it."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=likeness)
+    return f"Did you mean {near[0]!r}?" if near else None

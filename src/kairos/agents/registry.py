@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterator
 
 from kairos.agents.base import Agent
-from kairos.errors import KairosError
+from kairos.errors import KairosError, did_you_mean
 
 
 class UnknownAgent(KairosError):
@@ -61,6 +60,4 @@ class AgentRegistry:
         raise UnknownAgent(name=wanted, remedy=self._remedy(wanted))
 
     def _remedy(self, wanted: str) -> str:
-        names = list(self._agents)
-        near = difflib.get_close_matches(wanted, names, n=1)
-        return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(names)}"
+        return did_you_mean(wanted, self._agents) or f"There are: {', '.join(self._agents)}"

@@ -6,7 +6,6 @@ What is not fit is listed with its cause, and stops nothing. The built-in agents
 from __future__ import annotations
 
 import asyncio
-import difflib
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ from typing import Any
 from kairos.agents.base import Agent
 from kairos.agents.registry import AgentRegistry
 from kairos.config import PluginSettings
-from kairos.errors import KairosError
+from kairos.errors import KairosError, did_you_mean
 from kairos.owned_tasks import end, in_own_thread
 from kairos.plugins.base_plugin import BasePlugin
 from kairos.plugins.child_process import ChildLimits
@@ -115,10 +114,7 @@ class PluginLoader:
         if found:
             return max(found, key=lambda entry: entry.agent is not None)
         names = sorted({entry.name for entry in self.entries})
-        near = difflib.get_close_matches(name, names, n=1)
-        raise UnknownPlugin(
-            name=name, remedy=f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(names)}"
-        )
+        raise UnknownPlugin(name=name, remedy=did_you_mean(name, names) or f"There are: {', '.join(names)}")
 
     async def reload(self, begun: Scan | None = None) -> None:
         """Scan folder and packages anew. Running tasks end with the plugin that they began with.

@@ -55,6 +55,15 @@ def test_what_new_writes_works_and_passes_its_own_test(tmp_path: Path, sync: boo
     assert "3 passed" in ran.stdout, ran.stdout
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("greeter", "Greeter"), ("WeatherAgent", "Weather"), ("WeatherPlugin", "Weather"), ("Agent", "Agent")],
+)
+def test_new_names_the_class_as_classes_are_named(tmp_path: Path, name: str, kind: str):
+    file, _ = write_example(name, tmp_path, sync=False)
+    assert f"class {kind}Plugin(BasePlugin):" in file.read_text()
+
+
 def test_new_overwrites_nothing_and_takes_no_other_name(tmp_path: Path):
     write_example("HelloAgent", tmp_path, sync=False)
     with pytest.raises(Conflict):
