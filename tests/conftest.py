@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy  # noqa: F401 - pytest.approx reaches for it, and fails while a thread of the embedder is importing it
 import pytest
 from hypothesis import settings
+from redis import Redis
 
+from kairos import redis_keys
 from kairos.config import Settings
 from kairos.db import schema
 from kairos.db.addresses import DatabaseAddresses
@@ -36,6 +38,15 @@ async def addresses(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[A
     async with engines_for_tests(folder) as found:
         schema.migrate(DatabaseAddresses(found.database_url, found.migration_url, found.system_url))
         yield found
+
+
+@pytest.fixture(autouse=True)
+def no_breaker_is_open(request: pytest.FixtureRequest) -> None:
+    """The engines outlive a test, and breakers know a model by its address: a port that was dead in one test may be the
+    next one's server."""
+    if "addresses" in request.fixturenames:
+        with Redis.from_url(request.getfixturevalue("addresses").redis_url) as redis:
+            redis.delete(redis_keys.breakers())
 
 
 @pytest.fixture

@@ -153,11 +153,14 @@ class TestOverview:
 
     async def test_what_was_done(self, house: House, owner: Caller):
         async with house.working():
-            for _ in range(2):
-                await house.finished(await house.submit(temperature=0.0, require=("hello",)))
-            await house.finished(await house.submit(require=("something else",)))
+            done = [
+                await house.finished(await house.submit(temperature=0.0, require=("hello",))),
+                await house.finished(await house.submit(temperature=0.0, require=("hello",))),
+                await house.finished(await house.submit(require=("something else",))),
+            ]
             await eventually(lambda: _alive(house, 1), why="the daemon has said that it lives")
             shown = await owner.get("/api/overview")
+        assert [(task.state, task.error) for task in done[:2]] == [("succeeded", None)] * 2
         assert (shown["today"]["succeeded"], shown["today"]["rejected"]) == (2, 1)
         today = shown["days"][-1]
         assert (today["approved"], today["rejected"], today["failed"]) == (2, 1, 0)

@@ -1,0 +1,36 @@
+"""What one test leaves in the engines does not reach the next, though a port may come again."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from kairos.config import ModelSettings
+from kairos.db.models import TaskState
+from kairos.embedded import Addresses
+from tests.kit.house import open_house
+from tests.kit.model_server import ModelServer, ScriptedModel
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+async def test_a_dead_model_opens_its_breaker(addresses: Addresses, port: int):
+    dead = ModelSettings(name="echo", base_url=f"http://127.0.0.1:{port}/v1", local=True, context=8192)
+    async with ModelServer() as none, open_house(addresses, none, models=[dead]) as house, house.working():
+        first = await house.finished(await house.submit())
+        second = await house.finished(await house.submit())
+    assert (first.state, second.state) == (TaskState.DEAD, TaskState.DEAD)
+    assert "its breaker is open" in (second.error or {})["message"]
+
+
+async def test_the_next_test_at_its_address_finds_it_closed(addresses: Addresses, port: int):
+    async with ModelServer(port=port) as server:
+        server.add(ScriptedModel(name="echo", answer="hello"))
+        async with open_house(addresses, server) as house, house.working():
+            assert (await house.finished(await house.submit())).state == TaskState.SUCCEEDED
