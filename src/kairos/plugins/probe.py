@@ -32,6 +32,7 @@ class Unfit(Exception):
 
 def main() -> None:
     line, asked = inner.begin()
+    line.say({"importing": asked["label"]})
     faulthandler.dump_traceback_later(asked["seconds"] * BEFORE_THE_END, file=sys.stderr)
     found = examine(inner.source_of(asked))
     with contextlib.suppress(ValueError, OSError):

@@ -18,6 +18,9 @@ SILENT = logging.getLogger(f"{__name__}.output")
 SILENT.setLevel(logging.WARNING)
 """What an import prints is in the trace where it matters, and not in the log of every start."""
 
+START_S = 30.0
+"""Longest time for the interpreter of a probe to start. It does not count as import time: on a loaded machine with
+many plugins it would use up the time of imports that are fine."""
 AT_ONCE = 4 * (os.cpu_count() or 1)
 """More than there are cores: one that sleeps or hangs must not keep the others waiting for its whole time."""
 
@@ -50,19 +53,30 @@ async def probe_all(sources: Sequence[Source], seconds: float, limits: ChildLimi
 
 
 async def probe(source: Source, seconds: float, limits: ChildLimits) -> list[Found]:
-    """Import it in a process of its own, which is ended after that many seconds."""
+    """Import a source in a process of its own, which is ended when the import takes longer than `seconds`."""
     try:
         async with child_process("probe", source, limits, SILENT, {"seconds": seconds}) as child:
-            try:
-                said = await asyncio.wait_for(child.hear(), seconds)
-            except TimeoutError:
-                said = {"error": f"it did not end within {seconds:g} s while it was imported (plugins.probe_s)"}
+            said = await _report(child, seconds)
             if said is None:
                 said = {"error": await _death(child, limits)}
         words = child.last_words
     except (LineBroken, OSError) as fault:
         said, words = {"error": f"it could not be looked at: {fault}"}, ""
     return _found(source, said, words)
+
+
+async def _report(child: ChildProcess, seconds: float) -> Mapping[str, Any] | None:
+    """The probe's result; None where its process ended without one."""
+    try:
+        started = await asyncio.wait_for(child.hear(), START_S)
+    except TimeoutError:
+        return {"error": f"its process did not start within {START_S:g} s; the machine is overloaded"}
+    if started is None:
+        return None
+    try:
+        return await asyncio.wait_for(child.hear(), seconds)
+    except TimeoutError:
+        return {"error": f"it did not end within {seconds:g} s while it was imported (plugins.probe_s)"}
 
 
 async def _death(child: ChildProcess, limits: ChildLimits) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import psutil
@@ -50,6 +51,16 @@ async def test_a_good_one_is_described(tmp_path: Path, name: str, text: str):
     [found] = await found_in(tmp_path / name, text)
     assert (found.error, found.kind, found.capabilities) == (None, "Plugin", ("test",))
     assert found.is_async == name.startswith("async")
+
+
+async def test_start_of_the_interpreter_does_not_count_as_import_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """On a loaded machine the interpreter alone may take longer than `plugins.probe_s`."""
+    slow = tmp_path / "python"
+    slow.write_text(f'#!/bin/sh\nsleep 3\nexec {sys.executable} "$@"\n')
+    slow.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(slow))
+    [found] = await found_in(tmp_path / "good.py", GOOD["sync_good.py"], seconds=2)
+    assert found.error is None
 
 
 async def test_one_file_may_hold_several_and_one_of_them_be_broken(tmp_path: Path):
