@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from kairos import config_faults
 from kairos.errors import KairosError, did_you_mean
+from kairos.text_files import NotUtf8, decode_text
 
 Seconds = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -416,8 +417,10 @@ def require_variables(settings: Settings, path: Path | None = None) -> None:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return decode_text(file.read_bytes())
+    except NotUtf8 as error:
+        raise InvalidConfig(source=file, problem=str(error), remedy="Save it as UTF-8") from None
+    except (OSError, ValueError) as error:
         raise InvalidConfig(
             source=file, problem=f"cannot be read: {error}", remedy="Check its path and rights"
         ) from error

@@ -14,6 +14,7 @@ from kairos.cli import output
 from kairos.cli.client import Client, NotRunning
 from kairos.cli.context import Json, of
 from kairos.errors import InvalidInput
+from kairos.text_files import NotUtf8, decode_text, read_text_file
 
 app = typer.Typer(help="Submit tasks and follow them.", no_args_is_help=True)
 
@@ -50,7 +51,7 @@ def submit(
         "schema": _schema(schema),
         "require": require or None,
         "forbid": forbid or None,
-        "tests": _text(tests, "--tests") if tests else None,
+        "tests": read_text_file(tests, "--tests") if tests else None,
     }
     body = {
         "prompt": _prompt(prompt, file),
@@ -196,29 +197,31 @@ def _prompt(prompt: str | None, file: Path | None) -> str:
     if prompt is not None and file is not None:
         raise InvalidInput(where="prompt", problem="given twice", remedy="Give a prompt or --file")
     if file is not None:
-        return _text(file, "--file")
+        return read_text_file(file, "--file")
     if prompt in (None, "-"):
-        if sys.stdin.isatty():
-            raise InvalidInput(where="prompt", problem="none was given", remedy='Try: kairos task submit "…" --wait')
-        return sys.stdin.read()
+        return _standard_input()
     assert prompt is not None
     return prompt
 
 
-def _text(file: Path, option: str) -> str:
+def _standard_input() -> str:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise InvalidInput(where="prompt", problem="none was given", remedy='Try: kairos task submit "…" --wait')
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(where=option, problem=f"{file} cannot be read ({error})", remedy="Check the path") from None
+        return decode_text(sys.stdin.buffer.read())
+    except NotUtf8 as error:
+        raise InvalidInput(where="standard input", problem=str(error), remedy="Send UTF-8 text") from None
 
 
 def _schema(file: Path | None) -> Any:
     if file is None:
         return None
     try:
-        return jsonlib.loads(_text(file, "--schema"))
-    except jsonlib.JSONDecodeError as error:
-        raise InvalidInput(where="--schema", problem=f"{file} is no JSON: {error}", remedy="Mend it there") from None
+        return jsonlib.loads(read_text_file(file, "--schema"))
+    except RecursionError:
+        raise InvalidInput(where="--schema", problem=f"{file} is nested too deeply", remedy="Flatten it") from None
+    except ValueError as error:
+        raise InvalidInput(where="--schema", problem=f"{file} is not JSON: {error}", remedy="Fix the file") from None
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
