@@ -99,7 +99,7 @@ def list_tasks(
         ]
         for task in page["items"]
     ]
-    output.out.print(output.table(["state", "prompt", "agent", "model", "age#", "id"], rows))
+    output.out.print(output.table(["state", "prompt", "agent?", "model?", "age#?", "id"], rows))
     if page["next"]:
         output.err.print(f"more: --cursor {page['next']}", style="dim")
 
@@ -150,10 +150,10 @@ def follow(client: Client, task_id: str, *, quiet: bool) -> None:
             for event in seen["items"]:
                 after = event["id"]
                 if not quiet:
-                    output.err.print(_event_line(event), style="dim", markup=False)
+                    output.err.print(_event_line(event), style="dim")
             if seen["state"] in FINAL:
                 return
-            status.update(seen["state"])
+            status.update(output.state(seen["state"]))
             time.sleep(POLL_S)
 
 
