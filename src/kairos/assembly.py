@@ -79,6 +79,7 @@ from kairos.orchestration.submission import Submissions
 from kairos.orchestration.sweeper import Sweeper
 from kairos.orchestration.trainings import Trainings
 from kairos.orchestration.worker import Worker
+from kairos.owned_tasks import in_own_thread
 from kairos.plugins.plugin_loader import PluginLoader, Scan
 from kairos.plugins.task_context import Means
 from kairos.redis_client import answers, connect
@@ -87,6 +88,8 @@ from kairos.signals import Signals
 log = logging.getLogger(__name__)
 
 ENGINE_WAIT_S = 5
+MIGRATION_LIMIT_S = 3600
+"""It rewrites tables, which are as large as they are."""
 
 
 class Role(StrEnum):
@@ -137,7 +140,7 @@ async def assemble(
     """
     async with AsyncExitStack() as stack:
         at = DatabaseAddresses(addresses.database_url, addresses.migration_url, addresses.system_url)
-        before, after = await asyncio.to_thread(schema.migrate, at)
+        before, after = await in_own_thread(partial(schema.migrate, at), MIGRATION_LIMIT_S)
         if before != after:
             log.info("the database was migrated from %s to %s", before or "nothing", after)
         database = Database(at, settings.database)

@@ -16,6 +16,7 @@ from kairos.cli import adapters, config, dataset, fine_tuning, models, output, p
 from kairos.cli.client import Refused
 from kairos.cli.console import tolerate_narrow_encodings
 from kairos.cli.context import Context
+from kairos.db.libpq import forget_environment
 from kairos.errors import KairosError
 
 app = typer.Typer(
@@ -57,6 +58,7 @@ def options(
 def run(arguments: list[str] | None = None) -> int:
     """Run a command line. Returns the exit code."""
     tolerate_narrow_encodings()
+    forget_environment()
     try:
         app(arguments)
     except SystemExit as ended:  # of typer, which has said what there was to say

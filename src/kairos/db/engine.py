@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, a
 
 from kairos.config import DatabaseSettings
 from kairos.db.addresses import DatabaseAddresses
-from kairos.db.schema import unreachable
+from kairos.db.libpq import session_options
+from kairos.db.schema import given_options, unreachable
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.tenancy import ProjectId, Scope, UserId
 
@@ -134,6 +135,7 @@ from pg_roles r where r.rolname = current_user
 
 
 def _engine(url: str, size: int, statement_timeout_s: float) -> AsyncEngine:
+    timeout = {"statement_timeout": str(int(statement_timeout_s * 1000))}
     return create_async_engine(
         url,
         pool_size=size,
@@ -145,8 +147,9 @@ def _engine(url: str, size: int, statement_timeout_s: float) -> AsyncEngine:
         json_deserializer=orjson.loads,
         connect_args={
             "connect_timeout": CONNECT_S,
-            "options": f"-c statement_timeout={int(statement_timeout_s * 1000)} -c timezone=UTC",
+            "options": session_options(given_options(url), **timeout),
         },
+        hide_parameters=True,  # they are people's texts, which no log and no error may repeat
     )
 
 
