@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -85,7 +86,7 @@ class Database:
                 raise ProjectGone from error
             if getattr(error.orig, "sqlstate", None) != UNIQUE_VIOLATION:
                 raise
-            raise Duplicate(detail=str(error.orig).strip().splitlines()[-1]) from error
+            raise Duplicate(detail=_same(error)) from error
 
     def project(self, project_id: ProjectId, user_id: UserId | None = None):
         """A transaction in one project."""
@@ -151,6 +152,14 @@ def _engine(url: str, size: int, statement_timeout_s: float) -> AsyncEngine:
         },
         hide_parameters=True,  # they are people's texts, which no log and no error may repeat
     )
+
+
+def _same(error: IntegrityError) -> str:
+    """Which columns are the same, without their values."""
+    diagnosis = getattr(error.orig, "diag", None)
+    found = re.match(r"Key \((.*?)\)=", getattr(diagnosis, "message_detail", None) or "")
+    names = [name for name in found[1].split(", ") if name != "project_id"] if found else []
+    return f"one with the same {' and '.join(names) or 'key'}"
 
 
 def _names_no_project(error: IntegrityError) -> bool:
