@@ -99,7 +99,7 @@ def _picked(choices: Sequence[Pick], wanted: Sequence[str]) -> list[Pick]:
 def _numbers(choices: Sequence[Pick], word: str) -> list[int]:
     if word == "all":
         return list(range(1, len(choices) + 1))
-    if found := re.fullmatch(r"(\d+)(?:-(\d+))?", word):
+    if found := re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", word):
         first, last = int(found[1]), int(found[2] or found[1])
         if 1 <= first <= last <= len(choices):
             return list(range(first, last + 1))

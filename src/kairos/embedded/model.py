@@ -93,7 +93,7 @@ class ModelEngine:
             raise EngineNotInstalled(
                 engine="model's server",
                 reason="there is no package xllamacpp",
-                remedy="pip install 'kairos[embedded]', or set embedded.model = false",
+                remedy="run `make setup` in the folder of Kairos, or set embedded.model = false",
             )
         self.folder.mkdir(mode=0o700, exist_ok=True)
         self._weights = self._named or await in_own_thread(check_weights, READ_LIMIT_S)

