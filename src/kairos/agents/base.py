@@ -81,6 +81,8 @@ class Task:
     """1 for the first claim of the row; a worker that died or failed makes the next one 2."""
     model: str | None = None
     """A catalogue name the caller insists on; None leaves the choice to the router."""
+    system: str | None = None
+    """The caller's instructions, in place of the agent's own."""
     temperature: float | None = None
     max_tokens: int | None = None
     session: str | None = None
