@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from kairos.tenancy import ProjectId, TaskId
 
-RULES = "2"
+RULES = "3"
 """Version of the guardian's rules: raised when a check approves what it rejected before, or the other way round."""
 
 
