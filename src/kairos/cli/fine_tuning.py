@@ -140,7 +140,7 @@ def _draw(bar: Progress, shown: TaskID, run: dict[str, Any]) -> None:
         words.append(f"{progress['tokens_per_s']:.0f} tokens/s")
     if progress["left_s"] is not None:
         words.append(f"{progress['left_s']:.0f} s left")
-    name = progress["phase"] or run["state"]
+    name = output.plain(progress["phase"] or run["state"])
     total = progress["steps"] or 1
     bar.update(shown, description=name, total=total, completed=progress["step"] or 0, words=", ".join(words))
 

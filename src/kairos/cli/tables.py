@@ -43,7 +43,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[RenderableType]]) -> 
     least = [_least(column, [row[place] for row in cells]) for place, column in enumerate(columns)]
     shown = _fitting(columns, least, console.out.width)
     if sum(least[place] for place in shown) + GAP * (len(shown) - 1) > console.out.width:
-        return _records(columns, cells)
+        return _records(columns, cells, max(least))
     return _with_note(_drawn(columns, cells, least, shown), columns, shown)
 
 
@@ -107,8 +107,10 @@ def _with_note(drawn: Table, columns: Sequence[Column], shown: Sequence[int]) ->
     return Group(drawn, Text(f"not shown in {console.out.width} columns: {', '.join(hidden)}", style="dim"))
 
 
-def _records(columns: Sequence[Column], cells: Sequence[Sequence[Text]]) -> RenderableType:
-    """Each row as a list of its named values."""
+def _records(columns: Sequence[Column], cells: Sequence[Sequence[Text]], least: int) -> RenderableType:
+    """Each row as a list of its named values, beside the names or, where that is too narrow, below them."""
+    if max(cell_len(column.name) for column in columns) + GAP + least > console.out.width:
+        return _stacked(columns, cells)
     drawn = Table(box=None, pad_edge=False, show_header=False)
     drawn.add_column(style="dim", no_wrap=True)
     drawn.add_column(overflow="fold")
@@ -119,3 +121,12 @@ def _records(columns: Sequence[Column], cells: Sequence[Sequence[Text]]) -> Rend
             if cell.plain:
                 drawn.add_row(Text(column.name), cell)
     return drawn
+
+
+def _stacked(columns: Sequence[Column], cells: Sequence[Sequence[Text]]) -> RenderableType:
+    parts: list[Text] = []
+    for number, row in enumerate(cells):
+        parts += [Text("")] if number else []
+        for column, cell in zip(columns, row, strict=True):
+            parts += [Text(column.name, style="dim"), cell] if cell.plain else []
+    return Group(*parts)
