@@ -6,6 +6,7 @@ The environment wins over the file: `KAIROS_SERVER__PORT=9000` sets `port` under
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
@@ -13,10 +14,14 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from kairos import config_faults
 from kairos.errors import KairosError, did_you_mean
+from kairos.text_files import NotUtf8, decode_text
+
+PREFIX, NESTED = "KAIROS_", "__"
+"""Of the environment variables that set a key: KAIROS_SERVER__PORT."""
 
 Seconds = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -273,8 +278,8 @@ class Settings(BaseSettings):
     """The configuration of one daemon."""
 
     model_config = SettingsConfigDict(
-        env_prefix="KAIROS_",
-        env_nested_delimiter="__",
+        env_prefix=PREFIX,
+        env_nested_delimiter=NESTED,
         extra="forbid",
         frozen=True,
     )
@@ -383,7 +388,7 @@ def load(path: Path | None = None) -> Settings:
     """
     file = config_path(path)
     named = path is not None or "KAIROS_CONFIG" in os.environ
-    if not file.exists():
+    if not os.path.lexists(file):
         if named:
             raise InvalidConfig(source=file, problem="no such file", remedy="Give the path of a kairos.toml")
         return _validated({}, file, "")
@@ -416,8 +421,10 @@ def require_variables(settings: Settings, path: Path | None = None) -> None:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return decode_text(file.read_bytes())
+    except NotUtf8 as error:
+        raise InvalidConfig(source=file, problem=str(error), remedy="Save it as UTF-8") from None
+    except (OSError, ValueError) as error:
         raise InvalidConfig(
             source=file, problem=f"cannot be read: {error}", remedy="Check its path and rights"
         ) from error
@@ -437,23 +444,60 @@ def _with(part: Part, **values: Any) -> Part:
 
 def _beside(file: Path, folder: Path) -> Path:
     """A relative folder lies beside the configuration file, so that `kairos` works from any directory."""
-    return (file.parent / folder.expanduser()).resolve()
+    try:
+        return (file.parent / folder.expanduser()).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # no such user, a link to itself, a folder that was removed
+        raise InvalidConfig(
+            source=file, problem=f"the folder {folder} cannot be used: {error}", remedy="Give an absolute path"
+        ) from None
 
 
 def _validated(values: dict[str, Any], file: Path, text: str) -> Settings:
     try:
+        _check_variables()
         settings = Settings(**values)
+    except SettingsError as error:
+        raise _not_json(error) from None
     except ValidationError as error:
         first = config_faults.foremost(error.errors(include_url=False))
         where = tuple(part for part in first["loc"])
+        missing = first["type"] == "missing"
+        by = config_faults.given_by(where[:-1] if missing else where, os.environ)
+        if missing and not by and not _given(values, where):
+            by = config_faults.variable(where)
         raise InvalidConfig(
-            source=f"{file}{config_faults.line(text, where)}"
-            if _given(values, where)
-            else f"environment {config_faults.variable(where)}",
+            source=f"environment {by}" if by else f"{file}{config_faults.line(text, where)}",
             problem=f"{'.'.join(map(str, where))}: {config_faults.problem(first)}",
             remedy=config_faults.remedy(Settings, where, first["type"]),
         ) from None
     return settings if text else _placed(settings, file)
+
+
+def _check_variables() -> None:
+    """Refuse a variable such as KAIROS_QEUE__LEASE_S, whose section does not exist: it would have no effect.
+
+    One without two underscores may belong to something else, as Kubernetes' KAIROS_SERVICE_HOST does.
+    """
+    for name in os.environ:
+        section, nested, _ = name.upper().removeprefix(PREFIX).partition(NESTED)
+        if name.upper().startswith(PREFIX) and nested and section.lower() not in Settings.model_fields:
+            known = did_you_mean(section.lower(), Settings.model_fields)
+            raise InvalidConfig(
+                source=f"environment {name}",
+                problem=f"there is no section {section.lower()!r}",
+                remedy=known or "docs/configuration.md lists every key",
+            )
+
+
+def _not_json(error: SettingsError) -> InvalidConfig:
+    """A section or a list is given in one variable as JSON."""
+    found = re.search(r'field "(\w+)"', str(error))
+    name = config_faults.variable((found[1],)) if found else ""
+    return InvalidConfig(
+        source=f"environment {config_faults.given_by((found[1],) if found else (), os.environ) or name}",
+        problem="its value is not JSON, which a section or a list is given as",
+        remedy=f"Set single keys, such as {PREFIX}SERVER{NESTED}PORT=8484, or give JSON",
+    )
 
 
 def _refuse_duplicate_models(settings: Settings, file: Path) -> None:

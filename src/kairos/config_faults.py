@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -49,6 +51,41 @@ def _known_keys(root: type[BaseModel], where: tuple[int | str, ...]) -> list[str
 def variable(where: tuple[int | str, ...]) -> str:
     """The name of a key in the environment."""
     return "KAIROS_" + "__".join(str(part).upper() for part in where)
+
+
+def given_by(where: tuple[int | str, ...], environ: Mapping[str, str]) -> str | None:
+    """The environment variable that gave the value at this place; None where none did.
+
+    That is the key's own, one below it, or one of a section around it, whose JSON holds the key.
+    """
+    names = {name.upper(): name for name in environ}
+    own = variable(where)
+    for name in sorted(names):
+        if where and (name == own or name.startswith(f"{own}__")):
+            return names[name]
+    for length in range(len(where) - 1, 0, -1):
+        name = names.get(variable(where[:length]))
+        if name and _holds(environ[name], where[length:]):
+            return name
+    return None
+
+
+def _holds(text: str, where: tuple[int | str, ...]) -> bool:
+    """Whether the JSON has something at this place, or could not have it because it is of another kind."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    for part in where:
+        if isinstance(value, dict):
+            if part not in value:
+                return False
+            value = value[part]
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        else:
+            return True
+    return True
 
 
 def line(text: str, where: tuple[int | str, ...]) -> str:

@@ -16,6 +16,7 @@ from tomlkit.items import Table
 
 from kairos.config import ModelSettings
 from kairos.errors import Conflict, InvalidInput
+from kairos.text_files import BYTE_ORDER_MARK, NotUtf8, decode_text
 
 HEADER = """\
 # The configuration of Kairos. What is not set here has its default; the environment stands above this file.
@@ -67,15 +68,17 @@ def _read(target: Path, shown: Path) -> bytes | None:
 
 
 def _text(content: bytes, path: Path) -> str:
+    """As it stands, with its mark and its line ends: what is in the file stays byte for byte."""
     try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidInput(where=path, problem="it is not UTF-8 text", remedy="Save it as UTF-8") from error
+        decode_text(content)
+    except NotUtf8 as error:
+        raise InvalidInput(where=path, problem=str(error), remedy="Save it as UTF-8") from None
+    return content.decode("utf-8")
 
 
 def _parsed(text: str, path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text.lstrip(BYTE_ORDER_MARK))
     except tomllib.TOMLDecodeError as error:
         raise InvalidInput(
             where=path, problem=f"it is not valid TOML: {error}", remedy="Mend the line named"
@@ -128,7 +131,7 @@ def _table(model: ModelSettings) -> Table:
 def _check(after: str, models: Sequence[ModelSettings], path: Path) -> None:
     """The new models must read back as they are; what came before them is the old text itself."""
     try:
-        found = tomllib.loads(after)["models"]
+        found = tomllib.loads(after.lstrip(BYTE_ORDER_MARK))["models"]
     except tomllib.TOMLDecodeError as error:
         # `models = [...]` in brackets is a finished list: TOML lets no [[models]] follow it.
         raise InvalidInput(

@@ -31,6 +31,8 @@ LOCAL_SECRET = "local-secret"
 ENGINE_WAIT_S = 5
 SERVER_WAIT_S = 30
 STOP_LIMIT_S = 10
+ABANDON_LIMIT_S = 8
+"""For a start that is given up."""
 WEBSOCKET_BYTES = 65_536
 """Largest message that is read from one; nobody needs to say anything."""
 
@@ -62,11 +64,19 @@ async def serve(settings: Settings, role: Role, announce: Callable[[Started, Ser
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(DataFolder(settings.data_dir))
         listener = stack.enter_context(_listener(settings)) if role in (Role.ALL, Role.API) else None
-        scan = Scan(settings.plugins)
-        stack.push_async_callback(scan.end)
-        addresses, engines = await stack.enter_async_context(_engines(settings, folder))
-        parts = await stack.enter_async_context(assemble(settings, addresses, engines, role, scan))
+        parts = await stopping.unless_asked(_started(stack, settings, folder, role))
+        if parts is None:
+            log.info("stopped before it was ready")
+            return
         await _run(parts, folder, role, listener, stopping, announce, began)
+
+
+async def _started(stack: AsyncExitStack, settings: Settings, folder: DataFolder, role: Role) -> Parts:
+    """The engines and every part on them; the stack ends them."""
+    scan = Scan(settings.plugins)
+    stack.push_async_callback(scan.end)
+    addresses, engines = await stack.enter_async_context(_engines(settings, folder))
+    return await stack.enter_async_context(assemble(settings, addresses, engines, role, scan))
 
 
 class Stopping:
@@ -78,6 +88,26 @@ class Stopping:
 
     def ask(self) -> None:
         (self.hurry if self.asked.is_set() else self.asked).set()
+
+    async def unless_asked(self, work: Coroutine[Any, Any, Parts]) -> Parts | None:
+        """What the work returns; None where a signal came first, and the work has ended.
+
+        It is cancelled once and has a while to stop what it started; then, or at a second signal, it is insisted.
+        """
+        task, asked = asyncio.create_task(work), asyncio.create_task(self.asked.wait())
+        try:
+            await asyncio.wait([task, asked], return_when=asyncio.FIRST_COMPLETED)
+            if not self.asked.is_set():
+                return task.result()
+            task.cancel()
+            hurry = asyncio.create_task(self.hurry.wait())
+            await asyncio.wait([task, hurry], timeout=ABANDON_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
+            await end(hurry)
+        finally:
+            await end(task, asked)
+        if not task.cancelled() and (error := task.exception()):
+            log.warning("the start failed while it was being stopped: %s", error)
+        return None
 
 
 @contextmanager

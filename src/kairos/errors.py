@@ -26,6 +26,10 @@ class KairosError(Exception):
         self.values = values
         super().__init__(self._message().format(**values))
 
+    def public(self) -> str:
+        """The message for callers of the API, who learn nothing of this machine's addresses and drivers from it."""
+        return str(self)
+
     @classmethod
     def _message(cls) -> str:
         paragraph = inspect.cleandoc(cls.__doc__ or cls.code).split("\n\n")[0]
@@ -60,6 +64,9 @@ class EngineUnavailable(KairosError):
 
     status, code, exit_code = 503, "engine_unavailable", 3
     retryable = True
+
+    def public(self) -> str:
+        return f"{self.values['engine']} does not answer. Try again in a while; the daemon's log has the cause."
 
 
 def did_you_mean(word: str, known: Iterable[str], likeness: float = 0.6) -> str | None:

@@ -3585,6 +3585,12 @@ export interface components {
              * @description A model's name; left out, the router chooses.
              */
             model?: string | null;
+            /**
+             * System
+             * @description Instructions to the model, in place of the agent's own.
+             * @example Answer in Turkish.
+             */
+            system?: string | null;
             /** Temperature */
             temperature?: number | null;
             /** Max Tokens */
@@ -3668,6 +3674,11 @@ export interface components {
             started_at: string | null;
             /** Finished At */
             finished_at: string | null;
+            /**
+             * System
+             * @description Instructions in place of the agent's own; null where none were given.
+             */
+            system: string | null;
             /** Checks */
             checks: {
                 [key: string]: components["schemas"]["JsonValue"];

@@ -41,6 +41,7 @@ function bodyOf(form: FormData, schema: Record<string, unknown> | null): TaskBod
     prompt: text(form, "prompt"),
     agent: text(form, "agent") || DEFAULT_AGENT,
     model: text(form, "model") || null,
+    system: text(form, "system").trim() || null,
     task_type: text(form, "task_type").trim() || null,
     lane: text(form, "lane") as TaskBody["lane"],
     priority: Number(text(form, "priority")) || 0,
@@ -98,6 +99,9 @@ export function SubmitTask({ onClose }: { onClose: () => void }) {
       >
         <Field label={t("submit.prompt")}>
           <Textarea ref={prompt} name="prompt" required maxLength={500_000} rows={7} />
+        </Field>
+        <Field label={t("submit.system")} hint={t("submit.system_hint")} optional>
+          <Textarea name="system" maxLength={100_000} rows={2} />
         </Field>
         <div className="form-grid">
           <Field label={t("submit.agent")}>

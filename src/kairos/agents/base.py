@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from kairos.tenancy import ProjectId, TaskId
 
-RULES = "2"
+RULES = "3"
 """Version of the guardian's rules: raised when a check approves what it rejected before, or the other way round."""
 
 
@@ -81,6 +81,8 @@ class Task:
     """1 for the first claim of the row; a worker that died or failed makes the next one 2."""
     model: str | None = None
     """A catalogue name the caller insists on; None leaves the choice to the router."""
+    system: str | None = None
+    """The caller's instructions, in place of the agent's own."""
     temperature: float | None = None
     max_tokens: int | None = None
     session: str | None = None

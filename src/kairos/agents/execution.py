@@ -74,7 +74,7 @@ def call_context(task: Task, brief: Brief) -> CallContext:
 
 
 def _messages(task: Task, brief: Brief) -> tuple[Mapping[str, str], ...]:
-    system = "\n".join([SYSTEM, *_instructions(task)])
+    system = "\n".join([task.system or SYSTEM, *_instructions(task)])
     messages = [{"role": "system", "content": system}, {"role": "user", "content": _prompt(task, brief)}]
     if brief.rejected is not None:
         messages += [

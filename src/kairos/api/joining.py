@@ -18,6 +18,7 @@ from kairos.db.engine import Session
 from kairos.db.models import Role
 from kairos.db.repositories import members, people
 from kairos.errors import InvalidInput, KairosError
+from kairos.folding import fold_email
 from kairos.tenancy import NOBODY, ProjectId, Scope, UserId, new_id
 
 routes = APIRouter(prefix="/api/auth", tags=["auth"])
@@ -85,7 +86,7 @@ async def show_invitation(services: ServicesDep, body: TokenBody) -> InvitedTo:
 async def register(services: ServicesDep, request: Request, response: Response, body: RegisterBody) -> Tokens:
     """Make an account with an invitation, join its project, and sign in."""
     invitation = await _open(services, body.token)
-    if invitation.email not in (None, body.email.lower()):
+    if not _is_for(invitation, body.email):
         raise InvalidInput(where="email", problem=f"the invitation is for {invitation.email}", remedy="Use that one")
     hashed = await services.accounts.hashed(body.password)
     async with services.database.scope(NOBODY) as session:
@@ -95,7 +96,7 @@ async def register(services: ServicesDep, request: Request, response: Response, 
     async with services.database.scope(Scope(ProjectId(invitation.project_id), user_id)) as session:
         await people.add_user(session, user_id, body.email, body.name.strip(), operator=False)
         await people.set_password(session, user_id, hashed)
-        await people.audit(session, "user.created", user_id=user_id, target=body.email.lower())
+        await people.audit(session, "user.created", user_id=user_id, target=fold_email(body.email))
         await _join(session, invitation, user_id)
     signed_in = await services.accounts.open_session(user_id, client_of(request), ProjectId(invitation.project_id))
     return given(signed_in, services, request, response, body.cookie)
@@ -105,7 +106,7 @@ async def register(services: ServicesDep, request: Request, response: Response, 
 async def accept(services: ServicesDep, who: PersonDep, body: TokenBody) -> Joined:
     """Join the project of an invitation with the account you are signed in with."""
     invitation = await _open(services, body.token)
-    if invitation.email not in (None, who.email):
+    if not _is_for(invitation, who.email):
         raise NotYourInvitation(email=invitation.email, yours=who.email)
     project_id = ProjectId(invitation.project_id)
     async with services.database.scope(Scope(project_id, who.user_id)) as session:
@@ -113,6 +114,10 @@ async def accept(services: ServicesDep, who: PersonDep, body: TokenBody) -> Join
             raise MemberAlready
         await _join(session, invitation, who.user_id)
     return Joined(project_id=project_id, project_name=invitation.project_name, role=invitation.role)
+
+
+def _is_for(invitation: members.OpenInvitation, email: str) -> bool:
+    return invitation.email is None or fold_email(invitation.email) == fold_email(email)
 
 
 async def _open(services: Services, token: str) -> members.OpenInvitation:

@@ -17,6 +17,7 @@ from kairos.api.tokens import digest, new_secret
 from kairos.db.models import InvitationRow, Role
 from kairos.db.repositories import members, people
 from kairos.errors import KairosError, NotFound
+from kairos.folding import fold_email
 from kairos.tenancy import new_id
 
 routes = APIRouter(prefix="/api", tags=["members"])
@@ -157,7 +158,7 @@ async def invite(services: ServicesDep, request: Request, member: ManagerDep, bo
         project_id=member.project_id,
         id=new_id(),
         token_hash=digest(token),
-        email=body.email.lower() if body.email else None,
+        email=fold_email(body.email) if body.email else None,
         role=body.role,
         created_by=member.user_id,
         expires_at=datetime.now(UTC) + timedelta(days=body.days),

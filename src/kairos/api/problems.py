@@ -85,11 +85,11 @@ async def _kairos_error(request: Request, error: Exception) -> Response:
     if isinstance(error, NotFound):
         _note(request, error)
     if error.status >= 500:
-        log.warning("%s %s: %s", request.method, request.url.path, error)
+        log.warning("%s %s: %s", request.method, _route(request), error)
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
     if error.status in (429, 503):
         headers["Retry-After"] = str(error.values.get("seconds", 5))
-    return problem(error.status, error.code, error.title(), str(error), request.url.path, headers)
+    return problem(error.status, error.code, error.title(), error.public(), request.url.path, headers)
 
 
 def _note(request: Request, error: NotFound) -> None:
@@ -124,9 +124,14 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _defect(request: Request, error: Exception) -> Response:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    log.error("%s %s failed", request.method, _route(request), exc_info=error)
     detail = "Kairos met a defect of its own. Nothing was changed; the daemon's log has the trace."
     return problem(500, "internal_error", "Internal error", detail, request.url.path)
+
+
+def _route(request: Request) -> str:
+    """The route's own path, for the log: what a caller put into the address stays out of it."""
+    return getattr(request.scope.get("route"), "path", "an unknown path")
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:

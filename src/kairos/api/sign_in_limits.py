@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from kairos import redis_keys
 from kairos.api.problems import RateLimited
 from kairos.errors import EngineUnavailable
+from kairos.folding import fold_email
 from kairos.redis_client import reached
 
 WINDOW_S = 300
@@ -62,7 +63,7 @@ class SignInLimits:
         return max(int(shared or 0), self._local.get(name, 0))
 
     def _counted(self, email: str, address: str, window: int) -> tuple[tuple[str, int], ...]:
-        account = hashlib.sha256(email.strip().lower().encode()).hexdigest()[:32]
+        account = hashlib.sha256(fold_email(email).encode(errors="surrogatepass")).hexdigest()[:32]
         return (
             (redis_keys.sign_in_failures("account", account, window, self._namespace), PER_ACCOUNT),
             (redis_keys.sign_in_failures("address", address, window, self._namespace), PER_ADDRESS),

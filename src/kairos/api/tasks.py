@@ -62,6 +62,13 @@ class TaskBody(Body):
     )
     checks: ChecksBody = Field(default_factory=lambda: ChecksBody.model_validate({}))
     model: str | None = Field(None, max_length=200, description="A model's name; left out, the router chooses.")
+    system: str | None = Field(
+        None,
+        min_length=1,
+        max_length=100_000,
+        description="Instructions to the model, in place of the agent's own.",
+        examples=["Answer in Turkish."],
+    )
     temperature: float | None = Field(None, ge=0, le=2)
     max_tokens: int | None = Field(None, ge=1, le=1_000_000)
     session: str | None = Field(None, max_length=200, description="Calls of one session stay with one model.")
@@ -157,6 +164,7 @@ class LabelOut(BaseModel):
 
 
 class TaskDetail(TaskOut):
+    system: str | None = Field(description="Instructions in place of the agent's own; null where none were given.")
     checks: dict[str, JsonValue]
     label: LabelOut | None = Field(description="The newest word of a person on the answer.")
     verdicts: list[VerdictOut]
@@ -240,6 +248,7 @@ async def show(services: ServicesDep, member: TasksReader, task_id: UUID) -> Tas
         label = await labels.get(session, task_id)
     return TaskDetail(
         **_task(row).model_dump(),
+        system=row.options.get("system"),
         checks=row.checks,
         label=LabelOut.model_validate(label, from_attributes=True) if label else None,
         verdicts=[_verdict(verdict) for verdict in verdicts],
@@ -309,6 +318,7 @@ def _new_task(
         task_type=body.task_type,
         checks=_checks(body.checks),
         model=body.model,
+        system=None if body.system is None else _storable(body.system, "system"),
         temperature=body.temperature,
         max_tokens=body.max_tokens,
         session=body.session,

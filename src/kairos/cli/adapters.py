@@ -35,7 +35,7 @@ def list_adapters(context: typer.Context, project: Project = None, json: Json = 
         ]
         for one in items
     ]
-    output.out.print(output.table(["name", "state", "share#", "why", "for", "id"], rows))
+    output.out.print(output.table(["name", "state", "share#?", "why?", "for?", "id"], rows))
 
 
 @app.command()
@@ -115,12 +115,14 @@ def _show_report(report: dict[str, Any]) -> None:
         rows.append([words, str(len(found["pairs"])), _share(found["base"]), _share(found["candidate"]), interval])
     output.out.print(output.table(["", "pairs#", "base#", "adapter#", "difference, 95 %"], rows))
     for pair in report["held_out"]["pairs"]:
-        sign = {True: "[green]↑[/green]", False: "[red]↓[/red]"}.get(pair["candidate_quality"] > pair["base_quality"])
-        mark = "=" if pair["candidate_quality"] == pair["base_quality"] else sign
+        better = pair["candidate_quality"] > pair["base_quality"]
+        sign = ("↑", "green") if better else ("↓", "red")
+        mark = ("=", "") if pair["candidate_quality"] == pair["base_quality"] else sign
         prompt, base, candidate = (
             output.plain(output.one_line(pair[key], 60)) for key in ("prompt", "base", "candidate")
         )
-        output.out.print(f"{mark} {prompt}\n    base     {base}\n    adapter  {candidate}", soft_wrap=True)
+        words = f" {prompt}\n    base     {base}\n    adapter  {candidate}"
+        output.out.print(output.line(mark, words), soft_wrap=True)
 
 
 def _share(value: float | None) -> str:

@@ -14,7 +14,9 @@ import typer
 from kairos import __version__
 from kairos.cli import adapters, config, dataset, fine_tuning, models, output, plugins, projects, router, system, tasks
 from kairos.cli.client import Refused
+from kairos.cli.console import tolerate_narrow_encodings
 from kairos.cli.context import Context
+from kairos.db.libpq import forget_environment
 from kairos.errors import KairosError
 
 app = typer.Typer(
@@ -55,6 +57,8 @@ def options(
 
 def run(arguments: list[str] | None = None) -> int:
     """Run a command line. Returns the exit code."""
+    tolerate_narrow_encodings()
+    forget_environment()
     try:
         app(arguments)
     except SystemExit as ended:  # of typer, which has said what there was to say
@@ -67,5 +71,5 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _say(error: KairosError, code: int) -> int:
-    output.err.print(f"[red]error:[/red] {output.plain(str(error))}", soft_wrap=True)
+    output.err.print(output.line(("error: ", "red"), output.prose(str(error))), soft_wrap=True)
     return code

@@ -1,114 +1,65 @@
-"""The command line's way to the API. It signs in by itself on the daemon's own machine, and renews what has expired.
-
-The standard library serves here: one request a command, and no import that a person would wait for.
-"""
+"""The command line's way to the API. It signs in by itself on the daemon's own machine, and renews what has expired."""
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import shutil
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import Any
 
 from kairos import config
-from kairos.cli.credentials import Credential, CredentialFile
+from kairos.cli.addresses import at_daemon, server_address
+from kairos.cli.credentials import Credential, CredentialFile, NotSaved
+from kairos.cli.transport import NotRunning, Refused, Transport, json_body
 from kairos.errors import KairosError
 
-TIMEOUT_S = 30
-DOWNLOAD_TIMEOUT_S = 3600
-"""Until the first byte: the file is made before it is sent."""
+__all__ = ["Client", "NotRunning", "NotSignedIn", "Refused", "connect", "runtime"]
+
 RUNTIME = "runtime.json"
 LOCAL_SECRET = "local-secret"
 
 
-class NotRunning(KairosError):
-    """No Kairos answers at {address}: {reason}. Start one with `kairos start`, or name another with --url."""
-
-    status, code, exit_code = 503, "not_running", 3
-
-
 class NotSignedIn(KairosError):
-    """You are not signed in at {address}. Run `kairos login --url {address}`."""
+    """You are not signed in at {address}. Run `kairos login {address}`."""
 
     status, code, exit_code = 401, "not_signed_in", 6
 
 
-class Refused(KairosError):
-    """{detail}"""
-
-    exit_codes: ClassVar[dict[int, int]] = {401: 6, 403: 6, 404: 4, 409: 5, 413: 2, 422: 2, 429: 7, 503: 3}
-
-    def __init__(self, status: int, code: str, detail: str, answer: dict[str, Any] | None = None) -> None:
-        super().__init__(detail=detail)
-        self.http_status = status
-        self.problem_code = code
-        self.answer = answer
-        """The body, where it was JSON."""
-
-    @property
-    def exit(self) -> int:
-        return self.exit_codes.get(self.http_status, 1)
-
-
 class Client:
-    """Calls the API of one Kairos as one user in one project."""
+    """Calls the API of one Kairos as one user in one project.
+
+    `data_dir` is the folder of the daemon on this machine, if there is one. Its secret signs in at the address that
+    this daemon wrote, and is sent to no other.
+    """
 
     def __init__(self, address: str, data_dir: Path, credentials: CredentialFile) -> None:
-        self.address = address
+        self._daemon = daemon_address(data_dir)
+        self.address = at_daemon(server_address(address), self._daemon or "")
         self._data_dir = data_dir
         self._credentials = credentials
-        handlers = [urllib.request.ProxyHandler({})] if _loopback(address) else []
-        self._opener = urllib.request.build_opener(*handlers)
+        self._transport = Transport(self.address)
 
     def get(self, path: str, **query: Any) -> Any:
         given = {name: value for name, value in query.items() if value is not None}
-        return self.call("GET", path + (f"?{urllib.parse.urlencode(given, doseq=True)}" if given else ""))
+        return self.call("GET", path + (f"?{_query(given)}" if given else ""))
 
     def post(self, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
         return self.call("POST", path, body, headers)
 
     def delete(self, path: str, **query: Any) -> Any:
-        return self.call("DELETE", f"{path}?{urllib.parse.urlencode(query)}")
+        return self.call("DELETE", f"{path}?{_query(query)}")
 
     def download(self, path: str, target: Path) -> int:
-        """An answer straight into a file, which is there once it is whole. Gives its size."""
-        self.get("/api/auth/me")  # renews an access token that has run out
-        credential = self._credentials.get(self.address)
-        assert credential is not None
-        request = urllib.request.Request(self.address + path)
-        request.add_header("Authorization", f"Bearer {credential.access_token}")
-        request.add_header("User-Agent", "kairos-cli")
-        part = target.with_name(f".{target.name}.part")
-        try:
-            with self._opener.open(request, timeout=DOWNLOAD_TIMEOUT_S) as reply, _private(part) as file:
-                shutil.copyfileobj(reply, file)
-                if (whole := reply.headers.get("Content-Length")) and file.tell() != int(whole):
-                    raise NotRunning(address=self.address, reason="the connection ended before the file did")
-            part.replace(target)
-        except urllib.error.HTTPError as error:
-            raise _refused(error) from None
-        except (urllib.error.URLError, http.client.HTTPException) as error:
-            raise NotRunning(address=self.address, reason=getattr(error, "reason", error)) from None
-        finally:
-            part.unlink(missing_ok=True)
-        return target.stat().st_size
+        """An answer straight into a file, which is there once it is whole. Returns its size. Raises as `call` does."""
+        return self._transport.save(path, _bearer(self._fresh()), target)
 
     def upload(self, path: str, content: bytes, media_type: str) -> Any:
-        """A body that is no JSON document. Raises as `call` does."""
-        self.get("/api/auth/me")  # renews an access token that has run out
-        credential = self._credentials.get(self.address)
-        assert credential is not None
-        request = urllib.request.Request(self.address + path, content, method="POST")
-        request.add_header("Content-Type", media_type)
-        request.add_header("Authorization", f"Bearer {credential.access_token}")
-        request.add_header("User-Agent", "kairos-cli")
-        return self._answer(request)
+        """A body that is not a JSON document. Raises as `call` does."""
+        headers = {"Content-Type": media_type, **_bearer(self._fresh())}
+        return self._transport.send("POST", path, content, headers)
 
     def call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
         """One authenticated request. A refused token is renewed once. Raises `Refused`, `NotRunning`, `NotSignedIn`."""
@@ -122,39 +73,26 @@ class Client:
 
     def open(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
         """One request without a credential."""
-        data = json.dumps(body).encode() if body is not None else None
-        request = urllib.request.Request(self.address + path, data, dict(headers or {}), method=method)
-        request.add_header("Content-Type", "application/json")
-        request.add_header("User-Agent", "kairos-cli")
-        return self._answer(request)
-
-    def _answer(self, request: urllib.request.Request) -> Any:
-        try:
-            with self._opener.open(request, timeout=TIMEOUT_S) as reply:
-                text = reply.read()
-        except urllib.error.HTTPError as error:
-            raise _refused(error) from None
-        except (urllib.error.URLError, OSError, ValueError) as error:
-            reason = getattr(error, "reason", error)
-            raise NotRunning(address=self.address, reason=reason) from None
-        return json.loads(text) if text else None
+        content = json_body(body) if body is not None else None
+        return self._transport.send(method, path, content, {"Content-Type": "application/json", **(headers or {})})
 
     def sign_in(self, project_id: str | None = None) -> Credential:
         """By the daemon's local secret, which only its own user can read. Raises `NotSignedIn` elsewhere."""
-        try:
-            secret = (self._data_dir / LOCAL_SECRET).read_text()
-        except OSError:
+        secret = self._local_secret()
+        if secret is None:
             self.open("GET", "/api/health/live")
-            raise NotSignedIn(address=self.address) from None
-        return self.keep(self.open("POST", "/api/auth/local", {"secret": secret, "project_id": project_id}))
+            raise NotSignedIn(address=self.address)
+        tokens = self.open("POST", "/api/auth/local", {"secret": secret, "project_id": project_id})
+        return self._keep_where_possible(tokens)
 
     def keep(self, tokens: Mapping[str, Any]) -> Credential:
+        """Save a session. Raises `NotSaved`."""
         credential = Credential(tokens["access_token"], tokens["refresh_token"], tokens["project_id"])
         self._credentials.put(self.address, credential)
         return credential
 
     def switch(self, project_id: str) -> None:
-        """Later commands act in this project."""
+        """Later commands act in this project. Raises `NotSaved`."""
         switched = self.post(f"/api/projects/{project_id}/switch")
         credential = self._credentials.get(self.address)
         assert credential is not None
@@ -171,20 +109,42 @@ class Client:
             self.address, self._data_dir, _Borrowed(self._credentials, kept, switched["access_token"], project_id)
         )
 
+    def _local_secret(self) -> str | None:
+        """None where the address is not that of the daemon on the data folder, or its secret cannot be read."""
+        if self.address != self._daemon:
+            return None
+        with suppress(OSError, UnicodeDecodeError):
+            return (self._data_dir / LOCAL_SECRET).read_text(encoding="ascii")
+        return None
+
+    def _fresh(self) -> Credential:
+        """A credential whose access token was accepted just now."""
+        self.get("/api/auth/me")
+        credential = self._credentials.get(self.address)
+        assert credential is not None
+        return credential
+
+    def _keep_where_possible(self, tokens: Mapping[str, Any]) -> Credential:
+        """Where it cannot be saved it serves this command; the next one signs in again."""
+        with suppress(NotSaved):
+            return self.keep(tokens)
+        return Credential(tokens["access_token"], tokens["refresh_token"], tokens["project_id"])
+
     def _renewed(self, credential: Credential) -> Credential:
         body = {"refresh_token": credential.refresh_token, "project_id": credential.project_id}
         try:
-            return self.keep(self.open("POST", "/api/auth/refresh", body))
+            return self._keep_where_possible(self.open("POST", "/api/auth/refresh", body))
         except Refused as error:
             if error.http_status != 401:
                 raise
-        self._credentials.forget(self.address)
+        with suppress(NotSaved):
+            self._credentials.forget(self.address)
         return self.sign_in(credential.project_id)
 
     def _authorized(
         self, credential: Credential, method: str, path: str, body: Any, headers: Mapping[str, str] | None
     ) -> Any:
-        return self.open(method, path, body, {**(headers or {}), "Authorization": f"Bearer {credential.access_token}"})
+        return self.open(method, path, body, {**(headers or {}), **_bearer(credential)})
 
 
 class _Borrowed(CredentialFile):
@@ -209,37 +169,35 @@ class _Borrowed(CredentialFile):
 def connect(url: str | None, file: Path | None) -> Client:
     """The Kairos named, else `KAIROS_URL`, else the one that runs on this data folder, else the configured port."""
     settings = config.load(file)
-    address = url or os.environ.get("KAIROS_URL") or runtime(settings.data_dir).get("address")
-    host = settings.server.host.replace("0.0.0.0", "127.0.0.1")
-    return Client((address or f"http://{host}:{settings.server.port}").rstrip("/"), settings.data_dir, CredentialFile())
+    credentials = CredentialFile()
+    if url:
+        return Client(url, settings.data_dir, credentials)
+    if named := os.environ.get("KAIROS_URL"):
+        return Client(server_address(named, "environment KAIROS_URL"), settings.data_dir, credentials)
+    host = f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host
+    usual = server_address(f"http://{host}:{settings.server.port}", "server.host")
+    return Client(daemon_address(settings.data_dir) or usual, settings.data_dir, credentials)
 
 
 def runtime(data_dir: Path) -> dict[str, Any]:
     """What the daemon on this data folder wrote of itself; empty where none ever ran."""
-    try:
-        return json.loads((data_dir / RUNTIME).read_text())
-    except (OSError, json.JSONDecodeError):
-        return {}
+    with suppress(OSError, ValueError, RecursionError):
+        values = json.loads((data_dir / RUNTIME).read_bytes())
+        return values if isinstance(values, dict) else {}
+    return {}
 
 
-def _refused(error: urllib.error.HTTPError) -> Refused:
-    text = error.read()
-    try:
-        answer = json.loads(text)
-        assert isinstance(answer, dict)
-    except (json.JSONDecodeError, AssertionError):
-        words = f"The server answered {error.code}: {text[:200].decode(errors='replace')}"
-        return Refused(error.code, "http_error", words)
-    detail = answer.get("detail") or f"The server answered {error.code}"
-    return Refused(error.code, answer.get("code", "http_error"), detail, answer)
+def daemon_address(data_dir: Path) -> str | None:
+    """The address that the daemon on this data folder wrote; None where none ever ran, or where it serves no API."""
+    address = runtime(data_dir).get("address")
+    with suppress(KairosError):
+        return server_address(address) if isinstance(address, str) and address else None
+    return None
 
 
-def _private(path: Path) -> IO[bytes]:
-    """A new file that only its owner can read."""
-    path.unlink(missing_ok=True)
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+def _query(values: Mapping[str, Any]) -> str:
+    return urllib.parse.urlencode(values, doseq=True, errors="surrogatepass")
 
 
-def _loopback(address: str) -> bool:
-    """A proxy from the environment has no business between two programs of one machine."""
-    return urllib.parse.urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1")
+def _bearer(credential: Credential) -> dict[str, str]:
+    return {"Authorization": f"Bearer {credential.access_token}"}

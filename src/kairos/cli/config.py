@@ -41,7 +41,7 @@ def show(
     rows = [
         [value["key"], output.plain(_shown(value["value"])), _source(value), EFFECT[value["reach"]]] for value in values
     ]
-    output.out.print(output.table(["key", "value", "from", "takes effect"], rows))
+    output.out.print(output.table(["key", "value", "from", "takes effect?"], rows))
     output.out.print(f"version {found['version']}, of the project {found['project_version']}")
     return None
 
@@ -52,10 +52,12 @@ def get(context: typer.Context, key: str, json: Json = False) -> None:
     value = _find(of(context).client().get("/api/config"), key)
     if json:
         return output.show_json(value)
-    output.out.print(f"[bold]{value['key']}[/bold] = {output.plain(_shown(value['value']))}", soft_wrap=True)
+    shown = f" = {output.plain(_shown(value['value']))}"
+    output.out.print(output.line(output.bold(value["key"]), shown), soft_wrap=True)
     output.out.print(output.plain(value["description"]), soft_wrap=True)
     default = f"default {output.plain(_shown(value['default']))}"
-    output.out.print(f"[dim]{output.plain(value['kind'])}; {default}; from {_source(value)}[/dim]", soft_wrap=True)
+    where = f"{output.plain(value['kind'])}; {default}; from {_source(value)}"
+    output.out.print(where, style="dim", soft_wrap=True)
     return None
 
 
@@ -110,7 +112,7 @@ def history(
             str(version["version"]),
             output.age(version["at"]),
             output.plain(version["by"] or "–"),
-            output.plain("\n".join(_differences(version["changes"])) or "–"),
+            "\n".join(map(output.plain, _differences(version["changes"]))) or "–",
             output.plain(version["why"]),
         ]
         for version in items
@@ -175,9 +177,9 @@ def _tell(changed: dict[str, Any], dry_run: bool, json: bool) -> None:
     lines = _differences(changed["changed"])
     if not lines:
         return output.out.print("nothing changes: these values hold already")
-    output.out.print(output.plain("\n".join(lines)), soft_wrap=True)
+    output.out.print("\n".join(map(output.plain, lines)), soft_wrap=True)
     for key in changed["restart"]:
-        output.out.print(f"[yellow]{key} takes effect at the next start of each daemon[/yellow]")
+        output.out.print(f"{key} takes effect at the next start of each daemon", style="yellow")
     if dry_run:
         output.out.print("nothing was changed: this was a dry run")
     return None

@@ -5,8 +5,21 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+from kairos.errors import KairosError
+
+DAMAGED = ".damaged"
+
+
+class NotSaved(KairosError):
+    """The session cannot be saved in {path}: {reason}. Set XDG_CONFIG_HOME to a folder that you may write to."""
+
+    status, code, exit_code = 500, "not_saved", 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,32 +32,95 @@ class Credential:
 
 
 class CredentialFile:
-    """`$XDG_CONFIG_HOME/kairos/credentials.json`."""
+    """`$XDG_CONFIG_HOME/kairos/credentials.json`.
+
+    What cannot be written (no home, a read-only disk) is remembered until this command ends: `put` and `forget` raise
+    `NotSaved` after that. A file that cannot be read is put aside, under the same name with `.damaged`, at the next
+    change.
+    """
 
     def __init__(self, path: Path | None = None) -> None:
-        home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-        self.path = path or home / "kairos" / "credentials.json"
+        self.path = path or _usual_path()
+        self._unsaved: dict[str, Credential | None] = {}
 
     def get(self, address: str) -> Credential | None:
-        entry = self._read().get(address)
-        return Credential(**entry) if entry else None
+        if address in self._unsaved:
+            return self._unsaved[address]
+        return _credential(self._read().get(address))
 
     def put(self, address: str, credential: Credential) -> None:
-        self._write({**self._read(), address: asdict(credential)})
+        """Raises `NotSaved`."""
+        self._change(address, credential)
 
     def forget(self, address: str) -> None:
-        self._write({known: entry for known, entry in self._read().items() if known != address})
+        """Raises `NotSaved`."""
+        if self.get(address) is not None:
+            self._change(address, None)
 
-    def _read(self) -> dict[str, dict[str, str]]:
-        try:
-            return json.loads(self.path.read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            return {}
+    def _change(self, address: str, credential: Credential | None) -> None:
+        self._unsaved[address] = credential
+        entries = {known: entry for known, entry in self._read().items() if known != address}
+        if credential:
+            entries[address] = asdict(credential)
+        self._write(entries)
+        del self._unsaved[address]
 
-    def _write(self, entries: dict[str, object]) -> None:
+    def _read(self) -> dict[str, Any]:
+        with suppress(OSError, ValueError, RecursionError):
+            entries = json.loads(self.path.read_bytes()) if self.path else {}
+            return entries if isinstance(entries, dict) else {}
+        return {}
+
+    def _write(self, entries: Mapping[str, Any]) -> None:
         """Replaced as a whole, so that two commands at once leave one of the two and never a mixture."""
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor, name = tempfile.mkstemp(dir=self.path.parent)  # mkstemp makes it 0600
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(entries, file, indent=2)
-        os.replace(name, self.path)
+        if self.path is None:
+            raise NotSaved(path="your home folder", reason="there is none")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._put_aside()
+            descriptor, name = tempfile.mkstemp(dir=self.path.parent)  # mkstemp makes it 0600
+            try:
+                with os.fdopen(descriptor, "w") as file:
+                    json.dump(entries, file, indent=2)
+                os.replace(name, self.path)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
+        except (OSError, ValueError) as error:
+            raise NotSaved(path=self.path, reason=getattr(error, "strerror", None) or error) from None
+
+    def _put_aside(self) -> None:
+        """Keep what is no file of credentials: a person may want to look at it."""
+        assert self.path is not None
+        try:
+            if isinstance(json.loads(self.path.read_bytes()), dict):
+                return
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, RecursionError):
+            pass
+        with suppress(OSError):
+            self.path.rename(self.path.with_name(self.path.name + DAMAGED))
+
+
+def _usual_path() -> Path | None:
+    """None where the user has no home folder at all."""
+    try:
+        home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    except RuntimeError:
+        return None
+    return home / "kairos" / "credentials.json"
+
+
+def _credential(entry: Any) -> Credential | None:
+    """The credential of an entry that has all its parts, as texts that fit into a header."""
+    if not isinstance(entry, dict):
+        return None
+    access, refresh, project = (entry.get(name) for name in ("access_token", "refresh_token", "project_id"))
+    if not (_token(access) and _token(refresh) and (project is None or isinstance(project, str))):
+        return None
+    return Credential(str(access), str(refresh), project)
+
+
+def _token(value: Any) -> bool:
+    return isinstance(value, str) and value.isascii() and value.isprintable() and " " not in value and value != ""

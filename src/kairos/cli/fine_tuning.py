@@ -73,7 +73,7 @@ def list_runs(context: typer.Context, project: Project = None, json: Json = Fals
         ]
         for run in items
     ]
-    output.out.print(output.table(["state", "base", "rows#", "age", "", "id"], rows))
+    output.out.print(output.table(["state", "base", "rows#?", "age#?", "", "id"], rows))
 
 
 @training.command()
@@ -103,7 +103,7 @@ def _show_plan(plan: dict[str, Any], json: bool) -> None:
     ]
     output.out.print(output.table(["", ""], rows))
     for problem in plan["problems"]:
-        output.out.print(f"[yellow]✗[/yellow] {output.plain(problem)}", soft_wrap=True)
+        output.out.print(output.line(("✗", "yellow"), f" {output.plain(problem)}"), soft_wrap=True)
     if plan["problems"]:
         raise typer.Exit(NOT_DONE)
     output.out.print("nothing was begun; leave out --dry-run to begin")
@@ -112,8 +112,9 @@ def _show_plan(plan: dict[str, Any], json: bool) -> None:
 def _follow(client: Client, run_id: str, json: bool) -> None:
     """A bar on standard error until the run has ended; then what came of it."""
     bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-        TextColumn("{task.fields[words]}", style="dim"), console=output.err, transient=True,
+        TextColumn("{task.description}", markup=False), BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("{task.fields[words]}", style="dim", markup=False), console=output.err, transient=True,
     )  # fmt: skip
     with bar:
         shown = bar.add_task("waiting", total=1, words="")
@@ -139,7 +140,7 @@ def _draw(bar: Progress, shown: TaskID, run: dict[str, Any]) -> None:
         words.append(f"{progress['tokens_per_s']:.0f} tokens/s")
     if progress["left_s"] is not None:
         words.append(f"{progress['left_s']:.0f} s left")
-    name = progress["phase"] or run["state"]
+    name = output.plain(progress["phase"] or run["state"])
     total = progress["steps"] or 1
     bar.update(shown, description=name, total=total, completed=progress["step"] or 0, words=", ".join(words))
 

@@ -24,13 +24,13 @@ def list_models(context: typer.Context, json: Json = False) -> None:
     columns = [
         "model",
         "health",
-        "where",
-        "$/M in, out#",
+        "where?",
+        "$/M in, out#?",
         "calls#",
         "quality#",
-        "first token#",
-        "answer#",
-        "spent#",
+        "first token#?",
+        "answer#?",
+        "spent#?",
     ]
     output.out.print(output.table(columns, [_row(model) for model in items]))
     return None
@@ -40,7 +40,7 @@ def list_models(context: typer.Context, json: Json = False) -> None:
 def reset(context: typer.Context, name: str) -> None:
     """Try a model again whose breaker is open, after its key or its server was mended."""
     of(context).client().post(f"/api/models/{urllib.parse.quote(name)}/reset")
-    output.out.print(f"{name} is tried again with the next call", markup=False)
+    output.out.print(f"{name} is tried again with the next call")
 
 
 @app.command("scan")

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
-from rich.markup import escape
+from rich.console import Group, RenderableType
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+from kairos import printable
+from kairos.cli.console import err, out
+from kairos.cli.tables import table
+
+__all__ = ["err", "out", "table"]
 
 STATES = {
     "queued": ("◌", "cyan"),
@@ -49,28 +50,30 @@ STATES = {
 
 
 def show_json(value: Any) -> None:
-    """One JSON document on standard output."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)
-    sys.stdout.write("\n")
+    """One JSON document on standard output. Characters that a terminal would obey are written as JSON's escapes."""
+    document = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    sys.stdout.write(printable.json_text(document) + "\n")
+
+
+def show_text(text: str) -> None:
+    """A text of several lines on standard output, without styles or folding."""
+    sys.stdout.write(printable.lines(text) + "\n")
+
+
+def bold(text: str) -> tuple[str, str]:
+    """A part of a `line` that stands out."""
+    return (plain(text), "bold")
+
+
+def line(*parts: str | tuple[str, str] | Text) -> Text:
+    """One line of several parts, each a text or a text with its style."""
+    return Text.assemble(*parts)
 
 
 def state(name: str) -> Text:
     """A state with a sign, so that it can be told without colour."""
     sign, colour = STATES.get(name, ("·", ""))
-    return Text(f"{sign} {name}", style=colour)
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[RenderableType]]) -> Table:
-    shown = Table(box=None, pad_edge=False, header_style="dim")
-    for place, name in enumerate(columns):
-        # What one copies, the first column or the id, is the last to be broken.
-        justify = "right" if name.endswith("#") else "left"
-        shown.add_column(name, justify=justify, overflow="fold", no_wrap=place == 0 or name == "id")
-    for row in rows:
-        shown.add_row(*row)
-    for column in shown.columns:
-        column.header = str(column.header).rstrip("#")
-    return shown
+    return Text(f"{sign} {plain(name)}", style=colour)
 
 
 def age(moment: str | None) -> str:
@@ -94,8 +97,13 @@ def one_line(text: str, most: int = 60) -> str:
 
 
 def plain(text: str) -> str:
-    """Text from outside, safe between rich's square brackets."""
-    return escape(text)
+    """A text from outside on one line, with its control characters as escapes."""
+    return printable.one_line(text)
+
+
+def prose(text: str, style: str = "") -> Text:
+    """A text from outside with its own lines."""
+    return Text(printable.lines(text), style=style)
 
 
 def task_detail(task: Mapping[str, Any]) -> RenderableType:
@@ -106,9 +114,9 @@ def task_detail(task: Mapping[str, Any]) -> RenderableType:
     for verdict in task["verdicts"]:
         parts.append(_verdict(verdict))
     if task["error"]:
-        parts.append(Text(f"{task['error']['code']}: {task['error']['message']}", style="red"))
+        parts.append(prose(f"{task['error']['code']}: {task['error']['message']}", "red"))
     if task["output"] is not None:
-        parts.append(Panel(Text(task["output"]), title="Answer", title_align="left", border_style="dim"))
+        parts.append(Panel(prose(task["output"]), title="Answer", title_align="left", border_style="dim"))
     return Group(*parts)
 
 
@@ -121,21 +129,24 @@ def _head(task: Mapping[str, Any]) -> RenderableType:
     line = Text.assemble(
         state(task["state"]),
         f"  {task['id']}  ",
-        (f"{task['agent']}, attempt {task['attempts']} of {task['max_attempts']}, {number(took, ' s', 1)}", "dim"),
+        (
+            f"{plain(task['agent'])}, attempt {task['attempts']} of {task['max_attempts']}, {number(took, ' s', 1)}",
+            "dim",
+        ),
     )
-    return Group(line, Text(one_line(task["prompt"], 200), style="italic"))
+    return Group(line, prose(one_line(task["prompt"], 200), "italic"))
 
 
 def decision_table(decision: Mapping[str, Any]) -> RenderableType:
     """Why this model: every candidate with the terms of its score."""
     answered = decision["answered"]
-    title = f"Model: {decision['chosen'] or 'none'} ({decision['kind']})"
+    title = f"Model: {plain(decision['chosen'] or 'none')} ({decision['kind']})"
     if answered and answered != decision["chosen"]:
-        title += f", answered by {answered}"
+        title += f", answered by {plain(answered)}"
     quality = "unmeasured" if decision["quality"] is None else f"{decision['quality']:.2f}"
     rows = [
         [
-            Text(score["model"], style="bold" if score["model"] == decision["chosen"] else ""),
+            Text(plain(score["model"]), style="bold" if score["model"] == decision["chosen"] else ""),
             number(score["utility"], digits=3),
             number(score["mu"]),
             number(score["bonus"]),
@@ -145,17 +156,17 @@ def decision_table(decision: Mapping[str, Any]) -> RenderableType:
         ]
         for score in decision["candidates"]
     ]
-    columns = ["candidate", "utility#", "quality#", "doubt#", "cost#", "latency#", "seen#"]
+    columns = ["candidate", "utility#", "quality#", "doubt#?", "cost#?", "latency#?", "seen#?"]
     parts: list[RenderableType] = [
-        Text.assemble((title, "bold"), (f"  task type {decision['task_type']}, quality {quality}", "dim")),
+        Text.assemble((title, "bold"), (f"  task type {plain(decision['task_type'])}, quality {quality}", "dim")),
         table(columns, rows),
     ]
     parts += [
-        Text(f"not considered: {out_['model']} ({out_.get('detail') or out_['reason']})", style="dim")
+        prose(f"not considered: {out_['model']} ({out_.get('detail') or out_['reason']})", "dim")
         for out_ in decision["excluded"]
     ]
     parts += [
-        Text(f"call failed: {call['model']} ({call['error']}, {number(call['duration_s'], ' s', 1)})", style="yellow")
+        prose(f"call failed: {call['model']} ({call['error']}, {number(call['duration_s'], ' s', 1)})", "yellow")
         for call in decision["calls"]
         if not call["success"]
     ]
@@ -165,11 +176,11 @@ def decision_table(decision: Mapping[str, Any]) -> RenderableType:
 def _verdict(verdict: Mapping[str, Any]) -> RenderableType:
     word = ("approved", "green") if verdict["approved"] else ("rejected", "yellow")
     score = "quality unmeasured" if verdict["score"] is None else f"score {verdict['score']:.2f}"
-    checks = ", ".join(verdict["checks"]) or "none"
+    checks = plain(", ".join(verdict["checks"])) or "none"
     lines: list[RenderableType] = [
         Text.assemble(("Guardian: ", "bold"), word, (f"  draft {verdict['draft']}, {score}, checks: {checks}", "dim"))
     ]
     for finding in verdict["findings"]:
         where = f" (line {finding['line']})" if finding.get("line") else ""
-        lines.append(Text(f"  {finding['severity']}: {finding['message']}{where}"))
+        lines.append(prose(f"  {finding['severity']}: {finding['message']}{where}"))
     return Group(*lines)

@@ -36,11 +36,11 @@ def list_plugins(context: typer.Context, json: Json = False) -> None:
         ]
         for plugin in items
     ]
-    output.out.print(output.table(["name", "state", "source", "file", "capabilities", "today#"], rows))
+    output.out.print(output.table(["name", "state", "source", "file?", "capabilities?", "today#?"], rows))
     for plugin in items:
         if plugin["error"]:
-            words = output.one_line(plugin["error"], 160)
-            output.out.print(f"{plugin['name']}: {words}", style="red", markup=False, soft_wrap=True)
+            words = output.plain(f"{plugin['name']}: {output.one_line(plugin['error'], 160)}")
+            output.out.print(words, style="red", soft_wrap=True)
     return None
 
 
@@ -63,9 +63,9 @@ def show(context: typer.Context, name: Name, json: Json = False) -> None:
     }
     output.out.print(output.table(["", ""], [[name, output.plain(value)] for name, value in facts.items() if value]))
     if plugin["error"]:
-        output.out.print(plugin["error"], style="red", markup=False)
+        output.out.print(plugin["error"], style="red")
     if plugin["trace"]:
-        output.out.print(plugin["trace"], style="dim", markup=False, soft_wrap=True)
+        output.out.print(plugin["trace"], style="dim", soft_wrap=True)
     return None
 
 
@@ -81,9 +81,9 @@ def new(
 
     written = write_example(name, folder or of(context).settings().plugins.folder, sync=sync)
     for path in written:
-        output.out.print(f"wrote {path}", markup=False, soft_wrap=True)
-    output.err.print(f"look at it: kairos plugin check {written[0]}", style="dim", markup=False, soft_wrap=True)
-    output.err.print(f"test it:    python -m pytest {written[1]}", style="dim", markup=False, soft_wrap=True)
+        output.out.print(f"wrote {path}", soft_wrap=True)
+    output.err.print(f"look at it: kairos plugin check {written[0]}", style="dim", soft_wrap=True)
+    output.err.print(f"test it:    python -m pytest {written[1]}", style="dim", soft_wrap=True)
     output.err.print("load it:    kairos plugin reload", style="dim")
 
 
@@ -128,7 +128,7 @@ def run(
 
     settings = of(context).settings().plugins
     text = run_offline(settings, file, name, prompt, _config(config))
-    return output.show_json({"output": text}) if json else print(text)
+    return output.show_json({"output": text}) if json else output.show_text(text)
 
 
 @app.command()
@@ -171,9 +171,9 @@ def _show_found(found: Any) -> None:
     if not found.error:
         kind = "async, in the daemon" if found.is_async else "sync, in a process of its own for each task"
         able = ", ".join(found.capabilities) or "none"
-        output.out.print(f"✓ {found.name} ({found.kind}): {kind}; capabilities: {able}", markup=False, soft_wrap=True)
+        output.out.print(f"✓ {found.name} ({found.kind}): {kind}; capabilities: {able}", soft_wrap=True)
         return
-    output.out.print(f"✗ {found.kind or found.source.label}: {found.error}", style="red", markup=False, soft_wrap=True)
+    output.out.print(f"✗ {found.kind or found.source.label}: {found.error}", style="red", soft_wrap=True)
     if found.trace:
-        output.out.print(found.trace, style="dim", markup=False, soft_wrap=True)
+        output.out.print(found.trace, style="dim", soft_wrap=True)
     output.out.print("  → docs/plugins.md, 'What a plugin must be', says what is asked of one", style="dim")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from kairos.cli import output
 from kairos.cli.client import Client
@@ -51,9 +52,8 @@ def create(
         client.switch(project["id"])
     if json:
         return output.show_json(project)
-    output.out.print(
-        f"created [bold]{output.plain(project['name'])}[/bold] {project['id']}" + (", now active" if use else "")
-    )
+    active = ", now active" if use else ""
+    output.out.print(output.line("created ", output.bold(project["name"]), f" {project['id']}{active}"))
 
 
 @app.command("use")
@@ -62,7 +62,7 @@ def use_project(context: typer.Context, project: Which) -> None:
     client = of(context).client()
     found = find(client, project)
     client.switch(found["id"])
-    output.out.print(f"active project: [bold]{output.plain(found['name'])}[/bold]")
+    output.out.print(output.line("active project: ", output.bold(found["name"])))
 
 
 @app.command()
@@ -71,7 +71,7 @@ def rename(context: typer.Context, project: Which, name: str, json: Json = False
     client = of(context).client()
     found = find(client, project)
     changed = client.call("PATCH", f"/api/projects/{found['id']}", {"name": name})
-    _say(changed, f"renamed to [bold]{output.plain(changed['name'])}[/bold]", json)
+    _say(changed, output.line("renamed to ", output.bold(changed["name"])), json)
 
 
 @app.command()
@@ -79,7 +79,7 @@ def archive(context: typer.Context, project: Which, json: Json = False) -> None:
     """Take no more tasks: what runs ends, what is queued waits until the project is restored."""
     client = of(context).client()
     changed = client.post(f"/api/projects/{find(client, project)['id']}/archive")
-    _say(changed, f"archived [bold]{output.plain(changed['name'])}[/bold]", json)
+    _say(changed, output.line("archived ", output.bold(changed["name"])), json)
 
 
 @app.command()
@@ -87,7 +87,7 @@ def restore(context: typer.Context, project: Which, json: Json = False) -> None:
     """Take tasks again, and go on with those that waited."""
     client = of(context).client()
     changed = client.post(f"/api/projects/{find(client, project)['id']}/restore")
-    _say(changed, f"restored [bold]{output.plain(changed['name'])}[/bold]", json)
+    _say(changed, output.line("restored ", output.bold(changed["name"])), json)
 
 
 @app.command()
@@ -119,7 +119,7 @@ def delete(
     if confirm != found["name"]:
         raise InvalidInput(where="--confirm", problem="it is not the project's name", remedy="Nothing was deleted")
     client.delete(f"/api/projects/{found['id']}", confirm=confirm)
-    output.out.print(f"deleted [bold]{output.plain(found['name'])}[/bold]; what it held is being erased")
+    output.out.print(output.line("deleted ", output.bold(found["name"]), "; what it held is being erased"))
 
 
 def find(client: Client, wanted: str) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def find(client: Client, wanted: str) -> dict[str, Any]:
     return found[0]
 
 
-def _say(value: dict[str, Any], words: str, json: bool) -> None:
+def _say(value: dict[str, Any], words: str | Text, json: bool) -> None:
     if json:
         return output.show_json(value)
     output.out.print(words)

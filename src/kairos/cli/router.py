@@ -40,7 +40,19 @@ def leaderboard(
         return output.show_json(board)
     if not board["items"]:
         return output.out.print(f"no model was called in the last {days} days")
-    columns = ["task type", "model", "quality#", "measured#", "share#", "failed#", "first token#", "answer#", "spent#"]
+    columns = [
+        *(
+            "task type",
+            "model",
+            "quality#",
+            "measured#?",
+            "share#?",
+            "failed#?",
+            "first token#?",
+            "answer#?",
+            "spent#?",
+        ),
+    ]
     rows = [_row(kind["task_type"], model) for kind in board["items"] for model in kind["models"]]
     output.out.print(output.table(columns, rows))
     return None
@@ -77,7 +89,7 @@ def replay(
     report = play(Recording.read(file), options)
     if json:
         return output.show_json(report.to_dict())
-    output.out.print(report.text(), markup=False, soft_wrap=True)
+    output.out.print(report.text(), soft_wrap=True)
     return None
 
 

@@ -39,7 +39,7 @@ def scan_models(context: Context, pick: Sequence[str], *, all_models: bool, json
     added = config_file.add_models(path, [entry for entry in entries if entry.name not in known])
     if json:
         return output.show_json({"file": str(path), "added": added})
-    output.out.print(f"added to {path}: {', '.join(added) or 'nothing that was not there already'}", markup=False)
+    output.out.print(f"added to {path}: {', '.join(added) or 'nothing that was not there already'}")
     output.err.print("restart Kairos to use them", style="dim")
     return None
 
@@ -63,7 +63,7 @@ def _show(findings: Findings, choices: Sequence[Pick]) -> None:
         return
     for server in findings.servers:
         key = f", key from {server.api_key_env}" if server.api_key_env else ""
-        output.out.print(f"[bold]{server.kind}[/bold] {output.plain(server.base_url)}{key}")
+        output.out.print(output.line(output.bold(server.kind), f" {output.plain(server.base_url)}{key}"))
         if server.problem:
             output.out.print(f"  {output.plain(server.problem)}", style="yellow")
     rows = [
@@ -76,7 +76,7 @@ def _show(findings: Findings, choices: Sequence[Pick]) -> None:
         ]
         for number, (server, model) in enumerate(choices, 1)
     ]
-    output.out.print(output.table(["#", "model", "where", "$/M in, out#", "context#"], rows))
+    output.out.print(output.table(["#", "model", "where", "$/M in, out#?", "context#?"], rows))
 
 
 def _asked(choices: Sequence[Pick]) -> list[str]:
@@ -99,7 +99,7 @@ def _picked(choices: Sequence[Pick], wanted: Sequence[str]) -> list[Pick]:
 def _numbers(choices: Sequence[Pick], word: str) -> list[int]:
     if word == "all":
         return list(range(1, len(choices) + 1))
-    if found := re.fullmatch(r"(\d+)(?:-(\d+))?", word):
+    if found := re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", word):
         first, last = int(found[1]), int(found[2] or found[1])
         if 1 <= first <= last <= len(choices):
             return list(range(first, last + 1))

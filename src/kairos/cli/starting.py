@@ -55,9 +55,10 @@ def _show(started: Started) -> None:
     usage = memory(os.getpid())
     used = f", {usage['total']:.0f} MB PSS in all" if usage else ""
     where = started.address or "(worker, no API)"
-    output.out.print(f"[bold]Kairos is ready[/bold] at {where} in {started.seconds:.1f} s{used}")
+    output.out.print(output.line(output.bold("Kairos is ready"), f" at {where} in {started.seconds:.1f} s{used}"))
     if started.setup_link:
-        output.out.print(f"set the admin's password, once: [bold]{started.setup_link}[/bold]", soft_wrap=True)
+        link = output.bold(started.setup_link)
+        output.out.print(output.line("set the admin's password, once: ", link), soft_wrap=True)
 
 
 def _run_sample(address: str, data_dir: Path) -> None:
@@ -71,5 +72,5 @@ def _run_sample(address: str, data_dir: Path) -> None:
         follow(client, task["id"], quiet=False)
         output.out.print(output.task_detail(client.get(f"/api/tasks/{task['id']}")))
     except KairosError as error:
-        output.err.print(f"[red]the sample task could not be done:[/red] {output.plain(str(error))}")
+        output.err.print(output.line(("the sample task could not be done: ", "red"), output.prose(str(error))))
     output.out.print(f'\nAPI: {address}/api  try: kairos task submit "…" --wait  stop: Ctrl-C', soft_wrap=True)

@@ -168,8 +168,9 @@ def _show_status(answer: dict[str, Any]) -> None:
 
 
 def _show_finding(finding: Finding) -> None:
-    sign = "[green]✓[/green]" if finding.ok else "[red]✗[/red]"
-    output.out.print(f"{sign} {output.plain(finding.what)}: {output.plain(finding.detail)}", soft_wrap=True)
+    sign = ("✓", "green") if finding.ok else ("✗", "red")
+    words = f" {output.plain(finding.what)}: {output.plain(finding.detail)}"
+    output.out.print(output.line(sign, words), soft_wrap=True)
     if not finding.ok:
         output.out.print(f"  → {output.plain(finding.remedy)}", soft_wrap=True)
 

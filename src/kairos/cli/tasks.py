@@ -14,6 +14,7 @@ from kairos.cli import output
 from kairos.cli.client import Client, NotRunning
 from kairos.cli.context import Json, of
 from kairos.errors import InvalidInput
+from kairos.text_files import NotUtf8, decode_text, read_text_file
 
 app = typer.Typer(help="Submit tasks and follow them.", no_args_is_help=True)
 
@@ -33,6 +34,9 @@ def submit(
     agent: Annotated[str | None, typer.Option(help="An agent's name, or a capability.")] = None,
     task_type: Annotated[str | None, typer.Option("--type", help="Your word for this kind of work.")] = None,
     model: Annotated[str | None, typer.Option(help="Insist on this model.")] = None,
+    system: Annotated[str | None, typer.Option(help="Instructions to the model, in place of the agent's.")] = None,
+    temperature: Annotated[float | None, typer.Option(min=0, max=2, help="Randomness of the answer.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens that the answer may have.")] = None,
     format: Annotated[str | None, typer.Option(help="text, json or python: the form the answer must have.")] = None,
     schema: Annotated[Path | None, typer.Option(help="File with the JSON Schema of the answer.")] = None,
     require: Annotated[list[str] | None, typer.Option(help="Text that must occur; may be repeated.")] = None,
@@ -50,13 +54,16 @@ def submit(
         "schema": _schema(schema),
         "require": require or None,
         "forbid": forbid or None,
-        "tests": _text(tests, "--tests") if tests else None,
+        "tests": read_text_file(tests, "--tests") if tests else None,
     }
     body = {
         "prompt": _prompt(prompt, file),
         "agent": agent,
         "task_type": task_type,
         "model": model,
+        "system": system,
+        "temperature": temperature,
+        "max_tokens": max_tokens,
         "lane": lane,
         "timeout_s": timeout,
         "checks": _given(checks) or None,
@@ -98,7 +105,7 @@ def list_tasks(
         ]
         for task in page["items"]
     ]
-    output.out.print(output.table(["state", "prompt", "agent", "model", "age#", "id"], rows))
+    output.out.print(output.table(["state", "prompt", "agent?", "model?", "age#?", "id"], rows))
     if page["next"]:
         output.err.print(f"more: --cursor {page['next']}", style="dim")
 
@@ -149,10 +156,10 @@ def follow(client: Client, task_id: str, *, quiet: bool) -> None:
             for event in seen["items"]:
                 after = event["id"]
                 if not quiet:
-                    output.err.print(_event_line(event), style="dim", markup=False)
+                    output.err.print(_event_line(event), style="dim")
             if seen["state"] in FINAL:
                 return
-            status.update(seen["state"])
+            status.update(output.state(seen["state"]))
             time.sleep(POLL_S)
 
 
@@ -196,29 +203,31 @@ def _prompt(prompt: str | None, file: Path | None) -> str:
     if prompt is not None and file is not None:
         raise InvalidInput(where="prompt", problem="given twice", remedy="Give a prompt or --file")
     if file is not None:
-        return _text(file, "--file")
+        return read_text_file(file, "--file")
     if prompt in (None, "-"):
-        if sys.stdin.isatty():
-            raise InvalidInput(where="prompt", problem="none was given", remedy='Try: kairos task submit "…" --wait')
-        return sys.stdin.read()
+        return _standard_input()
     assert prompt is not None
     return prompt
 
 
-def _text(file: Path, option: str) -> str:
+def _standard_input() -> str:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise InvalidInput(where="prompt", problem="none was given", remedy='Try: kairos task submit "…" --wait')
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(where=option, problem=f"{file} cannot be read ({error})", remedy="Check the path") from None
+        return decode_text(sys.stdin.buffer.read())
+    except NotUtf8 as error:
+        raise InvalidInput(where="standard input", problem=str(error), remedy="Send UTF-8 text") from None
 
 
 def _schema(file: Path | None) -> Any:
     if file is None:
         return None
     try:
-        return jsonlib.loads(_text(file, "--schema"))
-    except jsonlib.JSONDecodeError as error:
-        raise InvalidInput(where="--schema", problem=f"{file} is no JSON: {error}", remedy="Mend it there") from None
+        return jsonlib.loads(read_text_file(file, "--schema"))
+    except RecursionError:
+        raise InvalidInput(where="--schema", problem=f"{file} is nested too deeply", remedy="Flatten it") from None
+    except ValueError as error:
+        raise InvalidInput(where="--schema", problem=f"{file} is not JSON: {error}", remedy="Fix the file") from None
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, a
 
 from kairos.config import DatabaseSettings
 from kairos.db.addresses import DatabaseAddresses
-from kairos.db.schema import unreachable
+from kairos.db.libpq import session_options
+from kairos.db.schema import given_options, unreachable
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.tenancy import ProjectId, Scope, UserId
 
@@ -84,7 +86,7 @@ class Database:
                 raise ProjectGone from error
             if getattr(error.orig, "sqlstate", None) != UNIQUE_VIOLATION:
                 raise
-            raise Duplicate(detail=str(error.orig).strip().splitlines()[-1]) from error
+            raise Duplicate(detail=_same(error)) from error
 
     def project(self, project_id: ProjectId, user_id: UserId | None = None):
         """A transaction in one project."""
@@ -134,6 +136,7 @@ from pg_roles r where r.rolname = current_user
 
 
 def _engine(url: str, size: int, statement_timeout_s: float) -> AsyncEngine:
+    timeout = {"statement_timeout": str(int(statement_timeout_s * 1000))}
     return create_async_engine(
         url,
         pool_size=size,
@@ -145,9 +148,18 @@ def _engine(url: str, size: int, statement_timeout_s: float) -> AsyncEngine:
         json_deserializer=orjson.loads,
         connect_args={
             "connect_timeout": CONNECT_S,
-            "options": f"-c statement_timeout={int(statement_timeout_s * 1000)} -c timezone=UTC",
+            "options": session_options(given_options(url), **timeout),
         },
+        hide_parameters=True,  # they are people's texts, which no log and no error may repeat
     )
+
+
+def _same(error: IntegrityError) -> str:
+    """Which columns are the same, without their values."""
+    diagnosis = getattr(error.orig, "diag", None)
+    found = re.match(r"Key \((.*?)\)=", getattr(diagnosis, "message_detail", None) or "")
+    names = [name for name in found[1].split(", ") if name != "project_id"] if found else []
+    return f"one with the same {' and '.join(names) or 'key'}"
 
 
 def _names_no_project(error: IntegrityError) -> bool:

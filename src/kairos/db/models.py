@@ -88,7 +88,7 @@ class TaskRow(Base):
     task_type: Mapped[str | None]
     checks: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     options: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
-    """model, temperature, max_tokens, session: what the caller asked of the call."""
+    """model, system, temperature, max_tokens, session: what the caller asked of the call."""
     state: Mapped[str] = mapped_column(server_default=text("'queued'"))
     lane: Mapped[str]
     priority: Mapped[int] = mapped_column(server_default=text("0"))

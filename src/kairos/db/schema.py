@@ -10,13 +10,15 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from kairos.db.addresses import DatabaseAddresses
+from kairos.db.libpq import session_options
 from kairos.errors import EngineUnavailable, KairosError
 
-HEAD = "0006"
+HEAD = "0011"
 """The newest revision under `migrations/versions`; a test holds the two together."""
 
 LOCK = 0x6B61_6972_6F73  # "kairos": any number serves that no other use of this database takes
 LOCK_WAIT_S = 60
+CONNECT_S = 5
 
 
 class SchemaNewer(KairosError):
@@ -36,7 +38,8 @@ class MigrationFailed(KairosError):
 def current_revision(app_url: str) -> str | None:
     """The revision the database is at, as the app role reads it; None for an empty one."""
     try:
-        with psycopg.connect(_libpq(app_url), connect_timeout=5) as connection:
+        options = session_options(given_options(app_url))
+        with psycopg.connect(_libpq(app_url), connect_timeout=CONNECT_S, options=options) as connection:
             if connection.execute("select to_regclass('alembic_version')").fetchone() == (None,):
                 return None
             row = connection.execute("select version_num from alembic_version").fetchone()
@@ -50,7 +53,11 @@ def migrate(addresses: DatabaseAddresses) -> tuple[str | None, str]:
     before = current_revision(addresses.app)
     if before == HEAD:
         return before, HEAD
-    engine = create_engine(addresses.owner)
+    engine = create_engine(
+        addresses.owner,
+        connect_args={"connect_timeout": CONNECT_S, "options": session_options(given_options(addresses.owner))},
+        hide_parameters=True,
+    )
     try:
         with engine.begin() as connection:
             connection.execute(text(f"set local lock_timeout = '{LOCK_WAIT_S}s'"))
@@ -72,7 +79,7 @@ def _upgrade(connection: Connection, addresses: DatabaseAddresses) -> None:
     from alembic.util import CommandError
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", _escaped(Path(__file__).parent / "migrations"))
     config.attributes.update(connection=connection, app_role=_user(addresses.app), system_role=_user(addresses.system))
     try:
         command.upgrade(config, "head")
@@ -91,6 +98,17 @@ def unreachable(url: str, error: Exception) -> EngineUnavailable:
         reason=reason[-1] if reason else type(error).__name__,
         remedy="Check that it runs, and the address under [database] in kairos.toml",
     )
+
+
+def given_options(url: str) -> str:
+    """The server settings that an address carries itself (`?options=…`)."""
+    given = make_url(url).query.get("options", "")
+    return given if isinstance(given, str) else " ".join(given)
+
+
+def _escaped(path: Path) -> str:
+    """Alembic reads its options with interpolation."""
+    return str(path).replace("%", "%%")
 
 
 def _user(url: str) -> str:

@@ -5,14 +5,16 @@ Whoever asks has the lock of the data folder, so no living daemon owns what is f
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import psutil
+
+from kairos.owned_tasks import in_own_thread
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +24,7 @@ PATIENCE_S = 15.0
 async def end_leftovers(folder: Path, program: str, stops: tuple[signal.Signals, ...]) -> None:
     """Wait for every process of `program` that works in `folder` to end: by itself, asked to, and made to."""
     for number in (*stops, signal.SIGKILL):
-        found = await asyncio.to_thread(_working_in, folder, program)
+        found = await in_own_thread(partial(_working_in, folder, program), PATIENCE_S)
         if not found:
             return
         log.warning(
@@ -31,7 +33,7 @@ async def end_leftovers(folder: Path, program: str, stops: tuple[signal.Signals,
         for process in _heads(found) if number is not signal.SIGKILL else found:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
-        await asyncio.to_thread(psutil.wait_procs, found, PATIENCE_S)
+        await in_own_thread(partial(psutil.wait_procs, found, PATIENCE_S), 2 * PATIENCE_S)
 
 
 def _working_in(folder: Path, program: str) -> list[psutil.Process]:

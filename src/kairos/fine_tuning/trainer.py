@@ -316,9 +316,7 @@ def _missing(base: Model, size: int | None) -> list[str]:
     elif size is None:
         problems.append(f"its weights are not at {base.weights}")
     if lacking := [name for name in LIBRARIES if util.find_spec(name) is None]:
-        problems.append(
-            f"{', '.join(lacking)} are not installed; get them: `make train`, or pip install 'kairos[train]'"
-        )
+        problems.append(f"{', '.join(lacking)} are not installed; run `make train` in the folder of Kairos")
     return problems
 
 

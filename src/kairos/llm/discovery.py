@@ -19,6 +19,8 @@ from kairos.errors import KairosError
 from kairos.llm import prices
 from kairos.llm.catalog import Price
 
+LARGEST_CONTEXT = 1_000_000_000
+"""A larger number is no context."""
 NAME_LENGTH = 160
 """Longer names of models are not taken: with the kind before them they must fit into `ModelSettings.name`."""
 
@@ -153,11 +155,21 @@ def settings_of(picks: Iterable[tuple[FoundServer, FoundModel]]) -> list[ModelSe
     taken: set[str] = set()
     for server, model in picks:
         name = f"{server.kind}/{prices.plain_id(server.kind, model.name)}"
-        if name in taken:  # two servers of one kind: the second one's models carry its address
-            name = f"{name}@{urlsplit(server.base_url).netloc}"
+        name = _free_name(name, server, taken)
         taken.add(name)
         entries.append(_settings(server, model, name))
     return entries
+
+
+def _free_name(name: str, server: FoundServer, taken: set[str]) -> str:
+    """The name itself, or where two servers of one kind list it, with the second one's address."""
+    if name in taken:
+        name = f"{name}@{urlsplit(server.base_url).netloc}"
+    free, number = name, 1
+    while free in taken:  # `models/x` and `x` of one listing
+        number += 1
+        free = f"{name}-{number}"
+    return free
 
 
 def ollama_address(value: str) -> str | None:
@@ -281,7 +293,7 @@ def _context(card: Mapping[str, Any]) -> int | None:
     """
     meta = card.get("meta")
     values = (card.get("max_model_len"), meta.get("n_ctx") if isinstance(meta, dict) else None)
-    return next((value for value in values if type(value) is int and value >= 256), None)
+    return next((value for value in values if type(value) is int and 256 <= value <= LARGEST_CONTEXT), None)
 
 
 def _settings(server: FoundServer, model: FoundModel, name: str) -> ModelSettings:

@@ -465,7 +465,7 @@ def summary(decision: Decision) -> dict[str, Any]:
 def _log(decision: Decision) -> None:
     """One line a decision: how the scores stood, so that they are seen to move."""
     stood = ", ".join(f"{score.model} {score.utility:.3f} (quality {score.mu:.2f})" for score in decision.candidates)
-    log.info("%s: %s by %s of %s", decision.request.task_type, decision.chosen, decision.kind, stood)
+    log.info("decision: %s by %s of %s", decision.chosen, decision.kind, stood)
 
 
 def _fitting(model: Model, request: ChatRequest) -> ChatRequest:

@@ -128,14 +128,14 @@ class Providers:
         return answer.completion()
 
     async def list_models(self, base_url: str, api_key: str | None, *, timeout_s: float) -> list[str]:
-        """The names a server knows its models by. Raises `HttpError`."""
+        """The names a server knows its models by; entries that name none are left out. Raises `HttpError`."""
         url = f"{base_url.rstrip('/')}/models"
         limits = HttpLimits(self._limits.connect_s, timeout_s, self._limits.idle_s, timeout_s)
         value = await self._http.get_json(url, token=api_key, limits=limits)
-        try:
-            return [str(entry["id"]) for entry in value["data"] or ()]
-        except (TypeError, KeyError, LookupError) as error:
-            raise HttpGarbled(address=url, expected="a list of models", excerpt=excerpt(orjson.dumps(value))) from error
+        entries = (value["data"] if value["data"] is not None else []) if _has(value, "data") else None
+        if not isinstance(entries, list):
+            raise HttpGarbled(address=url, expected="a list of models", excerpt=excerpt(orjson.dumps(value)))
+        return [entry["id"] for entry in entries if _has(entry, "id") and isinstance(entry["id"], str)]
 
     async def _asked(
         self,
@@ -244,3 +244,7 @@ def _plain(value: object) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"a {type(value).__name__} has no place in JSON")
+
+
+def _has(value: Any, key: str) -> bool:
+    return isinstance(value, dict) and key in value

@@ -26,6 +26,7 @@ from kairos.orchestration.event_notices import EventNotices
 from kairos.orchestration.lease import Leases, Run, StopReason
 from kairos.orchestration.samples import SampleSource, record
 from kairos.orchestration.task import Claim, JudgedDraft, Outcome, as_uuid, sample_prompt
+from kairos.telemetry import reason_for_callers
 from kairos.tenancy import ProjectId, TaskId, new_id
 
 log = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ class AgentCoordinator:
             return self._failed(claim, error if _left_s(limit) else TaskTimeout(seconds=claim.timeout_s), drafts)
         except Exception as error:
             log.exception("agent %s crashed on task %s", claim.task.agent, claim.task_id)
-            crash = AgentCrashed(agent=claim.task.agent, error=type(error).__name__, reason=str(error) or "no message")
+            crash = AgentCrashed(agent=claim.task.agent, error=type(error).__name__, reason=reason_for_callers(error))
             return self._failed(claim, crash, drafts)
         approved = drafts[-1].verdict.approved
         return Outcome(TaskState.SUCCEEDED if approved else TaskState.REJECTED, tuple(drafts))
@@ -186,7 +187,7 @@ class AgentCoordinator:
 
     def _failed(self, claim: Claim, error: KairosError, drafts: list[JudgedDraft]) -> Outcome:
         """Another attempt after a while when it may help and is left; else the end."""
-        words = {"code": error.code, "message": str(error)}
+        words = {"code": error.code, "message": error.public()}
         if not error.retryable:
             return Outcome(TaskState.FAILED, tuple(drafts), words)
         if claim.last_attempt:

@@ -26,6 +26,7 @@ class NewTask:
     task_type: str | None = None
     checks: Checks = field(default_factory=Checks)
     model: str | None = None
+    system: str | None = None
     temperature: float | None = None
     max_tokens: int | None = None
     session: str | None = None
@@ -138,6 +139,7 @@ def claim_of(row: TaskRow, rules: ProjectRules) -> Claim:
         checks=Checks.of(row.checks),
         attempt=row.attempts,
         model=options.get("model"),
+        system=options.get("system"),
         temperature=options.get("temperature"),
         max_tokens=options.get("max_tokens"),
         session=options.get("session"),
@@ -163,6 +165,7 @@ def claim_of(row: TaskRow, rules: ProjectRules) -> Claim:
 def stored_options(task: NewTask) -> dict[str, Any]:
     values = {
         "model": task.model,
+        "system": task.system,
         "temperature": task.temperature,
         "max_tokens": task.max_tokens,
         "session": task.session,

@@ -49,6 +49,8 @@ export const shell = {
 
   "submit.title": "New task",
   "submit.prompt": "Prompt",
+  "submit.system": "Instructions",
+  "submit.system_hint": "To the model, in place of the agent's own.",
   "submit.agent": "Agent",
   "submit.model": "Model",
   "submit.model_auto": "The router chooses",

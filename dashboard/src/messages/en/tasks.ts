@@ -33,6 +33,7 @@ export const tasks = {
   "task.not_found": "There is no such task in this project",
   "task.all": "All tasks",
   "task.prompt": "Prompt",
+  "task.system": "Instructions",
   "task.answer": "Answer",
   "task.timeline": "What happened",
   "task.facts": "Facts",

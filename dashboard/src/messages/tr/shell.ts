@@ -52,6 +52,8 @@ export const shell: Translation<typeof english> = {
 
   "submit.title": "Yeni görev",
   "submit.prompt": "İstem",
+  "submit.system": "Yönergeler",
+  "submit.system_hint": "Modele verilir; ajanın kendi yönergelerinin yerine geçer.",
   "submit.agent": "Ajan",
   "submit.model": "Model",
   "submit.model_auto": "Yönlendirici seçer",

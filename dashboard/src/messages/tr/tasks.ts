@@ -36,6 +36,7 @@ export const tasks: Translation<typeof english> = {
   "task.not_found": "Bu projede böyle bir görev yok",
   "task.all": "Tüm görevler",
   "task.prompt": "İstem",
+  "task.system": "Yönergeler",
   "task.answer": "Yanıt",
   "task.timeline": "Neler oldu",
   "task.facts": "Bilgiler",

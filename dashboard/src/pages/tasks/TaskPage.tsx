@@ -76,7 +76,7 @@ function Task({ task }: { task: TaskDetail }) {
           <Facts task={task} />
         </div>
         <div className="stack task-main">
-          <Prompt text={task.prompt} />
+          <Prompt text={task.prompt} system={task.system ?? null} />
           <Answer task={task} />
           {FINAL.has(task.state) && task.lane !== "train" && <LabelBar task={task} />}
           <Verdicts task={task} />
@@ -88,7 +88,7 @@ function Task({ task }: { task: TaskDetail }) {
   );
 }
 
-function Prompt({ text }: { text: string }) {
+function Prompt({ text, system }: { text: string; system: string | null }) {
   const t = useT();
   return (
     <section className="panel" aria-labelledby="prompt-title">
@@ -98,6 +98,14 @@ function Prompt({ text }: { text: string }) {
       <pre className="prompt" tabIndex={0}>
         {text}
       </pre>
+      {system !== null && (
+        <>
+          <h3>{t("task.system")}</h3>
+          <pre className="prompt" tabIndex={0}>
+            {system}
+          </pre>
+        </>
+      )}
     </section>
   );
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import string
 from collections import Counter
 from typing import Any, NoReturn
 
@@ -11,6 +13,9 @@ from kairos.agents.checks.code_blocks import sole_block
 LONGEST = 1_000_000
 DEEPEST = 100
 """Deeper nesting is no answer a model gives in earnest, and makes recursive readers fail."""
+SPACE = string.whitespace + "\u00a0\u00ad\u180e\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u2060\ufeff"
+"""What may stand around the value: white space, a byte order mark, and zero-width characters that models copy along."""
+AROUND = re.compile(f"^[{re.escape(SPACE)}]+")
 ALONE = "Answer with one JSON value and nothing else."
 
 
@@ -50,13 +55,20 @@ def read_json(text: str) -> Any:
 
 def _source(text: str) -> tuple[str, int]:
     """What to read, and how many lines of the answer stand before it."""
-    before = text[: len(text) - len(text.lstrip())].count("\n")
-    block = sole_block(text)
+    begun = AROUND.sub("", text, count=1)
+    before = text[: len(text) - len(begun)].count("\n")
+    inner = _without_space(begun)
+    block = sole_block(inner)
     if block is None:
-        return text.strip(), before
+        return inner, before
     if block.language not in ("", "json"):
         raise NotJson(f"It is a block of {block.language}. {ALONE}", before + 1)
-    return block.text, before + 1
+    source = AROUND.sub("", block.text, count=1)
+    return _without_space(source), before + 1 + block.text[: len(block.text) - len(source)].count("\n")
+
+
+def _without_space(text: str) -> str:
+    return text.rstrip(SPACE)
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -23,6 +23,7 @@ from kairos.db.models import (
     SessionRow,
     UserRow,
 )
+from kairos.folding import fold_email
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +67,17 @@ async def any_user(session: AsyncSession) -> bool:
 
 
 async def by_email(session: AsyncSession, email: str) -> SignIn | None:
-    row = (await session.execute(text("select * from kairos_user_by_email(:email)"), {"email": email})).one_or_none()
-    return SignIn(*row) if row else None
+    """The account of an address, in any way to type it. The lower-case form goes first: two accounts may share a fold
+    from before addresses were folded."""
+    for form in dict.fromkeys((email.strip().lower(), fold_email(email))):
+        row = (await session.execute(text("select * from kairos_user_by_email(:email)"), {"email": form})).one_or_none()
+        if row:
+            return SignIn(*row)
+    return None
 
 
 async def add_user(session: AsyncSession, user_id: UUID, email: str, name: str, *, operator: bool) -> None:
-    await session.execute(insert(UserRow).values(id=user_id, email=email.lower(), name=name, operator=operator))
+    await session.execute(insert(UserRow).values(id=user_id, email=fold_email(email), name=name, operator=operator))
 
 
 async def user(session: AsyncSession, user_id: UUID) -> UserRow | None:

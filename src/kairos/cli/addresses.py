@@ -1,0 +1,69 @@
+"""Addresses of a Kairos: one form for each, so that a credential belongs to exactly one server."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import SplitResult, urlsplit
+
+from kairos.errors import InvalidInput
+
+PORTS = {"http": 80, "https": 443}
+UNSPECIFIED = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+HOST = re.compile(r"[A-Za-z0-9._:%-]+")
+
+
+def server_address(text: str, where: str = "--url or KAIROS_URL") -> str:
+    """The address in its one form: lower case, without a usual port, user, query or last slash. Raises `InvalidInput`.
+
+    An address that a server listens on (0.0.0.0) becomes the one it is reached at.
+    """
+    try:
+        parts = urlsplit(text.strip())
+        host, port = (parts.hostname or "").lower(), parts.port
+    except ValueError as error:
+        raise _refused(where, text, str(error)) from None
+    if problem := _problem(parts, host):
+        raise _refused(where, text, problem)
+    host = UNSPECIFIED.get(host, host)
+    shown = f"[{host}]" if ":" in host else host
+    number = "" if port in (None, PORTS[parts.scheme]) else f":{port}"
+    return f"{parts.scheme}://{shown}{number}{parts.path.rstrip('/')}"
+
+
+def is_loopback(address: str) -> bool:
+    """Whether the address is of this machine."""
+    host = urlsplit(address).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def at_daemon(address: str, daemon: str) -> str:
+    """The daemon's own address where `localhost` means the same loopback port, else the address as it is.
+
+    Requests then go to the address that the daemon bound, and never to another program on `::1` of that port.
+    """
+    wanted, bound = urlsplit(address), urlsplit(daemon)
+    same = (wanted.scheme, wanted.port, wanted.path) == (bound.scheme, bound.port, bound.path)
+    return daemon if wanted.hostname == "localhost" and same and is_loopback(daemon) else address
+
+
+def _problem(parts: SplitResult, host: str) -> str | None:
+    if parts.scheme not in PORTS:
+        return "it must begin with http:// or https://"
+    if not HOST.fullmatch(host):
+        return "it names no host" if not host else "its host has characters that no host has"
+    if parts.username is not None or parts.password is not None:
+        return "a user and password do not belong in it"
+    if parts.query or parts.fragment:
+        return "it must end with its path, without ? and #"
+    if not re.fullmatch(r"[!-~]*", parts.path):
+        return "its path has characters that belong in %-escapes"
+    return None
+
+
+def _refused(where: str, text: str, problem: str) -> InvalidInput:
+    remedy = "Give it as http://127.0.0.1:8484 or https://kairos.example.org"
+    return InvalidInput(where=where, problem=f"{text!r} is not an address: {problem}", remedy=remedy)

@@ -1,0 +1,84 @@
+"""Sessions of PostgreSQL that depend on their address and on Kairos alone, and not on who started it from where."""
+
+from __future__ import annotations
+
+import os
+
+VARIABLES = frozenset(
+    {
+        "PGAPPNAME",
+        "PGCHANNELBINDING",
+        "PGCLIENTENCODING",
+        "PGCONNECT_TIMEOUT",
+        "PGDATABASE",
+        "PGDATESTYLE",
+        "PGGEQO",
+        "PGGSSDELEGATION",
+        "PGGSSENCMODE",
+        "PGGSSLIB",
+        "PGHOST",
+        "PGHOSTADDR",
+        "PGKRBSRVNAME",
+        "PGLOADBALANCEHOSTS",
+        "PGLOCALEDIR",
+        "PGMAXPROTOCOLVERSION",
+        "PGMINPROTOCOLVERSION",
+        "PGOAUTHDEBUG",
+        "PGOPTIONS",
+        "PGPASSFILE",
+        "PGPASSWORD",
+        "PGPORT",
+        "PGREALM",
+        "PGREQUIREAUTH",
+        "PGREQUIREPEER",
+        "PGREQUIRESSL",
+        "PGSERVICE",
+        "PGSERVICEFILE",
+        "PGSSLCERT",
+        "PGSSLCERTMODE",
+        "PGSSLCOMPRESSION",
+        "PGSSLCRL",
+        "PGSSLCRLDIR",
+        "PGSSLKEY",
+        "PGSSLKEYLOGFILE",
+        "PGSSLMAXPROTOCOLVERSION",
+        "PGSSLMINPROTOCOLVERSION",
+        "PGSSLMODE",
+        "PGSSLNEGOTIATION",
+        "PGSSLROOTCERT",
+        "PGSSLSNI",
+        "PGSYSCONFDIR",
+        "PGTARGETSESSIONATTRS",
+        "PGTTY",
+        "PGTZ",
+        "PGUSER",
+    }
+)
+"""The environment variables that libpq reads (PostgreSQL 18, 32.15). Some of them, as PGSERVICE, cannot be overridden
+by parameters of a connection."""
+
+SETTINGS = {
+    "client_encoding": "UTF8",
+    "timezone": "UTC",
+    "datestyle": "ISO",
+    "intervalstyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "standard_conforming_strings": "on",
+    "default_transaction_isolation": "read\\ committed",
+    "default_transaction_read_only": "off",
+    "row_security": "on",
+}
+"""What the code reads and writes depends on these; a database or a role may have other defaults."""
+
+
+def forget_environment() -> None:
+    """Take libpq's variables out of this process' environment, and so out of its children's."""
+    for name in VARIABLES:
+        os.environ.pop(name, None)
+
+
+def session_options(given: str = "", **more: str) -> str:
+    """The parameter `options` of a connection: what the address gives, then Kairos' settings, which win."""
+    settings = " ".join(f"-c {name}={value}" for name, value in {**SETTINGS, **more}.items())
+    return f"{given} {settings}".strip()
