@@ -367,7 +367,7 @@ class LLMRouter:
             try:
                 model = self._still_there(decision)
                 patience = Patience(deadline - time.monotonic(), len(decision.candidates))
-                completion = await self._call(model, request, hearer.on_delta, patience, calls)
+                completion = await self._call(model, request, hearer, patience, calls)
                 return model, completion, decision.ticket
             except BaseException as error:
                 self._selector.release(decision.ticket)
@@ -386,7 +386,7 @@ class LLMRouter:
         raise ModelWithdrawn(model=name)
 
     async def _call(
-        self, model: Model, request: ChatRequest, on_delta: OnDelta | None, patience: Patience, calls: list[ModelCall]
+        self, model: Model, request: ChatRequest, hearer: Hearer, patience: Patience, calls: list[ModelCall]
     ) -> Completion:
         started = time.monotonic()
         permit = await self._permit(model)
@@ -396,7 +396,8 @@ class LLMRouter:
                 _fitting(model, request),
                 timeout_s=patience.timeout_s,
                 first_token_s=patience.first_token_s,
-                on_delta=on_delta,
+                on_delta=hearer.on_delta,
+                on_restart=hearer.on_restart,
             )
         except ModelCallError as error:
             if isinstance(error, ModelTimeout) and patience.short:
