@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from kairos.tenancy import ProjectId, TaskId
 
-RULES = "2"
+RULES = "3"
 """Version of the guardian's rules: raised when a check approves what it rejected before, or the other way round."""
 
 
@@ -110,6 +110,8 @@ class Draft:
     messages: tuple[Mapping[str, str], ...] = ()
     """The prompt as the model saw it."""
     cached: bool = False
+    reasoning: str = ""
+    """What the model wrote before its answer. It is no part of `text`, and nothing judges it."""
 
 
 class Severity(StrEnum):
