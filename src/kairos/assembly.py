@@ -81,7 +81,7 @@ from kairos.orchestration.worker import Worker
 from kairos.owned_tasks import in_own_thread
 from kairos.plugins.plugin_loader import PluginLoader, Scan
 from kairos.plugins.task_context import Means
-from kairos.redis_client import answers, connect
+from kairos.redis_client import answers, check_writable, connect
 from kairos.signals import Signals
 
 log = logging.getLogger(__name__)
@@ -395,7 +395,7 @@ def _probe(database: Database, redis: Any, router: LLMRouter, engines: EmbeddedE
     async def probe() -> dict[str, Part]:
         parts: dict[str, Part] = {
             "postgresql": await _state(database.ping),
-            "redis": await _state(redis.ping),
+            "redis": await _redis_state(redis),
             "models": router.readiness(),
         }
         for name, engine in (engines.states() if engines else {}).items():
@@ -407,6 +407,15 @@ def _probe(database: Database, redis: Any, router: LLMRouter, engines: EmbeddedE
         return parts
 
     return probe
+
+
+async def _redis_state(redis: Any) -> Part:
+    """A Redis that answers and takes no data is degraded: what is cached or counted there is not, and tasks wait."""
+    part = await _state(redis.ping)
+    if part["state"] != "ok":
+        return part
+    part = await _state(lambda: check_writable(redis))
+    return part if part["state"] == "ok" else {**part, "state": "degraded"}
 
 
 async def _state(ping: Callable[[], Any]) -> Part:

@@ -117,6 +117,9 @@ class HttpAnswer:
 
     def __init__(self, response: aiohttp.ClientResponse, clock: _Clock, address: str, limits: HttpLimits) -> None:
         self.content_type = response.content_type
+        self.framed = _is_framed(response.headers)
+        """Whether the connection marks the end of the body, so that a server which died is not taken for one that
+        finished. A compressed body counts as unmarked: aiohttp does not see that its last block is missing."""
         self._response = response
         self._clock = clock
         self._address = address
@@ -351,6 +354,13 @@ class _Clock:
         at = min(at, self._total_at)
         if not self._timeout.expired():
             self._timeout.reschedule(None if at == math.inf else at)
+
+
+def _is_framed(headers: Mapping[str, str]) -> bool:
+    """Whether a body has a length or comes in chunks (RFC 9112, 6.3), and is sent as it is."""
+    if headers.get("Content-Encoding", "identity").lower() != "identity":
+        return False
+    return "chunked" in headers.get("Transfer-Encoding", "").lower() or "Content-Length" in headers
 
 
 def parse_json(body: bytes, address: str) -> Any:

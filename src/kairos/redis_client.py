@@ -7,6 +7,7 @@ first answer, lost on the way, has taken one already. So the client here does no
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,22 +16,21 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from kairos import redis_keys
 from kairos.errors import EngineUnavailable
 
 # The connection failed, which another attempt may mend; the builtin TimeoutError is an OSError.
-LOST = (faults.ConnectionError, faults.TimeoutError, faults.RedisClusterException, OSError)
-# The server is there and refuses; for the words redis-py has no class of its own.
-_REFUSED = (
-    faults.ClusterDownError,
-    faults.MasterDownError,
-    faults.NoPermissionError,
-    faults.OutOfMemoryError,
-    faults.ReadOnlyError,
-    faults.TryAgainError,
-)
+LOST = (faults.ConnectionError, faults.TimeoutError, faults.RedisClusterException, faults.InvalidResponse, OSError)
 PING_S = 3.0
+PROBE_MS = 10_000
 
-_REFUSALS = ("BUSY", "MISCONF", "NOREPLICAS", "OOM")
+_BUGS = ("ERR", "WRONGTYPE")
+"""Codes of errors that say something of the command. Every other code says something of the server's state."""
+_STATE_IN_WORDS = re.compile(
+    r"\b(OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|LOADING|CLUSTERDOWN|BUSY)\b"
+    r"|max number of clients|operation not permitted|failover|role change",
+)
+"""Older servers wrap such an error of a command inside a script in one of the code ERR."""
 
 
 def connect(url: str, *, connections: int = 64) -> Redis:
@@ -73,12 +73,41 @@ def reached(redis: Redis) -> Iterator[None]:
     """Turns what redis-py raises when the server cannot serve into EngineUnavailable; bugs stay what they are."""
     try:
         yield
-    except (*LOST, *_REFUSED) as error:
+    except LOST as error:
         raise _unavailable(redis, error) from error
     except faults.ResponseError as error:
-        if not str(error).startswith(_REFUSALS):
+        if _is_bug(error):
             raise
         raise _unavailable(redis, error) from error
+
+
+@contextmanager
+def waited_for(redis: Redis) -> Iterator[None]:
+    """The same around a command that blocks, or a subscription: the server ends such a wait with whatever error it has,
+    and CLIENT UNBLOCK with any text, so none of them is a bug."""
+    try:
+        with reached(redis):
+            yield
+    except faults.ResponseError as error:
+        raise _unavailable(redis, error) from error
+
+
+async def check_writable(redis: Redis) -> None:
+    """Raises `EngineUnavailable` where the server answers and takes no data: it is out of memory, cannot save, or is a
+    replica."""
+    with reached(redis):
+        async with asyncio.timeout(PING_S):
+            await redis.set(redis_keys.write_probe(), 1, px=PROBE_MS)
+
+
+def _is_bug(error: faults.ResponseError) -> bool:
+    """Whether an error reply is about the command. redis-py has classes for codes, and takes ERR off the text."""
+    if _STATE_IN_WORDS.search(str(error)):
+        return False
+    if type(error) is not faults.ResponseError:
+        return isinstance(error, faults.ModuleError | faults.ExecAbortError | faults.ClusterCrossSlotError)
+    code = str(error).partition(" ")[0]
+    return code in _BUGS or not (code.isupper() and code.isalpha())
 
 
 def _unavailable(redis: Redis, error: BaseException) -> EngineUnavailable:

@@ -39,6 +39,11 @@ def queue_generation(lane: Lane, namespace: str = NAMESPACE) -> str:
     return queue_lane(lane, namespace) + "generation"
 
 
+def write_probe(namespace: str = NAMESPACE) -> str:
+    """Written now and then, to see whether Redis takes data."""
+    return f"{namespace}:write-probe"
+
+
 def cancel_channel(owner: str, namespace: str = NAMESPACE) -> str:
     """Where a daemon hears which of its running tasks to stop; `owner` is as in the task's row."""
     return f"{namespace}:cancel:{owner}"

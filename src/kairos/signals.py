@@ -15,10 +15,11 @@ from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
+from redis.exceptions import ResponseError
 
 from kairos import redis_keys
 from kairos.errors import EngineUnavailable
-from kairos.redis_client import LOST, reached
+from kairos.redis_client import LOST, reached, waited_for
 from kairos.tenancy import TaskId
 
 LIMIT_S = 5.0
@@ -85,7 +86,7 @@ class Channels:
 
     async def _ask(self, sent: Awaitable[Any]) -> None:
         """What cannot be sent is made good by the next connection, which begins with all names."""
-        with suppress(*LOST):
+        with suppress(*LOST, ResponseError):
             async with asyncio.timeout(LIMIT_S):
                 await sent
 
@@ -123,7 +124,7 @@ class Signals:
     async def _hear(self, channels: Channels) -> AsyncGenerator[Notice | Subscribed, None]:
         """The notices of one connection, until it fails."""
         async with self._redis.pubsub() as pubsub, AsyncExitStack() as heard:
-            with reached(self._redis):
+            with waited_for(self._redis):
                 async with asyncio.timeout(LIMIT_S):
                     await heard.enter_async_context(channels.heard_by(pubsub))
             while True:
@@ -135,7 +136,7 @@ class Signals:
 
     async def _message(self, pubsub: PubSub) -> dict[str, Any]:
         """The next message of any kind; a silent connection is tried with a ping before it is given up."""
-        with reached(self._redis):
+        with waited_for(self._redis):
             for last in (False, True):
                 if message := await pubsub.get_message(timeout=self._silence_s):
                     return message

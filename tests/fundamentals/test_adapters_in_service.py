@@ -58,12 +58,6 @@ async def test_one_on_trial_is_asked_outside_its_share_by_name_alone(tuned: Hous
     assert (await answer(tuned, cache=False, model=NAME)).model == NAME
 
 
-async def test_after_a_rejection_one_outside_the_share_does_not_keep_the_others_away(tuned: House):
-    """The second draft avoids `echo`, and nothing else may be called: `echo` it is."""
-    tuned.parts.services.router.replace_adapters([adapter(tuned, share=0.0)])
-    assert (await answer(tuned, cache=False, avoid=frozenset({"echo"}))).model == "echo"
-
-
 async def test_one_that_leaves_between_the_choice_and_the_call_is_replaced_by_the_next(tuned: House):
     tuned.parts.services.router.replace_adapters([adapter(tuned)])
     assert (await answer(tuned, leaving=True, cache=False)).model == "echo"

@@ -3949,6 +3949,11 @@ export interface components {
             /** Output */
             output: string;
             /**
+             * Reasoning
+             * @description What the model wrote before its answer; empty where it reasoned in silence.
+             */
+            reasoning: string;
+            /**
              * At
              * Format: date-time
              */

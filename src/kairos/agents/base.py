@@ -112,6 +112,8 @@ class Draft:
     messages: tuple[Mapping[str, str], ...] = ()
     """The prompt as the model saw it."""
     cached: bool = False
+    reasoning: str = ""
+    """What the model wrote before its answer. It is no part of `text`, and nothing judges it."""
 
 
 class Severity(StrEnum):

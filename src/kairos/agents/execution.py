@@ -46,6 +46,7 @@ class ExecutionAgent:
         )
         return Draft(
             text=answer.completion.text,
+            reasoning=answer.completion.reasoning,
             finish_reason=answer.completion.finish_reason,
             decision_id=str(answer.decision_id),
             model=answer.model,

@@ -113,7 +113,7 @@ class EventFeed:
     def _pass_on(self, notice: Notice) -> None:
         """A piece of an answer, only to those who listen to the project whose channel it came by."""
         with suppress(KeyError):
-            self._tails[redis_keys.project_of_deltas(notice.channel)].pass_on(notice.payload.decode())
+            self._tails[redis_keys.project_of_deltas(notice.channel)].pass_on(notice.payload.decode(errors="replace"))
 
     async def _ping_forever(self) -> None:
         while True:

@@ -97,6 +97,7 @@ class VerdictOut(BaseModel):
     findings: list[FindingOut]
     checks: list[str]
     output: str
+    reasoning: str = Field(description="What the model wrote before its answer; empty where it reasoned in silence.")
     at: datetime
 
 

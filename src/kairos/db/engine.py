@@ -16,6 +16,7 @@ from kairos.config import DatabaseSettings
 from kairos.db.addresses import DatabaseAddresses
 from kairos.db.libpq import session_options
 from kairos.db.schema import given_options, unreachable
+from kairos.db.storable import storable_json, store_any_text
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.tenancy import ProjectId, Scope, UserId
 
@@ -80,6 +81,8 @@ class Database:
                 await session.execute(SET_SCOPE, _parameters(scope))
                 yield session
         except (OperationalError, InterfaceError, PoolTimeout) as error:
+            if _exceeds_limit(error):
+                raise
             raise self._lost(error) from error
         except IntegrityError as error:
             if _names_no_project(error):
@@ -137,14 +140,14 @@ from pg_roles r where r.rolname = current_user
 
 def _engine(url: str, size: int, statement_timeout_s: float) -> AsyncEngine:
     timeout = {"statement_timeout": str(int(statement_timeout_s * 1000))}
-    return create_async_engine(
+    engine = create_async_engine(
         url,
         pool_size=size,
         max_overflow=0,
         pool_timeout=POOL_WAIT_S,
         pool_use_lifo=True,
         pool_pre_ping=True,
-        json_serializer=lambda value: orjson.dumps(value).decode(),
+        json_serializer=storable_json,
         json_deserializer=orjson.loads,
         connect_args={
             "connect_timeout": CONNECT_S,
@@ -152,6 +155,15 @@ def _engine(url: str, size: int, statement_timeout_s: float) -> AsyncEngine:
         },
         hide_parameters=True,  # they are people's texts, which no log and no error may repeat
     )
+    store_any_text(engine)
+    return engine
+
+
+def _exceeds_limit(error: Exception) -> bool:
+    """Whether a statement asked for more than PostgreSQL can do (class 54: nested too deep, an index row too large):
+    the same statement fails again, however long one waits."""
+    sqlstate = getattr(getattr(error, "orig", None), "sqlstate", None) or ""
+    return sqlstate.startswith("54")
 
 
 def _same(error: IntegrityError) -> str:

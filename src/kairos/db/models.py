@@ -317,6 +317,8 @@ class VerdictRow(Base):
     findings: Mapped[list[Any]]
     checks: Mapped[list[Any]]
     output: Mapped[str]
+    reasoning: Mapped[str] = mapped_column(server_default="")
+    """What the model wrote before the answer; no part of it."""
     messages: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
     """What the model was asked, as it saw it: a person's correction of the answer becomes training data with it."""
     at: Mapped[datetime] = mapped_column(server_default=NOW)

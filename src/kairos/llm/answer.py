@@ -1,28 +1,29 @@
-"""An answer of a chat model, put together from what its server sends, and what can be wrong with it."""
+"""An answer of a chat model, put together from what its server sends."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
+from kairos.http import excerpt
+from kairos.llm import loose_json
+from kairos.llm.answer_faults import Broken, Ended, Fault, Garbled, Reported, TooLong, reported, suspected
+from kairos.llm.finish_reason import Ending, ending_of, finish_word
+from kairos.llm.reasoning import ReasoningSplit
+from kairos.llm.text_pieces import TextPieces
+from kairos.llm.tool_calls import ToolCalls
 
-from kairos.http import error_words, excerpt
+__all__ = ["Answer", "Broken", "Completion", "Ended", "Fault", "Garbled", "Reported", "TooLong", "Usage"]
 
-STATUS_OF_WORDS = {
-    "rate_limit": 429,
-    "insufficient_quota": 429,
-    "invalid_request": 400,
-    "BadRequest": 400,
-    "context_length": 400,
-    "context_size": 400,
-    "authentication": 401,
-    "permission": 403,
-    "not_found": 404,
-}
-"""Words in the type or code of an error inside a stream, and the status they would have come with before it."""
+MOST_TOKENS = 2**31 - 1
+"""No answer has more, and PostgreSQL's integer holds no more: a larger count is an error of the server."""
+NO_REASON = "the stream ended without a finish reason"
+REPEATED = "the stream ended without [DONE], and its finish reasons say nothing: text followed one of them"
+UNFRAMED = "the connection closed without [DONE], and the finish reason came with text, as of an answer that goes on"
+ANSWER_ENDINGS = frozenset({Ending.COMPLETE, Ending.TRUNCATED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Completion:
 
     text: str
     finish_reason: str | None
+    """In OpenAI's words, whatever the server's are: `stop`, `tool_calls`, or `length` for a truncated answer."""
     usage: Usage | None
     """None where the server did not count."""
     first_token_s: float | None
@@ -48,31 +50,13 @@ class Completion:
     model: str | None
     """What the server says answered."""
     tool_calls: tuple[Mapping[str, Any], ...] = ()
+    reasoning: str = ""
+    """What the model wrote before its answer; no part of `text`."""
 
-
-class Fault(Exception):
-    """What is wrong with an answer, in words."""
-
-
-class Garbled(Fault):
-    pass
-
-
-class Broken(Fault):
-    """The stream ended too early."""
-
-
-class TooLong(Fault):
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"it is longer than {limit} bytes, which is all Kairos takes")
-
-
-class Reported(Fault):
-    """The server itself reported an error in its answer."""
-
-    def __init__(self, http_status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.http_status = http_status
+    @property
+    def truncated(self) -> bool:
+        """Whether the limit of tokens cut it off."""
+        return self.finish_reason == "length"
 
 
 class Answer:
@@ -80,46 +64,83 @@ class Answer:
 
     def __init__(self, limit: int) -> None:
         self.done = False
+        """Whether the server said [DONE], or the answer came in one piece."""
         self.finish_reason: str | None = None
+        """As the server gave it; None while the answer goes on."""
         self.usage: Usage | None = None
         self.first_token_s: float | None = None
         self._began = time.perf_counter()
         self._ended: float | None = None
         self._limit = limit
         self._size = 0
-        self._texts: list[str] = []
-        self._tools: list[dict[str, Any]] = []
+        self._split = ReasoningSplit()
+        self._retractions = 0
         self._model: str | None = None
-        self._events = 0
-        self._chosen = False
+        self._objects = 0
+        self._suspect: Reported | None = None
+        self._begin(None)
 
     def take(self, events: list[bytes]) -> str:
-        """Add the events of a stream; the text that is new."""
+        """Add the events of a stream; the text of the answer that is new."""
         added = ""
         for event in events:
-            if event == b"[DONE]":
+            if _is_done(event):
                 self.done = True
                 break
-            self._events += 1
-            added += self._take_object(_loads(event), "delta")
+            for value in _objects(event):
+                before = self._split.retractions
+                text = self._take_object(value, "delta")
+                added = added + text if self._split.retractions == before else text
         return added
 
     def take_whole(self, body: bytes) -> str:
         """Add an answer that came in one piece; its text."""
-        text = self._take_object(_loads(body), "message")
-        if not self._chosen:
-            raise Garbled(f"it has no choices: {excerpt(body)}")
+        value = loose_json.loads(body)
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            value = value[0]  # Gemini's errors
+        if not isinstance(value, dict):
+            raise Garbled(f"a {type(value).__name__} where an object belongs: {excerpt(body)}")
+        self._take_object(value, "message")
+        if self._index is None:
+            raise self._suspect or Garbled(f"it has no choices: {excerpt(body)}")
         self.done, self.first_token_s = True, None
-        return text
+        self._finish()
+        self._check_reason()
+        return self._split.answer()
 
-    def check_end(self, beginning: bytes) -> None:
-        """Raise if the stream that ended here is no whole answer."""
-        if not self._events:
+    def retracted(self) -> bool:
+        """Whether text that was given out has turned out to be reasoning since the last call."""
+        seen, self._retractions = self._retractions, self._split.retractions
+        return self._retractions > seen
+
+    def finish(self, beginning: bytes, *, framed: bool) -> str:
+        """The stream ended: the last text of the answer. Raises if its good end was not seen.
+
+        `framed` says that the connection itself marks ends (RFC 9112, 6.3): a server that died could not have sent it.
+        """
+        if not self._objects:
             raise Garbled(f"neither JSON nor a stream of events: {excerpt(beginning)}")
-        if not self.done and self.finish_reason is None:
-            raise Broken("the stream ended without a finish reason")
-        if not self._chosen:
-            raise Garbled("the stream has no choices")
+        if self._index is None:
+            raise self._suspect or Garbled("the stream has no choices")
+        rest = self._finish()
+        self._check_reason()
+        if not self.done:
+            self._check_end(framed)
+        return rest
+
+    def ended_well(self) -> bool:
+        """Whether the answer is known to be whole although the stream goes on: a good reason came, alone, at its end.
+
+        Servers that repeat their reason in each piece are no such case, and neither is one that sent nothing yet.
+        """
+        good = self.finish_reason is not None and ending_of(self.finish_reason)[0] in ANSWER_ENDINGS
+        return good and self._alone and not self._reopened
+
+    def bad_end(self) -> Fault | None:
+        """What the server itself says is wrong with an answer whose connection failed; None where it says nothing."""
+        if self.finish_reason is not None and (ending := ending_of(self.finish_reason)[0]) not in ANSWER_ENDINGS:
+            return Ended(ending, self.finish_reason)
+        return self._suspect
 
     def end(self) -> None:
         self._ended = time.perf_counter()
@@ -128,79 +149,120 @@ class Answer:
         return (self._ended or time.perf_counter()) - self._began
 
     def text(self) -> str:
-        return "".join(self._texts)
+        return self._split.answer()
 
     def completion(self) -> Completion:
+        self._finish()
         return Completion(
             text=self.text(),
-            finish_reason=self.finish_reason,
+            finish_reason=ending_of(self.finish_reason)[1] if self.finish_reason else None,
             usage=self.usage,
             first_token_s=self.first_token_s,
             duration_s=self.seconds(),
             model=self._model,
-            tool_calls=tuple(self._tools),
+            tool_calls=self._tools.complete(),
+            reasoning="\n\n".join(filter(None, ("".join(self._reasoning).strip(), self._split.reasoning()))),
         )
 
-    def _take_object(self, value: Any, part: str) -> str:
-        if not isinstance(value, dict):
-            raise Garbled(f"a {type(value).__name__} where an object belongs: {excerpt(orjson.dumps(value))}")
-        if error := value.get("error"):
-            raise _reported(error)
+    def _check_reason(self) -> None:
+        if self.finish_reason is None:
+            raise self._suspect or Broken(NO_REASON)
+        ending, _ = ending_of(self.finish_reason)
+        if ending not in ANSWER_ENDINGS:
+            raise Ended(ending, self.finish_reason)
+
+    def _check_end(self, framed: bool) -> None:
+        """Whether a good reason without [DONE] is the end."""
+        if self._reopened:
+            raise self._suspect or Broken(REPEATED)
+        if not framed and not self._alone:
+            raise self._suspect or Broken(UNFRAMED)
+
+    def _finish(self) -> str:
+        """Give out what was held back for pieces that do not come any more."""
+        self._reasoning.append(self._thoughts.finish())
+        return self._split.feed(self._text.finish()) + self._split.finish()
+
+    def _take_object(self, value: dict[str, Any], part: str) -> str:
+        self._objects += 1
+        if error := reported(value):
+            raise error
+        self._suspect = suspected(value) or self._suspect
         if (model := value.get("model")) and isinstance(model, str):
             self._model = model
-        self.usage = _usage(value.get("usage")) or self.usage
-        choices = value.get("choices") or []
-        if not isinstance(choices, list):
+        self.usage = _usage(value.get("usage"), self.usage)
+        choice = self._choice(value.get("choices"))
+        return self._take_choice(choice, part) if choice is not None else ""
+
+    def _choice(self, choices: Any) -> dict[str, Any] | None:
+        """The choice that is read, of several the first: what Kairos asks for is one."""
+        if not isinstance(choices or [], list):
             raise Garbled("`choices` is no list")
-        for choice in choices:
-            if not isinstance(choice, dict):
-                raise Garbled("a choice is no object")
-            if choice.get("index", 0) == 0:
-                return self._take_choice(choice, choice.get(part) or choice.get("delta") or choice.get("message") or {})
-        return ""
+        present = [choice for choice in choices or [] if choice is not None]
+        if not all(isinstance(choice, dict) for choice in present):
+            raise Garbled("a choice is no object")
+        if not present:
+            return None
+        first = min(map(_index, present))
+        if self._index is None or first < self._index:
+            self._begin(first)
+        return next((choice for choice in present if _index(choice) == self._index), None)
 
-    def _take_choice(self, choice: dict[str, Any], message: Any) -> str:
-        if not isinstance(message, dict):
-            raise Garbled("a message is no object")
-        self._chosen = True
-        text = _text(message.get("content"))
-        calls = message.get("tool_calls")
+    def _begin(self, index: int | None) -> None:
+        """Read the choice of this index; whatever came of a later one is dropped."""
+        self._index = index
+        self._text, self._thoughts = TextPieces(), TextPieces()
+        self._split = self._split.anew()
+        self._reasoning: list[str] = []
+        self._tools = ToolCalls(self._grow)
+        self.finish_reason = None
+        self._alone = False
+        """Whether the finish reason came after all of the text, without any of its own."""
+        self._reopened = False
+        """Whether anything followed a finish reason: then this server's reasons end nothing."""
+
+    def _take_choice(self, choice: dict[str, Any], part: str) -> str:
+        message = self._message(choice, part)
+        content, thoughts = _content(message.get("content"))
+        for key in ("reasoning_content", "reasoning"):
+            if (more := message.get(key)) and not thoughts:
+                thoughts = _content(more)[0] or _content(more)[1]
+        calls, function = message.get("tool_calls"), message.get("function_call")
+        new = bool(content or thoughts or calls or function)
+        if new:
+            self._reopen()
+        self._grow(len(content) + len(thoughts))
+        self._reasoning.append(self._thoughts.feed(thoughts))
         if calls:
-            self._take_tools(calls)
-        if self.first_token_s is None and (
-            text or calls or message.get("reasoning_content") or message.get("reasoning")
-        ):
+            self._tools.take(calls)
+        if function:
+            self._tools.take_function(function)
+        if (word := finish_word(choice.get("finish_reason"))) is not None:
+            self._close(word, alone=not new)
+        return self._split.feed(self._text.feed(content))
+
+    def _message(self, choice: dict[str, Any], part: str) -> dict[str, Any]:
+        """What a choice says. A stream's last event may repeat the whole message beside its (empty) delta."""
+        said = choice.get(part)
+        if said is None and self.first_token_s is None:
+            said = choice.get("delta") or choice.get("message")
+        if said is None and isinstance(choice.get("text"), str):
+            said = {"content": choice["text"]}
+        if not isinstance(said or {}, dict):
+            raise Garbled("a message is no object")
+        return said or {}
+
+    def _reopen(self) -> None:
+        if self.first_token_s is None:
             self.first_token_s = time.perf_counter() - self._began
-        if text:
-            self._grow(len(text))
-            self._texts.append(text)
-        if (reason := choice.get("finish_reason")) is not None:
-            self.finish_reason = str(reason)
-        return text
+        if self.finish_reason is not None:
+            self._reopened, self.finish_reason = True, None
 
-    def _take_tools(self, calls: Any) -> None:
-        """Join the pieces of tool calls. Some servers leave the index out: then an id begins a new call."""
-        if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
-            raise Garbled("`tool_calls` is no list of objects")
-        for call in calls:
-            index = call.get("index")
-            if index is None:
-                index = len(self._tools) - (not call.get("id") and bool(self._tools))
-            if index == len(self._tools):
-                self._tools.append({"id": None, "type": "function", "function": {"name": "", "arguments": ""}})
-            if not isinstance(index, int) or not 0 <= index < len(self._tools):
-                raise Garbled(f"a tool call has the index {index!r}")
-            self._join_tool(self._tools[index], call)
-
-    def _join_tool(self, whole: dict[str, Any], piece: dict[str, Any]) -> None:
-        function = piece.get("function") or {}
-        name, arguments = function.get("name") or "", function.get("arguments") or ""
-        if not isinstance(name, str) or not isinstance(arguments, str):
-            raise Garbled("the function of a tool call is not in words")
-        self._grow(len(name) + len(arguments))
-        whole["id"] = piece.get("id") or whole["id"]
-        whole["function"]["name"] += name
-        whole["function"]["arguments"] += arguments
+    def _close(self, word: str, *, alone: bool) -> None:
+        """Take a finish reason. One that is repeated after the first, as Azure's filter results do, changes nothing."""
+        if self.finish_reason is None:
+            self._alone = alone and self.first_token_s is not None
+        self.finish_reason = word
 
     def _grow(self, size: int) -> None:
         self._size += size
@@ -208,36 +270,72 @@ class Answer:
             raise TooLong(self._limit)
 
 
-def _loads(data: bytes) -> Any:
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise Garbled(f"not JSON: {excerpt(data)}") from error
+def _is_done(event: bytes) -> bool:
+    return len(event) < 20 and event.strip(b' \t\r\n"').upper() == b"[DONE]"
 
 
-def _text(content: Any) -> str:
-    """The text of a content; of a list of parts, the text parts (Mistral's reasoning models send thinking besides)."""
+def _objects(event: bytes) -> Iterator[dict[str, Any]]:
+    """The objects of an event: one, or those of a list. Whatever else keeps a connection alive is no part of an answer.
+
+    Raises `Garbled` for an object that cannot be read: a part of the answer may have been in it.
+    """
+    text = event.strip()
+    if not text.startswith((b"{", b"[{")):
+        return iter(())
+    value = loose_json.loads(text)
+    return iter([value] if isinstance(value, dict) else [item for item in value if isinstance(item, dict)])
+
+
+def _index(choice: dict[str, Any]) -> int:
+    """The number of a choice; 0 where the server gives none."""
+    value = choice.get("index")
+    if isinstance(value, str) and value.isdecimal() and len(value) < 9:
+        return int(value)
+    return int(value) if isinstance(value, int | float) and math.isfinite(value) else 0
+
+
+def _content(content: Any) -> tuple[str, str]:
+    """Text and reasoning of a content, which may be a list of parts (Mistral sends its thinking so)."""
     if content is None or isinstance(content, str):
-        return content or ""
-    if isinstance(content, list) and all(isinstance(part, dict) for part in content):
-        return "".join(_text(part.get("text")) for part in content if part.get("type") == "text")
-    raise Garbled(f"the content is a {type(content).__name__}")
+        return content or "", ""
+    if isinstance(content, dict):
+        content = [content]
+    if not isinstance(content, list):
+        raise Garbled(f"the content is a {type(content).__name__}")
+    texts, thoughts = "", ""
+    for part in content:
+        text, thought = _part(part)
+        texts, thoughts = texts + text, thoughts + thought
+    return texts, thoughts
 
 
-def _usage(value: Any) -> Usage | None:
+def _part(part: Any) -> tuple[str, str]:
+    if part is None or isinstance(part, str):
+        return part or "", ""
+    if not isinstance(part, dict):
+        raise Garbled(f"a part of the content is a {type(part).__name__}")
+    kind = str(part.get("type") or "text")
+    if kind in ("text", "output_text"):
+        return _content(part.get("text"))[0], ""
+    if kind in ("thinking", "reasoning"):
+        return "", _content(part.get(kind) or part.get("text"))[0]
+    return "", ""
+
+
+def _usage(value: Any, known: Usage | None) -> Usage | None:
+    """The tokens that were counted. A later count replaces an earlier one, unless it counts nothing."""
     if not isinstance(value, dict):
+        return known
+    given, written = _tokens(value.get("prompt_tokens")), _tokens(value.get("completion_tokens"))
+    if given is None or written is None or (known and not given and not written):
+        return known
+    return Usage(given, written)
+
+
+def _tokens(value: Any) -> int | None:
+    """A count of tokens, as a number or as its digits; None for anything else."""
+    if isinstance(value, str) and value.isdecimal() and len(value) < 12:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         return None
-    given, written = value.get("prompt_tokens"), value.get("completion_tokens")
-    return Usage(given, written) if type(given) is int and type(written) is int else None
-
-
-def _reported(error: Any) -> Reported:
-    """An error object in an answer whose status was 200. Its code is a status with some servers, a word with others."""
-    reason = error_words({"error": error}) or excerpt(orjson.dumps(error))
-    if not isinstance(error, dict):
-        return Reported(500, reason)
-    for number in (error.get("code"), error.get("status")):
-        if isinstance(number, (int, str)) and str(number).isdigit() and 400 <= int(number) < 600:
-            return Reported(int(number), reason)
-    words = f"{error.get('type')} {error.get('code')}"
-    return Reported(next((status for word, status in STATUS_OF_WORDS.items() if word in words), 500), reason)
+    return int(value) if 0 <= value <= MOST_TOKENS and value == int(value) else None

@@ -7,8 +7,9 @@ from typing import Any
 
 from kairos.errors import KairosError
 from kairos.http import HttpCut, HttpError, HttpStatus, HttpTimeout, HttpTooLarge, HttpUnreachable, Phase, plain_address
-from kairos.llm.answer import Answer, Broken, Fault, Reported, TooLong, Usage
+from kairos.llm.answer import Answer, Broken, Ended, Fault, Reported, TooLong, Usage
 from kairos.llm.catalog import Model
+from kairos.llm.finish_reason import Ending
 
 
 class ModelCallError(KairosError):
@@ -109,6 +110,13 @@ class ModelStreamCut(ModelCallError):
     infrastructure = True
 
 
+class ModelWithheld(ModelCallError):
+    """The server of the model {model} withheld the answer: {reason}. Change the request, or name another model."""
+
+    status, code = 422, "model_withheld"
+    retryable = False
+
+
 def failure(model: Model, error: HttpError | Fault, answer: Answer) -> ModelCallError:
     """The error of a call, with what had come before it."""
     kind, values = _kind(model, error)
@@ -133,7 +141,9 @@ def _kind(model: Model, error: HttpError | Fault) -> tuple[type[ModelCallError],
             return ModelUnreachable, {"base_url": plain_address(model.base_url), "reason": error.values["reason"]}
         case HttpCut():
             return ModelStreamCut, {"reason": error.values["reason"]}
-        case Broken():
+        case Ended(ending=Ending.WITHHELD):
+            return ModelWithheld, {}
+        case Broken() | Ended():
             return ModelStreamCut, {}
         case HttpTooLarge() | TooLong():
             return ModelGarbage, {"base_url": plain_address(model.base_url), "infrastructure": False}

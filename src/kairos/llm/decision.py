@@ -31,6 +31,8 @@ class Request:
     """Requests of one session stay with one model until it fails."""
     exclude: frozenset[str] = frozenset()
     """Models that this request has already tried."""
+    avoid: frozenset[str] = frozenset()
+    """Models whose answer to this was rejected: the router chooses one of them only where no other can be called."""
     model: str | None = None
     """The model that the caller named; None lets the router choose."""
     lot: float = 0.0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+BOM = b"\xef\xbb\xbf"
+
 
 class EventStream:
-    """Server-sent events from bytes cut anywhere: the `data` of each event (WHATWG HTML, 9.2.6). Nothing else is kept.
+    """Server-sent events from bytes cut anywhere: the `data` of each event (WHATWG HTML, 9.2.6).
 
-    Cutting lines before decoding makes a character that two chunks share no special case.
+    Kept besides are errors that are no events: a line of JSON, from a server that failed inside of its stream, and the
+    field `error` (llama.cpp). Cutting lines before decoding makes a character that two chunks share no special case.
     """
 
     def __init__(self, event_bytes: int = 4 * 1024 * 1024) -> None:
@@ -16,6 +19,7 @@ class EventStream:
         self._line: list[bytes] = []
         self._data: list[bytes] = []
         self._after_cr = False
+        self._first = True
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The events that these bytes complete."""
@@ -44,12 +48,18 @@ class EventStream:
         line = self._line[0] if len(self._line) == 1 else b"".join(self._line)
         self._line.clear()
         line = line.rstrip(b"\r\n")
+        if self._first:
+            line, self._first = line.removeprefix(BOM), False
         if not line:
             self._end_event(events)
         elif line.startswith(b"data:"):
             self._data.append(line[6:] if line.startswith(b"data: ") else line[5:])
         elif line == b"data":
             self._data.append(b"")
+        elif line.startswith(b"{"):
+            events.append(line)
+        elif line.startswith(b"error:"):
+            events.append(b'{"error":%s}' % line[6:])
         else:
             self._size = sum(map(len, self._data))  # a comment, or a field that is not for us
 

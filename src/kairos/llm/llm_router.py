@@ -169,7 +169,7 @@ class LLMRouter:
         """The best of the healthy and suitable models, with every term of every score. Raises if there is none."""
         if request.model is not None:
             self.require(request.model, request.project_id)
-        decision = self._selector.select(request, time.time())
+        decision = self._choose(request)
         if decision.chosen is None:
             raise nothing_left(decision)
         return decision
@@ -223,7 +223,7 @@ class LLMRouter:
         opened = self._open.get(decision_id)
         if opened is None or opened.lease is None:
             return
-        if approved:
+        if approved and not opened.answer.completion().truncated:
             await self.cache.store(opened.lease, opened.answer)
         else:
             self.cache.release(opened.lease)
@@ -317,7 +317,6 @@ class LLMRouter:
     def _request(self, context: CallContext, request: ChatRequest, task_type: TaskType, lot: float) -> Request:
         input_tokens = _input_tokens(request)
         output_tokens = request.max_tokens or DEFAULT_ANSWER_TOKENS
-        offered = {model.name for model in self.catalog.of(context.project_id) if lot < model.share}
         return Request(
             project_id=context.project_id,
             task_type=statistics_key(task_type.name, task_type.length),
@@ -327,7 +326,7 @@ class LLMRouter:
             capabilities=frozenset({"tools"}) if request.tools else frozenset(),
             local_only=context.local_only,
             session=context.session,
-            exclude=context.avoid if offered - context.avoid else frozenset(),
+            avoid=context.avoid,
             model=self._named(context),
             lot=lot,
         )
@@ -367,7 +366,7 @@ class LLMRouter:
             try:
                 model = self._still_there(decision)
                 patience = Patience(deadline - time.monotonic(), len(decision.candidates))
-                completion = await self._call(model, request, hearer.on_delta, patience, calls)
+                completion = await self._call(model, request, hearer, patience, calls)
                 return model, completion, decision.ticket
             except BaseException as error:
                 self._selector.release(decision.ticket)
@@ -386,7 +385,7 @@ class LLMRouter:
         raise ModelWithdrawn(model=name)
 
     async def _call(
-        self, model: Model, request: ChatRequest, on_delta: OnDelta | None, patience: Patience, calls: list[ModelCall]
+        self, model: Model, request: ChatRequest, hearer: Hearer, patience: Patience, calls: list[ModelCall]
     ) -> Completion:
         started = time.monotonic()
         permit = await self._permit(model)
@@ -396,7 +395,8 @@ class LLMRouter:
                 _fitting(model, request),
                 timeout_s=patience.timeout_s,
                 first_token_s=patience.first_token_s,
-                on_delta=on_delta,
+                on_delta=hearer.on_delta,
+                on_restart=hearer.on_restart,
             )
         except ModelCallError as error:
             if isinstance(error, ModelTimeout) and patience.short:
@@ -438,10 +438,20 @@ class LLMRouter:
         request = replace(decision.request, exclude=decision.request.exclude | {failed})
         if request.model is not None or time.monotonic() >= deadline:
             raise error
-        following = self._selector.select(request, time.time())
+        following = self._choose(request)
         if following.chosen is None:
             raise error
         return following
+
+    def _choose(self, request: Request) -> Decision:
+        """The best candidate that is not to be avoided, else the best of all. A model that was named is not avoided."""
+        now = time.time()
+        if request.avoid and request.model is None:
+            decision = self._selector.select(replace(request, exclude=request.exclude | request.avoid), now)
+            if decision.candidates:
+                decision.request = request  # the next one after a failure may be a model to avoid
+                return decision
+        return self._selector.select(request, now)
 
     def _is_news(self, project_id: ProjectId, opened: _Open | None, quality: float | None) -> bool:
         """Whether the others should hear of it at once: little is known of the model yet, or a label came late."""

@@ -7,17 +7,14 @@ Always asked to stream; a server that answers with one JSON object all the same 
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from kairos.http import (
-    HttpAnswer,
     HttpClient,
-    HttpCut,
     HttpError,
     HttpGarbled,
     HttpLimits,
@@ -25,7 +22,8 @@ from kairos.http import (
     HttpTimeout,
     excerpt,
 )
-from kairos.llm.answer import Answer, Completion, Fault, Garbled, Reported, TooLong, Usage
+from kairos.llm.answer import Answer, Completion, Fault, Reported, Usage
+from kairos.llm.answer_reader import AnswerReader, CallLimits, OnDelta, OnRestart
 from kairos.llm.call_errors import (
     ModelCallError,
     ModelGarbage,
@@ -36,10 +34,10 @@ from kairos.llm.call_errors import (
     ModelStreamCut,
     ModelTimeout,
     ModelUnreachable,
+    ModelWithheld,
     failure,
 )
 from kairos.llm.catalog import Model
-from kairos.llm.event_stream import EventStream
 
 __all__ = [
     "CallLimits",
@@ -54,28 +52,14 @@ __all__ = [
     "ModelStreamCut",
     "ModelTimeout",
     "ModelUnreachable",
+    "ModelWithheld",
     "OnDelta",
     "Providers",
     "Usage",
 ]
 
-OnDelta = Callable[[str], Awaitable[None]]
 WIRE_FACTOR = 64
 """A streamed token of four letters takes about 250 bytes: the bytes allowed on the wire for one byte of answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class CallLimits:
-    """How long a model's server may take, and how much it may answer."""
-
-    connect_s: float = 5.0
-    first_token_s: float = 60.0
-    """From the start of the call: loading the model and reading the prompt are in it."""
-    idle_s: float = 30.0
-    """Between two pieces of a stream."""
-    usage_s: float = 5.0
-    """After the finish reason, for the token counts that may follow."""
-    answer_bytes: int = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +94,22 @@ class Providers:
         timeout_s: float,
         first_token_s: float | None = None,
         on_delta: OnDelta | None = None,
+        on_restart: OnRestart | None = None,
     ) -> Completion:
         """Ask a model; `on_delta` gets the text as it comes. `first_token_s` may shorten the wait for its beginning.
 
+        `on_restart` is called when the text that came so far turns out to be reasoning: the answer begins after it.
         Cancelled, it closes the connection, so that the server stops generating. Raises `ModelCallError`.
         """
         answer = Answer(self._limits.answer_bytes)
+        reader = AnswerReader(answer, self._limits, on_delta, on_restart)
         patience_s = min(self._limits.first_token_s, first_token_s or math.inf)
         try:
-            while not await self._asked(model, request, answer, timeout_s, patience_s, on_delta):
+            while not await self._asked(model, request, reader, timeout_s, patience_s):
                 self._without_usage.add(model.base_url)
-        except (HttpCut, HttpTimeout) as error:
-            if answer.finish_reason is None:
-                raise failure(model, error, answer) from error
+        except HttpTimeout as error:
+            if not answer.ended_well():
+                raise failure(model, answer.bad_end() or error, answer) from error
         except (HttpError, Fault) as error:
             raise failure(model, error, answer) from error
         return answer.completion()
@@ -141,14 +128,13 @@ class Providers:
         self,
         model: Model,
         request: ChatRequest,
-        answer: Answer,
+        reader: AnswerReader,
         timeout_s: float,
         first_token_s: float,
-        on_delta: OnDelta | None,
     ) -> bool:
         """One call; False when it must be made once more, without the wish for token counts."""
         counted = model.base_url not in self._without_usage
-        gone_s = answer.seconds()
+        gone_s = reader.answer.seconds()
         try:
             async with self._http.stream(
                 "POST",
@@ -157,9 +143,7 @@ class Providers:
                 token=model.api_key,
                 limits=self._http_limits(timeout_s - gone_s, first_token_s - gone_s),
             ) as wire:
-                await self._read(wire, answer, on_delta)
-                answer.end()
-                await wire.drain()
+                await reader.read(wire)
         except HttpStatus as error:
             if counted and error.http_status in (400, 422) and "stream_options" in error.reason:
                 return False
@@ -169,46 +153,6 @@ class Providers:
     def _http_limits(self, total_s: float, first_s: float) -> HttpLimits:
         limits = self._limits
         return HttpLimits(limits.connect_s, first_s, limits.idle_s, total_s, limits.answer_bytes * WIRE_FACTOR)
-
-    async def _read(self, wire: HttpAnswer, answer: Answer, on_delta: OnDelta | None) -> None:
-        """Read what comes for what it is: the Content-Type of such servers is not always true."""
-        beginning = b""
-        while not beginning and (chunk := await wire.read(begun=False)):
-            beginning = chunk.removeprefix(b"\xef\xbb\xbf").lstrip()
-        if beginning.startswith((b"{", b"[")):
-            await self._read_object(wire, answer, beginning, on_delta)
-        else:
-            await self._read_events(wire, answer, beginning, on_delta)
-
-    async def _read_object(self, wire: HttpAnswer, answer: Answer, body: bytes, on_delta: OnDelta | None) -> None:
-        pieces, size = [], 0
-        while body:
-            pieces.append(body)
-            size += len(body)
-            if size > self._limits.answer_bytes:
-                raise TooLong(self._limits.answer_bytes)
-            body = await wire.read()
-        text = answer.take_whole(b"".join(pieces))
-        if text and on_delta:
-            await on_delta(text)
-
-    async def _read_events(self, wire: HttpAnswer, answer: Answer, chunk: bytes, on_delta: OnDelta | None) -> None:
-        events = EventStream(self._limits.answer_bytes)
-        beginning = chunk[:1024]
-        while chunk and not answer.done:
-            try:
-                complete = events.feed(chunk)
-            except ValueError as error:
-                raise TooLong(self._limits.answer_bytes) from error
-            if (text := answer.take(complete)) and on_delta:
-                await on_delta(text)
-            if not answer.done:
-                idle_s = self._limits.idle_s if answer.finish_reason is None else self._limits.usage_s
-                chunk = await wire.read(begun=answer.first_token_s is not None, idle_s=idle_s)
-        if not answer.done:
-            with suppress(Garbled):  # half an event: the stream was cut in it
-                answer.take(events.finish())
-        answer.check_end(beginning)
 
 
 def _body(model: Model, request: ChatRequest, counted: bool) -> bytes:

@@ -15,7 +15,7 @@ from kairos.agents.guardian import GuardianAgent
 from kairos.agents.judge import Judge, Judging
 from kairos.agents.registry import AgentRegistry, UnknownAgent
 from kairos.config import GuardianSettings, QueueSettings
-from kairos.db.engine import Database, Session
+from kairos.db.engine import Database, ProjectGone, Session
 from kairos.db.models import SampleRow, TaskState, VerdictRow
 from kairos.db.repositories import history, tasks
 from kairos.errors import EngineUnavailable, KairosError
@@ -36,6 +36,8 @@ CONCLUDE_PAUSE_S = 5
 SAME_MOMENT_S = 0.02
 """Clocks of event loops tick in milliseconds: an error this close before the end of the task's time is that end."""
 GUARDIAN = "guardian"
+REASONING_KEPT = 100_000
+"""Characters of a draft's reasoning that are stored, for people to read."""
 DRAINED = {"code": "drained", "message": "Its daemon stopped; another one starts it again."}
 
 
@@ -55,6 +57,15 @@ class LeaseLost(KairosError):
     """The lease of task {id} was lost to another worker, which does it again; nothing of this attempt was written."""
 
     status, code = 409, "lease_lost"
+
+
+class ResultNotStored(KairosError):
+    """The result cannot be stored ({error}: {reason}). The daemon's log has its trace."""
+
+    status, code = 500, "result_not_stored"
+
+
+WriteHistory = Callable[[Session, Claim, Outcome], Awaitable[None]]
 
 
 class AgentCoordinator:
@@ -211,24 +222,35 @@ class AgentCoordinator:
     async def _conclude(self, claim: Claim, outcome: Outcome) -> Outcome:
         """Write result, verdicts, dataset rows and events together, if the lease still holds; what was written.
 
-        Held on to while PostgreSQL is away: nobody else can take the task over before it is back. Raises `LeaseLost`.
+        Held on to while PostgreSQL is away: nobody else can take the task over before it is back. A result that cannot
+        be stored at all fails the task at once. Raises `LeaseLost`.
         """
+        try:
+            written = await self._persistently(claim, outcome, _write_history)
+        except (LeaseLost, EngineUnavailable, ProjectGone):
+            raise
+        except Exception as error:
+            log.exception("the result of task %s cannot be stored", claim.task_id)
+            refused = ResultNotStored(error=type(error).__name__, reason=_cause(error))
+            failed = Outcome(TaskState.FAILED, (), {"code": refused.code, "message": str(refused)})
+            written = await self._persistently(claim, failed, _write_end)
+        self._notices.tell(claim.project_id)
+        return written
 
+    async def _persistently(self, claim: Claim, outcome: Outcome, write_history: WriteHistory) -> Outcome:
         async def write() -> Outcome:
             async with self._database.project(claim.project_id) as session:
                 state = await tasks.conclude(session, claim.task_id, claim.epoch, _conclusion(outcome))
                 if state is None:
                     raise LeaseLost(id=claim.task_id)
                 written = replace(outcome, state=state)
-                await _write_history(session, claim, written)
+                await write_history(session, claim, written)
                 return written
 
-        written = await _uninterrupted(_persistently(write))
-        self._notices.tell(claim.project_id)
-        return written
+        return await _uninterrupted(_until_written(write))
 
 
-async def _persistently(write: Callable[[], Awaitable[Outcome]]) -> Outcome:
+async def _until_written(write: Callable[[], Awaitable[Outcome]]) -> Outcome:
     for left in reversed(range(CONCLUDE_TRIES)):
         try:
             return await write()
@@ -275,7 +297,19 @@ def _brief(drafts: list[JudgedDraft], left_s: float, stream: TextStream | None) 
     if not drafts:
         return Brief(timeout_s=left_s, stream=stream)
     last = drafts[-1]
-    return Brief(findings=last.verdict.findings, rejected=last.draft.text, timeout_s=left_s, stream=stream)
+    return Brief(
+        findings=last.verdict.findings,
+        rejected=last.draft.text,
+        avoid_models=frozenset(judged.draft.model for judged in drafts if judged.draft.model),
+        timeout_s=left_s,
+        stream=stream,
+    )
+
+
+def _cause(error: Exception) -> str:
+    """An error in one line, without the statement and its parameters that SQLAlchemy adds."""
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+    return lines[0] if lines else "no message"
 
 
 def _words(verdict: Verdict) -> dict[str, Any]:
@@ -310,6 +344,10 @@ async def _write_history(session: Session, claim: Claim, outcome: Outcome) -> No
             await record(session, _rejected_sample(claim, judged), SampleSource.GUARDIAN)
     if outcome.state in (TaskState.FAILED, TaskState.DEAD) and claim.lane is not Lane.TRAIN:  # it asked no model
         await record(session, _failed_sample(claim, outcome), SampleSource.FAILURE)
+    await _write_end(session, claim, outcome)
+
+
+async def _write_end(session: Session, claim: Claim, outcome: Outcome) -> None:
     data: dict[str, Any] = {}
     if outcome.error:
         data["error"] = dict(outcome.error)
@@ -331,8 +369,13 @@ def _verdict_row(claim: Claim, number: int, judged: JudgedDraft) -> VerdictRow:
         findings=_findings(judged.verdict),
         checks=list(judged.verdict.checks),
         output=judged.draft.text,
+        reasoning=_kept_reasoning(judged.draft.reasoning),
         messages=sample_prompt(judged.draft, claim.task.prompt),
     )
+
+
+def _kept_reasoning(text: str) -> str:
+    return text if len(text) <= REASONING_KEPT else text[:REASONING_KEPT] + " …"
 
 
 def _rejected_sample(claim: Claim, judged: JudgedDraft) -> SampleRow:

@@ -24,7 +24,7 @@ from redis.asyncio import Redis, RedisCluster
 
 from kairos import redis_keys
 from kairos.lanes import Lane
-from kairos.redis_client import LOST, reached
+from kairos.redis_client import LOST, reached, waited_for
 from kairos.tenancy import ProjectId, TaskId
 
 T = TypeVar("T")
@@ -219,7 +219,7 @@ class FairQueue:
             await asyncio.gather(*pops, return_exceptions=True)
 
     async def _pop(self, bells: list[str], seconds: float) -> bool:
-        with reached(self._redis):
+        with waited_for(self._redis):
             async with asyncio.timeout(seconds + LIMIT_S):
                 return await self._redis.blpop(bells, seconds) is not None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -183,7 +184,8 @@ class Worker:
     async def _hear_cancels(self) -> None:
         async for heard in self._signals.listen([redis_keys.cancel_channel(self.name)]):
             if isinstance(heard, Notice):
-                self._leases.stop(_task_id(heard.payload), StopReason.CANCELLED)
+                with suppress(ValueError):  # not the id of a task
+                    self._leases.stop(_task_id(heard.payload), StopReason.CANCELLED)
             else:
                 await self._catch_up()
 

@@ -98,6 +98,7 @@ class TaskContext:
         routed, messages = self.answers[number - 1]
         return Draft(
             text=routed.completion.text,
+            reasoning=routed.completion.reasoning,
             finish_reason=routed.completion.finish_reason,
             decision_id=str(routed.decision_id),
             model=routed.model,

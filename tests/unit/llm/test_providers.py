@@ -107,13 +107,15 @@ async def test_the_first_token_of_reasoning_is_the_first_token(server: ModelServ
         "\ufeff" + events(delta("ab", "stop"), "[DONE]"),
         events(delta("ab"), delta(None), delta("", "stop"), {"choices": []}, {"usage": None}, "[DONE]"),
         events(
-            {"choices": [{"index": 1, "delta": {"content": "x"}}, {"index": 0, "delta": {"content": "ab"}}]}, "[DONE]"
+            {"choices": [{"index": 1, "delta": {"content": "x"}}, {"index": 0, "delta": {"content": "ab"}}]},
+            delta(finish="stop"),
+            "[DONE]",
         ),
         events({"error": None, **delta("ab", "stop")}),
         events(delta([{"type": "thinking", "thinking": []}, {"type": "text", "text": "ab"}], "stop")),
         events(delta("ab", "stop")).rstrip(),
         events({"choices": [{"message": {"content": "ab"}, "finish_reason": "stop"}]}),
-        "  \n" + json.dumps({"choices": [{"message": {"content": "ab"}}]}),
+        "  \n" + json.dumps({"choices": [{"message": {"content": "ab"}, "finish_reason": "stop"}]}),
     ],
 )
 async def test_the_dialects_of_servers_are_understood(server: ModelServer, providers: Providers, body: str):
@@ -151,7 +153,7 @@ async def test_a_server_that_refuses_the_wish_for_usage_is_asked_without_it(serv
 async def test_what_comes_after_a_finished_answer_cannot_spoil_it(server: ModelServer, providers: Providers):
     async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + events(delta("ab", "stop")).encode())
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + events(delta("ab"), delta(finish="stop")).encode())
         await reader.read()  # the usage never comes, and the stream never ends
         await reader.read()
         writer.close()

@@ -76,6 +76,7 @@ export const tasks = {
   "verdict.warning": "Warning",
   "verdict.info": "Note",
   "verdict.older": { one: "{count} earlier draft", other: "{count} earlier drafts" },
+  "verdict.reasoning": "The model's reasoning",
   "verdict.draft": "Attempt {attempt}, draft {draft}",
 
   "why.title": "Why this model",

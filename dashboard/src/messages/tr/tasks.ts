@@ -79,6 +79,7 @@ export const tasks: Translation<typeof english> = {
   "verdict.warning": "Uyarı",
   "verdict.info": "Not",
   "verdict.older": { one: "Önceki {count} taslak", other: "Önceki {count} taslak" },
+  "verdict.reasoning": "Modelin akıl yürütmesi",
   "verdict.draft": "Deneme {attempt}, taslak {draft}",
 
   "why.title": "Neden bu model",

@@ -18,13 +18,18 @@ CUT = {
     None: "The answer is not whole: the model's stream ended without saying that it was done.",
 }
 
+ONLY_REASONING = (
+    "The answer is empty: the model wrote reasoning and nothing after it. Allow more tokens (max_tokens),"
+    " or ask for less."
+)
+
 
 def check_form(draft: Draft) -> Opinion:
     """Empty and truncated answers are rejected. It can only object: a whole answer may still be a bad one."""
-    if is_empty(draft.text):
-        return Opinion(CHECK, (error(CHECK, "The answer is empty."),))
     if draft.finish_reason in CUT:
         return Opinion(CHECK, (error(CHECK, CUT[draft.finish_reason]),))
+    if is_empty(draft.text):
+        return Opinion(CHECK, (error(CHECK, ONLY_REASONING if draft.reasoning else "The answer is empty."),))
     return Opinion(CHECK)
 
 

@@ -17,6 +17,7 @@ export function Verdicts({ task }: { task: TaskDetail }) {
         <VerdictBadge approved={last?.approved} />
       </div>
       {last && <Summary verdict={last} />}
+      {last && <Reasoning verdict={last} />}
       {older.length > 0 && (
         <details>
           <summary>{t("verdict.older", { count: older.length })}</summary>
@@ -29,6 +30,7 @@ export function Verdicts({ task }: { task: TaskDetail }) {
                   <span className="muted small"><RelativeTime at={verdict.at} /></span>
                 </summary>
                 <Summary verdict={verdict} />
+                <Reasoning verdict={verdict} />
                 <AnswerText text={verdict.output} findings={verdict.findings} />
               </details>
             ))}
@@ -36,6 +38,20 @@ export function Verdicts({ task }: { task: TaskDetail }) {
         </details>
       )}
     </section>
+  );
+}
+
+/** What the model wrote before its answer, folded: nobody judged it. */
+function Reasoning({ verdict: { reasoning } }: { verdict: VerdictOut }) {
+  const t = useT();
+  if (!reasoning) return null;
+  return (
+    <details>
+      <summary>{t("verdict.reasoning")}</summary>
+      <pre className="small fold" tabIndex={0}>
+        {reasoning}
+      </pre>
+    </details>
   );
 }
 

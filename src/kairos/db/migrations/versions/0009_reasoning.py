@@ -1,0 +1,14 @@
+"""What a model wrote before its answer is kept beside the verdict on the answer."""
+
+from alembic import op
+
+revision = "0009"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    op.execute("ALTER TABLE verdicts ADD COLUMN reasoning TEXT DEFAULT '' NOT NULL")
+
+
+def downgrade() -> None:
+    raise NotImplementedError("Kairos does not migrate down: restore the backup made before the upgrade.")

@@ -1,0 +1,81 @@
+"""A model server on a bare socket: it sends bytes as they are given, and ends the connection in a given way."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from enum import StrEnum
+
+from kairos.http import HttpClient
+from kairos.llm.answer import Completion
+from kairos.llm.catalog import Model
+from kairos.llm.providers import CallLimits, Providers
+from tests.kit.model_calls import HELLO
+
+UNFRAMED = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+
+
+class Then(StrEnum):
+    """What happens after the bytes."""
+
+    CLOSE = "close"
+    RESET = "reset"
+    HOLD = "hold"
+
+
+def chunked(body: bytes, *, ended: bool = True) -> bytes:
+    """A response in one chunk, with or without the chunk that marks the end."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return head + b"%x\r\n%s\r\n" % (len(body), body) + (b"0\r\n\r\n" if ended else b"")
+
+
+def sized(body: bytes, *, missing: int = 0, headers: bytes = b"") -> bytes:
+    """A response with a length, of which some bytes do not come."""
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%s\r\n" % (len(body) + missing, headers) + body
+
+
+@asynccontextmanager
+async def raw_server(*pieces: bytes, then: Then = Then.CLOSE) -> AsyncIterator[str]:
+    """The base URL of a server that answers each request with these pieces."""
+    ended = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+        await reader.readexactly(length)
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+        if then is Then.HOLD:
+            await ended.wait()
+        if then is Then.RESET:
+            await asyncio.sleep(0.05)  # so that the client has read: a reset drops what it has not
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.transport.abort()
+        else:
+            writer.close()
+
+    listener = await asyncio.start_server(answer, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1"
+    finally:
+        ended.set()
+        listener.close()
+        await listener.wait_closed()
+
+
+async def ask(*pieces: bytes, then: Then = Then.CLOSE, deltas: list[str] | None = None) -> Completion:
+    """The completion of one call that is answered so. Raises what the call raises."""
+    shown = [] if deltas is None else deltas
+
+    async def on_delta(text: str) -> None:
+        shown.append(text)
+
+    limits = CallLimits(usage_s=0.1, idle_s=0.4, first_token_s=2, answer_bytes=20_000)
+    async with raw_server(*pieces, then=then) as base_url, HttpClient() as http:
+        called = Model(name="mine", upstream="up", base_url=base_url)
+        return await Providers(http, limits).chat(called, HELLO, timeout_s=5, on_delta=on_delta, on_restart=shown.clear)

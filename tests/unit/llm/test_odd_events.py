@@ -1,0 +1,280 @@
+"""One odd event loses no answer, and a server's error is reported in its own words wherever it comes."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kairos.llm.answer import Answer, Garbled
+from kairos.llm.event_stream import EventStream
+from kairos.llm.providers import ModelCallError, ModelRateLimited, ModelRefused, ModelRequestInvalid, ModelServerError
+from tests.kit.model_calls import delta, events
+from tests.kit.raw_model import ask, chunked, sized
+
+ODD = [
+    b": OPENROUTER PROCESSING\n\n",
+    b":\n\n",
+    b"\n\n",
+    b"\r\n",
+    b"event: ping\n\n",
+    b'event: ping\ndata: {"type": "ping"}\n\n',
+    b"event: keepalive\nid: 1\nretry: 5\n\n",
+    b"data: : keepalive\n\n",
+    b"data: ping\n\n",
+    b"data: [PING]\n\n",
+    b"data:\n\n",
+    b"data: \n\n",
+    b"data\n\n",
+    b"data: null\n\n",
+    b"data: true\n\n",
+    b"data: 7\n\n",
+    b"data: NaN\n\n",
+    b'data: "x"\n\n',
+    b"data: []\n\n",
+    b"data: [1, null]\n\n",
+    b"data: {}\n\n",
+    b'data: {"choices": null}\n\n',
+    b'data: {"choices": []}\n\n',
+    b'data: {"choices": [null]}\n\n',
+    b'data: {"choices": [{"index": 0, "delta": null}]}\n\n',
+    b'data: {"choices": [{"index": null, "delta": {}}]}\n\n',
+    b'data: {"choices": [{"delta": {"role": "assistant", "content": null}, "finish_reason": ""}]}\n\n',
+    b'data: {"choices": [{"index": 0, "delta": {"content": "", "tool_calls": null}, "logprobs": null}]}\n\n',
+    b'data: {"choices": [{"index": 0, "delta": {"content": []}}]}\n\n',
+    b'data: {"choices": [{"index": 1, "delta": {"content": "another"}, "finish_reason": "length"}]}\n\n',
+    b'data: {"choices": [], "usage": {"prompt_tokens": NaN, "completion_tokens": Infinity}}\n\n',
+    b'data: {"choices": [], "usage": {"prompt_tokens": -5, "completion_tokens": 99999999999999999999}}\n\n',
+    b'data: {"choices": [], "usage": {"prompt_tokens": 0, "completion_tokens": 0}}\n\n',
+    b'data: {"choices": [], "usage": null, "error": null}\n\n',
+    b'data: {"choices": [], "model": 7, "prompt_filter_results": [{"prompt_index": 0}]}\n\n',
+    b'data: {"note": "\xff\xfe"}\n\n',
+    b'data: {"note": "\\ud83d"}\n\n',
+    b'data: {"n": -Infinity, "big": 123456789012345678901234567890}\n\n',
+    b'data: {"type": "status", "message": "still at work"}\n\n',
+]
+GOOD = [
+    delta(role="assistant", content=""),
+    delta("The city "),
+    delta("is Rome \U0001f3db."),
+    delta(finish="stop"),
+    {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 3}},
+]
+
+
+def as_bytes(value: object) -> bytes:
+    return events(value).encode()
+
+
+def read(wire: bytes, *cuts: int) -> Answer:
+    """The answer in a stream that arrives cut at these places."""
+    answer, stream = Answer(100_000), EventStream()
+    places = sorted({0, len(wire), *(cut % (len(wire) + 1) for cut in cuts)})
+    for start, end in pairwise(places):
+        answer.take(stream.feed(wire[start:end]))
+    answer.take(stream.finish())
+    answer.finish(wire[:100], framed=True)
+    return answer
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+async def test_an_odd_event_loses_no_answer(odd: bytes):
+    pieces = map(as_bytes, GOOD)
+    got = await ask(chunked(odd + odd.join(pieces) + odd + b"data: [DONE] \n\n"))
+    assert (got.text, got.finish_reason) == ("The city is Rome \U0001f3db.", "stop")
+    assert got.usage is not None
+    assert (got.usage.input_tokens, got.usage.output_tokens) == (5, 3)
+
+
+@given(
+    odd=st.lists(st.tuples(st.integers(0, len(GOOD)), st.sampled_from(ODD)), max_size=12),
+    cuts=st.lists(st.integers(0, 5000), max_size=12),
+    done=st.sampled_from([b"", b"data: [DONE]\n\n", b"data:[DONE]", b"data:  [DONE] \r\n\r\n", b'data: "[DONE]"\n\n']),
+    bom=st.sampled_from([b"", b"\xef\xbb\xbf"]),
+)
+def test_odd_events_anywhere_in_a_good_stream_change_nothing(
+    odd: list[tuple[int, bytes]], cuts: list[int], done: bytes, bom: bytes
+):
+    wire = b""
+    for place in range(len(GOOD) + 1):
+        wire += b"".join(event for at, event in odd if at == place)
+        wire += as_bytes(GOOD[place]) if place < len(GOOD) else done
+    got = read(bom + wire, *cuts).completion()
+    assert (got.text, got.finish_reason) == ("The city is Rome \U0001f3db.", "stop")
+
+
+@given(text=st.text(max_size=40), cuts=st.lists(st.integers(0, 200), max_size=8))
+def test_text_cut_by_utf_16_units_is_joined(text: str, cuts: list[int]):
+    """A gateway in JavaScript sends half of a surrogate pair in each delta."""
+    units = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    wide = "".join(chr(int.from_bytes(pair, "little")) for pair in _pairs(units.encode("utf-16-le", "surrogatepass")))
+    places = sorted({0, len(wide), *(cut % (len(wide) + 1) for cut in cuts)})
+    pieces = [wide[start:end] for start, end in pairwise(places)]
+    wire = b"".join(b"data: " + json.dumps(delta(piece)).encode() + b"\n\n" for piece in pieces)
+    got = read(wire + as_bytes(delta("!", "stop"))).completion().text
+    assert got == text.replace("\0", "\ufffd").lstrip("\0") + "!"
+
+
+def _pairs(data: bytes) -> list[bytes]:
+    return [data[at : at + 2] for at in range(0, len(data), 2)]
+
+
+@given(text=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40), size=st.integers(1, 5))
+def test_text_cut_by_bytes_is_joined(text: str, size: int):
+    data = text.encode()
+    pieces = [json.dumps("", ensure_ascii=False)] + [
+        b'"' + json.dumps(data[at : at + size].decode("utf-8", "surrogateescape"), ensure_ascii=False)[1:-1].encode(
+            "utf-8", "surrogateescape"
+        ) + b'"'
+        for at in range(0, len(data), size)
+    ]  # fmt: skip
+    wire = b"".join(
+        b'data: {"choices": [{"index": 0, "delta": {"content": %s}}]}\n\n' % piece
+        for piece in pieces
+        if isinstance(piece, bytes)
+    )
+    assert read(wire + as_bytes(delta("!", "stop"))).completion().text == text + "!"
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b'"Rome \\ud83d"', "Rome \ufffd"),
+        (b'"\\ude00 Rome"', "\ufffd Rome"),
+        (b'"Rome \xf0\x9f"', "Rome \ufffd"),
+        (b'"\xff\xfeRome"', "\ufffd\ufffdRome"),
+        (b'"Ro\\u0000me"', "Ro\ufffdme"),
+        (b'"Ro\x00me"', "Ro\ufffdme"),
+        (b'"Ro\tme"', "Ro\tme"),
+        (b'[{"type": "text", "text": "Ro"}, null, "me", {"type": "thinking", "thinking": "x"}]', "Rome"),
+        (b'{"type": "text", "text": "Rome"}', "Rome"),
+        (b'[{"type": "output_text", "text": "Rome"}, {"type": "image_url", "image_url": {}}]', "Rome"),
+    ],
+)
+def test_odd_text_is_an_answer(content: bytes, text: str):
+    for name in (b"delta", b"message"):
+        wire = b'data: {"choices": [{"index": 0, "%s": {"content": %s}, "finish_reason": "stop"}]}\n\n'
+        assert read(wire % (name, content)).completion().text == text
+
+
+async def test_an_answer_in_one_piece_may_be_as_odd():
+    message = b'{"content": "Rome \\ud83d\\ude00 \xff", "x": NaN}'
+    body = b'{"choices": [{"index": null, "message": %s, "finish_reason": "STOP"}]}' % message
+    assert (await ask(sized(body))).text == "Rome \U0001f600 \ufffd"
+
+
+def test_the_only_choice_counts_whatever_its_index():
+    wire = b"".join(
+        as_bytes({"choices": [{"index": "1", "delta": {"content": part}, "finish_reason": end}]})
+        for part, end in (("Ro", None), ("me", "stop"))
+    )
+    assert read(wire).completion().text == "Rome"
+
+
+def test_a_message_repeated_beside_its_deltas_is_not_added_again():
+    """Perplexity sends the whole message so far with each delta, and an empty delta at the end."""
+    last = {"choices": [{"index": 0, "delta": {}, "message": {"content": "Rome"}, "finish_reason": "stop"}]}
+    assert read(as_bytes(delta("Ro")) + as_bytes(delta("me")) + as_bytes(last)).completion().text == "Rome"
+    last["choices"][0]["delta"] = None
+    assert read(as_bytes(delta("Ro")) + as_bytes(delta("me")) + as_bytes(last)).completion().text == "Rome"
+
+
+def test_completions_of_the_older_protocol_are_read():
+    wire = as_bytes({"choices": [{"index": 0, "text": "Rome", "finish_reason": None}]})
+    assert read(wire + as_bytes({"choices": [{"text": "", "finish_reason": "stop"}]})).completion().text == "Rome"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        {"index": None, "id": "c", "function": {"name": "f", "arguments": {"a": 1}}},
+        {"index": "0", "id": "c", "function": {"name": "f", "arguments": '{"a":1}'}},
+        {"id": "c", "function": {"name": "f", "arguments": {"a": 1}}},
+    ],
+)
+def test_arguments_of_tool_calls_may_be_an_object(call: dict[str, object]):
+    got = read(as_bytes(delta(tool_calls=[call, None])) + as_bytes(delta(finish="tool_calls"))).completion()
+    assert got.tool_calls == ({"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}},)
+
+
+def test_an_older_function_call_is_a_tool_call():
+    wire = as_bytes(delta(function_call={"name": "f", "arguments": ""}))
+    wire += as_bytes(delta(function_call={"arguments": "{}"})) + as_bytes(delta(finish="function_call"))
+    got = read(wire).completion()
+    assert got.tool_calls[0]["function"] == {"name": "f", "arguments": "{}"}
+    assert got.finish_reason == "tool_calls"
+
+
+@pytest.mark.parametrize("count", [5, 5.0, "5"])
+def test_token_counts_may_be_written_as_floats_and_digits(count: object):
+    usage = {"choices": [], "usage": {"prompt_tokens": count, "completion_tokens": count}}
+    got = read(as_bytes(delta("Rome", "stop")) + as_bytes(usage)).completion()
+    assert got.usage is not None
+    assert got.usage.input_tokens == 5
+
+
+def test_an_event_that_is_damaged_is_not_passed_over():
+    """A part of the answer was in it."""
+    with pytest.raises(Garbled):
+        read(as_bytes(delta("a")) + b'data: {"choices": [{"delta": {"content": "b\n\n' + as_bytes(delta("c", "stop")))
+
+
+def test_an_event_nested_too_deep_is_refused():
+    with pytest.raises(Garbled):
+        read(b"data: " + b'{"a":' * 50_000 + b"1" + b"}" * 50_000 + b"\n\n")
+
+
+WORDS = "The server's own words"
+ERRORS = [
+    ({"object": "error", "message": WORDS, "type": "BadRequestError", "param": None, "code": 400}, ModelRequestInvalid),
+    ({"object": "error", "message": WORDS, "type": "NotFoundError"}, ModelRefused),
+    ({"error": WORDS}, ModelServerError),
+    ({"error": {"message": WORDS, "type": "insufficient_quota"}}, ModelRateLimited),
+    ({"error": {"message": WORDS, "code": 503, "status": "UNAVAILABLE"}}, ModelServerError),
+    ([{"error": {"message": WORDS, "code": 429, "status": "RESOURCE_EXHAUSTED"}}], ModelRateLimited),
+    ({"type": "error", "error": {"type": "overloaded_error", "message": WORDS}}, ModelServerError),
+    ({"type": "error", "code": "rate_limit_exceeded", "message": WORDS}, ModelRateLimited),
+    ({"detail": WORDS}, ModelServerError),
+    ({"detail": f"Rate limit reached. {WORDS}"}, ModelRateLimited),
+    ({"detail": WORDS, "status": 401}, ModelRefused),
+    ({"message": WORDS}, ModelServerError),
+    ({"message": WORDS, "statusCode": 429}, ModelRateLimited),
+    ({"success": False, "errors": [{"code": 7009, "message": WORDS}]}, ModelServerError),
+    ({"choices": [{"index": 0, "delta": {}, "error": {"code": 502, "message": WORDS}}]}, ModelServerError),
+]
+
+
+@pytest.mark.parametrize(("error", "kind"), ERRORS, ids=[json.dumps(error)[:50] for error, _ in ERRORS])
+async def test_an_error_is_reported_in_the_servers_words(error: object, kind: type[ModelCallError]):
+    body = json.dumps(error).encode()
+    event = b"data: " + body + b"\n\n"
+    started = as_bytes(delta("The cap"))
+    for wire in (
+        sized(body),
+        chunked(event),
+        chunked(event + b"data: [DONE]\n\n"),
+        chunked(started + event),
+        chunked(started + event + b"data: [DONE]\n\n"),
+        chunked(started + event, ended=False),
+        chunked(started + b"event: error\n" + event),
+    ):
+        with pytest.raises(ModelCallError, match=WORDS) as caught:
+            await ask(wire)
+        assert type(caught.value) is kind
+        if kind is ModelServerError:
+            assert caught.value.infrastructure
+
+
+@pytest.mark.parametrize("line", [b'{"error": {"message": "%s"}}\n', b'error: {"message": "%s", "code": 500}\n\n'])
+async def test_an_error_beside_the_events_is_reported(line: bytes):
+    with pytest.raises(ModelServerError, match=WORDS):
+        await ask(chunked(as_bytes(delta("The cap")) + line % WORDS.encode()))
+
+
+async def test_a_byte_order_mark_may_be_cut():
+    wire = chunked(b"\xef\xbb\xbf" + as_bytes(delta("Rome", "stop")))
+    for at in range(len(wire) - 60, len(wire)):
+        assert (await ask(wire[: at % 97 + 80], wire[at % 97 + 80 :])).text == "Rome"
