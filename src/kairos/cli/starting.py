@@ -8,7 +8,8 @@ from pathlib import Path
 
 import uvloop
 
-from kairos import telemetry
+from kairos import environment, telemetry
+from kairos.agents.checks.isolation import Isolation
 from kairos.api.services import Services
 from kairos.cli import output
 from kairos.cli.client import Client
@@ -41,6 +42,7 @@ def run_daemon(settings: Settings, role: str, began: float, *, sample: bool) -> 
     if role not in list(Role):
         raise InvalidInput(where="--role", problem=f"{role!r} is no role", remedy=f"Use one of: {', '.join(Role)}")
     telemetry.configure(settings.log_level)
+    environment.seal(model.api_key_env for model in settings.models if model.api_key_env)
 
     def announce(started: Started, services: Services) -> None:
         _show(started)
@@ -56,8 +58,25 @@ def _show(started: Started) -> None:
     used = f", {usage['total']:.0f} MB PSS in all" if usage else ""
     where = started.address or "(worker, no API)"
     output.out.print(f"[bold]Kairos is ready[/bold] at {where} in {started.seconds:.1f} s{used}")
+    output.out.print(_isolation(started.isolation), soft_wrap=True)
     if started.setup_link:
         output.out.print(f"set the admin's password, once: [bold]{started.setup_link}[/bold]", soft_wrap=True)
+
+
+def _isolation(isolation: Isolation) -> str:
+    """Whether tests given with tasks run on this host, and how."""
+    detail = output.plain(isolation.detail)
+    if isolation.full:
+        return f"tests given with tasks run isolated {detail}"
+    if isolation.allowed:
+        return (
+            "[bold red]tests given with tasks run WITHOUT full isolation[/bold red], as guardian.allow_weak_isolation"
+            f" allows: they can reach this daemon's files, secrets and network ({detail})"
+        )
+    return (
+        "[yellow]tests given with tasks are not run: this host cannot isolate code[/yellow]"
+        f" ({detail}). See docs/isolation.md"
+    )
 
 
 def _run_sample(address: str, data_dir: Path) -> None:

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kairos.agents.checks.sandbox import landlock, seccomp
+from kairos.agents.checks.sandbox import landlock, seccomp, semaphores
 from kairos.agents.checks.sandbox.process_tree import Family, Tree, TreeLimits, has_swap
 
 NOBODY = 65534
@@ -292,6 +292,7 @@ def _wall_in(walls: Walls) -> None:
             landlock.keep_signals_in()
     elif landlock.version():
         landlock.restrict(landlock.Rules(tuple(_needed()), (walls.work,), ("/dev/null",)))
+        semaphores.stand_in(walls.work)
     if seccomp.supported():
         seccomp.restrict(around)
 

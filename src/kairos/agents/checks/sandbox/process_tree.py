@@ -213,7 +213,7 @@ class Tree:
 
 
 def watch(tree: Tree, telling: int) -> int:
-    """Until the top process ends: end what is below it where a limit is passed, and say why. Returns its exit status."""
+    """Until the top process ends: end what is below where a limit is passed, and say why. Returns its exit status."""
     while True:
         ended, status = os.waitpid(tree.family.top, os.WNOHANG)
         if ended:

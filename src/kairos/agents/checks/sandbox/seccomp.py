@@ -43,7 +43,7 @@ REFUSED = (
     *("settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "iopl", "ioperm", "syslog", "vhangup"),
     *("nfsservctl", "lookup_dcookie", "personality", "modify_ldt", "uselib", "sysfs", "ustat"),
     *("move_pages", "migrate_pages", "mbind", "set_mempolicy", "get_mempolicy", "set_mempolicy_home_node"),
-    *("remap_file_pages", "ioprio_set", "setpriority", "sched_setscheduler", "sched_setparam", "sched_setattr"),
+    *("remap_file_pages", "ioprio_set", "sched_setscheduler", "sched_setparam", "sched_setattr"),
     # Memory that no process has mapped, so that no limit on processes counts it.
     *("memfd_create", "memfd_secret", "shmget", "shmat", "shmctl", "shmdt", "semget", "semop", "semctl", "semtimedop"),
     *("msgget", "msgsnd", "msgrcv", "msgctl"),
@@ -120,6 +120,10 @@ def _verdicts(around: Surroundings) -> list[tuple[str, bytes]]:
 def _by_argument(around: Surroundings) -> list[tuple[str, list[bytes]]]:
     """Calls that are decided by an argument. Each body ends in a verdict, whichever way it goes."""
     only_itself = [_load_argument(0), _jump(EQUAL, 0, 0, 1), _return(ALLOW), _refuse(errno.EPERM)]
+    only_itself_again = [
+        *(_load_argument(0), _jump(EQUAL, 0, 0, 3), _load_argument(1), _jump(EQUAL, 0, 0, 1)),
+        *(_return(ALLOW), _refuse(errno.EPERM)),
+    ]
     new_namespace = [_load_argument(0), _jump(ANY_BIT, NAMESPACES, 0, 1), _refuse(errno.EPERM), _return(ALLOW)]
     typing = [
         *(_load_argument(1), _jump(EQUAL, PUSH_INPUT, 1, 0), _jump(EQUAL, CONSOLE, 0, 1)),
@@ -138,6 +142,7 @@ def _by_argument(around: Surroundings) -> list[tuple[str, list[bytes]]]:
     ]
     return [
         *((name, only_itself) for name in ("prlimit64", "sched_setaffinity")),
+        ("setpriority", only_itself_again),
         ("clone", new_namespace),
         ("ioctl", typing),
         ("prctl", hiding),
