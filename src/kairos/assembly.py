@@ -12,11 +12,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
 
 from kairos import __version__, telemetry
+from kairos.agents.checks.isolation import HostIsolation
 from kairos.agents.execution import ExecutionAgent
 from kairos.agents.guardian import GuardianAgent
 from kairos.agents.judge import Judge
@@ -28,7 +30,7 @@ from kairos.api.refusals import Refusals
 from kairos.api.services import Part, Services
 from kairos.api.sign_in_limits import SignInLimits
 from kairos.api.tokens import TokenKeys
-from kairos.config import InvalidConfig, Settings
+from kairos.config import InvalidConfig, Settings, config_path
 from kairos.config_reference import value_of
 from kairos.db import schema
 from kairos.db.addresses import DatabaseAddresses
@@ -165,7 +167,8 @@ async def assemble(
         router.share(statistics)
         stack.push_async_callback(statistics.close)
         judge = await stack.enter_async_context(Judge(settings.judge, router, database))
-        guardian = GuardianAgent(settings.guardian)
+        isolation = HostIsolation(_protected(settings), weakly=settings.guardian.allow_weak_isolation)
+        guardian = GuardianAgent(settings.guardian, isolation)
         learning = _learning(settings, database, signals, router, providers, http, engines)
         agents = AgentRegistry()
         plugins = PluginLoader(settings.plugins, agents, Means(router, database, http))
@@ -212,6 +215,7 @@ async def assemble(
             promotions=learning.promotions,
             in_service=learning.in_service,
             adapter_files=learning.files,
+            isolation=isolation,
             probe=_probe(database, redis, router, engines),
             local_secret=secrets.token_urlsafe(32),
         )
@@ -242,6 +246,12 @@ async def assemble(
             engines=engines,
             setup_token=await accounts.create_first(),
         )
+
+
+def _protected(settings: Settings) -> list[Path]:
+    """What code that is tested must not reach, to try it: the daemon's files."""
+    places = (settings.data_dir, settings.data_dir / "postgres", settings.fine_tuning.folder, config_path())
+    return [place.resolve() for place in places if place and place.exists()]
 
 
 def _with_runner(model: Model) -> Model:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from kairos import config_faults
+from kairos import config_faults, environment
 from kairos.errors import KairosError, did_you_mean
 from kairos.text_files import NotUtf8, decode_text
 
@@ -133,11 +133,19 @@ class AuthSettings(Section):
 class GuardianSettings(Section):
     """How outputs are checked."""
 
+    only_in_file: ClassVar[frozenset[str]] = frozenset({"allow_weak_isolation"})
     tries: int = Field(
         default=2, ge=1, le=5, description="Drafts an agent may make in one attempt before a rejection is final."
     )
     test_seconds: Seconds = Field(default=10, description="Wall time for the tests given with a task.")
-    test_memory_mb: int = Field(default=512, ge=64, description="Memory for the tests given with a task.")
+    test_memory_mb: int = Field(
+        default=512, ge=64, description="Memory for the tests given with a task, of all their processes together."
+    )
+    allow_weak_isolation: bool = Field(
+        default=False,
+        description="Run tests on hosts that cannot isolate code. RISK: whoever submits a task can then read the"
+        " daemon's files and secrets, use its network, and become operator (docs/isolation.md).",
+    )
 
 
 class CacheSection(Section):
@@ -411,11 +419,11 @@ def require_variables(settings: Settings, path: Path | None = None) -> None:
     text = _read(file) if file.exists() else ""
     for number, model in enumerate(settings.models):
         name = model.api_key_env
-        if name and name not in os.environ:
+        if name and environment.value(name) is None:
             raise InvalidConfig(
                 source=f"{file}{config_faults.line(text, ('models', number, 'api_key_env'))}",
                 problem=f"the environment has no {name}, which holds the key of the model {model.name!r}",
-                remedy=did_you_mean(name, os.environ, 0.8) or "Set it, or take the model out of the file",
+                remedy=did_you_mean(name, environment.names(), 0.8) or "Set it, or take the model out of the file",
             )
 
 

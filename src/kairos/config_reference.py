@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from kairos import environment
 from kairos.config import ModelSettings, PriceSettings, Reach, Section, Settings
 from kairos.errors import did_you_mean
 
@@ -116,7 +116,7 @@ def value_of(settings: Settings, name: str) -> Any:
 def source_of(settings: Settings, key: Key) -> Source:
     """Of a value of settings that `config.load` gave."""
     section, _, name = key.name.rpartition(".")
-    variables = {variable.upper() for variable in os.environ}
+    variables = {variable.upper() for variable in environment.names()}
     if {key.variable, f"KAIROS_{section.upper()}" if section else key.variable} & variables:
         return Source.ENVIRONMENT
     given = getattr(settings, section).model_fields_set if section else settings.model_fields_set

@@ -16,6 +16,7 @@ from typing import Any
 
 import uvicorn
 
+from kairos.agents.checks.isolation import Isolation
 from kairos.api.app import create_app
 from kairos.api.services import Services
 from kairos.assembly import Parts, Role, assemble
@@ -50,6 +51,7 @@ class Started:
     address: str
     setup_link: str | None
     seconds: float
+    isolation: Isolation
 
 
 async def serve(settings: Settings, role: Role, announce: Callable[[Started, Services], None], began: float) -> None:
@@ -184,6 +186,7 @@ async def _run(
     if parts.engines:
         background.append(parts.engines.watch())
     tasks = [asyncio.create_task(work) for work in background]
+    isolation = asyncio.create_task(parts.services.isolation.known())
     worker = asyncio.create_task(parts.worker.run(stopping.asked, stopping.hurry)) if role is not Role.API else None
     serving = asyncio.create_task(server.serve(sockets=[listener])) if server and listener else None
     everything = [task for task in (*tasks, worker, serving) if task]
@@ -195,7 +198,8 @@ async def _run(
         # look held up every listener for a fifth of a second.
         gc.collect()
         gc.freeze()
-        started = Started(address, _link(address, parts.setup_token), time.monotonic() - began)
+        seconds = time.monotonic() - began
+        started = Started(address, _link(address, parts.setup_token), seconds, await _reported(isolation))
         folder.write_runtime(
             {"pid": os.getpid(), "address": address, "role": role, "ready_s": round(started.seconds, 2)}
         )
@@ -211,11 +215,20 @@ async def _run(
         if server and serving:
             server.should_exit = True
             await asyncio.wait([serving], timeout=STOP_LIMIT_S)
-        await end(*everything)
+        await end(*everything, isolation)
         results = await asyncio.gather(*everything, return_exceptions=True)
     for result in results:
         if isinstance(result, Exception):
             raise result
+
+
+async def _reported(probing: asyncio.Task[Isolation]) -> Isolation:
+    """What tests can do on this host; what they cannot is for the log too."""
+    isolation = await probing
+    if not isolation.full:
+        what = "run without full isolation" if isolation.allowed else "are not run: this host cannot isolate code"
+        log.warning("tests given with tasks %s (%s)", what, isolation.detail)
+    return isolation
 
 
 def http_server(services: Services) -> uvicorn.Server:

@@ -302,7 +302,7 @@ export interface paths {
         };
         /**
          * Show Project
-         * @description A project with its settings.
+         * @description A project with its settings, and whether the daemon that answers can run tests given with tasks.
          */
         get: operations["show_project_api_projects__project_id__get"];
         put?: never;
@@ -2278,6 +2278,29 @@ export interface components {
              */
             expires_at: string;
         };
+        /**
+         * IsolationOut
+         * @description How this daemon's host keeps in the code of tests given with tasks.
+         */
+        IsolationOut: {
+            /** @description namespaces, landlock, or none. */
+            way: components["schemas"]["Way"];
+            /**
+             * Full
+             * @description Whether that code can reach no file, process or network of the host.
+             */
+            full: boolean;
+            /**
+             * Tests Run
+             * @description Whether such tests are run here.
+             */
+            tests_run: boolean;
+            /**
+             * Detail
+             * @description How, or what is missing.
+             */
+            detail: string;
+        };
         /** Joined */
         Joined: {
             /**
@@ -2880,6 +2903,7 @@ export interface components {
             /** Archived At */
             archived_at: string | null;
             settings: components["schemas"]["ProjectSettings"];
+            isolation: components["schemas"]["IsolationOut"];
         };
         /** ProjectList */
         ProjectList: {
@@ -2988,6 +3012,8 @@ export interface components {
             parts: {
                 [key: string]: components["schemas"]["PartOut"];
             };
+            /** @description Null while PostgreSQL is away. It does not count for the status. */
+            isolation?: components["schemas"]["IsolationOut"] | null;
         };
         /** RefreshBody */
         RefreshBody: {
@@ -4013,6 +4039,12 @@ export interface components {
              */
             adapters_need_approval: number;
         };
+        /**
+         * Way
+         * @description How code is kept in.
+         * @enum {string}
+         */
+        Way: "namespaces" | "landlock" | "none";
         /**
          * Whose
          * @enum {string}

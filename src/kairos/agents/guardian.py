@@ -11,12 +11,13 @@ from kairos.agents.checks.code_blocks import has_python
 from kairos.agents.checks.content import check_forbidden, check_required
 from kairos.agents.checks.dangers import check_dangers
 from kairos.agents.checks.form import check_form, check_format, is_empty
+from kairos.agents.checks.isolation import HostIsolation
 from kairos.agents.checks.json_schema import check_schema
 from kairos.agents.checks.opinion import Opinion, error
 from kairos.agents.checks.python_syntax import Program, Unreadable, check_syntax, read_python
 from kairos.agents.checks.secret_literals import check_secrets
 from kairos.agents.checks.tampering import check_tampering
-from kairos.agents.checks.task_tests import check_tests, forgo_tests, refuse_tests
+from kairos.agents.checks.task_tests import check_tests, forgo_isolation, forgo_tests, refuse_tests
 from kairos.config import GuardianSettings
 
 WEIGHTS = {"tests": 3.0, "schema": 2.0, "format": 1.0, "require": 1.0, "forbid": 1.0}
@@ -35,8 +36,10 @@ class GuardianAgent:
     name = "GuardianAgent"
     capabilities = frozenset({"review"})
 
-    def __init__(self, settings: GuardianSettings | None = None) -> None:
+    def __init__(self, settings: GuardianSettings | None = None, host: HostIsolation | None = None) -> None:
+        """Without a host, each run of the sandbox still decides by itself whether it can isolate code."""
         self._settings = settings or GuardianSettings()
+        self._host = host
 
     async def judge(self, task: Task, draft: Draft) -> Verdict:
         """Approved when no finding is an error.
@@ -76,12 +79,17 @@ class GuardianAgent:
         """Code that is dangerous by its looks, or reaches for its judge, is not run."""
         if not task.run_tests:
             return forgo_tests()
+        weakly = self._settings.allow_weak_isolation
+        isolation = await self._host.known() if self._host else None
+        if isolation and not isolation.allowed:
+            return forgo_isolation(isolation.detail)
         program = await asyncio.to_thread(read_python, text)
         if not isinstance(program, Program):
             return refuse_tests("the code does not parse")
         if any(opinion.rejects for opinion in opinions if opinion.check in SAFE_CHECKS):
             return refuse_tests("the code is not safe to run")
-        return await check_tests(source, program, self._settings.test_seconds, self._settings.test_memory_mb << 20)
+        memory = self._settings.test_memory_mb << 20
+        return await check_tests(source, program, self._settings.test_seconds, memory, weakly=weakly)
 
 
 def render_findings(findings: Iterable[Finding]) -> str:

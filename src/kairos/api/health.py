@@ -6,6 +6,8 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from kairos import __version__
+from kairos.agents.checks.isolation import Isolation
+from kairos.agents.checks.sandbox.jail import Way
 from kairos.api.services import ServicesDep
 
 routes = APIRouter(prefix="/api/health", tags=["health"])
@@ -21,9 +23,25 @@ class PartOut(BaseModel):
     detail: str = ""
 
 
+class IsolationOut(BaseModel):
+    """How this daemon's host keeps in the code of tests given with tasks."""
+
+    way: Way = Field(description="namespaces, landlock, or none.")
+    full: bool = Field(description="Whether that code can reach no file, process or network of the host.")
+    tests_run: bool = Field(description="Whether such tests are run here.")
+    detail: str = Field(description="How, or what is missing.")
+
+    @classmethod
+    def of(cls, isolation: Isolation) -> IsolationOut:
+        return cls(way=isolation.way, full=isolation.full, tests_run=isolation.allowed, detail=isolation.detail)
+
+
 class Ready(BaseModel):
     status: str = Field(description="ok; degraded when a part is missing; unavailable when nothing can be accepted.")
     parts: dict[str, PartOut]
+    isolation: IsolationOut | None = Field(
+        None, description="Null while PostgreSQL is away. It does not count for the status."
+    )
 
 
 @routes.get("/live")
@@ -38,6 +56,7 @@ async def ready(services: ServicesDep, response: Response) -> Ready:
     parts = {name: PartOut(**part) for name, part in (await services.probe()).items()}
     if parts["postgresql"].state == "away":
         response.status_code = 503
-        return Ready(status="unavailable", parts=parts)
+        return Ready(status="unavailable", parts=parts, isolation=None)
     whole = all(part.state == "ok" for part in parts.values())
-    return Ready(status="ok" if whole else "degraded", parts=parts)
+    isolation = IsolationOut.of(await services.isolation.known())
+    return Ready(status="ok" if whole else "degraded", parts=parts, isolation=isolation)

@@ -13,6 +13,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from kairos.api.auth import Body, Forbidden, PersonDep, PrincipalDep
+from kairos.api.health import IsolationOut
 from kairos.api.permissions import Permission, granted
 from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
@@ -53,6 +54,7 @@ class ProjectOut(BaseModel):
 
 class ProjectDetail(ProjectOut):
     settings: ProjectSettings
+    isolation: IsolationOut
 
 
 class ProjectList(BaseModel):
@@ -128,9 +130,9 @@ async def create_project(services: ServicesDep, who: PersonDep, body: ProjectBod
 
 
 @routes.get("/{project_id}", responses=responses(401, 403, 404, 422, 503))
-async def show_project(member: ReaderDep) -> ProjectDetail:
-    """A project with its settings."""
-    return _detail(member.project, member)
+async def show_project(services: ServicesDep, member: ReaderDep) -> ProjectDetail:
+    """A project with its settings, and whether the daemon that answers can run tests given with tasks."""
+    return await _detail(services, member.project, member)
 
 
 @routes.patch("/{project_id}", responses=responses(401, 403, 404, 413, 422, 503))
@@ -148,7 +150,7 @@ async def change_project(services: ServicesDep, member: ManagerDep, body: Projec
         await check_project(services.plugins, before, after)
         await write_project(session, member.scope, row, after, why="", name=body.name and body.name.strip())
     await services.limits.changed(member.project_id)
-    return _detail(await _again(services, member), member)
+    return await _detail(services, await _again(services, member), member)
 
 
 @routes.post("/{project_id}/archive", responses=responses(401, 403, 404, 422, 503))
@@ -245,6 +247,7 @@ def _shown(project: people.MyProject | projects.Mine, active: UUID | None) -> Pr
     )
 
 
-def _detail(project: projects.Mine, member: ProjectMember) -> ProjectDetail:
+async def _detail(services: Services, project: projects.Mine, member: ProjectMember) -> ProjectDetail:
     shown = _shown(project, member.active)
-    return ProjectDetail(**shown.model_dump(), settings=ProjectSettings.of(project.settings))
+    isolation = IsolationOut.of(await services.isolation.known())
+    return ProjectDetail(**shown.model_dump(), settings=ProjectSettings.of(project.settings), isolation=isolation)

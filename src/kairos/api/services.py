@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from kairos.agents.checks.isolation import HostIsolation
 from kairos.agents.judge import Judge
 from kairos.agents.registry import AgentRegistry
 from kairos.api.accounts import Accounts
@@ -57,6 +58,7 @@ class Services:
     promotions: Promotions
     in_service: AdaptersInService
     adapter_files: AdapterFiles
+    isolation: HostIsolation
     probe: Callable[[], Any]
     """Gives the parts by name; a coroutine function."""
     local_secret: str

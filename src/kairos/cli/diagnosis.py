@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sys
@@ -43,6 +44,7 @@ def diagnose(file: Path | None) -> list[Finding]:
         _disk(settings.data_dir),
         *_engines(settings),
         *_keys(settings),
+        _isolation(settings, config.config_path(file)),
         _daemon(file),
     ]
 
@@ -126,6 +128,26 @@ def _keys(settings: Settings) -> Iterator[Finding]:
         if model.api_key_env and model.api_key_env not in os.environ:
             detail = f"the environment has no {model.api_key_env}"
             yield Finding(f"key of {model.name}", False, detail, "Set it, or take the model out of kairos.toml")
+
+
+def _isolation(settings: Settings, file: Path) -> Finding:
+    """By trying it, here: the daemon of this host would find the same."""
+    from kairos.agents.checks.isolation import HostIsolation  # only here: no other command runs tests
+
+    protected = [place.resolve() for place in (settings.data_dir, file) if place.exists()]
+    found = asyncio.run(HostIsolation(protected, weakly=settings.guardian.allow_weak_isolation).known())
+    if found.full:
+        return Finding(ISOLATION, True, f"tests given with tasks run isolated {found.detail}")
+    if found.allowed:
+        detail = (
+            f"guardian.allow_weak_isolation: they can reach the daemon's files, secrets and network ({found.detail})"
+        )
+        return Finding(ISOLATION, False, detail, "Take the key out, and see docs/isolation.md")
+    detail = f"tests given with tasks are not run: this host cannot isolate code ({found.detail})"
+    return Finding(ISOLATION, False, detail, "docs/isolation.md says what Docker, Kubernetes and the kernel need")
+
+
+ISOLATION = "isolation of tests"
 
 
 def _daemon(file: Path | None) -> Finding:

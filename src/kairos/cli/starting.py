@@ -7,8 +7,10 @@ import threading
 from pathlib import Path
 
 import uvloop
+from rich.text import Text
 
-from kairos import telemetry
+from kairos import environment, telemetry
+from kairos.agents.checks.isolation import Isolation
 from kairos.api.services import Services
 from kairos.cli import output
 from kairos.cli.client import Client
@@ -41,6 +43,7 @@ def run_daemon(settings: Settings, role: str, began: float, *, sample: bool) -> 
     if role not in list(Role):
         raise InvalidInput(where="--role", problem=f"{role!r} is no role", remedy=f"Use one of: {', '.join(Role)}")
     telemetry.configure(settings.log_level)
+    environment.seal(model.api_key_env for model in settings.models if model.api_key_env)
 
     def announce(started: Started, services: Services) -> None:
         _show(started)
@@ -56,9 +59,27 @@ def _show(started: Started) -> None:
     used = f", {usage['total']:.0f} MB PSS in all" if usage else ""
     where = started.address or "(worker, no API)"
     output.out.print(output.line(output.bold("Kairos is ready"), f" at {where} in {started.seconds:.1f} s{used}"))
+    output.out.print(_isolation(started.isolation), soft_wrap=True)
     if started.setup_link:
         link = output.bold(started.setup_link)
         output.out.print(output.line("set the admin's password, once: ", link), soft_wrap=True)
+
+
+def _isolation(isolation: Isolation) -> Text:
+    """Whether tests given with tasks run on this host, and how."""
+    detail = output.plain(isolation.detail)
+    if isolation.full:
+        return output.line(f"tests given with tasks run isolated {detail}")
+    if isolation.allowed:
+        return output.line(
+            ("tests given with tasks run WITHOUT full isolation", "bold red"),
+            ", as guardian.allow_weak_isolation allows: they can reach this daemon's files, secrets and network"
+            f" ({detail})",
+        )
+    return output.line(
+        ("tests given with tasks are not run: this host cannot isolate code", "yellow"),
+        f" ({detail}). See docs/isolation.md",
+    )
 
 
 def _run_sample(address: str, data_dir: Path) -> None:

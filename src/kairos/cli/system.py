@@ -152,6 +152,8 @@ def memory(pid: int | None) -> dict[str, float] | None:
 def _pss(process: psutil.Process) -> float:
     try:
         return process.memory_full_info().pss / MEGABYTE
+    except psutil.AccessDenied:  # the daemon lets nobody but root look into it
+        return process.memory_info().rss / MEGABYTE
     except psutil.NoSuchProcess:
         return 0.0
 
@@ -162,6 +164,10 @@ def _show_status(answer: dict[str, Any]) -> None:
         [output.plain(name), output.state(p["state"]), output.plain(p["detail"])] for name, p in answer["parts"].items()
     ]
     output.out.print(output.table(["part", "state", ""], rows))
+    if isolation := answer.get("isolation"):
+        tests = "run" if isolation["tests_run"] else "are not run: this host cannot isolate code"
+        kept = "isolated " if isolation["full"] else ""
+        output.out.print(f"tests given with tasks {tests} {kept}({output.plain(isolation['detail'])})", soft_wrap=True)
     if usage := answer["memory_mb"]:
         parts = ", ".join(f"{name} {size:.0f}" for name, size in usage.items() if name != "total")
         output.out.print(f"ready in {answer['ready_s']} s; memory {usage['total']:.0f} MB PSS ({parts})", style="dim")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
+from kairos import environment
 from kairos.config import InvalidConfig, ModelSettings, Settings
 from kairos.embedded import Addresses
 from kairos.llm.catalog import FREE, AdapterHost, Model, Price
@@ -33,7 +33,8 @@ def configured_models(settings: Settings, addresses: Addresses) -> Iterator[Mode
 
 
 def _model(entry: ModelSettings) -> Model:
-    if entry.api_key_env and entry.api_key_env not in os.environ:
+    key = environment.value(entry.api_key_env) if entry.api_key_env else None
+    if entry.api_key_env and key is None:
         raise InvalidConfig(
             source=f"models: {entry.name}",
             problem=f"the environment has no {entry.api_key_env}, which `api_key_env` names",
@@ -43,7 +44,7 @@ def _model(entry: ModelSettings) -> Model:
         name=entry.name,
         upstream=entry.upstream or entry.name,
         base_url=entry.base_url.rstrip("/"),
-        api_key=os.environ[entry.api_key_env] if entry.api_key_env else None,
+        api_key=key,
         local=entry.local,
         price=Price(entry.price.input, entry.price.output) if entry.price else None,
         context=entry.context,

@@ -69,10 +69,15 @@ def plan_of(source: str) -> Plan:
     return Plan(Tests(source, statements, tuple(calls), tuple(left_out)), len(calls) + len(statements))
 
 
-async def check_tests(source: str, program: Program, seconds: float, memory_bytes: int) -> Opinion:
-    """Run the tests in the sandbox. The score is the share that passed. Raises `SandboxFailed`."""
+async def check_tests(
+    source: str, program: Program, seconds: float, memory_bytes: int, *, weakly: bool = False
+) -> Opinion:
+    """Run the tests in the sandbox. The score is the share that passed; None where the host cannot isolate code, and
+    they may not be run weakly isolated. Raises `SandboxFailed`."""
     plan = plan_of(source)
-    report = await run_in_box(program.source, plan.tests, seconds, memory_bytes)
+    report = await run_in_box(program.source, plan.tests, seconds, memory_bytes, weakly=weakly)
+    if not report.isolated and not weakly:
+        return forgo_isolation(report.lacks)
     results = [report.results.get(number, NOT_REACHED) for number in range(plan.count)]
     passed = sum(result.passed for result in results)
     return Opinion(CHECK, first(_findings(results)), passed / plan.count if plan.count else None)
@@ -86,6 +91,12 @@ def refuse_tests(reason: str) -> Opinion:
 def forgo_tests() -> Opinion:
     """The tests are not run, and it is not the code's fault: they say nothing of it."""
     return Opinion(CHECK, (warning(CHECK, "The tests were not run: the project does not allow it."),))
+
+
+def forgo_isolation(reason: str) -> Opinion:
+    """The tests are not run, for this host would give them the daemon's files and network."""
+    words = f"The tests were not run: this host cannot isolate code ({reason}). See docs/isolation.md."
+    return Opinion(CHECK, (warning(CHECK, words),))
 
 
 def _findings(results: list[Result]) -> Iterator[Finding]:

@@ -1,11 +1,16 @@
 """The walls around code that is not trusted. Standard library alone: the process that builds them imports no more.
 
-On Linux, where the kernel lets us (as root, or anyone where unprivileged user namespaces are allowed): namespaces of
-its own for processes, mounts, network, IPC and host name; a root folder that holds nothing but Python and the system's
-libraries, read-only, and an empty work folder in memory that vanishes with it; no network but a dead loopback. Where
-it does not let us (a container without CAP_SYS_ADMIN and with the usual seccomp filter, macOS), these stand alone:
-the limits, an empty environment, a work folder that is removed afterwards, a user of its own if we are root. Then the
-code can read what any user of the machine can read, and use the network. `Walls` says which it is.
+Two ways give full isolation, both with the filter of system calls (`seccomp`):
+
+- Namespaces, where the kernel lets us (as root, or anyone where unprivileged user namespaces are allowed): own ones for
+  processes, mounts, network, IPC and host name; a root folder that holds nothing but Python and the system's libraries
+  and programs, read-only, and an empty work folder in memory that vanishes with it; no network but a dead loopback.
+- Landlock (`landlock`), which needs no privilege and so works in containers: the same files to read, a work folder that
+  is removed afterwards, no TCP, no signal and no abstract socket to the outside. As root the whole sandbox becomes a
+  user of its own.
+
+Where neither can be had, or this machine has no filter, `Walls.full` is false and the code is not run, unless the
+operator allows that (`guardian.allow_weak_isolation`): then it runs behind as many of these walls as there are.
 """
 
 from __future__ import annotations
@@ -18,6 +23,10 @@ import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
+
+from kairos.agents.checks.sandbox import landlock, seccomp, semaphores
+from kairos.agents.checks.sandbox.process_tree import Family, Tree, TreeLimits, has_swap
 
 NOBODY = 65534
 FIRST_STRANGER = 1_900_000_000
@@ -33,18 +42,34 @@ KEPT_FLAGS = {os.ST_NOSUID: NOSUID, 4: NODEV, 8: 8, 1024: 1024, 2048: 2048, 4096
 """Flags of a mounted file system, and how `mount` wants them. A user namespace may not drop any of them."""
 SET_DEATH_SIGNAL, SET_DUMPABLE, SET_SUBREAPER, SET_NO_NEW_PRIVILEGES = 1, 4, 36, 38
 LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo", "/nix/store")
+PROGRAMS = ("/bin", "/usr/bin", "/etc/ld.so.cache")
+PARTS_OF_PYTHON = ("bin", "lib", "lib64")
+"""Below its prefix, which may be a home that holds more than Python."""
 DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 DESCRIPTORS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one process of the code may use. Memory is address space; Python itself takes about 30 MB of it."""
+    """What one process of the code may use, and what all of them may together."""
 
     cpu_s: int
     memory_bytes: int
+    """Of what one process may write, and of all together; Python itself takes about 30 MB of it."""
     file_bytes: int
     processes: int
+    """All together, with threads."""
+    cpu_of_all_s: int
+    disk_bytes: int
+    """All files together."""
+
+
+class Way(StrEnum):
+    """How code is kept in."""
+
+    NAMESPACES = "namespaces"
+    LANDLOCK = "landlock"
+    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +81,156 @@ class Walls:
     own_root: bool
     own_network: bool
     user: int
-    """Who the code runs as, if we are root."""
+    """Who the code becomes, if we are still root when it does."""
+    work: str = "/work"
+    way: Way = Way.NONE
+    lacks: str = ""
+    """Why it is none, in words."""
+    own_user: bool = False
+    """Whether nobody else runs as its user."""
+    tasks_of_others: int = 0
+    """Processes and threads that count against its limit and are not its own."""
+
+    @property
+    def full(self) -> bool:
+        return self.way is not Way.NONE
 
 
 def build(folder: str) -> Walls:
     """Leave the machine's namespaces, as far as the kernel lets us. Children made from now on live in the new ones."""
+    global _standing, _proc
     _oom_first()
+    _proc = _open_proc()
     prctl(SET_SUBREAPER, 1)
     isolated = _unshare(NEW_MOUNTS | NEW_PIDS | NEW_NETWORK | NEW_IPC | NEW_UTS)
+    refusal = "" if isolated else os.strerror(ctypes.get_errno())
     own_network = isolated or _unshare(NEW_NETWORK)
     user = _stranger()
-    own_root = isolated and _new_root(folder)
-    if not own_root:
-        os.chdir(folder)
-        if os.geteuid() == 0:
-            os.chown(folder, user, user)
-    return Walls(isolated, own_root, own_network, user)
+    if isolated and _new_root(folder):
+        lacks = _missing_everywhere()
+        way = Way.NONE if lacks else Way.NAMESPACES
+        _standing = Walls(isolated, True, own_network, user, "/work", way, lacks, own_user=True)
+        return _standing
+    way, lacks = _without_root(refusal or "no mounts")
+    work = f"{folder}/work"
+    os.makedirs(work, 0o700, exist_ok=True)
+    own_user = os.geteuid() == 0 and _become_stranger(folder, work, user, way)
+    os.chdir(work)
+    others = OWN_TASKS if own_user else _tasks_of_user() + ROOM_FOR_OTHERS
+    _standing = Walls(isolated, False, own_network, user, work, way, lacks, own_user, others)
+    return _standing
+
+
+_standing: Walls | None = None
+"""What `drop` completes."""
+_proc: int | None = None
+"""The machine's `/proc`, opened while it can be seen: for the process that watches, and for no other."""
+NO_FILTER = "there is no filter of system calls (seccomp) for this system and machine"
+OWN_TASKS = 2
+"""The warden's two processes."""
+ROOM_FOR_OTHERS = 128
+"""Threads that the daemon and others of our user may start while tests run. `process_tree` counts exactly."""
+
+
+def _open_proc() -> int | None:
+    try:
+        proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        os.stat(f"self/task/{os.getpid()}/children", dir_fd=proc)  # (CONFIG_PROC_CHILDREN)
+    except OSError:
+        return None
+    return proc
+
+
+def _without_root(refusal: str) -> tuple[Way, str]:
+    if lacks := _missing_everywhere():
+        return Way.NONE, lacks
+    version = landlock.version()
+    if version < landlock.FULL:
+        have = f"the kernel's Landlock is of version {version}" if version else "the kernel offers no Landlock"
+        needs = f"version {landlock.FULL} (Linux 6.12) is needed"
+        return Way.NONE, f"namespaces are refused ({refusal}), and {have}; {needs}"
+    return Way.LANDLOCK, ""
+
+
+def _missing_everywhere() -> str:
+    """What both ways need."""
+    if not seccomp.supported():
+        return NO_FILTER
+    return "" if _proc is not None else "the kernel does not show the children of a process in /proc"
+
+
+def _become_stranger(folder: str, work: str, user: int, way: Way) -> bool:
+    """Root gives itself up for good. False where it may not: a container can take away that right too.
+
+    Where Python lies in root's own home, the right to read what the user may not is kept; Landlock narrows it to
+    Python's files.
+    """
+    try:
+        os.chown(folder, user, user)
+        os.chown(work, user, user)
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        prctl(KEEP_CAPABILITIES, 1)
+        os.setresuid(user, user, user)
+    except OSError:
+        return False
+    prctl(KEEP_CAPABILITIES, 0)
+    _keep_capabilities(_needed_capability(way))
+    prctl(SET_DUMPABLE, 1)
+    return True
+
+
+def _needed_capability(way: Way) -> int:
+    """Asked of the real user, whose capabilities do not count here."""
+    return READ_ANYTHING if way is Way.LANDLOCK and not os.access(os.__file__, os.R_OK) else 0
+
+
+def _tasks_of_user() -> int:
+    """How many processes and threads the kernel counts against our user's limit: the least limit under which we can
+    fork. `/proc` does not show those of other containers, which count too."""
+    if os.geteuid() == 0:
+        return 0  # exempt
+    soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+    most = 1 << 22 if hard == resource.RLIM_INFINITY else hard
+    low, high = 0, min(1 << 16, most)
+    try:
+        while low < high:
+            middle = (low + high) // 2
+            resource.setrlimit(resource.RLIMIT_NPROC, (middle, hard))
+            low, high = (low, middle) if _can_fork() else (middle + 1, high)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NPROC, (soft, hard))
+    return low
+
+
+def _can_fork() -> bool:
+    try:
+        child = os.fork()
+    except OSError:
+        return False
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    return True
+
+
+def watched(first: int, limits: Limits) -> Tree | None:
+    """The processes below the first one within the walls. None where the system does not show them."""
+    if _proc is None or _standing is None:
+        return None
+    together = TreeLimits(limits.memory_bytes, limits.cpu_of_all_s, limits.processes, limits.disk_bytes)
+    return Tree(Family(first, _proc), together, _standing.work, _standing.own_root, _swaps)
+
+
+def begin_first_process() -> None:
+    """In the first process within the walls: what loses its parent comes to it, and nobody looks into it."""
+    global _proc
+    if _proc is not None:
+        os.close(_proc)
+        _proc = None
+    prctl(SET_SUBREAPER, 1)
+    die_with_parent()
+    undumpable()
 
 
 def die_with_parent() -> None:
@@ -85,24 +244,66 @@ def undumpable() -> None:
 
 
 def drop(limits: Limits, user: int) -> None:
-    """Give up every privilege for good, become the user if we are root, and take the limits."""
+    """Give up every privilege for good, become the user if we are root, and take the limits.
+
+    Raises `OSError` where a wall that was promised (`build`) cannot be built: the code must not be run then.
+    """
+    walls = _standing or Walls(False, False, False, user)
+    _limit(limits, walls)
+    if os.geteuid() == 0 and walls.own_root:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+    _keep_capabilities(_needed_capability(walls.way))
+    prctl(SET_NO_NEW_PRIVILEGES, 1)
+    prctl(SET_DUMPABLE, 1)  # whoever sums the memory of all has to look into it; nothing untrusted can
+    die_with_parent()
+    _wall_in(walls)
+
+
+def _limit(limits: Limits, walls: Walls) -> None:
     for kind, most in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, DESCRIPTORS),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
-        (resource.RLIMIT_NPROC, limits.processes),
+        (resource.RLIMIT_NPROC, limits.processes + walls.tasks_of_others),
         (resource.RLIMIT_CPU, limits.cpu_s),
-        (resource.RLIMIT_AS, limits.memory_bytes),
+        (resource.RLIMIT_DATA, limits.memory_bytes),
+        (resource.RLIMIT_AS, limits.memory_bytes * SPACE_FACTOR),
     ):
         with contextlib.suppress(ValueError, OSError):  # macOS knows some of them by name only
             resource.setrlimit(kind, (most, most))
-    if os.geteuid() == 0:
-        os.setgroups([])
-        os.setresgid(user, user, user)
-        os.setresuid(user, user, user)
-    _no_capabilities()
-    prctl(SET_NO_NEW_PRIVILEGES, 1)
-    die_with_parent()
+    with contextlib.suppress(AttributeError, OSError):  # Linux alone has it
+        mine = sorted(os.sched_getaffinity(0))
+        first = OWN_PROCESS % len(mine)
+        os.sched_setaffinity(0, (mine[first:] + mine[:first])[:CPUS])
+
+
+SPACE_FACTOR = 4
+"""Address space for one byte of memory: each thread reserves some that it never writes."""
+CPUS = 8
+"""Pools start as many workers as there are processors, and `Limits.processes` does not grow with the machine."""
+
+
+def _wall_in(walls: Walls) -> None:
+    around = seccomp.Surroundings(walls.own_root, walls.own_user)
+    if walls.own_root:
+        if landlock.version() >= landlock.SCOPES_SINCE:
+            landlock.keep_signals_in()
+    elif landlock.version():
+        landlock.restrict(landlock.Rules(tuple(_needed()), (walls.work,), ("/dev/null",)))
+        semaphores.stand_in(walls.work)
+    if seccomp.supported():
+        seccomp.restrict(around)
+
+
+def can_read_python() -> bool:
+    """Whether whoever we have become can read the library."""
+    try:
+        with open(os.__file__):
+            return True
+    except OSError:
+        return False
 
 
 def prctl(option: int, value: int) -> None:
@@ -130,6 +331,7 @@ def _stranger() -> int:
     return NOBODY
 
 
+_swaps = has_swap()
 OWN_PROCESS = os.getpid()
 """Read before any namespace is left."""
 
@@ -169,12 +371,14 @@ def _new_root(folder: str) -> bool:
 
 def _needed() -> Iterator[str]:
     """The outermost places that hold Python, the libraries and the harmless devices, links resolved."""
-    prefixes = {sys.base_prefix, sys.base_exec_prefix, os.path.dirname(os.path.realpath(os.__file__))}
-    places = sorted({os.path.realpath(place) for place in (*prefixes, *LIBRARIES, *DEVICES) if os.path.exists(place)})
+    prefixes = {sys.base_prefix, sys.base_exec_prefix}
+    python = {os.path.join(prefix, part) for prefix in prefixes for part in PARTS_OF_PYTHON}
+    named = (*python, os.path.dirname(os.__file__), os.path.dirname(sys.executable), *LIBRARIES, *PROGRAMS, *DEVICES)
+    places = sorted({os.path.realpath(place) for place in named if os.path.exists(place)})
     for place in places:
         if not any(place.startswith(f"{other}/") for other in places):
             yield place
-    yield from (link for link in (*LIBRARIES, *prefixes) if os.path.islink(link))
+    yield from (link for link in (*LIBRARIES, *PROGRAMS, *python, *prefixes) if os.path.islink(link))
 
 
 def _bind(source: str, folder: str) -> None:
@@ -202,11 +406,20 @@ def _mount(source: str, target: str, kind: str | None, flags: int, data: str | N
         raise OSError(number, os.strerror(number), target)
 
 
-def _no_capabilities() -> None:
-    """Clear all sets: who unshared a user namespace holds every capability in it. (capset, version 3 of its header.)"""
+def _keep_capabilities(kept: int) -> None:
+    """Clear all sets but for these, which programs that are started keep too: who unshared a user namespace holds every
+    capability in it. (capset, version 3 of its header.)"""
     if sys.platform == "linux":
         header = (ctypes.c_uint32 * 2)(0x20080522, 0)
-        LIBC.capset(header, (ctypes.c_uint32 * 6)())
+        LIBC.capset(header, (ctypes.c_uint32 * 6)(kept, kept, kept))
+        for number in range(kept.bit_length()):
+            if kept >> number & 1:
+                LIBC.prctl(AMBIENT, *(ctypes.c_ulong(value) for value in (AMBIENT_RAISE, number, 0, 0)))
+
+
+KEEP_CAPABILITIES, AMBIENT, AMBIENT_RAISE = 8, 47, 2
+READ_ANYTHING = 1 << 2
+"""CAP_DAC_READ_SEARCH."""
 
 
 def _write(path: str, text: str) -> None:

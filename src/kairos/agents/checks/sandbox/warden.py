@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from kairos.agents.checks.sandbox import jail, runner
+from kairos.agents.checks.sandbox import jail, process_tree, runner
 
 Outcome = tuple[bool, str, int | None]
 """Whether it passed, words for how it did not, the line of the answer."""
@@ -52,14 +52,19 @@ def main() -> None:
     question = json.load(sys.stdin)
     jail.die_with_parent()
     walls = jail.build(question["folder"])
+    hearing, telling = os.pipe()
     child = os.fork()
     if child:
-        _, status = os.waitpid(child, 0)
+        os.close(hearing)
+        tree = jail.watched(child, jail.Limits(**question["limits"]))
+        status = process_tree.watch(tree, telling) if tree else os.waitpid(child, 0)[1]
         os._exit(0 if status == 0 else 1)
-    jail.die_with_parent()
-    jail.undumpable()
-    _say({"walls": [walls.own_processes, walls.own_root, walls.own_network]})
-    _work(question, walls)
+    os.close(telling)
+    process_tree.tell_of(hearing)
+    jail.begin_first_process()
+    _say({"way": walls.way, "lacks": walls.lacks})
+    if walls.full or question["weak"]:
+        _work(question, walls)
     _say({"end": True})
     os._exit(0)
 
@@ -128,7 +133,7 @@ def _become_test(writing: int, limits: jail.Limits, walls: jail.Walls) -> None:
     os.closerange(3, writing)
     os.closerange(writing + 1, 1 << 16)
     jail.drop(limits, walls.user)
-    if not walls.own_root and not os.access(os.__file__, os.R_OK):
+    if not jail.can_read_python():
         os._exit(UNREADABLE)
 
 
@@ -166,8 +171,8 @@ def _has_ended(child: int) -> bool:
 def _end_all(child: int, walls: jail.Walls, *, in_time: bool) -> int:
     """End the process and what it started; how it ended by itself, if it did.
 
-    Within our own namespace -1 is everything but us. Elsewhere it would be the machine: there it is the session alone,
-    and `box` ends what left it.
+    Within our own namespace -1 is everything but us. Elsewhere it would be the machine: there it is what lies below us,
+    or where the system does not show that, the session alone, and `box` ends what left it.
     """
     if in_time:
         _wait_for_exit(child)
@@ -177,6 +182,8 @@ def _end_all(child: int, walls: jail.Walls, *, in_time: bool) -> int:
             os.kill(-1, signal.SIGKILL)
         else:
             os.killpg(child, signal.SIGKILL)
+            if walls.full:
+                process_tree.end_all_below()
     _, status = os.waitpid(child, 0)
     _reap(wait=alone)
     return status
@@ -229,6 +236,8 @@ def _death(status: int) -> str:
         return unreadable if os.WEXITSTATUS(status) == UNREADABLE else "ended the program"
     if os.WTERMSIG(status) == signal.SIGXCPU:
         return "ran out of time"
+    if excess := process_tree.excess_told():
+        return excess
     return f"was ended by {signal.Signals(os.WTERMSIG(status)).name}"
 
 

@@ -1,0 +1,137 @@
+"""How this host keeps the code of tests in: found out by trying to get out, from within the sandbox itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from kairos.agents.checks.sandbox.box import Report, SandboxFailed, run_in_box
+from kairos.agents.checks.sandbox.jail import Way
+from kairos.agents.checks.task_tests import plan_of
+
+log = logging.getLogger(__name__)
+
+PROBE_S = 5.0
+PROBE_BYTES = 256 << 20
+RETRY_S = 60.0
+"""How long a probe that failed, which decides nothing, is not repeated."""
+
+PROBE = """
+import os, socket
+
+def refused(attempt):
+    try:
+        attempt()
+    except OSError:
+        return True
+    return False
+
+def same(path, device, inode):
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    return (status.st_dev, status.st_ino) == (device, inode)
+
+def read(path):
+    os.listdir(path) if os.path.isdir(path) else open(path).close()
+
+def write_into(folder):
+    with open(os.path.join(folder, ".kairos-probe"), "x"):
+        pass
+    os.unlink(os.path.join(folder, ".kairos-probe"))
+
+def test_files_of_the_daemon_can_be_read():
+    for path, *there in PATHS:
+        assert not same(path, *there) or refused(lambda: read(path)), path
+
+def test_files_of_the_daemon_can_be_written():
+    for path, *there in PATHS:
+        assert not same(path, *there) or refused(lambda: write_into(path)), path
+
+def test_other_processes_can_be_seen():
+    assert refused(lambda: os.listdir("/proc/1"))
+
+def test_the_daemon_can_be_signalled():
+    assert PID == 1 or refused(lambda: os.kill(PID, 0))
+
+def test_the_network_can_be_used():
+    assert refused(lambda: socket.create_connection(("127.0.0.1", PORT), 1).close())
+    assert refused(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", PORT)))
+"""
+"""Each test fails where its name is true."""
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """How the code of tests is kept in on this host."""
+
+    way: Way
+    full: bool
+    """Whether it can reach no file, process or network of the host."""
+    detail: str
+    """How, or what is missing."""
+    allowed: bool
+    """Whether tests are run."""
+
+
+class HostIsolation:
+    """What this host can do, found out once."""
+
+    def __init__(self, protected: Sequence[Path], *, weakly: bool) -> None:
+        """`protected`: files and folders of the daemon. `weakly`: whether tests may run without full isolation."""
+        self._protected = protected
+        self._weakly = weakly
+        self._known: Isolation | None = None
+        self._again_at = 0.0
+        self._lock = asyncio.Lock()
+
+    async def known(self) -> Isolation:
+        """What was found out. A probe that failed is repeated after a while."""
+        async with self._lock:
+            if self._known is None or (self._again_at and time.monotonic() > self._again_at):
+                self._known = await self._probed()
+            return self._known
+
+    async def _probed(self) -> Isolation:
+        self._again_at = 0.0
+        try:
+            with _listener() as port:
+                report = await run_in_box("", plan_of(self._source(port)).tests, PROBE_S, PROBE_BYTES)
+        except SandboxFailed as failure:
+            self._again_at = time.monotonic() + RETRY_S
+            return Isolation(Way.NONE, False, f"the sandbox could not be tried: {failure}", self._weakly)
+        holes = list(_holes(report))
+        if not report.isolated:
+            return Isolation(Way.NONE, False, report.lacks, self._weakly)
+        if holes:
+            return Isolation(report.way, False, f"the sandbox has holes: {'; '.join(holes)}", self._weakly)
+        return Isolation(report.way, True, f"by {report.way.value}, and a filter of system calls", True)
+
+    def _source(self, port: int) -> str:
+        paths = [(str(path), status.st_dev, status.st_ino) for path in self._protected for status in (path.stat(),)]
+        return f"PATHS, PID, PORT = {paths!r}, {os.getpid()}, {port}\n{PROBE}"
+
+
+def _holes(report: Report) -> Iterator[str]:
+    names = [name for name, _, _ in plan_of(PROBE).tests.calls]
+    for number, name in enumerate(names):
+        result = report.results.get(number)
+        if result is None or not result.passed:
+            what = name.removeprefix("test_").replace("_", " ")
+            log.warning("the sandbox for tests has a hole: %s (%s)", what, result.words if result else "not reached")
+            yield what
+
+
+@contextmanager
+def _listener() -> Iterator[int]:
+    """A port that can be connected to from outside the sandbox."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]

@@ -1,0 +1,24 @@
+"""Runs of the sandbox in a process of its own, so that the host under it can be another: JSON in, JSON out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+
+from kairos.agents.checks.sandbox.box import run_in_box
+from kairos.agents.checks.task_tests import plan_of
+
+
+async def main() -> None:
+    """`[{"answer", "tests", "seconds", "memory"}, …]` becomes `[{"way", "lacks", "results": [[passed, words], …]}, …]`."""
+    said = []
+    for run in json.load(sys.stdin):
+        report = await run_in_box(run["answer"], plan_of(run["tests"]).tests, run["seconds"], run["memory"])
+        results = [[result.passed, result.words] for _, result in sorted(report.results.items())]
+        said.append({"way": report.way, "lacks": report.lacks, "results": results})
+    json.dump(said, sys.stdout)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

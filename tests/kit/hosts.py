@@ -1,0 +1,143 @@
+"""Hosts that isolate code in different ways, for the sandbox to run on: with namespaces, with Landlock alone, neither."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from tests.kit import refused_calls
+
+PROJECT = Path(__file__).parents[2]
+STRANGER = 54_321
+"""A user without rights, as whom a daemon runs when the tests are root's."""
+MIB = 1 << 20
+RUN_LIMIT_S = 100
+
+
+class Kind(StrEnum):
+    NAMESPACES = "namespaces"
+    LANDLOCK = "landlock"
+    """As whoever runs the tests; as root, the sandbox becomes a user of its own."""
+    LANDLOCK_SAME_USER = "landlock, as the daemon's own user"
+    NEITHER = "neither"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of the sandbox: what is tested, and with which limits."""
+
+    tests: str
+    answer: str = "x = 1"
+    seconds: float = 6
+    memory: int = 512 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What came of it."""
+
+    way: str
+    lacks: str
+    results: list[tuple[bool, str]] = field(default_factory=list)
+
+    @property
+    def words(self) -> str:
+        return "; ".join(words for _, words in self.results)
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.results) and all(passed for passed, _ in self.results)
+
+
+def run_on(kind: Kind, runs: Sequence[Run], limit_s: float = RUN_LIMIT_S) -> list[Ran]:
+    """Run the sandbox once for each, on a host of this kind."""
+    asked = json.dumps(
+        [{name: getattr(run, name) for name in ("answer", "tests", "seconds", "memory")} for run in runs]
+    )
+    done = command_on(kind, [python_on(kind), "-m", "tests.kit.boxed_runs"], stdin=asked, limit_s=limit_s)
+    assert done.returncode == 0, done.stderr
+    return [
+        Ran(one["way"], one["lacks"], [tuple(result) for result in one["results"]]) for one in json.loads(done.stdout)
+    ]
+
+
+def command_on(
+    kind: Kind, command: Sequence[str], *, stdin: str = "", limit_s: float = RUN_LIMIT_S, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end on a host of this kind, as its user."""
+    return subprocess.run(
+        [*host_of(kind), *command],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=limit_s,
+        check=False,
+        cwd=PROJECT,
+        env=environment(kind),
+        **user_on(kind),
+        **options,
+    )
+
+
+def host_of(kind: Kind) -> list[str]:
+    """What goes before a command, so that its system calls are refused as on this host."""
+    refused = {
+        Kind.NAMESPACES: (),
+        Kind.LANDLOCK: refused_calls.NO_NAMESPACES,
+        Kind.LANDLOCK_SAME_USER: refused_calls.NO_NAMESPACES,
+        Kind.NEITHER: (*refused_calls.NO_NAMESPACES, *refused_calls.NO_LANDLOCK),
+    }[kind]
+    return [python_on(kind), str(PROJECT / "tests/kit/refused_calls.py"), ",".join(map(str, refused))]
+
+
+def environment(kind: Kind) -> dict[str, str]:
+    """What the host's Python needs to find this project and its libraries."""
+    paths = [str(PROJECT), str(PROJECT / "src"), *(path for path in sys.path if path.endswith("site-packages"))]
+    own = {"LD_LIBRARY_PATH": str(Path(python_on(kind)).parents[1] / "lib")} if user_on(kind) else {}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1", **own}
+
+
+def user_on(kind: Kind) -> dict[str, Any]:
+    """Arguments of `subprocess` for the user of this host."""
+    if kind is not Kind.LANDLOCK_SAME_USER or os.geteuid() != 0:
+        return {}
+    return {"user": STRANGER, "group": STRANGER, "extra_groups": []}
+
+
+def python_on(kind: Kind) -> str:
+    """An interpreter that the host's user can run."""
+    return _plain_python() if user_on(kind) else sys.executable
+
+
+@functools.cache
+def _plain_python() -> str:
+    """This interpreter, or a copy of it where it lies in root's own home."""
+    real = Path(os.path.realpath(sys.executable))
+    if all(folder.stat().st_mode & 0o005 == 0o005 for folder in real.parents):
+        return str(real)
+    home = Path(tempfile.mkdtemp(prefix="python-for-anyone-"))
+    home.chmod(0o755)
+    prefix, library = Path(sys.base_prefix), Path(os.__file__).parent
+    ignored = shutil.ignore_patterns("test", "site-packages", "idlelib", "config-*")
+    shutil.copytree(library, home / library.relative_to(prefix), ignore=ignored)
+    (home / "bin").mkdir()
+    copy = shutil.copy2(real, home / "bin" / real.name)
+    for shared in prefix.glob("lib/libpython*.so*"):
+        shutil.copy2(shared, home / "lib" / shared.name)
+    return str(copy)
+
+
+def in_a_test(*bodies: str) -> str:
+    """Each body as a test function."""
+    return "\n".join(f"def test_{at}():\n{textwrap.indent(body, '    ')}\n" for at, body in enumerate(bodies))
