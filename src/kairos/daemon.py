@@ -21,6 +21,8 @@ from kairos.api.services import Services
 from kairos.assembly import Parts, Role, assemble
 from kairos.config import InvalidConfig, Settings
 from kairos.embedded import Addresses, DataFolder, EmbeddedEngines
+from kairos.embedded.folder_rights import private_folder
+from kairos.embedded.temporary_folder import ensure_temporary_folder
 from kairos.errors import KairosError
 from kairos.owned_tasks import end
 from kairos.plugins.plugin_loader import Scan
@@ -61,6 +63,8 @@ async def serve(settings: Settings, role: Role, announce: Callable[[Started, Ser
         loop.add_signal_handler(number, stopping.ask)
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(DataFolder(settings.data_dir))
+        ensure_temporary_folder(folder.path)
+        private_folder(folder.path / "models")  # adapters, where `fine_tuning.folder` names no other place
         listener = stack.enter_context(_listener(settings)) if role in (Role.ALL, Role.API) else None
         scan = Scan(settings.plugins)
         stack.push_async_callback(scan.end)
@@ -148,7 +152,7 @@ async def _run(
 ) -> None:
     """Run what the role asks for until a signal, or until a part fails; then stop work first and the API after it."""
     secret = folder.path / LOCAL_SECRET
-    _write_secret(secret, parts.services.local_secret)
+    folder.write_secret(LOCAL_SECRET, parts.services.local_secret)
     server = http_server(parts.services) if listener else None
     background: list[Coroutine[Any, Any, None]] = [parts.sweeper.run(), *(run() for run in parts.background)]
     if parts.engines:
@@ -230,10 +234,3 @@ def _address(listener: socket.socket | None) -> str:
 
 def _link(address: str, token: str | None) -> str | None:
     return f"{address}/setup#{token}" if token else None
-
-
-def _write_secret(path: Any, secret: str) -> None:
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secret)
