@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import uvicorn
 
 from kairos.api.app import create_app
+from kairos.api.public_address import link_base
 from kairos.api.services import Services
 from kairos.assembly import Parts, Role, assemble
 from kairos.config import InvalidConfig, Settings
@@ -33,6 +34,7 @@ LOCAL_SECRET = "local-secret"
 ENGINE_WAIT_S = 5
 SERVER_WAIT_S = 30
 STOP_LIMIT_S = 10
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 WEBSOCKET_BYTES = 65_536
 """Largest message that is read from one; nobody needs to say anything."""
 
@@ -49,6 +51,9 @@ class Started:
 
     address: str
     setup_link: str | None
+    """Sets the first operator's password; None once an operator has one, and where no API is served."""
+    missing: Mapping[str, str]
+    """Parts that are not in order, each with what is wrong."""
     seconds: float
 
 
@@ -169,7 +174,8 @@ async def _run(
         # look held up every listener for a fifth of a second.
         gc.collect()
         gc.freeze()
-        started = Started(address, _link(address, parts.setup_token), time.monotonic() - began)
+        link = await _setup_link(parts, listener) if listener else None
+        started = Started(address, link, await _missing(parts.services), time.monotonic() - began)
         folder.write_runtime(
             {"pid": os.getpid(), "address": address, "role": role, "ready_s": round(started.seconds, 2)}
         )
@@ -226,11 +232,20 @@ async def _until_serving(server: uvicorn.Server, serving: asyncio.Task[None] | N
 
 
 def _address(listener: socket.socket | None) -> str:
+    """Where programs on this machine reach the API: a wildcard address is no address to connect to."""
     if listener is None:
         return ""
-    host, port = listener.getsockname()[:2]
+    bound, port = listener.getsockname()[:2]
+    host = LOOPBACK[bound] if bound in LOOPBACK else str(bound)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _link(address: str, token: str | None) -> str | None:
-    return f"{address}/setup#{token}" if token else None
+async def _setup_link(parts: Parts, listener: socket.socket) -> str | None:
+    """A link on the address that browsers use. Without it nobody could sign in whose first log is lost."""
+    token = await parts.first_account.new_link()
+    return f"{link_base(parts.settings, listener.getsockname()[1])}/setup#{token}" if token else None
+
+
+async def _missing(services: Services) -> dict[str, str]:
+    found = await services.probe()
+    return {name: part.get("detail", "") for name, part in found.items() if part["state"] != "ok"}

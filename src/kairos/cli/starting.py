@@ -55,9 +55,15 @@ def _show(started: Started) -> None:
     usage = memory(os.getpid())
     used = f", {usage['total']:.0f} MB PSS in all" if usage else ""
     where = started.address or "(worker, no API)"
-    output.out.print(f"[bold]Kairos is ready[/bold] at {where} in {started.seconds:.1f} s{used}")
+    lines = [f"[bold]Kairos is ready[/bold] at {where} in {started.seconds:.1f} s{used}"]
+    lines += [
+        f"[yellow]degraded[/yellow] {output.plain(name)}: {output.plain(detail)}"
+        for name, detail in started.missing.items()
+    ]
     if started.setup_link:
-        output.out.print(f"set the admin's password, once: [bold]{started.setup_link}[/bold]", soft_wrap=True)
+        link = f"[bold]{started.setup_link}[/bold]"
+        lines.append(f"No operator has a password yet. This link sets it (each start prints another one): {link}")
+    output.out.print("\n".join(lines), soft_wrap=True)
 
 
 def _run_sample(address: str, data_dir: Path) -> None:
