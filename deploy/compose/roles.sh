@@ -1,6 +1,20 @@
 #!/bin/sh
-# Run once by the image of PostgreSQL, on an empty volume: the three roles and the database.
+# The three roles and the database, each role with a password of its own. PostgreSQL's image runs this once, on an empty
+# volume; run again (`docker compose exec postgres sh /docker-entrypoint-initdb.d/roles.sh`) it sets the passwords that
+# the environment holds now, those of the superuser too. Passwords go by standard input, where no process list shows them.
 set -eu
-psql --username postgres --dbname kairos --single-transaction --set ON_ERROR_STOP=1 \
-  --set owner_password="$KAIROS_DB_PASSWORD" --set app_password="$KAIROS_DB_PASSWORD" \
-  --set system_password="$KAIROS_DB_PASSWORD" --file /kairos/roles.sql
+: "${KAIROS_OWNER_PASSWORD:?}" "${KAIROS_APP_PASSWORD:?}" "${KAIROS_SYSTEM_PASSWORD:?}" "${KAIROS_POSTGRES_PASSWORD:?}"
+for pair in OWNER:APP OWNER:SYSTEM APP:SYSTEM POSTGRES:OWNER POSTGRES:APP POSTGRES:SYSTEM; do
+  eval "[ \"\$KAIROS_${pair%:*}_PASSWORD\" != \"\$KAIROS_${pair#*:}_PASSWORD\" ]" || {
+    echo "KAIROS_${pair%:*}_PASSWORD and KAIROS_${pair#*:}_PASSWORD are the same: give each role its own" >&2
+    exit 1
+  }
+done
+psql --username postgres --dbname kairos --no-psqlrc --quiet --single-transaction --set ON_ERROR_STOP=1 <<'SQL'
+\getenv owner_password KAIROS_OWNER_PASSWORD
+\getenv app_password KAIROS_APP_PASSWORD
+\getenv system_password KAIROS_SYSTEM_PASSWORD
+\getenv superuser_password KAIROS_POSTGRES_PASSWORD
+\i /kairos/roles.sql
+alter role postgres password :'superuser_password';
+SQL

@@ -26,6 +26,7 @@ from kairos.agents.registry import AgentRegistry
 from kairos.agents.training import TrainingAgent
 from kairos.api.accounts import Accounts
 from kairos.api.event_feed import EventFeed
+from kairos.api.first_account import FirstAccount
 from kairos.api.refusals import Refusals
 from kairos.api.services import Part, Services
 from kairos.api.sign_in_limits import SignInLimits
@@ -123,8 +124,7 @@ class Parts:
     """What else runs as long as the daemon does."""
     judge: Judge
     engines: EmbeddedEngines | None
-    setup_token: str | None
-    """Of the one-time link, on the very first start."""
+    first_account: FirstAccount
 
 
 @asynccontextmanager
@@ -189,6 +189,8 @@ async def assemble(
         erasure = Erasure(database, queue, signals, ProjectKeys(redis), router.cache, settings, learning.in_service)
         refusals = Refusals(database)
         keys = TokenKeys(database)
+        first_account = FirstAccount(database)
+        await first_account.create()
         accounts = Accounts(database, keys, settings.auth, SignInLimits(redis))
         submissions = Submissions(database, queue, signals, notices, settings.queue)
         trainings = Trainings(database, router, learning.trainer, submissions, settings)
@@ -244,7 +246,7 @@ async def assemble(
             ),
             judge=judge,
             engines=engines,
-            setup_token=await accounts.create_first(),
+            first_account=first_account,
         )
 
 

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +18,13 @@ import uvicorn
 
 from kairos.agents.checks.isolation import Isolation
 from kairos.api.app import create_app
+from kairos.api.public_address import link_base
 from kairos.api.services import Services
 from kairos.assembly import Parts, Role, assemble
 from kairos.config import InvalidConfig, Settings
 from kairos.embedded import Addresses, DataFolder, EmbeddedEngines
+from kairos.embedded.folder_rights import private_folder
+from kairos.embedded.temporary_folder import ensure_temporary_folder
 from kairos.errors import KairosError
 from kairos.owned_tasks import end
 from kairos.plugins.plugin_loader import Scan
@@ -34,6 +37,7 @@ SERVER_WAIT_S = 30
 STOP_LIMIT_S = 10
 ABANDON_LIMIT_S = 8
 """For a start that is given up."""
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 WEBSOCKET_BYTES = 65_536
 """Largest message that is read from one; nobody needs to say anything."""
 
@@ -50,6 +54,9 @@ class Started:
 
     address: str
     setup_link: str | None
+    """Sets the first operator's password; None once an operator has one, and where no API is served."""
+    missing: Mapping[str, str]
+    """Parts that are not in order, each with what is wrong."""
     seconds: float
     isolation: Isolation
 
@@ -65,6 +72,8 @@ async def serve(settings: Settings, role: Role, announce: Callable[[Started, Ser
         loop.add_signal_handler(number, stopping.ask)
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(DataFolder(settings.data_dir))
+        ensure_temporary_folder(folder.path)
+        private_folder(folder.path / "models")  # adapters, where `fine_tuning.folder` names no other place
         listener = stack.enter_context(_listener(settings)) if role in (Role.ALL, Role.API) else None
         parts = await stopping.unless_asked(_started(stack, settings, folder, role))
         if parts is None:
@@ -180,7 +189,7 @@ async def _run(
 ) -> None:
     """Run what the role asks for until a signal, or until a part fails; then stop work first and the API after it."""
     secret = folder.path / LOCAL_SECRET
-    _write_secret(secret, parts.services.local_secret)
+    folder.write_secret(LOCAL_SECRET, parts.services.local_secret)
     server = http_server(parts.services) if listener else None
     background: list[Coroutine[Any, Any, None]] = [parts.sweeper.run(), *(run() for run in parts.background)]
     if parts.engines:
@@ -198,8 +207,9 @@ async def _run(
         # look held up every listener for a fifth of a second.
         gc.collect()
         gc.freeze()
+        link = await _setup_link(parts, listener) if listener else None
         seconds = time.monotonic() - began
-        started = Started(address, _link(address, parts.setup_token), seconds, await _reported(isolation))
+        started = Started(address, link, await _missing(parts.services), seconds, await _reported(isolation))
         folder.write_runtime(
             {"pid": os.getpid(), "address": address, "role": role, "ready_s": round(started.seconds, 2)}
         )
@@ -265,18 +275,20 @@ async def _until_serving(server: uvicorn.Server, serving: asyncio.Task[None] | N
 
 
 def _address(listener: socket.socket | None) -> str:
+    """Where programs on this machine reach the API: a wildcard address is no address to connect to."""
     if listener is None:
         return ""
-    host, port = listener.getsockname()[:2]
+    bound, port = listener.getsockname()[:2]
+    host = LOOPBACK[bound] if bound in LOOPBACK else str(bound)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _link(address: str, token: str | None) -> str | None:
-    return f"{address}/setup#{token}" if token else None
+async def _setup_link(parts: Parts, listener: socket.socket) -> str | None:
+    """A link on the address that browsers use. Without it nobody could sign in whose first log is lost."""
+    token = await parts.first_account.new_link()
+    return f"{link_base(parts.settings, listener.getsockname()[1])}/setup#{token}" if token else None
 
 
-def _write_secret(path: Any, secret: str) -> None:
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secret)
+async def _missing(services: Services) -> dict[str, str]:
+    found = await services.probe()
+    return {name: part.get("detail", "") for name, part in found.items() if part["state"] != "ok"}

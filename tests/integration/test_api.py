@@ -7,7 +7,7 @@ import time
 import jwt
 import pytest
 
-from kairos.api.accounts import FIRST_ADMIN
+from kairos.api.first_account import FIRST_ADMIN
 from kairos.db.repositories import sessions
 from kairos.tenancy import Scope
 from tests.kit.api import Caller, signed_in

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import update
 
 from kairos.agents.base import Checks
-from kairos.api.accounts import FIRST_ADMIN
+from kairos.api.first_account import FIRST_ADMIN
 from kairos.assembly import Parts, assemble
 from kairos.config import ModelSettings, QueueSettings, Settings
 from kairos.db.models import SampleRow, TaskEventRow, TaskRow, TaskState, VerdictRow

@@ -18,6 +18,7 @@ WITHOUT_A_PROJECT = {
     "db/engine.py": "the ping",
     "tenancy.py": "its definition",
     "api/accounts.py": "before a user is known: by e-mail, link or token",
+    "api/first_account.py": "before there is a user: whether one exists, and whether an operator has a password",
     "api/api_keys.py": "before a project is known: by the key's prefix",
     "api/joining.py": "before a user is known: by the invitation's link",
     "orchestration/heartbeat.py": "daemons stand above projects",

@@ -1,4 +1,4 @@
-"""Accounts and their sessions, without HTTP: passwords, links, sign-in and refresh, the first admin."""
+"""Accounts and their sessions, without HTTP: passwords, links, sign-in and refresh."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from pwdlib import PasswordHash
 from kairos.api.sign_in_limits import SignInLimits
 from kairos.api.tokens import AccessClaims, RefreshClaims, TokenKeys, Unauthenticated, digest, new_secret
 from kairos.config import AuthSettings
-from kairos.db.engine import Database, Duplicate, Session
+from kairos.db.engine import Database, Session
 from kairos.db.repositories import people, sessions
-from kairos.errors import InvalidInput, NotFound
+from kairos.errors import InvalidInput, KairosError, NotFound
 from kairos.tenancy import NOBODY, ProjectId, Scope, UserId, new_id
 
-LINK_LIFE = timedelta(days=7)
 RESET_LIFE = timedelta(days=1)
 LOST_ANSWER = timedelta(seconds=10)
 """So long a refresh token that was replaced gets its successor again: the answer may have been lost on the way, or two
 requests of one browser crossed."""
-FIRST_ADMIN = "admin@localhost"
-FIRST_PROJECT = "Default"
 SHORTEST_PASSWORD = 10
+
+
+class AccountDisabled(KairosError):
+    """The account {email} is disabled, so no link would work for it. Enable the account first."""
+
+    status, code, exit_code = 409, "account_disabled", 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +52,6 @@ class Accounts:
         self._limits = limits
         self._hasher = PasswordHash.recommended()
         self._nobodys_hash = _nobodys_hash()
-
-    async def create_first(self) -> str | None:
-        """On an empty database: the admin, who is an operator, and the Default project. Gives the token of the one-time
-        link.
-
-        None when there are users already, or another replica was first.
-        """
-        async with self._database.scope(NOBODY) as session:
-            if await people.any_user(session):
-                return None
-        user_id, project_id, token = UserId(new_id()), ProjectId(new_id()), new_secret()
-        try:
-            async with self._database.scope(Scope(project_id, user_id, operator=True)) as session:
-                await people.add_user(session, user_id, FIRST_ADMIN, "Admin", operator=True)
-                await people.add_project(session, project_id, FIRST_PROJECT, user_id)
-                await sessions.add_link(session, digest(token), user_id, "setup", LINK_LIFE)
-                await people.audit(session, "user.created", user_id=user_id, target=FIRST_ADMIN)
-        except Duplicate:
-            return None
-        return token
 
     async def sign_in(
         self, email: str, password: str, client: str, address: str, project_id: ProjectId | None
@@ -108,12 +91,17 @@ class Accounts:
         return await self.open_session(UserId(user_id), client, None)
 
     async def reset_link(self, operator_id: UserId, user_id: UserId) -> tuple[str, datetime]:
-        """The token of a one-time link for a user who forgot the password, and when it runs out. Raises `NotFound`."""
+        """The token of a one-time link for a user who forgot the password, and when it runs out.
+
+        Raises `NotFound`, `AccountDisabled`.
+        """
         token = new_secret()
         async with self._database.scope(Scope(user_id=operator_id, operator=True)) as session:
             user = await people.user(session, user_id)
             if user is None:
                 raise NotFound(what="user", id=user_id)
+            if user.disabled_at is not None:
+                raise AccountDisabled(email=user.email)
             await sessions.add_link(session, digest(token), user_id, "reset", RESET_LIFE)
             await people.audit(session, "password.reset_link", user_id=operator_id, target=user.email)
         return token, datetime.now(UTC) + RESET_LIFE

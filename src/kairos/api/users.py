@@ -6,10 +6,11 @@ from datetime import datetime
 from uuid import UUID
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from kairos.api.auth import Body, OperatorDep
 from kairos.api.problems import responses
+from kairos.api.public_address import link_base_for
 from kairos.api.services import ServicesDep
 from kairos.db.repositories import people, sessions
 from kairos.errors import KairosError, NotFound
@@ -41,6 +42,10 @@ class UserList(BaseModel):
 class UserBody(Body):
     operator: bool | None = None
     disabled: bool | None = None
+
+
+class EmailBody(Body):
+    email: str = Field(max_length=320, description="The account's e-mail.", examples=["admin@localhost"])
 
 
 class ResetLink(BaseModel):
@@ -97,11 +102,21 @@ async def change_user(services: ServicesDep, who: OperatorDep, user_id: UUID, bo
         )
 
 
-@routes.post("/users/{user_id}/reset-link", responses=responses(401, 403, 404, 422, 503))
+@routes.post("/users/{user_id}/reset-link", responses=responses(401, 403, 404, 409, 422, 503))
 async def reset_link(services: ServicesDep, request: Request, who: OperatorDep, user_id: UUID) -> ResetLink:
     """A one-time link by which a user sets a new password; it works without mail."""
     token, expires_at = await services.accounts.reset_link(who.user_id, UserId(user_id))
-    return ResetLink(link=f"{str(request.base_url).rstrip('/')}/reset#{token}", expires_at=expires_at)
+    return ResetLink(link=f"{link_base_for(request)}/reset#{token}", expires_at=expires_at)
+
+
+@routes.post("/users/reset-link", responses=responses(401, 403, 404, 409, 413, 422, 503))
+async def reset_link_by_email(services: ServicesDep, request: Request, who: OperatorDep, body: EmailBody) -> ResetLink:
+    """The same for the account with this e-mail: for `kairos user reset-password`."""
+    async with services.database.scope(Scope(user_id=who.user_id, operator=True)) as session:
+        user_id = await people.id_of_email(session, body.email)
+    if user_id is None:
+        raise NotFound(what="user", id=body.email)
+    return await reset_link(services, request, who, user_id)
 
 
 @routes.post("/system/signing-keys/rotate", responses=responses(401, 403, 503))

@@ -12,7 +12,20 @@ from typing import Annotated
 import typer
 
 from kairos import __version__
-from kairos.cli import adapters, config, dataset, fine_tuning, models, output, plugins, projects, router, system, tasks
+from kairos.cli import (
+    adapters,
+    config,
+    dataset,
+    fine_tuning,
+    models,
+    output,
+    plugins,
+    projects,
+    router,
+    system,
+    tasks,
+    users,
+)
 from kairos.cli.client import Refused
 from kairos.cli.console import tolerate_narrow_encodings
 from kairos.cli.context import Context
@@ -29,6 +42,7 @@ app = typer.Typer(
 )
 system.add_to(app)
 app.add_typer(projects.app, name="project")
+app.add_typer(users.app, name="user")
 app.add_typer(dataset.app, name="dataset")
 app.command()(fine_tuning.fine_tune)
 app.add_typer(fine_tuning.training, name="training")

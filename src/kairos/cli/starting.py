@@ -59,10 +59,14 @@ def _show(started: Started) -> None:
     used = f", {usage['total']:.0f} MB PSS in all" if usage else ""
     where = started.address or "(worker, no API)"
     output.out.print(output.line(output.bold("Kairos is ready"), f" at {where} in {started.seconds:.1f} s{used}"))
+    for name, detail in started.missing.items():
+        output.out.print(
+            output.line(("degraded", "yellow"), f" {output.plain(name)}: {output.plain(detail)}"), soft_wrap=True
+        )
     output.out.print(_isolation(started.isolation), soft_wrap=True)
     if started.setup_link:
-        link = output.bold(started.setup_link)
-        output.out.print(output.line("set the admin's password, once: ", link), soft_wrap=True)
+        words = "No operator has a password yet. This link sets it (each start prints another one): "
+        output.out.print(output.line(words, output.bold(started.setup_link)), soft_wrap=True)
 
 
 def _isolation(isolation: Isolation) -> Text:

@@ -13,7 +13,7 @@ from kairos.db.addresses import DatabaseAddresses
 from kairos.db.libpq import session_options
 from kairos.errors import EngineUnavailable, KairosError
 
-HEAD = "0011"
+HEAD = "0015"
 """The newest revision under `migrations/versions`; a test holds the two together."""
 
 LOCK = 0x6B61_6972_6F73  # "kairos": any number serves that no other use of this database takes
@@ -49,7 +49,10 @@ def current_revision(app_url: str) -> str | None:
 
 
 def migrate(addresses: DatabaseAddresses) -> tuple[str | None, str]:
-    """Run what is missing. Returns the revision before and after. Waits at most `LOCK_WAIT_S` for another migrator."""
+    """Run what is missing. Returns the revision before and after; they are the same where another one migrated.
+
+    Waits at most `LOCK_WAIT_S` for another migrator.
+    """
     before = current_revision(addresses.app)
     if before == HEAD:
         return before, HEAD
@@ -62,7 +65,9 @@ def migrate(addresses: DatabaseAddresses) -> tuple[str | None, str]:
         with engine.begin() as connection:
             connection.execute(text(f"set local lock_timeout = '{LOCK_WAIT_S}s'"))
             connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
-            _upgrade(connection, addresses)
+            before = _revision(connection)
+            if before != HEAD:
+                _upgrade(connection, addresses)
     except OperationalError as error:
         raise unreachable(addresses.owner, error) from error
     except DBAPIError as error:
@@ -70,6 +75,13 @@ def migrate(addresses: DatabaseAddresses) -> tuple[str | None, str]:
     finally:
         engine.dispose()
     return before, HEAD
+
+
+def _revision(connection: Connection) -> str | None:
+    """What a migrator left that held the lock before."""
+    if connection.scalar(text("select to_regclass('alembic_version')")) is None:
+        return None
+    return connection.scalar(text("select version_num from alembic_version"))
 
 
 def _upgrade(connection: Connection, addresses: DatabaseAddresses) -> None:

@@ -1,7 +1,8 @@
 """The embedded default: PostgreSQL, Valkey and a small model, from wheels, under the daemon itself."""
 
 from kairos.embedded.engine import EngineNotInstalled, EngineNotStarted, EngineState
-from kairos.embedded.folder import DataFolder, DataFolderInUse, DataFolderUnusable, Secrets
+from kairos.embedded.folder import DataFolder, DataFolderInUse, Secrets
+from kairos.embedded.folder_rights import DataFolderUnusable
 from kairos.embedded.footprint import pss_bytes
 from kairos.embedded.model import WeightsCorrupt, WeightsMissing, check_weights
 from kairos.embedded.supervisor import Addresses, EmbeddedEngines

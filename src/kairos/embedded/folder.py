@@ -16,6 +16,13 @@ from typing import Any
 
 import psutil
 
+from kairos.embedded.folder_rights import (
+    DataFolderUnusable,
+    close_secret,
+    private_folder,
+    unusable,
+    warn_if_replaceable,
+)
 from kairos.embedded.ports import free_port, is_free
 from kairos.errors import KairosError
 
@@ -28,12 +35,6 @@ class DataFolderInUse(KairosError):
     """{path} is in use by the Kairos with process id {pid}. Stop that one, or set `data_dir` to another folder."""
 
     status, code, exit_code = 500, "data_folder_in_use", 6
-
-
-class DataFolderUnusable(KairosError):
-    """The data folder {path} cannot be used: {reason}. {remedy}"""
-
-    status, code, exit_code = 500, "data_folder_unusable", 6
 
 
 def _password() -> str:
@@ -77,13 +78,11 @@ class DataFolder:
     def take(self) -> None:
         """Make the folder where there is none, and lock it. Raises `DataFolderInUse`, `DataFolderUnusable`."""
         try:
-            self._make(self.path)
-            self._make(self.logs)
+            private_folder(self.path)
+            private_folder(self.logs)
             descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise DataFolderUnusable(
-                path=self.path, reason=error.strerror, remedy="Check its owner and rights, or set `data_dir`"
-            ) from error
+            raise unusable(self.path, error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -92,6 +91,7 @@ class DataFolder:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._lock = descriptor
+        warn_if_replaceable(self.path)
 
     def release(self) -> None:
         """Give the lock back, and forget what was said about the running daemon. Nothing where it is not held."""
@@ -113,6 +113,8 @@ class DataFolder:
 
         Raises `DataFolderUnusable` where they are gone and a database is there that only they open.
         """
+        if (self.path / SECRETS).exists():
+            close_secret(self.path / SECRETS)
         stored = self._read(SECRETS)
         if not stored and (self.path / "postgres" / "data").exists():
             reason = f"it holds a database, and {SECRETS} with its passwords is gone"
@@ -121,7 +123,19 @@ class DataFolder:
         made = Secrets(**{name: value for name, value in stored.items() if name in known})
         if set(stored) < known:
             self._write(SECRETS, asdict(made))
+            close_secret(self.path / SECRETS)
         return made
+
+    def write_secret(self, name: str, value: str) -> None:
+        """Write a file that only this user can read. Raises `DataFolderUnusable` where the file system opens it."""
+        path = self.path / name
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            close_secret(path)
+            os.write(descriptor, value.encode())
+        finally:
+            os.close(descriptor)
 
     def port(self, engine: str) -> int:
         """The engine's port: the one it had, or a new one where it had none or another program has it now."""
@@ -167,13 +181,6 @@ class DataFolder:
             return {}
         engines = {name: pid for name, pid in self._read(ENGINES).items() if _parent(pid) == daemon}
         return {"daemon": daemon, **engines}
-
-    def _make(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        mode = folder.stat().st_mode & 0o777
-        # 0710 is what `postgres_place.py` makes of it where PostgreSQL's user must pass.
-        if mode not in (0o700, 0o710):
-            folder.chmod(0o700)
 
     def _read(self, name: str) -> dict[str, Any]:
         try:

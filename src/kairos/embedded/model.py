@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kairos.embedded.engine import EngineNotInstalled, NoAnswer, StillStarting
 from kairos.embedded.folder import DataFolder
+from kairos.embedded.folder_rights import private_folder
 from kairos.embedded.ports import HOST
 from kairos.embedded.process import Command
 from kairos.errors import KairosError
@@ -95,7 +96,7 @@ class ModelEngine:
                 reason="there is no package xllamacpp",
                 remedy="run `make setup` in the folder of Kairos, or set embedded.model = false",
             )
-        self.folder.mkdir(mode=0o700, exist_ok=True)
+        private_folder(self.folder)
         self._weights = self._named or await in_own_thread(check_weights, READ_LIMIT_S)
 
     def command(self, port: int) -> Command:

@@ -8,7 +8,10 @@ import os
 import sys
 import threading
 
-from xllamacpp import CommonAdapterLoraInfo, CommonParams, Server  # pyright: ignore[reportAttributeAccessIssue] - a module without types
+try:
+    from xllamacpp import CommonAdapterLoraInfo, CommonParams, Server  # pyright: ignore[reportAttributeAccessIssue] - a module without types
+except ImportError as error:  # it links to libraries of the system, which minimal images leave out
+    sys.exit(f"llama.cpp cannot be loaded: {error}. Install that library (Debian: apt-get install libgomp1)")
 
 SLOTS = 2
 SLOT_CONTEXT = 2048

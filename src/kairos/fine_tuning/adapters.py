@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -147,7 +148,8 @@ def _copy(trained: Path, folder: Path, manifest: Mapping[str, Any]) -> None:
             shutil.copyfile(trained / name, part / name)
         (part / MANIFEST).write_text(json.dumps(manifest, indent=2, default=str))
         for path in part.iterdir():
-            path.chmod(0o440)
+            with contextlib.suppress(PermissionError):  # some file systems have modes of their own
+                path.chmod(0o440)
         os.replace(part, folder)
     except OSError:
         shutil.rmtree(part, ignore_errors=True)

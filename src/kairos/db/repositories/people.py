@@ -66,6 +66,11 @@ async def any_user(session: AsyncSession) -> bool:
     return bool(await session.scalar(text("select kairos_has_users()")))
 
 
+async def operator_without_password(session: AsyncSession) -> UUID | None:
+    """The oldest operator, as long as no operator has a password. Needs no scope: nobody can have signed in yet."""
+    return await session.scalar(text("select kairos_operator_without_password()"))
+
+
 async def by_email(session: AsyncSession, email: str) -> SignIn | None:
     """The account of an address, in any way to type it. The lower-case form goes first: two accounts may share a fold
     from before addresses were folded."""
@@ -82,6 +87,11 @@ async def add_user(session: AsyncSession, user_id: UUID, email: str, name: str, 
 
 async def user(session: AsyncSession, user_id: UUID) -> UserRow | None:
     return (await session.execute(select(UserRow).where(UserRow.id == user_id))).scalar_one_or_none()
+
+
+async def id_of_email(session: AsyncSession, email: str) -> UUID | None:
+    """The account with this e-mail, for an operator's scope."""
+    return await session.scalar(select(UserRow.id).where(UserRow.email == email.lower()))
 
 
 async def set_password(session: AsyncSession, user_id: UUID, password_hash: str) -> None:

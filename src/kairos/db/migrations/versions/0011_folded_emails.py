@@ -6,7 +6,7 @@ from sqlalchemy import text
 from kairos.folding import fold_email
 
 revision = "0011"
-down_revision = "0006"
+down_revision = "0009"
 
 
 def upgrade() -> None:

@@ -1,0 +1,2 @@
+def test_adds():
+    assert add(2, 3) == 5  # noqa: F821 - the answer's function

@@ -1,0 +1,53 @@
+"""A model server for scripts/check_image.sh: it answers every prompt with the same Python function.
+
+    python scripted_model.py PORT
+
+OpenAI's protocol, whole and streamed, by the standard library alone.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+ANSWER = "```python\ndef add(a, b):\n    return a + b\n```"
+USAGE = {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}
+
+
+class Handler(BaseHTTPRequestHandler):
+    """GET /v1/models and POST /v1/chat/completions."""
+
+    def do_GET(self) -> None:
+        self._send("application/json", json.dumps({"data": [{"id": "scripted"}]}))
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if body.get("stream"):
+            self._send("text/event-stream", _stream())
+        else:
+            message = {"role": "assistant", "content": ANSWER}
+            choice = {"index": 0, "message": message, "finish_reason": "stop"}
+            self._send("application/json", json.dumps({"model": "scripted", "choices": [choice], "usage": USAGE}))
+
+    def _send(self, media_type: str, text: str) -> None:
+        content = text.encode()
+        self.send_response(200)
+        self.send_header("Content-Type", media_type)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def _stream() -> str:
+    deltas = [({"role": "assistant", "content": ANSWER}, None), ({}, "stop")]
+    chunks: list[object] = [
+        {"model": "scripted", "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
+        for delta, reason in deltas
+    ]
+    chunks.append({"model": "scripted", "choices": [], "usage": USAGE})
+    return "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+
+
+if __name__ == "__main__":
+    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
