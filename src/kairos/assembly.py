@@ -61,6 +61,7 @@ from kairos.llm.response_store import CacheSettings
 from kairos.llm.scoring import RouterWeights
 from kairos.llm.selection import ModelSelector
 from kairos.llm.shared_breakers import SharedBreakers
+from kairos.llm.shared_traits import SharedTraits
 from kairos.llm.task_types import TaskTypes
 from kairos.monitoring.performance_tracker import PerformanceTracker
 from kairos.monitoring.shared_statistics import SharedStatistics
@@ -159,7 +160,7 @@ async def assemble(
         await configuration.begin()
         settings = configuration.live.view
         health, providers = ModelHealth(), Providers(http)
-        breakers = SharedBreakers(redis, signals, health, catalog)
+        breakers, traits = SharedBreakers(redis, signals, health, catalog), SharedTraits(redis, providers.traits)
         router = await stack.enter_async_context(
             _router(settings, catalog, database, redis, providers, health, breakers)
         )
@@ -233,6 +234,7 @@ async def assemble(
             background=(
                 statistics.run,
                 breakers.run,
+                traits.run,
                 Probes(catalog, health, providers, redis).run,
                 notices.run,
                 feed.run,

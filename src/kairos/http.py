@@ -17,7 +17,7 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 import orjson
@@ -87,10 +87,14 @@ class HttpStatus(HttpError):
 
     code = "http_status"
 
-    def __init__(self, *, address: str, http_status: int, reason: str, retry_after_s: float | None) -> None:
+    def __init__(
+        self, *, address: str, http_status: int, reason: str, retry_after_s: float | None, body: bytes = b""
+    ) -> None:
         self.http_status = http_status
         self.reason = reason
         self.retry_after_s = retry_after_s
+        self.body = body
+        """What the server sent with it, cut to `ERROR_BODY_BYTES`; it may repeat the request."""
         super().__init__(address=address, http_status=http_status, reason=reason)
 
 
@@ -422,6 +426,7 @@ async def _refusal(response: aiohttp.ClientResponse, answer: HttpAnswer, address
         http_status=response.status,
         reason=reason.rstrip("."),
         retry_after_s=_retry_after(response.headers),
+        body=body[:ERROR_BODY_BYTES],
     )
 
 
@@ -450,6 +455,12 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     with suppress(ValueError, TypeError):
         return max(0.0, parsedate_to_datetime(headers.get("Retry-After", "")).timestamp() - time.time())
     return None
+
+
+def joined(base_url: str, path: str) -> str:
+    """The address of a path below a base; a query of the base stays behind it (Azure: `…/v1?api-version=…`)."""
+    parts = urlsplit(base_url)
+    return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{path}", parts.query, ""))
 
 
 def plain_address(url: str) -> str:

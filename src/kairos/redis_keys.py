@@ -110,6 +110,12 @@ def breakers_channel(namespace: str = NAMESPACE) -> str:
     return f"{namespace}:breakers:changed"
 
 
+def model_traits(namespace: str = NAMESPACE) -> str:
+    """Hash: digest of a model as it is configured -> what was found out by calling it. Of the system, not of a
+    project."""
+    return f"{namespace}:models:traits"
+
+
 def server_probe(digest: str, namespace: str = NAMESPACE) -> str:
     """Held for as long as no replica needs to look again whether a models' server can be reached."""
     return f"{namespace}:server:probe:{digest}"

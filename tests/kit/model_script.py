@@ -89,6 +89,8 @@ class ScriptedModel:
     tool_calls: Sequence[Mapping[str, Any]] = ()
     api_key: str | None = None
     """The only key it takes; None takes any and none."""
+    refuses: Callable[[Mapping[str, Any]], tuple[int, Any] | None] | None = None
+    """Gives status and JSON body for a request that its server refuses, None for one that it takes."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:

@@ -198,6 +198,8 @@ class ModelServer:
             return error_body(404, f"model '{call.model}' not found", "not_found_error")
         if model.api_key and request.headers.get("Authorization") != f"Bearer {model.api_key}":
             return error_body(401, "Incorrect API key provided", "invalid_request_error")
+        if model.refuses and (refusal := model.refuses(call.body)):
+            return web.json_response(refusal[1], status=refusal[0])
         prompt = Prompt(model.name, call.body, self._numbers[model.name])
         self._numbers[model.name] += 1
         reply = Reply(f"chatcmpl-{next(self._ids)}", model, await resolve(model.answer, prompt), call.body)

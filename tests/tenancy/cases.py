@@ -249,6 +249,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("POST", "/api/dataset/{sample_id}/undo"): Case(Kind.NAMED, undone_sample),
     ("DELETE", "/api/dataset/{sample_id}"): Case(Kind.NAMED, of_sample()),
     ("GET", "/api/models"): Case(Kind.LISTED, fixed("/api/models"), viewer_may=True),
+    ("GET", "/api/models/{name}"): Case(Kind.LISTED, fixed("/api/models/echo"), viewer_may=True),
     ("GET", "/api/cache"): Case(Kind.LISTED, fixed("/api/cache"), viewer_may=True),
     ("POST", "/api/cache/flush"): Case(Kind.LISTED, fixed("/api/cache/flush")),
     ("GET", "/api/agents"): Case(Kind.LISTED, fixed("/api/agents"), viewer_may=True),

@@ -90,3 +90,8 @@ async def test_a_task_of_another_project_is_decided_without_it(world: World, rou
 async def test_a_person_above_projects_resets_it_from_within_its_project_alone(world: World, router: LLMRouter):
     assert (await world.operator.post(f"/api/models/{NAME}/reset")).status == 422
     assert (await world.operator.post("/api/models/echo/reset")).status == 204
+
+
+async def test_it_is_shown_to_its_project_alone(world: World, router: LLMRouter):
+    assert (await world.b.get(f"/api/models/{NAME}")).status == 200
+    assert (await world.a.get(f"/api/models/{NAME}")).status == 422

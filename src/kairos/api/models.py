@@ -49,6 +49,9 @@ class ModelOut(BaseModel):
     share: float = Field(description="Of the requests that may go to it, in (0, 1]; less than 1 for one on trial.")
     health: str = Field(description="healthy, degraded or unhealthy.")
     health_detail: str
+    adjustments: list[str] = Field(
+        description="How requests to it differ from what is asked for, because its server refused the rest."
+    )
     figures: FiguresOut | None
 
 
@@ -67,11 +70,21 @@ async def list_models(services: ServicesDep, member: ModelsReader) -> ModelList:
 
 @routes.post("/{name:path}/reset", status_code=204, responses=responses(401, 403, 404, 422, 503))
 async def reset_model(services: ServicesDep, who: OperatorDep, name: str) -> None:
-    """Try a model again whose breaker is open, after its key or its server was mended.
+    """Try a model again whose breaker is open, after its key or its server was mended, and send it every parameter
+    again.
 
     In every replica; an adapter of the active project in the one that is asked.
     """
-    services.router.health.reset(services.router.require(name, who.project_id).name)
+    services.router.reset(services.router.require(name, who.project_id))
+
+
+@routes.get("/{name:path}", responses=responses(401, 403, 422, 503))
+async def show_model(services: ServicesDep, member: ModelsReader, name: str) -> ModelOut:
+    """One of them. 422 for a name that the project's catalogue does not have."""
+    model = services.router.require(name, member.project_id)
+    async with services.database.project(member.project_id) as session:
+        figures = {row.model: row for row in await metrics.by_model(session)}
+    return _shown(services, model, figures.get(model.name))
 
 
 def _shown(services: ServicesDep, model: Model, figures: object | None) -> ModelOut:
@@ -89,5 +102,6 @@ def _shown(services: ServicesDep, model: Model, figures: object | None) -> Model
         share=model.share,
         health=status.state,
         health_detail=status.detail,
+        adjustments=services.router.adjustments(model),
         figures=FiguresOut.model_validate(figures, from_attributes=True) if figures else None,
     )

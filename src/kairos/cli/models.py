@@ -37,8 +37,19 @@ def list_models(context: typer.Context, json: Json = False) -> None:
 
 
 @app.command()
+def show(context: typer.Context, name: str, json: Json = False) -> None:
+    """Show one model: its limits, its health, and what is left out of requests to it."""
+    model = of(context).client().get(f"/api/models/{urllib.parse.quote(name)}")
+    if json:
+        return output.show_json(model)
+    output.out.print(output.plain(model["name"]), output.state(model["health"]), output.plain(model["health_detail"]))
+    output.out.print(output.table(["", ""], [[name, output.plain(value)] for name, value in _facts(model).items()]))
+    return None
+
+
+@app.command()
 def reset(context: typer.Context, name: str) -> None:
-    """Try a model again whose breaker is open, after its key or its server was mended."""
+    """Try a model again whose breaker is open, after its key or its server was mended, and send it everything again."""
     of(context).client().post(f"/api/models/{urllib.parse.quote(name)}/reset")
     output.out.print(f"{name} is tried again with the next call")
 
@@ -54,6 +65,19 @@ def scan(
     from kairos.cli.scanning import scan_models  # imports an HTTP client, which no other command waits for
 
     scan_models(of(context), pick or [], all_models=all_models, json=json)
+
+
+def _facts(model: dict[str, Any]) -> dict[str, str]:
+    figures = model["figures"] or {}
+    return {
+        "upstream": model["upstream"],
+        "where": "local" if model["local"] else "cloud",
+        "context": f"{model['context']} tokens",
+        "declared": ", ".join(model["capabilities"]) or "–",
+        "adjusts": "; ".join(model["adjustments"]) or "nothing",
+        "calls": str(figures.get("calls", 0)),
+        "quality": output.number(figures.get("quality")),
+    }
 
 
 def _row(model: dict[str, Any]) -> list[Any]:

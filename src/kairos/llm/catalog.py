@@ -54,12 +54,15 @@ class Model:
     """None is unknown, which is never treated as free. A local model without a price costs `FREE`."""
     context: int = 8192
     """Tokens of prompt and answer together."""
+    context_declared: bool = True
+    """Whether its entry names the context; else what its server says holds."""
     specialties: frozenset[str] = frozenset()
     """Task types its operator declares it good at: a prior that measurements soon outweigh."""
     tier: float | None = None
     """Declared prior quality in [0, 1]; None takes the router's default."""
     capabilities: frozenset[str] = frozenset()
-    """What a request may demand of it: `tools`, `json_schema`, `vision`."""
+    """What a request may demand of it: `tools`, `vision`. `json_schema` and `no_json_schema` overrule what was found
+    out by calling it."""
     runner: str | None = None
     """Models with the same runner share one loaded copy: switching between them costs a reload."""
     weights: str | None = None

@@ -292,8 +292,24 @@ class LLMRouter:
         kept = CachedAnswer.of(
             completion, model=model.name, cost_usd=cost_of(model, completion.usage), decision_id=decision_id
         )
+        if lease is not None and context.cache is not True and self._by_chance(model, request):
+            self.cache.release(lease)
+            lease = None
         self._open[decision_id] = _Open(ticket, wanted.task_type, model.name, lease, kept)
         return RoutedAnswer(completion, model.name, decision_id)
+
+    def adjustments(self, model: Model) -> list[str]:
+        """What requests to a model leave out or change because its server refused it, in words."""
+        return self._providers.traits.of(model).adjustments.described()
+
+    def reset(self, model: Model) -> None:
+        """A person tries again: close the breaker, and ask the model for everything anew."""
+        self.health.reset(model.name)
+        self._providers.traits.forget(model)
+
+    def _by_chance(self, model: Model, request: ChatRequest) -> bool:
+        """Whether an answer that was asked for at temperature 0 was not written so: the cache keeps none of those."""
+        return request.temperature is not None and "temperature" in self._providers.traits.of(model).adjustments.dropped
 
     def _cache_key(self, context: CallContext, request: ChatRequest) -> tuple[CacheKey | None, bool]:
         """The key of a request that may be cached, and whether the caller wants a fresh answer all the same."""
@@ -392,7 +408,7 @@ class LLMRouter:
         try:
             completion = await self._providers.chat(
                 model,
-                _fitting(model, request),
+                request,
                 timeout_s=patience.timeout_s,
                 first_token_s=patience.first_token_s,
                 on_delta=hearer.on_delta,
@@ -476,13 +492,6 @@ def _log(decision: Decision) -> None:
     """One line a decision: how the scores stood, so that they are seen to move."""
     stood = ", ".join(f"{score.model} {score.utility:.3f} (quality {score.mu:.2f})" for score in decision.candidates)
     log.info("decision: %s by %s of %s", decision.chosen, decision.kind, stood)
-
-
-def _fitting(model: Model, request: ChatRequest) -> ChatRequest:
-    """A server that does not declare JSON schemas may refuse the whole request for one."""
-    if request.response_format is None or "json_schema" in model.capabilities:
-        return request
-    return replace(request, response_format=None)
 
 
 def _input_tokens(request: ChatRequest) -> float:

@@ -7,9 +7,11 @@ Always asked to stream; a server that answers with one JSON object all the same 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -18,12 +20,14 @@ from kairos.http import (
     HttpError,
     HttpGarbled,
     HttpLimits,
-    HttpStatus,
     HttpTimeout,
     excerpt,
+    joined,
 )
+from kairos.llm.adjustments import LENGTH_NAMES
 from kairos.llm.answer import Answer, Completion, Fault, Reported, Usage
 from kairos.llm.answer_reader import AnswerReader, CallLimits, OnDelta, OnRestart
+from kairos.llm.attempt import Attempt, SchemaForms
 from kairos.llm.call_errors import (
     ModelCallError,
     ModelGarbage,
@@ -38,6 +42,7 @@ from kairos.llm.call_errors import (
     failure,
 )
 from kairos.llm.catalog import Model
+from kairos.llm.model_traits import ModelTraits
 
 __all__ = [
     "CallLimits",
@@ -83,8 +88,9 @@ class Providers:
     def __init__(self, http: HttpClient, limits: CallLimits = CallLimits()) -> None:
         self._http = http
         self._limits = limits
-        self._without_usage: set[str] = set()
-        """Servers that refuse the wish for token counts (Mistral does, and counts unasked)."""
+        self.traits = ModelTraits()
+        """What the servers were found to refuse."""
+        self._forms = SchemaForms()
 
     async def chat(
         self,
@@ -101,22 +107,28 @@ class Providers:
         `on_restart` is called when the text that came so far turns out to be reasoning: the answer begins after it.
         Cancelled, it closes the connection, so that the server stops generating. Raises `ModelCallError`.
         """
-        answer = Answer(self._limits.answer_bytes)
-        reader = AnswerReader(answer, self._limits, on_delta, on_restart)
+        attempt = Attempt(model, _body(model, request), self.traits, self._forms)
+        began = time.monotonic()
         patience_s = min(self._limits.first_token_s, first_token_s or math.inf)
-        try:
-            while not await self._asked(model, request, reader, timeout_s, patience_s):
-                self._without_usage.add(model.base_url)
-        except HttpTimeout as error:
-            if not answer.ended_well():
-                raise failure(model, answer.bad_end() or error, answer) from error
-        except (HttpError, Fault) as error:
-            raise failure(model, error, answer) from error
-        return answer.completion()
+        while True:
+            gone_s = time.monotonic() - began
+            answer = Answer(self._limits.answer_bytes)
+            reader = AnswerReader(answer, self._limits, on_delta, on_restart)
+            try:
+                await self._ask(attempt, reader, timeout_s - gone_s, patience_s - gone_s)
+            except HttpTimeout as error:
+                if not answer.ended_well():
+                    raise failure(model, answer.bad_end() or error, answer) from error
+            except (HttpError, Fault) as error:
+                if not answer.text() and attempt.refused(error):
+                    continue
+                raise failure(model, error, answer) from error
+            attempt.taken()
+            return answer.completion()
 
     async def list_models(self, base_url: str, api_key: str | None, *, timeout_s: float) -> list[str]:
         """The names a server knows its models by; entries that name none are left out. Raises `HttpError`."""
-        url = f"{base_url.rstrip('/')}/models"
+        url = joined(base_url, "models")
         limits = HttpLimits(self._limits.connect_s, timeout_s, self._limits.idle_s, timeout_s)
         value = await self._http.get_json(url, token=api_key, limits=limits)
         entries = (value["data"] if value["data"] is not None else []) if _has(value, "data") else None
@@ -124,44 +136,37 @@ class Providers:
             raise HttpGarbled(address=url, expected="a list of models", excerpt=excerpt(orjson.dumps(value)))
         return [entry["id"] for entry in entries if _has(entry, "id") and isinstance(entry["id"], str)]
 
-    async def _asked(
-        self,
-        model: Model,
-        request: ChatRequest,
-        reader: AnswerReader,
-        timeout_s: float,
-        first_token_s: float,
-    ) -> bool:
-        """One call; False when it must be made once more, without the wish for token counts."""
-        counted = model.base_url not in self._without_usage
-        gone_s = reader.answer.seconds()
-        try:
-            async with self._http.stream(
-                "POST",
-                f"{model.base_url.rstrip('/')}/chat/completions",
-                body=_body(model, request, counted),
-                token=model.api_key,
-                limits=self._http_limits(timeout_s - gone_s, first_token_s - gone_s),
-            ) as wire:
-                await reader.read(wire)
-        except HttpStatus as error:
-            if counted and error.http_status in (400, 422) and "stream_options" in error.reason:
-                return False
-            raise
-        return True
+    async def _ask(self, attempt: Attempt, reader: AnswerReader, timeout_s: float, first_token_s: float) -> None:
+        """One request, as the model's server is known to take it."""
+        model = attempt.model
+        if attempt.changes.whole:  # its first byte comes when all of it is written
+            first_token_s = timeout_s
+        async with self._http.stream(
+            "POST",
+            joined(model.base_url, "chat/completions"),
+            body=_dumped(attempt.sent()),
+            token=model.api_key,
+            headers=_headers(model),
+            limits=self._http_limits(timeout_s, first_token_s),
+        ) as wire:
+            await reader.read(wire)
 
     def _http_limits(self, total_s: float, first_s: float) -> HttpLimits:
         limits = self._limits
         return HttpLimits(limits.connect_s, first_s, limits.idle_s, total_s, limits.answer_bytes * WIRE_FACTOR)
 
 
-def _body(model: Model, request: ChatRequest, counted: bool) -> bytes:
-    body: dict[str, Any] = {"model": model.upstream, "messages": request.messages, "stream": True}
-    if counted:
-        body["stream_options"] = {"include_usage": True}
+def _body(model: Model, request: ChatRequest) -> dict[str, Any]:
+    """What is asked for, before anything is left out for the model's server."""
+    body: dict[str, Any] = {
+        "model": model.upstream,
+        "messages": request.messages,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
     if request.temperature is not None:
         body["temperature"] = request.temperature
-    if request.max_tokens is not None:
+    if request.max_tokens is not None and not LENGTH_NAMES & set(request.extra):
         body[_length_field(model)] = request.max_tokens
     if request.response_format is not None:
         body["response_format"] = request.response_format
@@ -173,10 +178,21 @@ def _body(model: Model, request: ChatRequest, counted: bool) -> bytes:
         body["tools"] = request.tools
     body.update(model.body)
     body.update(request.extra)
+    return body
+
+
+def _dumped(body: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(body, default=_plain)
     except orjson.JSONEncodeError as error:
         raise Reported(400, f"it cannot be written as JSON: {error}") from error
+
+
+def _headers(model: Model) -> Mapping[str, str] | None:
+    """Azure takes its keys in a header of its own; a bearer token there is one of Entra ID."""
+    host = urlsplit(model.base_url).hostname or ""
+    azure = host.endswith((".azure.com", ".azure-api.net", ".azure.us", ".azure.cn"))
+    return {"api-key": model.api_key} if azure and model.api_key else None
 
 
 def _length_field(model: Model) -> str:

@@ -1,0 +1,137 @@
+"""What one daemon finds out about a model's parameters: shared, forgotten on request, and no fault of the model."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from kairos import redis_keys
+from kairos.config import JudgeSettings, ModelSettings
+from kairos.db.models import TaskState
+from kairos.embedded import Addresses
+from kairos.llm.adjustments import Adjustments
+from kairos.llm.catalog import Model
+from kairos.llm.health import HealthState
+from kairos.llm.model_traits import KEPT_S, ModelTraits, Traits, identity
+from kairos.llm.shared_traits import SharedTraits
+from kairos.owned_tasks import end
+from kairos.redis_client import connect
+from tests.kit.conditions import eventually
+from tests.kit.house import House, open_house
+from tests.kit.model_server import ModelServer, ScriptedModel
+
+MODEL = Model("m", "m", "http://nowhere.test/v1")
+COLD = Traits(Adjustments(dropped=frozenset({"temperature"})))
+SEED = Traits(Adjustments(dropped=frozenset({"seed"})), context=4096)
+
+
+@pytest.fixture
+async def two(valkey: Redis, namespace: str) -> AsyncIterator[list[ModelTraits]]:
+    async with AsyncExitStack() as stack:
+        replicas = [ModelTraits() for _ in range(2)]
+        for traits in replicas:
+            running = asyncio.create_task(SharedTraits(valkey, traits, namespace=namespace, poll_s=0.05).run())
+            stack.push_async_callback(end, running)
+        yield replicas
+
+
+async def known(replicas: list[ModelTraits], traits: Traits) -> None:
+    await eventually(lambda: all(replica.of(MODEL) == traits for replica in replicas), 5, f"all know {traits}")
+
+
+async def test_what_one_replica_finds_out_all_know_until_it_is_reset(two: list[ModelTraits]):
+    two[0].learn(MODEL, COLD)
+    await known(two, COLD)
+    two[1].learn(MODEL, SEED)
+    await known(two, COLD.merged(SEED))
+    two[0].forget(MODEL)
+    await known(two, Traits())
+
+
+async def test_old_findings_and_those_of_another_version_are_dropped(
+    two: list[ModelTraits], valkey: Redis, namespace: str
+):
+    key = redis_keys.model_traits(namespace)
+    await valkey.hset(key, "old", Traits(COLD.adjustments, at=time.time() - KEPT_S - 1).to_json())  # type: ignore[misc]
+    await valkey.hset(key, "strange", b"[]")  # type: ignore[misc]
+    await valkey.hset(key, identity(MODEL), Traits(COLD.adjustments, at=time.time()).to_json())  # type: ignore[misc]
+    await known(two, COLD)
+
+    async def clean() -> bool:
+        return await valkey.hkeys(key) == [identity(MODEL).encode()]  # type: ignore[misc]
+
+    await eventually(clean, 5, "only the new finding is left")
+
+
+async def test_without_redis_a_replica_goes_by_its_own_findings():
+    traits = ModelTraits()
+    away = connect("redis://127.0.0.1:1/0")
+    running = asyncio.create_task(SharedTraits(away, traits, poll_s=0.05).run())
+    traits.learn(MODEL, COLD)
+    await asyncio.wait([running], timeout=0.3)
+    assert not running.done()
+    assert traits.of(MODEL) == COLD
+    await end(running)
+    await away.aclose()
+
+
+def cold(body: Mapping[str, Any]) -> tuple[int, Any] | None:
+    if "temperature" in body:
+        return 400, {"error": {"message": "Unsupported value: 'temperature' does not support 0 with this model.",
+                               "param": "temperature", "code": "unsupported_value"}}  # fmt: skip
+    return None
+
+
+@pytest.fixture
+async def house(addresses: Addresses, models: ModelServer) -> AsyncIterator[House]:
+    models.add(ScriptedModel("cold", answer='{"reason": "it greets", "score": 9}', refuses=cold))
+    entries = [
+        ModelSettings(name="cold", base_url=models.base_url, local=True, tier=0.02),
+        ModelSettings(name="echo", base_url=models.base_url, local=True, tier=0.9),
+    ]
+    async with open_house(addresses, models, models=entries, judge=JudgeSettings(model="cold", share=1.0)) as house:
+        yield house
+
+
+async def test_a_model_that_refuses_temperature_can_judge(house: House):
+    async with house.working():
+        task = await house.finished(await house.submit("greet me"))
+        await house.parts.judge.settle()
+    assert (await house.events(task.id))[-1].kind == "judged"
+
+
+async def test_a_refused_parameter_says_nothing_of_health_and_its_answer_is_not_cached(
+    house: House, models: ModelServer
+):
+    router = house.parts.services.router
+    async with house.working():
+        for _ in range(2):
+            task = await house.finished(await house.submit("say hello", model="cold", temperature=0.0))
+            assert task.state == TaskState.SUCCEEDED
+    assert len(models.calls_of("cold")) == 3, "the refused one, and one for each task: none came from the cache"
+    assert router.health.status("cold", time.time()).state is HealthState.HEALTHY
+    assert router.adjustments(router.require("cold")) == ["temperature not sent"]
+    router.reset(router.require("cold"))
+    assert router.adjustments(router.require("cold")) == []
+
+
+async def test_a_task_that_asks_for_the_cache_all_the_same_gets_it(house: House, models: ModelServer):
+    async with house.working():
+        for _ in range(2):
+            await house.finished(await house.submit("say hello", model="cold", temperature=0.0, cache=True))
+    assert len(models.calls_of("cold")) == 2
+
+
+async def test_a_json_task_succeeds_on_a_model_of_which_nothing_is_declared(house: House, models: ModelServer):
+    models.add(ScriptedModel("echo", answer='{"city": "Rome"}'))
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    async with house.working():
+        task = await house.finished(await house.submit("which city?", model="echo", schema=schema))
+    assert task.state == TaskState.SUCCEEDED
+    assert models.calls_of("echo")[0].body["response_format"]["type"] == "json_schema"

@@ -1,0 +1,54 @@
+"""A real HTTP server for tests that answers every path by one function, and keeps what was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from aiohttp import web
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request, as it came."""
+
+    method: str
+    target: str
+    """Path and query; the whole address where the server was used as a proxy."""
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class AnyServer:
+    """`answer` gives status and JSON for a request; or only the JSON."""
+
+    def __init__(self, answer: Callable[[Asked], Any], host: str = "127.0.0.1", port: int = 0) -> None:
+        self._answer = answer
+        self._runner: web.ServerRunner | None = None
+        self.asked: list[Asked] = []
+        self.host, self.port = host, port
+
+    async def __aenter__(self) -> Self:
+        self._runner = web.ServerRunner(web.Server(self._respond, access_log=None))  # type: ignore[arg-type]
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self.host, self.port).start()
+        self.port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        if self._runner:
+            await self._runner.cleanup()
+
+    @property
+    def address(self) -> str:
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
+        asked = Asked(request.method, request.raw_path, dict(request.headers), await request.read())
+        self.asked.append(asked)
+        answer = self._answer(asked)
+        if isinstance(answer, web.StreamResponse):
+            return answer
+        status, value = answer if isinstance(answer, tuple) else (200, answer)
+        return web.json_response(value, status=status)

@@ -1,0 +1,210 @@
+"""Refusals in the words of real servers, and the request that is sent in place of the refused one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from kairos.llm.adjustments import Adjustments, SchemaForm, adjusted
+from kairos.llm.refused_parameters import Refusal, next_step
+
+SCHEMA = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "answer",
+        "strict": True,
+        "schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+BODY: dict[str, Any] = {
+    "model": "m",
+    "messages": [{"role": "system", "content": "Be short."}, {"role": "user", "content": "temperature unsupported"}],
+    "stream": True,
+    "stream_options": {"include_usage": True},
+    "temperature": 0.0,
+    "max_tokens": 100,
+    "top_p": 0.5,
+    "stop": ["\n"],
+    "seed": 7,
+    "logprobs": True,
+    "parallel_tool_calls": False,
+    "response_format": SCHEMA,
+    "tools": [{"type": "function", "function": {"name": "f"}}],
+}
+
+
+def openai(message: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
+    return {"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}}
+
+
+def extra(*names: str) -> dict[str, Any]:
+    return {
+        "detail": [
+            {"type": "extra_forbidden", "loc": ["body", n], "msg": "Extra inputs are not permitted"} for n in names
+        ]
+    }
+
+
+def step(body: object, status: int = 400, changes: Adjustments = Adjustments(), sent: Any = None):
+    raw = body if isinstance(body, bytes) else orjson.dumps(body)
+    return next_step(sent or BODY, changes, Refusal.of(status, raw))
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "name"),
+    [
+        (400, openai("Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value"
+                     " is supported.", "temperature", "unsupported_value"), "temperature"),
+        (400, openai("Unsupported parameter: 'temperature' is not supported with this model.", "temperature"),
+         "temperature"),
+        (400, openai("Unrecognized request argument supplied: stream_options"), "stream_options"),
+        (400, openai("Unrecognized request arguments supplied: seed, top_p"), "seed"),
+        (400, openai("Unknown parameter: 'logprobs'.", "logprobs", "unknown_parameter"), "logprobs"),
+        (400, openai("property 'parallel_tool_calls' is unsupported"), "parallel_tool_calls"),
+        (400, openai("`temperature` and `top_p` cannot both be specified for this model."), "top_p"),
+        (400, openai("`temperature` may only be set to 1 when thinking is enabled."), "temperature"),
+        (400, openai("`temperature` is deprecated for this model."), "temperature"),
+        (422, extra("stream_options"), "stream_options"),
+        (422, {"object": "error", "message": extra("seed"), "type": "invalid_request_error"}, "seed"),
+        (400, {"object": "error", "message": "[{'type': 'extra_forbidden', 'loc': ('body', 'stream_options'), 'msg': "
+               "'Extra inputs are not permitted', 'input': {'include_usage': True}}]", "type": "BadRequestError"},
+         "stream_options"),
+        (400, {"error": "json: unknown field \"seed\""}, "seed"),
+        (400, {"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": "Invalid JSON payload received. Unknown "
+               "name \"streamOptions\": Cannot find field."}}, "stream_options"),
+        (400, [{"error": {"code": 400, "message": "Unknown name \"seed\": Cannot find field."}}], "seed"),
+        (400, {"error": {"message": "litellm.UnsupportedParamsError: m does not support parameters: ['seed'], for "
+               "model=m."}}, "seed"),
+        (500, {"error": {"message": "litellm.UnsupportedParamsError: m does not support parameters: ['top_p']"}},
+         "top_p"),
+        (400, {"detail": "Additional properties are not allowed ('logprobs' was unexpected)"}, "logprobs"),
+        (400, {"message": "stop is not supported by this model"}, "stop"),
+        (400, b"temperature: Extra inputs are not permitted", "temperature"),
+        (501, {"error": {"message": "logprobs is not implemented"}}, "logprobs"),
+    ],
+)  # fmt: skip
+def test_a_parameter_named_as_unsupported_is_left_out(status: int, said: object, name: str):
+    found = step(said, status)
+    assert found is not None
+    assert set(BODY) - set(adjusted(BODY, found.changes)) == {name}
+    assert found.lasting is (name != "top_p" or "both" not in str(said))
+
+
+@pytest.mark.parametrize("said", [
+    openai("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' "
+           "instead.", "max_tokens", "unsupported_parameter"),
+    openai("Unrecognized request argument supplied: max_tokens"),
+    extra("max_tokens"),
+])  # fmt: skip
+def test_an_answer_limit_goes_out_under_its_other_name_and_then_not_at_all(said: dict[str, Any]):
+    first = step(said)
+    assert first is not None
+    sent = adjusted(BODY, first.changes)
+    assert (sent.get("max_completion_tokens"), "max_tokens" in sent) == (100, False)
+    second = step(openai("Unknown parameter: 'max_completion_tokens'."), changes=first.changes)
+    assert second is not None
+    assert not {"max_tokens", "max_completion_tokens"} & set(adjusted(BODY, second.changes))
+
+
+def test_an_answer_limit_above_what_the_server_allows_is_lowered():
+    said = openai("max_tokens is too large: 16384. This model supports at most 4096 completion tokens, whereas you "
+                  "provided 16384.", "max_tokens", "invalid_value")  # fmt: skip
+    found = step(said, sent={**BODY, "max_tokens": 16384})
+    assert found is not None
+    assert adjusted({**BODY, "max_tokens": 16384}, found.changes)["max_tokens"] == 4096
+    assert adjusted(BODY, found.changes)["max_tokens"] == 100
+
+
+@pytest.mark.parametrize(
+    ("said", "form", "lasting"),
+    [
+        (openai("Invalid schema for response_format 'answer': In context=(), 'additionalProperties' is required to be "
+                "supplied and to be false.", "response_format"), SchemaForm.SCHEMA, False),
+        (openai("Invalid schema for response_format 'answer': In context=(), 'required' is required to be supplied and "
+                "to be an array including every key in properties.", "response_format"), SchemaForm.SCHEMA, False),
+        (extra("response_format.json_schema.strict"), SchemaForm.SCHEMA, True),
+        (openai("Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.",
+                "response_format"), SchemaForm.OBJECT, True),
+        (openai("This response_format type is unavailable now"), SchemaForm.OBJECT, True),
+        (openai("This model does not support response format `json_schema`."), SchemaForm.OBJECT, True),
+        (openai("response_format value as json_schema is enabled only for api versions 2024-08-01-preview and later"),
+         SchemaForm.OBJECT, True),
+        (openai("Unrecognized request argument supplied: response_format"), SchemaForm.NONE, True),
+        (extra("response_format"), SchemaForm.NONE, True),
+    ],
+)  # fmt: skip
+def test_a_refused_schema_is_sent_in_a_weaker_form(said: dict[str, Any], form: SchemaForm, lasting: bool):
+    found = step(said)
+    assert found is not None
+    assert (found.changes.schema_form, found.changes.dropped, found.lasting) == (form, frozenset(), lasting)
+
+
+def test_the_forms_of_a_schema_end_without_any():
+    strict = step(openai("structured output with json_schema is not supported"))
+    assert strict is not None
+    assert adjusted(BODY, strict.changes)["response_format"] == {"type": "json_object"}
+    last = step({"error": "'response_format.type' must be 'json_schema' or 'text'"}, changes=strict.changes)
+    assert last is not None
+    assert "response_format" not in adjusted(BODY, last.changes)
+
+
+def test_json_object_is_not_asked_for_where_the_schema_is_no_object():
+    listed = {**SCHEMA, "json_schema": {"name": "answer", "schema": {"type": "array", "items": {}}}}
+    found = step(openai("json_schema is not supported"), sent={**BODY, "response_format": listed})
+    assert found is not None
+    assert found.changes.schema_form is SchemaForm.NONE
+
+
+@pytest.mark.parametrize("said", [
+    {"object": "error", "message": "System role not supported", "type": "BadRequestError", "param": None, "code": 400},
+    openai("Unsupported value: 'messages[0].role' does not support 'system' with this model.", "messages[0].role"),
+    openai("Developer instruction is not enabled for models/gemma-3-27b-it"),
+    openai("Conversation roles must alternate user/assistant/user/assistant/..."),
+])  # fmt: skip
+def test_a_system_message_that_a_model_has_no_role_for_goes_before_the_users(said: dict[str, Any]):
+    found = step(said)
+    assert found is not None
+    assert found.changes == Adjustments(folds_system=True)
+    assert adjusted(BODY, found.changes)["messages"] == [
+        {"role": "user", "content": "Be short.\n\ntemperature unsupported"}
+    ]
+
+
+def test_a_model_that_may_not_stream_is_asked_for_the_answer_in_one_piece():
+    found = step(openai("Your organization must be verified to stream this model.", "stream", "unsupported_value"))
+    assert found is not None
+    sent = adjusted(BODY, found.changes)
+    assert (sent["stream"], "stream_options" in sent) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (400, openai("Invalid 'temperature': decimal above maximum value. Expected a value <= 2, but got 5.",
+                     "temperature", "decimal_above_max_value")),
+        (400, openai("temperature: range: 0..1")),
+        (400, openai("Unsupported parameter: 'tools'", "tools")),
+        (400, openai("Unsupported value: 'messages[1].content' is not supported", "messages[1].content")),
+        (400, openai("The model `m` does not support this request", "model")),
+        (400, openai("This model's maximum context length is 4096 tokens. However, you requested 5000 tokens (3000 in "
+                     "the messages, 2000 in the completion).", "messages", "context_length_exceeded")),
+        (400, {"object": "error", "message": "[{'type': 'missing', 'loc': ('body', 'messages'), 'msg': 'Field required'"
+               ", 'input': {'temperature': 'unsupported'}}]"}),
+        (400, b""), (400, b"<html>Bad Request</html>"), (400, {"error": {"message": "Bad request"}}),
+        (401, openai("Unsupported parameter: 'temperature'", "temperature")),
+        (429, openai("temperature is not supported at this rate", "temperature")),
+        (500, openai("Unsupported parameter: 'temperature'", "temperature")),
+    ],
+)  # fmt: skip
+def test_any_other_refusal_stands(status: int, said: object):
+    assert step(said, status) is None
+
+
+def test_a_refusal_that_echoes_the_prompt_is_read_by_its_places_alone():
+    said = {"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted",
+                        "input": "temperature top_p are unsupported"}]}  # fmt: skip
+    found = step(said, 422)
+    assert found is not None
+    assert found.changes.dropped == {"seed"}
