@@ -12,11 +12,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from kairos import config_faults
 from kairos.errors import KairosError, did_you_mean
+from kairos.text import storable_json
 
 Seconds = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -49,6 +50,12 @@ class Section(BaseModel):
     """Keys of a live section that are read once, at the start."""
     only_in_file: ClassVar[frozenset[str]] = frozenset()
     """Keys of a live section that the API does not change."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def storable(cls, value: Any) -> Any:
+        """Values reach the database, file names and headers: the same types as in requests."""
+        return storable_json(value)
 
 
 class ServerSettings(Section):
@@ -307,6 +314,12 @@ class Settings(BaseSettings):
     fine_tuning: FineTuningSettings = FineTuningSettings()
     plugins: PluginSettings = PluginSettings()
     models: list[ModelSettings] = []
+
+    @field_validator("data_dir", "max_concurrent_tasks", "default_llm_model", "log_level", mode="before")
+    @classmethod
+    def storable(cls, value: Any) -> Any:
+        """As in the sections, which check their own keys."""
+        return storable_json(value)
 
     @classmethod
     def settings_customise_sources(

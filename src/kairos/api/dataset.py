@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field, JsonValue
 
 from kairos.api.auth import Body, Member, needs
+from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission
 from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
@@ -22,8 +23,9 @@ from kairos.errors import InvalidInput, NotFound
 from kairos.fine_tuning.dataset import RowChanged, check_move, line_of, lines_in, secrets_of
 from kairos.orchestration.samples import SampleSource, record
 from kairos.tenancy import new_id
+from kairos.text import Text
 
-routes = APIRouter(prefix="/api/dataset", tags=["dataset"])
+routes = APIRouter(prefix="/api/dataset", tags=["dataset"], route_class=JsonRoute)
 
 ReaderDep = Annotated[Member, Depends(needs(Permission.DATASET_READ))]
 WriterDep = Annotated[Member, Depends(needs(Permission.DATASET_WRITE))]
@@ -85,8 +87,8 @@ class Stats(BaseModel):
 class SampleBody(Body):
     version: int = Field(ge=1, le=2**62, description="The one you saw; another one is refused.")
     state: SampleState | None = None
-    corrected_output: str | None = Field(None, min_length=1, max_length=500_000, pattern=r"^[^\x00]*$")
-    reason: str | None = Field(None, min_length=1, max_length=2000, pattern=r"^[^\x00]*$")
+    corrected_output: Text | None = Field(None, min_length=1, max_length=500_000)
+    reason: Text | None = Field(None, min_length=1, max_length=2000)
 
 
 class VersionBody(Body):
@@ -107,8 +109,8 @@ async def list_samples(
     services: ServicesDep,
     member: ReaderDep,
     state: Annotated[list[SampleState] | None, Query(description="Only these; may be repeated.")] = None,
-    task_type: Annotated[str | None, Query(max_length=100, pattern=r"^[^\x00]*$")] = None,
-    q: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")] = None,
+    task_type: Annotated[Text | None, Query(max_length=100)] = None,
+    q: Annotated[Text | None, Query(max_length=200)] = None,
     cursor: Annotated[UUID | None, Query(description="`next` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> SamplePage:

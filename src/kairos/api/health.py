@@ -6,9 +6,10 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from kairos import __version__
+from kairos.api.json_route import JsonRoute
 from kairos.api.services import ServicesDep
 
-routes = APIRouter(prefix="/api/health", tags=["health"])
+routes = APIRouter(prefix="/api/health", tags=["health"], route_class=JsonRoute)
 
 
 class Live(BaseModel):

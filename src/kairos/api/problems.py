@@ -101,7 +101,7 @@ def _note(request: Request, error: NotFound) -> None:
 
 async def _invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    errors = [{"pointer": _pointer(e["loc"]), "detail": e["msg"]} for e in error.errors()]
+    errors = [{"pointer": _pointer(e["loc"]), "detail": _said(e)} for e in error.errors()]
     detail = "; ".join(f"{e['pointer']}: {e['detail']}" for e in errors[:3])
     detail = f"{detail}. Correct the input; /api/openapi.json describes it."
     return problem(422, "invalid_input", "Invalid input", detail, request.url.path, errors=errors)
@@ -127,6 +127,13 @@ async def _defect(request: Request, error: Exception) -> Response:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     detail = "Kairos met a defect of its own. Nothing was changed; the daemon's log has the trace."
     return problem(500, "internal_error", "Internal error", detail, request.url.path)
+
+
+def _said(error: Any) -> str:
+    """What pydantic found. It counts the characters of a text with a validator as items."""
+    if error["type"] in ("too_long", "too_short") and isinstance(error["input"], str):
+        return error["msg"].replace("Value", "Text").replace(" items", " characters").replace(" item ", " character ")
+    return error["msg"].removeprefix("Value error, ")
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:

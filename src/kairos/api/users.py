@@ -9,13 +9,14 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from kairos.api.auth import Body, OperatorDep
+from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.api.services import ServicesDep
 from kairos.db.repositories import people, sessions
 from kairos.errors import KairosError, NotFound
 from kairos.tenancy import Scope, UserId
 
-routes = APIRouter(prefix="/api", tags=["operators"])
+routes = APIRouter(prefix="/api", tags=["operators"], route_class=JsonRoute)
 
 
 class LastOperator(KairosError):
