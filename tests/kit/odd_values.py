@@ -29,13 +29,15 @@ def flatmap_body(context: schemathesis.HookContext, body: Any) -> st.SearchStrat
 @schemathesis.hook
 def flatmap_query(context: schemathesis.HookContext, query: Any) -> st.SearchStrategy[Any]:
     del context
-    return st.just(query) | _with_one(query, SENT_AS_TEXT)
+    odd = _with_one(query, SENT_AS_TEXT) if query else st.just(query)
+    return st.just(query) | odd
 
 
 @schemathesis.hook
 def flatmap_path_parameters(context: schemathesis.HookContext, path_parameters: Any) -> st.SearchStrategy[Any]:
     del context
-    return st.just(path_parameters) | _with_one(path_parameters, SENT_AS_TEXT)
+    odd = _with_one(path_parameters, SENT_AS_TEXT) if path_parameters else st.just(path_parameters)
+    return st.just(path_parameters) | odd
 
 
 def _with_one(value: Any, odd: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

@@ -133,7 +133,7 @@ def test_a_time_has_room_for_every_time_zone(moment: datetime):
 def test_every_configuration_key_takes_storable_values_only(tmp_path: Path, toml: str, key: str):
     file = tmp_path / "kairos.toml"
     file.write_text(toml)
-    with pytest.raises(config.InvalidConfig, match="NUL|64 bits") as refusal:
+    with pytest.raises(config.InvalidConfig, match=r"NUL|64 bits") as refusal:
         config.load(file)
     assert key in str(refusal.value)
     assert "\x00" not in str(refusal.value)

@@ -36,6 +36,8 @@ class Imported:
     """Of the row that it was exported from."""
     version: int | None = None
     """The version of that row at the export."""
+    project_id: UUID | None = None
+    """The project it was exported from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,19 +155,23 @@ def built(row: Row, messages: list[Message], right: str, faulty: str | None = No
     return Imported(messages, right, faulty, task_type, *_origin(row.get("kairos")))
 
 
-def _origin(value: Any) -> tuple[UUID | None, int | None]:
+def _origin(value: Any) -> tuple[UUID | None, int | None, UUID | None]:
     if value is None:
-        return None, None
+        return None, None, None
     if not isinstance(value, dict):
-        refuse("`kairos` is not an object with `id` and `version`")
-    try:
-        known = UUID(value["id"])
-    except (KeyError, ValueError, AttributeError, TypeError):
-        refuse("`kairos.id` is not the id of a row")
+        refuse("`kairos` is not an object with `id`, `version` and `project`")
     version = value.get("version")
     if version is not None and (type(version) is not int or not 1 <= version <= LARGEST_INTEGER):
         refuse("`kairos.version` is not the version of a row")
-    return known, version
+    project = value.get("project")
+    return _uuid(value.get("id"), "id"), version, None if project is None else _uuid(project, "project")
+
+
+def _uuid(value: Any, name: str) -> UUID:
+    try:
+        return UUID(value)
+    except (ValueError, AttributeError, TypeError):
+        refuse(f"`kairos.{name}` is not an id")
 
 
 def _shown(value: Any) -> str:

@@ -205,8 +205,7 @@ MESSAGE = st.fixed_dictionaries(
 def test_any_object_is_a_row_or_is_refused(row: dict[str, Any]):
     try:
         found = of(row)
-    except RowRefused as refusal:
-        assert str(refusal)
-    else:
-        assert found.messages
-        assert found.answer.strip()
+    except RowRefused:
+        return
+    assert found.messages
+    assert found.answer.strip()
