@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from kairos import config_faults, environment
@@ -20,6 +20,7 @@ from kairos.config_section import Reach as Reach
 from kairos.config_section import Seconds, Section, Share
 from kairos.config_server import ServerSettings
 from kairos.errors import KairosError, did_you_mean
+from kairos.text import storable_json
 from kairos.text_files import NotUtf8, decode_text
 
 PREFIX, NESTED = "KAIROS_", "__"
@@ -290,6 +291,12 @@ class Settings(BaseSettings):
     fine_tuning: FineTuningSettings = FineTuningSettings()
     plugins: PluginSettings = PluginSettings()
     models: list[ModelSettings] = []
+
+    @field_validator("data_dir", "max_concurrent_tasks", "default_llm_model", "log_level", mode="before")
+    @classmethod
+    def storable(cls, value: Any) -> Any:
+        """As in the sections, which check their own keys."""
+        return storable_json(value)
 
     @classmethod
     def settings_customise_sources(

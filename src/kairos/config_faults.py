@@ -18,9 +18,11 @@ def problem(error: Any) -> str:
         return "unknown key"
     if error["type"] == "missing":
         return "a value is required"
-    # A whole table is not shown: a password may stand in it.
-    got = f", got {error['input']!r}" if isinstance(error["input"], (str, int, float)) else ""
-    return f"{error['msg'][0].lower()}{error['msg'][1:]}{got}"
+    # Neither a whole table nor a text that cannot be stored is shown: a password may be in it.
+    shown = isinstance(error["input"], (str, int, float)) and error["type"] != "value_error"
+    got = f", got {error['input']!r}" if shown else ""
+    found = error["msg"].removeprefix("Value error, ")
+    return f"{found[0].lower()}{found[1:]}{got}"
 
 
 def foremost(errors: list[Any]) -> Any:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from kairos.text import storable_json
 
 Seconds = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -29,3 +31,9 @@ class Section(BaseModel):
     """Keys of a live section that are read once, at the start."""
     only_in_file: ClassVar[frozenset[str]] = frozenset()
     """Keys of a live section that the API does not change."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def storable(cls, value: Any) -> Any:
+        """Values reach the database, file names and headers: the same types as in requests."""
+        return storable_json(value)

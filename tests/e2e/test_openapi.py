@@ -1,8 +1,12 @@
-"""The API against its own description, with inputs that nobody thought of (schemathesis), signed in and not."""
+"""The API against its own description, with made-up inputs (schemathesis), signed in and not.
+
+`tests/kit/odd_values.py` mixes in what cannot be stored: NUL, lone surrogates, wide integers, impossible times.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -12,6 +16,7 @@ import pytest
 
 from kairos.cli.client import runtime
 from kairos.embedded import Addresses
+from tests.kit import odd_values
 from tests.kit.daemon_process import DaemonProcess, on_engines
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
@@ -38,5 +43,8 @@ async def test_no_server_error_and_no_undocumented_status(daemon: DaemonProcess,
     if signed_in:
         token = daemon.client().sign_in().access_token
         command += ["--header", f"Authorization: Bearer {token}"]
-    run = await asyncio.to_thread(subprocess.run, command, cwd=tmp_path, capture_output=True, text=True, timeout=290)
+    environment = {**os.environ, "SCHEMATHESIS_HOOKS": odd_values.__file__}
+    run = await asyncio.to_thread(
+        subprocess.run, command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=290
+    )
     assert run.returncode == 0, f"{run.stdout[-6000:]}\n{run.stderr[-2000:]}"

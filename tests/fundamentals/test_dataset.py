@@ -128,17 +128,28 @@ async def test_what_may_hold_a_secret_is_kept_out_until_a_person_clears_it(
     assert (await ada.call("PATCH", f"/api/dataset/{row['id']}", json={**body, "version": 2})).status == 200
 
 
-async def test_an_import_is_taken_whole_or_not_at_all(ada: Caller):
-    good = orjson.dumps(
-        {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "task_type": "t"}
-    )
+async def test_an_import_keeps_every_answer_and_reports_what_became_of_each_row(ada: Caller):
+    def line(answer: str) -> bytes:
+        messages = [{"role": "user", "content": "Tell a joke"}, {"role": "assistant", "content": answer}]
+        return orjson.dumps({"messages": messages, "task_type": "t"})
+
     headers = {"Content-Type": "application/jsonl"}
-    bad = await ada.call("POST", "/api/dataset/import", data=good + b"\n{}\n", headers=headers)
-    assert (bad.status, "line 2" in bad["detail"]) == (422, True)
-    assert await rows(ada) == []
-    done = await ada.call("POST", "/api/dataset/import?approve=true", data=good + b"\n" + good, headers=headers)
-    assert done.body == {"rows": 2, "joined": 1}
-    assert [row["state"] for row in await rows(ada)] == ["approved"]
+    body = b"\n".join([line("one"), b"{}", line("two"), line("one")])
+    done = await ada.call("POST", "/api/dataset/import?approve=true", data=body, headers=headers)
+    assert {name: done[name] for name in ("rows", "new", "updated", "unchanged", "refused")} == {
+        "rows": 4,
+        "new": 2,
+        "updated": 0,
+        "unchanged": 1,
+        "refused": 1,
+    }
+    (refusal,) = done["refusals"]
+    assert refusal["line"] == 2
+    assert "format is not known" in refusal["reason"]
+    assert {(row["corrected_output"], row["state"]) for row in await rows(ada)} == {
+        ("one", "approved"),
+        ("two", "approved"),
+    }
 
 
 async def test_the_second_try_is_not_told_the_answer(house: House, models: ModelServer):

@@ -15,6 +15,7 @@ from kairos.db.models import (
     AdapterRow,
     AdapterSampleRow,
     ApiKeyRow,
+    DatasetImportRow,
     DecisionRow,
     InvitationRow,
     LabelRow,
@@ -34,6 +35,7 @@ from kairos.db.repositories import people
 from kairos.tenancy import NOBODY, ProjectId, Scope, UserId, new_id
 
 CHANGEABLE = [
+    "held_until",
     "prompt",
     "kind",
     "output",
@@ -218,6 +220,7 @@ def _values(row, project_id, task_id) -> dict:
         },
         PositionRow: {"task_type": "t"},
         StatisticsRow: {"task_type": "t", "model": "m", "last_change": datetime.now(UTC), **zero},
+        DatasetImportRow: {"holder": task_id, "held_until": datetime.now(UTC)},
         InvitationRow: {"id": task_id, "token_hash": b"t", "role": "member", "expires_at": datetime.now(UTC)},
         ApiKeyRow: {"id": task_id, "name": "k", "prefix": "p", "key_hash": b"h", "scopes": [], "created_by": task_id},
         LabelRow: {"task_id": task_id, "label": "accept"},

@@ -28,7 +28,7 @@ def written(folder: Path, text: str) -> Path:
         ("[server]\nport = 'x'", 2, "server.port: input should be a valid integer"),
         ("[server]\nhost = '::1'\nport = 65536", 3, "less than or equal to 65535, got 65536"),
         ("max_concurrent_tasks = 0", 1, "greater than or equal to 1, got 0"),
-        ("[router]\nlambda_cost = nan", 2, "router.lambda_cost: input should be a finite number"),
+        ("[router]\nlambda_cost = nan", 2, "router.lambda_cost: it is not a finite number"),
         ("[server]\nport = 1\n[server]\nport = 2", 3, "twice"),
         ("log_level = 'info'\nlog_level = 'debug'\n", 2, "not valid TOML"),
         (

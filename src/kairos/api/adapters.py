@@ -12,6 +12,7 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
 from kairos.api.auth import Body, Member, needs
+from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission
 from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
@@ -24,8 +25,9 @@ from kairos.fine_tuning.evaluation import Ruling
 from kairos.fine_tuning.serving import served_name
 from kairos.fine_tuning.split import Part
 from kairos.tenancy import ProjectId
+from kairos.text import Text
 
-routes = APIRouter(prefix="/api/adapters", tags=["learning"])
+routes = APIRouter(prefix="/api/adapters", tags=["learning"], route_class=JsonRoute)
 
 ReaderDep = Annotated[Member, Depends(needs(Permission.TRAINING_READ))]
 WriterDep = Annotated[Member, Depends(needs(Permission.TRAINING_WRITE))]
@@ -110,7 +112,7 @@ class AdapterDetail(AdapterOut):
 
 
 class RollBackBody(Body):
-    base: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")
+    base: Text = Field(min_length=1, max_length=200)
 
 
 @routes.get("", responses=responses(401, 403, 409, 503))

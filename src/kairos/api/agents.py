@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
 from kairos.api.auth import Member, needs
+from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission
 from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
@@ -18,7 +19,7 @@ from kairos.db.repositories import activity, replicas
 from kairos.db.repositories.activity import AgentDay, RunningTask
 from kairos.db.repositories.replicas import Replica
 
-routes = APIRouter(prefix="/api/agents", tags=["agents"])
+routes = APIRouter(prefix="/api/agents", tags=["agents"], route_class=JsonRoute)
 
 ReaderDep = Annotated[Member, Depends(needs(Permission.AGENTS_READ))]
 

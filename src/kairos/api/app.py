@@ -29,6 +29,7 @@ from kairos.api import (
     training,
     users,
 )
+from kairos.api.json_route import StorableAddress
 from kairos.api.services import Services
 
 DESCRIPTION = """Tasks, projects and models of one Kairos.
@@ -77,6 +78,7 @@ def create_app(services: Services) -> FastAPI:
     for routes in ROUTERS:
         app.include_router(routes)
     dashboard.install(app)
+    app.add_middleware(StorableAddress)
     app.add_middleware(problems.BodyLimit, limit=services.settings.server.body_limit_bytes)
     problems.install(app)
     return app

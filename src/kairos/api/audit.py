@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -10,14 +10,16 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field, JsonValue
 
 from kairos.api.auth import Principal, PrincipalDep, needs, operator
+from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission
 from kairos.api.problems import responses
 from kairos.api.services import ServicesDep
 from kairos.db.models import AuditRow
 from kairos.db.repositories import audit
 from kairos.tenancy import ProjectId, Scope
+from kairos.text import LARGEST_INTEGER, Moment, Text
 
-routes = APIRouter(prefix="/api/audit", tags=["audit"])
+routes = APIRouter(prefix="/api/audit", tags=["audit"], route_class=JsonRoute)
 
 System = Annotated[bool, Query(description="Entries of no project, for operators.")]
 AUDIT_LIMIT = 200
@@ -54,17 +56,17 @@ ReaderDep = Annotated[tuple[Principal, ProjectId | None], Depends(reader)]
 async def list_entries(
     services: ServicesDep,
     who: ReaderDep,
-    action: Annotated[str | None, Query(max_length=100)] = None,
+    action: Annotated[Text | None, Query(max_length=100)] = None,
     user_id: UUID | None = None,
-    q: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")] = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    cursor: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="`next` of the page before.")] = None,
+    q: Annotated[Text | None, Query(max_length=200)] = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    cursor: Annotated[int | None, Query(ge=1, le=LARGEST_INTEGER, description="`next` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=AUDIT_LIMIT)] = 50,
 ) -> AuditPage:
     """Who did what, newest first."""
     principal, project_id = who
-    wanted = audit.Wanted(action=action, user_id=user_id, words=q, since=_utc(since), until=_utc(until))
+    wanted = audit.Wanted(action=action, user_id=user_id, words=q, since=since, until=until)
     scope = Scope(project_id) if project_id else Scope(user_id=principal.user_id, operator=True)
     async with services.database.scope(scope) as session:
         rows = await audit.page(session, project_id, wanted, before=cursor, limit=limit + 1)
@@ -72,11 +74,6 @@ async def list_entries(
     return AuditPage(
         items=[_shown(row, email) for row, email in rows[:limit]], next=str(rows[limit - 1][0].id) if more else None
     )
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    """A time without a zone is meant in UTC, like all that the API gives."""
-    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
 
 
 def _shown(row: AuditRow, email: str | None) -> EntryOut:

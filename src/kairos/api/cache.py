@@ -9,11 +9,12 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
 from kairos.api.auth import Member, ModelsReader, needs
+from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission
 from kairos.api.problems import responses
 from kairos.api.services import ServicesDep
 
-routes = APIRouter(prefix="/api", tags=["router"])
+routes = APIRouter(prefix="/api", tags=["router"], route_class=JsonRoute)
 
 FlusherDep = Annotated[Member, Depends(needs(Permission.CACHE_MANAGE))]
 

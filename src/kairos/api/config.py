@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from kairos import config_reference
 from kairos.api.auth import Body, Member, NoProject, Principal, PrincipalDep, needs, require
+from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission
 from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
@@ -22,8 +23,9 @@ from kairos.orchestration.config_changes import PROJECT, Author, Changed, Wish
 from kairos.orchestration.plugin_rules import SETTINGS, shown_settings
 from kairos.orchestration.project_settings import ProjectSettings
 from kairos.tenancy import NOBODY, ProjectId, Scope
+from kairos.text import LARGEST_INTEGER, JsonObject, Position, Text
 
-routes = APIRouter(prefix="/api/config", tags=["configuration"])
+routes = APIRouter(prefix="/api/config", tags=["configuration"], route_class=JsonRoute)
 
 ReaderDep = Annotated[Member, Depends(needs(Permission.CONFIG_READ))]
 
@@ -42,11 +44,9 @@ changer.permission = Permission.PROJECT_MANAGE  # type: ignore[attr-defined]  # 
 ChangerDep = Annotated[Principal, Depends(changer)]
 
 
-LAST = 2**63 - 1
-Number = Annotated[int, Field(ge=0, le=LAST)]
 Why = Annotated[
-    str,
-    Field(max_length=500, pattern=r"^[^\x00]*$", description="Stands in the history and in the audit log."),
+    Text,
+    Field(max_length=500, description="Stands in the history and in the audit log."),
 ]
 
 
@@ -75,21 +75,21 @@ class ConfigOut(BaseModel):
 
 
 class ConfigBody(Body):
-    changes: dict[str, Any] = Field(
+    changes: JsonObject = Field(
         min_length=1,
         description="Values by key, nested or dotted; null takes one back to file, environment or default.",
     )
     why: Why = ""
-    version: Number | None = Field(None, description="The system's version that the change was made for.")
-    project_version: Number | None = Field(None, description="The project's, where its values change.")
+    version: Position | None = Field(None, description="The system's version that the change was made for.")
+    project_version: Position | None = Field(None, description="The project's, where its values change.")
     dry_run: bool = Field(False, description="Validate, and say what would change.")
 
 
 class RevertBody(Body):
     whose: Whose = Whose.SYSTEM
-    to: Number = Field(description="The version whose values hold again; 0 is before anything was set.")
+    to: Position = Field(description="The version whose values hold again; 0 is before anything was set.")
     why: Why = ""
-    version: Number = Field(description="The newest one that you know of.")
+    version: Position = Field(description="The newest one that you know of.")
     dry_run: bool = False
 
 
@@ -159,7 +159,7 @@ async def show_history(
     services: ServicesDep,
     member: ReaderDep,
     whose: Whose = Whose.SYSTEM,
-    before: Annotated[int | None, Query(ge=1, le=LAST)] = None,
+    before: Annotated[int | None, Query(ge=1, le=LARGEST_INTEGER)] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> VersionList:
     """Who set what, when and why, newest first."""

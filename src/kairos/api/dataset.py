@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field, JsonValue
 
 from kairos.api.auth import Body, Member, needs
+from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission
 from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
@@ -19,11 +20,13 @@ from kairos.db.engine import Session
 from kairos.db.models import SampleRow, SampleState
 from kairos.db.repositories import dataset, people
 from kairos.errors import InvalidInput, NotFound
-from kairos.fine_tuning.dataset import RowChanged, check_move, line_of, lines_in, secrets_of
-from kairos.orchestration.samples import SampleSource, record
-from kairos.tenancy import new_id
+from kairos.fine_tuning.dataset import RowChanged, check_move, line_of, secrets_of
+from kairos.fine_tuning.formats.records import Record, WideText, records
+from kairos.orchestration.dataset_import import MOST_REFUSALS, slot, take_in
+from kairos.orchestration.samples import SampleSource
+from kairos.text import Text
 
-routes = APIRouter(prefix="/api/dataset", tags=["dataset"])
+routes = APIRouter(prefix="/api/dataset", tags=["dataset"], route_class=JsonRoute)
 
 ReaderDep = Annotated[Member, Depends(needs(Permission.DATASET_READ))]
 WriterDep = Annotated[Member, Depends(needs(Permission.DATASET_WRITE))]
@@ -85,17 +88,28 @@ class Stats(BaseModel):
 class SampleBody(Body):
     version: int = Field(ge=1, le=2**62, description="The one you saw; another one is refused.")
     state: SampleState | None = None
-    corrected_output: str | None = Field(None, min_length=1, max_length=500_000, pattern=r"^[^\x00]*$")
-    reason: str | None = Field(None, min_length=1, max_length=2000, pattern=r"^[^\x00]*$")
+    corrected_output: Text | None = Field(None, min_length=1, max_length=500_000)
+    reason: Text | None = Field(None, min_length=1, max_length=2000)
 
 
 class VersionBody(Body):
     version: int = Field(ge=1, le=2**62)
 
 
+class RefusedRow(BaseModel):
+    line: int = Field(description="Where the row begins in the body, counted from 1.")
+    reason: str
+
+
 class ImportedOut(BaseModel):
+    """What became of the rows."""
+
     rows: int
-    joined: int = Field(description="Of them, those that were known already.")
+    new: int
+    updated: int = Field(description="Rows that were known, by their id or by their content, and are changed now.")
+    unchanged: int = Field(description="Rows that were there already, with the same answer.")
+    refused: int
+    refusals: list[RefusedRow] = Field(description=f"The first {MOST_REFUSALS:,} of the refused rows, and why.")
 
 
 class Erased(BaseModel):
@@ -107,15 +121,17 @@ async def list_samples(
     services: ServicesDep,
     member: ReaderDep,
     state: Annotated[list[SampleState] | None, Query(description="Only these; may be repeated.")] = None,
-    task_type: Annotated[str | None, Query(max_length=100, pattern=r"^[^\x00]*$")] = None,
-    q: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")] = None,
+    task_type: Annotated[Text | None, Query(max_length=100)] = None,
+    q: Annotated[
+        Text | None, Query(max_length=200, description="Occurs in the prompt, an output or the reason, in any case.")
+    ] = None,
     cursor: Annotated[UUID | None, Query(description="`next` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> SamplePage:
     """The rows, newest first."""
     async with services.database.project(member.project_id) as session:
         rows = await dataset.page(
-            session, before=cursor, limit=limit + 1, states=state or (), task_type=task_type, text=q
+            session, before=cursor, limit=limit + 1, states=state or (), task_type=task_type, words=q
         )
     more = len(rows) > limit
     return SamplePage(items=[_shown(row) for row in rows[:limit]], next=str(rows[limit - 1].id) if more else None)
@@ -164,34 +180,31 @@ async def import_rows(
     request: Request,
     approve: Annotated[bool, Query(description="As approved; left out, as corrected.")] = False,
 ) -> ImportedOut:
-    """Take in rows, all or none: `{"messages": [… the answer last], "rejected"?: the faulty one, "task_type"?}`."""
-    # Read as it is: FastAPI would parse a body that is sent as JSON.
-    rows = list(lines_in(await request.body()))
-    if not rows:
-        raise InvalidInput(where="body", problem="it holds no row", remedy="Send one JSON object a line")
-    state = SampleState.APPROVED if approve else SampleState.CORRECTED
-    joined = 0
-    async with services.database.project(member.project_id, member.user_id) as session:
-        for row in rows:
-            sample_id = new_id()
-            kept = await record(
-                session,
-                SampleRow(
-                    project_id=member.project_id,
-                    id=sample_id,
-                    task_type=row.task_type,
-                    prompt=row.messages,
-                    faulty_output=row.faulty,
-                    corrected_output=row.answer,
-                    reason="Imported",
-                    state=state,
-                    labelled_by=member.user_id,
-                ),
-                SampleSource.IMPORT,
-            )
-            joined += kept != sample_id
-        await _audit(session, member, "dataset.imported", None, {"rows": len(rows), "joined": joined})
-    return ImportedOut(rows=len(rows), joined=joined)
+    """Import rows from JSON lines or a JSON array. Every answer of a prompt is a row; what is there already stays.
+
+    Formats, told by their keys: OpenAI chat (`messages`, with `rejected` and `task_type` as the export has them),
+    preference pairs of OpenAI and TRL, Alpaca, ShareGPT, prompt and completion. A row that the dataset cannot contain
+    is refused with its line and reason, the others are imported. An exported row updates the row that it came from.
+    At most 50,000 rows a request, and one import at a time in a project.
+    """
+    async with slot(services.database, member.project_id, member.user_id) as taken:
+        # Read as it is: FastAPI would parse a body that is sent as JSON.
+        body = await request.body()
+        report = await take_in(taken, _records(body), approve=approve)
+        if not report.rows:
+            raise InvalidInput(where="body", problem="it has no row", remedy="Send one JSON object a line")
+        counts = {str(outcome): count for outcome, count in report.counts.items()}
+        async with taken.transaction() as session:
+            await _audit(session, member, "dataset.imported", None, {"rows": report.rows, **counts})
+    refusals = [RefusedRow(line=one.line, reason=one.reason) for one in report.refusals]
+    return ImportedOut(rows=report.rows, refusals=refusals, **counts)
+
+
+def _records(body: bytes) -> Iterator[Record]:
+    try:
+        return records(body)
+    except WideText as error:
+        raise InvalidInput(where="body", problem="it is UTF-16", remedy="Save the file as UTF-8") from error
 
 
 @routes.get(
@@ -255,6 +268,7 @@ async def undo(services: ServicesDep, member: WriterDep, sample_id: UUID) -> Sam
         if row is None:
             raise NotFound(what="row", id=sample_id)
         before = dict(row.previous or {})
+        before.pop("import", None)
         if before.pop("by", None) != str(member.user_id):
             raise RowChanged(found=row.version, given="none of your own")
         written = await dataset.write(session, sample_id, row.version, {**before, "previous": None})
@@ -299,8 +313,13 @@ async def _lines(services: Services, member: Member, state: SampleState) -> Asyn
             rows = await dataset.usable(session, state, after, EXPORT_PAGE)
         if not rows:
             return
-        yield b"".join(line_of(r.prompt, r.corrected_output or "", r.faulty_output, r.task_type) for r in rows)
+        yield b"".join(map(_line, rows))
         after = rows[-1].id
+
+
+def _line(row: SampleRow) -> bytes:
+    origin = {"project": row.project_id, "id": row.id, "version": row.version}
+    return line_of(row.prompt, row.corrected_output or "", row.faulty_output, row.task_type, origin)
 
 
 async def _audit(session: Session, member: Member, action: str, target: str | None, data: dict[str, Any]) -> None:

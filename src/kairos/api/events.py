@@ -25,6 +25,7 @@ from kairos.api.event_listener import (
     Right,
 )
 from kairos.api.event_tail import backlog, present
+from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission
 from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
@@ -34,12 +35,13 @@ from kairos.db.repositories.events import Cursor
 from kairos.errors import EngineUnavailable, InvalidInput
 from kairos.owned_tasks import end
 from kairos.tenancy import ProjectId, Scope, UserId
+from kairos.text import Text
 
 TICKET_S = 30
 CLOSE_S = 5.0
 """How long a socket that does not read may take to hear why it is closed."""
 
-routes = APIRouter(prefix="/api/events", tags=["events"])
+routes = APIRouter(prefix="/api/events", tags=["events"], route_class=JsonRoute)
 
 
 ReaderDep = Annotated[Member, Depends(needs(Permission.EVENTS_READ))]
@@ -62,7 +64,9 @@ async def make_ticket(services: ServicesDep, member: ReaderDep) -> TicketOut:
 
 @routes.websocket("")
 async def listen(
-    socket: WebSocket, ticket: Annotated[str, Query(max_length=200)] = "", after: Annotated[str, Query()] = ""
+    socket: WebSocket,
+    ticket: Annotated[Text, Query(max_length=200)] = "",
+    after: Annotated[Text, Query(max_length=100)] = "",
 ) -> None:
     """The events of the ticket's project: those after the cursor, and then as they are committed."""
     if not same_origin(socket):

@@ -8,9 +8,10 @@ from pydantic import BaseModel, Field
 from kairos import __version__
 from kairos.agents.checks.isolation import Isolation
 from kairos.agents.checks.sandbox.jail import Way
+from kairos.api.json_route import JsonRoute
 from kairos.api.services import ServicesDep
 
-routes = APIRouter(prefix="/api/health", tags=["health"])
+routes = APIRouter(prefix="/api/health", tags=["health"], route_class=JsonRoute)
 
 
 class Live(BaseModel):

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from kairos.api.auth import Body, PersonDep
+from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
 from kairos.api.sign_in import AsCookie, Password, Tokens, client_of, given
@@ -20,10 +21,11 @@ from kairos.db.repositories import members, people
 from kairos.errors import InvalidInput, KairosError
 from kairos.folding import fold_email
 from kairos.tenancy import NOBODY, ProjectId, Scope, UserId, new_id
+from kairos.text import Text
 
-routes = APIRouter(prefix="/api/auth", tags=["auth"])
+routes = APIRouter(prefix="/api/auth", tags=["auth"], route_class=JsonRoute)
 
-LinkToken = Annotated[str, Field(max_length=200, description="From the invitation's link.", examples=["q1w2e3…"])]
+LinkToken = Annotated[Text, Field(max_length=200, description="From the invitation's link.", examples=["q1w2e3…"])]
 
 
 class InvitationGone(KairosError):
@@ -56,8 +58,8 @@ class TokenBody(Body):
 
 class RegisterBody(Body):
     token: LinkToken
-    email: str = Field(max_length=320, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$", examples=["ada@example.org"])
-    name: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00]*\S[^\x00]*$", examples=["Ada"])
+    email: Text = Field(max_length=320, pattern=r"^[^@\s]+@[^@\s]+$", examples=["ada@example.org"])
+    name: Text = Field(min_length=1, max_length=100, pattern=r"\S", examples=["Ada"])
     password: Password
     cookie: AsCookie = False
 

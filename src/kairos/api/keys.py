@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from kairos.api.api_keys import new_key
 from kairos.api.auth import Body, Forbidden, Member, needs
+from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import NOT_FOR_KEYS, Permission
 from kairos.api.problems import responses
 from kairos.api.services import ServicesDep
@@ -18,14 +19,15 @@ from kairos.db.models import ApiKeyRow
 from kairos.db.repositories import members, people
 from kairos.errors import InvalidInput, NotFound
 from kairos.tenancy import new_id
+from kairos.text import Text
 
-routes = APIRouter(prefix="/api/keys", tags=["keys"])
+routes = APIRouter(prefix="/api/keys", tags=["keys"], route_class=JsonRoute)
 
 ManagerDep = Annotated[Member, Depends(needs(Permission.KEYS_MANAGE))]
 
 
 class KeyBody(Body):
-    name: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00]*\S[^\x00]*$", examples=["nightly build"])
+    name: Text = Field(min_length=1, max_length=100, pattern=r"\S", examples=["nightly build"])
     scopes: list[Permission] = Field(min_length=1, max_length=20, examples=[["tasks:read", "tasks:write"]])
     days: int | None = Field(None, ge=1, le=3650, description="Until it expires; left out, it does not.")
 

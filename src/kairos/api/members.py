@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
 from kairos.api.auth import Body, Forbidden, Member, needs
+from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import RANK, Permission
 from kairos.api.problems import responses
 from kairos.api.public_address import link_base_for
@@ -20,8 +21,9 @@ from kairos.db.repositories import members, people
 from kairos.errors import KairosError, NotFound
 from kairos.folding import fold_email
 from kairos.tenancy import new_id
+from kairos.text import Text
 
-routes = APIRouter(prefix="/api", tags=["members"])
+routes = APIRouter(prefix="/api", tags=["members"], route_class=JsonRoute)
 
 ReaderDep = Annotated[Member, Depends(needs(Permission.MEMBERS_READ))]
 ManagerDep = Annotated[Member, Depends(needs(Permission.MEMBERS_MANAGE))]
@@ -52,10 +54,10 @@ class RoleBody(Body):
 
 class InvitationBody(Body):
     role: Role = Role.MEMBER
-    email: str | None = Field(
+    email: Text | None = Field(
         None,
         max_length=320,
-        pattern=r"^[^@\s\x00]+@[^@\s\x00]+$",
+        pattern=r"^[^@\s]+@[^@\s]+$",
         description="Whom the link is for; left out, whoever has it.",
     )
     days: int = Field(7, ge=1, le=90, description="How long the link is good.")

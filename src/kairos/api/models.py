@@ -9,12 +9,14 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from kairos.api.auth import ModelsReader, OperatorDep
+from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.api.services import ServicesDep
 from kairos.db.repositories import metrics
 from kairos.llm.catalog import Model
+from kairos.text import Text
 
-routes = APIRouter(prefix="/api/models", tags=["models"])
+routes = APIRouter(prefix="/api/models", tags=["models"], route_class=JsonRoute)
 
 
 class PriceOut(BaseModel):
@@ -69,7 +71,7 @@ async def list_models(services: ServicesDep, member: ModelsReader) -> ModelList:
 
 
 @routes.post("/{name:path}/reset", status_code=204, responses=responses(401, 403, 404, 422, 503))
-async def reset_model(services: ServicesDep, who: OperatorDep, name: str) -> None:
+async def reset_model(services: ServicesDep, who: OperatorDep, name: Text) -> None:
     """Try a model again whose breaker is open, after its key or its server was mended, and send it every parameter
     again.
 

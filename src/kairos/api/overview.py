@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from kairos.api.auth import Member, needs
 from kairos.api.health import PartOut
+from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission
 from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
@@ -19,7 +20,7 @@ from kairos.db.repositories import activity, replicas
 from kairos.errors import EngineUnavailable
 from kairos.tenancy import ProjectId
 
-routes = APIRouter(prefix="/api/overview", tags=["overview"])
+routes = APIRouter(prefix="/api/overview", tags=["overview"], route_class=JsonRoute)
 
 ReaderDep = Annotated[Member, Depends(needs(Permission.TASKS_READ))]
 DAYS = 14

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from kairos.api.agents import AgentDayOut, today_of
 from kairos.api.auth import Member, OperatorDep, PrincipalDep, needs
+from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission
 from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
@@ -21,8 +22,9 @@ from kairos.plugins.plugin_agent import PluginAgent
 from kairos.plugins.plugin_config import merged, shown
 from kairos.plugins.plugin_errors import PluginMisconfigured
 from kairos.plugins.plugin_loader import Entry
+from kairos.text import Text
 
-routes = APIRouter(prefix="/api/plugins", tags=["plugins"])
+routes = APIRouter(prefix="/api/plugins", tags=["plugins"], route_class=JsonRoute)
 
 ReaderDep = Annotated[Member, Depends(needs(Permission.AGENTS_READ))]
 
@@ -59,7 +61,7 @@ async def list_plugins(services: ServicesDep, member: ReaderDep, principal: Prin
 
 
 @routes.get("/{name}", responses=responses(401, 403, 404, 409, 422, 503))
-async def show_plugin(services: ServicesDep, member: ReaderDep, principal: PrincipalDep, name: str) -> PluginOut:
+async def show_plugin(services: ServicesDep, member: ReaderDep, principal: PrincipalDep, name: Text) -> PluginOut:
     """One of them, by its name or its file."""
     entry = services.plugins.entry(name)
     return await _out(services, member, entry, principal.operator, await _days(services, member))

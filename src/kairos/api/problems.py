@@ -101,7 +101,7 @@ def _note(request: Request, error: NotFound) -> None:
 
 async def _invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    errors = [{"pointer": _pointer(e["loc"]), "detail": e["msg"]} for e in error.errors()]
+    errors = [{"pointer": _pointer(e["loc"]), "detail": _said(e)} for e in error.errors()]
     detail = "; ".join(f"{e['pointer']}: {e['detail']}" for e in errors[:3])
     detail = f"{detail}. Correct the input; /api/openapi.json describes it."
     return problem(422, "invalid_input", "Invalid input", detail, request.url.path, errors=errors)
@@ -132,6 +132,13 @@ async def _defect(request: Request, error: Exception) -> Response:
 def _route(request: Request) -> str:
     """The route's own path, for the log: what a caller put into the address stays out of it."""
     return getattr(request.scope.get("route"), "path", "an unknown path")
+
+
+def _said(error: Any) -> str:
+    """What pydantic found. It counts the characters of a text with a validator as items."""
+    if error["type"] in ("too_long", "too_short") and isinstance(error["input"], str):
+        return error["msg"].replace("Value", "Text").replace(" items", " characters").replace(" item ", " character ")
+    return error["msg"].removeprefix("Value error, ")
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:

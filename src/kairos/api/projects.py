@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from kairos.api.auth import Body, Forbidden, PersonDep, PrincipalDep
 from kairos.api.health import IsolationOut
+from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission, granted
 from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
@@ -25,10 +26,11 @@ from kairos.orchestration.plugin_rules import check_project
 from kairos.orchestration.project_export import chunks, size
 from kairos.orchestration.project_settings import ProjectSettings
 from kairos.tenancy import ProjectId, Scope, UserId, new_id
+from kairos.text import Text
 
-routes = APIRouter(prefix="/api/projects", tags=["projects"])
+routes = APIRouter(prefix="/api/projects", tags=["projects"], route_class=JsonRoute)
 
-Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]*\S[^\x00]*$", examples=["Search team"])]
+Name = Annotated[Text, Field(min_length=1, max_length=100, pattern=r"\S", examples=["Search team"])]
 ARCHIVE = "application/gzip"
 
 
@@ -169,7 +171,7 @@ async def restore_project(services: ServicesDep, member: ManagerDep) -> ProjectO
 async def delete_project(
     services: ServicesDep,
     member: DeleterDep,
-    confirm: Annotated[str, Query(max_length=100, description="The project's name, to be sure.")],
+    confirm: Annotated[Text, Query(max_length=100, description="The project's name, to be sure.")],
 ) -> None:
     """Delete a project for everybody, at once. Its rows, keys and files are erased in the background, for good."""
     async with services.database.scope(member.scope) as session:

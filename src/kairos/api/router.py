@@ -11,13 +11,14 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from kairos.api.auth import ModelsReader
+from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.api.services import ServicesDep
 from kairos.api.tasks import DecisionOut, decision_out
 from kairos.db.repositories import activity, history, leaderboard
 from kairos.errors import NotFound
 
-routes = APIRouter(prefix="/api", tags=["router"])
+routes = APIRouter(prefix="/api", tags=["router"], route_class=JsonRoute)
 
 NINETY_FIVE = 1.96
 """Standard errors on each side of a 95 % interval (normal approximation)."""

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from kairos.api.accounts import SignedIn
 from kairos.api.auth import Body, PersonDep, PrincipalDep
+from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission
 from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
@@ -21,11 +22,12 @@ from kairos.db.models import Role
 from kairos.db.repositories import people, sessions
 from kairos.errors import KairosError, NotFound
 from kairos.tenancy import ProjectId, Scope
+from kairos.text import Text
 
 COOKIE = "kairos_refresh"
 COOKIE_PATH = "/api/auth"
 
-Password = Annotated[str, Field(max_length=1024, examples=["a long passphrase"])]
+Password = Annotated[Text, Field(max_length=1024, examples=["a long passphrase"])]
 AsCookie = Annotated[
     bool, Field(description="Set the refresh token as an HttpOnly cookie and leave it out of the answer.")
 ]
@@ -38,25 +40,25 @@ class ForeignOrigin(KairosError):
 
 
 class LoginBody(Body):
-    email: str = Field(max_length=320, examples=["admin@localhost"])
+    email: Text = Field(max_length=320, examples=["admin@localhost"])
     password: Password
     project_id: UUID | None = Field(None, description="The project to start in; the first one when left out.")
     cookie: AsCookie = False
 
 
 class SetupBody(Body):
-    token: str = Field(max_length=200, description="From the one-time link.", examples=["q1w2e3…"])
+    token: Text = Field(max_length=200, description="From the one-time link.", examples=["q1w2e3…"])
     password: Password
     cookie: AsCookie = False
 
 
 class LocalBody(Body):
-    secret: str = Field(max_length=200, description="What stands in `local-secret` in the daemon's data folder.")
+    secret: Text = Field(max_length=200, description="What stands in `local-secret` in the daemon's data folder.")
     project_id: UUID | None = None
 
 
 class RefreshBody(Body):
-    refresh_token: str | None = Field(None, max_length=200, description="Left out by browsers, which send the cookie.")
+    refresh_token: Text | None = Field(None, max_length=200, description="Left out by browsers, which send the cookie.")
     project_id: UUID | None = Field(None, description="The project that the new access token is for.")
 
 
@@ -66,7 +68,7 @@ class PasswordBody(Body):
 
 
 class NameBody(Body):
-    name: str = Field(min_length=1, max_length=100, pattern=r"\S", examples=["Ada"])
+    name: Text = Field(min_length=1, max_length=100, pattern=r"\S", examples=["Ada"])
 
 
 class Tokens(BaseModel):
@@ -101,7 +103,7 @@ class SessionList(BaseModel):
     items: list[SessionOut]
 
 
-routes = APIRouter(prefix="/api/auth", tags=["auth"])
+routes = APIRouter(prefix="/api/auth", tags=["auth"], route_class=JsonRoute)
 
 
 @routes.post("/login", responses=responses(401, 413, 422, 429, 503))
@@ -137,7 +139,7 @@ async def refresh(
     request: Request,
     response: Response,
     body: RefreshBody,
-    kairos_refresh: Annotated[str | None, Cookie(max_length=200)] = None,
+    kairos_refresh: Annotated[Text | None, Cookie(max_length=200)] = None,
 ) -> Tokens:
     """A new access token for the project named, and the next refresh token. One used again within 10 seconds gives the
     same successor; later it ends the session."""

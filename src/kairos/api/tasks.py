@@ -9,12 +9,13 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Response
-from pydantic import AwareDatetime, BaseModel, Field, JsonValue
+from pydantic import BaseModel, Field, JsonValue
 
 from kairos.agents.base import AnswerFormat, Checks
 from kairos.agents.checks.json_schema import validate_schema
 from kairos.agents.checks.task_tests import validate_tests
 from kairos.api.auth import Body, Member, TasksReader, TasksWriter, needs
+from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission
 from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
@@ -26,27 +27,28 @@ from kairos.orchestration.labels import Label, NewLabel
 from kairos.orchestration.project_settings import ProjectSettings
 from kairos.orchestration.task import NewTask
 from kairos.tenancy import ProjectId, TaskId
+from kairos.text import JsonObject, Moment, Position, Text
 
-routes = APIRouter(prefix="/api/tasks", tags=["tasks"])
+routes = APIRouter(prefix="/api/tasks", tags=["tasks"], route_class=JsonRoute)
 
 TRACEPARENT = re.compile(r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
 LabellerDep = Annotated[Member, Depends(needs(Permission.TASKS_LABEL))]
-Text = Annotated[str, Field(min_length=1, max_length=2000)]
+Phrase = Annotated[Text, Field(min_length=1, max_length=2000)]
 
 
 class ChecksBody(Body):
     """What the guardian checks the answer against."""
 
     format: AnswerFormat | None = Field(None, description="The form the answer must have.")
-    schema_: dict[str, JsonValue] | None = Field(
+    schema_: JsonObject | None = Field(
         None,
         alias="schema",
         description="JSON Schema (2020-12) that the answer must satisfy.",
         examples=[{"type": "object", "required": ["city"]}],
     )
-    require: list[Text] = Field([], max_length=100, description="Texts that must occur.", examples=[["def add"]])
-    forbid: list[Text] = Field([], max_length=100, description="Texts that must not occur.", examples=[["eval("]])
-    tests: str | None = Field(
+    require: list[Phrase] = Field([], max_length=100, description="Texts that must occur.", examples=[["def add"]])
+    forbid: list[Phrase] = Field([], max_length=100, description="Texts that must not occur.", examples=[["eval("]])
+    tests: Text | None = Field(
         None,
         max_length=100_000,
         description="Python that the answer's code must pass: `test_*` functions or bare asserts.",
@@ -55,14 +57,14 @@ class ChecksBody(Body):
 
 
 class TaskBody(Body):
-    prompt: str = Field(min_length=1, max_length=500_000, examples=["Write a Python function add(a, b)."])
-    agent: str = Field("ExecutionAgent", max_length=100, description="An agent's name, or a capability.")
-    task_type: str | None = Field(
+    prompt: Text = Field(min_length=1, max_length=500_000, examples=["Write a Python function add(a, b)."])
+    agent: Text = Field("ExecutionAgent", max_length=100, description="An agent's name, or a capability.")
+    task_type: Text | None = Field(
         None, min_length=1, max_length=100, description="Your word for this kind of work.", examples=["code"]
     )
     checks: ChecksBody = Field(default_factory=lambda: ChecksBody.model_validate({}))
-    model: str | None = Field(None, max_length=200, description="A model's name; left out, the router chooses.")
-    system: str | None = Field(
+    model: Text | None = Field(None, max_length=200, description="A model's name; left out, the router chooses.")
+    system: Text | None = Field(
         None,
         min_length=1,
         max_length=100_000,
@@ -71,13 +73,13 @@ class TaskBody(Body):
     )
     temperature: float | None = Field(None, ge=0, le=2)
     max_tokens: int | None = Field(None, ge=1, le=1_000_000)
-    session: str | None = Field(None, max_length=200, description="Calls of one session stay with one model.")
+    session: Text | None = Field(None, max_length=200, description="Calls of one session stay with one model.")
     cache: bool | None = Field(
         None, description="Answer from the cache where it has one; left out, only what is asked at temperature 0."
     )
     lane: Lane = Field(Lane.INTERACTIVE, description="`interactive` for what a person waits for.")
     priority: int = Field(0, ge=-100, le=100, description="Higher goes first within the project.")
-    not_before: datetime | None = Field(None, description="Not started before this time.")
+    not_before: Moment | None = Field(None, description="Not started before this time.")
     timeout_s: float | None = Field(None, gt=0, le=86400, description="Longest time one attempt may take.")
     max_attempts: int | None = Field(None, ge=1, le=100)
 
@@ -151,10 +153,10 @@ class LabelBody(Body):
     """What a person says of the answer."""
 
     label: Label
-    output: str | None = Field(
+    output: Text | None = Field(
         None, min_length=1, max_length=500_000, description="For `edit`: the answer as it should have been."
     )
-    reason: str | None = Field(None, max_length=2000)
+    reason: Text | None = Field(None, max_length=2000)
 
 
 class LabelOut(BaseModel):
@@ -189,9 +191,9 @@ async def submit(
     member: TasksWriter,
     body: TaskBody,
     response: Response,
-    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
-    traceparent: Annotated[str | None, Header(max_length=100)] = None,
-    cache_control: Annotated[str | None, Header(max_length=100)] = None,
+    idempotency_key: Annotated[Text | None, Header(max_length=200)] = None,
+    traceparent: Annotated[Text | None, Header(max_length=100)] = None,
+    cache_control: Annotated[Text | None, Header(max_length=100)] = None,
 ) -> TaskOut:
     """Submit a task. With an `Idempotency-Key` that was used before, the task made then is given, with status 200."""
     disabled = ProjectSettings.of(member.project_settings).disabled_plugins
@@ -207,12 +209,12 @@ async def list_tasks(
     services: ServicesDep,
     member: TasksReader,
     state: Annotated[list[TaskState] | None, Query(description="Only these; may be repeated.")] = None,
-    agent: Annotated[str | None, Query(max_length=100)] = None,
-    model: Annotated[str | None, Query(max_length=200)] = None,
-    task_type: Annotated[str | None, Query(max_length=100)] = None,
-    q: Annotated[str | None, Query(max_length=200, description="Stands in the prompt, in upper or lower case.")] = None,
+    agent: Annotated[Text | None, Query(max_length=100)] = None,
+    model: Annotated[Text | None, Query(max_length=200)] = None,
+    task_type: Annotated[Text | None, Query(max_length=100)] = None,
+    q: Annotated[Text | None, Query(max_length=200, description="Occurs in the prompt, in any case.")] = None,
     ended_since: Annotated[
-        AwareDatetime | None, Query(description="Only what ended at this time or later; with its time zone.")
+        Moment | None, Query(description="Only what ended at this time or later; with its time zone.")
     ] = None,
     labelled: Annotated[bool | None, Query(description="Only what a person has said something of, or not.")] = None,
     cursor: Annotated[UUID | None, Query(description="`next` of the page before.")] = None,
@@ -228,7 +230,7 @@ async def list_tasks(
             agent=agent,
             model=model,
             task_type=task_type,
-            words=_storable(q, "q") if q else None,
+            words=q or None,
             ended_since=ended_since,
             labelled=labelled,
         )
@@ -260,7 +262,7 @@ async def show(services: ServicesDep, member: TasksReader, task_id: UUID) -> Tas
 
 @routes.get("/{task_id}/events", responses=responses(401, 403, 404, 422, 503))
 async def list_events(
-    services: ServicesDep, member: TasksReader, task_id: UUID, after: Annotated[int, Query(ge=0)] = 0
+    services: ServicesDep, member: TasksReader, task_id: UUID, after: Annotated[Position, Query()] = 0
 ) -> EventList:
     """The events of a task after the id given, with the state it is in."""
     async with services.database.project(member.project_id) as session:
@@ -287,11 +289,9 @@ async def retry(services: ServicesDep, member: TasksWriter, task_id: UUID) -> Ta
 async def give_label(services: ServicesDep, member: LabellerDep, task_id: UUID, body: LabelBody) -> TaskDetail:
     """Accept, edit or reject the answer of an ended task. It overrules every check and an earlier label, teaches the
     router, and an edit becomes a row of the dataset."""
-    output = _storable(body.output, "output") if body.output else None
-    if output and body.label is not Label.EDIT:
+    if body.output and body.label is not Label.EDIT:
         raise InvalidInput(where="output", problem=f"`{body.label}` takes none", remedy="Leave it out, or use `edit`")
-    reason = _storable(body.reason, "reason") if body.reason else None
-    new = NewLabel(body.label, output, reason)
+    new = NewLabel(body.label, body.output, body.reason or None)
     await services.labels.give(member.project_id, member.user_id, TaskId(task_id), new)
     return await show(services, member, task_id)
 
@@ -311,15 +311,13 @@ def _new_task(
         services.router.require(body.model, project_id)
     if body.lane is Lane.TRAIN:
         raise InvalidInput(where="lane", problem="`train` is for fine-tuning runs", remedy="Use interactive or batch")
-    if body.not_before is not None and body.not_before.tzinfo is None:
-        raise InvalidInput(where="not_before", problem="it has no time zone", remedy="Add one, such as Z")
     return NewTask(
-        prompt=_storable(body.prompt, "prompt"),
+        prompt=body.prompt,
         agent=body.agent,
         task_type=body.task_type,
         checks=_checks(body.checks),
         model=body.model,
-        system=None if body.system is None else _storable(body.system, "system"),
+        system=body.system,
         temperature=body.temperature,
         max_tokens=body.max_tokens,
         session=body.session,
@@ -347,13 +345,6 @@ def _checks(body: ChecksBody) -> Checks:
         forbid=tuple(body.forbid),
         tests=body.tests,
     )
-
-
-def _storable(text: str, where: str) -> str:
-    """PostgreSQL keeps every character but this one."""
-    if "\x00" in text:
-        raise InvalidInput(where=where, problem="it holds a NUL character", remedy="Take it out")
-    return text
 
 
 def _task(row: TaskRow) -> TaskOut:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
 from kairos.api.auth import Body, Member, needs
+from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission
 from kairos.api.problems import responses
 from kairos.api.services import ServicesDep
@@ -17,13 +18,12 @@ from kairos.db.models import RunState
 from kairos.db.repositories.training import Standing
 from kairos.fine_tuning.trainer import Plan
 from kairos.orchestration.trainings import Overrides, state_of
+from kairos.text import Text
 
-routes = APIRouter(prefix="/api/training", tags=["learning"])
+routes = APIRouter(prefix="/api/training", tags=["learning"], route_class=JsonRoute)
 
 ReaderDep = Annotated[Member, Depends(needs(Permission.TRAINING_READ))]
 WriterDep = Annotated[Member, Depends(needs(Permission.TRAINING_WRITE))]
-
-NAME = r"^[^\x00]*$"
 
 
 class BaseOut(BaseModel):
@@ -56,7 +56,7 @@ class PlanOut(BaseModel):
 
 
 class PlanBody(Body):
-    base: str | None = Field(None, max_length=200, pattern=NAME, description="Left out, the first that can be trained.")
+    base: Text | None = Field(None, max_length=200, description="Left out, the first that can be trained.")
 
 
 class RunBody(PlanBody):

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from kairos.api.auth import Body, OperatorDep
+from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.api.public_address import link_base_for
 from kairos.api.services import ServicesDep
@@ -16,7 +17,7 @@ from kairos.db.repositories import people, sessions
 from kairos.errors import KairosError, NotFound
 from kairos.tenancy import Scope, UserId
 
-routes = APIRouter(prefix="/api", tags=["operators"])
+routes = APIRouter(prefix="/api", tags=["operators"], route_class=JsonRoute)
 
 
 class LastOperator(KairosError):

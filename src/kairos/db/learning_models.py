@@ -37,7 +37,8 @@ class SampleRow(Base):
     source: Mapped[str] = mapped_column(server_default=text("'guardian'"))
     """`guardian`, `failure`, `person` or `import`."""
     fingerprint: Mapped[bytes | None]
-    """SHA-256 of prompt and faulty output: the same fault again is counted in `seen` and makes no second row."""
+    """SHA-256 of prompt and faulty output: the same fault again is counted in `seen` and makes no second row. Imported
+    rows may share it: each of their answers is a row."""
     seen: Mapped[int] = mapped_column(server_default=text("1"))
     secrets: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
     """What looks like a secret: kind and place, never the text. Such rows are kept out until a person clears them."""
@@ -54,9 +55,32 @@ class SampleRow(Base):
             "state in ('open','corrected','approved','rejected','held_out')", name="fine_tuning_dataset_state"
         ),
         Index("fine_tuning_dataset_task", "project_id", "task_id"),
-        Index("fine_tuning_dataset_fingerprint", "project_id", "fingerprint", unique=True),
+        Index(
+            "fine_tuning_dataset_fault",
+            "project_id",
+            "fingerprint",
+            unique=True,
+            postgresql_where=text("source <> 'import'"),
+        ),
+        Index(
+            "fine_tuning_dataset_content",
+            "project_id",
+            "fingerprint",
+            text("hashtextextended(corrected_output, 0)"),
+        ),
         Index("fine_tuning_dataset_state_id", "project_id", "state", "id"),
     )
+
+
+class DatasetImportRow(Base):
+    """The import that a project has under way: one at a time, over all daemons."""
+
+    __tablename__ = "dataset_imports"
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
+    holder: Mapped[UUID]
+    """Of the request."""
+    held_until: Mapped[datetime]
+    """Extended with every batch; after it the slot is free, whatever became of the holder."""
 
 
 class TrainingRunRow(Base):

@@ -36,7 +36,7 @@ from kairos.db.account_models import (
     UserRow,
 )
 from kairos.db.base import NOW, AdapterState, Base, Role, RunState, SampleState, TaskState
-from kairos.db.learning_models import AdapterRow, AdapterSampleRow, SampleRow, TrainingRunRow
+from kairos.db.learning_models import AdapterRow, AdapterSampleRow, DatasetImportRow, SampleRow, TrainingRunRow
 
 
 class InvitationRow(Base):
@@ -373,6 +373,7 @@ PROJECT_OWNED = (
     AdapterSampleRow,
     ProjectConfigRow,
     PluginValueRow,
+    DatasetImportRow,
 )
 """Tables under the policy of one project; a test holds this list against the catalogue of PostgreSQL."""
 
@@ -385,6 +386,7 @@ __all__ = [
     "AuditRow",
     "Base",
     "ConfigRow",
+    "DatasetImportRow",
     "DecisionRow",
     "InvitationRow",
     "LabelRow",

@@ -105,7 +105,6 @@ class ConfigChanges:
         system = {key: value for key, value in flat.items() if not key.startswith(PROJECT)}
         own = {key.removeprefix(PROJECT): value for key, value in flat.items() if key.startswith(PROJECT)}
         _allow(author, system, own)
-        _refuse_null_characters(flat)
         _refuse_secrets(flat)
         try:
             async with self._database.scope(author.scope) as session:
@@ -289,21 +288,6 @@ def _allow(author: Author, system: Mapping[str, Any], own: Mapping[str, Any]) ->
 
 def _in_file(what: str, variable: str = "") -> str:
     return f"Set {what} in kairos.toml{f' or {variable} in the environment' if variable else ''}, and restart"
-
-
-def _refuse_null_characters(changes: Mapping[str, Any]) -> None:
-    """PostgreSQL keeps none, neither in a text nor in a name."""
-    for key, value in changes.items():
-        if _holds_null(value):
-            raise InvalidInput(where=key, problem="it holds a null character", remedy="Take it out")
-
-
-def _holds_null(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return any(_holds_null(part) for pair in value.items() for part in pair)
-    if isinstance(value, list):
-        return any(map(_holds_null, value))
-    return isinstance(value, str) and "\x00" in value
 
 
 def _refuse_secrets(changes: Mapping[str, Any]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kairos.config import merged
 from kairos.errors import InvalidInput
 from kairos.lanes import Lane
+from kairos.text import JsonObject, Text
 
 MOST = 100_000
 LONGEST_GUIDELINE = 20_000
@@ -32,17 +33,16 @@ class ProjectSettings(BaseModel):
     )
     local_only: bool = Field(False, description="Never send a prompt to a model on other hardware.")
     run_tests: bool = Field(True, description="Run the tests given with a task.")
-    labelling_guideline: str = Field(
+    labelling_guideline: Text = Field(
         "",
         max_length=LONGEST_GUIDELINE,
-        pattern=r"^[^\x00]*$",
         description="What people who label should go by; it stands beside every row.",
     )
 
     disabled_plugins: list[AgentName] = Field(
         [], max_length=200, description="Plugins and built-in agents that take no tasks of this project, by name."
     )
-    plugin_settings: dict[AgentName, dict[str, JsonValue]] = Field(
+    plugin_settings: dict[AgentName, JsonObject] = Field(
         {}, max_length=200, description="Configuration of plugins, by name, in place of the system's values."
     )
 

@@ -7,55 +7,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kairos.db.base import SampleState
-from kairos.errors import InvalidInput
 from kairos.fine_tuning.dataset import (
     HoldsSecrets,
     NothingToApprove,
     check_move,
     fingerprint,
     line_of,
-    lines_in,
     secrets_of,
 )
+from kairos.fine_tuning.formats.detection import read
+from kairos.fine_tuning.formats.row import Imported
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\x00"))
 PROMPT = st.lists(st.builds(lambda c: {"role": "user", "content": c}, TEXT), min_size=1, max_size=4)
 SAID = TEXT.filter(lambda text: bool(text.strip()))
 
 
-@given(PROMPT, SAID, st.none() | TEXT, st.none() | TEXT)
-def test_what_is_exported_can_be_imported(prompt, answer, faulty, task_type):
-    (row,) = lines_in(line_of(prompt, answer, faulty, task_type))
-    assert (row.messages, row.answer, row.faulty, row.task_type) == (prompt, answer, faulty, task_type)
+@given(PROMPT, SAID, st.none() | TEXT, st.none() | TEXT.filter(lambda text: len(text) <= 100), st.uuids(), st.uuids())
+def test_what_is_exported_can_be_imported(prompt, answer, faulty, task_type, row_id, project_id):
+    origin = {"project": project_id, "id": row_id, "version": 3}
+    row = read(line_of(prompt, answer, faulty, task_type, origin))
+    assert row == Imported(prompt, answer, faulty, task_type, row_id, 3, project_id)
 
 
 @given(PROMPT, PROMPT, st.none() | TEXT, st.none() | TEXT)
 def test_only_the_same_fault_has_the_same_fingerprint(one, two, faulty, other):
     same = (one, faulty) == (two, other)
     assert (fingerprint(one, faulty) == fingerprint(two, other)) is same
-
-
-@pytest.mark.parametrize(
-    ("line", "problem"),
-    [
-        (b"{", "not JSON"),
-        (b"[]", "messages"),
-        (b'{"messages": []}', "messages"),
-        (b'{"messages": [{"role": "user", "content": "q"}]}', "messages"),
-        (b'{"messages": [{"role": "user", "content": "q"}, {"role": "user", "content": "a"}]}', "no answer"),
-        (b'{"messages": [{"role": "robot", "content": "q"}, {"role": "assistant", "content": "a"}]}', "messages"),
-        (b'{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": " "}]}', "no answer"),
-        (
-            b'{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "rejected": 1}',
-            "rejected",
-        ),
-    ],
-)
-def test_a_bad_line_is_named(line: bytes, problem: str):
-    good = line_of([{"role": "user", "content": "q"}], "a", None, None)
-    with pytest.raises(InvalidInput, match="line 2") as caught:
-        list(lines_in(good + line))
-    assert problem in str(caught.value)
 
 
 def test_secrets_are_told_by_kind_and_place_and_never_by_text():

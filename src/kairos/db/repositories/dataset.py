@@ -11,8 +11,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, cast, delete, exists, func, or_, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from kairos.db.models import AdapterRow, AdapterSampleRow, SampleRow, SampleState
@@ -35,14 +35,33 @@ class Counted:
 
 
 async def join(session: AsyncSession, row: SampleRow) -> UUID:
-    """Add a row, or count it at the one that is the same; its id. A row without a fingerprint is always a new one."""
+    """Add a row that Kairos or a person found, or count it at the one that is the same; its id.
+
+    A fault without a right answer is counted at an imported row of that fault, which has one.
+    """
+    if row.corrected_output is None and (known := await _counted_at_import(session, row)):
+        return known
     columns = SampleRow.__table__.columns
     values = {c.name: getattr(row, c.name) for c in columns if getattr(row, c.name) is not None}
     statement = insert(SampleRow).values(values)
     statement = statement.on_conflict_do_update(
-        index_elements=["project_id", "fingerprint"], set_={"seen": SampleRow.seen + 1}
+        index_elements=["project_id", "fingerprint"],
+        index_where=text("source <> 'import'"),
+        set_={"seen": SampleRow.seen + 1},
     )
     return (await session.execute(statement.returning(SampleRow.id))).scalar_one()
+
+
+async def _counted_at_import(session: AsyncSession, row: SampleRow) -> UUID | None:
+    first = (
+        select(SampleRow.id)
+        .where(SampleRow.fingerprint == row.fingerprint, SampleRow.source == "import")
+        .order_by(SampleRow.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    counted = update(SampleRow).where(SampleRow.id == first).values(seen=SampleRow.seen + 1)
+    return (await session.execute(counted.returning(SampleRow.id))).scalar_one_or_none()
 
 
 async def page(
@@ -52,7 +71,7 @@ async def page(
     limit: int,
     states: Sequence[SampleState] = (),
     task_type: str | None = None,
-    text: str | None = None,
+    words: str | None = None,
 ) -> list[SampleRow]:
     """Newest first."""
     statement = select(SampleRow).order_by(SampleRow.id.desc()).limit(limit)
@@ -62,10 +81,19 @@ async def page(
         statement = statement.where(SampleRow.state.in_(states))
     if task_type:
         statement = statement.where(SampleRow.task_type == task_type)
-    if text:
+    if words:
         columns = (SampleRow.faulty_output, SampleRow.corrected_output, SampleRow.reason)
-        statement = statement.where(or_(*(column.icontains(text, autoescape=True) for column in columns)))
+        found = (column.icontains(words, autoescape=True) for column in columns)
+        statement = statement.where(or_(*found, _in_prompt(words)))
     return list((await session.execute(statement)).scalars())
+
+
+def _in_prompt(words: str) -> ColumnElement[bool]:
+    """Whether a message of the prompt contains them. Reads the project's rows newest first, up to the page's limit and
+    the statement's time limit: pg_trgm is not in the embedded PostgreSQL."""
+    message = func.jsonb_array_elements(SampleRow.prompt).table_valued("value", joins_implicitly=True)
+    content = cast(message.c.value, JSONB)["content"].astext
+    return exists(select(1).select_from(message).where(content.icontains(words, autoescape=True)))
 
 
 async def get(session: AsyncSession, sample_id: UUID, *, locked: bool = False) -> SampleRow | None:

@@ -1,0 +1,77 @@
+"""Imports into the dataset: the project's one slot, the rows that are known already, and writes of many rows.
+
+Every function runs in the project's scope and is one statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, LargeBinary, Text, and_, cast, delete, func, select, union_all, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from kairos.db.models import DatasetImportRow, SampleRow
+from kairos.tenancy import ProjectId
+
+HELD = timedelta(seconds=60)
+"""How long a slot stays taken after its holder's last sign of life."""
+
+
+async def take_slot(session: AsyncSession, project_id: ProjectId, holder: UUID) -> bool:
+    """Whether the slot was free and is the holder's now."""
+    until = func.now() + HELD
+    statement = insert(DatasetImportRow).values(project_id=project_id, holder=holder, held_until=until)
+    statement = statement.on_conflict_do_update(
+        index_elements=["project_id"],
+        set_={"holder": holder, "held_until": until},
+        where=DatasetImportRow.held_until < func.now(),
+    )
+    return (await session.execute(statement.returning(DatasetImportRow.holder))).first() is not None
+
+
+async def keep_slot(session: AsyncSession, holder: UUID) -> bool:
+    """Whether the slot is still the holder's; extended if so, and locked until the transaction ends."""
+    statement = update(DatasetImportRow).where(DatasetImportRow.holder == holder)
+    statement = statement.values(held_until=func.now() + HELD).returning(DatasetImportRow.holder)
+    return (await session.execute(statement)).first() is not None
+
+
+async def free_slot(session: AsyncSession, holder: UUID) -> None:
+    await session.execute(delete(DatasetImportRow).where(DatasetImportRow.holder == holder))
+
+
+async def known(
+    session: AsyncSession, ids: Sequence[UUID], fingerprints: Sequence[bytes], answers: Sequence[str]
+) -> list[SampleRow]:
+    """Rows with one of the ids, with one of the pairs of fingerprint and right answer, or with one of the fingerprints
+    and no right answer yet. Locked, in the order of their ids."""
+    pairs = select(
+        func.unnest(cast(list(fingerprints), ARRAY(LargeBinary))).label("fingerprint"),
+        func.unnest(cast(list(answers), ARRAY(Text))).label("answer"),
+    ).subquery("pairs")
+    digest = func.hashtextextended(SampleRow.corrected_output, 0)
+    same_fault = SampleRow.fingerprint == pairs.c.fingerprint
+    # Two joins, as each of them is a range of the index; with OR it would read every answer of a prompt.
+    same = select(SampleRow.id).join(pairs, and_(same_fault, digest == func.hashtextextended(pairs.c.answer, 0)))
+    unanswered = select(SampleRow.id).join(pairs, and_(same_fault, digest.is_(None)))
+    by_id = select(SampleRow.id).where(SampleRow.id.in_(ids))
+    statement = select(SampleRow).where(SampleRow.id.in_(union_all(by_id, same, unanswered)))
+    return list((await session.execute(statement.order_by(SampleRow.id).with_for_update())).scalars())
+
+
+async def add(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> set[UUID]:
+    """The ids of those that were added: all but those whose id another row has already."""
+    statement = insert(SampleRow).values(list(rows)).on_conflict_do_nothing(index_elements=["project_id", "id"])
+    return set((await session.execute(statement.returning(SampleRow.id))).scalars())
+
+
+async def change(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write whole rows in place of those with the same ids, which the transaction has locked."""
+    statement = insert(SampleRow).values(list(rows))
+    fields = [name for name in rows[0] if name not in ("project_id", "id")]
+    taken = {name: statement.excluded[name] for name in fields}
+    await session.execute(statement.on_conflict_do_update(index_elements=["project_id", "id"], set_=taken))

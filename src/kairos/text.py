@@ -1,0 +1,98 @@
+"""Types for text, whole numbers and times that PostgreSQL, JSON and Python can all store.
+
+PostgreSQL stores neither NUL nor half of a surrogate pair, and its widest integer has 64 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, JsonValue
+
+LARGEST_INTEGER = 2**63 - 1
+SMALLEST_INTEGER = -(2**63)
+FIRST_YEAR, LAST_YEAR = 2, 9998
+"""A year of room on either side, so that no time zone moves a time out of Python's range."""
+DEEPEST = 100
+"""Levels of nested JSON. orjson writes 254, Python's own parser reads about 1,000."""
+
+
+def fault_in(text: str) -> str | None:
+    """Why the text cannot be stored, or None."""
+    if "\x00" in text:
+        return "it contains a NUL character"
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        return "it contains half of a surrogate pair, which is not a character"
+    return None
+
+
+def storable_text(text: str) -> str:
+    """The text. Raises `ValueError`."""
+    if fault := fault_in(text):
+        raise ValueError(fault)
+    return text
+
+
+def storable_json(value: Any) -> Any:
+    """The value: a JSON document, or a piece of one. Raises `ValueError` that names the first bad place."""
+    for pointer, fault in faults_in(value):
+        raise ValueError(f"{fault} (at {pointer})" if pointer else fault)
+    return value
+
+
+def faults_in(value: Any) -> Iterator[tuple[str, str]]:
+    """What cannot be stored: where, as a JSON pointer without its first slash, and why. Does not recurse."""
+    stack: list[tuple[str, Any, int]] = [("", value, 0)]
+    while stack:
+        pointer, piece, depth = stack.pop()
+        if fault := _fault(piece):
+            yield pointer, fault
+        elif isinstance(piece, (Mapping, list, tuple)) and depth == DEEPEST:
+            yield pointer, f"it is nested deeper than {DEEPEST} levels"
+        elif isinstance(piece, Mapping):
+            for name, child in reversed(list(piece.items())):
+                if fault := _fault(name):
+                    yield pointer, f"a name in it cannot be stored: {fault}"
+                stack.append((_below(pointer, str(name)), child, depth + 1))
+        elif isinstance(piece, (list, tuple)):
+            stack += [(_below(pointer, str(n)), child, depth + 1) for n, child in reversed(list(enumerate(piece)))]
+
+
+def _below(pointer: str, name: str) -> str:
+    escaped = name.replace("~", "~0").replace("/", "~1")
+    return f"{pointer}/{escaped}" if pointer else escaped
+
+
+def _fault(value: Any) -> str | None:
+    if isinstance(value, str):
+        return fault_in(value)
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int) and not SMALLEST_INTEGER <= value <= LARGEST_INTEGER:
+        return "it is an integer beyond 64 bits"
+    if isinstance(value, float) and value - value != 0:  # infinite, or not a number
+        return "it is not a finite number"
+    return None
+
+
+def _moment(value: datetime) -> datetime:
+    try:
+        moment = value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError(f"its year is not between {FIRST_YEAR} and {LAST_YEAR}") from None
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise ValueError(f"its year is not between {FIRST_YEAR} and {LAST_YEAR}")
+    return moment
+
+
+Text = Annotated[str, AfterValidator(storable_text)]
+"""Every text of a request, a header, an address or the configuration."""
+Json = Annotated[JsonValue, AfterValidator(storable_json)]
+"""A JSON value of any shape."""
+JsonObject = Annotated[dict[str, JsonValue], AfterValidator(storable_json)]
+Position = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
+"""An id, version or count that PostgreSQL stores as bigint."""
+Moment = Annotated[datetime, AfterValidator(_moment)]
+"""A time as UTC. One without a zone is taken as UTC, like every time that the API gives."""

@@ -1,0 +1,197 @@
+"""Walks every route with values that PostgreSQL, JSON or Python cannot store: each is refused with 422."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+from aiohttp import WSServerHandshakeError
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from yarl import URL
+
+from kairos.api.app import ROUTERS
+from kairos.api.event_listener import BAD_CURSOR
+from kairos.api.json_route import JsonRoute
+from tests.kit.api import Caller, Reply
+from tests.tenancy.cases import CASES, Ask, Kind
+from tests.tenancy.world import World
+
+DIGITS = "5,000 digits"
+"""Stands for an integer that long, which Python's `json` does not write."""
+PLAIN = "a\x00", "\ud800", 2**63, -(2**63) - 1, DIGITS, float("nan"), float("inf"), -float("inf")
+DEEP = json.loads("[" * 900 + "]" * 900)
+ODD = [*PLAIN, {"a\x00": 1}, {"\udfff": 1}, [[{"a": ["b\x00"]}]], {"maximum": 2**64}, DEEP]
+FEW = ODD[:3]
+TIMES = [
+    "9999-12-31T23:59:59-12:00",
+    "0001-01-01T00:00:00+12:00",
+    "0000-01-01T00:00:00Z",
+    "10000-01-01T00:00:00Z",
+    "9999-12-31T23:59:59",
+    "2026-02-30T00:00:00Z",
+    "-99999999999999999999",
+    "1e30",
+]
+NUMBERS = str(2**63), str(2**64), str(-(2**63)), "1" * 5000, "nan", "1e400"
+BODIES = [
+    b"\xff\xfe",
+    b'{"prompt": "\xff"}',
+    b'{"prompt": "\xed\xa0\x80"}',
+    b'{"prompt": 1e999}',
+    b"[" * 100_000,
+    b'"\x00"',
+    '{"prompt": "x"}'.encode("utf-16"),
+]
+
+OPERATIONS = {name: case for name, case in CASES.items() if not name[1].startswith("/api/auth/logout")}
+
+
+@pytest.fixture(scope="module")
+def described() -> dict[str, Any]:
+    """The OpenAPI document, with references resolved where the test follows them."""
+    app = FastAPI()
+    for routes in ROUTERS:
+        app.include_router(routes)
+    return app.openapi()
+
+
+def test_every_route_reads_its_body_strictly():
+    found = [route for routes in ROUTERS for route in routes.routes if isinstance(route, APIRoute)]
+    assert len(found) > 50
+    assert [route.path for route in found if not isinstance(route, JsonRoute)] == []
+
+
+@pytest.mark.parametrize("name", OPERATIONS, ids=" ".join)
+async def test_no_route_takes_what_cannot_be_stored(world: World, described: dict[str, Any], name: tuple[str, str]):
+    method, template = name
+    ask = await OPERATIONS[name].prepare(world)
+    operation = described["paths"][template][method.lower()]
+    caller = world.operator if OPERATIONS[name].kind is Kind.OPERATOR else world.b
+    for path, body in [*odd_queries(ask, operation), *odd_paths(ask, template)]:
+        await refused(caller, method, path, body)
+    if template != "/api/dataset/import":  # it answers for each row
+        for body in odd_bodies(ask, schema_of(described, operation)):
+            await refused(caller, method, ask.path, body)
+    for other in (world.anybody, world.viewer):
+        for path, body in odd_queries(ask, operation):
+            assert (await send(other, method, path, body)).status in (401, 403, 404, 409, 422)
+
+
+@pytest.mark.parametrize(
+    "path", [path for (method, path), c in CASES.items() if c.kind is Kind.OPEN and method == "POST"]
+)
+async def test_no_open_route_takes_what_cannot_be_stored(world: World, described: dict[str, Any], path: str):
+    name = ("POST", path)
+    ask = await CASES[name].prepare(world)
+    for body in odd_bodies(ask, schema_of(described, described["paths"][name[1]][name[0].lower()])):
+        await refused(world.anybody, name[0], ask.path, body)
+
+
+@pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
+async def test_what_is_no_json_in_utf_8_is_refused(world: World, body: bytes):
+    for caller, path in ((world.b, "/api/tasks"), (world.anybody, "/api/auth/login")):
+        reply = await caller.call("POST", path, data=body, headers={"Content-Type": "application/json"})
+        assert (reply.status, reply["code"]) == (422, "invalid_input"), path
+
+
+@pytest.mark.parametrize("header", ["Idempotency-Key", "traceparent", "Cache-Control", "User-Agent", "Authorization"])
+async def test_odd_headers_are_no_defect(world: World, header: str):
+    for value in ("\udc80\udcff", "é" * 50, "a" * 300):
+        headers = {header: value}
+        reply = await world.b.call("POST", "/api/tasks", json={"prompt": "x"}, headers=headers)
+        assert reply.status in (200, 201, 401, 422)
+
+
+async def test_a_nul_in_a_quoted_cookie_is_refused(world: World):
+    headers = {"Cookie": 'kairos_refresh="a\\000b"', "Origin": world.anybody.address}
+    reply = await world.anybody.call("POST", "/api/auth/refresh", json={}, headers=headers)
+    assert reply.status == 422
+
+
+async def test_a_socket_with_nul_in_its_address_is_refused(world: World):
+    for query in ("ticket=%00", f"ticket={world.b_id}.%00", "ticket=x&after=%00"):
+        with pytest.raises(WSServerHandshakeError) as refusal:
+            await world.b.connect(URL(f"/api/events?{query}", encoded=True))
+        assert refusal.value.status == 403
+
+
+async def test_a_socket_with_an_odd_cursor_is_closed_in_words(world: World):
+    for after in (f"{2**64}-1", "1-" + "9" * 90, "ş"):
+        async with world.b.connect(f"/api/events?after={after}") as socket:
+            assert (await socket.receive()).data == BAD_CURSOR.code
+
+
+def odd_queries(ask: Ask, operation: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    mark = "&" if "?" in ask.path else "?"
+    for parameter in operation.get("parameters", []):
+        if parameter["in"] != "query":
+            continue
+        for value in ("\x00", "a\x00b", *values_against(parameter["schema"])):
+            yield f"{ask.path}{mark}{urlencode({parameter['name']: value})}", ask.body
+    yield f"{ask.path}{mark}%00=1", ask.body
+
+
+def values_against(schema: dict[str, Any]) -> tuple[str, ...]:
+    kinds = [schema, *schema.get("anyOf", [])]
+    if any(kind.get("format") == "date-time" for kind in kinds):
+        return TIMES
+    return NUMBERS if any(kind.get("type") in ("integer", "number") for kind in kinds) else ()
+
+
+def odd_paths(ask: Ask, template: str) -> Iterator[tuple[str, Any]]:
+    given, wanted = ask.path.partition("?")[0].split("/"), template.split("/")
+    for number, part in enumerate(wanted):
+        if part.startswith("{"):
+            yield "/".join([*given[:number], "a%00b", *given[number + 1 :]]), ask.body
+
+
+def schema_of(described: dict[str, Any], operation: dict[str, Any]) -> dict[str, Any]:
+    """Of the body; empty where the route takes none."""
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    return resolved(described, content.get("schema", {}))
+
+
+def resolved(described: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" in schema:
+        return resolved(described, described["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
+    if "properties" in schema:
+        return {**schema, "properties": {k: resolved(described, v) for k, v in schema["properties"].items()}}
+    return schema
+
+
+def odd_bodies(ask: Ask, schema: dict[str, Any]) -> Iterator[Any]:
+    """The route's own body with one odd value in each place that the schema names, and in one that it does not."""
+    if not schema:
+        return
+    odd: list[Any] = ODD
+    for properties, put in places(schema, ask.body or {}):
+        for name, kind in properties.items():
+            for value in (*odd, *(TIMES[:4] if "date-time" in str(kind) else ())):
+                yield put(name, value)
+            odd = FEW
+    yield {**(ask.body or {}), "a\x00": 1}
+    yield ODD[0]
+
+
+def places(schema: dict[str, Any], body: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Any]]:
+    yield schema["properties"], lambda name, odd: {**body, name: odd}
+    for outer, inner in schema["properties"].items():
+        if "properties" in inner:
+            yield inner["properties"], lambda name, odd, outer=outer: {**body, outer: {name: odd}}
+
+
+async def refused(caller: Caller, method: str, path: str, body: Any) -> None:
+    reply = await send(caller, method, path, body)
+    shown = json.dumps(body)[:200]
+    assert reply.status == 422, f"{method} {path} {shown}: {reply.status} {reply.body}"
+    assert reply["code"] == "invalid_input"
+
+
+async def send(caller: Caller, method: str, path: str, body: Any) -> Reply:
+    headers = {"Content-Type": "application/json"} if body is not None else {}
+    data = json.dumps(body).replace(f'"{DIGITS}"', "1" * 5000) if body is not None else None
+    return await caller.call(method, URL(quote(path, safe="/?&=%"), encoded=True), data=data, headers=headers)
