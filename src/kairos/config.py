@@ -8,18 +8,17 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from kairos import config_faults
+from kairos.config_section import Reach as Reach
+from kairos.config_section import Seconds, Section, Share
+from kairos.config_server import ServerSettings
 from kairos.errors import KairosError, did_you_mean
-
-Seconds = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class InvalidConfig(KairosError):
@@ -28,36 +27,7 @@ class InvalidConfig(KairosError):
     status, code, exit_code = 500, "invalid_config", 2
 
 
-class Reach(StrEnum):
-    """When a value that is changed through the API takes effect."""
-
-    LIVE = "live"
-    """Within two seconds, in every replica."""
-    RESTART = "restart"
-    """At the next start of each replica."""
-    FILE = "file"
-    """Never: it is needed before the database can be reached, so it stands in `kairos.toml` or the environment."""
-
-
 Part = TypeVar("Part", bound=BaseModel)
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-    reach: ClassVar[Reach] = Reach.LIVE
-    restart: ClassVar[frozenset[str]] = frozenset()
-    """Keys of a live section that are read once, at the start."""
-    only_in_file: ClassVar[frozenset[str]] = frozenset()
-    """Keys of a live section that the API does not change."""
-
-
-class ServerSettings(Section):
-    """Where the API listens."""
-
-    reach: ClassVar[Reach] = Reach.FILE
-    host: str = Field(default="127.0.0.1", description="Address the API listens on.")
-    port: int = Field(default=8484, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")
-    body_limit_bytes: int = Field(default=2 * 1024 * 1024, ge=1024, description="Largest request body that is read.")
 
 
 class DatabaseSettings(Section):

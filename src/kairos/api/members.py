@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from kairos.api.auth import Body, Forbidden, Member, needs
 from kairos.api.permissions import RANK, Permission
 from kairos.api.problems import responses
+from kairos.api.public_address import link_base_for
 from kairos.api.services import ServicesDep
 from kairos.api.tokens import digest, new_secret
 from kairos.db.models import InvitationRow, Role
@@ -174,7 +175,7 @@ async def invite(services: ServicesDep, request: Request, member: ManagerDep, bo
             data={"role": body.role, "invitation": str(row.id)},
         )
     shown = _shown(row, me.name if me else "")
-    return NewInvitation(**shown.model_dump(), link=f"{str(request.base_url).rstrip('/')}/join#{token}")
+    return NewInvitation(**shown.model_dump(), link=f"{link_base_for(request)}/join#{token}")
 
 
 @routes.delete("/invitations/{invitation_id}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))

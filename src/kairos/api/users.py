@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from kairos.api.auth import Body, OperatorDep
 from kairos.api.problems import responses
+from kairos.api.public_address import link_base_for
 from kairos.api.services import ServicesDep
 from kairos.db.repositories import people, sessions
 from kairos.errors import KairosError, NotFound
@@ -101,7 +102,7 @@ async def change_user(services: ServicesDep, who: OperatorDep, user_id: UUID, bo
 async def reset_link(services: ServicesDep, request: Request, who: OperatorDep, user_id: UUID) -> ResetLink:
     """A one-time link by which a user sets a new password; it works without mail."""
     token, expires_at = await services.accounts.reset_link(who.user_id, UserId(user_id))
-    return ResetLink(link=f"{str(request.base_url).rstrip('/')}/reset#{token}", expires_at=expires_at)
+    return ResetLink(link=f"{link_base_for(request)}/reset#{token}", expires_at=expires_at)
 
 
 @routes.post("/system/signing-keys/rotate", responses=responses(401, 403, 503))
