@@ -24,6 +24,8 @@ from kairos.tenancy import ProjectId, Scope
 
 COOKIE = "kairos_refresh"
 COOKIE_PATH = "/api/auth"
+DEVICE_COOKIE = "kairos_device"
+DEVICE_COOKIE_S = 365 * 86_400
 
 Password = Annotated[str, Field(max_length=1024, examples=["a long passphrase"])]
 AsCookie = Annotated[
@@ -41,6 +43,9 @@ class LoginBody(Body):
     email: str = Field(max_length=320, examples=["admin@localhost"])
     password: Password
     project_id: UUID | None = Field(None, description="The project to start in; the first one when left out.")
+    device_token: str | None = Field(
+        None, max_length=200, description="From an earlier sign-in; browsers send it as a cookie."
+    )
     cookie: AsCookie = False
 
 
@@ -75,6 +80,9 @@ class Tokens(BaseModel):
     token_type: str = "Bearer"
     expires_in: int = Field(description="Seconds.")
     project_id: UUID | None
+    device_token: str | None = Field(
+        None, description="To send with the next sign-in: failures of strangers do not count against it."
+    )
 
 
 class Me(BaseModel):
@@ -105,16 +113,23 @@ routes = APIRouter(prefix="/api/auth", tags=["auth"])
 
 
 @routes.post("/login", responses=responses(401, 413, 422, 429, 503))
-async def login(services: ServicesDep, request: Request, response: Response, body: LoginBody) -> Tokens:
+async def login(
+    services: ServicesDep,
+    request: Request,
+    response: Response,
+    body: LoginBody,
+    kairos_device: Annotated[str | None, Cookie(max_length=200)] = None,
+) -> Tokens:
     """Sign in with e-mail and password."""
     address = request.client.host if request.client else ""
+    device = body.device_token or kairos_device
     signed_in = await services.accounts.sign_in(
-        body.email, body.password, client_of(request), address, _id(body.project_id)
+        body.email, body.password, client_of(request), address, _id(body.project_id), device
     )
     return given(signed_in, services, request, response, body.cookie)
 
 
-@routes.post("/setup", responses=responses(401, 413, 422, 503))
+@routes.post("/setup", responses=responses(401, 413, 422, 429, 503))
 async def setup(services: ServicesDep, request: Request, response: Response, body: SetupBody) -> Tokens:
     """Set the password with a one-time link, for the first time or after it was forgotten, and sign in."""
     signed_in = await services.accounts.use_link(body.token, body.password, client_of(request))
@@ -186,7 +201,7 @@ async def rename_me(services: ServicesDep, who: PersonDep, body: NameBody) -> No
         await people.set_name(session, who.user_id, body.name.strip())
 
 
-@routes.post("/password", status_code=204, responses=responses(401, 403, 413, 422, 503))
+@routes.post("/password", status_code=204, responses=responses(401, 403, 413, 422, 429, 503))
 async def change_password(services: ServicesDep, who: PersonDep, body: PasswordBody) -> None:
     """Change your password; your other sessions end."""
     await services.accounts.change_password(who.user_id, who.session_id, body.current, body.new)
@@ -220,7 +235,7 @@ async def end_session(services: ServicesDep, who: PersonDep, session_id: UUID) -
 
 def given(signed_in: SignedIn, services: Services, request: Request, response: Response, cookie: bool) -> Tokens:
     """The tokens as the answer carries them: to browsers the refresh token goes where no script can read it."""
-    response.headers["Cache-Control"] = "no-store"
+    secure = request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")
     if cookie:
         response.set_cookie(
             COOKIE,
@@ -229,13 +244,24 @@ def given(signed_in: SignedIn, services: Services, request: Request, response: R
             path=COOKIE_PATH,
             httponly=True,
             samesite="strict",
-            secure=request.url.scheme == "https",
+            secure=secure,
+        )
+    if signed_in.device_token and cookie:
+        response.set_cookie(
+            DEVICE_COOKIE,
+            signed_in.device_token,
+            max_age=DEVICE_COOKIE_S,
+            path=COOKIE_PATH,
+            httponly=True,
+            samesite="strict",
+            secure=secure,
         )
     return Tokens(
         access_token=signed_in.access_token,
         refresh_token=None if cookie else signed_in.refresh_token,
         expires_in=signed_in.expires_in_s,
         project_id=signed_in.project_id,
+        device_token=None if cookie else signed_in.device_token,
     )
 
 

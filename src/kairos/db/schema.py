@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from kairos.db.addresses import DatabaseAddresses
 from kairos.errors import EngineUnavailable, KairosError
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest revision under `migrations/versions`; a test holds the two together."""
 
 LOCK = 0x6B61_6972_6F73  # "kairos": any number serves that no other use of this database takes

@@ -1,7 +1,6 @@
 """Users, projects and what somebody may do in one: what stands above projects.
 
-The lookup by e-mail, when no user is known yet, is a function of the owner role; everything else runs in the user's,
-the project's or the operator's scope.
+Everything runs in the user's, the project's or the operator's scope; passwords are in `passwords.py`.
 """
 
 from __future__ import annotations
@@ -23,17 +22,6 @@ from kairos.db.models import (
     SessionRow,
     UserRow,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class SignIn:
-    """What sign-in needs to know of an account."""
-
-    id: UUID
-    name: str
-    password_hash: str | None
-    operator: bool
-    disabled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +53,15 @@ async def any_user(session: AsyncSession) -> bool:
     return bool(await session.scalar(text("select kairos_has_users()")))
 
 
-async def by_email(session: AsyncSession, email: str) -> SignIn | None:
-    row = (await session.execute(text("select * from kairos_user_by_email(:email)"), {"email": email})).one_or_none()
-    return SignIn(*row) if row else None
-
-
-async def add_user(session: AsyncSession, user_id: UUID, email: str, name: str, *, operator: bool) -> None:
-    await session.execute(insert(UserRow).values(id=user_id, email=email.lower(), name=name, operator=operator))
+async def add_user(
+    session: AsyncSession, user_id: UUID, email: str, name: str, *, operator: bool, password_hash: str | None = None
+) -> None:
+    values = {"id": user_id, "email": email.lower(), "name": name, "operator": operator}
+    await session.execute(insert(UserRow).values(**values, password_hash=password_hash))
 
 
 async def user(session: AsyncSession, user_id: UUID) -> UserRow | None:
     return (await session.execute(select(UserRow).where(UserRow.id == user_id))).scalar_one_or_none()
-
-
-async def set_password(session: AsyncSession, user_id: UUID, password_hash: str) -> None:
-    await session.execute(update(UserRow).where(UserRow.id == user_id).values(password_hash=password_hash))
 
 
 async def standing(
