@@ -29,6 +29,8 @@ from kairos.api import (
     training,
     users,
 )
+from kairos.api.public_address import HostCheck, Hosts
+from kairos.api.response_headers import ResponseHeaders
 from kairos.api.services import Services
 
 DESCRIPTION = """Tasks, projects and models of one Kairos.
@@ -78,5 +80,7 @@ def create_app(services: Services) -> FastAPI:
         app.include_router(routes)
     dashboard.install(app)
     app.add_middleware(problems.BodyLimit, limit=services.settings.server.body_limit_bytes)
+    app.add_middleware(HostCheck, hosts=Hosts(services.settings.server))
+    app.add_middleware(ResponseHeaders)  # the last one added is the outermost
     problems.install(app)
     return app

@@ -6,7 +6,6 @@ import asyncio
 from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import orjson
@@ -27,6 +26,7 @@ from kairos.api.event_listener import (
 from kairos.api.event_tail import backlog, present
 from kairos.api.permissions import Permission
 from kairos.api.problems import responses
+from kairos.api.public_address import same_origin
 from kairos.api.services import Services, ServicesDep
 from kairos.api.tokens import digest, new_secret
 from kairos.db.repositories import events
@@ -65,7 +65,8 @@ async def listen(
     socket: WebSocket, ticket: Annotated[str, Query(max_length=200)] = "", after: Annotated[str, Query()] = ""
 ) -> None:
     """The events of the ticket's project: those after the cursor, and then as they are committed."""
-    if not same_origin(socket):
+    # Programs that are no browsers name no origin.
+    if "origin" in socket.headers and not same_origin(socket):
         return await socket.close()  # before it is accepted: the handshake ends with 403
     await socket.accept()
     services: Services = socket.app.state.services
@@ -78,12 +79,6 @@ async def listen(
     except EngineUnavailable:
         await _close(socket, AWAY)
     return None
-
-
-def same_origin(socket: WebSocket) -> bool:
-    """A browser says which page opens the socket; only ours may. Other programs say nothing."""
-    origin = socket.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == socket.headers.get("host")
 
 
 async def _admit(services: Services, ticket: str, after: str) -> tuple[Right, Cursor | None] | Closing:

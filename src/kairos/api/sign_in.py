@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 from datetime import datetime
 from typing import Annotated
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from fastapi import APIRouter, Cookie, Request, Response
@@ -15,6 +14,7 @@ from kairos.api.accounts import SignedIn
 from kairos.api.auth import Body, PersonDep, PrincipalDep
 from kairos.api.permissions import Permission
 from kairos.api.problems import responses
+from kairos.api.public_address import same_origin
 from kairos.api.services import Services, ServicesDep
 from kairos.api.tokens import Unauthenticated
 from kairos.db.models import Role
@@ -272,9 +272,8 @@ def client_of(request: Request) -> str:
 
 def _same_origin(request: Request) -> None:
     """Cookies are sent by whatever page asks: only one of our own may. Raises `ForeignOrigin`."""
-    origin = request.headers.get("origin", "")
-    if urlsplit(origin).netloc != request.headers.get("host"):
-        raise ForeignOrigin(origin=origin or "unknown")
+    if not same_origin(request):
+        raise ForeignOrigin(origin=request.headers.get("origin") or "unknown")
 
 
 def _id(value: UUID | None) -> ProjectId | None:
