@@ -105,7 +105,7 @@ async def test_a_trickle_does_not_buy_time(addresses, models, start: bytes):
 
 
 async def test_an_idle_connection_is_closed_and_a_second_slow_request_too(addresses, models):
-    limits = {"header_timeout_s": 0.6, "idle_timeout_s": 1}
+    limits = {"header_timeout_s": 0.3, "idle_timeout_s": 3}
     async with limited(addresses, models, **limits) as (_, _, port):
         reader, writer = await opened(port, WHOLE)
         assert (await ended(reader)).count(b"HTTP/1.1") == 1

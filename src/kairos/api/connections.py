@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.5
 LOG_EVERY_S = 10.0
 HEADER_BYTES = 65_536
+CLOSE_REPLY_S = 1.0
+"""How long a WebSocket's client may take to answer that it was closed."""
 RESERVED_FILES = 256
 """For engines, models, log and whatever else a daemon opens."""
 MOST_FILES = 65_536
@@ -40,11 +42,13 @@ class Phase(StrEnum):
     WRITING = "writing"
     """The client does not take what is sent."""
     CLOSING = "closing"
+    LEAVING = "leaving"
+    """A WebSocket that was closed, and whose client does not take the rest."""
     BUSY = "busy"
     """The server works, or a WebSocket is open: no limit."""
 
 
-GIVES_WAY = (Phase.CLOSING, Phase.HEADERS, Phase.IDLE, Phase.BODY, Phase.WRITING)
+GIVES_WAY = (Phase.LEAVING, Phase.CLOSING, Phase.HEADERS, Phase.IDLE, Phase.BODY, Phase.WRITING)
 """Which connections are closed for a new one, those of the first phase first."""
 
 
@@ -77,6 +81,7 @@ class Connections:
             Phase.HEADERS: (self.settings.header_timeout_s, "the headers of a request were not complete in time"),
             Phase.BODY: (self.settings.body_timeout_s, "the body of a request was not complete in time"),
             Phase.WRITING: (self.settings.write_timeout_s, "a client did not take its answer"),
+            Phase.LEAVING: (LOOK_S, ""),
             Phase.IDLE: (self.settings.idle_timeout_s, ""),  # nothing to report: every client does that
             Phase.CLOSING: (self.settings.write_timeout_s, "a client did not take the end of its answer"),
         }
@@ -158,7 +163,7 @@ class Connections:
         transport = connection.protocol.transport
         if why:
             self._reports.add(why, connection.address)
-        if connection.phase in (Phase.WRITING, Phase.CLOSING):
+        if connection.phase in (Phase.WRITING, Phase.CLOSING, Phase.LEAVING):
             transport.abort()  # who does not read would never let it close
             return
         if connection.phase in (Phase.HEADERS, Phase.BODY) and connection.protocol.unanswered:
@@ -283,6 +288,7 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
     def __init__(self, guard: Connections, **options: Any) -> None:
         super().__init__(**options)
         self._guard = guard
+        self.close_timeout = CLOSE_REPLY_S
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._guard.closed(self.transport)
@@ -291,7 +297,7 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
     def phase(self) -> Phase:
         """What the connection does now."""
         if self.transport.is_closing():
-            return Phase.CLOSING
+            return Phase.LEAVING
         return Phase.BUSY if self.writable.is_set() else Phase.WRITING
 
 

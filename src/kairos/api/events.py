@@ -36,7 +36,7 @@ from kairos.owned_tasks import end
 from kairos.tenancy import ProjectId, Scope, UserId
 
 TICKET_S = 30
-CLOSE_S = 5.0
+CLOSE_S = 1.0
 """How long a socket that does not read may take to hear why it is closed."""
 
 routes = APIRouter(prefix="/api/events", tags=["events"])
@@ -54,7 +54,7 @@ class TicketOut(BaseModel):
 async def make_ticket(services: ServicesDep, member: ReaderDep) -> TicketOut:
     """A ticket for the live events of the active project. It works once."""
     secret = new_secret()
-    ticket = events.Ticket(member.user_id, member.session_id, member.project_id)
+    ticket = events.Ticket(member.user_id, member.session_id, member.project_id, member.key_id)
     async with services.database.scope(Scope(member.project_id, member.user_id)) as session:
         await events.add_ticket(session, digest(secret), ticket, timedelta(seconds=TICKET_S))
     return TicketOut(ticket=f"{member.user_id}.{secret}", expires_in=TICKET_S)
@@ -90,7 +90,7 @@ async def _admit(services: Services, ticket: str, after: str) -> tuple[Right, Cu
     spent = await _spend(services, ticket)
     if spent is None:
         return SESSION_ENDED
-    right = Right(UserId(spent.user_id), spent.session_id, ProjectId(spent.project_id))
+    right = Right(UserId(spent.user_id), spent.session_id, ProjectId(spent.project_id), spent.key_id)
     return await services.events.check(right) or (right, cursor)
 
 

@@ -19,6 +19,7 @@ SYSTEM_FUNCTIONS = (
     "kairos_add_access_key(new_kid text, new_secret bytea)",
     "kairos_retire_access_keys(but text, life interval)",
     "kairos_shared_secret(wanted text, fresh bytea)",
+    "kairos_ended_rights(users uuid[], sessions uuid[], keys uuid[], projects uuid[])",
 )
 
 

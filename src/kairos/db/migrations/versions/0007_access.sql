@@ -97,6 +97,26 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
   WHERE s.id = wanted AND s.revoked_at IS NULL AND s.expires_at > now() AND u.disabled_at IS NULL
 $$;
 
+-- Of the rights given side by side, those that have ended: its credential (a session or an API key) or the membership that it acts under. Positions count from 0.
+CREATE FUNCTION kairos_ended_rights(users uuid[], sessions uuid[], keys uuid[], projects uuid[])
+RETURNS TABLE (place int, reason text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+  SELECT * FROM (
+    SELECT (r.i - 1)::int, CASE
+      WHEN u.id IS NULL OR (r.key IS NULL AND s.id IS NULL) THEN 'credential'
+      WHEN m.user_id IS NULL OR p.id IS NULL THEN 'membership'
+      WHEN r.key IS NOT NULL AND k.id IS NULL THEN 'credential'
+    END AS reason
+    FROM unnest($1, $2, $3, $4) WITH ORDINALITY AS r (holder, session, key, project, i)
+      LEFT JOIN users u ON u.id = r.holder AND u.disabled_at IS NULL
+      LEFT JOIN sessions s ON s.id = r.session AND s.user_id = r.holder AND s.revoked_at IS NULL AND s.expires_at > now()
+      LEFT JOIN api_keys k ON k.project_id = r.project AND k.id = r.key AND k.created_by = r.holder
+        AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
+      LEFT JOIN memberships m ON m.project_id = r.project AND m.user_id = r.holder
+      LEFT JOIN projects p ON p.id = r.project AND p.deleted_at IS NULL
+  ) AS looked WHERE reason IS NOT NULL
+$$;
+
 -- An invitation is good for as long as whoever made it may still invite somebody with its role.
 CREATE OR REPLACE FUNCTION kairos_invitation(wanted bytea)
 RETURNS TABLE (project_id uuid, id uuid, project_name text, role text, email text, invited_by text,
