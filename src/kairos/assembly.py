@@ -27,6 +27,7 @@ from kairos.agents.training import TrainingAgent
 from kairos.api.accounts import Accounts
 from kairos.api.event_feed import EventFeed
 from kairos.api.first_account import FirstAccount
+from kairos.api.passwords import Passwords
 from kairos.api.refusals import Refusals
 from kairos.api.services import Part, Services
 from kairos.api.sign_in_limits import SignInLimits
@@ -192,7 +193,9 @@ async def assemble(
         keys = TokenKeys(database)
         first_account = FirstAccount(database)
         await first_account.create()
-        accounts = Accounts(database, keys, settings.auth, SignInLimits(redis))
+        pool = Passwords()
+        stack.push_async_callback(pool.aclose)
+        accounts = Accounts(database, keys, settings.auth, SignInLimits(redis), pool)
         submissions = Submissions(database, queue, signals, notices, settings.queue)
         trainings = Trainings(database, router, learning.trainer, submissions, settings)
         limits = ProjectLimits(database, queue, settings.queue)

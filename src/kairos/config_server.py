@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from kairos.config_section import Reach, Section
+from kairos.config_section import Reach, Seconds, Section
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 HOST = re.compile(r"[a-z0-9._:-]{1,253}")
 
 
-def _origin(value: str | None) -> str | None:
+def origin(value: str) -> str:
     """An http or https origin in the form that browsers send: lower case, no default port, no path.
 
-    An empty text is none: compose files pass unset variables like that.
+    Raises `ValueError`.
     """
-    if not value:
-        return None
     try:
         parts = urlsplit(value.strip())
         host, port = parts.hostname, parts.port
@@ -33,7 +32,33 @@ def _origin(value: str | None) -> str | None:
     return f"{parts.scheme}://{shown}" + ("" if port in (None, DEFAULT_PORTS[parts.scheme]) else f":{port}")
 
 
-PublicUrl = Annotated[str | None, AfterValidator(_origin)]
+def _host(value: str) -> str:
+    """A name or an address as it stands in a Host header, without its port."""
+    host = value.strip().lower().strip("[]").rstrip(".")
+    if not HOST.fullmatch(host) or (":" in host and not _is_address(host)):
+        raise ValueError("give a name or an address without scheme, port and path, like kairos.internal")
+    return host
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _network(value: str) -> str:
+    try:
+        return str(ipaddress.ip_network(value.strip(), strict=False))
+    except ValueError:
+        raise ValueError("give an address or a network, like 10.0.0.0/8") from None
+
+
+# An empty text is none: compose files pass unset variables like that.
+PublicUrl = Annotated[str | None, AfterValidator(lambda value: origin(value) if value else None)]
+HostName = Annotated[str, AfterValidator(_host)]
+Network = Annotated[str, AfterValidator(_network)]
 
 
 class ServerSettings(Section):
@@ -45,4 +70,23 @@ class ServerSettings(Section):
     public_url: PublicUrl = Field(
         default=None, description="Address that people open, like https://kairos.example.org; links begin with it."
     )
+    allowed_hosts: list[HostName] = Field(
+        default=[], description="More names under which Kairos may be asked, like that of a compose service."
+    )
+    trusted_proxies: list[Network] = Field(
+        default=["127.0.0.1/32", "::1/128"],
+        description="Addresses of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+    )
     body_limit_bytes: int = Field(default=2 * 1024 * 1024, ge=1024, description="Largest request body that is read.")
+    header_timeout_s: Seconds = Field(default=10, description="Longest time until a request's headers are complete.")
+    body_timeout_s: Seconds = Field(default=60, description="Longest time until a request's body is complete.")
+    write_timeout_s: Seconds = Field(
+        default=30, description="Longest time that a client may accept nothing of an answer."
+    )
+    idle_timeout_s: Seconds = Field(default=30, description="How long a connection without a request is kept.")
+    max_connections: int = Field(
+        default=4096, ge=8, le=1_000_000, description="Connections at once; the files that may be open limit them too."
+    )
+    max_connections_per_address: int = Field(
+        default=512, ge=1, le=1_000_000, description="Connections at once of one address that is no trusted proxy."
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 import os
 import signal
 import socket
@@ -12,12 +13,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import uvicorn
 
 from kairos.agents.checks.isolation import Isolation
 from kairos.api.app import create_app
+from kairos.api.connections import Connections, GuardedHttp, GuardedWebSocket, raised_file_limit
 from kairos.api.public_address import link_base
 from kairos.api.services import Services
 from kairos.assembly import Parts, Role, assemble
@@ -66,6 +69,7 @@ async def serve(settings: Settings, role: Role, announce: Callable[[Started, Ser
 
     Raises `InvalidConfig`, `EngineUnavailable`, `PortInUse`, `DataFolderInUse` and what else stops a start.
     """
+    raised_file_limit()
     stopping = Stopping()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -243,15 +247,19 @@ async def _reported(probing: asyncio.Task[Isolation]) -> Isolation:
 
 def http_server(services: Services) -> uvicorn.Server:
     """The HTTP server of a daemon; it leaves signals to the daemon."""
+    server_settings = services.settings.server
+    guard = Connections(server_settings)
     config = uvicorn.Config(
         create_app(services),
+        http=partial(GuardedHttp, guard),  # type: ignore[arg-type]  # called as the class would be
+        forwarded_allow_ips=server_settings.trusted_proxies,
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=STOP_LIMIT_S,
-        timeout_keep_alive=30,
+        timeout_keep_alive=math.ceil(server_settings.idle_timeout_s),
         lifespan="off",
-        ws="websockets-sansio",
+        ws=partial(GuardedWebSocket, guard),  # type: ignore[arg-type]
         ws_max_size=WEBSOCKET_BYTES,
         ws_per_message_deflate=False,  # it costs each of many sockets time and memory, for the same short messages
     )

@@ -121,6 +121,7 @@ def server_probe(digest: str, namespace: str = NAMESPACE) -> str:
     return f"{namespace}:server:probe:{digest}"
 
 
-def sign_in_failures(kind: str, of: str, window: int, namespace: str = NAMESPACE) -> str:
-    """How often sign-in failed for an account (its digest) or an address in one window of time."""
-    return f"{namespace}:sign-in:{kind}:{of}:{window}"
+def sign_in_attempts(kind: str, of: str, namespace: str = NAMESPACE) -> str:
+    """How often a password was tried for an account (its digest), from an address, a device, a session or a link. In
+    braces, so that the counters of one attempt lie in one slot of a Redis Cluster."""
+    return f"{namespace}:{{sign-in}}:{kind}:{of}"

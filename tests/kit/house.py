@@ -100,7 +100,7 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(addresses: Addresses, server: ModelServer, **settings: Any) -> AsyncIterator[House]:
+async def open_house(addresses: Addresses, server: ModelServer, /, **settings: Any) -> AsyncIterator[House]:
     """A Kairos on these engines whose catalogue is what the model server offers now, in a project of its own."""
     async with AsyncExitStack() as stack:
         entries = [

@@ -25,7 +25,6 @@ WITHOUT_A_PROJECT = {
     "orchestration/configuration.py": "the system's configuration stands above projects",
     "orchestration/config_changes.py": "so does the number of its newest version",
     "api/config.py": "daemons and the versions that they run stand above projects",
-    "api/tokens.py": "the keys that tokens are signed with belong to the installation",
 }
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from uuid import UUID
 
-from pwdlib import PasswordHash
-
-from kairos.api.sign_in_limits import SignInLimits
+from kairos.api.passwords import Passwords, nobodys_hash, require_length
+from kairos.api.sign_in_limits import SignInLimits, account_digest, by_device, by_link, by_session, by_stranger
 from kairos.api.tokens import AccessClaims, RefreshClaims, TokenKeys, Unauthenticated, digest, new_secret
 from kairos.config import AuthSettings
 from kairos.db.engine import Database, Session
-from kairos.db.repositories import people, sessions
+from kairos.db.repositories import passwords, people, sessions
 from kairos.errors import InvalidInput, KairosError, NotFound
 from kairos.tenancy import NOBODY, ProjectId, Scope, UserId, new_id
 
@@ -22,7 +19,6 @@ RESET_LIFE = timedelta(days=1)
 LOST_ANSWER = timedelta(seconds=10)
 """So long a refresh token that was replaced gets its successor again: the answer may have been lost on the way, or two
 requests of one browser crossed."""
-SHORTEST_PASSWORD = 10
 
 
 class AccountDisabled(KairosError):
@@ -40,55 +36,76 @@ class SignedIn:
     expires_in_s: int
     user_id: UserId
     project_id: ProjectId | None
+    device_token: str | None = None
+    """By which the client may show later that it has signed in before."""
 
 
 class Accounts:
     """Users' passwords and sessions."""
 
-    def __init__(self, database: Database, keys: TokenKeys, settings: AuthSettings, limits: SignInLimits) -> None:
+    def __init__(
+        self, database: Database, keys: TokenKeys, settings: AuthSettings, limits: SignInLimits, pool: Passwords
+    ) -> None:
         self._database = database
         self._keys = keys
         self._settings = settings
         self._limits = limits
-        self._hasher = PasswordHash.recommended()
-        self._nobodys_hash = _nobodys_hash()
+        self.passwords = pool
+        nobodys_hash()
 
     async def sign_in(
-        self, email: str, password: str, client: str, address: str, project_id: ProjectId | None
+        self, email: str, password: str, client: str, address: str, project_id: ProjectId | None, device: str | None
     ) -> SignedIn:
-        """By e-mail and password. Raises `Unauthenticated` with the same words and time whatever was wrong, and
-        `RateLimited` after too many failures."""
-        await self._limits.check(email, address)
-        async with self._database.scope(NOBODY) as session:
-            account = await people.by_email(session, email)
-        stored = (account.password_hash if account else None) or self._nobodys_hash
-        matches, better_hash = await asyncio.to_thread(self._hasher.verify_and_update, password, stored)
-        if account is None or account.password_hash is None or account.disabled or not matches:
-            await self._limits.failed(email, address)
+        """By e-mail and password. Raises `Unauthenticated` with the same words and time whatever was wrong,
+        `RateLimited` after too many failures, and `HashingBusy`.
+
+        `device` is the device token of an earlier sign-in, where the client has one.
+        """
+        known = await self._keys.read_device(device or "", account_digest(email))
+        async with self._limits.attempt(*(by_device(known) if known else by_stranger(email, address))) as attempt:
+            async with self._database.system() as connection:
+                account = await passwords.by_email(connection, email)
+            stored = account.password_hash if account and not account.disabled else None
+            matches, better = await self.passwords.matches(password, stored)
+            if matches:
+                attempt.succeeded()
+        if account is None or stored is None or not matches:
             await self._audit("sign_in.refused", None, email)
             raise Unauthenticated(reason="E-mail or password is wrong")
-        if better_hash:
-            async with self._database.scope(Scope(user_id=UserId(account.id))) as session:
-                await people.set_password(session, account.id, better_hash)
+        if better:
+            async with self._database.system() as connection:
+                await passwords.rehash(connection, account.id, stored, better)
         return await self.open_session(UserId(account.id), client, project_id)
 
     async def use_link(self, token: str, password: str, client: str) -> SignedIn:
-        """Spend a one-time link: set the password, end what sessions there were, and sign in.
+        """Spend a one-time link: set the password, end all sessions and other links, and sign in.
 
-        Raises `Unauthenticated`, `InvalidInput`.
+        Raises `Unauthenticated`, `WeakPassword`, `RateLimited`, `HashingBusy`.
         """
-        hashed = await self.hashed(password)
+        require_length(password)
         async with self._database.scope(NOBODY) as session:
             user_id = await sessions.by_link(session, digest(token))
         if user_id is None:
             raise Unauthenticated(reason="The link was used already, has expired, or never was one")
         async with self._database.scope(Scope(user_id=UserId(user_id))) as session:
-            if not await sessions.use_link(session, digest(token)):
-                raise Unauthenticated(reason="The link was used already")
-            await people.set_password(session, user_id, hashed)
-            await sessions.revoke_all(session, user_id)
+            user = await people.user(session, user_id)
+        async with self._limits.attempt(*by_link(digest(token))):
+            hashed = await self.passwords.hashed(password, *((user.email, user.name) if user else ()))
+        async with self._database.system() as connection:
+            spent = await passwords.spend_link(connection, digest(token), hashed)
+        if spent is None:
+            raise Unauthenticated(reason="The link was used already")
+        async with self._database.scope(Scope(user_id=UserId(user_id))) as session:
             await people.audit(session, "password.set", user_id=user_id)
         return await self.open_session(UserId(user_id), client, None)
+
+    async def first_hash(self, link: bytes, password: str, email: str, name: str) -> str:
+        """The hash of a new account's password; `link` is the digest of the invitation that makes it.
+
+        Raises `WeakPassword`, `RateLimited`, `HashingBusy`.
+        """
+        async with self._limits.attempt(*by_link(link)):
+            return await self.passwords.hashed(password, email, name)
 
     async def reset_link(self, operator_id: UserId, user_id: UserId) -> tuple[str, datetime]:
         """The token of a one-time link for a user who forgot the password, and when it runs out.
@@ -107,27 +124,26 @@ class Accounts:
         return token, datetime.now(UTC) + RESET_LIFE
 
     async def change_password(self, user_id: UserId, session_id: UUID, current: str, new: str) -> None:
-        """Set a new password and end the user's other sessions. Raises `Unauthenticated`, `InvalidInput`."""
+        """Set a new password and end the user's other sessions and all links.
+
+        Raises `InvalidInput`, `RateLimited` after too many wrong ones, and `HashingBusy`.
+        """
+        async with self._limits.attempt(*by_session(session_id)) as attempt:
+            async with self._database.system() as connection:
+                stored = await passwords.stored_hash(connection, user_id)
+            matches, _ = await self.passwords.matches(current, stored)
+            if matches:
+                attempt.succeeded()
+        if not matches:
+            raise InvalidInput(where="current", problem="it is not your password", remedy="Enter the present one")
         async with self._database.scope(Scope(user_id=user_id)) as session:
             user = await people.user(session, user_id)
-        stored = (user.password_hash if user else None) or self._nobodys_hash
-        if not await asyncio.to_thread(self._hasher.verify, current, stored):
-            raise InvalidInput(where="current", problem="it is not your password", remedy="Enter the present one")
-        hashed = await self.hashed(new)
+        hashed = await self.passwords.hashed(new, *((user.email, user.name) if user else ()))
+        async with self._database.system() as connection:
+            if not await passwords.change(connection, user_id, hashed, session_id):
+                raise Unauthenticated(reason="The account is disabled")
         async with self._database.scope(Scope(user_id=user_id)) as session:
-            await people.set_password(session, user_id, hashed)
-            await sessions.revoke_all(session, user_id, keep=session_id)
             await people.audit(session, "password.changed", user_id=user_id)
-
-    async def hashed(self, password: str) -> str:
-        """Argon2id of a new password. Raises `InvalidInput` when it is too short."""
-        if len(password) < SHORTEST_PASSWORD:
-            raise InvalidInput(
-                where="password",
-                problem=f"shorter than {SHORTEST_PASSWORD} characters",
-                remedy="Take a longer one",
-            )
-        return await asyncio.to_thread(self._hasher.hash, password)
 
     async def first_operator(self) -> UserId:
         """Whom the local secret stands for: the operator who was there first."""
@@ -144,7 +160,10 @@ class Accounts:
             await sessions.add(session, session_id, user_id, client, self._life)
             active = await _active_project(session, user_id, project_id)
             await people.audit(session, "sign_in", user_id=user_id, data={"client": client})
-        return await self._tokens(user_id, RefreshClaims(session_id, 0), active)
+            user = await people.user(session, user_id)
+        signed_in = await self._tokens(user_id, RefreshClaims(session_id, 0), active)
+        device = await self._keys.device_token(account_digest(user.email)) if user else None
+        return replace(signed_in, device_token=device)
 
     async def refresh(self, refresh_token: str, project_id: ProjectId | None) -> SignedIn:
         """A new pair for a refresh token, which is spent by it. One that was spent long ago ends the session: somebody
@@ -201,15 +220,6 @@ class Accounts:
     async def _audit(self, action: str, user_id: UserId | None, target: str) -> None:
         async with self._database.scope(Scope(user_id=user_id)) as session:
             await people.audit(session, action, user_id=user_id, target=target)
-
-
-@cache
-def _nobodys_hash() -> str:
-    """A wrong user takes as long as a wrong password: there is always a hash to compare with.
-
-    Made once a process, at the first start and not at the first sign-in, which would take twice as long and so tell.
-    """
-    return PasswordHash.recommended().hash(new_secret())
 
 
 def _just_replaced(claims: RefreshClaims, known: sessions.KnownSession) -> bool:

@@ -30,6 +30,8 @@ from kairos.api import (
     users,
 )
 from kairos.api.json_route import StorableAddress
+from kairos.api.public_address import HostCheck, Hosts
+from kairos.api.response_headers import ResponseHeaders
 from kairos.api.services import Services
 
 DESCRIPTION = """Tasks, projects and models of one Kairos.
@@ -80,5 +82,7 @@ def create_app(services: Services) -> FastAPI:
     dashboard.install(app)
     app.add_middleware(StorableAddress)
     app.add_middleware(problems.BodyLimit, limit=services.settings.server.body_limit_bytes)
+    app.add_middleware(HostCheck, hosts=Hosts(services.settings.server))
+    app.add_middleware(ResponseHeaders)  # the last one added is the outermost
     problems.install(app)
     return app

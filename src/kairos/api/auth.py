@@ -12,6 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict
 
 from kairos.api import api_keys
+from kairos.api.event_listener import Right
 from kairos.api.permissions import Permission, granted
 from kairos.api.services import Services, ServicesDep
 from kairos.api.tokens import Unauthenticated
@@ -52,6 +53,8 @@ class Principal:
     user_id: UserId
     session_id: UUID | None
     """None where an API key asks."""
+    key_id: UUID | None
+    """The API key that asks."""
     email: str
     name: str
     operator: bool
@@ -68,6 +71,7 @@ class Member:
 
     user_id: UserId
     session_id: UUID | None
+    key_id: UUID | None
     project_id: ProjectId
     role: Role
     permissions: frozenset[Permission]
@@ -109,6 +113,7 @@ async def _by_token(services: Services, token: str) -> Principal:
     return Principal(
         user_id=claims.user_id,
         session_id=claims.session_id,
+        key_id=None,
         email=standing.email,
         name=standing.name,
         operator=standing.operator,
@@ -133,6 +138,7 @@ async def _by_key(services: Services, text: str) -> Principal:
     return Principal(
         user_id=UserId(key.created_by),
         session_id=None,
+        key_id=key.id,
         email=standing.email,
         name=key.name,
         operator=False,
@@ -157,6 +163,7 @@ def needs(permission: Permission) -> Callable[[Principal], Member]:
         return Member(
             principal.user_id,
             principal.session_id,
+            principal.key_id,
             principal.project_id,
             principal.role,
             principal.permissions,
@@ -165,6 +172,11 @@ def needs(permission: Permission) -> Callable[[Principal], Member]:
 
     member.permission = permission  # type: ignore[attr-defined]  # for the tests that walk the routes
     return member
+
+
+def right_of(member: Member) -> Right:
+    """What is watched while the member is sent something that takes long."""
+    return Right(member.user_id, member.session_id, member.project_id, member.key_id)
 
 
 def require(permission: Permission, principal: Principal) -> None:

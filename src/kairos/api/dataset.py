@@ -11,11 +11,12 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field, JsonValue
 
-from kairos.api.auth import Body, Member, needs
+from kairos.api.auth import Body, Member, needs, right_of
 from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission
 from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
+from kairos.api.watched_stream import WatchedStream
 from kairos.db.engine import Session
 from kairos.db.models import SampleRow, SampleState
 from kairos.db.repositories import dataset, people
@@ -216,7 +217,7 @@ async def export_rows(
     services: ServicesDep, member: ReaderDep, state: SampleState = SampleState.APPROVED
 ) -> StreamingResponse:
     """The rows with a right answer as chat-format JSON lines; those that seem to hold secrets are left out."""
-    return StreamingResponse(_lines(services, member, state), media_type=JSON_LINES)
+    return WatchedStream(_lines(services, member, state), services.events, right_of(member), JSON_LINES)
 
 
 @routes.get("/{sample_id}", responses=responses(401, 403, 404, 409, 422, 503))

@@ -1,11 +1,10 @@
 """Live events for all sockets of a daemon: one tail for each project that has listeners, one connection to Redis for
-notices and running answers, and one look a second at the rights of those who listen."""
+notices and running answers, and one query a second for the rights of all who listen."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
 from contextlib import suppress
 from uuid import UUID
 
@@ -13,17 +12,18 @@ from kairos import redis_keys
 from kairos.api.event_listener import AWAY, NO_MEMBER, SESSION_ENDED, Closing, Listener, Right
 from kairos.api.event_tail import ProjectTail
 from kairos.db.engine import Database
-from kairos.db.repositories import people
+from kairos.db.repositories import rights
 from kairos.errors import EngineUnavailable
 from kairos.owned_tasks import end, together
 from kairos.signals import Channels, Notice, Signals
-from kairos.tenancy import ProjectId, Scope
+from kairos.tenancy import ProjectId
 
 log = logging.getLogger(__name__)
 
 CHECK_S = 1.0
 """Between two looks at the rights of all listeners."""
-CHECKS_AT_ONCE = 4
+UNCHECKED_S = 10.0
+"""Nobody listens longer than this while PostgreSQL does not say whether they may."""
 PING_S = 20.0
 PING = '{"type":"ping"}'
 
@@ -89,11 +89,16 @@ class EventFeed:
 
     async def check(self, right: Right) -> Closing | None:
         """Why this right ended; None while it holds. Raises `EngineUnavailable`."""
-        async with self._database.scope(Scope(right.project_id, right.user_id)) as session:
-            standing = await people.standing(session, right.user_id, right.session_id, right.project_id)
-        if standing is None or (right.session_id is not None and not standing.session_live):
-            return SESSION_ENDED
-        return None if standing.role else NO_MEMBER
+        return (await self._ended([right])).get(right)
+
+    async def _ended(self, held: list[Right]) -> dict[Right, Closing]:
+        """Those of the rights that have ended, and why. Of the system's connections: requests may use up all others."""
+        async with self._database.system() as connection:
+            found = await rights.ended(
+                connection, [rights.Held(r.user_id, r.session_id, r.key_id, r.project_id) for r in held]
+            )
+        closings = {rights.End.CREDENTIAL: SESSION_ENDED, rights.End.MEMBERSHIP: NO_MEMBER}
+        return {held[position]: closings[why] for position, why in found.items()}
 
     async def _hear(self) -> None:
         async for heard in self._signals.listen(self._channels):
@@ -122,19 +127,22 @@ class EventFeed:
                 listener.offer_passing(PING)
 
     async def _check_forever(self) -> None:
+        checked = asyncio.get_running_loop().time()
         while True:
             await asyncio.sleep(CHECK_S)
-            rights = iter({listener.right for listener in self._listeners})
-            await asyncio.gather(*(self._check_each(rights) for _ in range(CHECKS_AT_ONCE)))
-
-    async def _check_each(self, rights: Iterator[Right]) -> None:
-        for right in rights:
             try:
-                closing = await self.check(right)
+                await self._check_all()
+                checked = asyncio.get_running_loop().time()
             except EngineUnavailable as error:
                 log.info("rights of listeners were not checked: %s", error)
-                return
-            if closing:
-                for listener in self._listeners:
-                    if listener.right == right:
-                        listener.close(closing)
+                if asyncio.get_running_loop().time() - checked > UNCHECKED_S:
+                    self._close(dict.fromkeys((listener.right for listener in self._listeners), AWAY))
+
+    async def _check_all(self) -> None:
+        if held := list({listener.right for listener in self._listeners}):
+            self._close(await self._ended(held))
+
+    def _close(self, ended: dict[Right, Closing]) -> None:
+        for listener in self._listeners:
+            if listener.right in ended:
+                listener.close(ended[listener.right])

@@ -48,6 +48,8 @@ class Right:
     session_id: UUID | None
     """None where an API key asked for the ticket."""
     project_id: ProjectId
+    key_id: UUID | None = None
+    """That key."""
 
 
 class Listener:

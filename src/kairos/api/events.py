@@ -6,7 +6,6 @@ import asyncio
 from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import orjson
@@ -28,6 +27,7 @@ from kairos.api.event_tail import backlog, present
 from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission
 from kairos.api.problems import responses
+from kairos.api.public_address import same_origin
 from kairos.api.services import Services, ServicesDep
 from kairos.api.tokens import digest, new_secret
 from kairos.db.repositories import events
@@ -38,7 +38,7 @@ from kairos.tenancy import ProjectId, Scope, UserId
 from kairos.text import Text
 
 TICKET_S = 30
-CLOSE_S = 5.0
+CLOSE_S = 1.0
 """How long a socket that does not read may take to hear why it is closed."""
 
 routes = APIRouter(prefix="/api/events", tags=["events"], route_class=JsonRoute)
@@ -56,7 +56,7 @@ class TicketOut(BaseModel):
 async def make_ticket(services: ServicesDep, member: ReaderDep) -> TicketOut:
     """A ticket for the live events of the active project. It works once."""
     secret = new_secret()
-    ticket = events.Ticket(member.user_id, member.session_id, member.project_id)
+    ticket = events.Ticket(member.user_id, member.session_id, member.project_id, member.key_id)
     async with services.database.scope(Scope(member.project_id, member.user_id)) as session:
         await events.add_ticket(session, digest(secret), ticket, timedelta(seconds=TICKET_S))
     return TicketOut(ticket=f"{member.user_id}.{secret}", expires_in=TICKET_S)
@@ -69,7 +69,8 @@ async def listen(
     after: Annotated[Text, Query(max_length=100)] = "",
 ) -> None:
     """The events of the ticket's project: those after the cursor, and then as they are committed."""
-    if not same_origin(socket):
+    # Programs that are no browsers name no origin.
+    if "origin" in socket.headers and not same_origin(socket):
         return await socket.close()  # before it is accepted: the handshake ends with 403
     await socket.accept()
     services: Services = socket.app.state.services
@@ -84,12 +85,6 @@ async def listen(
     return None
 
 
-def same_origin(socket: WebSocket) -> bool:
-    """A browser says which page opens the socket; only ours may. Other programs say nothing."""
-    origin = socket.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == socket.headers.get("host")
-
-
 async def _admit(services: Services, ticket: str, after: str) -> tuple[Right, Cursor | None] | Closing:
     """Spend the ticket, and look at what it stands for as of now."""
     try:
@@ -99,7 +94,7 @@ async def _admit(services: Services, ticket: str, after: str) -> tuple[Right, Cu
     spent = await _spend(services, ticket)
     if spent is None:
         return SESSION_ENDED
-    right = Right(UserId(spent.user_id), spent.session_id, ProjectId(spent.project_id))
+    right = Right(UserId(spent.user_id), spent.session_id, ProjectId(spent.project_id), spent.key_id)
     return await services.events.check(right) or (right, cursor)
 
 

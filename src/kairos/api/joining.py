@@ -17,7 +17,7 @@ from kairos.api.sign_in import AsCookie, Password, Tokens, client_of, given
 from kairos.api.tokens import digest
 from kairos.db.engine import Session
 from kairos.db.models import Role
-from kairos.db.repositories import members, people
+from kairos.db.repositories import members, passwords, people
 from kairos.errors import InvalidInput, KairosError
 from kairos.folding import fold_email
 from kairos.tenancy import NOBODY, ProjectId, Scope, UserId, new_id
@@ -84,20 +84,20 @@ async def show_invitation(services: ServicesDep, body: TokenBody) -> InvitedTo:
     return InvitedTo.model_validate(await _open(services, body.token), from_attributes=True)
 
 
-@routes.post("/register", responses=responses(404, 409, 413, 422, 503))
+@routes.post("/register", responses=responses(404, 409, 413, 422, 429, 503))
 async def register(services: ServicesDep, request: Request, response: Response, body: RegisterBody) -> Tokens:
     """Make an account with an invitation, join its project, and sign in."""
     invitation = await _open(services, body.token)
     if not _is_for(invitation, body.email):
         raise InvalidInput(where="email", problem=f"the invitation is for {invitation.email}", remedy="Use that one")
-    hashed = await services.accounts.hashed(body.password)
-    async with services.database.scope(NOBODY) as session:
-        if await people.by_email(session, body.email):
+    async with services.database.system() as connection:
+        if await passwords.by_email(connection, body.email):
             raise EmailTaken
+    hashed = await services.accounts.first_hash(digest(body.token), body.password, body.email, body.name)
     user_id = UserId(new_id())
     async with services.database.scope(Scope(ProjectId(invitation.project_id), user_id)) as session:
-        await people.add_user(session, user_id, body.email, body.name.strip(), operator=False)
-        await people.set_password(session, user_id, hashed)
+        name = body.name.strip()
+        await people.add_user(session, user_id, body.email, name, operator=False, password_hash=hashed)
         await people.audit(session, "user.created", user_id=user_id, target=fold_email(body.email))
         await _join(session, invitation, user_id)
     signed_in = await services.accounts.open_session(user_id, client_of(request), ProjectId(invitation.project_id))

@@ -16,6 +16,9 @@ from kairos.errors import KairosError, NotFound
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+FOR_ALL = {"X-Content-Type-Options": "nosniff"}
+FOR_API = {**FOR_ALL, "Cache-Control": "no-store"}
+"""Headers of every answer, and of those of the API: browsers must not guess their type, nor keep what they say."""
 
 
 class BodyTooLarge(KairosError):
@@ -77,7 +80,15 @@ def problem(
 ) -> Response:
     body = {"type": f"urn:kairos:problem:{code}", "title": title, "status": status, "detail": detail, "code": code}
     content = orjson.dumps({**body, "instance": instance, **more}, default=str)
-    return Response(content, status, headers=headers, media_type=MEDIA_TYPE)
+    return Response(content, status, headers={**FOR_API, **(headers or {})}, media_type=MEDIA_TYPE)
+
+
+def problem_of(error: KairosError, instance: str) -> Response:
+    """The problem document of an error."""
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    if error.status in (429, 503):
+        headers["Retry-After"] = str(error.values.get("seconds", 5))
+    return problem(error.status, error.code, error.title(), error.public(), instance, headers)
 
 
 async def _kairos_error(request: Request, error: Exception) -> Response:
@@ -86,10 +97,7 @@ async def _kairos_error(request: Request, error: Exception) -> Response:
         _note(request, error)
     if error.status >= 500:
         log.warning("%s %s: %s", request.method, _route(request), error)
-    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
-    if error.status in (429, 503):
-        headers["Retry-After"] = str(error.values.get("seconds", 5))
-    return problem(error.status, error.code, error.title(), error.public(), request.url.path, headers)
+    return problem_of(error, request.url.path)
 
 
 def _note(request: Request, error: NotFound) -> None:

@@ -13,11 +13,13 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from kairos.api.auth import Body, Forbidden, PersonDep, PrincipalDep
+from kairos.api.event_listener import Right
 from kairos.api.health import IsolationOut
 from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission, granted
 from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
+from kairos.api.watched_stream import WatchedStream
 from kairos.db.models import Role
 from kairos.db.repositories import people, projects
 from kairos.errors import InvalidInput, NotFound
@@ -77,6 +79,7 @@ class ProjectMember:
     project_id: ProjectId
     active: ProjectId | None
     project: projects.Mine
+    right: Right
 
     @property
     def scope(self) -> Scope:
@@ -98,7 +101,8 @@ def project_member(permission: Permission) -> Callable[..., Coroutine[Any, Any, 
         if permission not in (principal.permissions if by_key else granted(found.role)):
             who = f"the key {principal.name!r}" if by_key else f"the role {found.role}"
             raise Forbidden(needed=permission, who=who)
-        return ProjectMember(principal.user_id, ProjectId(project_id), principal.project_id, found)
+        right = Right(principal.user_id, principal.session_id, ProjectId(project_id), principal.key_id)
+        return ProjectMember(principal.user_id, ProjectId(project_id), principal.project_id, found, right)
 
     member.permission = permission  # type: ignore[attr-defined]  # for the tests that walk the routes
     return member
@@ -200,9 +204,8 @@ async def export_project(services: ServicesDep, member: ExporterDep) -> Streamin
     headers = {
         "Content-Length": str(size(file)),
         "Content-Disposition": f'attachment; filename="{name}"',
-        "Cache-Control": "no-store",
     }
-    return StreamingResponse(chunks(file), media_type=ARCHIVE, headers=headers)
+    return WatchedStream(chunks(file), services.events, member.right, ARCHIVE, headers)
 
 
 @routes.post("/{project_id}/switch", responses=responses(401, 403, 404, 422, 503))

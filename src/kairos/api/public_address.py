@@ -1,10 +1,36 @@
-"""The address of Kairos that people open: in links, in Host headers and as the origin of the dashboard."""
+"""The addresses of Kairos: in links, in Host headers, and as the origin of its own pages.
+
+A page of another site can make a browser call Kairos by a name of its own that leads here (DNS rebinding); the browser
+then takes Kairos for that site. So requests are served only under names that are known to be ours. Literal IP
+addresses cannot be rebound.
+"""
 
 from __future__ import annotations
 
-from fastapi import Request
+import ipaddress
+import re
+import socket
+from urllib.parse import urlsplit
 
+from fastapi import Request
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from kairos.api.problems import problem_of
 from kairos.config import Settings
+from kairos.config_server import ServerSettings, origin
+from kairos.errors import KairosError
+
+ANY_HOST = frozenset({"/api/health/live", "/api/health/ready"})
+"""Asked by probes that know nothing but an address; they tell nothing about anybody."""
+HOST_HEADER = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,253})(:[0-9]{1,5})?")
+
+
+class ForeignHost(KairosError):
+    """This Kairos is not served under {host!r}. Open it by its own address, or set `server.public_url` or
+    `server.allowed_hosts`."""
+
+    status, code, exit_code = 421, "foreign_host", 6
 
 
 def link_base(settings: Settings, bound_port: int = 0) -> str:
@@ -20,3 +46,76 @@ def link_base_for(request: Request) -> str:
     """`link_base` of the daemon that answers this request."""
     bound = request.scope.get("server")
     return link_base(request.app.state.services.settings, (bound[1] or 0) if bound else 0)
+
+
+def same_origin(connection: HTTPConnection) -> bool:
+    """Whether the request comes from a page of this Kairos: the same scheme, host and port, or `server.public_url`.
+
+    Behind a proxy that ends TLS the scheme is known from X-Forwarded-Proto of a trusted proxy, or from `public_url`.
+    """
+    settings: Settings = connection.app.state.services.settings
+    scheme = {"ws": "http", "wss": "https"}.get(connection.url.scheme, connection.url.scheme)
+    try:
+        page = origin(connection.headers.get("origin", ""))
+        return page in (settings.server.public_url, origin(f"{scheme}://{connection.headers.get('host', '')}"))
+    except ValueError:
+        return False
+
+
+class Hosts:
+    """The names under which a daemon is served, whatever the port: a proxy or a forward may have another one.
+
+    Where all interfaces are listened on, every literal address is accepted, and the machine's own name.
+    """
+
+    def __init__(self, server: ServerSettings) -> None:
+        bound = server.host.strip("[]").lower()
+        self._every_address = bound in ("", "0.0.0.0", "::")
+        names = {"localhost", *server.allowed_hosts}
+        names.add(socket.gethostname().lower() if self._every_address else bound)
+        if server.public_url:
+            names.add(urlsplit(server.public_url).hostname or "")
+        self._names = {_canonical(name) for name in names}
+
+    def serves(self, header: str) -> bool:
+        """Whether a Host header of this value is one of ours."""
+        match = HOST_HEADER.fullmatch(header.strip().lower())
+        if match is None:
+            return False
+        host = _canonical(match[1].strip("[]"))
+        return host in self._names or self._is_ours(host)
+
+    def _is_ours(self, host: str) -> bool:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return self._every_address or address.is_loopback
+
+
+def _canonical(host: str) -> str:
+    """One spelling of a name or an address."""
+    host = host.rstrip(".")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    mapped = address.ipv4_mapped if address.version == 6 else None
+    return str(mapped or address)
+
+
+class HostCheck:
+    """Middleware that answers 421 where the Host header is missing, given twice, or not one of ours."""
+
+    def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" or scope["path"] in ANY_HOST:
+            return await self._app(scope, receive, send)
+        given = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+        if len(given) == 1 and self._hosts.serves(given[0]):
+            return await self._app(scope, receive, send)
+        error = ForeignHost(host=", ".join(given)[:253])
+        return await problem_of(error, scope["path"])(scope, receive, send)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 from datetime import datetime
 from typing import Annotated
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from fastapi import APIRouter, Cookie, Request, Response
@@ -16,6 +15,7 @@ from kairos.api.auth import Body, PersonDep, PrincipalDep
 from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission
 from kairos.api.problems import responses
+from kairos.api.public_address import same_origin
 from kairos.api.services import Services, ServicesDep
 from kairos.api.tokens import Unauthenticated
 from kairos.db.models import Role
@@ -26,6 +26,8 @@ from kairos.text import Text
 
 COOKIE = "kairos_refresh"
 COOKIE_PATH = "/api/auth"
+DEVICE_COOKIE = "kairos_device"
+DEVICE_COOKIE_S = 365 * 86_400
 
 Password = Annotated[Text, Field(max_length=1024, examples=["a long passphrase"])]
 AsCookie = Annotated[
@@ -43,6 +45,9 @@ class LoginBody(Body):
     email: Text = Field(max_length=320, examples=["admin@localhost"])
     password: Password
     project_id: UUID | None = Field(None, description="The project to start in; the first one when left out.")
+    device_token: str | None = Field(
+        None, max_length=200, description="From an earlier sign-in; browsers send it as a cookie."
+    )
     cookie: AsCookie = False
 
 
@@ -77,6 +82,9 @@ class Tokens(BaseModel):
     token_type: str = "Bearer"
     expires_in: int = Field(description="Seconds.")
     project_id: UUID | None
+    device_token: str | None = Field(
+        None, description="To send with the next sign-in: failures of strangers do not count against it."
+    )
 
 
 class Me(BaseModel):
@@ -107,16 +115,23 @@ routes = APIRouter(prefix="/api/auth", tags=["auth"], route_class=JsonRoute)
 
 
 @routes.post("/login", responses=responses(401, 413, 422, 429, 503))
-async def login(services: ServicesDep, request: Request, response: Response, body: LoginBody) -> Tokens:
+async def login(
+    services: ServicesDep,
+    request: Request,
+    response: Response,
+    body: LoginBody,
+    kairos_device: Annotated[str | None, Cookie(max_length=200)] = None,
+) -> Tokens:
     """Sign in with e-mail and password."""
     address = request.client.host if request.client else ""
+    device = body.device_token or kairos_device
     signed_in = await services.accounts.sign_in(
-        body.email, body.password, client_of(request), address, _id(body.project_id)
+        body.email, body.password, client_of(request), address, _id(body.project_id), device
     )
     return given(signed_in, services, request, response, body.cookie)
 
 
-@routes.post("/setup", responses=responses(401, 413, 422, 503))
+@routes.post("/setup", responses=responses(401, 413, 422, 429, 503))
 async def setup(services: ServicesDep, request: Request, response: Response, body: SetupBody) -> Tokens:
     """Set the password with a one-time link, for the first time or after it was forgotten, and sign in."""
     signed_in = await services.accounts.use_link(body.token, body.password, client_of(request))
@@ -188,7 +203,7 @@ async def rename_me(services: ServicesDep, who: PersonDep, body: NameBody) -> No
         await people.set_name(session, who.user_id, body.name.strip())
 
 
-@routes.post("/password", status_code=204, responses=responses(401, 403, 413, 422, 503))
+@routes.post("/password", status_code=204, responses=responses(401, 403, 413, 422, 429, 503))
 async def change_password(services: ServicesDep, who: PersonDep, body: PasswordBody) -> None:
     """Change your password; your other sessions end."""
     await services.accounts.change_password(who.user_id, who.session_id, body.current, body.new)
@@ -222,7 +237,7 @@ async def end_session(services: ServicesDep, who: PersonDep, session_id: UUID) -
 
 def given(signed_in: SignedIn, services: Services, request: Request, response: Response, cookie: bool) -> Tokens:
     """The tokens as the answer carries them: to browsers the refresh token goes where no script can read it."""
-    response.headers["Cache-Control"] = "no-store"
+    secure = request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")
     if cookie:
         response.set_cookie(
             COOKIE,
@@ -231,13 +246,24 @@ def given(signed_in: SignedIn, services: Services, request: Request, response: R
             path=COOKIE_PATH,
             httponly=True,
             samesite="strict",
-            secure=request.url.scheme == "https",
+            secure=secure,
+        )
+    if signed_in.device_token and cookie:
+        response.set_cookie(
+            DEVICE_COOKIE,
+            signed_in.device_token,
+            max_age=DEVICE_COOKIE_S,
+            path=COOKIE_PATH,
+            httponly=True,
+            samesite="strict",
+            secure=secure,
         )
     return Tokens(
         access_token=signed_in.access_token,
         refresh_token=None if cookie else signed_in.refresh_token,
         expires_in=signed_in.expires_in_s,
         project_id=signed_in.project_id,
+        device_token=None if cookie else signed_in.device_token,
     )
 
 
@@ -248,9 +274,8 @@ def client_of(request: Request) -> str:
 
 def _same_origin(request: Request) -> None:
     """Cookies are sent by whatever page asks: only one of our own may. Raises `ForeignOrigin`."""
-    origin = request.headers.get("origin", "")
-    if urlsplit(origin).netloc != request.headers.get("host"):
-        raise ForeignOrigin(origin=origin or "unknown")
+    if not same_origin(request):
+        raise ForeignOrigin(origin=request.headers.get("origin") or "unknown")
 
 
 def _id(value: UUID | None) -> ProjectId | None:

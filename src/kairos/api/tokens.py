@@ -18,9 +18,9 @@ from uuid import UUID
 import jwt
 
 from kairos.db.engine import Database
-from kairos.db.repositories import sessions
+from kairos.db.repositories import signing_keys
 from kairos.errors import KairosError
-from kairos.tenancy import NOBODY, ProjectId, UserId, new_id
+from kairos.tenancy import ProjectId, UserId, new_id
 
 ALGORITHM = "HS256"
 KEYS_LIFE_S = 60
@@ -95,36 +95,54 @@ class TokenKeys:
     async def rotate(self, life_s: int) -> str:
         """Sign with a new key from now on; the old ones verify until the last token of theirs has run out."""
         kid = secrets.token_hex(8)
-        async with self._database.scope(NOBODY) as session:
-            await sessions.add_access_key(session, kid, secrets.token_bytes(32))
-            await sessions.retire_access_keys(session, but=kid, after=timedelta(seconds=life_s + KEYS_LIFE_S))
+        async with self._database.system() as connection:
+            await signing_keys.add_access_key(connection, kid, secrets.token_bytes(32))
+            await signing_keys.retire_access_keys(connection, but=kid, after=timedelta(seconds=life_s + KEYS_LIFE_S))
         await self._fresh(0)
         return kid
 
     async def refresh_token(self, claims: RefreshClaims) -> str:
         """The one refresh token of this session and generation."""
         named = claims.session_id.bytes + claims.generation.to_bytes(GENERATION_BYTES, "big")
-        return base64.urlsafe_b64encode(named + await self._mac("refresh", named)).decode().rstrip("=")
+        return await self._sealed("refresh", named)
 
     async def read_refresh(self, token: str) -> RefreshClaims:
         """Verify a refresh token. Raises `Unauthenticated`."""
-        try:
-            raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-        except ValueError:
-            raw = b""
-        named, mac = raw[: 16 + GENERATION_BYTES], raw[16 + GENERATION_BYTES :]
-        if len(mac) != 32 or not hmac.compare_digest(mac, await self._mac("refresh", named)):
+        named = await self._opened("refresh", token, 16 + GENERATION_BYTES)
+        if named is None:
             raise Unauthenticated(reason="The refresh token is not valid")
         return RefreshClaims(UUID(bytes=named[:16]), int.from_bytes(named[16:], "big"))
+
+    async def device_token(self, account: bytes) -> str:
+        """A token by which a client shows later that it signed in to this account (16 bytes that stand for it)."""
+        return await self._sealed("device", account + secrets.token_bytes(16))
+
+    async def read_device(self, token: str, account: bytes) -> str | None:
+        """What attempts of the device are counted under; None where the token is not of this account."""
+        named = await self._opened("device", token, 32) if token else None
+        return named[16:].hex() if named and hmac.compare_digest(named[:16], account) else None
 
     async def keyed_hash(self, api_key: str) -> bytes:
         """What is stored of an API key."""
         return await self._mac("api_key", api_key.encode())
 
+    async def _sealed(self, purpose: str, named: bytes) -> str:
+        return base64.urlsafe_b64encode(named + await self._mac(purpose, named)).decode().rstrip("=")
+
+    async def _opened(self, purpose: str, token: str, length: int) -> bytes | None:
+        """What `_sealed` sealed; None where it did not make this token."""
+        try:
+            raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        except ValueError:
+            return None
+        named, mac = raw[:length], raw[length:]
+        return named if len(mac) == 32 and hmac.compare_digest(mac, await self._mac(purpose, named)) else None
+
     async def _mac(self, purpose: str, message: bytes) -> bytes:
         if purpose not in self._secrets:
-            async with self._database.scope(NOBODY) as session:
-                self._secrets[purpose] = await sessions.shared_secret(session, purpose, secrets.token_bytes(32))
+            async with self._database.system() as connection:
+                fresh = secrets.token_bytes(32)
+                self._secrets[purpose] = await signing_keys.shared_secret(connection, purpose, fresh)
         return hmac.digest(self._secrets[purpose], message, "sha256")
 
     async def _key(self, kid: object) -> bytes:
@@ -138,11 +156,11 @@ class TokenKeys:
     async def _fresh(self, life_s: float = KEYS_LIFE_S) -> None:
         if self._keys and time.monotonic() - self._read_at < life_s:
             return
-        async with self._database.scope(NOBODY) as session:
-            rows = await sessions.access_keys(session)
+        async with self._database.system() as connection:
+            rows = await signing_keys.access_keys(connection)
             if not rows:
-                await sessions.add_access_key(session, secrets.token_hex(8), secrets.token_bytes(32))
-                rows = await sessions.access_keys(session)
+                await signing_keys.add_access_key(connection, secrets.token_hex(8), secrets.token_bytes(32))
+                rows = await signing_keys.access_keys(connection)
         self._keys = {row.kid: row.secret for row in rows}
         self._newest, self._read_at = rows[0].kid, time.monotonic()
 

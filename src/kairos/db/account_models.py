@@ -18,8 +18,8 @@ class UserRow(Base):
     email: Mapped[str] = mapped_column(unique=True)
     """Lower case."""
     name: Mapped[str]
-    password_hash: Mapped[str | None]
-    """Argon2id; None until the one-time link was used."""
+    password_hash: Mapped[str | None] = mapped_column(deferred=True, deferred_raiseload=True)
+    """Argon2id; None until the one-time link was used. The app role cannot read it: see `repositories/passwords.py`."""
     operator: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     disabled_at: Mapped[datetime | None]
@@ -105,6 +105,8 @@ class TicketRow(Base):
     session_id: Mapped[UUID | None]
     """None where an API key asked."""
     project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    key_id: Mapped[UUID | None]
+    """The API key that asked."""
     expires_at: Mapped[datetime]
 
 

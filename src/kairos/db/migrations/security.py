@@ -25,7 +25,7 @@ def policy(table: str, using: str, check: str | None = None) -> None:
 
 
 def grant(table: str, rights: str) -> None:
-    op.execute(f"grant {rights} on {table} to {_role('app_role')}")
+    op.execute(f"grant {rights} on {table} to {role_name('app_role')}")
 
 
 def grant_lookup(signature: str, returns: str, body: str) -> None:
@@ -50,10 +50,11 @@ def _define(signature: str, returns: str, body: str) -> None:
 
 def _allow(signature: str, role: str) -> None:
     op.execute(f"revoke all on function {signature} from public")
-    op.execute(f"grant execute on function {signature} to {_role(role)}")
+    op.execute(f"grant execute on function {signature} to {role_name(role)}")
 
 
-def _role(name: str) -> str:
+def role_name(name: str) -> str:
+    """`app_role` or `system_role` as this installation names it, quoted."""
     config = op.get_context().config
     assert config is not None
     return '"' + config.attributes[name].replace('"', '""') + '"'

@@ -98,6 +98,7 @@ class Ticket:
     user_id: UUID
     session_id: UUID | None
     project_id: UUID
+    key_id: UUID | None = None
 
 
 async def end(session: AsyncSession) -> Cursor:
@@ -138,6 +139,7 @@ async def add_ticket(session: AsyncSession, token_hash: bytes, ticket: Ticket, l
             user_id=ticket.user_id,
             session_id=ticket.session_id,
             project_id=ticket.project_id,
+            key_id=ticket.key_id,
             expires_at=func.now() + life,
         )
     )
@@ -148,7 +150,13 @@ async def spend_ticket(session: AsyncSession, token_hash: bytes) -> Ticket | Non
     statement = (
         delete(TicketRow)
         .where(TicketRow.token_hash == token_hash)
-        .returning(TicketRow.user_id, TicketRow.session_id, TicketRow.project_id, TicketRow.expires_at > func.now())
+        .returning(
+            TicketRow.user_id,
+            TicketRow.session_id,
+            TicketRow.project_id,
+            TicketRow.key_id,
+            TicketRow.expires_at > func.now(),
+        )
     )
     row = (await session.execute(statement)).one_or_none()
-    return Ticket(*row[:3]) if row and row[3] else None
+    return Ticket(*row[:4]) if row and row[4] else None

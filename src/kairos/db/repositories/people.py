@@ -1,7 +1,6 @@
 """Users, projects and what somebody may do in one: what stands above projects.
 
-The lookup by e-mail, when no user is known yet, is a function of the owner role; everything else runs in the user's,
-the project's or the operator's scope.
+Everything runs in the user's, the project's or the operator's scope; passwords are in `passwords.py`.
 """
 
 from __future__ import annotations
@@ -24,17 +23,6 @@ from kairos.db.models import (
     UserRow,
 )
 from kairos.folding import fold_email
-
-
-@dataclass(frozen=True, slots=True)
-class SignIn:
-    """What sign-in needs to know of an account."""
-
-    id: UUID
-    name: str
-    password_hash: str | None
-    operator: bool
-    disabled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +59,11 @@ async def operator_without_password(session: AsyncSession) -> UUID | None:
     return await session.scalar(text("select kairos_operator_without_password()"))
 
 
-async def by_email(session: AsyncSession, email: str) -> SignIn | None:
-    """The account of an address, in any way to type it. The lower-case form goes first: two accounts may share a fold
-    from before addresses were folded."""
-    for form in dict.fromkeys((email.strip().lower(), fold_email(email))):
-        row = (await session.execute(text("select * from kairos_user_by_email(:email)"), {"email": form})).one_or_none()
-        if row:
-            return SignIn(*row)
-    return None
-
-
-async def add_user(session: AsyncSession, user_id: UUID, email: str, name: str, *, operator: bool) -> None:
-    await session.execute(insert(UserRow).values(id=user_id, email=fold_email(email), name=name, operator=operator))
+async def add_user(
+    session: AsyncSession, user_id: UUID, email: str, name: str, *, operator: bool, password_hash: str | None = None
+) -> None:
+    values = {"id": user_id, "email": fold_email(email), "name": name, "operator": operator}
+    await session.execute(insert(UserRow).values(**values, password_hash=password_hash))
 
 
 async def user(session: AsyncSession, user_id: UUID) -> UserRow | None:
@@ -91,11 +72,7 @@ async def user(session: AsyncSession, user_id: UUID) -> UserRow | None:
 
 async def id_of_email(session: AsyncSession, email: str) -> UUID | None:
     """The account with this e-mail, for an operator's scope."""
-    return await session.scalar(select(UserRow.id).where(UserRow.email == email.lower()))
-
-
-async def set_password(session: AsyncSession, user_id: UUID, password_hash: str) -> None:
-    await session.execute(update(UserRow).where(UserRow.id == user_id).values(password_hash=password_hash))
+    return await session.scalar(select(UserRow.id).where(UserRow.email == fold_email(email)))
 
 
 async def standing(

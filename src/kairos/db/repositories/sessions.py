@@ -1,4 +1,4 @@
-"""Sessions, one-time links and the keys that tokens are signed with.
+"""Sessions and one-time links.
 
 The lookups that start before a user is known are functions of the owner role; everything else runs in the user's scope.
 """
@@ -13,7 +13,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from kairos.db.models import LinkRow, SessionRow, SigningKeyRow
+from kairos.db.models import LinkRow, SessionRow
 
 LIVE = (SessionRow.revoked_at.is_(None), SessionRow.expires_at > func.now())
 
@@ -81,39 +81,3 @@ async def add_link(session: AsyncSession, token_hash: bytes, user_id: UUID, purp
     await session.execute(
         insert(LinkRow).values(token_hash=token_hash, user_id=user_id, purpose=purpose, expires_at=func.now() + life)
     )
-
-
-async def use_link(session: AsyncSession, token_hash: bytes) -> bool:
-    """Spend a link. False when another request was first."""
-    statement = update(LinkRow).where(LinkRow.token_hash == token_hash, LinkRow.used_at.is_(None))
-    return (await session.execute(statement.values(used_at=func.now()).returning(LinkRow.user_id))).first() is not None
-
-
-async def access_keys(session: AsyncSession) -> list[SigningKeyRow]:
-    """Those that tokens may be signed with now; the one that signs first, then those retired a moment ago."""
-    statement = select(SigningKeyRow).where(
-        SigningKeyRow.purpose == "access",
-        (SigningKeyRow.retired_at.is_(None)) | (SigningKeyRow.retired_at > func.now()),
-    )
-    order = (SigningKeyRow.retired_at.is_not(None), SigningKeyRow.created_at.desc())
-    return list((await session.execute(statement.order_by(*order))).scalars())
-
-
-async def add_access_key(session: AsyncSession, kid: str, secret: bytes) -> None:
-    await session.execute(insert(SigningKeyRow).values(kid=kid, secret=secret))
-
-
-async def retire_access_keys(session: AsyncSession, but: str, after: timedelta) -> None:
-    """Tokens signed with the others are good until then."""
-    await session.execute(
-        update(SigningKeyRow)
-        .where(SigningKeyRow.purpose == "access", SigningKeyRow.kid != but, SigningKeyRow.retired_at.is_(None))
-        .values(retired_at=func.now() + after)
-    )
-
-
-async def shared_secret(session: AsyncSession, purpose: str, fresh: bytes) -> bytes:
-    """The installation's secret for this purpose; `fresh` becomes it where there is none yet."""
-    added = insert(SigningKeyRow).values(kid=purpose, purpose=purpose, secret=fresh)
-    await session.execute(added.on_conflict_do_nothing(index_elements=["kid"]))
-    return (await session.execute(select(SigningKeyRow.secret).where(SigningKeyRow.kid == purpose))).scalar_one()

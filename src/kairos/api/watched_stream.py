@@ -1,0 +1,56 @@
+"""A download that ends when the right to it does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterable, Mapping
+
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from kairos.api.event_feed import CHECK_S, EventFeed
+from kairos.api.event_listener import Right
+from kairos.errors import EngineUnavailable
+from kairos.owned_tasks import end
+
+log = logging.getLogger(__name__)
+
+
+class WatchedStream(StreamingResponse):
+    """Sends chunks while the right holds; after that the connection is closed without the rest."""
+
+    def __init__(
+        self,
+        chunks: AsyncIterable[bytes],
+        feed: EventFeed,
+        right: Right,
+        media_type: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(chunks, media_type=media_type, headers=headers)
+        self._feed = feed
+        self._right = right
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        sending = asyncio.create_task(super().__call__(scope, receive, send), name="sending a download")
+        watching = asyncio.create_task(self._ended(), name="watching the right to a download")
+        try:
+            await asyncio.wait((sending, watching), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended = not sending.done()
+            await end(sending, watching)
+        if ended:
+            log.info("a download was ended with the right to it")
+        elif error := sending.exception():
+            raise error
+
+    async def _ended(self) -> None:
+        """Returns once the right does not hold any more."""
+        while True:
+            await asyncio.sleep(CHECK_S)
+            try:
+                if await self._feed.check(self._right):
+                    return
+            except EngineUnavailable as error:
+                log.info("the right to a download was not checked: %s", error)

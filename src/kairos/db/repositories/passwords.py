@@ -1,0 +1,57 @@
+"""Password hashes, which only the system role reaches: the app role may neither read nor change them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from kairos.folding import fold_email
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """What sign-in needs to know of an account."""
+
+    id: UUID
+    name: str
+    password_hash: str | None
+    operator: bool
+    disabled: bool
+
+
+async def by_email(connection: AsyncConnection, email: str) -> SignIn | None:
+    """The account of an address, in any way to type it. The lower-case form goes first: two accounts may share a fold
+    from before addresses were folded."""
+    for form in dict.fromkeys((email.strip().lower(), fold_email(email))):
+        row = (await connection.execute(text("select * from kairos_account(:email)"), {"email": form})).one_or_none()
+        if row:
+            return SignIn(*row)
+    return None
+
+
+async def stored_hash(connection: AsyncConnection, user_id: UUID) -> str | None:
+    """The hash of an account that is not disabled."""
+    return await connection.scalar(text("select kairos_password_hash(:id)"), {"id": user_id})
+
+
+async def rehash(connection: AsyncConnection, user_id: UUID, old: str, new: str) -> None:
+    """Store the same password hashed with newer parameters, unless it was changed meanwhile."""
+    values = {"id": user_id, "old": old, "new": new}
+    await connection.execute(text("select kairos_rehash_password(:id, :old, :new)"), values)
+
+
+async def change(connection: AsyncConnection, user_id: UUID, new: str, keep: UUID) -> bool:
+    """Set a new hash and end all other sessions, links and tickets of the account. False where it is disabled."""
+    values = {"id": user_id, "new": new, "keep": keep}
+    return bool(await connection.scalar(text("select kairos_set_password(:id, :new, :keep)"), values))
+
+
+async def spend_link(connection: AsyncConnection, token_hash: bytes, new: str) -> UUID | None:
+    """Set the hash with a one-time link, and end all sessions, tickets and other links of its account.
+
+    None where the link was used, has expired or never was one, or its account is disabled.
+    """
+    return await connection.scalar(text("select kairos_spend_link(:token, :new)"), {"token": token_hash, "new": new})

@@ -1,0 +1,176 @@
+"""What ends a credential ends everything that is read by it, within two seconds and on every daemon."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from uuid import UUID
+
+import aiohttp
+import pytest
+from sqlalchemy import func, update
+
+from kairos.api import watched_stream
+from kairos.api.tokens import digest, new_secret
+from kairos.db.models import ApiKeyRow, Role, SampleRow
+from kairos.db.repositories import members, people, sessions
+from kairos.tenancy import Scope, UserId, new_id
+from tests.kit.api import Caller, serving, signed_in
+from tests.kit.conditions import eventually
+from tests.kit.house import House, open_house
+from tests.kit.watching import background, watching
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+async def away(house: House, addresses, models) -> AsyncIterator[Caller]:
+    """The API of a second daemon, which the sockets are opened at; the changes are made at the first."""
+    async with open_house(addresses, models) as other, serving(other.parts) as caller, background(other.parts):
+        yield caller
+
+
+@asynccontextmanager
+async def listening(away: Caller, credential: str):
+    """Somebody who listens at the other daemon."""
+    async with watching(away.with_token(credential)) as watcher:
+        await watcher.hello()
+        yield watcher
+
+
+async def made_key(owner: Caller) -> tuple[str, str]:
+    made = await owner.post("/api/keys", {"name": "k", "scopes": ["events:read", "dataset:read", "project:export"]})
+    return made["key"], made["id"]
+
+
+async def link(house: House, user_id: UserId) -> str:
+    token = new_secret()
+    async with house.database.scope(Scope(user_id=user_id)) as session:
+        await sessions.add_link(session, digest(token), user_id, "reset", timedelta(hours=1))
+    return token
+
+
+class TestKeys:
+    async def test_a_revoked_key(self, away: Caller, owner: Caller):
+        key, key_id = await made_key(owner)
+        _, other_id = await made_key(owner)
+        async with listening(away, key) as watcher:
+            await owner.call("DELETE", f"/api/keys/{other_id}")
+            await owner.call("DELETE", f"/api/keys/{key_id}")
+            assert await watcher.closed(within_s=2) == 4401
+
+    async def test_an_expired_key(self, house: House, away: Caller, owner: Caller):
+        key, key_id = await made_key(owner)
+        async with listening(away, key) as watcher:
+            async with house.database.project(house.project_id) as session:
+                expired = update(ApiKeyRow).where(ApiKeyRow.id == UUID(key_id))
+                await session.execute(expired.values(expires_at=func.now()))
+            assert await watcher.closed(within_s=2) == 4401
+
+    async def test_a_ticket_of_a_key_that_was_revoked_meanwhile(self, away: Caller, owner: Caller):
+        key, key_id = await made_key(owner)
+        ticket = (await away.with_token(key).post("/api/events/ticket"))["ticket"]
+        await owner.call("DELETE", f"/api/keys/{key_id}")
+        async with watching(away, ticket=ticket) as watcher:
+            assert await watcher.closed(within_s=2) == 4401
+        assert watcher.heard == []
+
+    async def test_the_key_of_a_member_who_was_removed(self, house: House, away: Caller, owner: Caller):
+        user_id, admin = await somebody(house, owner, Role.ADMIN)
+        key, _ = await made_key(admin)
+        async with listening(away, key) as watcher:
+            assert (await owner.call("DELETE", f"/api/members/{user_id}")).status == 204
+            assert await watcher.closed(within_s=2) == 4403
+
+
+async def somebody(house: House, anybody: Caller, role: Role) -> tuple[UserId, Caller]:
+    user_id = UserId(new_id())
+    async with house.database.scope(Scope(house.project_id, user_id, operator=True)) as session:
+        await people.add_user(session, user_id, f"{user_id}@test", "Some", operator=False)
+        await members.add_member(session, house.project_id, user_id, role)
+    return user_id, await signed_in(house.parts, anybody, user_id, house.project_id)
+
+
+class TestPeople:
+    @pytest.mark.parametrize("how", ["reset", "change", "sign_out", "everywhere", "disabled", "removed"])
+    async def test_what_ends_a_session_ends_its_sockets(self, house: House, away: Caller, owner: Caller, how: str):
+        user_id, caller = await somebody(house, owner, Role.MEMBER)
+        setup = await owner.with_token("").post(
+            "/api/auth/setup", {"token": await link(house, user_id), "password": PASSWORD}
+        )
+        first = owner.with_token(setup["access_token"])
+        second = await signed_in(house.parts, owner, user_id, house.project_id)
+        boss = owner.with_token(
+            (await owner.post("/api/auth/local", {"secret": house.parts.services.local_secret}))["access_token"]
+        )
+        body = {"current": PASSWORD, "new": "an other one than that"}
+        acts: dict[str, Callable[[], Awaitable]] = {
+            "reset": lambda: reset(house, owner, user_id),
+            "change": lambda: first.post("/api/auth/password", body),
+            "sign_out": lambda: second.post("/api/auth/logout"),
+            "everywhere": lambda: first.post("/api/auth/logout-everywhere"),
+            "disabled": lambda: boss.call("PATCH", f"/api/users/{user_id}", json={"disabled": True}),
+            "removed": lambda: owner.call("DELETE", f"/api/members/{user_id}"),
+        }
+        async with listening(away, second.token) as watcher:
+            assert (await acts[how]()).status < 300
+            assert await watcher.closed(within_s=2) == (4403 if how == "removed" else 4401)
+        assert caller.token != second.token
+
+
+async def reset(house: House, anybody: Caller, user_id: UserId):
+    body = {"token": await link(house, user_id), "password": "an other one than that"}
+    return await anybody.with_token("").post("/api/auth/setup", body)
+
+
+class TestDownloads:
+    async def test_an_export_ends_with_its_key(self, house: House, away: Caller, owner: Caller, caplog):
+        caplog.set_level(logging.INFO, watched_stream.__name__)
+        key, key_id = await made_key(owner)
+        await filled(house, 40, 200_000)
+        headers = {"Authorization": f"Bearer {key}"}
+        async with away._session.get("/api/dataset/export", headers=headers) as answer:
+            assert answer.status == 200
+            await answer.content.readany()
+            await owner.call("DELETE", f"/api/keys/{key_id}")
+            await eventually(lambda: "download was ended" in caplog.text, 3, "the server ends it")
+            with pytest.raises((aiohttp.ClientError, ConnectionError)):
+                await answer.read()
+
+    async def test_it_is_whole_while_the_right_holds(self, house: House, away: Caller, owner: Caller):
+        key, _ = await made_key(owner)
+        await filled(house, 3, 1_000)
+        reply = await away.with_token(key).get("/api/dataset/export")
+        assert len(reply.body.splitlines()) == 3
+
+
+async def filled(house: House, rows: int, length: int) -> None:
+    async with house.database.project(house.project_id) as session:
+        for _ in range(rows):
+            row = SampleRow(
+                project_id=house.project_id,
+                id=new_id(),
+                prompt=[{"role": "user", "content": "q" * length}],
+                corrected_output="a" * length,
+                reason="r",
+                state="approved",
+                source="person",
+            )
+            session.add(row)
+
+
+class TestInvitations:
+    async def test_one_of_an_admin_who_was_removed_lets_nobody_in(self, house: House, anybody: Caller, owner: Caller):
+        user_id, admin = await somebody(house, owner, Role.ADMIN)
+        token = (await admin.post("/api/invitations", {"role": "admin"}))["link"].split("#")[1]
+        assert (await anybody.post("/api/auth/invitation", {"token": token})).status == 200
+        await owner.call("DELETE", f"/api/members/{user_id}")
+        assert (await anybody.post("/api/auth/invitation", {"token": token})).status == 404
+
+    async def test_nor_one_of_who_may_not_invite_any_more(self, house: House, anybody: Caller, owner: Caller):
+        user_id, admin = await somebody(house, owner, Role.ADMIN)
+        token = (await admin.post("/api/invitations", {"role": "viewer"}))["link"].split("#")[1]
+        await owner.call("PATCH", f"/api/members/{user_id}", json={"role": "member"})
+        assert (await anybody.post("/api/auth/invitation", {"token": token})).status == 404

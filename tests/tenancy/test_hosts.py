@@ -1,0 +1,98 @@
+"""Every route under a foreign name: nothing is served, and nothing is done."""
+
+from __future__ import annotations
+
+import aiohttp
+import pytest
+
+from kairos.api.public_address import ANY_HOST
+from tests.tenancy.cases import CASES, Case
+from tests.tenancy.world import SECRET, World
+
+FOREIGN = ["evil.test", "evil.test:8484", "127.0.0.1.evil.test", "192.0.2.1"]
+HEALTH = {("GET", path) for path in ANY_HOST}
+
+
+@pytest.mark.parametrize(("method", "path", "case"), [(*n, c) for n, c in CASES.items()], ids=lambda v: str(v)[:40])
+async def test_no_route_is_served_under_a_foreign_host(world: World, method: str, path: str, case: Case):
+    ask = await case.prepare(world)
+    for host in FOREIGN:
+        reply = await world.b.call(method, ask.path, json=ask.body, headers={"Host": host})
+        if (method, path) in HEALTH:
+            assert reply.status == 200
+        else:
+            assert (reply.status, reply["code"]) == (421, "foreign_host")
+            assert SECRET not in str(reply.body)
+        assert reply.headers["X-Content-Type-Options"] == "nosniff"
+        assert reply.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", ["/", "/settings", "/assets/x.js", "/api/openapi.json", "/api/nothing"])
+async def test_nor_are_pages_and_files(world: World, path: str):
+    assert (await world.anybody.get(path, headers={"Host": "evil.test"})).status == 421
+
+
+async def test_nor_is_a_websocket(world: World):
+    ticket = (await world.b.post("/api/events/ticket"))["ticket"]
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        async with world.b.connect(f"/api/events?ticket={ticket}", headers={"Host": "evil.test"}):
+            pass
+    assert refused.value.status == 421
+    headers = refused.value.headers or {}
+    assert (headers["X-Content-Type-Options"], headers["Cache-Control"]) == ("nosniff", "no-store")
+    async with world.b.connect(f"/api/events?ticket={ticket}") as socket:
+        assert (await socket.receive_json())["type"] == "hello", "the ticket was not spent"
+
+
+@pytest.mark.parametrize(
+    ("origin", "served"),
+    [
+        ("http://{host}", True),
+        ("https://{host}", False),
+        ("ws://{host}", False),
+        ("http://{host}.evil.test", False),
+        ("http://localhost:1", False),
+        ("http://evil.test", False),
+        ("null", False),
+        ("", False),
+    ],
+)
+async def test_a_page_opens_a_websocket_only_from_the_same_scheme_host_and_port(
+    world: World, origin: str, served: bool
+):
+    ticket = (await world.b.post("/api/events/ticket"))["ticket"]
+    page = origin.format(host=world.anybody.address.removeprefix("http://"))
+    connecting = world.b.connect(f"/api/events?ticket={ticket}", headers={"Origin": page})
+    if served:
+        async with connecting as socket:
+            assert (await socket.receive_json())["type"] == "hello"
+        return
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        async with connecting:
+            pass
+    assert refused.value.status == 403
+    assert (refused.value.headers or {})["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_a_proxy_that_ends_tls_is_believed_where_it_is_trusted(world: World):
+    """Loopback is trusted unless the configuration says otherwise."""
+    ticket = (await world.b.post("/api/events/ticket"))["ticket"]
+    page = world.anybody.address.replace("http://", "https://")
+    headers = {"Origin": page, "X-Forwarded-Proto": "https"}
+    async with world.b.connect(f"/api/events?ticket={ticket}", headers=headers) as socket:
+        assert (await socket.receive_json())["type"] == "hello"
+
+
+async def test_links_never_begin_with_the_host_header(world: World):
+    invited = await world.b.post("/api/invitations", {"role": "viewer"}, headers={"Host": "127.0.0.2:1"})
+    reset = await world.operator.post(f"/api/users/{world.b_id}/reset-link", headers={"Host": "127.0.0.2:1"})
+    assert invited["link"].startswith("http://localhost:8484/join#")
+    assert reset["link"].startswith("http://localhost:8484/reset#")
+
+
+async def test_every_answer_of_the_api_is_kept_nowhere(world: World):
+    for path in ("/api/tasks", "/api/nothing", "/api/openapi.json", "/api/health/live", "/api/auth/login"):
+        for caller in (world.b, world.anybody):
+            reply = await caller.get(path)
+            assert reply.headers["Cache-Control"] == "no-store", path
+            assert reply.headers["X-Content-Type-Options"] == "nosniff", path
