@@ -891,7 +891,12 @@ export interface paths {
         put?: never;
         /**
          * Import Rows
-         * @description Take in rows, all or none: `{"messages": [… the answer last], "rejected"?: the faulty one, "task_type"?}`.
+         * @description Import rows from JSON lines or a JSON array. Every answer of a prompt is a row; what is there already stays.
+         *
+         *     Formats, told by their keys: OpenAI chat (`messages`, with `rejected` and `task_type` as the export has them),
+         *     preference pairs of OpenAI and TRL, Alpaca, ShareGPT, prompt and completion. A row that the dataset cannot contain
+         *     is refused with its line and reason, the others are imported. An exported row updates the row that it came from.
+         *     At most 50,000 rows a request, and one import at a time in a project.
          */
         post: operations["import_rows_api_dataset_import_post"];
         delete?: never;
@@ -1327,11 +1332,32 @@ export interface paths {
         put?: never;
         /**
          * Reset Model
-         * @description Try a model again whose breaker is open, after its key or its server was mended.
+         * @description Try a model again whose breaker is open, after its key or its server was mended, and send it every parameter
+         *     again.
          *
          *     In every replica; an adapter of the active project in the one that is asked.
          */
         post: operations["reset_model_api_models__name__reset_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/models/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show Model
+         * @description One of them. 422 for a name that the project's catalogue does not have.
+         */
+        get: operations["show_model_api_models__name__get"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1945,7 +1971,7 @@ export interface components {
              * @description Values by key, nested or dotted; null takes one back to file, environment or default.
              */
             changes: {
-                [key: string]: unknown;
+                [key: string]: components["schemas"]["JsonValue"];
             };
             /**
              * Why
@@ -2235,15 +2261,32 @@ export interface components {
          * @enum {string}
          */
         HealthState: "ok" | "degraded" | "down";
-        /** ImportedOut */
+        /**
+         * ImportedOut
+         * @description What became of the rows.
+         */
         ImportedOut: {
             /** Rows */
             rows: number;
+            /** New */
+            new: number;
             /**
-             * Joined
-             * @description Of them, those that were known already.
+             * Updated
+             * @description Rows that were known, by their id or by their content, and are changed now.
              */
-            joined: number;
+            updated: number;
+            /**
+             * Unchanged
+             * @description Rows that were there already, with the same answer.
+             */
+            unchanged: number;
+            /** Refused */
+            refused: number;
+            /**
+             * Refusals
+             * @description The first 1,000 of the refused rows, and why.
+             */
+            refusals: components["schemas"]["RefusedRow"][];
         };
         /** InvitationBody */
         InvitationBody: {
@@ -2517,6 +2560,11 @@ export interface components {
              */
             project_id?: string | null;
             /**
+             * Device Token
+             * @description From an earlier sign-in; browsers send it as a cookie.
+             */
+            device_token?: string | null;
+            /**
              * Cookie
              * @description Set the refresh token as an HttpOnly cookie and leave it out of the answer.
              * @default false
@@ -2609,6 +2657,11 @@ export interface components {
             health: string;
             /** Health Detail */
             health_detail: string;
+            /**
+             * Adjustments
+             * @description How requests to it differ from what is asked for, because its server refused the rest.
+             */
+            adjustments: string[];
             figures: components["schemas"]["FiguresOut"] | null;
         };
         /** NameBody */
@@ -3056,6 +3109,16 @@ export interface components {
              * @description The project that the new access token is for.
              */
             project_id?: string | null;
+        };
+        /** RefusedRow */
+        RefusedRow: {
+            /**
+             * Line
+             * @description Where the row begins in the body, counted from 1.
+             */
+            line: number;
+            /** Reason */
+            reason: string;
         };
         /** RegisterBody */
         RegisterBody: {
@@ -3880,6 +3943,11 @@ export interface components {
             expires_in: number;
             /** Project Id */
             project_id: string | null;
+            /**
+             * Device Token
+             * @description To send with the next sign-in: failures of strangers do not count against it.
+             */
+            device_token?: string | null;
         };
         /** TrafficList */
         TrafficList: {
@@ -4112,7 +4180,9 @@ export interface operations {
             query?: never;
             header?: never;
             path?: never;
-            cookie?: never;
+            cookie?: {
+                kairos_device?: string | null;
+            };
         };
         requestBody: {
             content: {
@@ -4295,6 +4365,26 @@ export interface operations {
             };
             /** @description The input is invalid. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description Too many tries. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5003,6 +5093,26 @@ export interface operations {
                     };
                 };
             };
+            /** @description Too many tries. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
             /** @description A part that is needed is away. */
             503: {
                 headers: {
@@ -5413,6 +5523,26 @@ export interface operations {
             };
             /** @description The input is invalid. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description Too many tries. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8723,7 +8853,7 @@ export interface operations {
                 agent?: string | null;
                 model?: string | null;
                 task_type?: string | null;
-                /** @description Stands in the prompt, in upper or lower case. */
+                /** @description Occurs in the prompt, in any case. */
                 q?: string | null;
                 /** @description Only what ended at this time or later; with its time zone. */
                 ended_since?: string | null;
@@ -9789,6 +9919,7 @@ export interface operations {
                 /** @description Only these; may be repeated. */
                 state?: components["schemas"]["SampleState"][] | null;
                 task_type?: string | null;
+                /** @description Occurs in the prompt, an output or the reason, in any case. */
                 q?: string | null;
                 /** @description `next` of the page before. */
                 cursor?: string | null;
@@ -13541,6 +13672,108 @@ export interface operations {
             };
             /** @description There is no such thing in this project. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description The input is invalid. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description A part that is needed is away. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+        };
+    };
+    show_model_api_models__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelOut"];
+                };
+            };
+            /** @description No valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description The credential does not allow this. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
