@@ -7,7 +7,7 @@ from alembic import op
 from kairos.db.migrations.security import isolate_by_project
 
 revision = "0008"
-down_revision = "0006"
+down_revision = "0007"
 
 
 def upgrade() -> None:
