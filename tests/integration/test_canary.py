@@ -102,6 +102,7 @@ async def everything(caller: Caller, word: str) -> AsyncIterator[tuple[str, Repl
     description = (await caller.get("/api/openapi.json")).body
     filler = Filler(description, word)
     headers = {"X-Odd": word, "User-Agent": word, "Idempotency-Key": f"{word}{next(NUMBERS)}", "traceparent": word}
+    headers["Connection"] = "close"  # after a defect the server closes it, which a next request would run into
     headers = {name: re.sub(r"[^\x20-\x7e]", "", value) for name, value in headers.items()}
     for path, operations in description["paths"].items():
         for method, operation in operations.items():
