@@ -6,12 +6,13 @@ Exit codes: 0 done, 1 failed, 2 wrong input, 3 a part is away, 4 not found, 5 co
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kairos import __version__
+from kairos import __version__, telemetry
 from kairos.cli import (
     adapters,
     config,
@@ -31,6 +32,8 @@ from kairos.cli.console import tolerate_narrow_encodings
 from kairos.cli.context import Context
 from kairos.db.libpq import forget_environment
 from kairos.errors import KairosError
+
+log = logging.getLogger(__name__)
 
 app = typer.Typer(
     name="kairos",
@@ -72,6 +75,7 @@ def options(
 def run(arguments: list[str] | None = None) -> int:
     """Run a command line. Returns the exit code."""
     tolerate_narrow_encodings()
+    telemetry.configure("warning")
     forget_environment()
     try:
         app(arguments)
@@ -81,6 +85,9 @@ def run(arguments: list[str] | None = None) -> int:
         return _say(error, error.exit)
     except KairosError as error:
         return _say(error, error.exit_code)
+    except Exception:  # the trace of a defect may repeat anybody's text, which the log's form makes safe
+        log.critical("Kairos met a defect of its own", exc_info=True)
+        return 1
     return 0
 
 

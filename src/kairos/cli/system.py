@@ -10,6 +10,7 @@ import psutil
 import typer
 
 from kairos.cli import output
+from kairos.cli.addresses import is_loopback
 from kairos.cli.client import Client, Refused, connect, runtime
 from kairos.cli.context import Json, of
 from kairos.cli.credentials import CredentialFile
@@ -101,6 +102,10 @@ def login(
     """Sign in to a Kairos on another machine. On the daemon's own machine no sign-in is needed."""
     client = connect(url or of(context).url, of(context).file)
     client.open("GET", "/api/health/live")
+    if client.address.startswith("http:") and not is_loopback(client.address):
+        output.err.print(
+            f"{client.address} is not https: your password crosses the network unencrypted", style="yellow"
+        )
     email = email or str(typer.prompt("E-mail", err=True))
     # From a variable, so that scripts can sign in without a terminal and without a password among their arguments.
     password = os.environ.get("KAIROS_PASSWORD") or typer.prompt("Password", hide_input=True, err=True)

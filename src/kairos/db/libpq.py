@@ -60,7 +60,7 @@ by parameters of a connection."""
 SETTINGS = {
     "client_encoding": "UTF8",
     "timezone": "UTC",
-    "datestyle": "ISO",
+    "datestyle": "ISO,MDY",
     "intervalstyle": "postgres",
     "bytea_output": "hex",
     "extra_float_digits": "1",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -116,7 +117,7 @@ def _home_within_reach(data_dir: Path, user: User) -> Path:
         os.chown(data_dir, -1, user.gid)
         data_dir.chmod(0o710)
         return _given(inside, user)
-    name = f"{data_dir.name.lstrip('.') or 'data'}-{hashlib.sha256(str(data_dir).encode()).hexdigest()[:8]}"
+    name = f"{re.sub(r'[^A-Za-z0-9_-]+', '-', data_dir.name).strip('-') or 'data'}-{_digest(data_dir)}"
     SHARED_HOME.mkdir(parents=True, exist_ok=True)
     SHARED_HOME.chmod(0o711)
     home = _given(SHARED_HOME / name, user)
@@ -130,15 +131,30 @@ def _home_within_reach(data_dir: Path, user: User) -> Path:
 def _programs_within_reach(site: Path, home: Path, user: User) -> Path:
     if _can_reach(site / INSTALL / "bin", user):
         return site / INSTALL / "bin"
-    copy = home / f"programs-{metadata.version(PACKAGE)}"
+    copy = _plain(home) / f"programs-{metadata.version(PACKAGE)}"
     if not copy.exists():
         log.warning("PostgreSQL's programs are copied to %s: user %d cannot reach %s", copy, user.uid, site)
-        unfinished = Path(tempfile.mkdtemp(prefix="new-programs-", dir=home))
+        unfinished = Path(tempfile.mkdtemp(prefix="new-programs-", dir=copy.parent))
         shutil.copytree(site / INSTALL, unfinished / INSTALL, symlinks=True)
         shutil.copytree(site / LIBRARIES, unfinished / LIBRARIES, symlinks=True)
         unfinished.chmod(0o755)
         unfinished.rename(copy)
     return copy / INSTALL / "bin"
+
+
+def _plain(home: Path) -> Path:
+    """A folder whose path initdb can put between double quotes of a shell, as it does with the programs'."""
+    if not re.search(r'["\\$`\n]', str(home)):
+        return home
+    SHARED_HOME.mkdir(parents=True, exist_ok=True)
+    SHARED_HOME.chmod(0o711)
+    place = SHARED_HOME / f"programs-{_digest(home)}"
+    place.mkdir(mode=0o711, exist_ok=True)
+    return place
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
 
 
 def _can_reach(folder: Path, user: User) -> bool:
