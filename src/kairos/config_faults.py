@@ -9,6 +9,9 @@ from pydantic import BaseModel
 
 from kairos.errors import did_you_mean
 
+LONGEST_SHOWN = 200
+"""Characters of a refused value."""
+
 
 def problem(error: Any) -> str:
     """What pydantic found wrong, in words."""
@@ -17,8 +20,16 @@ def problem(error: Any) -> str:
     if error["type"] == "missing":
         return "a value is required"
     # A whole table is not shown: a password may stand in it.
-    got = f", got {error['input']!r}" if isinstance(error["input"], (str, int, float)) else ""
+    got = f", got {_shown(error['input'])}" if isinstance(error["input"], (str, int, float)) else ""
     return f"{error['msg'][0].lower()}{error['msg'][1:]}{got}"
+
+
+def _shown(value: str | float) -> str:
+    """A value, or the beginning of a long one."""
+    if isinstance(value, int) and value.bit_length() > LONGEST_SHOWN:
+        return f"an integer of {value.bit_length()} bits"
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + " …"
 
 
 def foremost(errors: list[Any]) -> Any:
