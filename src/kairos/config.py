@@ -16,8 +16,8 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validat
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from kairos import config_faults, environment
+from kairos.config_section import MOST_BYTES, MOST_MB, MOST_ROWS, Seconds, Section, Share
 from kairos.config_section import Reach as Reach
-from kairos.config_section import Seconds, Section, Share
 from kairos.config_server import ServerSettings
 from kairos.errors import KairosError, did_you_mean
 from kairos.text import storable_json
@@ -50,7 +50,9 @@ class DatabaseSettings(Section):
     pool_size: int = Field(
         default=8, ge=2, le=200, description="Connections each daemon keeps to PostgreSQL for the app role."
     )
-    statement_timeout_s: Seconds = Field(default=30, description="Longest time one statement may take.")
+    statement_timeout_s: float = Field(
+        default=30, ge=0.1, le=86_400, description="Longest time one statement may take."
+    )
 
 
 class RedisSettings(Section):
@@ -83,12 +85,12 @@ class QueueSettings(Section):
         default=2, description="Wait before the second attempt; doubles with each one, jittered."
     )
     retry_max_s: Seconds = Field(default=300, description="Longest wait between two attempts.")
-    interactive_slots: int = Field(default=2, ge=1, description="Slots that only interactive tasks use.")
+    interactive_slots: int = Field(default=2, ge=1, le=1000, description="Slots that only interactive tasks use.")
     task_timeout_s: Seconds = Field(
         default=900, description="Longest time one attempt may take when the task names none."
     )
     project_cap: int | None = Field(
-        default=None, ge=1, description="Running tasks of one project in a lane, over all daemons."
+        default=None, ge=1, le=MOST_ROWS, description="Running tasks of one project in a lane, over all daemons."
     )
 
 
@@ -110,7 +112,10 @@ class GuardianSettings(Section):
     )
     test_seconds: Seconds = Field(default=10, description="Wall time for the tests given with a task.")
     test_memory_mb: int = Field(
-        default=512, ge=64, description="Memory for the tests given with a task, of all their processes together."
+        default=512,
+        ge=64,
+        le=MOST_MB,
+        description="Memory for the tests given with a task, of all their processes together.",
     )
     allow_weak_isolation: bool = Field(
         default=False,
@@ -122,9 +127,13 @@ class GuardianSettings(Section):
 class CacheSection(Section):
     """Answers that are given again."""
 
-    ttl_s: Seconds = Field(default=86_400, description="How long an answer serves.")
-    project_bytes: int = Field(default=32 * 1024 * 1024, ge=0, description="What one project may keep in Redis.")
-    total_bytes: int = Field(default=256 * 1024 * 1024, ge=0, description="What all projects together may keep.")
+    ttl_s: float = Field(default=86_400, ge=0.01, le=366 * 86_400, description="How long an answer serves.")
+    project_bytes: int = Field(
+        default=32 * 1024 * 1024, ge=0, le=MOST_BYTES, description="What one project may keep in Redis."
+    )
+    total_bytes: int = Field(
+        default=256 * 1024 * 1024, ge=0, le=MOST_BYTES, description="What all projects together may keep."
+    )
 
 
 class JudgeSettings(Section):
@@ -170,14 +179,16 @@ class FineTuningSettings(Section):
         default=None,
         description="Folder of adapters and runs, which all replicas must see; left out, `models` in data_dir.",
     )
-    fewest_rows: int = Field(default=8, ge=1, description="Approved rows for training below which no run begins.")
+    fewest_rows: int = Field(
+        default=8, ge=1, le=MOST_ROWS, description="Approved rows for training below which no run begins."
+    )
     held_out_share: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=0.2, description="Share of the approved rows that is kept from training, to judge the adapter with."
     )
     replay_share: Annotated[float, Field(ge=0, le=0.9)] = Field(
         default=0.5, description="Share of the examples that are ordinary prompts answered by the base itself."
     )
-    epochs: Annotated[float, Field(gt=0, le=100)] = Field(default=4, description="Passes over the examples.")
+    epochs: Annotated[float, Field(ge=0.01, le=100)] = Field(default=4, description="Passes over the examples.")
     threads: int = Field(default=0, ge=0, le=1024, description="Threads of a training on a CPU; 0 leaves it to torch.")
     timeout_s: Seconds = Field(default=21_600, description="Longest time that training and gate may take together.")
     control_prompts: int = Field(default=80, ge=8, le=80, description="Ordinary prompts that the gate asks.")
@@ -189,11 +200,16 @@ class FineTuningSettings(Section):
     canary_answers: int = Field(
         default=5, ge=1, le=10_000, description="Measured answers after which a canary that is no worse goes live."
     )
-    quota_mb: int = Field(default=2048, ge=1, description="What the adapters of one project may take on the disk.")
-    trigger_rows: int = Field(
-        default=0, ge=0, description="New approved rows that start a run by themselves; 0 leaves it to people."
+    quota_mb: int = Field(
+        default=2048, ge=1, le=MOST_MB * 1024, description="What the adapters of one project may take on the disk."
     )
-    trigger_hours: Annotated[float, Field(ge=0)] = Field(
+    trigger_rows: int = Field(
+        default=0,
+        ge=0,
+        le=MOST_ROWS,
+        description="New approved rows that start a run by themselves; 0 leaves it to people.",
+    )
+    trigger_hours: Annotated[float, Field(ge=0, le=87_600)] = Field(
         default=0, description="Hours after which new approved rows start a run by themselves; 0 leaves it to people."
     )
     trigger_base: str = Field(default="", description="The model such runs train; empty is the first that can be.")
@@ -208,22 +224,25 @@ class PluginSettings(Section):
     )
     probe_s: Seconds = Field(default=5, description="Longest time that a plugin's import may take.")
     memory_mb: int = Field(
-        default=1024, ge=64, description="Memory of a process in which a plugin is imported or does a task."
+        default=1024, ge=64, le=MOST_MB, description="Memory of a process in which a plugin is imported or does a task."
     )
-    cpu_s: Annotated[float, Field(gt=0, le=86_400)] = Field(
+    cpu_s: Annotated[float, Field(ge=0.01, le=86_400)] = Field(
         default=60, description="CPU time of such a process; waiting costs none."
     )
     settings: dict[str, dict[str, Any]] = Field(
         default={}, description="Configuration of plugins, by name; each has a schema of its own."
     )
     reloads: int = Field(
-        default=0, ge=0, description="Raised by `kairos plugin reload`: each daemon that sees it change scans again."
+        default=0,
+        ge=0,
+        le=2**53,
+        description="Raised by `kairos plugin reload`: each daemon that sees it change scans again.",
     )
 
 
 class PriceSettings(Section):
-    input: float = Field(ge=0, description="USD per million input tokens.")
-    output: float = Field(ge=0, description="USD per million output tokens.")
+    input: float = Field(ge=0, le=1_000_000, description="USD per million input tokens.")
+    output: float = Field(ge=0, le=1_000_000, description="USD per million output tokens.")
 
 
 class ModelSettings(Section):
@@ -240,7 +259,7 @@ class ModelSettings(Section):
     price: PriceSettings | None = Field(
         default=None, description="USD per million tokens; left out means unknown, not free."
     )
-    context: int = Field(default=8192, ge=256, description="Tokens of prompt and answer together.")
+    context: int = Field(default=8192, ge=256, le=2**31 - 1, description="Tokens of prompt and answer together.")
     specialties: list[str] = Field(default=[], description="Task types it is declared good at.")
     tier: Share | None = Field(default=None, description="Declared quality in [0, 1] before anything was measured.")
     capabilities: list[str] = Field(default=[], description="What requests may demand: tools, json_schema, vision.")
@@ -380,7 +399,7 @@ def load(path: Path | None = None) -> Settings:
     text = _read(file)
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also an integer of more digits than Python reads
         raise InvalidConfig(source=file, problem=f"not valid TOML: {error}", remedy="Mend the line named") from error
     settings = _validated(values, file, text)
     _refuse_duplicate_models(settings, file)

@@ -11,6 +11,9 @@ from pydantic import BaseModel
 
 from kairos.errors import did_you_mean
 
+LONGEST_SHOWN = 200
+"""Characters of a refused value."""
+
 
 def problem(error: Any) -> str:
     """What pydantic found wrong, in words."""
@@ -20,9 +23,17 @@ def problem(error: Any) -> str:
         return "a value is required"
     # Neither a whole table nor a text that cannot be stored is shown: a password may be in it.
     shown = isinstance(error["input"], (str, int, float)) and error["type"] != "value_error"
-    got = f", got {error['input']!r}" if shown else ""
+    got = f", got {_shown(error['input'])}" if shown else ""
     found = error["msg"].removeprefix("Value error, ")
     return f"{found[0].lower()}{found[1:]}{got}"
+
+
+def _shown(value: str | float) -> str:
+    """A value, or the beginning of a long one."""
+    if isinstance(value, int) and value.bit_length() > LONGEST_SHOWN:
+        return f"an integer of {value.bit_length()} bits"
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + " …"
 
 
 def foremost(errors: list[Any]) -> Any:

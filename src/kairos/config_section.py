@@ -9,7 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from kairos.text import storable_json
 
-Seconds = Annotated[float, Field(gt=0)]
+LONGEST_S = 30 * 86_400
+MOST_BYTES = 2**50
+"""A number that Lua in Redis keeps exactly."""
+MOST_MB = 2**20
+MOST_ROWS = 1_000_000
+
+Seconds = Annotated[float, Field(ge=0.01, le=LONGEST_S)]
+"""Long enough that a loop which waits so does not spin, and short enough for every timer, interval and date."""
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

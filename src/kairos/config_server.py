@@ -77,7 +77,9 @@ class ServerSettings(Section):
         default=["127.0.0.1/32", "::1/128"],
         description="Addresses of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
     )
-    body_limit_bytes: int = Field(default=2 * 1024 * 1024, ge=1024, description="Largest request body that is read.")
+    body_limit_bytes: int = Field(
+        default=2 * 1024 * 1024, ge=1024, le=2**32, description="Largest request body that is read."
+    )
     header_timeout_s: Seconds = Field(default=10, description="Longest time until a request's headers are complete.")
     body_timeout_s: Seconds = Field(default=60, description="Longest time until a request's body is complete.")
     write_timeout_s: Seconds = Field(

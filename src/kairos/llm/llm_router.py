@@ -169,7 +169,7 @@ class LLMRouter:
         """The best of the healthy and suitable models, with every term of every score. Raises if there is none."""
         if request.model is not None:
             self.require(request.model, request.project_id)
-        decision = self._choose(request)
+        decision = self._selector.choose(request, time.time())
         if decision.chosen is None:
             raise nothing_left(decision)
         return decision
@@ -454,20 +454,10 @@ class LLMRouter:
         request = replace(decision.request, exclude=decision.request.exclude | {failed})
         if request.model is not None or time.monotonic() >= deadline:
             raise error
-        following = self._choose(request)
+        following = self._selector.choose(request, time.time())
         if following.chosen is None:
             raise error
         return following
-
-    def _choose(self, request: Request) -> Decision:
-        """The best candidate that is not to be avoided, else the best of all. A model that was named is not avoided."""
-        now = time.time()
-        if request.avoid and request.model is None:
-            decision = self._selector.select(replace(request, exclude=request.exclude | request.avoid), now)
-            if decision.candidates:
-                decision.request = request  # the next one after a failure may be a model to avoid
-                return decision
-        return self._selector.select(request, now)
 
     def _is_news(self, project_id: ProjectId, opened: _Open | None, quality: float | None) -> bool:
         """Whether the others should hear of it at once: little is known of the model yet, or a label came late."""

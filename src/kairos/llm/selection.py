@@ -10,6 +10,7 @@ The clock is always the caller's, so that a recorded table can be replayed throu
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from dataclasses import replace
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -80,6 +81,15 @@ class ModelSelector:
         if lasting and chosen.name not in self._offers.on_trial:  # one on trial is away at the next request
             row.incumbent = chosen.name
         return Decision(request, now, chosen, kind, candidates, excluded, self._count_pending(chosen, now))
+
+    def choose(self, request: Request, now: float) -> Decision:
+        """The best candidate that is not to be avoided, else the best of all. A model that was named is not avoided."""
+        if request.avoid and request.model is None:
+            decision = self.select(replace(request, exclude=request.exclude | request.avoid), now)
+            if decision.candidates:
+                decision.request = request  # the next one after a failure may be a model to avoid
+                return decision
+        return self.select(request, now)
 
     def score(self, request: Request, model: str, now: float) -> Score | None:
         """The score of one model; None if it is no candidate for the request."""

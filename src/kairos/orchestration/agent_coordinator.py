@@ -28,6 +28,7 @@ from kairos.orchestration.samples import SampleSource, record
 from kairos.orchestration.task import Claim, JudgedDraft, Outcome, as_uuid, sample_prompt
 from kairos.telemetry import reason_for_callers
 from kairos.tenancy import ProjectId, TaskId, new_id
+from kairos.text import storable, storable_value
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +152,7 @@ class AgentCoordinator:
         for number in range(1, self._guardian_settings.tries + 1):
             await emit("drafting", {"agent": agent.name, "draft": number})
             async with self._streams.open(claim, number) as stream:
-                draft = await agent.perform(claim.task, _brief(drafts, _left_s(limit), stream), emit)
+                draft = _storable(await agent.perform(claim.task, _brief(drafts, _left_s(limit), stream), emit))
             try:
                 verdict = await self._guardian.judge(claim.task, draft)
             except BaseException:
@@ -371,6 +372,16 @@ def _verdict_row(claim: Claim, number: int, judged: JudgedDraft) -> VerdictRow:
         output=judged.draft.text,
         reasoning=_kept_reasoning(judged.draft.reasoning),
         messages=sample_prompt(judged.draft, claim.task.prompt),
+    )
+
+
+def _storable(draft: Draft) -> Draft:
+    """The draft as it is judged and stored: agents and their tools may have given text that no engine takes."""
+    return replace(
+        draft,
+        text=storable(draft.text),
+        reasoning=storable(draft.reasoning),
+        messages=tuple(storable_value(draft.messages)),
     )
 
 

@@ -1,0 +1,198 @@
+"""Whatever Redis answers while somebody waits for it, the daemon goes on and works again when Redis does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+from redis import exceptions as faults
+from redis._parsers.base import BaseParser
+from redis.asyncio import Redis
+
+from kairos import redis_keys
+from kairos.api.services import Services
+from kairos.db.models import TaskState
+from kairos.embedded import Addresses
+from kairos.errors import EngineUnavailable
+from kairos.lanes import Lane
+from kairos.orchestration.queue import FairQueue
+from kairos.owned_tasks import end
+from kairos.redis_client import check_writable, connect, reached, waited_for
+from kairos.signals import Notice, Signals, Subscribed
+from kairos.tenancy import ProjectId, TaskId
+from tests.kit.conditions import eventually
+from tests.kit.house import House, open_house
+from tests.kit.model_server import ModelServer
+from tests.kit.valkey import ValkeyServer
+
+pytestmark = pytest.mark.timeout(120)
+LANE = Lane.BATCH
+
+
+@pytest_asyncio.fixture
+async def client(own_valkey: ValkeyServer) -> AsyncIterator[Redis]:
+    client = connect(own_valkey.url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def apart(addresses: Addresses, models: ModelServer, own_valkey: ValkeyServer) -> AsyncIterator[House]:
+    """A house with a Redis of its own, which may be mistreated."""
+    async with open_house(replace(addresses, redis_url=own_valkey.url), models) as house:
+        yield house
+
+
+async def works(house: House) -> None:
+    task = await house.finished(await house.submit(), within_s=30)
+    assert task.state == TaskState.SUCCEEDED
+
+
+async def blocked(client: Redis) -> list[str]:
+    """The connections that wait in a blocking command."""
+    return [entry["id"] for entry in await client.client_list() if entry["cmd"] == "blpop" and "b" in entry["flags"]]
+
+
+async def ready(house: House) -> dict[str, Any]:
+    services: Services = house.parts.services
+    return dict((await services.probe())["redis"])
+
+
+async def test_a_failover_that_unblocks_sleepers_ends_no_daemon(apart: House, client: Redis):
+    """An old primary answers BLPOP with UNBLOCKED when it becomes a replica, and READONLY to every write after."""
+    async with apart.working():
+        await works(apart)
+        await eventually(lambda: blocked(client), 10, "a daemon that sleeps")
+        await client.execute_command("REPLICAOF", "127.0.0.1", "1")
+        with pytest.raises(EngineUnavailable, match="read only replica"):
+            await check_writable(client)
+        assert (await ready(apart))["state"] == "degraded"
+        waiting = await apart.submit()
+        await client.execute_command("REPLICAOF", "NO", "ONE")
+        assert (await apart.finished(waiting, within_s=30)).state == TaskState.SUCCEEDED
+        await works(apart)
+
+
+async def test_an_unblocked_sleeper_goes_on(apart: House, client: Redis):
+    async with apart.working():
+        await works(apart)
+        for _ in range(3):
+            sleeping = await eventually(lambda: blocked(client), 10, "a daemon that sleeps")
+            for number in sleeping:
+                await client.execute_command("CLIENT", "UNBLOCK", number, "ERROR")
+        await works(apart)
+
+
+async def test_scripts_that_are_flushed_and_connections_that_are_killed_are_no_end(apart: House, client: Redis):
+    async with apart.working():
+        await works(apart)
+        await client.script_flush()
+        for kind in ("normal", "pubsub"):
+            await client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+        await works(apart)
+
+
+async def test_a_redis_that_is_full_shows_as_degraded_until_it_has_room(apart: House, client: Redis):
+    async with apart.working():
+        await works(apart)
+        assert await ready(apart) == {"state": "ok"}
+        await client.config_set("maxmemory", 1)
+        part = await ready(apart)
+        assert part["state"] == "degraded"
+        assert "used memory > 'maxmemory'" in part["detail"]
+        assert "Raise its maxmemory" in part["detail"]
+        waiting = await apart.submit()
+        await client.config_set("maxmemory", 0)
+        assert await ready(apart) == {"state": "ok"}
+        assert (await apart.finished(waiting, within_s=30)).state == TaskState.SUCCEEDED
+
+
+async def test_a_redis_that_is_killed_is_away_and_comes_back(apart: House, own_valkey: ValkeyServer):
+    async with apart.working():
+        await works(apart)
+        own_valkey.kill()
+        assert (await ready(apart))["state"] == "away"
+        await asyncio.to_thread(own_valkey.start)
+        await works(apart)
+
+
+async def test_a_redis_without_its_replicas_is_named():
+    server = ValkeyServer("--min-replicas-to-write", "1")
+    await asyncio.to_thread(server.start)
+    try:
+        async with connect(server.url) as client:
+            with pytest.raises(EngineUnavailable, match="Not enough good replicas"):
+                await check_writable(client)
+            with pytest.raises(EngineUnavailable):
+                await FairQueue(client).put(LANE, ProjectId(uuid4()), TaskId(uuid4()), order=1)
+    finally:
+        server.close()
+
+
+async def test_a_listener_hears_again_after_its_subscription_was_refused(client: Redis, namespace: str):
+    """An access list may forbid a channel for a while."""
+    channel = redis_keys.learned_channel(namespace)
+    await client.execute_command("ACL", "SETUSER", "default", "resetchannels")
+    listening = Signals(client, namespace=namespace).listen([channel])
+    hearing = asyncio.create_task(anext(listening))
+    done, _ = await asyncio.wait([hearing], timeout=0.5)
+    assert not done
+    await client.execute_command("ACL", "SETUSER", "default", "allchannels")
+    assert isinstance(await asyncio.wait_for(hearing, 20), Subscribed)
+    await Signals(client, namespace=namespace).publish(channel, b"x")
+    assert await asyncio.wait_for(anext(listening), 5) == Notice(channel, b"x")
+    await end(hearing)
+    await listening.aclose()
+
+
+REFUSALS = [
+    "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+    "CLUSTERDOWN The cluster is down",
+    "LOADING Redis is loading the dataset in memory",
+    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+    "MISCONF Redis is configured to save RDB snapshots, but it is currently not able to persist on disk.",
+    "NOAUTH Authentication required.",
+    "NOPERM this user has no permissions to run the 'blpop' command",
+    "NOREPLICAS Not enough good replicas to write.",
+    "NOSCRIPT No matching script. Please use EVAL.",
+    "OOM command not allowed when used memory > 'maxmemory'.",
+    "READONLY You can't write against a read only replica.",
+    "TRYAGAIN Multiple keys request during rehashing of slot",
+    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+    "WRONGPASS invalid username-password pair or user is disabled.",
+    "MOVED 1 127.0.0.1:7000",
+    "EXECABORT Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'.",
+    "ERR max number of clients reached",
+    "ERR Error running script (call to f_1): @user_script:1: @user_script: 1: -OOM command not allowed",
+    "ERR Error running script (call to f_1): @user_script:1: -READONLY You can't write against a read only replica.",
+]
+BUGS = [
+    "WRONGTYPE Operation against a key holding the wrong kind of value",
+    "ERR unknown command 'BLOB'",
+    "ERR wrong number of arguments for 'get' command",
+    "ERR value is not an integer or out of range",
+]
+
+
+def parsed(text: str) -> Exception:
+    """The exception that redis-py makes of an error reply."""
+    return BaseParser.parse_error(text)
+
+
+@pytest.mark.parametrize("text", REFUSALS)
+def test_every_state_of_the_server_is_an_outage(text: str):
+    with pytest.raises(EngineUnavailable), reached(connect("redis://localhost")):
+        raise parsed(text)
+
+
+@pytest.mark.parametrize("text", BUGS)
+def test_an_error_of_the_command_is_an_outage_only_where_it_ends_a_wait(text: str):
+    with pytest.raises(faults.ResponseError), reached(connect("redis://localhost")):
+        raise parsed(text)
+    with pytest.raises(EngineUnavailable), waited_for(connect("redis://localhost")):
+        raise parsed(text)

@@ -1,0 +1,113 @@
+"""Whatever text a model, a tool or a check produces is stored, and what cannot be stored fails its task at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from kairos.agents.base import Brief, Draft, Emit, Task
+from kairos.db.engine import Database
+from kairos.db.models import TaskState
+from kairos.errors import EngineUnavailable, KairosError
+from kairos.tenancy import Scope
+from tests.kit.house import House
+from tests.kit.model_server import ModelServer, ScriptedModel
+
+ODD = "Ro\x00me \ud83d \ude00 \udc80"
+CLEAN = "Ro\ufffdme \ufffd \ufffd \ufffd"
+
+
+class Odd:
+    """An agent whose every text is odd."""
+
+    name, capabilities = "Odd", frozenset({"be odd"})
+
+    def __init__(self, **changes: Any) -> None:
+        self._changes = changes
+
+    async def perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
+        await emit("odd", {ODD: [ODD, {"deep": ODD, "big": 10**30, "nan": float("nan")}]})
+        draft = Draft(ODD, "stop", model=ODD, messages=({"role": "user", "content": ODD},), reasoning=ODD)
+        return replace(draft, **self._changes)
+
+
+class Failing:
+    """An agent whose error is odd."""
+
+    name, capabilities = "Failing", frozenset({"fail"})
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    async def perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
+        raise self._error
+
+
+class OddError(KairosError):
+    """It failed: {reason}."""
+
+    code = "odd"
+
+
+async def test_any_text_of_an_attempt_is_stored(house: House):
+    house.parts.services.agents.register(Odd())
+    async with house.working():
+        task = await house.finished(await house.submit(agent="Odd", forbid=("Ro",)), within_s=10)
+    assert (task.state, task.output, task.model) == (TaskState.REJECTED, CLEAN, CLEAN)
+    verdict = (await house.verdicts(task.id))[-1]
+    assert (verdict.output, verdict.reasoning) == (CLEAN, CLEAN)
+    assert verdict.messages == [{"role": "user", "content": CLEAN}]
+    odd = next(event for event in await house.events(task.id) if event.kind == "odd")
+    assert odd.data == {CLEAN: [CLEAN, {"deep": CLEAN, "big": str(10**30), "nan": None}]}
+    assert (await house.samples(task.id))[0].faulty_output == CLEAN
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError(ODD), OddError(reason=ODD), UnicodeDecodeError("utf-8", b"\xff", 0, 1, ODD)]
+)
+async def test_any_error_of_an_attempt_is_stored(house: House, error: Exception):
+    house.parts.services.agents.register(Failing(error))
+    async with house.working():
+        task = await house.finished(await house.submit(agent="Failing"), within_s=10)
+    assert task.state == TaskState.FAILED
+    assert task.error is not None
+    assert CLEAN in task.error["message"]
+
+
+async def test_a_nul_in_a_models_answer_is_no_end(house: House, models: ModelServer):
+    models.add(ScriptedModel("echo", answer="Ro\x00me", reasoning="a\x00b"))
+    async with house.working():
+        task = await house.finished(await house.submit(), within_s=10)
+    assert (task.state, task.output, task.attempts) == (TaskState.SUCCEEDED, "Ro\ufffdme", 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"decision_id": "not-an-id"}, "badly formed hexadecimal UUID string"),
+        ({"messages": ({"role": "user", "content": b"bytes"},)}, "not JSON serializable"),
+        ({"decision_id": "00000000-0000-0000-0000-000000000000", "model": {"a": 1}}, "dict"),
+    ],
+)
+async def test_a_result_that_cannot_be_stored_fails_at_once_with_its_cause(
+    house: House, changes: dict[str, Any], cause: str
+):
+    house.parts.services.agents.register(Odd(**changes))
+    async with house.working():
+        task = await house.finished(await house.submit(agent="Odd"), within_s=10)
+    assert (task.state, task.attempts) == (TaskState.FAILED, 1)
+    assert task.error is not None
+    assert cause in task.error["message"]
+    assert "[parameters" not in task.error["message"]
+    assert (await house.events(task.id))[-1].kind == "failed"
+
+
+async def test_a_statement_beyond_postgresqls_limits_is_no_outage(database: Database):
+    deep = "[" * 100_000 + "]" * 100_000
+    with pytest.raises(Exception, match="stack depth limit exceeded") as caught:
+        async with database.scope(Scope()) as session:
+            await session.execute(text("select cast(:value as jsonb)"), {"value": deep})
+    assert not isinstance(caught.value, EngineUnavailable)
