@@ -197,6 +197,7 @@ until_started() { eventually 120 healthy "$1" || fail "$1 is not ready: $(docker
 until_ready() { until_started "$1"; eventually 30 logged "$1" 'Kairos is ready' || fail "$1 announced nothing"; }
 
 all_ok() {
+    healthy "$1" || fail "$1 is not ready any more"
     docker exec -i "$1" python -c '
 import json, sys
 status = json.load(sys.stdin)
