@@ -106,6 +106,8 @@ END
     docker exec "$container" getent hosts host.docker.internal > /dev/null || fail "host.docker.internal is unknown"
     seen "compose is up, healthy, without rights; the container knows its host"
     roles
+    container=$(dc ps --quiet kairos)  # another one, for its new password
+    until_ready "$container"
     serve_scripted "$container"
     kairos "$container" task submit --model scripted --wait --json "Write add(a, b) in Python." > "$WORK/task.json" 2> "$WORK/task.log" ||
         fail "a task under compose: $(tail -5 "$WORK/task.log")"
