@@ -23,13 +23,14 @@ $(VENV)/.dev: $(VENV)/.kairos requirements/dev.lock
 	$(PIP) --require-hashes -r requirements/dev.lock
 	@touch $@
 
-# torch by pip alone, before what rests on it: pip takes the build for this machine.
+# torch by itself, before what rests on it: the build for CPUs (0.2 GB to load) where there is no NVIDIA GPU and
+# PyTorch's index answers within 5 s, else PyPI's, which brings CUDA (2.5 GB to load, 2 minutes). scripts/torch.sh has the choices.
 $(VENV)/.train: $(VENV)/.kairos requirements/train.lock
-	$(PIP) torch==2.13.0
+	@PYTHON_BIN=$(BIN)/python scripts/torch.sh
 	$(PIP) --no-deps --require-hashes -r requirements/train.lock
 	@touch $@
 
-train: $(VENV)/.train ## Install what training adapters needs (1.6 GB)
+train: $(VENV)/.train ## Install what training needs: .venv takes about 2 GB, with CUDA 6 GB
 
 setup: $(VENV)/.kairos ## Install Kairos into .venv
 

@@ -71,6 +71,7 @@ volumes() {
     run_alone "$ID-group" "$ID-group" --group-add 2000 --env KAIROS_EMBEDDED__MODEL=false -- kairos start
     until_started "$ID-any"
     until_started "$ID-group"
+    kairos "$ID-any" task list > "$WORK/task.log" 2>&1 || fail "kairos task list without a home folder: $(tail -3 "$WORK/task.log")"
     seen "it runs as an arbitrary user id of group 0, and without a home folder"
     seen "it runs on a volume of root that its group may write (fsGroup)"
     docker rm --force "$ID-group" > /dev/null
@@ -106,6 +107,8 @@ END
     docker exec "$container" getent hosts host.docker.internal > /dev/null || fail "host.docker.internal is unknown"
     seen "compose is up, healthy, without rights; the container knows its host"
     roles
+    container=$(dc ps --quiet kairos)  # another one, for its new password
+    until_ready "$container"
     serve_scripted "$container"
     kairos "$container" task submit --model scripted --wait --json "Write add(a, b) in Python." > "$WORK/task.json" 2> "$WORK/task.log" ||
         fail "a task under compose: $(tail -5 "$WORK/task.log")"
@@ -193,10 +196,11 @@ link_of() { docker logs "$1" 2>&1 | grep -oE 'https?://[^ ]+/setup#[A-Za-z0-9_-]
 newest_task() { kairos "$1" task list --json | docker exec -i "$1" python -c 'import json, sys; print(json.load(sys.stdin)["items"][0]["id"])'; }
 free_port() { docker run --rm --network host --entrypoint python "$IMAGE" -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
-until_started() { eventually 120 healthy "$1" || fail "$1 is not ready: $(docker logs "$1" 2>&1 | tail -8)"; }
+until_started() { eventually 180 healthy "$1" || fail "$1 is not ready: $(docker logs "$1" 2>&1 | tail -8)"; }
 until_ready() { until_started "$1"; eventually 30 logged "$1" 'Kairos is ready' || fail "$1 announced nothing"; }
 
 all_ok() {
+    healthy "$1" || fail "$1 is not ready any more"
     docker exec -i "$1" python -c '
 import json, sys
 status = json.load(sys.stdin)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from kairos.embedded.engine import NoAnswer
 from kairos.embedded.ports import HOST
 from kairos.embedded.postgres import PostgresEngine
 from kairos.embedded.process import OwnedProcess
+from tests.kit.conditions import eventually
 from tests.unit.embedded.folders import NOBODY, ROOT, daemon, data_folder, processes_in
 
 needs_root = pytest.mark.skipif(not ROOT, reason="only root can become another user")
@@ -104,18 +106,37 @@ async def test_without_root_everything_runs_as_who_started_it_and_root_can_go_on
     assert (who["uid"], answer) == (NOBODY, (7,))
 
 
+@needs_root
+async def test_without_root_a_volume_that_was_opened_to_its_group_is_closed_and_used(path: Path) -> None:
+    """As Kubernetes does to a volume at each mount (`fsGroup`); PostgreSQL refuses such a folder."""
+    python = _python_for_everybody()
+    os.chown(path, 0, NOBODY)
+    path.chmod(0o2775)
+    await _start_and_kill(path, python)
+    for entry in path.rglob("*"):
+        entry.chmod(0o2770 if entry.is_dir() else entry.stat().st_mode & 0o777 | 0o660)
+    await _start_and_kill(path, python)
+    assert (path / "postgres" / "data").stat().st_mode & 0o777 == 0o700
+    await eventually(lambda: not processes_in(path), 30, "what the killed daemon left has ended")
+
+
+@needs_root
+async def test_without_root_a_database_of_another_user_is_refused_with_both_users(path: Path) -> None:
+    data = path / "postgres" / "data"
+    data.mkdir(parents=True)
+    os.chown(path, NOBODY, NOBODY)
+    os.chown(path / "postgres", NOBODY, NOBODY)
+    (path / "secrets.json").write_text(json.dumps({"owner": "x"}))
+    os.chown(path / "secrets.json", NOBODY, NOBODY)
+    os.chown(data, 12_345, NOBODY)
+    process = _as_nobody(path, _python_for_everybody(), stderr=subprocess.PIPE)
+    _, said = await asyncio.to_thread(process.communicate)
+    assert "belongs to user 12345" in said
+    assert f"Kairos runs as user {NOBODY}" in said
+
+
 async def _start_and_kill(path: Path, python: str) -> None:
-    roots = [str(Path(__file__).parents[2] / "src"), *(p for p in sys.path if p.endswith("site-packages"))]
-    process = daemon(
-        path,
-        ["postgres,valkey,model"],
-        python=python,
-        user=NOBODY,
-        group=NOBODY,
-        extra_groups=[],
-        cwd="/",
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(roots), "PYTHONDONTWRITEBYTECODE": "1"},
-    )
+    process = _as_nobody(path, python)
     assert process.stdout
     try:
         assert (await asyncio.to_thread(process.stdout.readline)).startswith("ready")
@@ -124,6 +145,21 @@ async def _start_and_kill(path: Path, python: str) -> None:
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+def _as_nobody(path: Path, python: str, **options: object) -> subprocess.Popen[str]:
+    roots = [str(Path(__file__).parents[2] / "src"), *(p for p in sys.path if p.endswith("site-packages"))]
+    return daemon(
+        path,
+        ["postgres,valkey,model"],
+        python=python,
+        user=NOBODY,
+        group=NOBODY,
+        extra_groups=[],
+        cwd="/",
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(roots), "PYTHONDONTWRITEBYTECODE": "1"},
+        **options,
+    )
 
 
 def _python_for_everybody() -> str:

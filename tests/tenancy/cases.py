@@ -128,6 +128,10 @@ def of_user(tail: str, body: Any) -> Prepare:
     return prepare
 
 
+async def reset_by_email(world: World) -> Ask:
+    return Ask("/api/users/reset-link", {"email": f"{await world.member()}@test"})
+
+
 def of_sample(tail: str = "", body: Any = None) -> Prepare:
     async def prepare(world: World) -> Ask:
         sample_id = await world.sample()
@@ -307,6 +311,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("GET", "/api/users"): Case(Kind.OPERATOR, fixed("/api/users")),
     ("PATCH", "/api/users/{user_id}"): Case(Kind.OPERATOR, of_user("", {"disabled": True})),
     ("POST", "/api/users/{user_id}/reset-link"): Case(Kind.OPERATOR, of_user("/reset-link", None)),
+    ("POST", "/api/users/reset-link"): Case(Kind.OPERATOR, reset_by_email),
     ("POST", "/api/system/signing-keys/rotate"): Case(Kind.OPERATOR, fixed("/api/system/signing-keys/rotate")),
     ("POST", "/api/models/{name}/reset"): Case(Kind.OPERATOR, fixed("/api/models/echo/reset")),
 }

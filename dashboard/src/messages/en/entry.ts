@@ -5,7 +5,7 @@ export const entry = {
   "entry.new_password": "New password",
   "entry.password_hint": "10 characters or more.",
   "entry.password_short": "Use 10 characters or more.",
-  "entry.forgotten": "Password forgotten? Ask an operator of this Kairos for a reset link.",
+  "entry.forgotten": "Password forgotten? Ask an operator of this Kairos for a reset link. On its machine: kairos user reset-password E-MAIL",
   "entry.setup": "Set up Kairos",
   "entry.setup_detail": "Choose the password of the first operator. The link works once.",
   "entry.set_password": "Set password",

@@ -8,7 +8,7 @@ export const entry: Translation<typeof english> = {
   "entry.new_password": "Yeni parola",
   "entry.password_hint": "En az 10 karakter.",
   "entry.password_short": "En az 10 karakter kullanın.",
-  "entry.forgotten": "Parolanızı mı unuttunuz? Bu Kairos'un bir işletmeninden sıfırlama bağlantısı isteyin.",
+  "entry.forgotten": "Parolanızı mı unuttunuz? Bu Kairos'un bir işletmeninden sıfırlama bağlantısı isteyin. Kairos'un makinesinde: kairos user reset-password E-POSTA",
   "entry.setup": "Kairos kurulumu",
   "entry.setup_detail": "İlk işletmenin parolasını seçin. Bağlantı bir kez çalışır.",
   "entry.set_password": "Parolayı belirle",
