@@ -11,7 +11,7 @@ from kairos.agents.checks.task_tests import plan_of
 
 
 async def main() -> None:
-    """`[{"answer", "tests", "seconds", "memory"}, …]` becomes `[{"way", "lacks", "results": [[passed, words], …]}, …]`."""
+    """Runs as JSON: `[{"answer", "tests", "seconds", "memory"}, …]`, to reports: `[{"way", "lacks", "results"}, …]`."""
     said = []
     for run in json.load(sys.stdin):
         report = await run_in_box(run["answer"], plan_of(run["tests"]).tests, run["seconds"], run["memory"])

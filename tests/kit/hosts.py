@@ -1,4 +1,4 @@
-"""Hosts that isolate code in different ways, for the sandbox to run on: with namespaces, with Landlock alone, neither."""
+"""Hosts that isolate code in different ways, for the sandbox to run on: namespaces, Landlock alone, or neither."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,12 @@ class Ran:
     @property
     def words(self) -> str:
         return "; ".join(words for _, words in self.results)
+
+    def by_test(self, names: Iterable[str]) -> dict[str, Ran]:
+        """What came of each test, by names in their order. Nothing was run where code cannot be isolated."""
+        if not self.results:
+            return dict.fromkeys(names, self)
+        return {name: replace(self, results=[one]) for name, one in zip(names, self.results, strict=True)}
 
     @property
     def passed(self) -> bool:

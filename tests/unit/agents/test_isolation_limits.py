@@ -1,0 +1,131 @@
+"""Limits hold for all processes of the sandbox together, however they were made and wherever they went."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kairos.agents.checks.sandbox.process_tree import Family, Tree, TreeLimits
+from tests.kit.conditions import eventually
+from tests.kit.hosts import MIB, Kind, Run, in_a_test, run_on
+
+ISOLATING = [Kind.NAMESPACES, Kind.LANDLOCK, Kind.LANDLOCK_SAME_USER]
+FIVE = """
+import mmap, os, time
+children = []
+for _ in range(5):
+    child = os.fork()
+    if child == 0:
+        try:
+            {leave}
+            {take}
+            open('took', 'a').write('x')
+            time.sleep(30)
+        finally:
+            os._exit(0)
+    children.append(child)
+end = time.monotonic() + 8
+while time.monotonic() < end and not (os.path.exists('took') and os.path.getsize('took') == 5):
+    time.sleep(0.05)
+time.sleep(0.5)
+"""
+TAKE = "big = bytearray(300 << 20)"
+MEMORY = {
+    "children": FIVE.format(leave="pass", take=TAKE),
+    "sessions_of_their_own": FIVE.format(leave="os.setsid()", take=TAKE),
+    "daemons": FIVE.format(leave="os.setsid()\n            if os.fork(): os._exit(0)", take=TAKE),
+    "hard_to_look_into": FIVE.format(leave="os.umask(0o777)", take=TAKE),
+    "shared_mapping": FIVE.format(
+        leave="pass", take="m = mmap.mmap(-1, 300 << 20); [m.__setitem__(at, 1) for at in range(0, 300 << 20, 4096)]"
+    ),
+}
+DISK = {
+    "many_files": "for n in range(20):\n    open(str(n), 'wb').write(bytes(8 << 20))",
+    "files_without_a_name": """
+import os, time
+kept = []
+for n in range(20):
+    kept.append(open('f', 'w+b'))
+    os.unlink('f')
+    kept[-1].write(bytes(8 << 20))
+    kept[-1].flush()
+time.sleep(1)""",
+    "files_in_a_closed_folder": """
+import os, time
+for n in range(20):
+    os.makedirs(f'd{n}')
+    open(f'd{n}/f', 'wb').write(bytes(8 << 20))
+    os.chmod(f'd{n}', 0)
+time.sleep(1)""",
+}
+BOMBS = {
+    "forks": "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass",
+    "threads": "import threading, time\nfor _ in range(500): threading.Thread(target=time.sleep, args=(20,)).start()",
+    "sessions": "import os\nwhile True:\n    try:\n        if os.fork() == 0: os.setsid()\n    except OSError:\n        pass",
+}
+
+
+@pytest.mark.parametrize("kind", ISOLATING)
+@pytest.mark.parametrize("name", MEMORY)
+def test_five_children_with_300_mb_each_do_not_pass_a_limit_of_512(kind: Kind, name: str):
+    (ran,) = run_on(kind, [Run(in_a_test(MEMORY[name]), seconds=15, memory=512 * MIB)])
+    _skip_without_isolation(ran.way, ran.lacks)
+    assert not ran.passed
+    assert "more than 512 MB of memory" in ran.words
+
+
+@pytest.mark.parametrize("kind", ISOLATING)
+@pytest.mark.parametrize("name", DISK)
+def test_files_fill_no_disk(kind: Kind, name: str):
+    (ran,) = run_on(kind, [Run(in_a_test(DISK[name]), seconds=15)])
+    _skip_without_isolation(ran.way, ran.lacks)
+    assert not ran.passed
+    assert "more than 64 MB" in ran.words or "OSError" in ran.words or "No space left" in ran.words
+
+
+@pytest.mark.parametrize("kind", ISOLATING)
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_are_ended_and_cost_their_own_test_alone(kind: Kind, name: str):
+    began = time.monotonic()
+    (ran,) = run_on(kind, [Run(f"{in_a_test(BOMBS[name])}\ndef test_next():\n    pass", seconds=6)])
+    _skip_without_isolation(ran.way, ran.lacks)
+    assert [passed for passed, _ in ran.results] == [False, True], ran.words
+    assert time.monotonic() - began < 40
+    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert "sandbox.warden" not in left
+
+
+def test_nothing_is_run_where_the_host_cannot_isolate_code(tmp_path: Path):
+    proof = tmp_path / "proof"
+    tmp_path.chmod(0o777)
+    (ran,) = run_on(Kind.NEITHER, [Run(in_a_test(f"open({str(proof)!r}, 'w')"))])
+    assert (ran.way, ran.results) == ("none", [])
+    assert "Landlock" in ran.lacks
+    assert not proof.exists()
+
+
+async def test_processor_time_of_all_processes_is_summed(tmp_path: Path):
+    """Also of those that have ended."""
+    spin = "import os, time\nfor _ in range(3): os.fork()\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass"
+    top = subprocess.Popen([sys.executable, "-c", f"import os, time\nif os.fork(): time.sleep(60)\n{spin}"])
+    proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
+    tree = Tree(Family(top.pid, proc), TreeLimits(1 << 40, 0.5, 1000, 1 << 40), str(tmp_path), in_memory=False)
+    try:
+        words = await eventually(tree.excess, 20, "its children use more than half a second together")
+        assert "0.5 s of processor time" in words
+        tree.family.kill()
+        assert not list(tree.family.processes())
+    finally:
+        os.close(proc)
+        top.kill()
+        top.wait()
+
+
+def _skip_without_isolation(way: str, lacks: str) -> None:
+    if way == "none":
+        pytest.skip(f"this host does not isolate code: {lacks}")
