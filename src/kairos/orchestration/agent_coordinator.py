@@ -26,9 +26,9 @@ from kairos.orchestration.event_notices import EventNotices
 from kairos.orchestration.lease import Leases, Run, StopReason
 from kairos.orchestration.samples import SampleSource, record
 from kairos.orchestration.task import Claim, JudgedDraft, Outcome, as_uuid, sample_prompt
+from kairos.storable_text import storable, storable_value
 from kairos.telemetry import reason_for_callers
 from kairos.tenancy import ProjectId, TaskId, new_id
-from kairos.text import storable, storable_value
 
 log = logging.getLogger(__name__)
 
