@@ -16,8 +16,8 @@ from typing import TypeGuard
 from kairos.agents.base import Finding
 from kairos.agents.checks.opinion import Opinion, error, first, warning
 from kairos.agents.checks.python_syntax import Program, parse
+from kairos.agents.checks.sandbox.answer import MODULES
 from kairos.agents.checks.sandbox.box import Result, Tests, run_in_box
-from kairos.agents.checks.sandbox.runner import MODULES
 from kairos.errors import InvalidInput
 
 CHECK = "tests"
