@@ -9,14 +9,11 @@ from collections.abc import Iterable, Sequence
 from kairos.agents.base import AnswerFormat, Brief, Checks, Draft, Emit, Finding, Severity, Task, Verdict
 from kairos.agents.checks.code_blocks import has_python
 from kairos.agents.checks.content import check_forbidden, check_required
-from kairos.agents.checks.dangers import check_dangers
 from kairos.agents.checks.form import check_form, check_format, is_empty
 from kairos.agents.checks.isolation import HostIsolation
 from kairos.agents.checks.json_schema import check_schema
 from kairos.agents.checks.opinion import Opinion, error
-from kairos.agents.checks.python_syntax import Program, Unreadable, check_syntax, read_python
-from kairos.agents.checks.secret_literals import check_secrets
-from kairos.agents.checks.tampering import check_tampering
+from kairos.agents.checks.python_checks import ReadCode, read_code, review_code
 from kairos.agents.checks.task_tests import check_tests, forgo_isolation, forgo_tests, refuse_tests
 from kairos.config import GuardianSettings
 
@@ -25,8 +22,6 @@ WEIGHTS = {"tests": 3.0, "schema": 2.0, "format": 1.0, "require": 1.0, "forbid":
 REJECTED = 0.5
 """A rejected answer keeps this share of what its checks found: any approved one scores higher, and the router still
 learns that eight tests of nine are better than none."""
-INTRODUCTION = 10
-"""Lines of prose before unfenced code that a review skips."""
 SAFE_CHECKS = ("python", "safety", "secrets", "tampering")
 
 
@@ -54,8 +49,9 @@ class GuardianAgent:
         form = check_form(draft)
         if is_empty(draft.text):
             return _verdict([form])
-        opinions = [form, *await asyncio.to_thread(_read_only, task, draft.text)]
-        return _verdict([*opinions, *await self._demanding(task, draft.text, opinions)])
+        code = await self._code(task, draft.text)
+        opinions = [form, *code.opinions, *await asyncio.to_thread(_read_only, task.checks, draft.text)]
+        return _verdict([*opinions, *await self._demanding(task, draft.text, code)])
 
     async def perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
         """Review the code or text in the prompt; the draft is the findings as Markdown."""
@@ -63,19 +59,26 @@ class GuardianAgent:
         if is_empty(task.prompt):
             findings: tuple[Finding, ...] = (error("form", "There is nothing to review."),)
         else:
-            findings = await asyncio.to_thread(_review, task.prompt)
+            findings = await review_code(task.prompt, task.project_id)
         return Draft(text=f"# Review\n\n{render_findings(findings)}", finish_reason="stop")
 
-    async def _demanding(self, task: Task, text: str, opinions: Sequence[Opinion]) -> list[Opinion]:
-        """The checks that start processes."""
+    async def _code(self, task: Task, text: str) -> ReadCode:
+        """What the answer's code looks like, if it has any. Read in the limited process."""
+        checks = task.checks
+        if not await asyncio.to_thread(_is_code, checks, text):
+            return ReadCode((), None)
+        return await read_code(text, checks.format, tested=checks.tests is not None, owner=task.project_id)
+
+    async def _demanding(self, task: Task, text: str, code: ReadCode) -> list[Opinion]:
+        """The checks that apply what came with the task: its schema, its tests."""
         found = []
         if task.checks.schema is not None:
-            found.append(await check_schema(task.checks.schema, text))
+            found.append(await check_schema(task.checks.schema, text, task.project_id))
         if task.checks.tests is not None:
-            found.append(await self._tests(task, task.checks.tests, text, opinions))
+            found.append(await self._tests(task, task.checks.tests, code))
         return found
 
-    async def _tests(self, task: Task, source: str, text: str, opinions: Sequence[Opinion]) -> Opinion:
+    async def _tests(self, task: Task, source: str, code: ReadCode) -> Opinion:
         """Code that is dangerous by its looks, or reaches for its judge, is not run."""
         if not task.run_tests:
             return forgo_tests()
@@ -83,13 +86,12 @@ class GuardianAgent:
         isolation = await self._host.known() if self._host else None
         if isolation and not isolation.allowed:
             return forgo_isolation(isolation.detail)
-        program = await asyncio.to_thread(read_python, text)
-        if not isinstance(program, Program):
+        if code.source is None:
             return refuse_tests("the code does not parse")
-        if any(opinion.rejects for opinion in opinions if opinion.check in SAFE_CHECKS):
+        if any(opinion.rejects for opinion in code.opinions if opinion.check in SAFE_CHECKS):
             return refuse_tests("the code is not safe to run")
-        memory = self._settings.test_memory_mb << 20
-        return await check_tests(source, program, self._settings.test_seconds, memory, weakly=weakly)
+        seconds, memory_bytes = self._settings.test_seconds, self._settings.test_memory_mb << 20
+        return await check_tests(source, code.source, seconds, memory_bytes, task.project_id, weakly=weakly)
 
 
 def render_findings(findings: Iterable[Finding]) -> str:
@@ -101,13 +103,11 @@ def render_findings(findings: Iterable[Finding]) -> str:
     return "\n".join(lines) or "No findings."
 
 
-def _read_only(task: Task, text: str) -> list[Opinion]:
-    """The checks that only read the answer."""
-    checks = task.checks
-    code = read_python(text) if _is_code(checks, text) else None
-    opinions = _on_code(code, tested=checks.tests is not None) if code else []
-    if checks.format:
-        opinions.append(check_format(checks.format, text, code))
+def _read_only(checks: Checks, text: str) -> list[Opinion]:
+    """The checks that search the answer for texts, or read it as JSON: their work grows with its length alone."""
+    opinions = []
+    if checks.format and checks.format is not AnswerFormat.PYTHON:
+        opinions.append(check_format(checks.format, text, None))
     if checks.require:
         opinions.append(check_required(checks.require, text))
     if checks.forbid:
@@ -117,32 +117,6 @@ def _read_only(task: Task, text: str) -> list[Opinion]:
 
 def _is_code(checks: Checks, text: str) -> bool:
     return checks.format is AnswerFormat.PYTHON or checks.tests is not None or has_python(text)
-
-
-def _on_code(code: Program | Unreadable, *, tested: bool) -> list[Opinion]:
-    if isinstance(code, Unreadable):
-        return [check_syntax(code)]
-    try:
-        opinions = [check_syntax(code), check_dangers(code), check_secrets(code)]
-        return [*opinions, check_tampering(code)] if tested else opinions
-    except RecursionError:
-        return [check_syntax(Unreadable("The code is nested too deeply to be checked."))]
-
-
-def _review(text: str) -> tuple[Finding, ...]:
-    code = read_python(text) if has_python(text) else _unfenced(text)
-    opinions = _on_code(code, tested=False) if code else []
-    return tuple(finding for opinion in opinions for finding in opinion.findings)
-
-
-def _unfenced(text: str) -> Program | None:
-    """Code that stands in a prompt without a fence, after at most a few lines that say what to do with it."""
-    lines = text.split("\n")
-    for skipped in range(min(INTRODUCTION, len(lines))):
-        code = read_python("\n" * skipped + "\n".join(lines[skipped:]))
-        if isinstance(code, Program) and code.tree.body:
-            return code
-    return None
 
 
 def _verdict(opinions: Sequence[Opinion]) -> Verdict:

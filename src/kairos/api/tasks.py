@@ -12,8 +12,8 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from pydantic import BaseModel, Field, JsonValue
 
 from kairos.agents.base import AnswerFormat, Checks
-from kairos.agents.checks.json_schema import validate_schema
-from kairos.agents.checks.task_tests import validate_tests
+from kairos.agents.checks.json_schema import accept_schema
+from kairos.agents.checks.task_tests import accept_tests
 from kairos.api.auth import Body, Member, TasksReader, TasksWriter, needs
 from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission
@@ -197,7 +197,7 @@ async def submit(
 ) -> TaskOut:
     """Submit a task. With an `Idempotency-Key` that was used before, the task made then is given, with status 200."""
     disabled = ProjectSettings.of(member.project_settings).disabled_plugins
-    new = _new_task(services, member.project_id, disabled, body, idempotency_key, traceparent, cache_control)
+    new = await _new_task(services, member.project_id, disabled, body, idempotency_key, traceparent, cache_control)
     row, created = await services.submissions.submit(member.project_id, member.user_id, new)
     response.status_code = 201 if created else 200
     response.headers["Location"] = f"/api/tasks/{row.id}"
@@ -296,7 +296,7 @@ async def give_label(services: ServicesDep, member: LabellerDep, task_id: UUID, 
     return await show(services, member, task_id)
 
 
-def _new_task(
+async def _new_task(
     services: Services,
     project_id: ProjectId,
     disabled: Collection[str],
@@ -315,7 +315,7 @@ def _new_task(
         prompt=body.prompt,
         agent=body.agent,
         task_type=body.task_type,
-        checks=_checks(body.checks),
+        checks=await _checks(body.checks, project_id),
         model=body.model,
         system=body.system,
         temperature=body.temperature,
@@ -333,11 +333,11 @@ def _new_task(
     )
 
 
-def _checks(body: ChecksBody) -> Checks:
+async def _checks(body: ChecksBody, project_id: ProjectId) -> Checks:
     if body.schema_ is not None:
-        validate_schema(body.schema_)
+        await accept_schema(body.schema_, project_id)
     if body.tests is not None:
-        validate_tests(body.tests)
+        await accept_tests(body.tests, project_id)
     return Checks(
         format=body.format,
         schema=body.schema_,

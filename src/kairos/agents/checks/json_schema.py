@@ -1,16 +1,15 @@
 """A JSON answer against the task's JSON Schema (draft 2020-12, or an earlier one that the schema declares).
 
 The schema and the answer come from strangers, and together they can keep a validator busy for years (a regular
-expression that backtracks, references that multiply). Schemas made of cheap keywords are applied at once; all others in
-a process of their own (`schema_process.py`, about 0.2 s more) that is killed after a while. References to other
-documents are never fetched.
+expression that backtracks, references that multiply, alternatives that all fail). So a schema is read and applied in
+the limited process alone (`confined`). References to other documents are never fetched.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
+import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,25 +20,16 @@ from jsonschema.validators import validator_for
 from jsonschema_specifications import REGISTRY
 from referencing.exceptions import Unresolvable
 
+from kairos.agents.checks.confined import TooMuchWork, confined
 from kairos.agents.checks.json_answer import NotJson, read_json
 from kairos.agents.checks.json_formats import FORMATS
-from kairos.agents.checks.opinion import Opinion, error, first
+from kairos.agents.checks.opinion import Opinion, error, first, read_opinion, tell_opinion
 from kairos.errors import InvalidInput
 
 CHECK = "schema"
-SECONDS = 5.0
 LONGEST_SCHEMA = 200_000
-CHEAP_WORK = 20_000_000
-"""Characters of the schema times those of the answer, an upper bound of the work; more goes to the process."""
 DEEPEST_SCHEMA = 60
 FAULTS = 10
-COSTLY = frozenset(
-    {
-        *("pattern", "patternProperties", "uniqueItems", "$ref", "$dynamicRef", "$recursiveRef"),
-        *("unevaluatedProperties", "unevaluatedItems", "oneOf"),
-    }
-)
-"""Keywords whose cost is not linear in the answer, or doubles with every nesting (jsonschema tries oneOf twice)."""
 DATA = frozenset({"const", "enum", "default", "examples"})
 """Keywords whose value is data: what looks like a keyword in it is none."""
 
@@ -48,8 +38,19 @@ class SchemaCheckFailed(RuntimeError):
     """The schema could not be applied; it says nothing of the answer."""
 
 
+async def accept_schema(schema: Mapping[str, Any], owner: object = None) -> None:
+    """Refuse a schema that cannot be used, before a task is accepted. Raises `InvalidInput`."""
+    try:
+        if refused := await confined("schema", {"schema": dict(schema)}, owner):
+            raise InvalidInput(**refused["refused"])
+    except TooMuchWork as limit:
+        raise InvalidInput(
+            where="checks.schema", problem=f"it {limit}", remedy="Make it simpler and flatter."
+        ) from None
+
+
 def validate_schema(schema: Mapping[str, Any]) -> None:
-    """Refuse a schema that is no schema, before a task is accepted. Raises `InvalidInput`."""
+    """Refuse a schema that is no schema. For the limited process. Raises `InvalidInput`."""
     _within_bounds(schema)
     kind = _draft(schema)
     try:
@@ -65,18 +66,31 @@ def validate_schema(schema: Mapping[str, Any]) -> None:
         ) from None
 
 
-async def check_schema(schema: Mapping[str, Any], text: str) -> Opinion:
+async def check_schema(schema: Mapping[str, Any], text: str, owner: object = None) -> Opinion:
     """1 where the answer satisfies the schema, 1/(1 + faults) where it does not, 0 where it is not JSON.
 
     A schema that cannot be applied in time rejects the answer, since nothing is approved unchecked, and gives no score.
     """
     try:
+        return read_opinion(await confined("answer", {"schema": dict(schema), "text": text}, owner))
+    except TooMuchWork as limit:
+        return Opinion(
+            CHECK, (error(CHECK, f"The answer was not checked: applying the schema {limit}. Make it simpler."),)
+        )
+
+
+def opinion_of(schema: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """What `check_schema` says, worked out in the limited process."""
+    return tell_opinion(_opinion(schema, text))
+
+
+def _opinion(schema: Mapping[str, Any], text: str) -> Opinion:
+    try:
         value = read_json(text)
+        faults = faults_of(schema, value)
     except NotJson as refused:
         return Opinion(CHECK, (error(CHECK, f"The answer is not JSON: {refused.problem}", refused.line),), 0.0)
-    try:
-        faults = faults_of(schema, value) if _is_cheap(schema, text) else await _faults_elsewhere(schema, value)
-    except SchemaCheckFailed as failure:
+    except (SchemaCheckFailed, InvalidInput) as failure:
         return Opinion(CHECK, (error(CHECK, str(failure)),))
     return Opinion(CHECK, first(error(CHECK, fault) for fault in faults), 1 / (1 + len(faults)))
 
@@ -98,56 +112,27 @@ def faults_of(schema: Mapping[str, Any], value: Any) -> list[str]:
         raise SchemaCheckFailed(message) from None
     except RecursionError:
         raise SchemaCheckFailed("The schema refers to itself without end, so the answer was not checked.") from None
+    except (ArithmeticError, re.error) as fault:
+        raise SchemaCheckFailed(f"The schema could not be applied, so the answer was not checked: {fault}.") from None
     return faults
-
-
-async def _faults_elsewhere(schema: Mapping[str, Any], value: Any) -> list[str]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-m", "kairos.agents.checks.schema_process"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    question = json.dumps({"schema": schema, "value": value}).encode()
-    try:
-        reply, _ = await asyncio.wait_for(process.communicate(question), SECONDS)
-    except TimeoutError:
-        message = f"The answer was not checked: applying the schema took longer than {SECONDS:g} s. Make it simpler."
-        raise SchemaCheckFailed(message) from None
-    finally:
-        await _end(process)
-    return _reply(reply)
-
-
-def _reply(reply: bytes) -> list[str]:
-    try:
-        answer = json.loads(reply)
-    except ValueError:
-        raise SchemaCheckFailed("The answer was not checked: applying the schema took too much memory.") from None
-    if failure := answer.get("failure"):
-        raise SchemaCheckFailed(failure)
-    return answer["faults"]
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.kill()
-        await asyncio.shield(process.wait())
 
 
 def _within_bounds(schema: Mapping[str, Any]) -> None:
     try:
         length = len(json.dumps(schema))
         depth = max((depth for _, _, depth in _keywords(schema, within_data=True)), default=0)
+        finite = all(map(_is_finite, _values(schema)))
     except (RecursionError, TypeError, ValueError):
-        length, depth = 0, DEEPEST_SCHEMA + 1
+        length, depth, finite = 0, DEEPEST_SCHEMA + 1, True
     if length > LONGEST_SCHEMA:
         problem = f"it is longer than {LONGEST_SCHEMA} characters"
         raise InvalidInput(where="checks.schema", problem=problem, remedy="Make it smaller.")
     if depth > DEEPEST_SCHEMA:
         problem = f"it is nested deeper than {DEEPEST_SCHEMA} levels"
         raise InvalidInput(where="checks.schema", problem=problem, remedy="Make it flatter, with $defs and $ref.")
+    if not finite:
+        problem = "it holds a number that is not finite"
+        raise InvalidInput(where="checks.schema", problem=problem, remedy="Use numbers below 1.8e308.")
 
 
 def _draft(schema: Mapping[str, Any]) -> Any:
@@ -199,9 +184,21 @@ def _keywords(schema: Mapping[str, Any], *, within_data: bool = False) -> Iterat
             pending += [(item, depth + 1) for item in node]
 
 
-def _is_cheap(schema: Mapping[str, Any], text: str) -> bool:
-    work = len(json.dumps(schema)) * len(text)
-    return work <= CHEAP_WORK and not any(keyword in COSTLY for keyword, _, _ in _keywords(schema, within_data=True))
+def _values(schema: Any) -> Iterator[Any]:
+    """Every value in the schema that holds no others."""
+    pending: list[Any] = [schema]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, Mapping):
+            pending += node.values()
+        elif isinstance(node, list | tuple):
+            pending += node
+        else:
+            yield node
+
+
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _words(fault: ValidationError) -> str:

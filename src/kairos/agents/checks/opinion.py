@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from kairos.agents.base import Finding, Severity
 
@@ -43,6 +44,17 @@ def first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     if left:
         kept.append(Finding(left[0].check, left[0].severity, f"And {len(left)} more like these."))
     return tuple(kept)
+
+
+def tell_opinion(opinion: Opinion) -> dict[str, Any]:
+    """An opinion as plain data, to cross between processes."""
+    return asdict(opinion)
+
+
+def read_opinion(told: Mapping[str, Any]) -> Opinion:
+    """The opinion that `tell_opinion` told."""
+    findings = (Finding(**{**finding, "severity": Severity(finding["severity"])}) for finding in told["findings"])
+    return Opinion(told["check"], tuple(findings), told["score"])
 
 
 def _storable(message: str) -> str:

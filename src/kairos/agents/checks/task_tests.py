@@ -11,18 +11,21 @@ import ast
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from kairos.agents.base import Finding
+from kairos.agents.checks.confined import TooMuchWork, confined
 from kairos.agents.checks.opinion import Opinion, error, first, warning
-from kairos.agents.checks.python_syntax import Program, parse
+from kairos.agents.checks.python_syntax import parse
+from kairos.agents.checks.sandbox.answer import MODULES
 from kairos.agents.checks.sandbox.box import Result, Tests, run_in_box
-from kairos.agents.checks.sandbox.runner import MODULES
 from kairos.errors import InvalidInput
 
 CHECK = "tests"
 WHERE = "checks.tests"
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+DEEPEST_FINALLY = 6
+"""CPython copies the body of each `finally`: every level doubles the code."""
 NOT_REACHED = Result(False, "a test was not reached")
 
 
@@ -34,8 +37,17 @@ class Plan:
     count: int
 
 
-def validate_tests(source: str) -> None:
+async def accept_tests(source: str, owner: object = None) -> None:
     """Refuse tests that cannot be run, before a task is accepted. Raises `InvalidInput`."""
+    try:
+        if refused := await confined("tests", {"source": source}, owner):
+            raise InvalidInput(**refused["refused"])
+    except TooMuchWork as limit:
+        raise _unfit(f"compiling them {limit}", "Make them shorter and flatter") from None
+
+
+def validate_tests(source: str) -> None:
+    """Refuse tests that cannot be run. For the limited process. Raises `InvalidInput`."""
     tree = _parsed(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -69,18 +81,33 @@ def plan_of(source: str) -> Plan:
     return Plan(Tests(source, statements, tuple(calls), tuple(left_out)), len(calls) + len(statements))
 
 
+def told_plan(source: str) -> dict[str, Any]:
+    """The plan of the tests as plain data, worked out in the limited process."""
+    tests = plan_of(source).tests
+    return {"statements": list(tests.statements.items()), "calls": tests.calls, "left_out": tests.left_out}
+
+
 async def check_tests(
-    source: str, program: Program, seconds: float, memory_bytes: int, *, weakly: bool = False
+    source: str, program: str, seconds: float, memory_bytes: int, owner: object = None, *, weakly: bool = False
 ) -> Opinion:
     """Run the tests in the sandbox. The score is the share that passed; None where the host cannot isolate code, and
     they may not be run weakly isolated. Raises `SandboxFailed`."""
-    plan = plan_of(source)
-    report = await run_in_box(program.source, plan.tests, seconds, memory_bytes, weakly=weakly)
+    try:
+        plan = _read_plan(source, await confined("plan", {"source": source}, owner))
+    except TooMuchWork as limit:
+        return Opinion(CHECK, (error(CHECK, f"The tests could not be run: reading them {limit}."),))
+    report = await run_in_box(program, plan.tests, seconds, memory_bytes, weakly=weakly)
     if not report.isolated and not weakly:
         return forgo_isolation(report.lacks)
     results = [report.results.get(number, NOT_REACHED) for number in range(plan.count)]
     passed = sum(result.passed for result in results)
     return Opinion(CHECK, first(_findings(results)), passed / plan.count if plan.count else None)
+
+
+def _read_plan(source: str, told: dict[str, Any]) -> Plan:
+    calls = tuple((name, line, number) for name, line, number in told["calls"])
+    tests = Tests(source, dict(told["statements"]), calls, tuple(told["left_out"]))
+    return Plan(tests, len(calls) + len(tests.statements))
 
 
 def refuse_tests(reason: str) -> Opinion:
@@ -111,6 +138,8 @@ def _findings(results: list[Result]) -> Iterator[Finding]:
 def _parsed(source: str) -> ast.Module:
     try:
         tree = parse(source)
+        if _finally_depth(tree) > DEEPEST_FINALLY:
+            raise _unfit(f"`finally` is nested more than {DEEPEST_FINALLY} deep", "Make them flatter")
         compile(tree, "tests.py", "exec", dont_inherit=True)
         return tree
     except SyntaxError as fault:
@@ -120,6 +149,17 @@ def _parsed(source: str) -> ast.Module:
         raise _unfit("they do not parse: they are nested too deeply", "Make them flatter") from None
     except ValueError as fault:
         raise _unfit(f"they do not parse: {fault}", "Give Python with test_* functions or asserts") from None
+
+
+def _finally_depth(tree: ast.Module) -> int:
+    """How deep blocks that CPython compiles twice stand in each other."""
+    deepest, pending = 0, [(node, 0) for node in tree.body]
+    while pending:
+        node, depth = pending.pop()
+        deepest = max(deepest, depth)
+        twice = {id(inner) for inner in node.finalbody} if isinstance(node, ast.Try | ast.TryStar) else ()
+        pending += [(inner, depth + (id(inner) in twice)) for inner in ast.iter_child_nodes(node)]
+    return deepest
 
 
 def _refuse_foreign_modules(node: ast.Import | ast.ImportFrom) -> None:

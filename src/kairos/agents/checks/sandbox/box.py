@@ -123,21 +123,27 @@ async def _start() -> asyncio.subprocess.Process:
 
 
 def _question(folder: str, answer: str, tests: Tests, seconds: float, memory_bytes: int, weakly: bool) -> bytes:
+    """What the warden reads itself, after its length; then the tests, which it leaves for another process."""
     cpu_s = math.ceil(seconds)
     limits = Limits(cpu_s, memory_bytes, FILE_BYTES, PROCESSES, cpu_s * CPU_FACTOR, DISK_BYTES)
-    return json.dumps(
+    bare = sorted(tests.statements.values())
+    head = json.dumps(
         {
             "folder": folder,
             "answer": answer,
-            "tests": tests.source,
-            "statements": dict(tests.statements),
-            "calls": tests.calls,
-            "left_out": tests.left_out,
+            "trials": [*([bare] if bare else []), *([number] for _, _, number in tests.calls)],
             "seconds": seconds,
             "limits": asdict(limits),
             "weak": weakly,
         }
     ).encode()
+    rest = {
+        "source": tests.source,
+        "statements": dict(tests.statements),
+        "calls": tests.calls,
+        "left_out": tests.left_out,
+    }
+    return len(head).to_bytes(8, "big") + head + json.dumps(rest).encode()
 
 
 async def end_with_all(process: asyncio.subprocess.Process) -> None:

@@ -105,7 +105,7 @@ def build(folder: str) -> Walls:
     isolated = _unshare(NEW_MOUNTS | NEW_PIDS | NEW_NETWORK | NEW_IPC | NEW_UTS)
     refusal = "" if isolated else os.strerror(ctypes.get_errno())
     own_network = isolated or _unshare(NEW_NETWORK)
-    user = _stranger()
+    user = stranger()
     if isolated and _new_root(folder):
         lacks = _missing_everywhere()
         way = Way.NONE if lacks else Way.NAMESPACES
@@ -321,7 +321,7 @@ def _oom_first() -> None:
         _write("/proc/self/oom_score_adj", "1000")
 
 
-def _stranger() -> int:
+def stranger() -> int:
     """A user that only this box runs as: our process id is nobody else's. Where a container maps few users, nobody."""
     with contextlib.suppress(OSError), open("/proc/self/uid_map") as file:
         user = FIRST_STRANGER + OWN_PROCESS

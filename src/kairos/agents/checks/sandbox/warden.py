@@ -1,55 +1,63 @@
-"""The process between Kairos and the code that is tested: it never loads that code, so what it says can be trusted.
+"""The process between Kairos and the code: it loads neither the answer nor the tests, so what it says can be trusted.
 
 A question comes on standard input, results leave on standard output, one JSON line each. Every `test_*` function has a
-process of its own (an endless loop, an exit or a crash costs that test alone); the bare statements share one, since
-each may depend on those before it. The results of a process come through a pipe and must carry its token.
+pair of processes of its own (an endless loop, an exit or a crash costs that test alone); the bare statements share one
+pair, since each may depend on those before it. Of a pair, one process runs the tests (`runner`) and reports through a
+pipe that the other one does not have; the other one runs the answer's code (`answer`) and serves the first one over a
+socket. The tests are read and compiled by a process of their own, within the limits: the answer's process is made by
+this one, which has never held them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import marshal
 import os
-import secrets
 import select
 import signal
+import socket
 import sys
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kairos.agents.checks.sandbox import jail, process_tree, runner
+from kairos.agents.checks.sandbox import answer, assertions, jail, process_tree, runner
+from kairos.agents.checks.sandbox.names import names_in
+from kairos.agents.checks.sandbox.peer import BROKEN
 
 Outcome = tuple[bool, str, int | None]
 """Whether it passed, words for how it did not, the line of the answer."""
-RESULT_BYTES = 1 << 20
+RESULT_BYTES = 4 << 20
 """Most that one process may report; a thousand tests' failures fit."""
-
-
 SECOND = 1.0
+GLANCE_S = 0.05
+GRACE_S = 0.5
+"""What tests may go on for after the answer's process has ended."""
+UNREADABLE = 78
+"""Exit status where the code's user cannot read Python's library, and it could not be mounted elsewhere."""
 
 
 @dataclass(slots=True)
 class Trial:
-    """One process of tests, and what came of it."""
+    """One pair of processes, and what came of it."""
 
     tests: list[int]
-    call: runner.Call | None = None
     loaded: bool = False
-    forged: bool = False
-    """The code was caught at the results: none of them counts."""
     results: dict[int, Outcome] = field(default_factory=dict)
     reason: Outcome | None = None
     """What stands for the tests that have no result of their own."""
 
     def outcome(self, test: int) -> Outcome:
         reason = self.reason or (False, "the code ended the program while it was tested", None)
-        return reason if self.forged else self.results.get(test, reason)
+        return self.results.get(test, reason)
 
 
 def main() -> None:
     """Build the walls, then work as the first process within them."""
-    question = json.load(sys.stdin)
+    question = json.loads(_exactly(int.from_bytes(_exactly(8), "big")))
     jail.die_with_parent()
     walls = jail.build(question["folder"])
     hearing, telling = os.pipe()
@@ -69,18 +77,28 @@ def main() -> None:
     os._exit(0)
 
 
+def _exactly(length: int) -> bytes:
+    data = b""
+    while len(data) < length:
+        part = os.read(0, length - len(data))
+        if not part:
+            raise EOFError
+        data += part
+    return data
+
+
 def _work(question: dict[str, Any], walls: jail.Walls) -> None:
     limits = jail.Limits(**question["limits"])
-    statements = {int(at): test for at, test in question["statements"].items()}
-    steps = runner.prepare(question["tests"], statements, question["left_out"])
+    limits = replace(limits, processes=limits.processes + 1)  # the answer's process beside that of the tests
     end = time.monotonic() + question["seconds"]
-    trials = _trials(question)
+    plan = _compiled(limits, walls, end)
+    trials = [Trial(tests) for tests in question["trials"]]
     reason: Outcome | None = None
     for number, trial in enumerate(trials):
         if reason is None and time.monotonic() >= end:
             reason = (False, "the time for all tests was over before this one began", None)
         if reason is None:
-            _run(trial, question["answer"], steps, limits, walls, _share(end, last=number == len(trials) - 1))
+            _run(trial, question["answer"], plan, limits, walls, _share(end, last=number == len(trials) - 1))
             if not trial.loaded:
                 reason = trial.reason  # what does not load for one test does not load for the next
         else:
@@ -91,64 +109,118 @@ def _work(question: dict[str, Any], walls: jail.Walls) -> None:
 
 
 def _share(end: float, *, last: bool) -> float:
-    """Until when a process may run: half of what is left, so that one endless loop does not cost all other tests."""
+    """Until when a pair may run: half of what is left, so that one endless loop does not cost all other tests."""
     left = end - time.monotonic()
     return end if last else end - left + max(left / 2, min(left, SECOND))
 
 
-def _trials(question: dict[str, Any]) -> list[Trial]:
-    bare = sorted(question["statements"].values())
-    calls = [Trial([test], runner.Call(name, line, test)) for name, line, test in question["calls"]]
-    return [Trial(bare), *calls] if bare else calls
+def _compiled(limits: jail.Limits, walls: jail.Walls, end: float) -> int:
+    """The tests, read from standard input and compiled by a process of their own: a descriptor to read them from."""
+    plan = os.memfd_create("tests") if hasattr(os, "memfd_create") else _unnamed_file()
+    child = _forked(lambda: (_become([0, plan], limits, walls), _compile(plan)))
+    while not _has_ended(child):
+        if time.monotonic() >= end:
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.002)
+    _, status = os.waitpid(child, 0)
+    if status:
+        sys.exit(f"the tests could not be compiled (their process {_death(status)})")
+    return plan
 
 
-def _run(
-    trial: Trial, answer: str, steps: list[runner.Step], limits: jail.Limits, walls: jail.Walls, end: float
-) -> None:
-    """One process: started, listened to until it ends or its time is over, and ended with all that it started."""
-    token = secrets.token_hex(16)
-    reading, writing = os.pipe()
+def _forked(work: Callable[[], object]) -> int:
+    """A process that does the work and never comes back from it."""
     child = os.fork()
-    if child == 0:
-        os.close(reading)
-        _become_test(writing, limits, walls)
-        write = os.write
-        runner.run(answer, steps, trial.call, lambda data: write(writing, data), token)
+    if child:
+        return child
+    try:
+        work()
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def _unnamed_file() -> int:
+    import tempfile
+
+    return os.dup(tempfile.TemporaryFile(dir=".").fileno())
+
+
+def _compile(plan: int) -> None:
+    with open(0, "rb", closefd=False) as file:
+        told = json.load(file)
+    statements = {int(at): test for at, test in told["statements"].items()}
+    steps = assertions.prepare(told["source"], statements, told["left_out"])
+    packed = marshal.dumps(
+        {
+            "calls": told["calls"],
+            "names": names_in(told["source"]),
+            "steps": [(step.code, step.line, step.test) for step in steps],
+        }
+    )
+    with open(plan, "wb", closefd=False) as file:
+        file.write(packed)
+
+
+def _run(trial: Trial, source: str, plan: int, limits: jail.Limits, walls: jail.Walls, end: float) -> None:
+    """One pair: started, listened to until it ends or its time is over, and ended with all that it started."""
+    reading, writing = os.pipe()
+    ours, theirs = socket.socketpair()
+
+    def code() -> None:
+        _become([theirs.fileno()], limits, walls)
+        answer.run(source, theirs)
+
+    def test() -> None:
+        _become([plan, ours.fileno(), writing], limits, walls)
+        runner.run(_read(plan), trial.tests[0], ours, lambda data: os.write(writing, data))
+
+    coded, tested = _forked(code), _forked(test)
     os.close(writing)
-    heard, in_time = _listen(reading, child, end)
+    ours.close()
+    theirs.close()
+    heard, in_time = _listen(reading, tested, coded, end)
     os.close(reading)
-    status = _end_all(child, walls, in_time=in_time)
-    _believe(trial, heard, token)
+    status = _end_all(tested, coded, walls, in_time=in_time)
+    _believe(trial, heard)
     if trial.reason is None:
         words = _death(status) if in_time else "ran out of time"
         trial.reason = (False, f"the code {words} while it was {'tested' if trial.loaded else 'loaded'}", None)
 
 
-def _become_test(writing: int, limits: jail.Limits, walls: jail.Walls) -> None:
-    """No input, no output, no open file but the results' pipe, no privilege."""
+def _read(plan: int) -> dict[str, Any]:
+    data, at = [], 0
+    while part := os.pread(plan, 1 << 20, at):
+        data.append(part)
+        at += len(part)
+    return marshal.loads(b"".join(data))
+
+
+def _become(kept: list[int], limits: jail.Limits, walls: jail.Walls) -> None:
+    """No input, no output, no open file but those kept, no privilege."""
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
+    for stream in {0, 1, 2}.difference(kept):
         os.dup2(null, stream)
-    os.closerange(3, writing)
-    os.closerange(writing + 1, 1 << 16)
+    edges = [2, *sorted(descriptor for descriptor in kept if descriptor > 2), 1 << 16]
+    for low, high in itertools.pairwise(edges):
+        os.closerange(low + 1, high)
     jail.drop(limits, walls.user)
     if not jail.can_read_python():
         os._exit(UNREADABLE)
 
 
-UNREADABLE = 78
-"""Exit status where the code's user cannot read Python's library, and it could not be mounted elsewhere."""
+def _listen(reading: int, tested: int, coded: int, end: float) -> tuple[bytes, bool]:
+    """What the tests report until they end or close their end of the pipe, and whether that was in time.
 
-
-def _listen(reading: int, child: int, end: float) -> tuple[bytes, bool]:
-    """What the process says until it ends or closes its end, and whether that was in time.
-
-    That it ended is asked for, too: what it started may keep the pipe open, and would cost all the time there is.
+    That they ended is asked for, too: what they started may keep the pipe open, and would cost all the time there is.
+    Once the answer's process has ended they get a moment more: what it started may keep the socket open.
     """
     heard = b""
     while (left := end - time.monotonic()) > 0:
-        over = _has_ended(child)
+        over = _has_ended(tested)
+        if not over and left > GRACE_S and _has_ended(coded):
+            end = time.monotonic() + GRACE_S
         ready, _, _ = select.select([reading], [], [], 0 if over else min(left, GLANCE_S))
         if not ready:
             if over:
@@ -158,41 +230,49 @@ def _listen(reading: int, child: int, end: float) -> tuple[bytes, bool]:
         if not data or len(heard) > RESULT_BYTES:
             return heard, True
         heard += data
-    return heard, False
-
-
-GLANCE_S = 0.05
+    return heard, _has_ended(coded)
 
 
 def _has_ended(child: int) -> bool:
     return os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
 
-def _end_all(child: int, walls: jail.Walls, *, in_time: bool) -> int:
-    """End the process and what it started; how it ended by itself, if it did.
+def _end_all(tested: int, coded: int, walls: jail.Walls, *, in_time: bool) -> int:
+    """End both processes and what they started; how the one that broke off ended: the answer's, if it did by itself.
 
     Within our own namespace -1 is everything but us. Elsewhere it would be the machine: there it is what lies below us,
     or where the system does not show that, the session alone, and `box` ends what left it.
     """
     if in_time:
-        _wait_for_exit(child)
+        _wait_for_exit(tested, coded)
+    broke_off = coded if _has_ended(coded) and not _ended_well(coded) else tested
     alone = walls.own_processes and os.getpid() == 1
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        if alone:
-            os.kill(-1, signal.SIGKILL)
-        else:
-            os.killpg(child, signal.SIGKILL)
-            if walls.full:
-                process_tree.end_all_below()
-    _, status = os.waitpid(child, 0)
+    if alone:
+        _kill(-1)
+    else:
+        _kill(-tested)
+        _kill(-coded)
+        if walls.full:
+            process_tree.end_all_below()
+    status = {child: os.waitpid(child, 0)[1] for child in (tested, coded)}
     _reap(wait=alone)
-    return status
+    return status[broke_off]
 
 
-def _wait_for_exit(child: int) -> None:
-    """It closed its pipe: let it end by itself for a moment, so that its status tells how it ended."""
+def _kill(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(group, signal.SIGKILL)
+
+
+def _ended_well(child: int) -> bool:
+    ended = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+    return ended is not None and ended.si_code == os.CLD_EXITED and ended.si_status == 0
+
+
+def _wait_for_exit(*children: int) -> None:
+    """Let them end by themselves for a moment, so that their status tells how they ended."""
     end = time.monotonic() + 0.2
-    while time.monotonic() < end and not _has_ended(child):
+    while time.monotonic() < end and not all(map(_has_ended, children)):
         time.sleep(0.001)
 
 
@@ -203,31 +283,34 @@ def _reap(*, wait: bool) -> None:
             pass
 
 
-def _believe(trial: Trial, heard: bytes, token: str) -> None:
-    """Take over what carries the token. Anything else in the pipe was written by the code that is tested."""
+def _believe(trial: Trial, heard: bytes) -> None:
+    """Take over what the tests' process reported. The first line that is no report ends it."""
     for line in heard.splitlines():
-        report = _report(line, token)
-        if report is None or (report[0] is not None and (report[0] not in trial.tests or report[0] in trial.results)):
-            trial.forged = True
-            trial.reason = (False, "the code wrote into the pipe of the test results", None)
+        said = _report(line)
+        if "test" in said and said["test"] in trial.tests and said["test"] not in trial.results:
+            trial.results[said["test"]] = (said["passed"] is True, str(said["words"])[:1000], _line(said))
+        elif "loaded" in said and not trial.loaded:
+            trial.loaded = said["loaded"] is True
+            if not trial.loaded:
+                trial.reason = (False, str(said["words"])[:1000], _line(said))
+        elif said.get("lost") == BROKEN:
+            trial.reason = (False, "the code wrote into its connection to the tests", None)
+        elif "lost" not in said:
             return
-        test, outcome = report
-        if test is not None:
-            trial.results[test] = outcome
-        elif outcome[0]:
-            trial.loaded = True
-        else:
-            trial.forged, trial.reason = trial.loaded, outcome
 
 
-def _report(line: bytes, token: str) -> tuple[int | None, Outcome] | None:
-    """One line as `runner._reporter` writes it; None when it is not."""
+def _report(line: bytes) -> dict[str, Any]:
     try:
-        mark, test, passed, at, words = line.decode("ascii").split(" ")
-        outcome = (passed == "True", bytes.fromhex(words).decode(), None if at == "None" else int(at))
-        return (None if test == "None" else int(test), outcome) if mark == token else None
+        said = json.loads(line)
     except ValueError:
-        return None
+        return {}
+    return (
+        said if isinstance(said, dict) and {"words"} <= said.keys() | ({"words"} if "lost" in said else set()) else {}
+    )
+
+
+def _line(said: dict[str, Any]) -> int | None:
+    return said["line"] if type(said.get("line")) is int else None
 
 
 def _death(status: int) -> str:

@@ -1,0 +1,94 @@
+"""The process that reads code and schemas from requests: it waits with everything imported, and works in copies.
+
+Each message on standard input brings a socket. A copy of this process gives up its privileges, takes its limits and
+reads one question from the socket, writes one reply and ends. Nothing is kept from one to the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from kairos.agents.checks import json_schema, python_checks, task_tests
+from kairos.agents.checks.confined import CPU_SECONDS, MEMORY_BYTES, QUESTION_BYTES, WALL_SECONDS
+from kairos.agents.checks.sandbox import jail
+from kairos.errors import InvalidInput
+
+WORK: dict[str, Callable[..., Any]] = {
+    "schema": json_schema.validate_schema,
+    "answer": json_schema.opinion_of,
+    "tests": task_tests.validate_tests,
+    "plan": task_tests.told_plan,
+    "code": python_checks.opinions_of,
+    "review": python_checks.review_of,
+}
+
+
+def main() -> None:
+    """Copy this process for each socket that comes, until standard input ends."""
+    control = socket.socket(fileno=0)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        if not message:
+            return
+        for descriptor in descriptors:
+            if os.fork() == 0:
+                _copy(descriptor)
+            os.close(descriptor)
+
+
+def _copy(descriptor: int) -> NoReturn:
+    try:
+        _confine(descriptor)
+        link = socket.socket(fileno=descriptor)
+        link.sendall(os.getpid().to_bytes(8, "big"))
+        reply = _reply(_question(link))
+        link.sendall(json.dumps(reply).encode())
+    finally:
+        os._exit(0)
+
+
+def _confine(descriptor: int) -> None:
+    """Keep the socket alone; killed by the clock even if nobody is left who would."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, WALL_SECONDS + 1)
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
+    os.closerange(0, descriptor)
+    os.closerange(descriptor + 1, 1 << 16)
+    user = jail.stranger()
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+    jail.drop(jail.Limits(CPU_SECONDS, MEMORY_BYTES, 0, 1, CPU_SECONDS, 0), user)
+    jail.undumpable()
+
+
+def _question(link: socket.socket) -> list[Any]:
+    length = int.from_bytes(link.recv(8, socket.MSG_WAITALL), "big")
+    return json.loads(link.recv(min(length, QUESTION_BYTES), socket.MSG_WAITALL))
+
+
+def _reply(question: list[Any]) -> dict[str, Any]:
+    work, values = question
+    try:
+        return {"result": WORK[work](**values)}
+    except InvalidInput as refused:
+        return {"result": {"refused": {name: str(value) for name, value in refused.values.items()}}}
+    except (RecursionError, MemoryError) as fault:
+        return {"failed": "takes too much memory" if isinstance(fault, MemoryError) else "is nested too deeply"}
+    except Exception as fault:
+        return {"failed": f"cannot be read ({type(fault).__name__}: {str(fault)[:200]})"}
+
+
+if __name__ == "__main__":
+    sys.setrecursionlimit(1000)
+    main()

@@ -1,0 +1,152 @@
+"""Assertions of the tests, rewritten so that a failure names what was expected and what came instead."""
+
+from __future__ import annotations
+
+import ast
+import operator
+import reprlib
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from kairos.agents.checks.sandbox import mirrors
+
+TESTS = "tests.py"
+MEET, UNMET = "@meet", "@unmet"
+"""What rewritten assertions call: no program can write such names."""
+
+OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "is": operator.is_,
+    "is not": operator.is_not,
+    "in": lambda left, right: left in right,
+    "not in": lambda left, right: left not in right,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One top-level statement of the tests, ready to run."""
+
+    code: types.CodeType
+    line: int
+    test: int | None
+    """The number of the test that the statement is; None for what only prepares."""
+
+
+class Unmet(AssertionError):
+    """A rewritten assertion that does not hold: why, and the assertion's own message if it has one."""
+
+    def __str__(self) -> str:
+        return ": ".join(value if isinstance(value, str) else text(value) for value in self.args)
+
+
+def prepare(source: str, statements: dict[int, int], left_out: list[int]) -> list[Step]:
+    """Compile the tests, with their assertions rewritten.
+
+    `statements`: the position of a statement -> the number of the test that it is; `left_out`: positions not to run.
+    """
+    tree = ast.parse(source)
+    flags = _future_flags(tree)
+    steps = []
+    for position, statement in enumerate(tree.body):
+        if position in left_out:
+            continue
+        rewritten = _Assertions(source).visit(statement)
+        module = ast.fix_missing_locations(ast.Module([rewritten], []))
+        code = compile(module, TESTS, "exec", flags, dont_inherit=True)
+        steps.append(Step(code, statement.lineno, statements.get(position)))
+    return steps
+
+
+def meet(left: Any, name: str, right: Any, source: str, swapped: bool) -> str | None:
+    """Judge one assertion. None when it holds, else words for how it does not."""
+    if not name:
+        return None if left else f"`{source}` does not hold: it is {text(left)}"
+    if OPERATORS[name](left, right):
+        return None
+    if name != "==":
+        return f"`{source}` does not hold: left is {text(left)}, right is {text(right)}"
+    got, expected = (right, left) if swapped else (left, right)
+    return f"`{source}`: expected {text(expected)}, got {text(got)}{_opaque(left, right)}"
+
+
+def text(value: Any) -> str:
+    """A short `repr`, whatever the object's own does."""
+    try:
+        return _SHORT.repr(value)
+    except Exception:
+        return f"a {type(value).__name__} that cannot be shown"
+
+
+def _opaque(left: Any, right: Any) -> str:
+    """Words for a comparison that can never hold."""
+    strange = [value for value in (left, right) if mirrors.number_of(value) is not None and not isinstance(value, type)]
+    if len(strange) != 1 or isinstance(strange[0], mirrors.RemoteValue | BaseException):
+        return ""
+    kind = type(strange[0]).__name__
+    return f"; an object of the code's own class {kind} is never equal to plain data: return plain data instead"
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = _SHORT.maxset = 20
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 160
+
+
+class _Assertions(ast.NodeTransformer):
+    """`assert L == R, m` becomes `if (@why := @meet(L, '==', R, text, …)): raise @unmet(@why, m)`.
+
+    The operands stay where they were, so that `await`, `yield` and `:=` in them mean what they meant.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    def visit_Assert(self, node: ast.Assert) -> ast.stmt:
+        left, name, right, swapped = _operands(node.test)
+        words = (ast.get_source_segment(self._source, node.test) or "the assertion")[:200]
+        values = [left, ast.Constant(name), right, ast.Constant(" ".join(words.split())), ast.Constant(swapped)]
+        reason = ast.NamedExpr(ast.Name("@why", ast.Store()), ast.Call(ast.Name(MEET, ast.Load()), values, []))
+        told: list[ast.expr] = [ast.Name("@why", ast.Load()), *([node.msg] if node.msg else [])]
+        unmet = ast.Raise(ast.Call(ast.Name(UNMET, ast.Load()), told, []), None)
+        return ast.copy_location(ast.If(reason, [unmet], []), node)
+
+
+def _operands(test: ast.expr) -> tuple[ast.expr, str, ast.expr, bool]:
+    """Left, operator, right, and whether the expected value stands on the left."""
+    if not isinstance(test, ast.Compare) or len(test.ops) != 1:
+        return test, "", ast.Constant(None), False
+    left, right = test.left, test.comparators[0]
+    swapped = isinstance(left, ast.Constant) and not isinstance(right, ast.Constant)
+    return left, _SYMBOLS[type(test.ops[0])], right, swapped
+
+
+_SYMBOLS: dict[type[ast.cmpop], str] = {
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.Is: "is",
+    ast.IsNot: "is not",
+    ast.In: "in",
+    ast.NotIn: "not in",
+}
+
+
+def _future_flags(tree: ast.Module) -> int:
+    future = __import__("__future__")
+    names = [
+        alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__"
+        for alias in node.names
+    ]
+    return sum(getattr(future, name).compiler_flag for name in set(names) if name in future.all_feature_names)

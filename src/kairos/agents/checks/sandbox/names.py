@@ -1,0 +1,68 @@
+"""The names in the tests' source: what they may mean of the answer, and what they bring themselves."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import sys
+from typing import TypedDict
+
+from kairos.agents.checks.sandbox.answer import MODULES
+
+_WITH_EFFECTS = frozenset({"antigravity", "this", "idlelib", "turtledemo", "__main__"})
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class Names(TypedDict):
+    """As lists, for they are stored with the compiled tests."""
+
+    mentioned: list[str]
+    """Every name, attribute and text that looks like one."""
+    free: list[str]
+    """Names that are read and that the tests do not bind themselves."""
+    imported: list[str]
+    """Names that the tests import from the answer."""
+    modules: list[str]
+    """Free names of modules of the standard library, used as such: `math.isclose` without an import."""
+
+
+def names_in(source: str) -> Names:
+    """Read the source of the tests, which parses."""
+    read, bound, imported, other = set[str](), set[str](), set[str](), set[str]()
+    attributes: dict[str, set[str]] = {}
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Name(id=name, ctx=context):
+                (read if isinstance(context, ast.Load) else bound).add(name)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                bound.add(name)
+            case ast.arg(arg=name):
+                bound.add(name)
+            case ast.Attribute(value=value, attr=name):
+                other.add(name)
+                if isinstance(value, ast.Name):
+                    attributes.setdefault(value.id, set()).add(name)
+            case ast.ImportFrom(module=module, names=aliases) if module in MODULES:
+                imported |= {alias.name for alias in aliases}
+            case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+                bound |= {alias.asname or alias.name.partition(".")[0] for alias in aliases}
+            case ast.Constant(value=str(text)) if text.isidentifier():
+                other.add(text)
+    free = (read | imported) - bound
+    return {
+        "mentioned": sorted(read | imported | other),
+        "free": sorted(free),
+        "imported": sorted(imported),
+        "modules": sorted(name for name in free if _is_module(name, attributes.get(name, set()))),
+    }
+
+
+def _is_module(name: str, attributes: set[str]) -> bool:
+    """Whether the attributes that the tests use are those of the standard library's module of this name."""
+    if not attributes or name not in sys.stdlib_module_names or name in _WITH_EFFECTS:
+        return False
+    try:
+        module = importlib.import_module(name)
+    except ImportError:
+        return False
+    return all(hasattr(module, attribute) for attribute in attributes)
