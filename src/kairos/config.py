@@ -6,7 +6,6 @@ The environment wins over the file: `KAIROS_SERVER__PORT=9000` sets `port` under
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,15 +15,13 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validat
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from kairos import config_faults, environment
+from kairos.config_faults import NESTED, PREFIX
 from kairos.config_section import MOST_BYTES, MOST_MB, MOST_ROWS, Seconds, Section, Share
 from kairos.config_section import Reach as Reach
 from kairos.config_server import ServerSettings
 from kairos.errors import KairosError, did_you_mean
 from kairos.text import storable_json
 from kairos.text_files import NotUtf8, decode_text
-
-PREFIX, NESTED = "KAIROS_", "__"
-"""Of the environment variables that set a key: KAIROS_SERVER__PORT."""
 
 
 class InvalidConfig(KairosError):
@@ -478,27 +475,17 @@ def _validated(values: dict[str, Any], file: Path, text: str) -> Settings:
 
 
 def _check_variables() -> None:
-    """Refuse a variable such as KAIROS_QEUE__LEASE_S, whose section does not exist: it would have no effect.
-
-    One without two underscores may belong to something else, as Kubernetes' KAIROS_SERVICE_HOST does.
-    """
-    for name in os.environ:
-        section, nested, _ = name.upper().removeprefix(PREFIX).partition(NESTED)
-        if name.upper().startswith(PREFIX) and nested and section.lower() not in Settings.model_fields:
-            known = did_you_mean(section.lower(), Settings.model_fields)
-            raise InvalidConfig(
-                source=f"environment {name}",
-                problem=f"there is no section {section.lower()!r}",
-                remedy=known or "docs/configuration.md lists every key",
-            )
+    """Raises `InvalidConfig` for a variable that would have no effect."""
+    if (name := config_faults.stray_variable(os.environ, Settings.model_fields)) is not None:
+        section = config_faults.section_of(name)
+        remedy = did_you_mean(section, Settings.model_fields) or "docs/configuration.md lists every key"
+        raise InvalidConfig(source=f"environment {name}", problem=f"there is no section {section!r}", remedy=remedy)
 
 
 def _not_json(error: SettingsError) -> InvalidConfig:
     """A section or a list is given in one variable as JSON."""
-    found = re.search(r'field "(\w+)"', str(error))
-    name = config_faults.variable((found[1],)) if found else ""
     return InvalidConfig(
-        source=f"environment {config_faults.given_by((found[1],) if found else (), os.environ) or name}",
+        source=f"environment {config_faults.unread_variable(str(error), os.environ)}",
         problem="its value is not JSON, which a section or a list is given as",
         remedy=f"Set single keys, such as {PREFIX}SERVER{NESTED}PORT=8484, or give JSON",
     )

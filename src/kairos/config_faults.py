@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel
 
 from kairos.errors import did_you_mean
 
+PREFIX, NESTED = "KAIROS_", "__"
+"""Of the environment variables that set a key: KAIROS_SERVER__PORT."""
 LONGEST_SHOWN = 200
 """Characters of a refused value."""
 
@@ -63,7 +65,7 @@ def _known_keys(root: type[BaseModel], where: tuple[int | str, ...]) -> list[str
 
 def variable(where: tuple[int | str, ...]) -> str:
     """The name of a key in the environment."""
-    return "KAIROS_" + "__".join(str(part).upper() for part in where)
+    return PREFIX + NESTED.join(str(part).upper() for part in where)
 
 
 def given_by(where: tuple[int | str, ...], environ: Mapping[str, str]) -> str | None:
@@ -74,13 +76,34 @@ def given_by(where: tuple[int | str, ...], environ: Mapping[str, str]) -> str | 
     names = {name.upper(): name for name in environ}
     own = variable(where)
     for name in sorted(names):
-        if where and (name == own or name.startswith(f"{own}__")):
+        if where and (name == own or name.startswith(f"{own}{NESTED}")):
             return names[name]
     for length in range(len(where) - 1, 0, -1):
         name = names.get(variable(where[:length]))
         if name and _holds(environ[name], where[length:]):
             return name
     return None
+
+
+def section_of(name: str) -> str:
+    """The section or the key that a variable names first."""
+    return name.upper().removeprefix(PREFIX).partition(NESTED)[0].lower()
+
+
+def stray_variable(environ: Iterable[str], known: Container[str]) -> str | None:
+    """A variable such as KAIROS_QEUE__LEASE_S, whose section does not exist.
+
+    One without two underscores may belong to something else, as Kubernetes' KAIROS_SERVICE_HOST does.
+    """
+    nested = (name for name in environ if name.upper().startswith(PREFIX) and NESTED in name)
+    return next((name for name in nested if section_of(name) not in known), None)
+
+
+def unread_variable(complaint: str, environ: Mapping[str, str]) -> str:
+    """The variable whose value pydantic-settings could not read, by its complaint."""
+    found = re.search(r'field "(\w+)"', complaint)
+    where = (found[1],) if found else ()
+    return given_by(where, environ) or variable(where)
 
 
 def _holds(text: str, where: tuple[int | str, ...]) -> bool:

@@ -59,7 +59,7 @@ def engines_of(folder: Path) -> list[psutil.Process]:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_a_start_that_waits_for_postgresql_ends(tmp_path: Path, silent: socket.socket, number: signal.Signals):
     url = f"postgresql+psycopg://u:p@127.0.0.1:{silent.getsockname()[1]}/x"
     settings: dict[str, Any] = {"database": {"url": url, "migration_url": url, "system_url": url}}
@@ -90,7 +90,7 @@ async def test_a_start_whose_initdb_hangs_ends(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("wait_s", [0.0, 0.3, 0.6, 1.0, 1.5, 2.5, 4.0])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 async def test_a_start_ends_at_any_moment(tmp_path: Path, number: signal.Signals, wait_s: float):
     """Moments after the daemon took its folder: its engines, the migration, and the model are at different points."""
     start = Start(tmp_path, {})

@@ -80,6 +80,66 @@ def test_a_wrong_variable_is_named_as_such(tmp_path: Path, monkeypatch: pytest.M
         config.load(written(tmp_path, "log_level = 'info'"))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("KAIROS_SERVER", "x", "its value is not JSON"),
+        ("KAIROS_SERVER", "", "its value is not JSON"),
+        ("KAIROS_SERVER", "7", "server: input should be a valid dictionary"),
+        ("KAIROS_SERVER", '{"port": "x"}', "server.port: "),
+        ("KAIROS_MODELS", "x", "its value is not JSON"),
+        ("KAIROS_MODELS", '[{"name": "a"}]', "models.0.base_url: a value is required"),
+        ("KAIROS_MODELS__0__NAME", "a", "models: input should be a valid list"),
+        ("KAIROS_SERVER__PORT", "abc", "server.port: "),
+        ("kairos_server__port", "abc", "server.port: "),
+        ("KAIROS_SERVER__PROT", "1", "Did you mean 'port'?"),
+        ("KAIROS_SERVRE__PORT", "1", "Did you mean 'server'?"),
+        ("KAIROS_QUEUE__LEASE_S", "-1", "queue.lease_s: "),
+        ("KAIROS_LOG_LEVEL", "loud", "log_level: "),
+    ],
+)
+def test_a_wrong_variable_is_blamed_on_itself_and_not_on_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
+):
+    """Although the file sets the same keys, rightly."""
+    monkeypatch.setenv(name, value)
+    file = written(tmp_path, "log_level = 'info'\n[server]\nport = 1\n[queue]\nlease_s = 5\n")
+    with pytest.raises(InvalidConfig) as fault:
+        config.load(file)
+    assert f"environment {name}: " in str(fault.value)
+    assert words in str(fault.value)
+    assert str(file) not in str(fault.value)
+
+
+def test_the_file_is_blamed_for_what_it_says_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("KAIROS_SERVER__HOST", "127.0.0.1")
+    with pytest.raises(InvalidConfig, match=r"kairos\.toml:2: server\.port"):
+        config.load(written(tmp_path, "[server]\nport = 'x'"))
+
+
+def test_variables_of_other_programs_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Kubernetes sets these for a service that is called kairos."""
+    for name in ("KAIROS_SERVICE_HOST", "KAIROS_PORT", "KAIROS_PORT_8484_TCP_ADDR"):
+        monkeypatch.setenv(name, "tcp://10.0.0.1:8484")
+    assert config.load(written(tmp_path, "[server]\nport = 1")).server.port == 1
+
+
+def test_a_byte_order_mark_before_the_configuration_is_read_over(tmp_path: Path):
+    file = tmp_path / "kairos.toml"
+    file.write_bytes(b"\xef\xbb\xbf[server]\r\nport = 1\r\n")
+    assert config.load(file).server.port == 1
+    file.write_bytes("[server]\nport = 1".encode("utf-16"))
+    with pytest.raises(InvalidConfig, match=r"it is UTF-16 text\. Save it as UTF-8"):
+        config.load(file)
+
+
+@pytest.mark.parametrize("folder", ["~nobody-of-that-name/x", "loop"])
+def test_a_data_folder_that_cannot_be_named_is_an_error_of_configuration(tmp_path: Path, folder: str):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(InvalidConfig, match="cannot be used"):
+        config.load(written(tmp_path, f"data_dir = '{folder}'"))
+
+
 def test_a_file_that_was_named_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(InvalidConfig, match="no such file"):
         config.load(tmp_path / "kairos.toml")

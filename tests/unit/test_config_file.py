@@ -52,6 +52,14 @@ def written(folder: Path, text: str = FILE) -> Path:
     return path
 
 
+def test_a_byte_order_mark_stays_before_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, "\ufeff" + FILE.replace("\n", "\r\n"))
+    assert config_file.add_models(path, [LLAMA]) == [LLAMA.name]
+    assert path.read_bytes().startswith(("\ufeff" + FILE.replace("\n", "\r\n")).encode())
+    assert config_file.model_names(path) == {"first", LLAMA.name}
+    assert [model.name for model in config.load(path).models] == ["first", LLAMA.name]
+
+
 def test_models_are_added_and_the_rest_stays(tmp_path: Path) -> None:
     path = written(tmp_path)
     assert config_file.add_models(path, [LLAMA, GPT]) == [LLAMA.name, GPT.name]

@@ -132,9 +132,11 @@ class Providers:
         limits = HttpLimits(self._limits.connect_s, timeout_s, self._limits.idle_s, timeout_s)
         value = await self._http.get_json(url, token=api_key, limits=limits)
         entries = (value["data"] if value["data"] is not None else []) if _has(value, "data") else None
-        if not isinstance(entries, list):
+        named = [entry["id"] for entry in entries if _has(entry, "id")] if isinstance(entries, list) else None
+        names = [name for name in named or () if isinstance(name, str)]
+        if named is None or (entries and not names):
             raise HttpGarbled(address=url, expected="a list of models", excerpt=excerpt(orjson.dumps(value)))
-        return [entry["id"] for entry in entries if _has(entry, "id") and isinstance(entry["id"], str)]
+        return names
 
     async def _ask(self, attempt: Attempt, reader: AnswerReader, timeout_s: float, first_token_s: float) -> None:
         """One request, as the model's server is known to take it."""

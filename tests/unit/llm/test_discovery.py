@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -15,7 +16,7 @@ from kairos.errors import KairosError
 from kairos.http import HttpClient
 from kairos.llm import discovery, prices
 from kairos.llm.catalog import FREE, Price
-from kairos.llm.discovery import FoundModel, FoundServer, Provider, ServerKind
+from kairos.llm.discovery import FoundModel, FoundServer, Provider, ServerKind, settings_of
 from kairos.llm.providers import Providers
 
 KEY = "sk-secret-0123456789"
@@ -174,6 +175,37 @@ async def test_a_server_that_answers_something_else_is_shown_with_its_problem(
     (server,) = await here.scan({ServerKind.LLAMA_CPP: port}, cards=True)
     assert (server.kind, server.models) == (ServerKind.LLAMA_CPP, ())
     assert could_not_list(server)
+
+
+async def test_odd_entries_of_a_list_cost_no_other_entry(here: Neighbourhood) -> None:
+    odd = [
+        None,
+        7,
+        "x",
+        [],
+        {},
+        {"id": None},
+        {"id": 12},
+        {"id": ["x"]},
+        {"id": ""},
+        {"id": "\u202ex"},
+        {"id": "a" * 999},
+    ]
+    cards = [{"id": "context", "max_model_len": 10**30}, {"id": "text", "meta": "x"}, {"id": "null", "meta": None}]
+    listed = json.dumps({"data": [*odd, *cards, *({"id": f"m{number}"} for number in range(3000))]})
+    (server,) = await here.scan({ServerKind.VLLM: await here.serve(saying(listed))}, cards=True)
+    names = [model.name for model in server.models]
+    assert names[:4] == ["context", "text", "null", "m0"]
+    assert len(names) == 3003
+    assert all(entry.context == 8192 for entry in settings_of((server, model) for model in server.models))
+
+
+def test_models_of_one_name_get_names_of_their_own() -> None:
+    server = FoundServer(ServerKind.GOOGLE, "https://example.org/v1", None, False, ())
+    picks = [(server, FoundModel(name, local=False)) for name in ("models/x", "x", "models/x", "y")]
+    names = [entry.name for entry in settings_of(picks)]
+    assert len(set(names)) == 4
+    assert names[0] == "google/x"
 
 
 async def test_a_server_that_speaks_no_http_is_shown_with_its_problem(here: Neighbourhood) -> None:

@@ -1,0 +1,84 @@
+"""One person has one account, however the address is typed: case, composed letters, Turkish dotted and dotless i."""
+
+from __future__ import annotations
+
+import importlib
+from uuid import uuid4
+
+import pytest
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine, text
+
+from kairos.db.engine import Database
+from kairos.db.repositories import people
+from kairos.embedded import Addresses
+from kairos.folding import fold_email
+from kairos.tenancy import NOBODY
+from tests.kit.api import Caller
+
+PASSWORD = "correct horse battery"
+MIGRATION = importlib.import_module("kairos.db.migrations.versions.0011_folded_emails")
+
+
+def token_of(link: str) -> str:
+    return link.rpartition("#")[2]
+
+
+async def test_an_invitation_holds_for_its_address_in_any_form(owner: Caller, anybody: Caller):
+    name = f"Ilgın-{uuid4().hex}"
+    invited = await owner.post("/api/invitations", {"email": f"{name}@Örnek.TR"})
+    typed = f"{name.upper()}@O\u0308RNEK.tr"
+    body = {"token": token_of(invited["link"]), "email": typed, "name": "Ilgın", "password": PASSWORD}
+    registered = await anybody.post("/api/auth/register", body)
+    assert registered.status == 200, registered.body
+    for form in (typed, f"{name}@örnek.tr", f" {name.replace('ı', 'İ')}@ÖRNEK.TR".strip(), fold_email(typed)):
+        signed_in = await anybody.post("/api/auth/login", {"email": form, "password": PASSWORD})
+        assert signed_in.status == 200, form
+    again = await owner.post("/api/invitations", {})
+    body |= {"token": token_of(again["link"]), "email": f"{name.lower()}@örnek.tr"}
+    refused = await anybody.post("/api/auth/register", body)
+    assert (refused.status, refused["code"]) == (409, "email_taken")
+
+
+async def test_wrong_passwords_count_for_the_account_in_any_form(owner: Caller, anybody: Caller):
+    name = f"ırmak-{uuid4().hex}"
+    statuses = []
+    for number in range(30):
+        form = (name, name.upper(), name.replace("ı", "İ"))[number % 3]
+        reply = await anybody.post("/api/auth/login", {"email": f"{form}@x.tr", "password": "wrong wrong"})
+        statuses.append(reply.status)
+        if reply.status == 429:
+            break
+    assert statuses[-1] == 429, statuses
+    assert len(statuses) <= 12
+
+
+async def test_accounts_from_before_are_folded_and_those_that_collide_still_sign_in(
+    addresses: Addresses, database: Database
+):
+    mark = uuid4().hex
+    plain, colliding, lone = f"ilgin-{mark}@x.tr", f"ılgın-{mark}@x.tr", f"straße-{mark}@ıı.tr"
+    engine = create_engine(addresses.migration_url)
+    with engine.begin() as connection:
+        for email in (plain, colliding, lone):
+            connection.execute(
+                text("insert into users (id, email, name) values (gen_random_uuid(), :email, :email)"), {"email": email}
+            )
+        with Operations.context(MigrationContext.configure(connection)):
+            MIGRATION.upgrade()
+    engine.dispose()
+    async with database.scope(NOBODY) as session:
+        names = {form: await people.by_email(session, form) for form in (plain, colliding, lone, lone.upper())}
+    assert {form: found and found.name for form, found in names.items()} == {
+        plain: plain,
+        colliding: colliding,
+        lone: lone,
+        lone.upper(): lone,
+    }
+
+
+@pytest.mark.parametrize("email", ["admin@localhost", "ADMIN@LOCALHOST", "Admın@localhost"])
+async def test_the_first_admin_is_found(database: Database, owner: Caller, email: str):
+    async with database.scope(NOBODY) as session:
+        assert await people.by_email(session, email)
