@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import uvloop
+from rich.text import Text
 
 from kairos import telemetry
 from kairos.api.services import Services
@@ -55,15 +56,13 @@ def _show(started: Started) -> None:
     usage = memory(os.getpid())
     used = f", {usage['total']:.0f} MB PSS in all" if usage else ""
     where = started.address or "(worker, no API)"
-    lines = [f"[bold]Kairos is ready[/bold] at {where} in {started.seconds:.1f} s{used}"]
-    lines += [
-        f"[yellow]degraded[/yellow] {output.plain(name)}: {output.plain(detail)}"
-        for name, detail in started.missing.items()
-    ]
+    text = Text.assemble(("Kairos is ready", "bold"), f" at {where} in {started.seconds:.1f} s{used}")
+    for name, detail in started.missing.items():
+        text.append("\ndegraded", "yellow").append(f" {name}: {detail}")
     if started.setup_link:
-        link = f"[bold]{started.setup_link}[/bold]"
-        lines.append(f"No operator has a password yet. This link sets it (each start prints another one): {link}")
-    output.out.print("\n".join(lines), soft_wrap=True)
+        text.append("\nNo operator has a password yet. This link sets it (each start prints another one): ")
+        text.append(started.setup_link, "bold")
+    output.out.print(text, soft_wrap=True)
 
 
 def _run_sample(address: str, data_dir: Path) -> None:
