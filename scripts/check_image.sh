@@ -236,7 +236,8 @@ serve_scripted() {
 # ruling CONTAINER honest|hostile: the score of the tests, or `refused`
 ruling() {
     docker exec -i "$1" sh -c 'cat > "$0"' "/data/$2.py" < "scripts/image_tests/$2.py"
-    kairos "$1" task submit --model scripted --tests "/data/$2.py" --wait --json "Write add(a, b) in Python. $2" 2> /dev/null |
+    # Rejected is an answer here, and an exit code of the command line.
+    { kairos "$1" task submit --model scripted --tests "/data/$2.py" --wait --json "Write add(a, b) in Python. $2" 2> /dev/null || true; } |
         docker exec -i "$1" python -c '
 import json, sys
 verdict = json.load(sys.stdin)["verdicts"][0]
