@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.kit.daemon_process import DaemonProcess, on_engines
 from tests.kit.hosts import Kind, command_on, environment, host_of, python_on, user_on
 from tests.kit.model_server import ModelServer, ScriptedModel
 
+pytestmark = pytest.mark.timeout(300)
 ANSWER = "```python\ndef answer():\n    return 42\n```"
 KEY, PASSWORD = "provider-key-s3cret", "other-passw0rd-s3cret"
 SECRETS = {"KAIROS_TEST_PROVIDER": KEY, "SOME_PASSWORD": PASSWORD, "ADDRESS": f"redis://:{PASSWORD}@h:1"}
@@ -35,9 +37,6 @@ class HostedDaemon(DaemonProcess):
         for path in (folder, *folder.iterdir()):
             path.chmod(0o700)
             os.chown(path, *(user_on(kind).get(name, -1) for name in ("user", "group")))
-        for parent in folder.parents:
-            if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-                parent.chmod(parent.stat().st_mode | 0o011)
 
     def _environment(self) -> dict[str, str]:
         return {**environment(self.kind), **super()._environment(), **self._own(), **SECRETS}
@@ -56,12 +55,23 @@ class HostedDaemon(DaemonProcess):
 
 
 @asynccontextmanager
-async def _daemon(kind: Kind, addresses: Addresses, folder: Path, **settings: Any) -> AsyncIterator[HostedDaemon]:
+async def _daemon(kind: Kind, addresses: Addresses, **settings: Any) -> AsyncIterator[HostedDaemon]:
+    """In a folder of its own, for pytest closes its folders to other users."""
+    with tempfile.TemporaryDirectory(prefix="kairos-hosted-") as folder:
+        Path(folder).chmod(0o711)
+        async with _started(kind, addresses, Path(folder), settings) as daemon:
+            yield daemon
+
+
+@asynccontextmanager
+async def _started(
+    kind: Kind, addresses: Addresses, folder: Path, settings: dict[str, Any]
+) -> AsyncIterator[HostedDaemon]:
     async with ModelServer() as models:
         models.add(ScriptedModel(name="scripted", answer=ANSWER, api_key=KEY))
         entry = {"name": "scripted", "base_url": models.base_url, "local": True, "api_key_env": "KAIROS_TEST_PROVIDER"}
         daemon = HostedDaemon(folder / "kairos", on_engines(addresses, models=[entry], **settings), kind)
-        await daemon.start()
+        await daemon.start(within_s=100)
         try:
             yield daemon
         finally:
@@ -88,8 +98,8 @@ def _thief(daemon: HostedDaemon) -> str:
 
 
 @pytest.mark.parametrize("kind", [Kind.LANDLOCK, Kind.LANDLOCK_SAME_USER])
-async def test_landlock_keeps_tests_from_the_daemon_s_files(kind: Kind, addresses: Addresses, tmp_path: Path):
-    async with _daemon(kind, addresses, tmp_path) as daemon:
+async def test_landlock_keeps_tests_from_the_daemon_s_files(kind: Kind, addresses: Addresses):
+    async with _daemon(kind, addresses) as daemon:
         ready = await daemon.ask("GET", "/api/health/ready")
         if not ready["isolation"]["full"]:
             pytest.skip(f"this host has no Landlock: {ready['isolation']['detail']}")
@@ -101,9 +111,9 @@ async def test_landlock_keeps_tests_from_the_daemon_s_files(kind: Kind, addresse
         assert (await _judged(daemon, "assert answer() == 42"))["score"] == 1
 
 
-async def test_without_isolation_tests_are_not_run_and_everything_says_so(addresses: Addresses, tmp_path: Path):
+async def test_without_isolation_tests_are_not_run_and_everything_says_so(addresses: Addresses):
     kind = Kind.NEITHER
-    async with _daemon(kind, addresses, tmp_path) as daemon:
+    async with _daemon(kind, addresses) as daemon:
         words = "not run: this host cannot isolate code"
         verdict = await _judged(daemon, _thief(daemon))
         assert (verdict["approved"], verdict["score"]) == (True, None)
@@ -120,9 +130,9 @@ async def test_without_isolation_tests_are_not_run_and_everything_says_so(addres
         assert words in said.stdout
 
 
-async def test_an_operator_can_allow_weak_isolation_in_the_file_alone(addresses: Addresses, tmp_path: Path):
+async def test_an_operator_can_allow_weak_isolation_in_the_file_alone(addresses: Addresses):
     settings = {"guardian": {"allow_weak_isolation": True}}
-    async with _daemon(Kind.NEITHER, addresses, tmp_path, **settings) as daemon:
+    async with _daemon(Kind.NEITHER, addresses, **settings) as daemon:
         assert (await _judged(daemon, "assert answer() == 42"))["score"] == 1
         assert "WITHOUT full isolation" in daemon.log.replace("\n", " ")
         values = (await daemon.ask("GET", "/api/config"))["values"]
@@ -130,10 +140,10 @@ async def test_an_operator_can_allow_weak_isolation_in_the_file_alone(addresses:
         assert (key["reach"], key["may_change"]) == ("file", False)
 
 
-async def test_no_secret_stays_in_the_daemon_s_environment(addresses: Addresses, tmp_path: Path):
+async def test_no_secret_stays_in_the_daemon_s_environment(addresses: Addresses):
     """It uses its key all the same, and its children do not get it."""
     kind = Kind.LANDLOCK_SAME_USER
-    async with _daemon(kind, addresses, tmp_path) as daemon:
+    async with _daemon(kind, addresses) as daemon:
         assert (await _judged(daemon, "assert answer() == 42"))["checks"]
         process = psutil.Process(daemon.process.pid)
         look = [python_on(kind), "-c", f"open('/proc/{process.pid}/environ').read()"]
