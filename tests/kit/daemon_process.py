@@ -40,10 +40,12 @@ class DaemonProcess:
 
     async def start(self, *options: str, within_s: float = 60) -> DaemonProcess:
         """Start it and wait until it is ready."""
-        environment = {**os.environ, "KAIROS_CONFIG": str(self.config), "XDG_CONFIG_HOME": str(self.folder / "config")}
-        self._process = self._spawn(options, environment)
+        self._process = self._spawn(options, self._environment())
         await eventually(self._is_ready, within_s, f"the daemon is ready; its log: {self.log[-3000:]}")
         return self
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "KAIROS_CONFIG": str(self.config), "XDG_CONFIG_HOME": str(self.folder / "config")}
 
     def _spawn(self, options: tuple[str, ...], environment: dict[str, str]) -> subprocess.Popen[bytes]:
         with (self.folder / "log").open("ab") as log:

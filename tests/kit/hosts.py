@@ -116,7 +116,7 @@ def environment(kind: Kind) -> dict[str, str]:
 
 def user_on(kind: Kind) -> dict[str, Any]:
     """Arguments of `subprocess` for the user of this host."""
-    if kind is not Kind.LANDLOCK_SAME_USER or os.geteuid() != 0:
+    if kind not in (Kind.LANDLOCK_SAME_USER, Kind.NEITHER) or os.geteuid() != 0:
         return {}
     return {"user": STRANGER, "group": STRANGER, "extra_groups": []}
 

@@ -121,8 +121,17 @@ export interface ProjectSettings {
   labelling_guideline?: string;
 }
 
+/** How the host of the daemon that answered isolates tests given with tasks. */
+export interface IsolationOut {
+  way: "namespaces" | "landlock" | "none";
+  full: boolean;
+  tests_run: boolean;
+  detail: string;
+}
+
 export interface ProjectDetail extends Project {
   settings: ProjectSettings;
+  isolation?: IsolationOut;
 }
 
 export interface MemberOut {

@@ -13,6 +13,8 @@ export const settings = {
   "settings.local_only_hint": "No prompt of this project goes to a model on other hardware.",
   "settings.run_tests": "Run the tests given with a task",
   "settings.run_tests_hint": "They run in the sandbox. Without them, a verdict rests on the other checks.",
+  "settings.tests_not_run": "Tests are not run: the host of this daemon cannot isolate code. Its operator finds what is missing in docs/isolation.md.",
+  "settings.tests_weak": "Tests run without full isolation, which the operator allowed: they can reach the daemon's files, secrets and network.",
   "settings.guideline": "Guideline for labelling",
   "settings.guideline_hint": "What people who label should go by. It stands beside every row of the queue.",
   "settings.interactive_cap": "Interactive tasks at once",

@@ -73,6 +73,12 @@ export function ProjectForm({ project }: { project: ProjectDetail }) {
               onChange={(run_tests) => set({ run_tests })}
             />
           )}
+          {knows("run_tests") && project.isolation && !project.isolation.full && (
+            <p className="settings-notice" role="note">
+              {t(project.isolation.tests_run ? "settings.tests_weak" : "settings.tests_not_run")}{" "}
+              <span className="muted">{project.isolation.detail}</span>
+            </p>
+          )}
           {knows("labelling_guideline") && (
             <Field label={t("settings.guideline")} hint={t("settings.guideline_hint")} optional>
               <Textarea
