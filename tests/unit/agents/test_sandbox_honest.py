@@ -1,3 +1,4 @@
+# ruff: noqa: E501, W291 - the code in the tables is as models write it
 """Honest code and honest tests of every kind, although they run in two processes."""
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from typing import Any
 
 from kairos.errors import KairosError
 
-CPU_SECONDS = 3
+CPU_SECONDS = 2
 WALL_SECONDS = 15.0
 """More than the processor time: on a busy machine even plain work waits for its turn."""
 MEMORY_BYTES = 1 << 30

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from kairos.agents.checks.sandbox import specials
 
@@ -99,7 +99,7 @@ class Mirror(type):
         return cls.peer.request("dir", cls)
 
 
-INTERPRETER: dict[tuple[str, str], type] = {
+INTERPRETER: dict[tuple[Any, Any], type] = {
     (kind.__module__, kind.__name__): kind
     for kind in (
         *(types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType),
@@ -167,6 +167,8 @@ class Remote:
 
 class RemoteValue:
     """An object of the other process whose class extends an immutable builtin: that part of it is here."""
+
+    peer: ClassVar[Any]
 
     def __getattr__(self, name: str) -> Any:
         return _attribute(self, type(self), name)

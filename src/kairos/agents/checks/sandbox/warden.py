@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 from kairos.agents.checks.sandbox import answer, assertions, jail, runner
@@ -198,7 +199,7 @@ def _become(kept: list[int], limits: jail.Limits, walls: jail.Walls) -> None:
     for stream in {0, 1, 2}.difference(kept):
         os.dup2(null, stream)
     edges = [2, *sorted(descriptor for descriptor in kept if descriptor > 2), 1 << 16]
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         os.closerange(low + 1, high)
     jail.drop(limits, walls.user)
     if not walls.own_root and not os.access(os.__file__, os.R_OK):
