@@ -214,7 +214,7 @@ async def test_one_project_does_not_hold_up_another():
         await work
         ended.append(name)
 
-    bombs = [note("bomb", check_schema(*ENDLESS["a pattern"], "one")) for _ in range(2)]
+    bombs = [note("bomb", check_schema(*ENDLESS["a pattern"], owner="one")) for _ in range(2)]
     plain = [note("plain", check_schema({"type": "integer"}, "1", "two")) for _ in range(3)]
     await asyncio.gather(*bombs, *plain)
     assert ended[-1] == "bomb"
