@@ -25,7 +25,7 @@ from typing import Any
 
 from kairos.errors import KairosError
 
-CPU_SECONDS = 3
+CPU_SECONDS = 2
 WALL_SECONDS = 15.0
 """More than the processor time: on a busy machine even plain work waits for its turn."""
 MEMORY_BYTES = 1 << 30
@@ -140,15 +140,15 @@ class _Ready:
         """Have a copy work at the other end of the link. Raises `ConfinedFailed`."""
         with self._lock:
             for _ in range(2):
-                control = self._control if self._runs() else self._started()
+                control = self._running() or self._started()
                 with contextlib.suppress(OSError):
                     socket.send_fds(control, [b"."], [link.fileno()])
                     return
                 self._dropped()
         raise ConfinedFailed(reason="it does not start")
 
-    def _runs(self) -> bool:
-        return self._process is not None and self._process.poll() is None and self._control is not None
+    def _running(self) -> socket.socket | None:
+        return self._control if self._process is not None and self._process.poll() is None else None
 
     def _started(self) -> socket.socket:
         self._dropped()

@@ -11,12 +11,13 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema.protocols import Validator
-from jsonschema.validators import validator_for
+from jsonschema.validators import extend, validator_for
 from jsonschema_specifications import REGISTRY
 from referencing.exceptions import Unresolvable
 
@@ -100,7 +101,7 @@ def faults_of(schema: Mapping[str, Any], value: Any) -> list[str]:
 
     Raises `SchemaCheckFailed`.
     """
-    validator: Validator = _draft(schema)(schema, registry=REGISTRY, format_checker=FORMATS)
+    validator: Validator = _frugal(_draft(schema))(schema, registry=REGISTRY, format_checker=FORMATS)
     faults: list[str] = []
     try:
         for fault in validator.iter_errors(value):
@@ -117,11 +118,34 @@ def faults_of(schema: Mapping[str, Any], value: Any) -> list[str]:
     return faults
 
 
+@cache
+def _frugal(kind: Any) -> Any:
+    """The validator class with alternatives that end at their first fault.
+
+    jsonschema's own collect every fault of every branch: a schema of 3 KB makes millions of them of an answer of 1 KB.
+    """
+    own = {"anyOf": _any_of, "oneOf": _one_of}
+    return extend(kind, {name: rule for name, rule in own.items() if name in kind.VALIDATORS})
+
+
+def _any_of(validator: Any, branches: list[Any], instance: Any, _: Any) -> Iterator[ValidationError]:
+    if not any(validator.evolve(schema=branch).is_valid(instance) for branch in branches):
+        yield ValidationError(f"{instance!r} is not valid under any of the given schemas")
+
+
+def _one_of(validator: Any, branches: list[Any], instance: Any, _: Any) -> Iterator[ValidationError]:
+    valid = [branch for branch in branches if validator.evolve(schema=branch).is_valid(instance)]
+    if not valid:
+        yield ValidationError(f"{instance!r} is not valid under any of the given schemas")
+    elif len(valid) > 1:
+        reprs = ", ".join(_short(repr(branch)) for branch in valid[:FAULTS])
+        yield ValidationError(f"{instance!r} is valid under each of {reprs}")
+
+
 def _within_bounds(schema: Mapping[str, Any]) -> None:
     try:
         length = len(json.dumps(schema))
-        depth = max((depth for _, _, depth in _keywords(schema, within_data=True)), default=0)
-        finite = all(map(_is_finite, _values(schema)))
+        depth, finite = _depth(schema), all(map(_is_finite, _values(schema)))
     except (RecursionError, TypeError, ValueError):
         length, depth, finite = 0, DEEPEST_SCHEMA + 1, True
     if length > LONGEST_SCHEMA:
@@ -165,8 +189,8 @@ def _resolve_references(schema: Mapping[str, Any]) -> None:
                 raise InvalidInput(where=f"checks.schema: {keyword}", problem=problem, remedy=remedy) from None
 
 
-def _keywords(schema: Mapping[str, Any], *, within_data: bool = False) -> Iterator[tuple[str, Any, int]]:
-    """Every key of every object in the schema, its value and its depth; what stands in data only where asked for.
+def _keywords(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any, int]]:
+    """Every key of every object in the schema, its value and its depth; what stands in data is none.
 
     A property that is called like a keyword is taken for one: harmless, since it is then looked at more closely.
     """
@@ -178,10 +202,20 @@ def _keywords(schema: Mapping[str, Any], *, within_data: bool = False) -> Iterat
         if isinstance(node, Mapping):
             for key, value in node.items():
                 yield key, value, depth
-                if within_data or key not in DATA:
+                if key not in DATA:
                     pending.append((value, depth + 1))
         elif isinstance(node, list | tuple):
             pending += [(item, depth + 1) for item in node]
+
+
+def _depth(schema: Any) -> int:
+    """Levels of objects and lists in each other, at most `DEEPEST_SCHEMA` and one."""
+    depth, level = 0, [schema]
+    while level and depth <= DEEPEST_SCHEMA:
+        level = [node for node in level if isinstance(node, Mapping | list | tuple) and node]
+        depth += bool(level)
+        level = [inner for node in level for inner in (node.values() if isinstance(node, Mapping) else node)]
+    return depth
 
 
 def _values(schema: Any) -> Iterator[Any]:

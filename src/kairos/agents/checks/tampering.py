@@ -1,7 +1,7 @@
 """Code that reaches for the interpreter that tests it: its tests would prove nothing, so they are not run.
 
-Only asked where tests are given with the task. The sandbox's runner watches for the same at run time
-(`sandbox/runner.py`); this check gives the model words before anything runs.
+Only asked where tests are given with the task. Nothing depends on it: the tests run in another process than the code
+(`sandbox/runner.py`), where none of this reaches them. It gives the model words before anything runs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Values as they cross between the processes: plain data by value, everything else by a number that its owner gave it."""
+"""Values as they cross between the processes: plain data by value, the rest by a number that its owner gave it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Codec:
         if number is not None:
             return ["l", number]
         number = self.containers.share(value)
-        extra = self.encode(kind.extra(value), depth + 1)
+        extra = self.encode(kind.option(value), depth + 1)
         return ["L", number, kind.name, extra, self._all(kind.items(value), depth)]
 
     def _special(self, value: Any, kind: Any, depth: int) -> list[Any]:

@@ -24,7 +24,7 @@ class Kind:
     items: Callable[[Any], list[Any]]
     assign: Callable[[Any, list[Any]], None]
     make: Callable[[Any], Any]
-    extra: Callable[[Any], Any] = lambda _: None
+    option: Callable[[Any], Any] = lambda _: None
 
 
 def _flat(mapping: dict[Any, Any]) -> list[Any]:

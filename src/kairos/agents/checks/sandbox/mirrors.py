@@ -99,7 +99,7 @@ class Mirror(type):
         return cls.peer.request("dir", cls)
 
 
-INTERPRETER: dict[tuple[str, str], type] = {
+INTERPRETER: dict[tuple[Any, Any], type] = {
     (kind.__module__, kind.__name__): kind
     for kind in (
         *(types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType),
@@ -128,6 +128,10 @@ def _extended(name: str, bases: tuple[type, ...], body: dict[str, Any], options:
     return kind
 
 
+def _peer(value: Any) -> Any:
+    return type(value).peer
+
+
 def lineage(kind: type) -> tuple[type, ...]:
     """The classes that an object of this class is an instance of."""
     return type.__getattribute__(kind, "lineage") if type(kind) is Mirror else kind.__mro__
@@ -147,19 +151,19 @@ class Remote:
         return _attribute(self, kind, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        type(self).peer.request("set", self, name, value)
+        _peer(self).request("set", self, name, value)
 
     def __delattr__(self, name: str) -> None:
-        type(self).peer.request("del", self, name)
+        _peer(self).request("del", self, name)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError("an object of the code that is tested cannot be pickled by the tests")
 
     def __copy__(self) -> Any:
-        return type(self).peer.request("copy", self)
+        return _peer(self).request("copy", self)
 
     def __deepcopy__(self, memo: Any) -> Any:
-        return type(self).peer.request("deepcopy", self)
+        return _peer(self).request("deepcopy", self)
 
     def __del__(self) -> None:
         _release(self)
@@ -172,7 +176,7 @@ class RemoteValue:
         return _attribute(self, type(self), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        type(self).peer.request("set", self, name, value)
+        _peer(self).request("set", self, name, value)
 
     __reduce_ex__, __copy__, __deepcopy__ = Remote.__reduce_ex__, Remote.__copy__, Remote.__deepcopy__
 
@@ -322,7 +326,7 @@ def _shape_of(name: str) -> _Shape:
 
 
 def _ask(self: Any, home: list[Any], name: str, args: tuple[Any, ...], kwargs: Any = None) -> Any:
-    result = type(self).peer.request("special", self, name, args, kwargs or {}, home[0])
+    result = _peer(self).request("special", self, name, args, kwargs or {}, home[0])
     wanted = specials.RESULTS.get(name)
     if wanted and type(result) not in wanted:
         raise TypeError(f"{name} of {_of(type(self))} returned {type(result).__name__}, not {wanted[0].__name__}")
@@ -338,7 +342,7 @@ def _plain(name: str, home: list[Any]) -> Callable[..., Any]:
 
 def _equality(name: str, home: list[Any]) -> Callable[..., Any]:
     def method(self: Any, other: Any) -> Any:
-        peer = type(self).peer
+        peer = _peer(self)
         if peer.judges and type(type(other)) is not Mirror:
             return NotImplemented
         return _ask(self, home, name, (other,))
@@ -378,7 +382,7 @@ def _truth(name: str, home: list[Any]) -> Callable[..., Any]:
 
 def _call(name: str, home: list[Any]) -> Callable[..., Any]:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return type(self).peer.request("call", self, args, kwargs)
+        return _peer(self).request("call", self, args, kwargs)
 
     return method
 
@@ -386,7 +390,7 @@ def _call(name: str, home: list[Any]) -> Callable[..., Any]:
 def _exit(name: str, home: list[Any]) -> Callable[..., Any]:
     def method(self: Any, kind: Any, fault: Any, trace: Any) -> Any:
         """An assertion that fails within `with` has failed, whatever the context manager makes of it."""
-        peer = type(self).peer
+        peer = _peer(self)
         if peer.judges and isinstance(fault, AssertionError):
             peer.unmet = fault
         return _ask(self, home, name, (kind, fault, None))
@@ -404,7 +408,7 @@ def _await(name: str, home: list[Any]) -> Callable[..., Any]:
 
 def _driven(self: Any, value: Any) -> Any:
     """A coroutine, driven by an event loop on this side."""
-    raise StopIteration(type(self).peer.request("await", self))
+    raise StopIteration(_peer(self).request("await", self))
 
 
 class _Done:

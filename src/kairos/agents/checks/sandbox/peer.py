@@ -1,8 +1,8 @@
 """One end of the connection between the tests' process and the answer's. Both ends are alike but for `judges`.
 
-Only one end works at a time: it sends a request and serves the other's requests until its reply comes. So a callback of
-the tests may call the answer, which may call back again. A message is a JSON array: what it is (`?` request, `=` result,
-`!` exception), the sender's state (see `_state`), and its operands.
+Only one end works at a time: it sends a request and serves the other's requests until its reply comes. So a callback
+of the tests may call the answer, which may call back again. A message is a JSON array: what it is (`?` request, `=`
+result, `!` exception), the sender's state (released numbers, containers, surroundings), and its operands.
 
 The answer's end is in the hands of the answer's code, which may send anything. The tests' end (`judges`) therefore
 builds nothing but what `codec` allows, lets the answer reach only what `reach` allows of the objects it was passed, and
@@ -212,7 +212,7 @@ class Peer:
 
 
 def _is_on_passed(message: list[Any]) -> bool:
-    """Whether the request is on an object of ours, and not on a type that crosses by name: `type` would make classes."""
+    """Whether it is on an object of ours, and not on a type that crosses by name: `type` would make classes."""
     operation, target = (*message[2:4], None, None)[:2]
     if type(operation) is not str or operation not in _OPERATIONS:
         return True

@@ -1,8 +1,8 @@
-"""What the answer's code may do with objects that the tests pass to it: functions, mocks, files, objects of their classes.
+"""What the answer's code may do with objects that the tests pass to it: functions, mocks, files, their own objects.
 
-Without this, `key.__globals__["__builtins__"]["exec"]` of any callback would run code in the process that judges. It may
-call what it was passed, use its special methods, and read and set public attributes of objects of the tests' classes.
-It may not reach from a function to its module, nor replace a method, nor touch what a mock has recorded.
+Without this, `key.__globals__["__builtins__"]["exec"]` of any callback would run code in the process that judges. The
+code may call what it was passed, use its special methods, and read and set public attributes of objects of the tests'
+classes. It may not reach from a function to its module, nor replace a method, nor touch what a mock has recorded.
 """
 
 from __future__ import annotations

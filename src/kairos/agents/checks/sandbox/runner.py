@@ -106,7 +106,7 @@ def _namespace(peer: Peer, module: Any, names: Names) -> dict[str, Any]:
 
 
 def _is_tool(name: str, names: Names) -> bool:
-    """A builtin function (`all`, `abs`, `sorted`) in tests of something else: it is what judges, and not the answer's."""
+    """A builtin function (`all`, `abs`, `sorted`) in tests of something else: it judges, and is not the answer's."""
     return (
         callable(getattr(builtins, name, None))
         and not isinstance(getattr(builtins, name), type(OSError))

@@ -11,7 +11,6 @@ this one, which has never held them.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import marshal
 import os
@@ -22,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 from kairos.agents.checks.sandbox import answer, assertions, jail, process_tree, runner
@@ -203,7 +203,7 @@ def _become(kept: list[int], limits: jail.Limits, walls: jail.Walls) -> None:
     for stream in {0, 1, 2}.difference(kept):
         os.dup2(null, stream)
     edges = [2, *sorted(descriptor for descriptor in kept if descriptor > 2), 1 << 16]
-    for low, high in itertools.pairwise(edges):
+    for low, high in pairwise(edges):
         os.closerange(low + 1, high)
     jail.drop(limits, walls.user)
     if not jail.can_read_python():

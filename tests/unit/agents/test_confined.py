@@ -1,0 +1,288 @@
+"""Small inputs that would hold up a daemon: each is refused in words, and the event loop goes on meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable
+from typing import Any
+
+import psutil
+import pytest
+
+from kairos.agents.base import AnswerFormat, Brief
+from kairos.agents.checks import confined as confining
+from kairos.agents.checks.confined import ConfinedBusy, TooMuchWork, confined
+from kairos.agents.checks.json_schema import accept_schema, check_schema
+from kairos.agents.checks.task_tests import accept_tests
+from kairos.agents.guardian import GuardianAgent
+from kairos.errors import InvalidInput
+from tests.kit.drafts import errors, judged, python, task
+
+
+def finally_deep(levels: int, inner: str = "x = 1") -> str:
+    lines = ["def test_it():"]
+    for depth in range(levels):
+        lines += ["    " * (depth + 1) + "try: pass", "    " * (depth + 1) + "finally:"]
+    return "\n".join([*lines, "    " * (levels + 1) + inner, "    assert f() == 1"])
+
+
+def nested(levels: int, inner: Any, wrap: Any) -> Any:
+    for _ in range(levels):
+        inner = wrap(inner)
+    return inner
+
+
+CODE = {
+    "finally": finally_deep(17),
+    "finally with returns": finally_deep(15, "return"),
+    "finally in loops": "def test_it():\n"
+    + "\n".join(
+        "    " * (2 * d + 1)
+        + "for x in y:\n"
+        + "    " * (2 * d + 2)
+        + "try: continue\n"
+        + "    " * (2 * d + 2)
+        + "finally:"
+        for d in range(12)
+    )
+    + "\n"
+    + "    " * 25
+    + "assert 1",
+    "finally and except": "def test_it():\n"
+    + "\n".join(
+        "    " * (d + 1) + "try: pass\n" + "    " * (d + 1) + "except E: pass\n" + "    " * (d + 1) + "finally:"
+        for d in range(17)
+    )
+    + "\n"
+    + "    " * 18
+    + "assert 1",
+    "parentheses": f"assert {'(' * 5000}1{')' * 5000}",
+    "lists": f"assert {'[' * 5000}1{']' * 5000}",
+    "minuses": f"assert {'-' * 90_000}1",
+    "nots": f"assert {'not ' * 20_000}1",
+    "attributes": f"assert a{'.b' * 40_000}",
+    "calls": f"assert f{'()' * 40_000}",
+    "sums": f"assert {'1+' * 45_000}1 == f()",
+    "powers": f"assert {'2**' * 30_000}1",
+    "lambdas": f"assert {'lambda: ' * 10_000}1",
+    "a long number": f"assert f() == {'9' * 90_000}",
+    "blocks": "\n".join(f"{' ' * d}if x:" for d in range(150)) + f"\n{' ' * 150}assert 1",
+    "else ifs": "if x: assert 1\n" + "elif x: pass\n" * 6000,
+    "a format text": "assert f'" + "{f'" * 400 + "x" + "'}" * 400 + "' == ''",
+    "a NUL": "assert f() == 1\x00",
+    "a lone surrogate": "assert f() == '\ud800'",
+}
+"""Tests of a task that CPython cannot read, or not in time."""
+FOLDED = {
+    "multiplied texts": "assert f() == 'a' * 10**9",
+    "shifted bits": "assert f() == 1 << 10**9",
+    "large powers": "assert f() == 2 ** 10**8",
+    "multiplied tuples": "assert f() == ((1,) * 4000,) * 4000",
+    "many constants": "assert f() == (" + "(1,) * 250, " * 4000 + ")",
+    "a wide format text": "assert f'" + "{1}" * 5000 + "' == ''",
+    "comprehensions": "assert " + "[x for x in " * 15 + "[1]" + "]" * 15,
+    "a few finally": finally_deep(5),
+}
+"""What CPython does not work out while it compiles, or bounds itself: accepted."""
+
+WIDE = {"anyOf": [{"items": {"anyOf": [False] * 2000}}]}
+SCHEMAS = {
+    "deep": nested(300, {"type": "integer"}, lambda s: {"anyOf": [s, {"type": "string"}]}),
+    "deep in properties": nested(200, {}, lambda s: {"properties": {"a": s}}),
+    "deep in data": {"const": nested(300, 1, lambda s: [s])},
+    "long": {"enum": ["x" * 10] * 100_000},
+    "infinite": {"maximum": 1e400},
+    "infinite in data": {"const": [float("inf")]},
+    "a reference to nothing": {"$ref": "#/$defs/x"},
+    "a reference to another document": {"$ref": "http://127.0.0.1:1/x.json"},
+    "no regular expression": {"pattern": "("},
+    "a draft that is none": {"$schema": "http://127.0.0.1:1/x"},
+}
+"""Schemas that no task may have."""
+ENDLESS = {
+    "a pattern": ({"pattern": "^(a+)+$"}, json.dumps("a" * 40 + "!")),
+    "references that multiply": (
+        {
+            "$ref": "#/$defs/n30",
+            "$defs": {"n0": {"type": "integer"}}
+            | {f"n{i}": {"allOf": [{"$ref": f"#/$defs/n{i - 1}"}] * 2} for i in range(1, 31)},
+        },
+        "1",
+    ),
+    "a cycle": ({"$ref": "#"}, "1"),
+    "a cycle of two": ({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}, "1"),
+    "large numbers": ({"multipleOf": 1e-300}, "1" + "0" * 400),
+}
+"""Schemas that cannot be applied to the answer."""
+CHEAP = {
+    "branches below items": (WIDE, json.dumps([1] * 1000)),
+    "wide alternatives": ({"anyOf": [{"const": n} for n in range(9000)]}, "0.5"),
+    "wide enumerations": ({"enum": list(range(20_000))}, "0.5"),
+    "wide unions": ({"allOf": [{"type": "string"}] * 5000}, "1"),
+    "many required": ({"required": [str(n) for n in range(9000)]}, "{}"),
+    "a deep answer": ({"items": {"$ref": "#"}, "type": "array"}, "[" * 99 + "1" + "]" * 99),
+}
+"""Applied in time: the faults that are found are bounded."""
+
+
+@pytest.mark.parametrize("source", CODE.values(), ids=CODE.keys())
+async def test_tests_that_cannot_be_compiled_are_refused_in_words(source: str):
+    with pytest.raises(InvalidInput, match=r"checks\.tests.*\. \w"):
+        await _beside_the_loop(accept_tests(source))
+
+
+@pytest.mark.parametrize("source", FOLDED.values(), ids=FOLDED.keys())
+async def test_tests_that_look_large_and_are_not_are_accepted(source: str):
+    await _beside_the_loop(accept_tests(source))
+
+
+@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS.keys())
+async def test_schemas_that_cannot_be_used_are_refused_in_words(schema: dict[str, Any]):
+    with pytest.raises(InvalidInput, match=r"checks\.schema.*\. \w"):
+        await _beside_the_loop(accept_schema(schema))
+
+
+@pytest.mark.parametrize(("schema", "answer"), ENDLESS.values(), ids=ENDLESS.keys())
+async def test_a_schema_that_cannot_be_applied_in_time_rejects_without_a_score(schema: dict[str, Any], answer: str):
+    opinion = await _beside_the_loop(check_schema(schema, answer))
+    assert opinion.rejects
+    assert opinion.score is None
+    assert "not checked" in opinion.findings[0].message
+
+
+@pytest.mark.parametrize(("schema", "answer"), CHEAP.values(), ids=CHEAP.keys())
+async def test_faults_are_not_collected_without_bound(schema: dict[str, Any], answer: str):
+    opinion = await _beside_the_loop(check_schema(schema, answer))
+    assert opinion.score is not None
+    assert opinion.score < 1
+    assert len(opinion.findings) <= 10
+
+
+@pytest.mark.parametrize("code", CODE.values(), ids=CODE.keys())
+async def test_an_answer_that_is_hard_to_read_has_a_verdict(code: str):
+    """In the daemon's process nothing of it is parsed."""
+    verdict = await _beside_the_loop(judged(python(code), format=AnswerFormat.PYTHON))
+    assert verdict.score is not None
+    assert verdict.approved or errors(verdict)
+
+
+@pytest.mark.parametrize(
+    "prompt", [CODE["finally"], CODE["minuses"], "x = 1 +\n" * 20_000, "Review:\n" * 9 + "f(" * 20_000]
+)
+async def test_a_review_of_what_is_hard_to_read_ends(prompt: str):
+    draft = await _beside_the_loop(GuardianAgent().perform(task(prompt=prompt), Brief(), _no_event))
+    assert draft.text.startswith("# Review")
+
+
+async def test_plain_text_starts_no_process():
+    before = _children()
+    for text in ("Some text.", '{"a": 1}', "```\nx\n```"):
+        await judged(text, require=("x",), format=AnswerFormat.TEXT)
+    assert _children() == before
+
+
+async def test_the_process_is_kept_and_each_piece_of_work_is_a_copy_that_ends():
+    await accept_tests("assert f() == 1")
+    before = _children()
+    for _ in range(5):
+        await accept_tests("assert f() == 1")
+    assert _children() == before
+
+
+async def test_a_killed_process_is_started_again():
+    await accept_tests("assert f() == 1")
+    assert confining._READY._process is not None
+    confining._READY._process.kill()
+    await accept_tests("assert f() == 1")
+
+
+async def test_cancelling_kills_the_work():
+    working = asyncio.ensure_future(check_schema(*ENDLESS["a pattern"]))
+    await _ticks(200)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+
+
+async def test_one_project_does_not_hold_up_another():
+    """Ten members of one project submit bombs: somebody else's work is done before the second bomb ends."""
+    ended: list[str] = []
+
+    async def note(name: str, work: Awaitable[Any]) -> None:
+        await work
+        ended.append(name)
+
+    bombs = [note("bomb", check_schema(*ENDLESS["a pattern"], owner="one")) for _ in range(2)]
+    plain = [note("plain", check_schema({"type": "integer"}, "1", "two")) for _ in range(3)]
+    await asyncio.gather(*bombs, *plain)
+    assert ended[-1] == "bomb"
+
+
+async def test_a_project_cannot_queue_without_end():
+    waiting = [asyncio.ensure_future(accept_tests("assert f() == 1", "one")) for _ in range(confining.WAITING + 5)]
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    refused = [result for result in results if isinstance(result, ConfinedBusy)]
+    assert len(refused) == 5
+    assert all(result is None for result in results if result not in refused)
+
+
+async def test_the_process_has_no_secret_and_no_privilege(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("KAIROS_SECRET_FOR_TEST", "s3cret")
+    monkeypatch.setattr(confining, "_READY", confining._Ready())
+    working = asyncio.ensure_future(check_schema(*ENDLESS["a pattern"]))
+    copies: list[psutil.Process] = []
+    while not copies and not working.done():
+        copies = _copies()
+        await asyncio.sleep(0)
+    [copy] = copies[:1]
+    while copy.uids().real == 0 and os.geteuid() == 0 and not working.done():
+        await asyncio.sleep(0)
+    status = (await asyncio.to_thread(_read, f"/proc/{copy.pid}/status")).splitlines()
+    fields = dict(line.split(":\t", 1) for line in status if ":\t" in line)
+    environment = await asyncio.to_thread(_read, f"/proc/{confining._READY._process.pid}/environ")  # type: ignore[union-attr]
+    await working
+    assert int(fields["CapEff"], 16) == 0
+    assert fields["NoNewPrivs"] == "1"
+    assert "KAIROS" not in environment
+    confining._READY._dropped()
+
+
+async def test_too_long_a_question_is_refused_before_it_is_sent():
+    with pytest.raises(TooMuchWork):
+        await confined("tests", {"source": "x" * (9 << 20)})
+
+
+async def _beside_the_loop(work: Awaitable[Any]) -> Any:
+    """The work's result; the event loop went on meanwhile, while work that holds it up ends in its first turn."""
+    working = asyncio.ensure_future(work)
+    turns = 0
+    while not working.done():
+        await asyncio.sleep(0.001)
+        turns += 1
+    assert turns >= 3
+    return working.result()
+
+
+async def _ticks(number: int) -> None:
+    for _ in range(number):
+        await asyncio.sleep(0.001)
+
+
+def _children() -> set[int]:
+    return {child.pid for child in psutil.Process().children()}
+
+
+def _copies() -> list[psutil.Process]:
+    process = confining._READY._process
+    return psutil.Process(process.pid).children() if process else []
+
+
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read()
+
+
+async def _no_event(kind: object, data: object) -> None:
+    raise AssertionError("a review makes no calls")
