@@ -278,7 +278,7 @@ export interface paths {
         };
         /**
          * List Projects
-         * @description The projects you are a member of, oldest first.
+         * @description The projects you are a member of, oldest first; of an API key its own.
          */
         get: operations["list_projects_api_projects_get"];
         put?: never;
@@ -708,7 +708,7 @@ export interface paths {
         };
         /**
          * List Events
-         * @description The events of a task after the id given, with the state it is in.
+         * @description The events of a task after the id given, the oldest first, with the state it is in.
          */
         get: operations["list_events_api_tasks__task_id__events_get"];
         put?: never;
@@ -2104,7 +2104,10 @@ export interface components {
             action: string;
             /** Target */
             target: string | null;
-            /** Data */
+            /**
+             * Data
+             * @description Where it is longer than 1000 characters: `excerpt`, its beginning as text.
+             */
             data: {
                 [key: string]: components["schemas"]["JsonValue"];
             };
@@ -2464,6 +2467,11 @@ export interface components {
              * @description The project to start in; the first one when left out.
              */
             project_id?: string | null;
+            /**
+             * Device Token
+             * @description From an earlier sign-in; browsers send it as a cookie.
+             */
+            device_token?: string | null;
             /**
              * Cookie
              * @description Set the refresh token as an HttpOnly cookie and leave it out of the answer.
@@ -3174,7 +3182,10 @@ export interface components {
         };
         /** RunList */
         RunList: {
-            /** Items */
+            /**
+             * Items
+             * @description Of errors the first 1000 characters, and no curves; the run's own address has all.
+             */
             items: components["schemas"]["RunOut"][];
         };
         /** RunOut */
@@ -3345,7 +3356,10 @@ export interface components {
         };
         /** SamplePage */
         SamplePage: {
-            /** Items */
+            /**
+             * Items
+             * @description Of messages, outputs and reason the first 1000 characters, and the first 10 messages and secrets; the row's own address has all.
+             */
             items: components["schemas"]["SampleOut"][];
             /** Next */
             next: string | null;
@@ -3729,7 +3743,10 @@ export interface components {
         };
         /** TaskPage */
         TaskPage: {
-            /** Items */
+            /**
+             * Items
+             * @description Of prompt, output and error the first 1000 characters; the task's own address has all.
+             */
             items: components["schemas"]["TaskOut"][];
             /**
              * Next
@@ -3814,6 +3831,11 @@ export interface components {
             expires_in: number;
             /** Project Id */
             project_id: string | null;
+            /**
+             * Device Token
+             * @description To send with the next sign-in: failures of strangers do not count against it.
+             */
+            device_token?: string | null;
         };
         /** TrafficList */
         TrafficList: {
@@ -3974,7 +3996,10 @@ export interface components {
             by: string | null;
             /** Why */
             why: string;
-            /** Changes */
+            /**
+             * Changes
+             * @description Of a value longer than 1000 characters its beginning as text.
+             */
             changes: {
                 [key: string]: components["schemas"]["Difference"];
             };
@@ -4035,7 +4060,9 @@ export interface operations {
             query?: never;
             header?: never;
             path?: never;
-            cookie?: never;
+            cookie?: {
+                kairos_device?: string | null;
+            };
         };
         requestBody: {
             content: {
@@ -4218,6 +4245,26 @@ export interface operations {
             };
             /** @description The input is invalid. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description Too many tries. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4926,6 +4973,26 @@ export interface operations {
                     };
                 };
             };
+            /** @description Too many tries. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
             /** @description A part that is needed is away. */
             503: {
                 headers: {
@@ -5354,6 +5421,26 @@ export interface operations {
                     };
                 };
             };
+            /** @description Too many tries. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
             /** @description A part that is needed is away. */
             503: {
                 headers: {
@@ -5644,6 +5731,26 @@ export interface operations {
             };
             /** @description The credential does not allow this. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description Its state does not allow this. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8852,6 +8959,7 @@ export interface operations {
         parameters: {
             query?: {
                 after?: number;
+                limit?: number;
             };
             header?: never;
             path: {
@@ -9482,6 +9590,26 @@ export interface operations {
             };
             /** @description Its state does not allow this. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description Too many tries. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -19,6 +19,7 @@ from kairos.api.watched_stream import WatchedStream
 from kairos.db.engine import Session
 from kairos.db.models import SampleRow, SampleState
 from kairos.db.repositories import dataset, people
+from kairos.db.repositories.excerpts import EXCERPT, ITEMS
 from kairos.errors import InvalidInput, NotFound
 from kairos.fine_tuning.dataset import RowChanged, check_move, line_of, lines_in, secrets_of
 from kairos.orchestration.samples import SampleSource, record
@@ -72,7 +73,10 @@ class SampleDetail(SampleOut):
 
 
 class SamplePage(BaseModel):
-    items: list[SampleOut]
+    items: list[SampleOut] = Field(
+        description=f"Of messages, outputs and reason the first {EXCERPT} characters, and the first {ITEMS} messages "
+        "and secrets; the row's own address has all."
+    )
     next: str | None
 
 
@@ -308,7 +312,8 @@ async def _audit(session: Session, member: Member, action: str, target: str | No
     await people.audit(session, action, user_id=member.user_id, project_id=member.project_id, target=target, data=data)
 
 
-def _shown(row: SampleRow) -> SampleOut:
+def _shown(row: Any) -> SampleOut:
+    """Of a row, or of the columns of one that lists read."""
     return SampleOut(
         id=row.id,
         version=row.version,

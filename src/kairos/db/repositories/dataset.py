@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from kairos.db.models import AdapterRow, AdapterSampleRow, SampleRow, SampleState
+from kairos.db.repositories import excerpts
 
 CLAIM = timedelta(minutes=10)
 """How long a row stays with the person it was given to."""
@@ -45,6 +46,28 @@ async def join(session: AsyncSession, row: SampleRow) -> UUID:
     return (await session.execute(statement.returning(SampleRow.id))).scalar_one()
 
 
+LISTED = (
+    SampleRow.id,
+    SampleRow.version,
+    SampleRow.state,
+    SampleRow.source,
+    SampleRow.task_id,
+    SampleRow.task_type,
+    excerpts.messages(SampleRow.prompt),
+    excerpts.text(SampleRow.faulty_output),
+    excerpts.text(SampleRow.corrected_output),
+    excerpts.text(SampleRow.reason),
+    SampleRow.model,
+    SampleRow.adapter,
+    SampleRow.seen,
+    excerpts.array(SampleRow.secrets),
+    SampleRow.cleared_by,
+    SampleRow.labelled_at,
+    SampleRow.created_at,
+)
+"""What a list shows of a row: texts are cut after `excerpts.EXCERPT` characters."""
+
+
 async def page(
     session: AsyncSession,
     *,
@@ -53,9 +76,9 @@ async def page(
     states: Sequence[SampleState] = (),
     task_type: str | None = None,
     text: str | None = None,
-) -> list[SampleRow]:
-    """Newest first."""
-    statement = select(SampleRow).order_by(SampleRow.id.desc()).limit(limit)
+) -> Sequence[Any]:
+    """`LISTED` columns, newest first."""
+    statement = select(*LISTED).order_by(SampleRow.id.desc()).limit(limit)
     if before:
         statement = statement.where(SampleRow.id < before)
     if states:
@@ -65,7 +88,7 @@ async def page(
     if text:
         columns = (SampleRow.faulty_output, SampleRow.corrected_output, SampleRow.reason)
         statement = statement.where(or_(*(column.icontains(text, autoescape=True) for column in columns)))
-    return list((await session.execute(statement)).scalars())
+    return (await session.execute(statement)).all()
 
 
 async def get(session: AsyncSession, sample_id: UUID, *, locked: bool = False) -> SampleRow | None:
