@@ -96,7 +96,7 @@ class AuthSettings(Section):
     )
     sessions_per_user: Most = Field(default=100, description="Live sessions of one user; a new one ends the oldest.")
     sockets_per_user: Most = Field(default=50, description="WebSockets of one user at each daemon.")
-    projects_per_user: Most = Field(default=100, description="Projects that one user may own.")
+    projects_per_user: Most = Field(default=200, description="Projects that one user may own.")
     keys_per_project: Most = Field(default=200, description="API keys of one project that were not revoked.")
     invitations_per_project: Most = Field(default=200, description="Invitations of one project that are open.")
 

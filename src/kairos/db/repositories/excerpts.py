@@ -35,10 +35,10 @@ def messages(column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
     """A JSON array of chat messages, whole where it is short; else the beginnings of the first ones."""
     name = f"{column.class_.__tablename__}.{column.key}"
     cut = literal_column(  # of names and numbers of ours alone
-        "(select coalesce(jsonb_agg(jsonb_build_object("
+        "(select coalesce(jsonb_agg(jsonb_build_object("  # noqa: S608
         f"'role', left(m ->> 'role', 100), 'content', left(m ->> 'content', {EXCERPT})) order by i), '[]')"
         f" from jsonb_array_elements(jsonb_path_query_array({name}, '$[0 to {ITEMS - 1}]'))"
-        " with ordinality as x (m, i) where jsonb_typeof(m) = 'object')",  # noqa: S608
+        " with ordinality as x (m, i) where jsonb_typeof(m) = 'object')",
         JSONB,
     )
     return case((_short(column), column), else_=cut).label(column.key)
