@@ -53,12 +53,12 @@ def app(addresses: Addresses):
 @pytest.mark.parametrize("statement", DENIED)
 def test_the_app_role_reaches_neither_keys_nor_hashes(app: psycopg.Connection, statement: str):
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        app.execute(statement)
+        app.execute(statement.encode())
 
 
 @pytest.mark.parametrize("statement", ALLOWED)
 def test_it_reads_and_renames_accounts(app: psycopg.Connection, statement: str):
-    app.execute(statement)
+    app.execute(statement.encode())
 
 
 def test_no_function_of_the_system_role_is_everybodys(addresses: Addresses):

@@ -15,7 +15,7 @@ from kairos.api.auth import Body, Member, needs, right_of
 from kairos.api.permissions import Permission
 from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
-from kairos.api.watched_stream import WatchedStream
+from kairos.api.watched_download import WatchedDownload
 from kairos.db.engine import Session
 from kairos.db.models import SampleRow, SampleState
 from kairos.db.repositories import dataset, people
@@ -29,7 +29,7 @@ routes = APIRouter(prefix="/api/dataset", tags=["dataset"])
 
 ReaderDep = Annotated[Member, Depends(needs(Permission.DATASET_READ))]
 WriterDep = Annotated[Member, Depends(needs(Permission.DATASET_WRITE))]
-EXPORT_PAGE = 200
+EXPORT_PAGE = 20
 MOST_SKIPPED = 100
 JSON_LINES = "application/jsonl"
 LINES = {"schema": {"type": "string", "minLength": 1}}
@@ -204,11 +204,10 @@ async def import_rows(
     response_class=StreamingResponse,
     responses={**responses(401, 403, 409, 422, 503), 200: {"content": {JSON_LINES: {}}}},
 )
-async def export_rows(
-    services: ServicesDep, member: ReaderDep, state: SampleState = SampleState.APPROVED
-) -> StreamingResponse:
+async def export_rows(services: ServicesDep, member: ReaderDep, state: SampleState = SampleState.APPROVED) -> Response:
     """The rows with a right answer as chat-format JSON lines; those that seem to hold secrets are left out."""
-    return WatchedStream(_lines(services, member, state), services.events, right_of(member), JSON_LINES)
+    lines = StreamingResponse(_lines(services, member, state), media_type=JSON_LINES)
+    return WatchedDownload(lines, services.events, right_of(member))
 
 
 @routes.get("/{sample_id}", responses=responses(401, 403, 404, 409, 422, 503))

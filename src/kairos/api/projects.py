@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
@@ -17,7 +17,7 @@ from kairos.api.event_listener import Right
 from kairos.api.permissions import Permission, granted
 from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
-from kairos.api.watched_stream import WatchedStream
+from kairos.api.watched_download import WatchedDownload
 from kairos.db.models import Role
 from kairos.db.repositories import people, projects
 from kairos.errors import InvalidInput, LimitReached, NotFound
@@ -197,7 +197,7 @@ async def delete_project(
     response_class=StreamingResponse,
     responses={**responses(401, 403, 404, 422, 503), 200: {"content": {ARCHIVE: {}}}},
 )
-async def export_project(services: ServicesDep, member: ExporterDep) -> StreamingResponse:
+async def export_project(services: ServicesDep, member: ExporterDep) -> Response:
     """Everything the project holds, as one .tar.gz: a manifest, and JSON lines for each table."""
     async with services.database.scope(member.scope) as session:
         await people.audit(session, "project.exported", user_id=member.user_id, project_id=member.project_id)
@@ -207,7 +207,8 @@ async def export_project(services: ServicesDep, member: ExporterDep) -> Streamin
         "Content-Length": str(size(file)),
         "Content-Disposition": f'attachment; filename="{name}"',
     }
-    return WatchedStream(chunks(file), services.events, member.right, ARCHIVE, headers)
+    archive = StreamingResponse(chunks(file), media_type=ARCHIVE, headers=headers)
+    return WatchedDownload(archive, services.events, member.right)
 
 
 @routes.post("/{project_id}/switch", responses=responses(401, 403, 404, 422, 503))
