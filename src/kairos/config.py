@@ -31,6 +31,7 @@ class InvalidConfig(KairosError):
 
 
 Part = TypeVar("Part", bound=BaseModel)
+Most = Annotated[int, Field(ge=1, le=100_000)]
 
 
 class DatabaseSettings(Section):
@@ -98,6 +99,11 @@ class AuthSettings(Section):
     refresh_days: Annotated[int, Field(ge=1, le=365)] = Field(
         default=30, description="Life of a refresh token not used."
     )
+    sessions_per_user: Most = Field(default=100, description="Live sessions of one user; a new one ends the oldest.")
+    sockets_per_user: Most = Field(default=50, description="WebSockets of one user at each daemon.")
+    projects_per_user: Most = Field(default=200, description="Projects that one user may own.")
+    keys_per_project: Most = Field(default=200, description="API keys of one project that were not revoked.")
+    invitations_per_project: Most = Field(default=200, description="Invitations of one project that are open.")
 
 
 class GuardianSettings(Section):

@@ -59,6 +59,12 @@ class Conflict(KairosError):
     status, code, exit_code = 409, "conflict", 5
 
 
+class LimitReached(KairosError):
+    """There are {most} {what} already, and there may be no more. Remove some, or raise `{key}`."""
+
+    status, code, exit_code = 409, "limit_reached", 5
+
+
 class EngineUnavailable(KairosError):
     """{engine} at {address} cannot be reached: {reason}. {remedy}"""
 

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from sqlalchemy import func, update
 
-from kairos.api import watched_stream
+from kairos.api import watched_download
 from kairos.api.tokens import digest, new_secret
 from kairos.db.models import ApiKeyRow, Role, SampleRow
 from kairos.db.repositories import members, people, sessions
@@ -127,7 +127,7 @@ async def reset(house: House, anybody: Caller, user_id: UserId):
 
 class TestDownloads:
     async def test_an_export_ends_with_its_key(self, house: House, away: Caller, owner: Caller, caplog):
-        caplog.set_level(logging.INFO, watched_stream.__name__)
+        caplog.set_level(logging.INFO, watched_download.__name__)
         key, key_id = await made_key(owner)
         await filled(house, 40, 200_000)
         headers = {"Authorization": f"Bearer {key}"}

@@ -278,7 +278,7 @@ export interface paths {
         };
         /**
          * List Projects
-         * @description The projects you are a member of, oldest first.
+         * @description The projects you are a member of, oldest first; of an API key its own.
          */
         get: operations["list_projects_api_projects_get"];
         put?: never;
@@ -728,7 +728,7 @@ export interface paths {
         };
         /**
          * List Events
-         * @description The events of a task after the id given, with the state it is in.
+         * @description The events of a task after the id given, the oldest first, with the state it is in.
          */
         get: operations["list_events_api_tasks__task_id__events_get"];
         put?: never;
@@ -2159,7 +2159,10 @@ export interface components {
             action: string;
             /** Target */
             target: string | null;
-            /** Data */
+            /**
+             * Data
+             * @description Where it is longer than 1000 characters: `excerpt`, its beginning as text.
+             */
             data: {
                 [key: string]: components["schemas"]["JsonValue"];
             };
@@ -3292,7 +3295,10 @@ export interface components {
         };
         /** RunList */
         RunList: {
-            /** Items */
+            /**
+             * Items
+             * @description Of errors the first 1000 characters, and no curves; the run's own address has all.
+             */
             items: components["schemas"]["RunOut"][];
         };
         /** RunOut */
@@ -3463,7 +3469,10 @@ export interface components {
         };
         /** SamplePage */
         SamplePage: {
-            /** Items */
+            /**
+             * Items
+             * @description Of messages, outputs and reason the first 1000 characters, and the first 10 messages and secrets; the row's own address has all.
+             */
             items: components["schemas"]["SampleOut"][];
             /** Next */
             next: string | null;
@@ -3858,7 +3867,10 @@ export interface components {
         };
         /** TaskPage */
         TaskPage: {
-            /** Items */
+            /**
+             * Items
+             * @description Of prompt, output and error the first 1000 characters; the task's own address has all.
+             */
             items: components["schemas"]["TaskOut"][];
             /**
              * Next
@@ -4113,7 +4125,10 @@ export interface components {
             by: string | null;
             /** Why */
             why: string;
-            /** Changes */
+            /**
+             * Changes
+             * @description Of a value longer than 1000 characters its beginning as text.
+             */
             changes: {
                 [key: string]: components["schemas"]["Difference"];
             };
@@ -5851,6 +5866,26 @@ export interface operations {
             };
             /** @description The credential does not allow this. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description Its state does not allow this. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9243,6 +9278,7 @@ export interface operations {
         parameters: {
             query?: {
                 after?: number;
+                limit?: number;
             };
             header?: never;
             path: {
@@ -9873,6 +9909,26 @@ export interface operations {
             };
             /** @description Its state does not allow this. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description Too many tries. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -1,8 +1,15 @@
 import { CircleAlert } from "lucide-react";
 import { toProblem, UNREACHABLE } from "../api/problem";
-import { useT } from "../i18n/i18n";
+import { useT, type MessageKey } from "../i18n/i18n";
 import { Button } from "./Button";
 import "./States.css";
+
+/** Problems with texts of the dashboard's own, in the language of the page. */
+const OWN_WORDS: Partial<Record<string, { title: MessageKey; detail: MessageKey }>> = {
+  [UNREACHABLE]: { title: "error.unreachable", detail: "error.unreachable_detail" },
+  weak_password: { title: "error.weak_password", detail: "error.weak_password_detail" },
+  hashing_busy: { title: "error.busy", detail: "error.busy_detail" },
+};
 
 export interface ErrorStateProps {
   /** Whatever was thrown. */
@@ -16,13 +23,13 @@ export interface ErrorStateProps {
 export function ErrorState({ problem: thrown, onRetry, compact }: ErrorStateProps) {
   const t = useT();
   const problem = toProblem(thrown);
-  const away = problem.code === UNREACHABLE;
+  const own = OWN_WORDS[problem.code];
   return (
     <div role="alert" className={compact ? "state state-error state-compact" : "state state-error"}>
       <CircleAlert aria-hidden />
       <div className="state-words">
-        <strong>{away ? t("error.unreachable") : problem.title}</strong>
-        <p>{away ? t("error.unreachable_detail") : problem.detail}</p>
+        <strong>{own ? t(own.title) : problem.title}</strong>
+        <p>{own ? t(own.detail) : problem.detail}</p>
         {problem.errors.length > 0 && (
           <ul className="state-list">
             {problem.errors.map((error) => (

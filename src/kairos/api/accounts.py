@@ -158,6 +158,7 @@ class Accounts:
         session_id = new_id()
         async with self._database.scope(Scope(user_id=user_id)) as session:
             await sessions.add(session, session_id, user_id, client, self._life)
+            await sessions.trim(session, user_id, self._settings.sessions_per_user)
             active = await _active_project(session, user_id, project_id)
             await people.audit(session, "sign_in", user_id=user_id, data={"client": client})
             user = await people.user(session, user_id)

@@ -7,15 +7,16 @@ from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
-from kairos.api.auth import Body, Member, needs
+from kairos.api.auth import Body, Member, needs, right_of
 from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission
 from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
+from kairos.api.watched_download import WatchedDownload
 from kairos.db.models import AdapterRow, AdapterState
 from kairos.db.repositories import adapters
 from kairos.db.repositories.adapters import IN_SERVICE
@@ -151,7 +152,7 @@ async def show_adapter(services: ServicesDep, member: ReaderDep, adapter_id: UUI
     response_class=FileResponse,
     responses={**responses(401, 403, 404, 409, 422, 503), 200: {"content": {GGUF_FILE: {}}}},
 )
-async def download(services: ServicesDep, member: WriterDep, adapter_id: UUID) -> FileResponse:
+async def download(services: ServicesDep, member: WriterDep, adapter_id: UUID) -> Response:
     """The adapter as llama.cpp and Ollama load it."""
     async with services.database.project(member.project_id) as session:
         row = await adapters.get(session, adapter_id)
@@ -160,7 +161,8 @@ async def download(services: ServicesDep, member: WriterDep, adapter_id: UUID) -
     if row.state == AdapterState.DELETED:
         raise AdapterMissing(path=row.path)
     file = services.adapter_files.file(Stored(row.path, row.sha256, row.bytes))
-    return FileResponse(file, media_type=GGUF_FILE, filename=f"{safe_name(row.base)}-v{row.version}.gguf")
+    sent = FileResponse(file, media_type=GGUF_FILE, filename=f"{safe_name(row.base)}-v{row.version}.gguf")
+    return WatchedDownload(sent, services.events, right_of(member))
 
 
 @routes.post("/{adapter_id}/promote", responses=responses(401, 403, 404, 409, 422, 503))

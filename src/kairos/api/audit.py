@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
@@ -14,8 +14,8 @@ from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission
 from kairos.api.problems import responses
 from kairos.api.services import ServicesDep
-from kairos.db.models import AuditRow
 from kairos.db.repositories import audit
+from kairos.db.repositories.excerpts import EXCERPT
 from kairos.tenancy import ProjectId, Scope
 from kairos.text import LARGEST_INTEGER, Moment, Text
 
@@ -32,7 +32,9 @@ class EntryOut(BaseModel):
     who: str | None = Field(description="Their e-mail; null for somebody who is no member of the project.")
     action: str
     target: str | None
-    data: dict[str, JsonValue]
+    data: dict[str, JsonValue] = Field(
+        description=f"Where it is longer than {EXCERPT} characters: `excerpt`, its beginning as text."
+    )
 
 
 class AuditPage(BaseModel):
@@ -71,13 +73,5 @@ async def list_entries(
     async with services.database.scope(scope) as session:
         rows = await audit.page(session, project_id, wanted, before=cursor, limit=limit + 1)
     more = len(rows) > limit
-    return AuditPage(
-        items=[_shown(row, email) for row, email in rows[:limit]], next=str(rows[limit - 1][0].id) if more else None
-    )
-
-
-def _shown(row: AuditRow, email: str | None) -> EntryOut:
-    data: dict[str, Any] = row.data
-    return EntryOut(
-        id=row.id, at=row.at, user_id=row.user_id, who=email, action=row.action, target=row.target, data=data
-    )
+    items = [EntryOut.model_validate(row, from_attributes=True) for row in rows[:limit]]
+    return AuditPage(items=items, next=str(rows[limit - 1].id) if more else None)

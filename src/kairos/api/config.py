@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
@@ -19,6 +20,7 @@ from kairos.config import Reach
 from kairos.config_reference import Source, shown, source_of, value_of
 from kairos.db.repositories import configuration, replicas
 from kairos.db.repositories.configuration import Version
+from kairos.db.repositories.excerpts import EXCERPT
 from kairos.orchestration.config_changes import PROJECT, Author, Changed, Wish
 from kairos.orchestration.plugin_rules import SETTINGS, shown_settings
 from kairos.orchestration.project_settings import ProjectSettings
@@ -111,7 +113,9 @@ class VersionOut(BaseModel):
     at: datetime
     by: str | None = Field(description="E-mail; null where you may not see that person.")
     why: str
-    changes: dict[str, Difference]
+    changes: dict[str, Difference] = Field(
+        description=f"Of a value longer than {EXCERPT} characters its beginning as text."
+    )
 
 
 class VersionList(BaseModel):
@@ -271,5 +275,11 @@ def _version(version: Version) -> VersionOut:
         at=version.at,
         by=version.by,
         why=version.why,
-        changes={key: Difference(**difference) for key, difference in version.changes.items()},
+        changes={key: _excerpt(Difference(**difference)) for key, difference in version.changes.items()},
     )
+
+
+def _excerpt(difference: Difference) -> Difference:
+    """The difference without long values: a page of the history must not carry megabytes of every version."""
+    texts = {name: orjson.dumps(value, default=str).decode() for name, value in difference.model_dump().items()}
+    return difference.model_copy(update={name: text[:EXCERPT] for name, text in texts.items() if len(text) > EXCERPT})

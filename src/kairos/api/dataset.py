@@ -16,10 +16,11 @@ from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission
 from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
-from kairos.api.watched_stream import WatchedStream
+from kairos.api.watched_download import WatchedDownload
 from kairos.db.engine import Session
 from kairos.db.models import SampleRow, SampleState
 from kairos.db.repositories import dataset, people
+from kairos.db.repositories.excerpts import EXCERPT, ITEMS
 from kairos.errors import InvalidInput, NotFound
 from kairos.fine_tuning.dataset import RowChanged, check_move, line_of, secrets_of
 from kairos.fine_tuning.formats.records import Record, WideText, records
@@ -31,7 +32,7 @@ routes = APIRouter(prefix="/api/dataset", tags=["dataset"], route_class=JsonRout
 
 ReaderDep = Annotated[Member, Depends(needs(Permission.DATASET_READ))]
 WriterDep = Annotated[Member, Depends(needs(Permission.DATASET_WRITE))]
-EXPORT_PAGE = 200
+EXPORT_PAGE = 20
 MOST_SKIPPED = 100
 JSON_LINES = "application/jsonl"
 LINES = {"schema": {"type": "string", "minLength": 1}}
@@ -75,7 +76,10 @@ class SampleDetail(SampleOut):
 
 
 class SamplePage(BaseModel):
-    items: list[SampleOut]
+    items: list[SampleOut] = Field(
+        description=f"Of messages, outputs and reason the first {EXCERPT} characters, and the first {ITEMS} messages "
+        "and secrets; the row's own address has all."
+    )
     next: str | None
 
 
@@ -213,11 +217,10 @@ def _records(body: bytes) -> Iterator[Record]:
     response_class=StreamingResponse,
     responses={**responses(401, 403, 409, 422, 503), 200: {"content": {JSON_LINES: {}}}},
 )
-async def export_rows(
-    services: ServicesDep, member: ReaderDep, state: SampleState = SampleState.APPROVED
-) -> StreamingResponse:
+async def export_rows(services: ServicesDep, member: ReaderDep, state: SampleState = SampleState.APPROVED) -> Response:
     """The rows with a right answer as chat-format JSON lines; those that seem to hold secrets are left out."""
-    return WatchedStream(_lines(services, member, state), services.events, right_of(member), JSON_LINES)
+    lines = StreamingResponse(_lines(services, member, state), media_type=JSON_LINES)
+    return WatchedDownload(lines, services.events, right_of(member))
 
 
 @routes.get("/{sample_id}", responses=responses(401, 403, 404, 409, 422, 503))
@@ -327,7 +330,8 @@ async def _audit(session: Session, member: Member, action: str, target: str | No
     await people.audit(session, action, user_id=member.user_id, project_id=member.project_id, target=target, data=data)
 
 
-def _shown(row: SampleRow) -> SampleOut:
+def _shown(row: Any) -> SampleOut:
+    """Of a row, or of the columns of one that lists read."""
     return SampleOut(
         id=row.id,
         version=row.version,

@@ -40,10 +40,13 @@ class EventFeed:
         self._following: dict[ProjectTail, asyncio.Task[None]] = {}
         self._listened = asyncio.Event()
 
-    def admit(self, listener: Listener) -> None:
-        """From here on its right is watched."""
+    def admit(self, listener: Listener, most: int) -> bool:
+        """From here on its right is watched. False where its user has as many sockets as may be."""
+        if sum(other.right.user_id == listener.right.user_id for other in self._listeners) >= most:
+            return False
         self._listeners.add(listener)
         self._listened.set()
+        return True
 
     async def join(self, listener: Listener) -> None:
         """From here on it gets what is committed after `listener.sent`. Raises `EngineUnavailable`."""

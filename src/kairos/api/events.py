@@ -19,6 +19,7 @@ from kairos.api.event_listener import (
     BAD_CURSOR,
     GONE,
     SESSION_ENDED,
+    TOO_MANY,
     Closing,
     Listener,
     Right,
@@ -26,7 +27,7 @@ from kairos.api.event_listener import (
 from kairos.api.event_tail import backlog, present
 from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission
-from kairos.api.problems import responses
+from kairos.api.problems import RateLimited, responses
 from kairos.api.public_address import same_origin
 from kairos.api.services import Services, ServicesDep
 from kairos.api.tokens import digest, new_secret
@@ -52,12 +53,14 @@ class TicketOut(BaseModel):
     expires_in: int = Field(description="Seconds.")
 
 
-@routes.post("/ticket", responses=responses(401, 403, 409, 503))
+@routes.post("/ticket", responses=responses(401, 403, 409, 429, 503))
 async def make_ticket(services: ServicesDep, member: ReaderDep) -> TicketOut:
     """A ticket for the live events of the active project. It works once."""
     secret = new_secret()
     ticket = events.Ticket(member.user_id, member.session_id, member.project_id, member.key_id)
     async with services.database.scope(Scope(member.project_id, member.user_id)) as session:
+        if await events.waiting_tickets(session, member.user_id) >= 2 * services.settings.auth.sockets_per_user:
+            raise RateLimited(seconds=TICKET_S)
         await events.add_ticket(session, digest(secret), ticket, timedelta(seconds=TICKET_S))
     return TicketOut(ticket=f"{member.user_id}.{secret}", expires_in=TICKET_S)
 
@@ -113,7 +116,8 @@ async def _serve(socket: WebSocket, services: Services, right: Right, after: Cur
     """Until either side goes."""
     cursor = after or await present(services.database, right.project_id)
     listener = Listener(right, cursor)
-    services.events.admit(listener)
+    if not services.events.admit(listener, services.settings.auth.sockets_per_user):
+        return await _close(socket, TOO_MANY)
     works = [
         asyncio.create_task(_send(socket, services, listener), name="sending events"),
         asyncio.create_task(_until_gone(socket, listener), name="listener's end"),
@@ -128,6 +132,7 @@ async def _serve(socket: WebSocket, services: Services, right: Right, after: Cur
             raise error
     if closing is not GONE:
         await _close(socket, closing)
+    return None
 
 
 async def _send(socket: WebSocket, services: Services, listener: Listener) -> None:

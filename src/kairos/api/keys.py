@@ -17,7 +17,7 @@ from kairos.api.problems import responses
 from kairos.api.services import ServicesDep
 from kairos.db.models import ApiKeyRow
 from kairos.db.repositories import members, people
-from kairos.errors import InvalidInput, NotFound
+from kairos.errors import InvalidInput, LimitReached, NotFound
 from kairos.tenancy import new_id
 from kairos.text import Text
 
@@ -81,7 +81,11 @@ async def create_key(services: ServicesDep, member: ManagerDep, body: KeyBody) -
         created_by=member.user_id,
         expires_at=datetime.now(UTC) + timedelta(days=body.days) if body.days else None,
     )
+    most = services.settings.auth.keys_per_project
     async with services.database.project(member.project_id, member.user_id) as session:
+        await members.lock_project(session, member.project_id)
+        if await members.count_keys(session) >= most:
+            raise LimitReached(most=most, what="API keys", key="auth.keys_per_project")
         row = await members.add_key(session, row)
         me = await people.user(session, member.user_id)
         await people.audit(

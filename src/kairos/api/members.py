@@ -18,7 +18,7 @@ from kairos.api.services import ServicesDep
 from kairos.api.tokens import digest, new_secret
 from kairos.db.models import InvitationRow, Role
 from kairos.db.repositories import members, people
-from kairos.errors import KairosError, NotFound
+from kairos.errors import KairosError, LimitReached, NotFound
 from kairos.folding import fold_email
 from kairos.tenancy import new_id
 from kairos.text import Text
@@ -166,7 +166,11 @@ async def invite(services: ServicesDep, request: Request, member: ManagerDep, bo
         created_by=member.user_id,
         expires_at=datetime.now(UTC) + timedelta(days=body.days),
     )
+    most = services.settings.auth.invitations_per_project
     async with services.database.project(member.project_id, member.user_id) as session:
+        await members.lock_project(session, member.project_id)
+        if await members.count_invitations(session) >= most:
+            raise LimitReached(most=most, what="open invitations", key="auth.invitations_per_project")
         row = await members.add_invitation(session, row)
         me = await people.user(session, member.user_id)
         await people.audit(

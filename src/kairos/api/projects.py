@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
@@ -19,10 +19,10 @@ from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission, granted
 from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
-from kairos.api.watched_stream import WatchedStream
+from kairos.api.watched_download import WatchedDownload
 from kairos.db.models import Role
 from kairos.db.repositories import people, projects
-from kairos.errors import InvalidInput, NotFound
+from kairos.errors import InvalidInput, LimitReached, NotFound
 from kairos.orchestration.config_changes import write_project
 from kairos.orchestration.plugin_rules import check_project
 from kairos.orchestration.project_export import chunks, size
@@ -116,17 +116,23 @@ DeleterDep = Annotated[ProjectMember, Depends(project_member(Permission.PROJECT_
 
 @routes.get("", responses=responses(401, 503))
 async def list_projects(services: ServicesDep, who: PrincipalDep) -> ProjectList:
-    """The projects you are a member of, oldest first."""
+    """The projects you are a member of, oldest first; of an API key its own."""
     async with services.database.scope(Scope(user_id=who.user_id)) as session:
         mine = await people.projects_of(session, who.user_id)
+    if who.key_id is not None:
+        mine = [project for project in mine if project.id == who.project_id]
     return ProjectList(items=[_shown(project, who.project_id) for project in mine])
 
 
-@routes.post("", status_code=201, responses=responses(401, 403, 413, 422, 503))
+@routes.post("", status_code=201, responses=responses(401, 403, 409, 413, 422, 503))
 async def create_project(services: ServicesDep, who: PersonDep, body: ProjectBody) -> ProjectOut:
     """Create a project; you become its owner."""
     project_id = ProjectId(new_id())
+    most = services.settings.auth.projects_per_user
     async with services.database.scope(Scope(project_id, who.user_id)) as session:
+        await people.lock(session, who.user_id)
+        if await people.owned_projects(session, who.user_id) >= most:
+            raise LimitReached(most=most, what="projects that you own", key="auth.projects_per_user")
         await people.add_project(session, project_id, body.name.strip(), who.user_id)
         await people.audit(
             session, "project.created", user_id=who.user_id, project_id=project_id, target=body.name.strip()
@@ -195,7 +201,7 @@ async def delete_project(
     response_class=StreamingResponse,
     responses={**responses(401, 403, 404, 422, 503), 200: {"content": {ARCHIVE: {}}}},
 )
-async def export_project(services: ServicesDep, member: ExporterDep) -> StreamingResponse:
+async def export_project(services: ServicesDep, member: ExporterDep) -> Response:
     """Everything the project holds, as one .tar.gz: a manifest, and JSON lines for each table."""
     async with services.database.scope(member.scope) as session:
         await people.audit(session, "project.exported", user_id=member.user_id, project_id=member.project_id)
@@ -205,7 +211,8 @@ async def export_project(services: ServicesDep, member: ExporterDep) -> Streamin
         "Content-Length": str(size(file)),
         "Content-Disposition": f'attachment; filename="{name}"',
     }
-    return WatchedStream(chunks(file), services.events, member.right, ARCHIVE, headers)
+    archive = StreamingResponse(chunks(file), media_type=ARCHIVE, headers=headers)
+    return WatchedDownload(archive, services.events, member.right)
 
 
 @routes.post("/{project_id}/switch", responses=responses(401, 403, 404, 422, 503))

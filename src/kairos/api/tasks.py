@@ -19,8 +19,9 @@ from kairos.api.json_route import JsonRoute
 from kairos.api.permissions import Permission
 from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
-from kairos.db.models import DecisionRow, TaskEventRow, TaskRow, TaskState, VerdictRow
+from kairos.db.models import DecisionRow, TaskEventRow, TaskState, VerdictRow
 from kairos.db.repositories import history, labels, tasks
+from kairos.db.repositories.excerpts import EXCERPT
 from kairos.errors import InvalidInput, NotFound
 from kairos.lanes import Lane
 from kairos.orchestration.labels import Label, NewLabel
@@ -31,6 +32,8 @@ from kairos.text import JsonObject, Moment, Position, Text
 
 routes = APIRouter(prefix="/api/tasks", tags=["tasks"], route_class=JsonRoute)
 
+MOST_EVENTS = 1_000
+"""Of one task in one answer; the rest comes with `after`."""
 TRACEPARENT = re.compile(r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
 LabellerDep = Annotated[Member, Depends(needs(Permission.TASKS_LABEL))]
 Phrase = Annotated[Text, Field(min_length=1, max_length=2000)]
@@ -176,7 +179,9 @@ class TaskDetail(TaskOut):
 
 
 class TaskPage(BaseModel):
-    items: list[TaskOut]
+    items: list[TaskOut] = Field(
+        description=f"Of prompt, output and error the first {EXCERPT} characters; the task's own address has all."
+    )
     next: str | None = Field(description="The cursor of the next page; null on the last one.")
 
 
@@ -262,14 +267,18 @@ async def show(services: ServicesDep, member: TasksReader, task_id: UUID) -> Tas
 
 @routes.get("/{task_id}/events", responses=responses(401, 403, 404, 422, 503))
 async def list_events(
-    services: ServicesDep, member: TasksReader, task_id: UUID, after: Annotated[Position, Query()] = 0
+    services: ServicesDep,
+    member: TasksReader,
+    task_id: UUID,
+    after: Annotated[Position, Query()] = 0,
+    limit: Annotated[int, Query(ge=1, le=MOST_EVENTS)] = MOST_EVENTS,
 ) -> EventList:
-    """The events of a task after the id given, with the state it is in."""
+    """The events of a task after the id given, the oldest first, with the state it is in."""
     async with services.database.project(member.project_id) as session:
         row = await tasks.get(session, task_id)
         if row is None:
             raise NotFound(what="task", id=task_id)
-        events = await history.events(session, task_id, after)
+        events = await history.events(session, task_id, after, limit)
     return EventList(state=TaskState(row.state), items=[_event(event) for event in events])
 
 
@@ -347,7 +356,7 @@ async def _checks(body: ChecksBody, project_id: ProjectId) -> Checks:
     )
 
 
-def _task(row: TaskRow) -> TaskOut:
+def _task(row: object) -> TaskOut:
     return TaskOut.model_validate(row, from_attributes=True)
 
 

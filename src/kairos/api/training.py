@@ -15,6 +15,7 @@ from kairos.api.permissions import Permission
 from kairos.api.problems import responses
 from kairos.api.services import ServicesDep
 from kairos.db.models import RunState
+from kairos.db.repositories.excerpts import EXCERPT
 from kairos.db.repositories.training import Standing
 from kairos.fine_tuning.trainer import Plan
 from kairos.orchestration.trainings import Overrides, state_of
@@ -99,7 +100,9 @@ class RunOut(BaseModel):
 
 
 class RunList(BaseModel):
-    items: list[RunOut]
+    items: list[RunOut] = Field(
+        description=f"Of errors the first {EXCERPT} characters, and no curves; the run's own address has all."
+    )
 
 
 @routes.get("/bases", responses=responses(401, 403, 409, 503))
@@ -128,7 +131,8 @@ async def list_runs(
     services: ServicesDep, member: ReaderDep, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> RunList:
     """The runs, newest first."""
-    return RunList(items=[_run(standing) for standing in await services.trainings.page(member.project_id, limit)])
+    runs = [_run(standing) for standing in await services.trainings.page(member.project_id, limit)]
+    return RunList(items=[_excerpt(run) for run in runs])
 
 
 @routes.get("/{run_id}", responses=responses(401, 403, 404, 409, 422, 503))
@@ -155,6 +159,11 @@ def _plan(plan: Plan) -> PlanOut:
         device=plan.device,
         problems=list(plan.problems),
     )
+
+
+def _excerpt(run: RunOut) -> RunOut:
+    progress = run.progress.model_copy(update={"curve": []})
+    return run.model_copy(update={"progress": progress, "error": run.error and run.error[:EXCERPT]})
 
 
 def _run(standing: Standing) -> RunOut:

@@ -10,8 +10,12 @@
 -- its embedded PostgreSQL (`roles.py`), so it holds no commands of psql's own, only variables.
 --
 --   kairos_owner    owns the database and its tables: migrations, and nothing else
---   kairos_app      everything the daemon does for people; bound by row-level security
---   kairos_system   may call the few functions of the sweep, of partitions and of schedules
+--   kairos_app      everything the daemon does for people; bound by row-level security, and by column grants that
+--                   leave out password hashes and signing keys
+--   kairos_system   may call the few functions of the sweep, of partitions and of schedules, and those by which a
+--                   daemon reads signing keys and compares and changes passwords
+--
+-- What each may do with which table is granted by the migrations, which run as kairos_owner.
 
 -- Variables are not filled in within $$ … $$, so they go there as settings of this session.
 select set_config('kairos_setup.kairos_owner', :'owner_password', false),

@@ -26,6 +26,11 @@ export const common = {
   "error.unreachable": "Kairos did not answer",
   "error.unreachable_detail":
     "Nothing was changed as far as this page knows. Check that the daemon runs and that the network holds, then try again.",
+  "error.weak_password": "This password is too easy to guess",
+  "error.weak_password_detail":
+    "It is short or common, or holds your name or e-mail. Use three or four words that do not belong together.",
+  "error.busy": "Too many sign-ins at this moment",
+  "error.busy_detail": "Nothing was changed. Try again in a few seconds.",
   "error.retry_after": { one: "Try again in {count} second.", other: "Try again in {count} seconds." },
   "error.page": "This page met an error of its own",
   "error.not_found": "There is nothing at this address",

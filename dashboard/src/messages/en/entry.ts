@@ -3,7 +3,7 @@ export const entry = {
   "entry.email": "E-mail",
   "entry.password": "Password",
   "entry.new_password": "New password",
-  "entry.password_hint": "10 characters or more.",
+  "entry.password_hint": "10 characters or more, and hard to guess.",
   "entry.password_short": "Use 10 characters or more.",
   "entry.forgotten": "Password forgotten? Ask an operator of this Kairos for a reset link. On its machine: kairos user reset-password E-MAIL",
   "entry.setup": "Set up Kairos",

@@ -29,6 +29,11 @@ export const common: Translation<typeof english> = {
   "error.unreachable": "Kairos yanıt vermedi",
   "error.unreachable_detail":
     "Bu sayfanın bildiği kadarıyla hiçbir şey değişmedi. Daemon'ın çalıştığını ve ağ bağlantısını denetleyip yeniden deneyin.",
+  "error.weak_password": "Bu parola çok kolay tahmin edilir",
+  "error.weak_password_detail":
+    "Kısa ya da yaygın, veya adınızı ya da e-postanızı içeriyor. Birbiriyle ilgisiz üç dört sözcük kullanın.",
+  "error.busy": "Şu anda çok fazla oturum açma isteği var",
+  "error.busy_detail": "Hiçbir şey değişmedi. Birkaç saniye sonra yeniden deneyin.",
   "error.retry_after": { one: "{count} saniye sonra yeniden deneyin.", other: "{count} saniye sonra yeniden deneyin." },
   "error.page": "Bu sayfada bir hata oluştu",
   "error.not_found": "Bu adreste bir şey yok",

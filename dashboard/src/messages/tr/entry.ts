@@ -6,7 +6,7 @@ export const entry: Translation<typeof english> = {
   "entry.email": "E-posta",
   "entry.password": "Parola",
   "entry.new_password": "Yeni parola",
-  "entry.password_hint": "En az 10 karakter.",
+  "entry.password_hint": "En az 10 karakter ve tahmin edilmesi zor.",
   "entry.password_short": "En az 10 karakter kullanın.",
   "entry.forgotten": "Parolanızı mı unuttunuz? Bu Kairos'un bir işletmeninden sıfırlama bağlantısı isteyin. Kairos'un makinesinde: kairos user reset-password E-POSTA",
   "entry.setup": "Kairos kurulumu",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from kairos.db.models import AuditRow, ProjectRow, UserRow
-from kairos.db.repositories import people
+from kairos.db.repositories import excerpts, people
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +29,9 @@ class Wanted:
 
 async def page(
     session: AsyncSession, project_id: UUID | None, wanted: Wanted, *, before: int | None, limit: int
-) -> list[tuple[AuditRow, str | None]]:
-    """Newest first, each with the e-mail of whoever did it where the scope may see that person. No project: entries
-    that are of none."""
+) -> Sequence[Any]:
+    """Newest first, each with the e-mail of whoever did it where the scope may see that person, its texts cut. No
+    project: entries that are of none."""
     conditions = [AuditRow.project_id == project_id if project_id else AuditRow.project_id.is_(None)]
     if before is not None:
         conditions.append(AuditRow.id < before)
@@ -44,9 +46,17 @@ async def page(
     if wanted.words:
         texts = (AuditRow.action, AuditRow.target)
         conditions.append(or_(*(text.icontains(wanted.words, autoescape=True) for text in texts)))
-    statement = select(AuditRow, UserRow.email).outerjoin(UserRow, UserRow.id == AuditRow.user_id).where(*conditions)
-    rows = await session.execute(statement.order_by(AuditRow.id.desc()).limit(limit))
-    return [(row, email) for row, email in rows]
+    columns = (
+        AuditRow.id,
+        AuditRow.at,
+        AuditRow.user_id,
+        UserRow.email.label("who"),
+        AuditRow.action,
+        excerpts.text(AuditRow.target),
+        excerpts.whole_or_text(AuditRow.data, "excerpt"),
+    )
+    statement = select(*columns).outerjoin(UserRow, UserRow.id == AuditRow.user_id).where(*conditions)
+    return (await session.execute(statement.order_by(AuditRow.id.desc()).limit(limit))).all()
 
 
 async def refused(session: AsyncSession, project_id: UUID, user_id: UUID, what: str, target: str) -> None:

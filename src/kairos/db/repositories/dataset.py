@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from kairos.db.models import AdapterRow, AdapterSampleRow, SampleRow, SampleState
+from kairos.db.repositories import excerpts
 
 CLAIM = timedelta(minutes=10)
 """How long a row stays with the person it was given to."""
@@ -64,6 +65,28 @@ async def _counted_at_import(session: AsyncSession, row: SampleRow) -> UUID | No
     return (await session.execute(counted.returning(SampleRow.id))).scalar_one_or_none()
 
 
+LISTED = (
+    SampleRow.id,
+    SampleRow.version,
+    SampleRow.state,
+    SampleRow.source,
+    SampleRow.task_id,
+    SampleRow.task_type,
+    excerpts.messages(SampleRow.prompt),
+    excerpts.text(SampleRow.faulty_output),
+    excerpts.text(SampleRow.corrected_output),
+    excerpts.text(SampleRow.reason),
+    SampleRow.model,
+    SampleRow.adapter,
+    SampleRow.seen,
+    excerpts.array(SampleRow.secrets),
+    SampleRow.cleared_by,
+    SampleRow.labelled_at,
+    SampleRow.created_at,
+)
+"""What a list shows of a row: texts are cut after `excerpts.EXCERPT` characters."""
+
+
 async def page(
     session: AsyncSession,
     *,
@@ -72,9 +95,9 @@ async def page(
     states: Sequence[SampleState] = (),
     task_type: str | None = None,
     words: str | None = None,
-) -> list[SampleRow]:
-    """Newest first."""
-    statement = select(SampleRow).order_by(SampleRow.id.desc()).limit(limit)
+) -> Sequence[Any]:
+    """`LISTED` columns, newest first."""
+    statement = select(*LISTED).order_by(SampleRow.id.desc()).limit(limit)
     if before:
         statement = statement.where(SampleRow.id < before)
     if states:
@@ -85,7 +108,7 @@ async def page(
         columns = (SampleRow.faulty_output, SampleRow.corrected_output, SampleRow.reason)
         found = (column.icontains(words, autoescape=True) for column in columns)
         statement = statement.where(or_(*found, _in_prompt(words)))
-    return list((await session.execute(statement)).scalars())
+    return (await session.execute(statement)).all()
 
 
 def _in_prompt(words: str) -> ColumnElement[bool]:

@@ -145,6 +145,13 @@ async def add_ticket(session: AsyncSession, token_hash: bytes, ticket: Ticket, l
     )
 
 
+async def waiting_tickets(session: AsyncSession, user_id: UUID) -> int:
+    """How many of the user's tickets can still be spent; those that cannot are deleted."""
+    await session.execute(delete(TicketRow).where(TicketRow.user_id == user_id, TicketRow.expires_at <= func.now()))
+    mine = select(func.count()).select_from(TicketRow).where(TicketRow.user_id == user_id)
+    return await session.scalar(mine) or 0
+
+
 async def spend_ticket(session: AsyncSession, token_hash: bytes) -> Ticket | None:
     """In the user's scope; works once, and not after its time."""
     statement = (

@@ -46,9 +46,9 @@ async def add_fenced_event(
     return (await session.execute(statement)).scalar_one_or_none()
 
 
-async def events(session: AsyncSession, task_id: UUID, after: int = 0) -> list[TaskEventRow]:
+async def events(session: AsyncSession, task_id: UUID, after: int = 0, limit: int | None = None) -> list[TaskEventRow]:
     statement = select(TaskEventRow).where(TaskEventRow.task_id == task_id, TaskEventRow.id > after)
-    return list((await session.execute(statement.order_by(TaskEventRow.id))).scalars())
+    return list((await session.execute(statement.order_by(TaskEventRow.id).limit(limit))).scalars())
 
 
 async def verdicts(session: AsyncSession, task_id: UUID) -> list[VerdictRow]:

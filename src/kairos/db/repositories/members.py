@@ -9,10 +9,16 @@ from uuid import UUID
 from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from kairos.db.models import ApiKeyRow, InvitationRow, MembershipRow, Role, UserRow
+from kairos.db.models import ApiKeyRow, InvitationRow, MembershipRow, ProjectRow, Role, UserRow
 
 USED_EVERY = timedelta(minutes=1)
 """`last_used_at` is no more exact than this, so that a busy key does not write at every request."""
+OPEN = (
+    InvitationRow.accepted_at.is_(None),
+    InvitationRow.revoked_at.is_(None),
+    InvitationRow.expires_at > func.now(),
+)
+"""Invitations that can still be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,21 @@ async def remove(session: AsyncSession, project_id: UUID, user_id: UUID) -> None
     )
 
 
+async def lock_project(session: AsyncSession, project_id: UUID) -> None:
+    """Hold the project, so that what is counted of it does not grow before the transaction ends."""
+    await session.execute(select(ProjectRow.id).where(ProjectRow.id == project_id).with_for_update())
+
+
+async def count_invitations(session: AsyncSession) -> int:
+    """Of those that can still be used."""
+    return await session.scalar(select(func.count()).select_from(InvitationRow).where(*OPEN)) or 0
+
+
+async def count_keys(session: AsyncSession) -> int:
+    """Of those that were not revoked."""
+    return await session.scalar(select(func.count()).select_from(ApiKeyRow).where(ApiKeyRow.revoked_at.is_(None))) or 0
+
+
 async def add_invitation(session: AsyncSession, row: InvitationRow) -> InvitationRow:
     session.add(row)
     await session.flush()
@@ -100,11 +121,7 @@ async def open_invitations(session: AsyncSession) -> list[tuple[InvitationRow, s
     statement = (
         select(InvitationRow, func.coalesce(UserRow.name, ""))
         .outerjoin(UserRow, UserRow.id == InvitationRow.created_by)
-        .where(
-            InvitationRow.accepted_at.is_(None),
-            InvitationRow.revoked_at.is_(None),
-            InvitationRow.expires_at > func.now(),
-        )
+        .where(*OPEN)
         .order_by(InvitationRow.created_at.desc())
     )
     return [(row, name) for row, name in await session.execute(statement)]

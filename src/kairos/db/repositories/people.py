@@ -119,6 +119,16 @@ async def add_project(session: AsyncSession, project_id: UUID, name: str, owner:
     await session.execute(insert(MembershipRow).values(project_id=project_id, user_id=owner, role=Role.OWNER))
 
 
+async def lock(session: AsyncSession, user_id: UUID) -> None:
+    """Hold the account, so that what is counted of it does not grow before the transaction ends."""
+    await session.execute(select(UserRow.id).where(UserRow.id == user_id).with_for_update())
+
+
+async def owned_projects(session: AsyncSession, user_id: UUID) -> int:
+    owned = (MembershipRow.user_id == user_id, MembershipRow.role == Role.OWNER)
+    return await session.scalar(select(func.count()).select_from(MembershipRow).where(*owned)) or 0
+
+
 async def projects_of(session: AsyncSession, user_id: UUID) -> list[MyProject]:
     statement = (
         select(ProjectRow.id, ProjectRow.name, MembershipRow.role, ProjectRow.created_at, ProjectRow.archived_at)

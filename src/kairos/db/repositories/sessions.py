@@ -71,6 +71,16 @@ async def revoke_all(session: AsyncSession, user_id: UUID, keep: UUID | None = N
     return len((await session.execute(statement.returning(SessionRow.id))).all())
 
 
+async def trim(session: AsyncSession, user_id: UUID, most: int) -> None:
+    """End the live sessions of the user beyond this number, those not used for longest."""
+    used = func.coalesce(SessionRow.rotated_at, SessionRow.created_at)
+    beyond = (
+        select(SessionRow.id).where(SessionRow.user_id == user_id, *LIVE).order_by(used.desc(), SessionRow.id.desc())
+    )
+    statement = update(SessionRow).where(SessionRow.id.in_(beyond.offset(most)))
+    await session.execute(statement.values(revoked_at=func.now()).execution_options(synchronize_session=False))
+
+
 async def by_link(session: AsyncSession, token_hash: bytes) -> UUID | None:
     """The user that an unused, unexpired link was made for."""
     row = (await session.execute(text("select * from kairos_user_by_link(:hash)"), {"hash": token_hash})).one_or_none()

@@ -17,11 +17,32 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from kairos.db.models import LabelRow, ProjectRow, TaskRow, TaskState
+from kairos.db.repositories import excerpts
 
 WAITING = TaskRow.state == TaskState.QUEUED
 PROJECT_OPEN = exists().where(
     ProjectRow.id == TaskRow.project_id, ProjectRow.archived_at.is_(None), ProjectRow.deleted_at.is_(None)
 )
+LISTED = (
+    TaskRow.id,
+    TaskRow.state,
+    excerpts.text(TaskRow.prompt),
+    TaskRow.agent,
+    TaskRow.task_type,
+    TaskRow.lane,
+    TaskRow.priority,
+    TaskRow.model,
+    excerpts.text(TaskRow.output),
+    excerpts.document(TaskRow.error, "code", "message"),
+    TaskRow.attempts,
+    TaskRow.max_attempts,
+    TaskRow.cancel_requested,
+    TaskRow.created_at,
+    TaskRow.not_before,
+    TaskRow.started_at,
+    TaskRow.finished_at,
+)
+"""What a list shows of a task: texts are cut after `excerpts.EXCERPT` characters."""
 LIVE = TaskRow.state.in_((TaskState.QUEUED, TaskState.RUNNING))
 
 
@@ -89,10 +110,10 @@ async def page(
     words: str | None = None,
     ended_since: datetime | None = None,
     labelled: bool | None = None,
-) -> list[TaskRow]:
-    """Newest first; `before` is the id that the last page ended with (ids sort by time), `words` stand in the
-    prompt; `labelled` are those that a person has said something of, or not."""
-    statement = select(TaskRow).order_by(TaskRow.id.desc()).limit(limit)
+) -> Sequence[Any]:
+    """`LISTED` columns, newest first; `before` is the id that the last page ended with (ids sort by time), `words`
+    stand in the prompt; `labelled` are those that a person has said something of, or not."""
+    statement = select(*LISTED).order_by(TaskRow.id.desc()).limit(limit)
     if before:
         statement = statement.where(TaskRow.id < before)
     if states:
@@ -107,7 +128,7 @@ async def page(
     if labelled is not None:
         has_label = exists().where(LabelRow.project_id == TaskRow.project_id, LabelRow.task_id == TaskRow.id)
         statement = statement.where(has_label if labelled else ~has_label)
-    return list((await session.execute(statement)).scalars())
+    return (await session.execute(statement)).all()
 
 
 async def claim(session: AsyncSession, task_id: UUID, owner: str, lease: timedelta) -> TaskRow | None:

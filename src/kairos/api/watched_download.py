@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Mapping
 
-from fastapi.responses import StreamingResponse
+from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from kairos.api.event_feed import CHECK_S, EventFeed
@@ -17,23 +16,17 @@ from kairos.owned_tasks import end
 log = logging.getLogger(__name__)
 
 
-class WatchedStream(StreamingResponse):
-    """Sends chunks while the right holds; after that the connection is closed without the rest."""
+class WatchedDownload(Response):
+    """Sends a response while the right holds; after that the connection is closed without the rest."""
 
-    def __init__(
-        self,
-        chunks: AsyncIterable[bytes],
-        feed: EventFeed,
-        right: Right,
-        media_type: str,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(chunks, media_type=media_type, headers=headers)
+    def __init__(self, response: Response, feed: EventFeed, right: Right) -> None:
+        self._response = response
         self._feed = feed
         self._right = right
+        self.status_code, self.raw_headers, self.background = response.status_code, response.raw_headers, None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sending = asyncio.create_task(super().__call__(scope, receive, send), name="sending a download")
+        sending = asyncio.create_task(self._response(scope, receive, send), name="sending a download")
         watching = asyncio.create_task(self._ended(), name="watching the right to a download")
         try:
             await asyncio.wait((sending, watching), return_when=asyncio.FIRST_COMPLETED)
