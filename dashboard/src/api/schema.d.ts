@@ -871,7 +871,12 @@ export interface paths {
         put?: never;
         /**
          * Import Rows
-         * @description Take in rows, all or none: `{"messages": [… the answer last], "rejected"?: the faulty one, "task_type"?}`.
+         * @description Import rows from JSON lines or a JSON array. Every answer of a prompt is a row; what is there already stays.
+         *
+         *     Formats, told by their keys: OpenAI chat (`messages`, with `rejected` and `task_type` as the export has them),
+         *     preference pairs of OpenAI and TRL, Alpaca, ShareGPT, prompt and completion. A row that the dataset cannot contain
+         *     is refused with its line and reason, the others are imported. An exported row updates the row that it came from.
+         *     At most 50,000 rows a request, and one import at a time in a project.
          */
         post: operations["import_rows_api_dataset_import_post"];
         delete?: never;
@@ -1925,7 +1930,7 @@ export interface components {
              * @description Values by key, nested or dotted; null takes one back to file, environment or default.
              */
             changes: {
-                [key: string]: unknown;
+                [key: string]: components["schemas"]["JsonValue"];
             };
             /**
              * Why
@@ -2206,15 +2211,32 @@ export interface components {
          * @enum {string}
          */
         HealthState: "ok" | "degraded" | "down";
-        /** ImportedOut */
+        /**
+         * ImportedOut
+         * @description What became of the rows.
+         */
         ImportedOut: {
             /** Rows */
             rows: number;
+            /** New */
+            new: number;
             /**
-             * Joined
-             * @description Of them, those that were known already.
+             * Updated
+             * @description Rows that were known, by their id or by their content, and are changed now.
              */
-            joined: number;
+            updated: number;
+            /**
+             * Unchanged
+             * @description Rows that were there already, with the same answer.
+             */
+            unchanged: number;
+            /** Refused */
+            refused: number;
+            /**
+             * Refusals
+             * @description The first 1,000 of the refused rows, and why.
+             */
+            refusals: components["schemas"]["RefusedRow"][];
         };
         /** InvitationBody */
         InvitationBody: {
@@ -3001,6 +3023,16 @@ export interface components {
              * @description The project that the new access token is for.
              */
             project_id?: string | null;
+        };
+        /** RefusedRow */
+        RefusedRow: {
+            /**
+             * Line
+             * @description Where the row begins in the body, counted from 1.
+             */
+            line: number;
+            /** Reason */
+            reason: string;
         };
         /** RegisterBody */
         RegisterBody: {
@@ -8462,7 +8494,7 @@ export interface operations {
                 agent?: string | null;
                 model?: string | null;
                 task_type?: string | null;
-                /** @description Stands in the prompt, in upper or lower case. */
+                /** @description Occurs in the prompt, in any case. */
                 q?: string | null;
                 /** @description Only what ended at this time or later; with its time zone. */
                 ended_since?: string | null;
@@ -9528,6 +9560,7 @@ export interface operations {
                 /** @description Only these; may be repeated. */
                 state?: components["schemas"]["SampleState"][] | null;
                 task_type?: string | null;
+                /** @description Occurs in the prompt, an output or the reason, in any case. */
                 q?: string | null;
                 /** @description `next` of the page before. */
                 cursor?: string | null;
