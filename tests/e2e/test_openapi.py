@@ -22,8 +22,9 @@ from tests.kit.daemon_process import DaemonProcess, on_engines
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 ENDS_THE_SESSION = "^/api/auth/logout"
 EXAMPLES = {True: "10", False: "4"}
-"""Signed in and not: without a credential most routes read little of a request. Made-up requests of a route beside those at the borders of what it describes. Given a time instead (`--max-time`),
-schemathesis goes on until it is spent, and a slow machine tries less."""
+"""Made-up requests of a route, signed in and not, beside those at the borders of what it describes. Without a
+credential most routes read little of a request. Given a time instead (`--max-time`), schemathesis goes on until it is
+spent, and a slow machine tries less."""
 
 
 @pytest.fixture
