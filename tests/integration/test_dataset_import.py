@@ -11,6 +11,7 @@ from sqlalchemy import update
 
 from kairos.db.models import DatasetImportRow, SampleRow, SampleState
 from kairos.db.repositories import dataset_imports
+from kairos.fine_tuning.formats.records import records
 from kairos.orchestration import dataset_import
 from kairos.orchestration.samples import SampleSource, record
 from kairos.tenancy import new_id
@@ -177,19 +178,12 @@ async def test_the_slot_of_a_daemon_that_died_is_free_after_a_while(house: House
 
 
 async def test_an_import_whose_slot_was_taken_meanwhile_writes_nothing(house: House, ada: Caller):
-    with pytest.raises(dataset_import.ImportRunning):
-        async with dataset_import.slot(house.database, house.project_id, house.user_id) as slot:
-            async with house.database.project(house.project_id) as session:
-                await session.execute(update(DatasetImportRow).values(holder=new_id()))
-            await dataset_import.take_in(slot, [], approve=False)
-            await dataset_import.take_in(slot, one_record(), approve=False)
+    async with dataset_import.slot(house.database, house.project_id, house.user_id) as slot:
+        async with house.database.project(house.project_id) as session:
+            await session.execute(update(DatasetImportRow).values(holder=new_id()))
+        with pytest.raises(dataset_import.ImportRunning):
+            await dataset_import.take_in(slot, records(json.dumps(row("q", "a")).encode()), approve=False)
     assert await answers(ada) == []
-
-
-def one_record():
-    from kairos.fine_tuning.formats.records import records
-
-    return records(json.dumps(row("q", "a")).encode())
 
 
 async def test_more_rows_than_a_request_may_have_are_refused_whole(ada: Caller, monkeypatch: pytest.MonkeyPatch):

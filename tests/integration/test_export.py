@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import random
+import string
 import tarfile
+from contextlib import AsyncExitStack
 from typing import Any
 
+import aiohttp
 import pytest
 from sqlalchemy import insert
 
@@ -14,7 +19,9 @@ from kairos import __version__
 from kairos.db.models import PROJECT_OWNED, TaskEventRow
 from kairos.db.repositories import export
 from kairos.embedded import Addresses
+from kairos.orchestration import project_export
 from tests.kit.api import Caller, Reply
+from tests.kit.conditions import eventually
 from tests.kit.filling import fill, rows_of
 from tests.kit.house import House, new_project
 
@@ -23,7 +30,7 @@ def unpacked(reply: Reply) -> tuple[dict[str, Any], dict[str, list[dict[str, Any
     """The manifest, and the rows of each table."""
     with tarfile.open(fileobj=io.BytesIO(reply.body), mode="r:gz") as tar:
         texts = {name: file.read() for name in tar.getnames() if (file := tar.extractfile(name))}
-        assert tar.getnames()[0] == "manifest.json"
+        assert tar.getnames()[-1] == "manifest.json"
     manifest = json.loads(texts.pop("manifest.json"))
     tables = {
         name.removesuffix(".jsonl"): [json.loads(line) for line in text.splitlines()] for name, text in texts.items()
@@ -37,7 +44,6 @@ async def test_every_row_of_the_project_and_no_other(house: House, owner: Caller
     other_task = await fill(house.database, *other)
     reply = await owner.get(f"/api/projects/{house.project_id}/export")
     assert (reply.status, reply.headers["Content-Type"]) == (200, "application/gzip")
-    assert int(reply.headers["Content-Length"]) == len(reply.body)
     manifest, tables = unpacked(reply)
     held = rows_of(addresses, house.project_id)
     for row in PROJECT_OWNED:
@@ -93,3 +99,53 @@ async def test_what_comes_while_it_is_read_is_not_in_it(house: House, owner: Cal
     _, tables = unpacked(await owner.get(f"/api/projects/{house.project_id}/export"))
     assert [row["prompt"] for row in tables["tasks"]] == ["before"]
     assert len(tables["task_events"]) == 1
+
+
+async def test_the_first_byte_is_sent_before_the_last_table_was_read(
+    house: House, owner: Caller, monkeypatch: pytest.MonkeyPatch
+):
+    """And a client that stops reading holds no connection."""
+    pages, go_on = export.pages, asyncio.Event()
+
+    async def held_up(session, table, project_id):
+        async for page in pages(session, table, project_id):
+            yield page
+        if table is export.TABLES[-1]:
+            await go_on.wait()
+
+    monkeypatch.setattr(export, "pages", held_up)
+    noise = "".join(random.Random(1).choices(string.printable, k=400_000))
+    await owner.post("/api/tasks", {"prompt": noise})
+    pieces = house.parts.services.exports.stream(house.project_id)
+    async with asyncio.timeout(30):
+        first = await anext(pieces)
+        go_on.set()
+        size = house.parts.settings.database.pool_size
+        async with AsyncExitStack() as held:
+            await eventually(lambda: house.database._app.pool.checkedout() == 0, why="the export's connection is back")
+            for _ in range(size):
+                await held.enter_async_context(house.database.project(house.project_id))
+        whole = first + b"".join([piece async for piece in pieces])
+    manifest, _ = unpacked(Reply(200, {}, whole))
+    assert manifest["counts"]["tasks"] == 1
+
+
+async def test_an_export_that_fails_is_no_whole_answer(house: House, owner: Caller, monkeypatch: pytest.MonkeyPatch):
+    async def failing(session, table, project_id):
+        raise RuntimeError("the disk is full")
+        yield
+
+    monkeypatch.setattr(export, "pages", failing)
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await owner.get(f"/api/projects/{house.project_id}/export")
+
+
+async def test_more_exports_than_a_daemon_makes_at_once_are_refused(
+    house: House, owner: Caller, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(project_export, "WAIT_S", 0.1)
+    slots = house.parts.services.exports._slots
+    async with slots, slots:
+        reply = await owner.get(f"/api/projects/{house.project_id}/export")
+    assert (reply.status, reply["code"]) == (503, "exports_busy")
+    assert (await owner.get(f"/api/projects/{house.project_id}/export")).status == 200

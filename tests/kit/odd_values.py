@@ -5,14 +5,13 @@ Loaded by its path in `SCHEMATHESIS_HOOKS`, in schemathesis' own process.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import schemathesis
 from hypothesis import strategies as st
 
 TEXTS = ["\x00", "a\x00b", "\ud800", "a\udfffb", "\ufeff", "\u202e"]
-NUMBERS = [2**63, 2**64, -(2**63) - 1, 10**60, math.nan, math.inf]
+NUMBERS = [2**63, 2**64, -(2**63) - 1, 10**60]
 TIMES = ["9999-12-31T23:59:59-12:00", "0000-01-01T00:00:00Z", "0001-01-01T00:00:00+12:00", "10000-01-01T00:00:00Z"]
 NESTED = [{"a\x00": 1}, {"const": "\x00"}, [[{"maximum": 2**64}]], ["\udfff"]]
 

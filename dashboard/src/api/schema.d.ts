@@ -372,7 +372,7 @@ export interface paths {
         };
         /**
          * Export Project
-         * @description Everything the project holds, as one .tar.gz: a manifest, and JSON lines for each table.
+         * @description Everything the project has, as one .tar.gz: JSON lines for each table, and a manifest. Sent while it is made.
          */
         get: operations["export_project_api_projects__project_id__export_get"];
         put?: never;

@@ -202,14 +202,16 @@ class TrainingAgent:
         questions: list[Question] = []
         checks: dict[str, Checks] = {}
         async with self._database.project(project_id) as session:
-            for seen in await adapters.rows_of(session, adapter.id):
-                row = await dataset.get(session, seen.sample_id) if seen.part == Part.HELD_OUT else None
-                if row is None or row.corrected_output is None:
-                    continue
-                task = await tasks.get(session, row.task_id) if row.task_id else None
-                name = str(row.id)
-                checks[name] = Checks.of(task.checks) if task else Checks()
-                questions.append(Question(name, tuple(row.prompt), row.corrected_output))
+            seen = await adapters.rows_of(session, adapter.id)
+            rows = await dataset.of_ids(session, [one.sample_id for one in seen if one.part == Part.HELD_OUT])
+            given = await tasks.checks_of(session, [row.task_id for row in rows if row.task_id])
+        for row in rows:
+            if row.corrected_output is None:
+                continue
+            name = str(row.id)
+            of_task = given.get(row.task_id) if row.task_id else None
+            checks[name] = Checks.of(of_task) if of_task is not None else Checks()
+            questions.append(Question(name, tuple(row.prompt), row.corrected_output))
         return questions, checks
 
     async def _grade(self, task: Task, question: Question, answer: str) -> float:

@@ -25,7 +25,6 @@ from kairos.db.repositories import people, projects
 from kairos.errors import InvalidInput, LimitReached, NotFound
 from kairos.orchestration.config_changes import write_project
 from kairos.orchestration.plugin_rules import check_project
-from kairos.orchestration.project_export import chunks, size
 from kairos.orchestration.project_settings import ProjectSettings
 from kairos.tenancy import ProjectId, Scope, UserId, new_id
 from kairos.text import Text
@@ -153,6 +152,9 @@ async def change_project(services: ServicesDep, member: ManagerDep, body: Projec
 
     The configuration of a plugin must satisfy its schema.
     """
+    if body.settings:  # before the transaction: a schema may take a while, and what it allowed is remembered
+        known = ProjectSettings.of(member.project.settings)
+        await check_project(services.plugins, known, known.changed(body.settings))
     async with services.database.scope(member.scope) as session:
         row = await projects.locked(session, member.project_id)
         if row is None:
@@ -202,16 +204,15 @@ async def delete_project(
     responses={**responses(401, 403, 404, 422, 503), 200: {"content": {ARCHIVE: {}}}},
 )
 async def export_project(services: ServicesDep, member: ExporterDep) -> Response:
-    """Everything the project holds, as one .tar.gz: a manifest, and JSON lines for each table."""
+    """Everything the project has, as one .tar.gz: JSON lines for each table, and a manifest. Sent while it is made."""
+    await services.exports.ready()
     async with services.database.scope(member.scope) as session:
         await people.audit(session, "project.exported", user_id=member.user_id, project_id=member.project_id)
-    file = await services.exports.make(member.project_id)
     name = f"kairos-{member.project_id}-{datetime.now(UTC):%Y%m%d}.tar.gz"
     headers = {
-        "Content-Length": str(size(file)),
         "Content-Disposition": f'attachment; filename="{name}"',
     }
-    archive = StreamingResponse(chunks(file), media_type=ARCHIVE, headers=headers)
+    archive = StreamingResponse(services.exports.stream(member.project_id), media_type=ARCHIVE, headers=headers)
     return WatchedDownload(archive, services.events, member.right)
 
 

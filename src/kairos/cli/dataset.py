@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from kairos.cli import output
+from kairos.cli import dataset_upload, output
 from kairos.cli.context import Json, of
 from kairos.errors import InvalidInput
 
 app = typer.Typer(help="What went wrong, and what would have been right.", no_args_is_help=True)
 
-JSON_LINES = "application/jsonl"
+MOST_SHOWN = 20
+"""Refused rows that are printed."""
 
 
 @app.command("list")
@@ -57,19 +58,33 @@ def stats(context: typer.Context, json: Json = False) -> None:
 @app.command("import")
 def import_rows(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="JSON lines in the chat format.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="JSON lines or a JSON array: OpenAI chat, preference pairs, Alpaca, ShareGPT, prompt and completion."
+        ),
+    ],
     approve: Annotated[bool, typer.Option(help="As approved: trained on without a further look.")] = False,
     json: Json = False,
 ) -> None:
-    """Take in rows, all or none; a bad line is named."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise InvalidInput(where=str(file), problem=error.strerror or "unreadable", remedy="Name a file") from error
-    done = of(context).client().upload(f"/api/dataset/import?approve={str(approve).lower()}", content, JSON_LINES)
+    """Import rows in parts. Every answer of a prompt is kept, rows that were exported are updated, and each refused row
+    is named with its line and reason (exit code 2). After an interruption run the same command again."""
+    done = dataset_upload.send(of(context).client(), file, approve=approve)
     if json:
-        return output.show_json(done)
-    output.out.print(f"{done['rows']} rows, {done['joined']} of them known already")
+        output.show_json(done)
+    else:
+        output.out.print(", ".join(f"{done[name]} {name}" for name in dataset_upload.COUNTS))
+        _show_refusals(done)
+    if done["refused"]:
+        raise typer.Exit(InvalidInput.exit_code)
+
+
+def _show_refusals(done: dict[str, Any]) -> None:
+    shown = done["refusals"][:MOST_SHOWN]
+    for one in shown:
+        output.err.print(output.plain(f"line {one['line']}: {one['reason']}"), soft_wrap=True)
+    if more := done["refused"] - len(shown):
+        output.err.print(f"and {more} more refused; --json shows more of them")
 
 
 @app.command()

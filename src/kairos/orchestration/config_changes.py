@@ -106,6 +106,7 @@ class ConfigChanges:
         own = {key.removeprefix(PROJECT): value for key, value in flat.items() if key.startswith(PROJECT)}
         _allow(author, system, own)
         _refuse_secrets(flat)
+        await self._check_plugins(author, system, own)
         try:
             async with self._database.scope(author.scope) as session:
                 of_system = await self._change_system(session, author, system, wish)
@@ -156,6 +157,22 @@ class ConfigChanges:
         """Newest first."""
         async with self._database.scope(scope) as session:
             return await configuration.page(session, project_id, before=before, limit=limit)
+
+    async def _check_plugins(self, author: Author, system: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+        """Outside of the transaction: a schema may take a while. What it allows is remembered, so that the same check
+        on the locked row waits for nothing."""
+        if plugin_rules.SETTINGS not in system and "plugin_settings" not in own:
+            return
+        async with self._database.scope(author.scope) as session:
+            newest = await configuration.newest(session, None)
+            standing = await projects.standing(session, author.project_id) if author.project_id else None
+        if patch := system.get(plugin_rules.SETTINGS):
+            wanted = dict(newest.values) if newest else {}
+            _set(wanted, plugin_rules.SETTINGS, patch)
+            await plugin_rules.check_system(self._plugins, patch, self._settings_of(wanted).plugins.settings)
+        if standing is not None and "plugin_settings" in own:
+            before = ProjectSettings.of(standing.settings)
+            await plugin_rules.check_project(self._plugins, before, settings_after(before, own))
 
     async def _change_system(self, session: Session, author: Author, changes: Mapping[str, Any], wish: Wish) -> Changed:
         newest = await configuration.newest(session, None)

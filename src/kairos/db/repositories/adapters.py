@@ -68,6 +68,10 @@ async def of_run(session: AsyncSession, run_id: UUID) -> AdapterRow | None:
     return (await session.execute(select(AdapterRow).where(AdapterRow.run_id == run_id))).scalar_one_or_none()
 
 
+SEEN_AT_ONCE = 1_000
+"""Rows of one INSERT."""
+
+
 async def next_version(session: AsyncSession, base: str) -> int:
     """A deleted version is never given again."""
     last = await session.scalar(select(func.max(AdapterRow.version)).where(AdapterRow.base == base))
@@ -78,9 +82,10 @@ async def add(session: AsyncSession, row: AdapterRow, seen: Sequence[Mapping[str
     """Keep an adapter and its lineage: `sample_id`, `version` and `part` of each row it saw."""
     session.add(row)
     await session.flush()
-    if seen:
-        keys = {"project_id": row.project_id, "adapter_id": row.id}
-        await session.execute(insert(AdapterSampleRow), [{**keys, **one} for one in seen])
+    keys = {"project_id": row.project_id, "adapter_id": row.id}
+    for start in range(0, len(seen), SEEN_AT_ONCE):
+        page = [{**keys, **one} for one in seen[start : start + SEEN_AT_ONCE]]
+        await session.execute(insert(AdapterSampleRow).values(page))
 
 
 async def of_state(session: AsyncSession, base: str, state: AdapterState) -> AdapterRow | None:

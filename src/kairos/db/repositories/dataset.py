@@ -126,6 +126,12 @@ async def get(session: AsyncSession, sample_id: UUID, *, locked: bool = False) -
     return (await session.execute(statement)).scalar_one_or_none()
 
 
+async def of_ids(session: AsyncSession, ids: Sequence[UUID]) -> list[SampleRow]:
+    """Those that are still there, in the order of their ids."""
+    statement = select(SampleRow).where(SampleRow.id.in_(ids)).order_by(SampleRow.id)
+    return list((await session.execute(statement)).scalars())
+
+
 async def counts(session: AsyncSession) -> list[Counted]:
     guarded = (func.jsonb_array_length(SampleRow.secrets) > 0) & SampleRow.cleared_by.is_(None)
     statement = select(

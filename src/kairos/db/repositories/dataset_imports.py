@@ -10,7 +10,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, LargeBinary, Text, and_, cast, delete, func, select, union_all, update
+import orjson
+from sqlalchemy import ARRAY, LargeBinary, Text, TextClause, and_, cast, delete, func, select, text, union_all, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -63,15 +64,33 @@ async def known(
     return list((await session.execute(statement.order_by(SampleRow.id).with_for_update())).scalars())
 
 
-async def add(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> set[UUID]:
-    """The ids of those that were added: all but those whose id another row has already."""
-    statement = insert(SampleRow).values(list(rows)).on_conflict_do_nothing(index_elements=["project_id", "id"])
-    return set((await session.execute(statement.returning(SampleRow.id))).scalars())
+async def add(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows that all have the same columns."""
+    await session.execute(_insert([*rows[0]], "do nothing"), {"rows": _json(rows)})
 
 
 async def change(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write whole rows in place of those with the same ids, which the transaction has locked."""
-    statement = insert(SampleRow).values(list(rows))
-    fields = [name for name in rows[0] if name not in ("project_id", "id")]
-    taken = {name: statement.excluded[name] for name in fields}
-    await session.execute(statement.on_conflict_do_update(index_elements=["project_id", "id"], set_=taken))
+    taken = ", ".join(f"{name} = excluded.{name}" for name in rows[0] if name not in ("project_id", "id"))
+    await session.execute(_insert([*rows[0]], f"do update set {taken}"), {"rows": _json(rows)})
+
+
+def _insert(columns: Sequence[str], on_conflict: str) -> TextClause:
+    """One statement with one parameter: building VALUES of 500 rows takes SQLAlchemy 140 ms on the event loop."""
+    names = ", ".join(columns)
+    table = SampleRow.__tablename__
+    return text(
+        f"insert into {table} ({names}) select {names}"  # noqa: S608  # names of columns, from this package
+        f" from jsonb_populate_recordset(cast(null as {table}), cast(:rows as jsonb))"
+        f" on conflict (project_id, id) {on_conflict}"
+    )
+
+
+def _json(rows: Sequence[Mapping[str, Any]]) -> str:
+    return orjson.dumps(list(rows), default=_bytea).decode()
+
+
+def _bytea(value: object) -> str:
+    if isinstance(value, bytes):
+        return f"\\x{value.hex()}"
+    raise TypeError(type(value))

@@ -98,6 +98,12 @@ async def get(session: AsyncSession, task_id: UUID) -> TaskRow | None:
     return (await session.execute(select(TaskRow).where(TaskRow.id == task_id))).scalar_one_or_none()
 
 
+async def checks_of(session: AsyncSession, ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
+    """The checks that were given with these tasks, by task."""
+    found = await session.execute(select(TaskRow.id, TaskRow.checks).where(TaskRow.id.in_(ids)))
+    return {row.id: row.checks for row in found}
+
+
 async def page(
     session: AsyncSession,
     *,

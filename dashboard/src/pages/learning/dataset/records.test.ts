@@ -1,0 +1,43 @@
+import { Blob as NodeBlob } from "node:buffer"; // jsdom's cannot be read
+import { expect, it } from "vitest";
+import { Splitter } from "./records";
+import { partsOf } from "./upload";
+
+const ROWS = [{ a: 'x"],{' }, { b: ["y\\", { c: "ş\n" }] }, { d: 1 }];
+
+function split(text: string, size: number) {
+  const splitter = new Splitter();
+  const found = [];
+  for (let at = 0; at < text.length; at += size) found.push(...splitter.push(text.slice(at, at + size)));
+  return [...found, ...splitter.end()];
+}
+
+it.each([1, 2, 7, 1000])("splits lines and arrays in chunks of %i", (size) => {
+  for (const end of ["\n", "\r\n", "\r", "\n\n"]) {
+    const lines = "\ufeff" + ROWS.map((row) => JSON.stringify(row)).join(end) + end;
+    expect(split(lines, size).map(({ text }) => JSON.parse(text))).toEqual(ROWS);
+  }
+  for (const indent of [undefined, 2]) {
+    const array = "\ufeff" + JSON.stringify(ROWS, null, indent);
+    expect(split(array, size).map(({ text }) => JSON.parse(text))).toEqual(ROWS);
+  }
+});
+
+it("names the line that a record begins at", () => {
+  expect(split('{"a":1}\r\n\r\n{"b":2}\n', 3).map(({ line }) => line)).toEqual([1, 3]);
+  expect(split('[\n{"a":1},\n\n{"b":\n2}\n]', 3).map(({ line }) => line)).toEqual([2, 4]);
+});
+
+it("keeps the whole elements of a cut array", () => {
+  expect(split('[{"a":1},{"b":"}', 4).map(({ text }) => text)).toEqual(['{"a":1}', '{"b":"}']);
+});
+
+it("makes parts of bounded size whose shares grow to 1", async () => {
+  const row = JSON.stringify({ text: "ş".repeat(100_000) });
+  const parts = [];
+  const file = new NodeBlob([Array(20).fill(row).join("\n")]) as unknown as Blob;
+  for await (const one of partsOf(file)) parts.push(one);
+  expect(parts.flatMap(({ part }) => part.map(({ line }) => line))).toEqual(Array.from({ length: 20 }, (_, n) => n + 1));
+  expect(parts.every(({ part }) => part.length <= 5)).toBe(true);
+  expect(parts.at(-1)?.share).toBe(1);
+});

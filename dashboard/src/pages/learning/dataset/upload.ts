@@ -1,0 +1,137 @@
+import { call } from "../../../api/client";
+import type { Imported } from "../../../api/contract";
+import { Problem, UNREACHABLE } from "../../../api/problem";
+import { Splitter, type FileRecord } from "./records";
+
+/** Half of the default `server.body_limit_bytes`; a part that is still too large for a server is halved. */
+const PART_BYTES = 1024 * 1024;
+const PART_ROWS = 2000;
+const CHUNK_BYTES = 1024 * 1024;
+const TRIES = 6;
+const LONGEST_WAIT_MS = 8000;
+
+export type Report = Imported;
+
+export interface Uploading {
+  approve: boolean;
+  signal: AbortSignal;
+  /** Share of the file that was sent, from 0 to 1. */
+  onProgress: (share: number, report: Report) => void;
+}
+
+/** Imports a file in parts. Rows that are there already stay, so a file is sent again after an interruption. */
+export async function upload(file: Blob, { approve, signal, onProgress }: Uploading): Promise<Report> {
+  const report: Report = { rows: 0, new: 0, updated: 0, unchanged: 0, refused: 0, refusals: [] };
+  for await (const { part, share } of partsOf(file)) {
+    await sendPart(part, report, approve, signal);
+    onProgress(share, report);
+  }
+  return report;
+}
+
+export async function* partsOf(file: Blob): AsyncGenerator<{ part: FileRecord[]; share: number }> {
+  const splitter = new Splitter();
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  let part: FileRecord[] = [];
+  let bytes = 0;
+  for (let at = 0; at < file.size; at += CHUNK_BYTES) {
+    const chunk = decoder.decode(await file.slice(at, at + CHUNK_BYTES).arrayBuffer(), { stream: true });
+    const found = splitter.push(chunk);
+    if (at + CHUNK_BYTES >= file.size) found.push(...splitter.push(decoder.decode()), ...splitter.end());
+    for (const record of found) {
+      const size = bytesOf(record.text) + 1;
+      if (part.length > 0 && (part.length === PART_ROWS || bytes + size > PART_BYTES)) {
+        yield { part, share: at / file.size };
+        part = [];
+        bytes = 0;
+      }
+      part.push(record);
+      bytes += size;
+    }
+  }
+  if (part.length > 0) yield { part, share: 1 };
+}
+
+async function sendPart(part: FileRecord[], report: Report, approve: boolean, signal: AbortSignal): Promise<void> {
+  const sent: FileRecord[] = [];
+  const lines: string[] = [];
+  for (const record of part) {
+    const line = onOneLine(record.text);
+    if (line === null) refuse(report, record, "it is not JSON");
+    else {
+      sent.push(record);
+      lines.push(line);
+    }
+  }
+  if (sent.length === 0) return;
+  try {
+    add(report, sent, await tried(() => send(lines, approve, signal), signal));
+  } catch (error) {
+    if (!(error instanceof Problem) || error.status !== 413) throw error;
+    const [only] = sent;
+    if (sent.length === 1 && only) return refuse(report, only, error.detail);
+    const middle = sent.length >> 1;
+    await sendPart(sent.slice(0, middle), report, approve, signal);
+    await sendPart(sent.slice(middle), report, approve, signal);
+  }
+}
+
+function send(lines: string[], approve: boolean, signal: AbortSignal): Promise<Imported> {
+  const headers = { "content-type": "application/jsonl" };
+  const body = new Blob([lines.join("\n")]);
+  return call<Imported>("POST", "/api/dataset/import", { body, headers, query: { approve }, signal });
+}
+
+/** Between the values of JSON a line end means nothing. Null where the record is broken, and a line end may be part of it. */
+function onOneLine(text: string): string | null {
+  if (!/[\r\n]/.test(text)) return text;
+  try {
+    JSON.parse(text);
+  } catch {
+    return null;
+  }
+  return text.replace(/[\r\n]/g, " ");
+}
+
+async function tried<T>(request: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  for (let number = 1; ; number += 1) {
+    try {
+      return await request();
+    } catch (error) {
+      if (number === TRIES || !passes(error)) throw error;
+    }
+    await pause(Math.min(LONGEST_WAIT_MS, 500 * 2 ** number) * (0.5 + Math.random() / 2), signal);
+  }
+}
+
+function passes(error: unknown): boolean {
+  if (!(error instanceof Problem)) return false;
+  return error.code === "import_running" || error.code === UNREACHABLE || error.status === 429 || error.status === 503;
+}
+
+function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, milliseconds);
+    signal.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    });
+  });
+}
+
+function add(report: Report, sent: FileRecord[], answer: Imported) {
+  for (const name of ["rows", "new", "updated", "unchanged", "refused"] as const) report[name] += answer[name];
+  for (const one of answer.refusals) {
+    report.refusals.push({ ...one, line: sent[one.line - 1]?.line ?? one.line });
+  }
+}
+
+function refuse(report: Report, record: FileRecord, reason: string) {
+  report.rows += 1;
+  report.refused += 1;
+  report.refusals.push({ line: record.line, reason });
+}
+
+function bytesOf(text: string): number {
+  return new Blob([text]).size;
+}
