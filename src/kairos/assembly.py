@@ -58,6 +58,7 @@ from kairos.llm.response_cache import ResponseCache
 from kairos.llm.response_store import CacheSettings
 from kairos.llm.scoring import RouterWeights
 from kairos.llm.selection import ModelSelector
+from kairos.llm.served_context import ContextWatch
 from kairos.llm.shared_breakers import SharedBreakers
 from kairos.llm.shared_traits import SharedTraits
 from kairos.llm.task_types import TaskTypes
@@ -162,6 +163,7 @@ async def assemble(
         )
         statistics = SharedStatistics(database, signals, _fading(), settings.router, router.restore)
         router.share(statistics)
+        watch = ContextWatch(http, router.contexts, lambda: (*catalog, *catalog.adapters))
         stack.push_async_callback(statistics.close)
         judge = await stack.enter_async_context(Judge(settings.judge, router, database))
         guardian = GuardianAgent(settings.guardian)
@@ -227,6 +229,7 @@ async def assemble(
                 statistics.run,
                 breakers.run,
                 traits.run,
+                watch.run,
                 Probes(catalog, health, providers, redis).run,
                 notices.run,
                 feed.run,

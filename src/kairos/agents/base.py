@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from kairos.llm.answer_limits import AnswerLimit
 from kairos.tenancy import ProjectId, TaskId
 
 RULES = "2"
@@ -110,6 +111,8 @@ class Draft:
     messages: tuple[Mapping[str, str], ...] = ()
     """The prompt as the model saw it."""
     cached: bool = False
+    limit: AnswerLimit | None = None
+    """The most tokens that the answer could have; None where no model was called."""
 
 
 class Severity(StrEnum):

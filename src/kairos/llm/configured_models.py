@@ -47,6 +47,7 @@ def _model(entry: ModelSettings) -> Model:
         local=entry.local,
         price=Price(entry.price.input, entry.price.output) if entry.price else None,
         context=entry.context,
+        context_declared="context" in entry.model_fields_set,
         specialties=frozenset(entry.specialties),
         tier=entry.tier,
         capabilities=frozenset(entry.capabilities),

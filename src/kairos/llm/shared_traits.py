@@ -83,7 +83,7 @@ class SharedTraits:
 
     async def _read(self) -> dict[str, Traits]:
         raw = await self._redis.hgetall(self._key)  # type: ignore[misc]
-        found = {_text(digest): Traits.from_json(value) for digest, value in raw.items()}
+        found = {_text(digest): Traits.from_json(bytes(value)) for digest, value in raw.items()}
         usable = {digest: traits for digest, traits in found.items() if traits and traits.at > time.time() - KEPT_S}
         newest = sorted(usable, key=lambda digest: usable[digest].at, reverse=True)[:MOST]
         if stale := [digest for digest in found if digest not in set(newest)]:

@@ -103,6 +103,7 @@ class TaskContext:
             model=routed.model,
             messages=messages,
             cached=routed.cached,
+            limit=routed.limit,
         )
 
     async def close(self, draft: Draft | None) -> None:
