@@ -83,6 +83,7 @@ from kairos.orchestration.trainings import Trainings
 from kairos.orchestration.worker import Worker
 from kairos.plugins.plugin_loader import PluginLoader, Scan
 from kairos.plugins.task_context import Means
+from kairos.proxies import DIRECT, Proxies
 from kairos.redis_client import answers, connect
 from kairos.signals import Signals
 
@@ -132,6 +133,7 @@ async def assemble(
     engines: EmbeddedEngines | None = None,
     role: Role = Role.ALL,
     scan: Scan | None = None,
+    proxies: Proxies = DIRECT,
 ) -> AsyncIterator[Parts]:
     """Build every part on the engines at these addresses, migrate the database first, and close all at the end.
 
@@ -149,7 +151,7 @@ async def assemble(
         stack.push_async_callback(redis.aclose)
         # Later it may go away for a while; at a start its absence is most likely a wrong address.
         await answers(redis, ENGINE_WAIT_S)
-        http = await stack.enter_async_context(HttpClient())
+        http = await stack.enter_async_context(HttpClient(proxies=proxies))
         signals = Signals(redis)
         catalog = Catalog(map(_with_runner, configured_models(settings, addresses)))
         configuration = Configuration(database, signals, settings, partial(_check_models, catalog))

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from kairos import config_faults
 from kairos.errors import KairosError, did_you_mean
+from kairos.model_address import Unusable, clean_key, key_variable, model_address
 
 Seconds = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -40,6 +43,14 @@ class Reach(StrEnum):
 
 
 Part = TypeVar("Part", bound=BaseModel)
+
+
+def _usable(read: Callable[[str], str], value: str) -> str:
+    """What `read` makes of it; an error that does not repeat the value, which may hold a credential."""
+    try:
+        return read(value)
+    except Unusable as fault:
+        raise PydanticCustomError("unusable", "{fault}", {"fault": str(fault)}) from None
 
 
 class Section(BaseModel):
@@ -250,16 +261,27 @@ class ModelSettings(Section):
     upstream: str | None = Field(
         default=None, description="Name the server knows it by; the same as `name` when left out."
     )
-    base_url: str = Field(pattern=r"^https?://", description="OpenAI-compatible address with its version path.")
-    api_key_env: str | None = Field(default=None, description="Environment variable that holds the key.")
+    base_url: Annotated[str, AfterValidator(partial(_usable, model_address))] = Field(
+        description="OpenAI-compatible address with its version path; a query such as ?api-version=… may follow."
+    )
+    api_key_env: Annotated[str, AfterValidator(partial(_usable, key_variable))] | None = Field(
+        default=None, description="Environment variable that holds the key."
+    )
     local: bool = Field(default=False, description="Whether prompts stay on your own hardware.")
     price: PriceSettings | None = Field(
         default=None, description="USD per million tokens; left out means unknown, not free."
     )
-    context: int = Field(default=8192, ge=256, description="Tokens of prompt and answer together.")
+    context: int = Field(
+        default=8192,
+        ge=256,
+        description="Tokens of prompt and answer together; left out, what its server says that it serves.",
+    )
     specialties: list[str] = Field(default=[], description="Task types it is declared good at.")
     tier: Share | None = Field(default=None, description="Declared quality in [0, 1] before anything was measured.")
-    capabilities: list[str] = Field(default=[], description="What requests may demand: tools, json_schema, vision.")
+    capabilities: list[str] = Field(
+        default=[],
+        description="What requests may demand: tools, vision. json_schema, no_json_schema overrule what calls showed.",
+    )
     runner: str | None = Field(default=None, description="Models with the same runner share one loaded copy.")
     weights: Path | None = Field(
         default=None, description="Its weights on this machine, to train adapters on: a GGUF file or a folder."
@@ -406,12 +428,27 @@ def require_variables(settings: Settings, path: Path | None = None) -> None:
     text = _read(file) if file.exists() else ""
     for number, model in enumerate(settings.models):
         name = model.api_key_env
+        source = f"{file}{config_faults.line(text, ('models', number, 'api_key_env'))}"
         if name and name not in os.environ:
             raise InvalidConfig(
-                source=f"{file}{config_faults.line(text, ('models', number, 'api_key_env'))}",
+                source=source,
                 problem=f"the environment has no {name}, which holds the key of the model {model.name!r}",
                 remedy=did_you_mean(name, os.environ, 0.8) or "Set it, or take the model out of the file",
             )
+        if name:
+            usable_key(name, os.environ[name], model.name, source)
+
+
+def usable_key(variable: str, value: str, model: str, source: str) -> str:
+    """The key in an environment variable, cleaned. Raises `InvalidConfig`, which never holds the key."""
+    try:
+        return clean_key(value)
+    except Unusable as fault:
+        raise InvalidConfig(
+            source=source,
+            problem=f"the key of the model {model!r} in the environment variable {variable} cannot be used: {fault}",
+            remedy=f"Set {variable} again, without it",
+        ) from None
 
 
 def _read(file: Path) -> str:

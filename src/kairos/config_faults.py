@@ -16,6 +16,8 @@ def problem(error: Any) -> str:
         return "unknown key"
     if error["type"] == "missing":
         return "a value is required"
+    if error["type"] == "unusable":  # it may hold a credential
+        return error["msg"]
     # A whole table is not shown: a password may stand in it.
     got = f", got {error['input']!r}" if isinstance(error["input"], (str, int, float)) else ""
     return f"{error['msg'][0].lower()}{error['msg'][1:]}{got}"

@@ -24,6 +24,7 @@ from kairos.embedded import Addresses, DataFolder, EmbeddedEngines
 from kairos.errors import KairosError
 from kairos.owned_tasks import end
 from kairos.plugins.plugin_loader import Scan
+from kairos.proxies import Proxies
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ async def serve(settings: Settings, role: Role, announce: Callable[[Started, Ser
     Raises `InvalidConfig`, `EngineUnavailable`, `PortInUse`, `DataFolderInUse` and what else stops a start.
     """
     stopping = Stopping()
+    proxies = Proxies.of(os.environ)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.ask)
@@ -65,7 +67,7 @@ async def serve(settings: Settings, role: Role, announce: Callable[[Started, Ser
         scan = Scan(settings.plugins)
         stack.push_async_callback(scan.end)
         addresses, engines = await stack.enter_async_context(_engines(settings, folder))
-        parts = await stack.enter_async_context(assemble(settings, addresses, engines, role, scan))
+        parts = await stack.enter_async_context(assemble(settings, addresses, engines, role, scan, proxies))
         await _run(parts, folder, role, listener, stopping, announce, began)
 
 

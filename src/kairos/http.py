@@ -24,6 +24,7 @@ import orjson
 
 from kairos import __version__
 from kairos.errors import KairosError
+from kairos.proxies import DIRECT, Proxies
 
 CONNECTIONS = 512
 KEEP_ALIVE_S = 4.0
@@ -165,9 +166,10 @@ class HttpAnswer:
 class HttpClient:
     """The session that all calls share: `async with HttpClient() as http`."""
 
-    def __init__(self, traceparent: Callable[[], str | None] | None = None) -> None:
+    def __init__(self, traceparent: Callable[[], str | None] | None = None, *, proxies: Proxies = DIRECT) -> None:
         """`traceparent` is asked at each call for the W3C trace context to pass on."""
         self._traceparent = traceparent
+        self._proxies = proxies
         self._session: aiohttp.ClientSession | None = None
         self._fresh: aiohttp.ClientSession | None = None
         """Makes a new connection for each call."""
@@ -260,6 +262,7 @@ class HttpClient:
         if self._session is None or self._fresh is None:
             raise RuntimeError("the HttpClient is not open: use `async with HttpClient() as http`")
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s)
+        through = self._through(url, headers)
         used: list[bool] = []
         began = time.monotonic()
         try:
@@ -268,17 +271,15 @@ class HttpClient:
                     method,
                     url,
                     data=body,
-                    headers=headers,
                     timeout=timeout,
                     allow_redirects=False,
                     trace_request_ctx=used,
+                    **through,
                 )
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError):
                 if not used or time.monotonic() > began + STALE_S:
                     raise
-            return await self._fresh.request(
-                method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
-            )
+            return await self._fresh.request(method, url, data=body, timeout=timeout, allow_redirects=False, **through)
         except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: an address that is none
             raise _unsent(error, url, limits) from error
 
@@ -289,15 +290,31 @@ class HttpClient:
         if self._fresh is None:
             raise RuntimeError("the HttpClient is not open: use `async with HttpClient() as http`")
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s)
+        through = self._through(url, headers)
         content = await asyncio.to_thread(file.open, "rb")
         try:
             return await self._fresh.request(
-                method, url, data=content, headers=headers, timeout=timeout, allow_redirects=False
+                method, url, data=content, timeout=timeout, allow_redirects=False, **through
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _unsent(error, url, limits) from error
         finally:
             content.close()
+
+    def _through(self, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
+        """Headers and proxy of a request, as aiohttp wants them. Raises `HttpUnreachable`."""
+        proxy = self._proxies.for_url(url)
+        if proxy is None:
+            return {"headers": headers}
+        if not proxy.spoken:
+            fault = next(iter(self._proxies.faults), f"{proxy.url} is no HTTP proxy, and Kairos speaks to no other")
+            raise HttpUnreachable(address=plain_address(url), reason=f"its proxy cannot be used: {fault}")
+        if proxy.user is None:
+            return {"headers": headers, "proxy": proxy.url}
+        credentials = {"Proxy-Authorization": aiohttp.encode_basic_auth(proxy.user, proxy.password)}
+        if url.lower().startswith("https:"):  # only the proxy gets them, with CONNECT
+            return {"headers": headers, "proxy": proxy.url, "proxy_headers": credentials}
+        return {"headers": {**headers, **credentials}, "proxy": proxy.url}
 
     def _headers(self, body: bytes | Path | None, token: str | None, given: Mapping[str, str] | None) -> dict[str, str]:
         headers = dict(given) if given else {}
@@ -466,6 +483,10 @@ def _words(error: BaseException) -> str:
     """An error in words. aiohttp's connector errors carry the system's own words deeper in."""
     if isinstance(error, aiohttp.InvalidURL):  # its own words are the whole address
         return "it is no valid HTTP address"
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return f"the proxy {error.host}:{error.port} cannot be reached ({_words(error.os_error)})"
+    if isinstance(error, aiohttp.ClientHttpProxyError):  # its own words hold the headers
+        return f"its proxy refused the connection with {error.status} {error.message}"
     if isinstance(error, aiohttp.ClientPayloadError):  # its own words are those of the parser
         return "the connection closed before the end"
     inner = getattr(error, "os_error", None) or error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from kairos.config import InvalidConfig, ModelSettings, Settings
+from kairos.config import InvalidConfig, ModelSettings, Settings, usable_key
 from kairos.embedded import Addresses
 from kairos.llm.catalog import FREE, AdapterHost, Model, Price
 
@@ -42,8 +42,10 @@ def _model(entry: ModelSettings) -> Model:
     return Model(
         name=entry.name,
         upstream=entry.upstream or entry.name,
-        base_url=entry.base_url.rstrip("/"),
-        api_key=os.environ[entry.api_key_env] if entry.api_key_env else None,
+        base_url=entry.base_url,
+        api_key=usable_key(entry.api_key_env, os.environ[entry.api_key_env], entry.name, f"models: {entry.name}")
+        if entry.api_key_env
+        else None,
         local=entry.local,
         price=Price(entry.price.input, entry.price.output) if entry.price else None,
         context=entry.context,
