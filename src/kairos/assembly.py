@@ -151,7 +151,9 @@ async def assemble(
         stack.push_async_callback(redis.aclose)
         # Later it may go away for a while; at a start its absence is most likely a wrong address.
         await answers(redis, ENGINE_WAIT_S)
-        http = await stack.enter_async_context(HttpClient(proxies=proxies))
+        http = await stack.enter_async_context(
+            HttpClient(proxies=proxies, private_hosts=lambda: configuration.live.view.plugins.private_hosts)
+        )
         signals = Signals(redis)
         catalog = Catalog(map(_with_runner, configured_models(settings, addresses)))
         configuration = Configuration(database, signals, settings, partial(_check_models, catalog))

@@ -18,8 +18,8 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from kairos import config_faults
-from kairos.errors import KairosError, did_you_mean
-from kairos.model_address import Unusable, clean_key, key_variable, model_address
+from kairos.errors import KairosError
+from kairos.model_address import Unusable, key_variable, model_address
 
 Seconds = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -240,6 +240,11 @@ class PluginSettings(Section):
     cpu_s: Annotated[float, Field(gt=0, le=86_400)] = Field(
         default=60, description="CPU time of such a process; waiting costs none."
     )
+    private_hosts: list[str] = Field(
+        default=[],
+        description="Names, addresses and networks (10.0.0.0/8) that plugins may call by a project's settings although "
+        "they are not on the public internet. Every project reaches what stands here.",
+    )
     settings: dict[str, dict[str, Any]] = Field(
         default={}, description="Configuration of plugins, by name; each has a schema of its own."
     )
@@ -409,7 +414,7 @@ def load(path: Path | None = None) -> Settings:
         if named:
             raise InvalidConfig(source=file, problem="no such file", remedy="Give the path of a kairos.toml")
         return _validated({}, file, "")
-    text = _read(file)
+    text = read_text(file)
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -419,39 +424,8 @@ def load(path: Path | None = None) -> Settings:
     return _placed(settings, file)
 
 
-def require_variables(settings: Settings, path: Path | None = None) -> None:
-    """Every variable that the file names as the holder of a key is set. For a daemon: other commands need no keys.
-
-    Raises `InvalidConfig` with the file and the line.
-    """
-    file = config_path(path)
-    text = _read(file) if file.exists() else ""
-    for number, model in enumerate(settings.models):
-        name = model.api_key_env
-        source = f"{file}{config_faults.line(text, ('models', number, 'api_key_env'))}"
-        if name and name not in os.environ:
-            raise InvalidConfig(
-                source=source,
-                problem=f"the environment has no {name}, which holds the key of the model {model.name!r}",
-                remedy=did_you_mean(name, os.environ, 0.8) or "Set it, or take the model out of the file",
-            )
-        if name:
-            usable_key(name, os.environ[name], model.name, source)
-
-
-def usable_key(variable: str, value: str, model: str, source: str) -> str:
-    """The key in an environment variable, cleaned. Raises `InvalidConfig`, which never holds the key."""
-    try:
-        return clean_key(value)
-    except Unusable as fault:
-        raise InvalidConfig(
-            source=source,
-            problem=f"the key of the model {model!r} in the environment variable {variable} cannot be used: {fault}",
-            remedy=f"Set {variable} again, without it",
-        ) from None
-
-
-def _read(file: Path) -> str:
+def read_text(file: Path) -> str:
+    """The text of a configuration file. Raises `InvalidConfig`."""
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.config import InvalidConfig, load, require_variables, usable_key
+from kairos.config import InvalidConfig, load
 from kairos.http import joined, plain_address
 from kairos.model_address import Unusable, clean_key, key_variable, model_address
+from kairos.model_keys import require_variables, usable_key
 
 AZURE = "https://x.openai.azure.com/openai/deployments/d?api-version=2024-10-21"
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from kairos.config import InvalidConfig, ModelSettings, Settings, usable_key
+from kairos.config import InvalidConfig, ModelSettings, Settings
 from kairos.embedded import Addresses
 from kairos.llm.catalog import FREE, AdapterHost, Model, Price
+from kairos.model_keys import usable_key
 
 EMBEDDED_MODEL = "smollm2-135m"
 
