@@ -1307,11 +1307,32 @@ export interface paths {
         put?: never;
         /**
          * Reset Model
-         * @description Try a model again whose breaker is open, after its key or its server was mended.
+         * @description Try a model again whose breaker is open, after its key or its server was mended, and send it every parameter
+         *     again.
          *
          *     In every replica; an adapter of the active project in the one that is asked.
          */
         post: operations["reset_model_api_models__name__reset_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/models/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show Model
+         * @description One of them. 422 for a name that the project's catalogue does not have.
+         */
+        get: operations["show_model_api_models__name__get"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2532,8 +2553,16 @@ export interface components {
             local: boolean;
             /** @description Null is unknown, which is never treated as free. */
             price: components["schemas"]["PriceOut"] | null;
-            /** Context */
+            /**
+             * Context
+             * @description Tokens of prompt and answer together, as its server really serves them.
+             */
             context: number;
+            /**
+             * Answer Limit
+             * @description Default answer limit: tokens of an answer where a task sets no max_tokens.
+             */
+            answer_limit: number;
             /** Specialties */
             specialties: string[];
             /** Capabilities */
@@ -2557,6 +2586,11 @@ export interface components {
             health: string;
             /** Health Detail */
             health_detail: string;
+            /**
+             * Adjustments
+             * @description How requests to it differ from what is asked for, because its server refused the rest.
+             */
+            adjustments: string[];
             figures: components["schemas"]["FiguresOut"] | null;
         };
         /** NameBody */
@@ -13280,6 +13314,108 @@ export interface operations {
             };
             /** @description There is no such thing in this project. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description The input is invalid. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description A part that is needed is away. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+        };
+    };
+    show_model_api_models__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelOut"];
+                };
+            };
+            /** @description No valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description The credential does not allow this. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

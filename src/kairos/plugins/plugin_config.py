@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ UNSAID = "At $: a value is not valid, and why would tell a secret"
 SCOPE = "x-kairos-scope"
 PROJECT, OPERATOR = "project", "operator"
 DEEPEST = 50
+SECRET_NAMES = re.compile(r"secret|token|passw|credential|api[_-]?key|auth|bearer|^key$|private", re.IGNORECASE)
 NO_TEXT = frozenset({"boolean", "integer", "number", "null"})
 PIECE = 4
 """Characters of a secret that no message may hold: a validator's words repeat the value, or a part of it."""
@@ -103,8 +105,8 @@ def _scope_fault(schema: Values) -> str | None:
             return f"config_schema.properties.{name}: a secret (writeOnly) cannot be set by projects"
     if (texts := free_texts(schema)) and _holds_secret(schema, 0):
         return (
-            f"config_schema.properties.{min(texts)}: beside a secret (writeOnly), a project may set only properties "
-            "with `enum`, numbers and booleans: any other could lead the secret to a server of the project's own"
+            f"config_schema.properties.{min(texts)}: beside a secret (writeOnly, or named like one), a project may set "
+            "only properties with `enum`, numbers and booleans: a text could lead the secret to a server of its own"
         )
     return None
 
@@ -123,11 +125,14 @@ def _closed(about: Values) -> bool:
 
 
 def _holds_secret(schema: Any, depth: int) -> bool:
-    """Whether `writeOnly` stands anywhere in it; too deep to tell counts as yes."""
+    """Whether `writeOnly` or the name of a secret stands anywhere in it; too deep to tell counts as yes."""
     if depth > DEEPEST:
         return True
     if isinstance(schema, Mapping):
-        return schema.get("writeOnly") is True or any(_holds_secret(item, depth + 1) for item in schema.values())
+        named = any(name for name, _ in _properties(schema) if SECRET_NAMES.search(str(name)))
+        return (
+            named or schema.get("writeOnly") is True or any(_holds_secret(item, depth + 1) for item in schema.values())
+        )
     return isinstance(schema, list) and any(_holds_secret(item, depth + 1) for item in schema)
 
 
