@@ -26,8 +26,8 @@ SAMPLED_FROM = 200_000
 SLICES, SLICE = 40, 5_000
 
 PIECES = re.compile(
-    r"(?P<lower>[A-Z]?[a-z]+)|(?P<upper>[A-Z]+)|(?P<digits>\d)|(?P<space>[ \t]+)|(?P<line>\s)"
-    r"|(?P<latin>[\u0080-\u024f\u1e00-\u1eff])|(?P<middle>[\u0250-\u07ff])|(?P<wide>[\u0800-\uffff])|(?P<mark>[!-~])"
+    r"(?P<lower>[A-Z]?[a-z]+)|(?P<upper>[A-Z]+)|(?P<digits>\d)|(?P<gap> (?=[A-Za-z]))|(?P<space>[ \t]+)|(?P<line>\s)"
+    r"|(?P<latin>[\u0080-\u024f\u1e00-\u1eff])|(?P<middle>[\u0250-\u07ff])|(?P<hangul>[\uac00-\ud7af])|(?P<wide>[\u0800-\uffff])|(?P<mark>[!-~])"
     r"|(?P<rest>.)",
     re.DOTALL,
 )
@@ -132,12 +132,16 @@ def _weight(kind: str, length: int, familiar: bool) -> float:
             return 1 + max(0, length - 7) / 4 if familiar else max(1.0, length / 2.2)
         case "upper":
             return max(1.0, length / 1.8)
+        case "gap":
+            return 0.25  # a word's own space, in most vocabularies
         case "space":
-            return 0.25 if length == 1 else 1 + length / 8
+            return 1 + length / 8
         case "latin":
             return 1.5
         case "middle":
             return 1.1
+        case "hangul":
+            return 2.5
         case "wide":
             return 2.2
         case "rest":
