@@ -279,7 +279,7 @@ class ModelSettings(Section):
     context: int = Field(
         default=8192,
         ge=256,
-        description="Tokens of prompt and answer together; left out, what its server says that it serves.",
+        description="Tokens of prompt and answer together; left out, what its server says (else 32768 in the cloud).",
     )
     specialties: list[str] = Field(default=[], description="Task types it is declared good at.")
     tier: Share | None = Field(default=None, description="Declared quality in [0, 1] before anything was measured.")

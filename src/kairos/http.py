@@ -35,6 +35,7 @@ from kairos.http_errors import (
     Phase,
     joined,
     plain_address,
+    server_root,
 )
 from kairos.proxies import DIRECT, Proxies
 from kairos.public_addresses import PublicResolver, literal, must_be_public, not_public
@@ -57,6 +58,7 @@ __all__ = [
     "joined",
     "parse_json",
     "plain_address",
+    "server_root",
 ]
 
 CONNECTIONS = 512

@@ -100,6 +100,12 @@ def joined(base_url: str, path: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{path}", parts.query, ""))
 
 
+def server_root(base_url: str) -> str:
+    """The address of a model server without the version path of the OpenAI API, with its query."""
+    parts = urlsplit(base_url)
+    return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/").removesuffix("/v1"), parts.query, ""))
+
+
 def plain_address(url: str) -> str:
     """An address without credentials, query and fragment."""
     try:

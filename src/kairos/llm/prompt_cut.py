@@ -8,6 +8,7 @@ from kairos.llm.call_errors import ModelCallError
 from kairos.llm.catalog import Model
 from kairos.llm.prompt_size import least_of, most_of
 from kairos.llm.providers import ChatRequest, Completion
+from kairos.llm.served_context import self_hosted
 
 LEAST_CHECKED = 400
 """Tokens, estimated from below: of shorter prompts, servers' ways of counting differ by more than a cut would."""
@@ -69,7 +70,7 @@ def check_prompt(model: Model, request: ChatRequest, completion: Completion, con
         raise ModelPromptCut(model, request, completion, read, read if read % BLOCK == 0 else served)
     if most_of(request.messages, request.tools) <= read:
         return
-    if read >= (served or context) or (_self_hosted(model) and served is None and read in CONTEXTS):
+    if read >= (served or context) or (self_hosted(model) and served is None and read in CONTEXTS):
         raise ModelPromptCut(model, request, completion, read, read)
 
 
@@ -78,7 +79,3 @@ def refused_context(reason: str) -> int | None:
     found = CONTEXT_REFUSED.search(reason)
     tokens = int(next(filter(None, found.groups()))) if found else 0
     return tokens if tokens >= BLOCK else None
-
-
-def _self_hosted(model: Model) -> bool:
-    return model.local or model.base_url.startswith("http://")

@@ -14,9 +14,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
-from kairos.http import HttpClient, HttpError, HttpLimits, joined
+from kairos.http import HttpClient, HttpError, HttpLimits, joined, server_root
 from kairos.llm.catalog import AdapterHost, Model
 from kairos.llm.model_traits import LEAST_CONTEXT, ModelTraits
 
@@ -26,6 +25,8 @@ EVERY_S = 20.0
 LIMITS = HttpLimits(connect_s=1.0, first_byte_s=2.0, idle_s=2.0, total_s=3.0)
 OLLAMA_DEFAULT = 4096
 """What Ollama serves of a model that is not loaded and sets nothing, unless OLLAMA_CONTEXT_LENGTH says otherwise."""
+CLOUD_CONTEXT = 32_768
+"""Of a provider's model whose entry names none: such servers refuse a longer prompt in words, and cut nothing."""
 MOST_CONTEXT = 100_000_000
 
 
@@ -51,7 +52,7 @@ class ModelContexts:
         """Tokens of prompt and answer together."""
         served = self._served.get(_key(model))
         found = self._traits.of(model).context
-        context = model.context
+        context = model.context if model.context_declared or self_hosted(model) else CLOUD_CONTEXT
         if served and (served.certain or not model.context_declared):
             context = min(model.context, served.context) if model.context_declared else served.context
         return context if found is None else min(context, found)
@@ -147,6 +148,11 @@ class ContextWatch:
             return None
 
 
+def self_hosted(model: Model) -> bool:
+    """Whether its server is most likely the operator's own."""
+    return model.local or model.base_url.startswith("http://")
+
+
 def _shown(shown: Mapping[str, Any]) -> Served | None:
     """What `/api/show` says of a model that is not loaded."""
     info = shown.get("model_info")
@@ -174,7 +180,4 @@ def _tokens(value: Any) -> int | None:
 
 
 def _root(base_url: str, path: str) -> str:
-    """An address beside the version path of the OpenAI API."""
-    parts = urlsplit(base_url)
-    stem = re.sub(r"/v1/?$", "", parts.path).rstrip("/")
-    return urlunsplit((parts.scheme, parts.netloc, f"{stem}/{path}", parts.query, ""))
+    return joined(server_root(base_url), path)
