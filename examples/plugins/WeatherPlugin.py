@@ -20,9 +20,10 @@ class WeatherPlugin(BasePlugin):
     config_schema = {
         "type": "object",
         "properties": {
+            # The operator's: a project that chose them would choose whom this machine calls.
             "geocoding_url": {"type": "string", "default": "https://geocoding-api.open-meteo.com/v1/search"},
             "forecast_url": {"type": "string", "default": "https://api.open-meteo.com/v1/forecast"},
-            "units": {"enum": ["celsius", "fahrenheit"], "default": "celsius"},
+            "units": {"enum": ["celsius", "fahrenheit"], "default": "celsius", "x-kairos-scope": "project"},
         },
         "additionalProperties": False,
     }

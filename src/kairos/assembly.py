@@ -61,6 +61,7 @@ from kairos.llm.response_cache import ResponseCache
 from kairos.llm.response_store import CacheSettings
 from kairos.llm.scoring import RouterWeights
 from kairos.llm.selection import ModelSelector
+from kairos.llm.served_context import ContextWatch
 from kairos.llm.shared_breakers import SharedBreakers
 from kairos.llm.shared_traits import SharedTraits
 from kairos.llm.task_types import TaskTypes
@@ -86,6 +87,7 @@ from kairos.orchestration.worker import Worker
 from kairos.owned_tasks import in_own_thread
 from kairos.plugins.plugin_loader import PluginLoader, Scan
 from kairos.plugins.task_context import Means
+from kairos.proxies import DIRECT, Proxies
 from kairos.redis_client import answers, check_writable, connect
 from kairos.signals import Signals
 
@@ -136,6 +138,7 @@ async def assemble(
     engines: EmbeddedEngines | None = None,
     role: Role = Role.ALL,
     scan: Scan | None = None,
+    proxies: Proxies = DIRECT,
 ) -> AsyncIterator[Parts]:
     """Build every part on the engines at these addresses, migrate the database first, and close all at the end.
 
@@ -153,7 +156,9 @@ async def assemble(
         stack.push_async_callback(redis.aclose)
         # Later it may go away for a while; at a start its absence is most likely a wrong address.
         await answers(redis, ENGINE_WAIT_S)
-        http = await stack.enter_async_context(HttpClient())
+        http = await stack.enter_async_context(
+            HttpClient(proxies=proxies, private_hosts=lambda: configuration.live.view.plugins.private_hosts)
+        )
         signals = Signals(redis)
         catalog = Catalog(map(_with_runner, configured_models(settings, addresses)))
         configuration = Configuration(database, signals, settings, partial(_check_models, catalog))
@@ -167,6 +172,7 @@ async def assemble(
         )
         statistics = SharedStatistics(database, signals, _fading(), settings.router, router.restore)
         router.share(statistics)
+        watch = ContextWatch(http, router.contexts, lambda: (*catalog, *catalog.adapters))
         stack.push_async_callback(statistics.close)
         judge = await stack.enter_async_context(Judge(settings.judge, router, database))
         isolation = HostIsolation(_protected(settings), weakly=settings.guardian.allow_weak_isolation)
@@ -238,6 +244,7 @@ async def assemble(
                 statistics.run,
                 breakers.run,
                 traits.run,
+                watch.run,
                 Probes(catalog, health, providers, redis).run,
                 notices.run,
                 feed.run,

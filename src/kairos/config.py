@@ -9,13 +9,15 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from kairos import config_faults, environment
+from kairos import config_faults
 from kairos.config_faults import NESTED, PREFIX
+from kairos.config_models import ModelSettings
+from kairos.config_models import PriceSettings as PriceSettings
 from kairos.config_section import MOST_BYTES, MOST_MB, MOST_ROWS, Seconds, Section, Share
 from kairos.config_section import Reach as Reach
 from kairos.config_server import ServerSettings
@@ -232,6 +234,11 @@ class PluginSettings(Section):
     cpu_s: Annotated[float, Field(ge=0.01, le=86_400)] = Field(
         default=60, description="CPU time of such a process; waiting costs none."
     )
+    private_hosts: list[str] = Field(
+        default=[],
+        description="Names, addresses and networks (10.0.0.0/8) that plugins may call by a project's settings although "
+        "they are not on the public internet. Every project reaches what stands here.",
+    )
     settings: dict[str, dict[str, Any]] = Field(
         default={}, description="Configuration of plugins, by name; each has a schema of its own."
     )
@@ -240,38 +247,6 @@ class PluginSettings(Section):
         ge=0,
         le=2**53,
         description="Raised by `kairos plugin reload`: each daemon that sees it change scans again.",
-    )
-
-
-class PriceSettings(Section):
-    input: float = Field(ge=0, le=1_000_000, description="USD per million input tokens.")
-    output: float = Field(ge=0, le=1_000_000, description="USD per million output tokens.")
-
-
-class ModelSettings(Section):
-    """One `[[models]]` entry: a model behind an OpenAI-compatible address."""
-
-    reach: ClassVar[Reach] = Reach.FILE
-    name: str = Field(min_length=1, max_length=200, description="Name in Kairos, unique.")
-    upstream: str | None = Field(
-        default=None, description="Name the server knows it by; the same as `name` when left out."
-    )
-    base_url: str = Field(pattern=r"^https?://", description="OpenAI-compatible address with its version path.")
-    api_key_env: str | None = Field(default=None, description="Environment variable that holds the key.")
-    local: bool = Field(default=False, description="Whether prompts stay on your own hardware.")
-    price: PriceSettings | None = Field(
-        default=None, description="USD per million tokens; left out means unknown, not free."
-    )
-    context: int = Field(default=8192, ge=256, le=2**31 - 1, description="Tokens of prompt and answer together.")
-    specialties: list[str] = Field(default=[], description="Task types it is declared good at.")
-    tier: Share | None = Field(default=None, description="Declared quality in [0, 1] before anything was measured.")
-    capabilities: list[str] = Field(default=[], description="What requests may demand: tools, json_schema, vision.")
-    runner: str | None = Field(default=None, description="Models with the same runner share one loaded copy.")
-    weights: Path | None = Field(
-        default=None, description="Its weights on this machine, to train adapters on: a GGUF file or a folder."
-    )
-    adapters: Literal["ollama"] | None = Field(
-        default=None, description="What serves its adapters: `ollama` where base_url is one; left out, it gets none."
     )
 
 
@@ -399,7 +374,7 @@ def load(path: Path | None = None) -> Settings:
         if named:
             raise InvalidConfig(source=file, problem="no such file", remedy="Give the path of a kairos.toml")
         return _validated({}, file, "")
-    text = _read(file)
+    text = read_text(file)
     try:
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: also an integer of more digits than Python reads
@@ -409,24 +384,8 @@ def load(path: Path | None = None) -> Settings:
     return _placed(settings, file)
 
 
-def require_variables(settings: Settings, path: Path | None = None) -> None:
-    """Every variable that the file names as the holder of a key is set. For a daemon: other commands need no keys.
-
-    Raises `InvalidConfig` with the file and the line.
-    """
-    file = config_path(path)
-    text = _read(file) if file.exists() else ""
-    for number, model in enumerate(settings.models):
-        name = model.api_key_env
-        if name and environment.value(name) is None:
-            raise InvalidConfig(
-                source=f"{file}{config_faults.line(text, ('models', number, 'api_key_env'))}",
-                problem=f"the environment has no {name}, which holds the key of the model {model.name!r}",
-                remedy=did_you_mean(name, environment.names(), 0.8) or "Set it, or take the model out of the file",
-            )
-
-
-def _read(file: Path) -> str:
+def read_text(file: Path) -> str:
+    """The text of a configuration file. Raises `InvalidConfig`."""
     try:
         return decode_text(file.read_bytes())
     except NotUtf8 as error:

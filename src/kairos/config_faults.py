@@ -23,6 +23,8 @@ def problem(error: Any) -> str:
         return "unknown key"
     if error["type"] == "missing":
         return "a value is required"
+    if error["type"] == "unusable":  # it may hold a credential
+        return error["msg"]
     # Neither a whole table nor a text that cannot be stored is shown: a password may be in it.
     shown = isinstance(error["input"], (str, int, float)) and error["type"] != "value_error"
     got = f", got {_shown(error['input'])}" if shown else ""

@@ -18,6 +18,7 @@ from typing import Any
 
 import uvicorn
 
+from kairos import environment
 from kairos.agents.checks.isolation import Isolation
 from kairos.api.app import create_app
 from kairos.api.connections import Connections, GuardedHttp, GuardedWebSocket, raised_file_limit
@@ -31,6 +32,7 @@ from kairos.embedded.temporary_folder import ensure_temporary_folder
 from kairos.errors import KairosError
 from kairos.owned_tasks import end
 from kairos.plugins.plugin_loader import Scan
+from kairos.proxies import Proxies
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,7 @@ async def serve(settings: Settings, role: Role, announce: Callable[[Started, Ser
     """
     raised_file_limit()
     stopping = Stopping()
+    proxies = Proxies.of({name: environment.value(name) or "" for name in environment.names()})
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.ask)
@@ -79,19 +82,21 @@ async def serve(settings: Settings, role: Role, announce: Callable[[Started, Ser
         ensure_temporary_folder(folder.path)
         private_folder(folder.path / "models")  # adapters, where `fine_tuning.folder` names no other place
         listener = stack.enter_context(_listener(settings)) if role in (Role.ALL, Role.API) else None
-        parts = await stopping.unless_asked(_started(stack, settings, folder, role))
+        parts = await stopping.unless_asked(_started(stack, settings, folder, role, proxies))
         if parts is None:
             log.info("stopped before it was ready")
             return
         await _run(parts, folder, role, listener, stopping, announce, began)
 
 
-async def _started(stack: AsyncExitStack, settings: Settings, folder: DataFolder, role: Role) -> Parts:
+async def _started(
+    stack: AsyncExitStack, settings: Settings, folder: DataFolder, role: Role, proxies: Proxies
+) -> Parts:
     """The engines and every part on them; the stack ends them."""
     scan = Scan(settings.plugins)
     stack.push_async_callback(scan.end)
     addresses, engines = await stack.enter_async_context(_engines(settings, folder))
-    return await stack.enter_async_context(assemble(settings, addresses, engines, role, scan))
+    return await stack.enter_async_context(assemble(settings, addresses, engines, role, scan, proxies))
 
 
 class Stopping:

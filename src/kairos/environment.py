@@ -21,8 +21,6 @@ SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|PRIVATE|AUTH|_DSN$|_PAT$
 """Names of variables that hold a secret, whoever reads them."""
 OURS, HARMLESS = "KAIROS_", frozenset({"KAIROS_CONFIG", "KAIROS_URL"})
 WITH_PASSWORD = re.compile(r"://[^/\s@]*:[^/\s@]+@")
-PROXY = re.compile(r"_PROXY$", re.IGNORECASE)
-"""Libraries read their addresses, which may hold a password, at each request."""
 SET_DUMPABLE = 4
 ENV_START = 47
 """Of `/proc/PID/stat`, counted behind the name: where the first environment begins; its end comes next (proc(5))."""
@@ -55,7 +53,7 @@ def seal(named: Iterable[str] = ()) -> None:
 
 
 def _is_secret(name: str, text: str) -> bool:
-    if name in HARMLESS or PROXY.search(name):
+    if name in HARMLESS:
         return False
     return name.startswith(OURS) or bool(SECRET.search(name)) or bool(WITH_PASSWORD.search(text))
 

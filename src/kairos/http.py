@@ -10,20 +10,56 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any, Self, cast
 
 import aiohttp
 import orjson
+from aiohttp.abc import AbstractResolver
+from yarl import URL
 
 from kairos import __version__
-from kairos.errors import KairosError
+from kairos.http_errors import (
+    HttpCut,
+    HttpError,
+    HttpForbidden,
+    HttpGarbled,
+    HttpLimits,
+    HttpStatus,
+    HttpTimeout,
+    HttpTooLarge,
+    HttpUnreachable,
+    Phase,
+    joined,
+    plain_address,
+    server_root,
+)
+from kairos.proxies import DIRECT, Proxies
+from kairos.public_addresses import PublicResolver, literal, must_be_public, not_public
+
+__all__ = [
+    "HttpAnswer",
+    "HttpClient",
+    "HttpCut",
+    "HttpError",
+    "HttpForbidden",
+    "HttpGarbled",
+    "HttpLimits",
+    "HttpStatus",
+    "HttpTimeout",
+    "HttpTooLarge",
+    "HttpUnreachable",
+    "Phase",
+    "error_words",
+    "excerpt",
+    "joined",
+    "parse_json",
+    "plain_address",
+    "server_root",
+]
 
 CONNECTIONS = 512
 KEEP_ALIVE_S = 4.0
@@ -35,85 +71,6 @@ STALE_S = 1.0
 DRAIN_S = 0.05
 ERROR_BODY_BYTES = 64 * 1024
 EXCERPT_LENGTH = 300
-
-
-class Phase(StrEnum):
-    """What a call is waiting for."""
-
-    CONNECT = "the connection"
-    FIRST_BYTE = "the first byte"
-    IDLE = "the next bytes"
-    TOTAL = "the end of the answer"
-
-
-@dataclass(frozen=True, slots=True)
-class HttpLimits:
-    """How long a server may take, and how much it may send."""
-
-    connect_s: float = 5.0
-    first_byte_s: float = 30.0
-    """From the start of the call, connecting included."""
-    idle_s: float = 30.0
-    total_s: float | None = None
-    body_bytes: int = 4 * 1024 * 1024
-
-
-class HttpError(KairosError):
-    """The call to {address} failed: {reason}."""
-
-    status, code, exit_code = 502, "http_error", 3
-    retryable = True
-
-
-class HttpUnreachable(HttpError):
-    """{address} cannot be reached: {reason}. Check the address, and that the server there is running."""
-
-    code = "http_unreachable"
-
-
-class HttpTimeout(HttpError):
-    """{address} was given up on after {seconds:.1f} s of waiting for {phase}."""
-
-    status, code = 504, "http_timeout"
-
-    def __init__(self, *, address: str, phase: Phase, seconds: float) -> None:
-        self.phase = phase
-        self.seconds = seconds
-        super().__init__(address=address, phase=phase, seconds=seconds)
-
-
-class HttpStatus(HttpError):
-    """{address} answered {http_status}: {reason}."""
-
-    code = "http_status"
-
-    def __init__(
-        self, *, address: str, http_status: int, reason: str, retry_after_s: float | None, body: bytes = b""
-    ) -> None:
-        self.http_status = http_status
-        self.reason = reason
-        self.retry_after_s = retry_after_s
-        self.body = body
-        """What the server sent with it, cut to `ERROR_BODY_BYTES`; it may repeat the request."""
-        super().__init__(address=address, http_status=http_status, reason=reason)
-
-
-class HttpTooLarge(HttpError):
-    """{address} sent more than {limit} bytes, which is all Kairos takes from it in one answer."""
-
-    code, retryable = "http_too_large", False
-
-
-class HttpGarbled(HttpError):
-    """{address} answered with something that is not {expected}: {excerpt}."""
-
-    code, retryable = "http_garbled", False
-
-
-class HttpCut(HttpError):
-    """{address} broke the connection off in the middle of its answer: {reason}."""
-
-    code = "http_cut"
 
 
 class HttpAnswer:
@@ -168,9 +125,23 @@ class HttpAnswer:
 class HttpClient:
     """The session that all calls share: `async with HttpClient() as http`."""
 
-    def __init__(self, traceparent: Callable[[], str | None] | None = None) -> None:
-        """`traceparent` is asked at each call for the W3C trace context to pass on."""
+    def __init__(
+        self,
+        traceparent: Callable[[], str | None] | None = None,
+        *,
+        proxies: Proxies = DIRECT,
+        private_hosts: Callable[[], Sequence[str]] = tuple,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        """`traceparent` is asked at each call for the W3C trace context to pass on. `private_hosts` gives the names,
+        addresses and networks that calls with `public_only` reach although they are not public; `resolver` replaces
+        the system's for those calls."""
+        self._private_hosts = private_hosts
+        self._resolver = resolver
+        self._public: aiohttp.ClientSession | None = None
+        """Connects to nothing but public addresses, and keeps no connection."""
         self._traceparent = traceparent
+        self._proxies = proxies
         self._session: aiohttp.ClientSession | None = None
         self._fresh: aiohttp.ClientSession | None = None
         """Makes a new connection for each call."""
@@ -180,10 +151,14 @@ class HttpClient:
         reuse.on_connection_reuseconn.append(_note_reuse)
         self._session = _session(keepalive_timeout=KEEP_ALIVE_S, trace=reuse)
         self._fresh = _session(force_close=True)
+        resolver = cast(
+            AbstractResolver, PublicResolver(self._resolver or aiohttp.DefaultResolver(), self._private_hosts)
+        )
+        self._public = _session(force_close=True, resolver=resolver, use_dns_cache=False)
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        for session in (self._session, self._fresh):
+        for session in (self._session, self._fresh, self._public):
             if session:
                 await session.close()
 
@@ -197,12 +172,16 @@ class HttpClient:
         token: str | None = None,
         headers: Mapping[str, str] | None = None,
         limits: HttpLimits = HttpLimits(),
+        public_only: bool = False,
     ) -> AsyncIterator[HttpAnswer]:
         """Make a call and read its answer as it comes; `token` goes out as a bearer token.
 
         A body that is a `Path` is sent from that file piece by piece; `OSError` where it cannot be opened.
         Left before the end, by an error or a cancel, it closes the connection at once. Raises `HttpStatus` for any
         status but 2xx, and the other `HttpError`s. Everything inside the `async with` counts for the total limit.
+
+        With `public_only` the address that is connected to must be a public one, else `HttpForbidden`. Such a call goes
+        through no proxy: which address that would connect to cannot be seen from here.
         """
         address = plain_address(url)
         clock = _Clock(limits)
@@ -210,7 +189,9 @@ class HttpClient:
         try:
             async with clock:
                 sent = self._headers(body, token, headers)
-                if isinstance(body, Path):
+                if public_only:
+                    response = await self._request_public(method, url, body, sent, limits)
+                elif isinstance(body, Path):
                     response = await self._send_file(method, url, body, sent, limits)
                 else:
                     response = await self._request(method, url, body, sent, limits)
@@ -233,9 +214,11 @@ class HttpClient:
         token: str | None = None,
         headers: Mapping[str, str] | None = None,
         limits: HttpLimits = HttpLimits(),
+        public_only: bool = False,
     ) -> Any:
         """The JSON at an address."""
-        async with self.stream("GET", url, token=token, headers=headers, limits=limits) as answer:
+        call = self.stream("GET", url, token=token, headers=headers, limits=limits, public_only=public_only)
+        async with call as answer:
             return parse_json(await answer.body(), plain_address(url))
 
     async def post_json(
@@ -246,10 +229,12 @@ class HttpClient:
         token: str | None = None,
         headers: Mapping[str, str] | None = None,
         limits: HttpLimits = HttpLimits(),
+        public_only: bool = False,
     ) -> Any:
         """Send a value as JSON; the JSON that comes back."""
         body = orjson.dumps(value)
-        async with self.stream("POST", url, body=body, token=token, headers=headers, limits=limits) as answer:
+        call = self.stream("POST", url, body=body, token=token, headers=headers, limits=limits, public_only=public_only)
+        async with call as answer:
             return parse_json(await answer.body(), plain_address(url))
 
     async def _request(
@@ -263,6 +248,7 @@ class HttpClient:
         if self._session is None or self._fresh is None:
             raise RuntimeError("the HttpClient is not open: use `async with HttpClient() as http`")
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s)
+        through = self._through(url, headers)
         used: list[bool] = []
         began = time.monotonic()
         try:
@@ -271,18 +257,36 @@ class HttpClient:
                     method,
                     url,
                     data=body,
-                    headers=headers,
                     timeout=timeout,
                     allow_redirects=False,
                     trace_request_ctx=used,
+                    **through,
                 )
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError):
                 if not used or time.monotonic() > began + STALE_S:
                     raise
-            return await self._fresh.request(
-                method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
-            )
+            return await self._fresh.request(method, url, data=body, timeout=timeout, allow_redirects=False, **through)
         except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: an address that is none
+            raise _unsent(error, url, limits) from error
+
+    async def _request_public(
+        self, method: str, url: str, body: bytes | Path | None, headers: Mapping[str, str], limits: HttpLimits
+    ) -> aiohttp.ClientResponse:
+        """Send a request to a public address: a written one is checked here, a name by the session's resolver."""
+        if self._public is None:
+            raise RuntimeError("the HttpClient is not open: use `async with HttpClient() as http`")
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s)
+        content = await asyncio.to_thread(body.read_bytes) if isinstance(body, Path) else body
+        try:
+            host = URL(url).host or ""
+            if (address := literal(host)) is not None:
+                must_be_public(host, address, self._private_hosts())
+            return await self._public.request(
+                method, url, data=content, headers=headers, timeout=timeout, allow_redirects=False
+            )
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            if forbidden := not_public(error):
+                raise HttpForbidden(address=plain_address(url), reason=str(forbidden)) from error
             raise _unsent(error, url, limits) from error
 
     async def _send_file(
@@ -292,15 +296,31 @@ class HttpClient:
         if self._fresh is None:
             raise RuntimeError("the HttpClient is not open: use `async with HttpClient() as http`")
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s)
+        through = self._through(url, headers)
         content = await asyncio.to_thread(file.open, "rb")
         try:
             return await self._fresh.request(
-                method, url, data=content, headers=headers, timeout=timeout, allow_redirects=False
+                method, url, data=content, timeout=timeout, allow_redirects=False, **through
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _unsent(error, url, limits) from error
         finally:
             content.close()
+
+    def _through(self, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
+        """Headers and proxy of a request, as aiohttp wants them. Raises `HttpUnreachable`."""
+        proxy = self._proxies.for_url(url)
+        if proxy is None:
+            return {"headers": headers}
+        if not proxy.spoken:
+            fault = next(iter(self._proxies.faults), f"{proxy.url} is no HTTP proxy, and Kairos speaks to no other")
+            raise HttpUnreachable(address=plain_address(url), reason=f"its proxy cannot be used: {fault}")
+        if proxy.user is None:
+            return {"headers": headers, "proxy": proxy.url}
+        credentials = {"Proxy-Authorization": aiohttp.encode_basic_auth(proxy.user, proxy.password)}
+        if url.lower().startswith("https:"):  # only the proxy gets them, with CONNECT
+            return {"headers": headers, "proxy": proxy.url, "proxy_headers": credentials}
+        return {"headers": {**headers, **credentials}, "proxy": proxy.url}
 
     def _headers(self, body: bytes | Path | None, token: str | None, given: Mapping[str, str] | None) -> dict[str, str]:
         headers = dict(given) if given else {}
@@ -457,25 +477,14 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return None
 
 
-def joined(base_url: str, path: str) -> str:
-    """The address of a path below a base; a query of the base stays behind it (Azure: `…/v1?api-version=…`)."""
-    parts = urlsplit(base_url)
-    return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{path}", parts.query, ""))
-
-
-def plain_address(url: str) -> str:
-    """An address without credentials, query and fragment."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "an address that cannot be read"
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.scheme else parts.path
-
-
 def _words(error: BaseException) -> str:
     """An error in words. aiohttp's connector errors carry the system's own words deeper in."""
     if isinstance(error, aiohttp.InvalidURL):  # its own words are the whole address
         return "it is no valid HTTP address"
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return f"the proxy {error.host}:{error.port} cannot be reached ({_words(error.os_error)})"
+    if isinstance(error, aiohttp.ClientHttpProxyError):  # its own words hold the headers
+        return f"its proxy refused the connection with {error.status} {error.message}"
     if isinstance(error, aiohttp.ClientPayloadError):  # its own words are those of the parser
         return "the connection closed before the end"
     inner = getattr(error, "os_error", None) or error

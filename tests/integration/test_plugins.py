@@ -24,7 +24,8 @@ from tests.kit.plugins import GOOD, plugin, put
 from tests.tenancy.world import person
 
 SCHEMA = (
-    "config_schema = {'type': 'object', 'properties': {'n': {'type': 'integer', 'default': 1},"
+    "config_schema = {'type': 'object', 'properties': {'n': {'type': 'integer', 'default': 1,"
+    " 'x-kairos-scope': 'project'}, 'colour': {'type': 'string'},"
     " 'key': {'type': 'string', 'writeOnly': True}}, 'additionalProperties': False}"
 )
 FILES = {
@@ -217,7 +218,8 @@ class TestProjects:
         ("settings", "words"),
         [
             ({"plugin_settings": {"Configured": {"n": "many"}}}, "$.n"),
-            ({"plugin_settings": {"Configured": {"colour": "red"}}}, "colour"),
+            ({"plugin_settings": {"Configured": {"colour": "red"}}}, "it is the operator's to set"),
+            ({"plugin_settings": {"Configured": {"nothing": "red"}}}, "A project may set: n"),
             ({"plugin_settings": {"Configured": {"key": "mine"}}}, "it is a secret"),
             ({"plugin_settings": {"Nobody": {}}}, "no plugin is named 'Nobody'"),
             ({"plugin_settings": {"ExecutionAgent": {}}}, "it has no configuration"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from kairos import config
 from kairos.config import InvalidConfig
 from kairos.config_reference import Source, by_name, source_of, value_of
+from kairos.model_keys import require_variables
 
 
 def written(folder: Path, text: str) -> Path:
@@ -67,11 +68,11 @@ def test_a_variable_that_a_model_names_must_be_set(tmp_path: Path, monkeypatch: 
     )
     settings = config.load(file)
     with pytest.raises(InvalidConfig) as fault:
-        config.require_variables(settings, file)
+        require_variables(settings, file)
     assert "kairos.toml:4: the environment has no SOME_PROVIDER_KEY" in str(fault.value)
     assert "Did you mean 'SOME_PROVIDERS_KEY'?" in str(fault.value)
     monkeypatch.setenv("SOME_PROVIDER_KEY", "k")
-    config.require_variables(settings, file)
+    require_variables(settings, file)
 
 
 def test_a_wrong_variable_is_named_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -17,8 +17,9 @@ SECRETS = {
     "SOME_PASSWORD": "s3cret-4",
     "GITHUB_TOKEN": "s3cret-5",
     "ELSEWHERE": "postgresql://me:s3cret-6@host/db",
+    "HTTP_PROXY": "http://me:s3cret-7@proxy:1",
 }
-KEPT = {"HTTPS_PROXY": "http://me:s3cret-7@proxy:1", "KAIROS_CONFIG": "/x/kairos.toml", "PLAIN": "plain"}
+KEPT = {"HTTPS_PROXY": "http://proxy:1", "KAIROS_CONFIG": "/x/kairos.toml", "PLAIN": "plain"}
 SEAL = """
 import os, subprocess, sys
 from kairos import environment

@@ -2635,8 +2635,16 @@ export interface components {
             local: boolean;
             /** @description Null is unknown, which is never treated as free. */
             price: components["schemas"]["PriceOut"] | null;
-            /** Context */
+            /**
+             * Context
+             * @description Tokens of prompt and answer together, as its server really serves them.
+             */
             context: number;
+            /**
+             * Answer Limit
+             * @description Default answer limit: tokens of an answer where a task sets no max_tokens.
+             */
+            answer_limit: number;
             /** Specialties */
             specialties: string[];
             /** Capabilities */

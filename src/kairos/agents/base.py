@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from kairos.llm.answer_limits import AnswerLimit
 from kairos.tenancy import ProjectId, TaskId
 
 RULES = "3"
@@ -114,6 +115,8 @@ class Draft:
     cached: bool = False
     reasoning: str = ""
     """What the model wrote before its answer. It is no part of `text`, and nothing judges it."""
+    limit: AnswerLimit | None = None
+    """The most tokens that the answer could have; None where no model was called."""
 
 
 class Severity(StrEnum):

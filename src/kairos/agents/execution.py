@@ -18,6 +18,10 @@ FORMATS = {
     AnswerFormat.JSON: "Answer with one JSON value and nothing else.",
     AnswerFormat.TEXT: "Answer with plain text.",
 }
+DRAFT_LENGTHS = (6_000, 1_500)
+"""Characters of an earlier draft that a retry shows where the whole of it does not fit."""
+FAULT_LENGTHS = (2_000, 120)
+"""Characters of its faults where no draft fits beside them."""
 
 
 class ExecutionAgent:
@@ -30,7 +34,7 @@ class ExecutionAgent:
         self._router = router
 
     async def perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
-        messages = _messages(task, brief)
+        messages, *shorter = _messages(task, brief)
         answer = await self._router.complete(
             call_context(task, brief),
             ChatRequest(
@@ -38,6 +42,7 @@ class ExecutionAgent:
                 temperature=task.temperature,
                 max_tokens=task.max_tokens,
                 response_format=response_format(task.checks.schema),
+                shorter=tuple(shorter),
             ),
             emit,
             on_delta=brief.stream.piece if brief.stream else None,
@@ -50,8 +55,9 @@ class ExecutionAgent:
             finish_reason=answer.completion.finish_reason,
             decision_id=str(answer.decision_id),
             model=answer.model,
-            messages=messages,
+            messages=answer.messages or messages,
             cached=answer.cached,
+            limit=answer.limit,
         )
 
 
@@ -74,15 +80,35 @@ def call_context(task: Task, brief: Brief) -> CallContext:
     )
 
 
-def _messages(task: Task, brief: Brief) -> tuple[Mapping[str, str], ...]:
+def _messages(task: Task, brief: Brief) -> list[tuple[Mapping[str, str], ...]]:
+    """What the model is asked; on a retry in several forms, with ever less of the draft and of its faults in the words
+    of the guardian, so that the retry fits wherever the first try did."""
     system = "\n".join([task.system or SYSTEM, *_instructions(task)])
-    messages = [{"role": "system", "content": system}, {"role": "user", "content": _prompt(task, brief)}]
-    if brief.rejected is not None:
-        messages += [
-            {"role": "assistant", "content": brief.rejected},
-            {"role": "user", "content": _correction(brief)},
-        ]
-    return tuple(messages)
+    first = ({"role": "system", "content": system}, {"role": "user", "content": _prompt(task, brief)})
+    if brief.rejected is None:
+        return [first]
+    faults = _faults(brief)
+    forms = [brief.rejected]
+    forms += [shortened(brief.rejected, most) for most in DRAFT_LENGTHS if len(brief.rejected) > most]
+    with_draft = [
+        (*first, {"role": "assistant", "content": draft}, {"role": "user", "content": _correction(faults)})
+        for draft in forms
+    ]
+    return [*with_draft, *(_without_draft(first, faults, most) for most in FAULT_LENGTHS)]
+
+
+def shortened(text: str, most: int) -> str:
+    """Beginning and end of a text, with a mark that says how much is left out between them."""
+    if len(text) <= most:
+        return text
+    head = most * 2 // 3
+    tail = most - head
+    return f"{text[:head]}\n[… {len(text) - most:,} characters left out …]\n{text[-tail:]}"
+
+
+def _without_draft(first: tuple[Mapping[str, str], ...], faults: str, most: int) -> tuple[Mapping[str, str], ...]:
+    asked = f"{first[-1]['content']}\n\nAn earlier answer was rejected:\n{shortened(faults, most)}\nAvoid these faults."
+    return (*first[:-1], {"role": "user", "content": asked})
 
 
 def _prompt(task: Task, brief: Brief) -> str:
@@ -101,10 +127,13 @@ def _instructions(task: Task) -> list[str]:
     return lines
 
 
-def _correction(brief: Brief) -> str:
+def _faults(brief: Brief) -> str:
     """People read messages; a model reads the hint where there is one."""
     errors = [finding for finding in brief.findings if finding.severity is Severity.ERROR]
-    faults = "\n".join(dict.fromkeys(f"- {finding.hint or finding.message}" for finding in errors))
+    return "\n".join(dict.fromkeys(f"- {finding.hint or finding.message}" for finding in errors))
+
+
+def _correction(faults: str) -> str:
     return f"That answer was rejected:\n{faults}\nWrite the whole answer again without these faults."
 
 

@@ -43,7 +43,8 @@ class ModelOut(BaseModel):
     upstream: str
     local: bool
     price: PriceOut | None = Field(description="Null is unknown, which is never treated as free.")
-    context: int
+    context: int = Field(description="Tokens of prompt and answer together, as its server really serves them.")
+    answer_limit: int = Field(description="Default answer limit: tokens of an answer where a task sets no max_tokens.")
     specialties: list[str]
     capabilities: list[str]
     base: str | None = Field(description="The model that it is an adapter of: this project alone has it.")
@@ -96,7 +97,8 @@ def _shown(services: ServicesDep, model: Model, figures: object | None) -> Model
         upstream=model.upstream,
         local=model.local,
         price=PriceOut(input=model.price.input, output=model.price.output) if model.price else None,
-        context=model.context,
+        context=services.router.contexts.of(model),
+        answer_limit=services.router.answer_limit(model),
         specialties=sorted(model.specialties),
         capabilities=sorted(model.capabilities),
         base=model.base,

@@ -73,6 +73,7 @@ def _facts(model: dict[str, Any]) -> dict[str, str]:
         "upstream": model["upstream"],
         "where": "local" if model["local"] else "cloud",
         "context": f"{model['context']} tokens",
+        "default answer limit": f"{model['answer_limit']} tokens",
         "declared": ", ".join(model["capabilities"]) or "–",
         "adjusts": "; ".join(model["adjustments"]) or "nothing",
         "calls": str(figures.get("calls", 0)),

@@ -18,6 +18,7 @@ from kairos.errors import InvalidInput
 from kairos.http import HttpClient
 from kairos.llm.discovery import Findings, FoundModel, FoundServer, scan, settings_of
 from kairos.llm.providers import Providers
+from kairos.proxies import Proxies
 
 Pick = tuple[FoundServer, FoundModel]
 
@@ -45,7 +46,7 @@ def scan_models(context: Context, pick: Sequence[str], *, all_models: bool, json
 
 
 async def _scan() -> Findings:
-    async with HttpClient() as http:
+    async with HttpClient(proxies=Proxies.of(os.environ)) as http:
         providers = Providers(http)
 
         async def get_json(url: str) -> Any:

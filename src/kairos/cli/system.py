@@ -15,8 +15,8 @@ from kairos.cli.client import Client, Refused, connect, runtime
 from kairos.cli.context import Json, of
 from kairos.cli.credentials import CredentialFile
 from kairos.cli.diagnosis import Finding, diagnose
-from kairos.config import require_variables
 from kairos.errors import InvalidInput
+from kairos.model_keys import require_variables
 
 MEGABYTE = 1e6
 UNHEALTHY = 3

@@ -23,6 +23,7 @@ from kairos.db.repositories import adapters
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.fine_tuning.adapters import AdapterFiles, Stored
 from kairos.fine_tuning.serving import AdapterServer, ServedAdapter, Serving
+from kairos.http import plain_address
 from kairos.llm.catalog import AdapterHost, Model
 from kairos.llm.llm_router import LLMRouter
 from kairos.owned_tasks import end, together
@@ -169,7 +170,8 @@ class AdaptersInService:
             if weights is None:
                 raise NotServed(name=f"{row.base} v{row.version}", problem=problem)
             async with self._one_off(weights, [served.file]) as (plain, adapted):
-                note = f"on llama.cpp with the base's own file, as {base.base_url} could not be asked: {problem}"
+                address = plain_address(base.base_url)
+                note = f"on llama.cpp with the base's own file, as {address} could not be asked: {problem}"
                 yield Measurable(plain, adapted, note)
         finally:
             self._candidates.pop(row.id, None)

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from kairos.http import HttpClient, HttpGarbled, HttpLimits, HttpStatus, excerpt, plain_address
+from kairos.http import HttpClient, HttpGarbled, HttpLimits, HttpStatus, excerpt, joined, plain_address, server_root
 from kairos.llm.catalog import Model
 
 MISSING = 404
@@ -104,7 +104,9 @@ class OllamaCalls:
             pass
 
     def _stream(self, method: str, path: str, body: bytes | Path | None = None, limits: HttpLimits = SHORT) -> Any:
-        return self.http.stream(method, self.address + path, body=body, token=self.token, limits=limits)
+        return self.http.stream(
+            method, joined(self.address, path.lstrip("/")), body=body, token=self.token, limits=limits
+        )
 
     def _garbled(self, path: str, expected: str, answer: Any) -> HttpGarbled:
         address = plain_address(self.address + path)
@@ -113,7 +115,7 @@ class OllamaCalls:
 
 def address_of(base: Model) -> str:
     """The address of the Ollama that serves a model."""
-    return base.base_url.rstrip("/").removesuffix("/v1")
+    return server_root(base.base_url)
 
 
 def full_name(name: str) -> str:

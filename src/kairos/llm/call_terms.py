@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
+from kairos.llm.answer_limits import AnswerLimit
 from kairos.llm.health import SLOW_AT_LEAST_S
+from kairos.llm.providers import Completion
 
 OnDelta = Callable[[str], Awaitable[None]]
 OnRestart = Callable[[], None]
@@ -46,3 +49,39 @@ class Patience:
         """The wait says more of the caller's haste than of the server: its breaker, which all projects share, does not
         count it."""
         return self.first_token_s is not None and self.first_token_s < SLOW_AT_LEAST_S
+
+    def after(self, seconds: float) -> Self:
+        """What is left of it so much later."""
+        return replace(self, left_s=self.left_s - seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer with the request as it was sent."""
+
+    completion: Completion
+    messages: tuple[Mapping[str, Any], ...]
+    limit: AnswerLimit
+
+
+class Speeds:
+    """Tokens per second of each model, an average that fades."""
+
+    LEAST_TOKENS = 16
+    """Shorter answers say little of speed."""
+    WEIGHT = 0.2
+
+    def __init__(self) -> None:
+        self._speeds: dict[str, float] = {}
+
+    def of(self, model: str) -> float | None:
+        return self._speeds.get(model)
+
+    def add(self, model: str, completion: Completion) -> None:
+        """Learn from an answer that was streamed and counted."""
+        tokens = completion.usage.output_tokens if completion.usage else 0
+        seconds = completion.duration_s - (completion.first_token_s or 0.0)
+        if completion.first_token_s is None or tokens < self.LEAST_TOKENS or seconds <= 0:
+            return
+        before = self._speeds.get(model, tokens / seconds)
+        self._speeds[model] = before + self.WEIGHT * (tokens / seconds - before)

@@ -8,6 +8,7 @@ from kairos import environment
 from kairos.config import InvalidConfig, ModelSettings, Settings
 from kairos.embedded import Addresses
 from kairos.llm.catalog import FREE, AdapterHost, Model, Price
+from kairos.model_keys import usable_key
 
 EMBEDDED_MODEL = "smollm2-135m"
 
@@ -43,11 +44,14 @@ def _model(entry: ModelSettings) -> Model:
     return Model(
         name=entry.name,
         upstream=entry.upstream or entry.name,
-        base_url=entry.base_url.rstrip("/"),
-        api_key=key,
+        base_url=entry.base_url,
+        api_key=usable_key(entry.api_key_env, key, entry.name, f"models: {entry.name}")
+        if entry.api_key_env and key is not None
+        else None,
         local=entry.local,
         price=Price(entry.price.input, entry.price.output) if entry.price else None,
         context=entry.context,
+        context_declared="context" in entry.model_fields_set,
         specialties=frozenset(entry.specialties),
         tier=entry.tier,
         capabilities=frozenset(entry.capabilities),

@@ -22,6 +22,8 @@ class Request:
     output_tokens: float = 300.0
     context_tokens: int = 0
     """Prompt and answer together; 0 asks nothing of the context length."""
+    least_context_tokens: int = 0
+    """The same with the shortest answer that is of use: asked for where no model has room for the longest."""
     capabilities: frozenset[str] = frozenset()
     local_only: bool = False
     """Whether the prompt must not leave the operator's hardware."""

@@ -18,6 +18,7 @@ from kairos.config import ModelSettings, PriceSettings
 from kairos.errors import KairosError
 from kairos.llm import prices
 from kairos.llm.catalog import Price
+from kairos.model_address import Unusable, clean_key
 
 LARGEST_CONTEXT = 1_000_000_000
 """A larger number is no context."""
@@ -219,7 +220,11 @@ async def _remote(
     if variable is None:
         return None
     server = FoundServer(provider.kind, provider.base_url, variable, False, ())
-    names, problem = await _listed(list_models, provider.base_url, environ[variable], timeout_s)
+    try:
+        key = clean_key(environ[variable])
+    except Unusable as fault:
+        return replace(server, problem=f"the key in {variable} cannot be used: {fault}")
+    names, problem = await _listed(list_models, provider.base_url, key, timeout_s)
     if problem is None:
         models, problem = _models(provider.kind, names, {})
         # Providers list many models that are no chat models; those with a price are, and come first.

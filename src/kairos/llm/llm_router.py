@@ -17,18 +17,22 @@ from kairos.db.engine import Database
 from kairos.db.models import DecisionRow
 from kairos.db.repositories import history
 from kairos.db.repositories.statistics import Judgement, Source, TaskTypeStatistics
+from kairos.llm.answer_limits import AnswerLimit, least_room, shortest
 from kairos.llm.cached_answer import CachedAnswer
-from kairos.llm.call_terms import Hearer, OnDelta, OnRestart, Patience
+from kairos.llm.call_terms import Answered, Hearer, OnDelta, OnRestart, Patience
 from kairos.llm.catalog import Catalog, Model
 from kairos.llm.decision import Decision, Request, lot_of
 from kairos.llm.health import ModelHealth
-from kairos.llm.model_calls import cost_of, failed_call, stopped_call, successful_call
-from kairos.llm.providers import ChatRequest, Completion, ModelCallError, ModelTimeout, Providers
+from kairos.llm.model_caller import ModelCaller
+from kairos.llm.model_calls import cost_of
+from kairos.llm.prompt_size import most_of
+from kairos.llm.providers import ChatRequest, Completion, ModelCallError, Providers
 from kairos.llm.response_cache import Hit, Lease, ResponseCache
 from kairos.llm.response_key import CacheKey, CacheUse, CatalogVersions, cache_key, cache_use, model_version
 from kairos.llm.routing_errors import BeingProbed, ModelWithdrawn, UnknownModel, nothing_left
 from kairos.llm.scoring import Score
 from kairos.llm.selection import ModelSelector
+from kairos.llm.served_context import ModelContexts
 from kairos.llm.statistics import RouterWeights, Statistics
 from kairos.llm.task_types import TaskType, TaskTypes, prompt_of, statistics_key
 from kairos.monitoring.performance_tracker import CallOrigin, ModelCall, PerformanceTracker
@@ -38,11 +42,10 @@ from kairos.tenancy import ProjectId, new_id
 log = logging.getLogger(__name__)
 
 CHARACTERS_PER_TOKEN = 4
-"""For the context filter and expected cost before the call; what is recorded is what the server counted."""
+"""For the expected cost before the call: what is recorded is what the server counted, and `prompt_size` says what fits
+into a context."""
 
 DEFAULT_ANSWER_TOKENS = 512
-UNCOUNTED = -1
-"""A permit of no generation: the breaker ignores what it reports."""
 LITTLE_KNOWN = 50
 """Measured answers below which each one is shared at once (design.md, "How the router decides")."""
 
@@ -81,6 +84,10 @@ class RoutedAnswer:
     model: str
     decision_id: UUID
     cached: bool = False
+    messages: tuple[Mapping[str, Any], ...] = ()
+    """As they were sent: the longest form of the request that the model's context holds."""
+    limit: AnswerLimit | None = None
+    """The most tokens that the answer could have; None for one from the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +126,11 @@ class LLMRouter:
         self._tracker = tracker
         self._task_types = task_types
         self._database = database
-        self._may_probe = may_probe
         self.default_model = default_model
         """`auto`, or the model that every call goes to which names none."""
+        self.contexts = ModelContexts(providers.traits)
+        self._caller = ModelCaller(selector, health, providers, self.contexts, may_probe)
+        providers.traits.changed = self.contexts.changed = self._take_models
         self._versions = CatalogVersions(catalog)
         self._statistics: SharedStatistics | None = None
         self._open: dict[UUID, _Open] = {}
@@ -155,7 +164,11 @@ class LLMRouter:
                 if on_delta is not None and found.answer.text:
                     await on_delta(found.answer.text)
                 return RoutedAnswer(
-                    found.answer.completion(), found.answer.model, found.answer.decision_id, cached=True
+                    found.answer.completion(),
+                    found.answer.model,
+                    found.answer.decision_id,
+                    cached=True,
+                    messages=request.messages,
                 )
             lease = found.lease
         try:
@@ -170,6 +183,9 @@ class LLMRouter:
         if request.model is not None:
             self.require(request.model, request.project_id)
         decision = self._selector.choose(request, time.time())
+        if decision.chosen is None and request.least_context_tokens < request.context_tokens:
+            # No context holds the longest answer that was allowed: a shorter one is better than none.
+            decision = self._selector.choose(replace(request, context_tokens=request.least_context_tokens), time.time())
         if decision.chosen is None:
             raise nothing_left(decision)
         return decision
@@ -201,7 +217,7 @@ class LLMRouter:
         self.catalog.replace_adapters(models)
         for name, *_ in before ^ _addresses(self.catalog.adapters):
             self.health.forget(name)
-        self._selector.replace_models([*self.catalog, *self.catalog.adapters])
+        self._take_models()
         self._versions = CatalogVersions(self.catalog)
 
     def _calculate_model_score(self, model: str, task_type: str, project_id: ProjectId) -> Score | None:
@@ -285,7 +301,8 @@ class LLMRouter:
         calls: list[ModelCall] = []
         answered: str | None = None
         try:
-            model, completion, ticket = await self._call_in_order(decision, request, emit, hearer, deadline, calls)
+            model, sent, ticket = await self._call_in_order(decision, request, emit, hearer, deadline, calls)
+            completion = sent.completion
             answered = model.name
         finally:
             await asyncio.shield(self._tracker.record(origin, calls, answered))
@@ -296,7 +313,16 @@ class LLMRouter:
             self.cache.release(lease)
             lease = None
         self._open[decision_id] = _Open(ticket, wanted.task_type, model.name, lease, kept)
-        return RoutedAnswer(completion, model.name, decision_id)
+        return RoutedAnswer(completion, model.name, decision_id, messages=sent.messages, limit=sent.limit)
+
+    def answer_limit(self, model: Model) -> int:
+        """Tokens of an answer of this model when nothing else is asked for."""
+        return self._caller.answer_limit(model)
+
+    def _take_models(self) -> None:
+        """Hand the catalogue to the selector, each model with the context that it really has."""
+        models = (*self.catalog, *self.catalog.adapters)
+        self._selector.replace_models([replace(model, context=self.contexts.of(model)) for model in models])
 
     def adjustments(self, model: Model) -> list[str]:
         """What requests to a model leave out or change because its server refused it, in words."""
@@ -333,12 +359,14 @@ class LLMRouter:
     def _request(self, context: CallContext, request: ChatRequest, task_type: TaskType, lot: float) -> Request:
         input_tokens = _input_tokens(request)
         output_tokens = request.max_tokens or DEFAULT_ANSWER_TOKENS
+        prompt_tokens, room = most_of(shortest(request), request.tools), least_room(request)
         return Request(
             project_id=context.project_id,
             task_type=statistics_key(task_type.name, task_type.length),
             input_tokens=input_tokens,
             output_tokens=output_tokens,
-            context_tokens=int(input_tokens + output_tokens),
+            context_tokens=prompt_tokens + (request.max_tokens or room),
+            least_context_tokens=prompt_tokens + room,
             capabilities=frozenset({"tools"}) if request.tools else frozenset(),
             local_only=context.local_only,
             session=context.session,
@@ -375,15 +403,14 @@ class LLMRouter:
         hearer: Hearer,
         deadline: float,
         calls: list[ModelCall],
-    ) -> tuple[Model, Completion, int]:
+    ) -> tuple[Model, Answered, int]:
         """Call the chosen model, and on failure the next one by the ranking of that moment, until the deadline."""
         while True:
             assert decision.chosen is not None
             try:
                 model = self._still_there(decision)
                 patience = Patience(deadline - time.monotonic(), len(decision.candidates))
-                completion = await self._call(model, request, hearer, patience, calls)
-                return model, completion, decision.ticket
+                return model, await self._caller.call(model, request, hearer, patience, calls), decision.ticket
             except BaseException as error:
                 self._selector.release(decision.ticket)
                 if not isinstance(error, ModelCallError | BeingProbed | ModelWithdrawn):
@@ -399,53 +426,6 @@ class LLMRouter:
         if model := self.catalog.find(name, decision.request.project_id):
             return model
         raise ModelWithdrawn(model=name)
-
-    async def _call(
-        self, model: Model, request: ChatRequest, hearer: Hearer, patience: Patience, calls: list[ModelCall]
-    ) -> Completion:
-        started = time.monotonic()
-        permit = await self._permit(model)
-        try:
-            completion = await self._providers.chat(
-                model,
-                request,
-                timeout_s=patience.timeout_s,
-                first_token_s=patience.first_token_s,
-                on_delta=hearer.on_delta,
-                on_restart=hearer.on_restart,
-            )
-        except ModelCallError as error:
-            if isinstance(error, ModelTimeout) and patience.short:
-                error.infrastructure = False
-            self.health.failed(model.name, permit, error, time.time())
-            calls.append(failed_call(model, error, time.monotonic() - started))
-            raise
-        except BaseException:
-            self.health.abandoned(model.name, permit)
-            calls.append(stopped_call(model, time.monotonic() - started))
-            raise
-        self.health.succeeded(model.name, permit, time.time(), completion.first_token_s)
-        if model.runner:
-            self._selector.loaded(model.runner, model.name)
-        calls.append(successful_call(model, completion))
-        return completion
-
-    async def _permit(self, model: Model) -> int:
-        """Raises `BeingProbed` where another call, here or in another replica, is trying the model.
-
-        The last resort is called although its breaker is open; what becomes of that call says nothing to the breaker.
-        """
-        now = time.time()
-        probe = self.health.is_probe(model.name, now)
-        permit = self.health.acquire(model.name, now)
-        if permit is not None and probe and not await self._may_probe(model.name):
-            # It was old news that the breaker waits for its probe: another call is that, or has closed it by now.
-            permit = None if self.health.is_probe(model.name, now) else self.health.acquire(model.name, now)
-        if permit is None and model.name == self._selector.last_resort:
-            return UNCOUNTED
-        if permit is None:
-            raise BeingProbed(model=model.name)
-        return permit
 
     def _after_failure(
         self, decision: Decision, failed: str, error: ModelCallError | BeingProbed | ModelWithdrawn, deadline: float

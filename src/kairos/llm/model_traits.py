@@ -92,6 +92,17 @@ class ModelTraits:
         self.learned(digest, None)
         self.changed()
 
+    def forget_context(self, model: Model) -> None:
+        """Its server serves another context now than when calls showed one."""
+        digest = identity(model)
+        found = self._found.get(digest)
+        if found is None or found.context is None:
+            return
+        self._found[digest] = replace(found, context=None)
+        self.learned(digest, None)
+        if found.adjustments != UNADJUSTED:
+            self.learned(digest, self._found[digest])
+
     def take_over(self, found: Mapping[str, Traits]) -> None:
         """What all replicas know, in place of what was known here."""
         before = {digest: traits.context for digest, traits in self._found.items()}

@@ -55,7 +55,9 @@ def refusal(model: Model, request: Request, cost: float, standing: Standing, bou
     if request.local_only and not model.local:
         return Exclusion(name, Reason.NOT_LOCAL, "the prompt must not leave this machine")
     if request.context_tokens > model.context:
-        return Exclusion(name, Reason.CONTEXT, f"{request.context_tokens} tokens exceed its {model.context}")
+        return Exclusion(
+            name, Reason.CONTEXT, f"{request.context_tokens} tokens of prompt and answer exceed its {model.context}"
+        )
     if missing := request.capabilities - model.capabilities:
         return Exclusion(name, Reason.CAPABILITY, f"lacks {', '.join(sorted(missing))}")
     if request.budget_usd is not None and (cost < 0.0 or cost > request.budget_usd):

@@ -80,6 +80,8 @@ class ChatRequest:
     tools: tuple[Mapping[str, Any], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Passed through untouched; it wins over the fields above."""
+    shorter: tuple[tuple[Mapping[str, Any], ...], ...] = ()
+    """The same messages in fewer tokens, the longest first: for models whose context does not hold `messages`."""
 
 
 class Providers:

@@ -83,12 +83,16 @@ class SharedTraits:
 
     async def _read(self) -> dict[str, Traits]:
         raw = await self._redis.hgetall(self._key)  # type: ignore[misc]
-        found = {_text(digest): Traits.from_json(value) for digest, value in raw.items()}
+        found = {_text(digest): Traits.from_json(_bytes(value)) for digest, value in raw.items()}
         usable = {digest: traits for digest, traits in found.items() if traits and traits.at > time.time() - KEPT_S}
         newest = sorted(usable, key=lambda digest: usable[digest].at, reverse=True)[:MOST]
         if stale := [digest for digest in found if digest not in set(newest)]:
             await self._redis.hdel(self._key, *stale)  # type: ignore[misc]
         return {digest: usable[digest] for digest in newest}
+
+
+def _bytes(value: bytes | str) -> bytes:
+    return value.encode() if isinstance(value, str) else value
 
 
 def _text(value: bytes | str) -> str:

@@ -20,7 +20,9 @@ from kairos.db.models import SampleRow, TaskState, VerdictRow
 from kairos.db.repositories import history, tasks
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.lanes import Lane
+from kairos.llm.answer_limits import PromptTooLong
 from kairos.llm.llm_router import LLMRouter
+from kairos.llm.routing_errors import NoSuitableModel
 from kairos.orchestration.draft_stream import DraftStreams
 from kairos.orchestration.event_notices import EventNotices
 from kairos.orchestration.lease import Leases, Run, StopReason
@@ -200,6 +202,10 @@ class AgentCoordinator:
     def _failed(self, claim: Claim, error: KairosError, drafts: list[JudgedDraft]) -> Outcome:
         """Another attempt after a while when it may help and is left; else the end."""
         words = {"code": error.code, "message": error.public()}
+        if drafts and isinstance(error, NoSuitableModel | PromptTooLong):
+            # The retry could not be asked for. The cause is why the draft before it was rejected.
+            log.warning("task %s was not tried again: %s", claim.task_id, error)
+            return Outcome(TaskState.REJECTED, tuple(drafts))
         if not error.retryable:
             return Outcome(TaskState.FAILED, tuple(drafts), words)
         if claim.last_attempt:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from kairos.errors import InvalidInput
 from kairos.orchestration.project_settings import ProjectSettings
 from kairos.plugins.plugin_agent import PluginAgent
-from kairos.plugins.plugin_config import HIDDEN, secrets, shown
+from kairos.plugins.plugin_config import HIDDEN, project_level, secrets, shown
 from kairos.plugins.plugin_errors import PluginMisconfigured
 from kairos.plugins.plugin_loader import Entry, PluginLoader, UnknownPlugin
+from kairos.plugins.plugin_reach import private_address
 
 SETTINGS = "plugins.settings"
 """The key of the system's values."""
@@ -32,11 +33,25 @@ async def check_project(plugins: PluginLoader, before: ProjectSettings, after: P
         if hidden := secrets(entry.schema) & set(values):
             remedy = f"An operator sets it in kairos.toml, under [{SETTINGS}.{name}], for all projects"
             raise InvalidInput(where=f"{where}.{min(hidden)}", problem="it is a secret", remedy=remedy)
-        if not isinstance(entry.agent, PluginAgent):
+        if isinstance(entry.agent, PluginAgent):
+            _may_set(entry, values, where, plugins.private_hosts)
+        else:
             problem = "it has no configuration" if entry.agent else "the plugin is not loaded, so nothing can check it"
             raise InvalidInput(where=where, problem=problem, remedy=f"See `kairos plugin show {name}`")
         with _naming(name, where):
             await entry.agent.configuration(values)
+
+
+def _may_set(entry: Entry, values: Mapping[str, Any], where: str, private_hosts: Sequence[str]) -> None:
+    """Raises `InvalidInput` for what is an operator's to set, and for addresses that are plainly not public."""
+    allowed = project_level(entry.schema)
+    if operators := set(values) - allowed:
+        may = f"A project may set: {', '.join(sorted(allowed))}" if allowed else "A project may set nothing of it"
+        remedy = f"{may}. The rest an operator sets, under `{SETTINGS}.{entry.name}`"
+        raise InvalidInput(where=f"{where}.{min(operators)}", problem="it is the operator's to set", remedy=remedy)
+    if address := private_address(values, tuple(private_hosts)):
+        remedy = "Give a public address, or ask an operator to add it to `plugins.private_hosts`"
+        raise InvalidInput(where=where, problem=f"{address} is not on the public internet", remedy=remedy)
 
 
 def _known(plugins: PluginLoader, name: str, where: str) -> Entry:

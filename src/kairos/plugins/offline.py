@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -32,6 +33,7 @@ from kairos.plugins.plugin_errors import PluginMisconfigured, PluginRefused, Plu
 from kairos.plugins.probing import Found, probe
 from kairos.plugins.sources import find, load, of_file
 from kairos.plugins.task_context import TaskHttp, checked_messages
+from kairos.proxies import Proxies
 from kairos.tenancy import new_id
 
 TIMEOUT_S = 60.0
@@ -77,7 +79,7 @@ async def perform(
     if faults := await config_faults(found.schema, values):
         raise PluginMisconfigured(name=found.name, reason="; ".join(faults).rstrip("."))
     async with AsyncExitStack() as stack:
-        http = await stack.enter_async_context(HttpClient()) if replies is None else None
+        http = await stack.enter_async_context(HttpClient(proxies=Proxies.of(os.environ))) if replies is None else None
         context = OfflineContext(found.name, answers, http, replies or {}, timeout_s)
         task = context.task(prompt, values, timeout_s)
         async with asyncio.timeout(timeout_s):

@@ -31,6 +31,7 @@ from kairos.plugins.plugin_errors import (
     PluginReturnedNonsense,
     PluginSetAside,
 )
+from kairos.plugins.plugin_reach import Reach
 from kairos.plugins.probing import Found
 from kairos.plugins.task_context import Means, TaskContext
 from kairos.plugins.wire import Nonsense, shape
@@ -101,7 +102,8 @@ class PluginAgent:
         """Raises the errors of plugins, and what the plugin's own calls met and it did not catch."""
         config = await self.configuration(task.plugin_settings.get(self.name, {}))
         permit = self._permit()
-        context = TaskContext(self.name, self._means, task, brief, emit)
+        own, system = task.plugin_settings.get(self.name, {}), self._settings.settings.get(self.name, {})
+        context = TaskContext(self.name, self._means, task, brief, emit, Reach(self.found.schema, system, own))
         draft: Draft | None = None
         began = time.monotonic()
         self._begin()

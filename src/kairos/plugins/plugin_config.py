@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,17 +14,38 @@ from kairos.errors import InvalidInput
 Values = Mapping[str, Any]
 HIDDEN = "***"
 UNSAID = "At $: a value is not valid, and why would tell a secret"
+SCOPE = "x-kairos-scope"
+PROJECT, OPERATOR = "project", "operator"
+DEEPEST = 50
+SECRET_NAMES = re.compile(r"secret|token|passw|credential|api[_-]?key|auth|bearer|^key$|private", re.IGNORECASE)
+NO_TEXT = frozenset({"boolean", "integer", "number", "null"})
 PIECE = 4
 """Characters of a secret that no message may hold: a validator's words repeat the value, or a part of it."""
 
 
 def schema_fault(schema: Values) -> str | None:
-    """Why a `config_schema` is none, in words."""
+    """Why a `config_schema` is none, or lets projects set what they must not, in words."""
     try:
         validate_schema(schema)
     except InvalidInput as fault:
         return str(fault).replace("checks.schema", "config_schema")
-    return None
+    return _scope_fault(schema)
+
+
+def project_level(schema: Values) -> frozenset[str]:
+    """The top-level properties that a project may set: those with `"x-kairos-scope": "project"`."""
+    return frozenset(name for name, about in _properties(schema) if about.get(SCOPE) == PROJECT)
+
+
+def project_values(schema: Values, project: Values) -> dict[str, Any]:
+    """Those of a project's values that it may set. What it set before a schema took that away is not used."""
+    allowed = project_level(schema)
+    return {name: value for name, value in project.items() if name in allowed}
+
+
+def free_texts(schema: Values) -> frozenset[str]:
+    """The properties of a project that may hold a text of its own choice, such as an address."""
+    return frozenset(name for name, about in _properties(schema) if about.get(SCOPE) == PROJECT and not _closed(about))
 
 
 async def config_faults(schema: Values, values: Values) -> list[str]:
@@ -35,8 +57,8 @@ async def config_faults(schema: Values, values: Values) -> list[str]:
 
 
 def merged(schema: Values, system: Values, project: Values) -> dict[str, Any]:
-    """Top-level values of the project in place of the system's, and the schema's defaults where neither has one."""
-    return with_defaults(schema, {**system, **project})
+    """The values that the project may set in place of the system's, and the schema's defaults where neither has one."""
+    return with_defaults(schema, {**system, **project_values(schema, project)})
 
 
 def with_defaults(schema: Values, values: Values) -> dict[str, Any]:
@@ -65,6 +87,53 @@ def shown(schema: Values, values: Values) -> dict[str, Any]:
     """The values as the API shows them."""
     hidden = secrets(schema)
     return {name: HIDDEN if name in hidden else value for name, value in values.items()}
+
+
+def _properties(schema: Values) -> Iterator[tuple[str, Values]]:
+    properties = schema.get("properties")
+    for name, about in properties.items() if isinstance(properties, Mapping) else ():
+        if isinstance(about, Mapping):
+            yield name, about
+
+
+def _scope_fault(schema: Values) -> str | None:
+    """A text that a project chooses could be an address, or a part of one, to which the plugin would take a secret."""
+    for name, about in _properties(schema):
+        if about.get(SCOPE) not in (None, PROJECT, OPERATOR):
+            return f"config_schema.properties.{name}: {SCOPE} is neither {PROJECT!r} nor {OPERATOR!r}"
+        if about.get(SCOPE) == PROJECT and _holds_secret(about, 0):
+            return f"config_schema.properties.{name}: a secret (writeOnly) cannot be set by projects"
+    if (texts := free_texts(schema)) and _holds_secret(schema, 0):
+        return (
+            f"config_schema.properties.{min(texts)}: beside a secret (writeOnly, or named like one), a project may set "
+            "only properties with `enum`, numbers and booleans: a text could lead the secret to a server of its own"
+        )
+    return None
+
+
+def _closed(about: Values) -> bool:
+    """Whether a value is one of those that the plugin's author wrote, or no text at all."""
+    if isinstance(about.get("enum"), list) or "const" in about:
+        return True
+    types = about.get("type")
+    return bool(types) and set(types if isinstance(types, list) else [types]) <= {
+        "boolean",
+        "integer",
+        "number",
+        "null",
+    }
+
+
+def _holds_secret(schema: Any, depth: int) -> bool:
+    """Whether `writeOnly` or the name of a secret stands anywhere in it; too deep to tell counts as yes."""
+    if depth > DEEPEST:
+        return True
+    if isinstance(schema, Mapping):
+        named = any(name for name, _ in _properties(schema) if SECRET_NAMES.search(str(name)))
+        return (
+            named or schema.get("writeOnly") is True or any(_holds_secret(item, depth + 1) for item in schema.values())
+        )
+    return isinstance(schema, list) and any(_holds_secret(item, depth + 1) for item in schema)
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -102,6 +102,11 @@ class PluginLoader:
         self._built_in.append(
             Entry(agent.name, Origin.BUILT_IN, "", capabilities, description=about, is_async=True, agent=agent)
         )
+
+    @property
+    def private_hosts(self) -> Sequence[str]:
+        """What projects may name in settings although it is not on the public internet."""
+        return self._settings.private_hosts
 
     @property
     def entries(self) -> list[Entry]:

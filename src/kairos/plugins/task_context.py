@@ -25,6 +25,7 @@ from kairos.llm.llm_router import LLMRouter, RoutedAnswer
 from kairos.llm.providers import ChatRequest
 from kairos.plugins.base_plugin import Answer
 from kairos.plugins.plugin_errors import PluginOver, PluginReturnedNonsense, StorageFull
+from kairos.plugins.plugin_reach import Reach
 
 HTTP_S = 30.0
 OVERLOADED = frozenset({408, 425, 429})
@@ -67,7 +68,9 @@ class Clock(Protocol):
 class TaskContext:
     """The means of one execution."""
 
-    def __init__(self, name: str, means: Means, task: Task, brief: Brief, emit: Emit) -> None:
+    def __init__(
+        self, name: str, means: Means, task: Task, brief: Brief, emit: Emit, reach: Reach = Reach({}, {}, {})
+    ) -> None:
         self.name = name
         self.task = task
         self.brief = brief
@@ -76,7 +79,7 @@ class TaskContext:
         self.answers: list[tuple[RoutedAnswer, tuple[Mapping[str, Any], ...]]] = []
         self.llm = TaskModels(self)
         self.storage = TaskStorage(self)
-        self.http = TaskHttp(self, means.http)
+        self.http = TaskHttp(self, means.http, reach)
         self.log = logging.getLogger(f"kairos.plugins.{name}")
         self._until = asyncio.get_running_loop().time() + brief.timeout_s
         self._over = False
@@ -104,6 +107,7 @@ class TaskContext:
             model=routed.model,
             messages=messages,
             cached=routed.cached,
+            limit=routed.limit,
         )
 
     async def close(self, draft: Draft | None) -> None:
@@ -208,9 +212,10 @@ class TaskStorage:
 class TaskHttp:
     """`base_plugin.Http`."""
 
-    def __init__(self, clock: Clock, http: HttpClient) -> None:
+    def __init__(self, clock: Clock, http: HttpClient, reach: Reach = Reach({}, {}, {})) -> None:
         self._clock = clock
         self._client = http
+        self._reach = reach
 
     async def get_json(
         self,
@@ -221,7 +226,10 @@ class TaskHttp:
         timeout_s: float | None = None,
     ) -> Any:
         limits = self._limits("http.get_json", timeout_s)
-        return await _told(self._client.get_json(_with(url, params), headers=headers, limits=limits))
+        address = _with(url, params)
+        return await _told(
+            self._client.get_json(address, headers=headers, limits=limits, public_only=self._reach.public_only(address))
+        )
 
     async def get_text(
         self,
@@ -234,8 +242,11 @@ class TaskHttp:
         limits = self._limits("http.get_text", timeout_s)
 
         async def body() -> bytes:
-            stream = self._client.stream("GET", _with(url, params), headers=headers, limits=limits)
-            async with stream as answer:
+            address = _with(url, params)
+            public_only = self._reach.public_only(address)
+            async with self._client.stream(
+                "GET", address, headers=headers, limits=limits, public_only=public_only
+            ) as answer:
                 return await answer.body()
 
         return (await _told(body())).decode("utf-8", errors="replace")
@@ -244,7 +255,8 @@ class TaskHttp:
         self, url: str, value: Any, *, headers: Mapping[str, str] | None = None, timeout_s: float | None = None
     ) -> Any:
         limits = self._limits("http.post_json", timeout_s)
-        return await _told(self._client.post_json(url, value, headers=headers, limits=limits))
+        public_only = self._reach.public_only(url)
+        return await _told(self._client.post_json(url, value, headers=headers, limits=limits, public_only=public_only))
 
     def _limits(self, method: str, timeout_s: float | None) -> HttpLimits:
         seconds = self._clock.left_s(method, HTTP_S if timeout_s is None else timeout_s)

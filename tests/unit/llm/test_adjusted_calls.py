@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from kairos.http import HttpClient
 from kairos.llm.adjustments import Adjustments, SchemaForm
+from kairos.llm.catalog import Model
 from kairos.llm.model_traits import Traits
 from kairos.llm.providers import ChatRequest, Providers
+from kairos.proxies import Proxies
+from tests.kit.any_server import AnyServer
 from tests.kit.model_calls import HELLO, failed, model
 from tests.kit.model_server import ModelServer, ScriptedModel
 from tests.unit.llm.test_refused_parameters import SCHEMA, extra, openai
@@ -138,3 +142,19 @@ async def test_a_refusal_inside_a_stream_is_read_as_one_before_it(server: ModelS
     server.add(ScriptedModel("up", answer="Rome", refuses=within))
     got = await providers.chat(model(server), ChatRequest(HELLO.messages, seed=1), timeout_s=5)
     assert got.text == "Rome"
+
+
+async def test_an_address_with_a_query_keeps_it_behind_the_path_and_azure_gets_the_key_in_its_own_header():
+    reply = {"choices": [{"index": 0, "message": {"content": "Rome"}, "finish_reason": "stop"}]}
+    called = Model("m", "m", "http://x.openai.azure.com/openai/deployments/d?api-version=1", api_key="sk-1")
+    async with (
+        AnyServer(lambda asked: reply if "chat" in asked.target else {"data": [{"id": "m"}]}) as proxy,
+        HttpClient(proxies=Proxies.of({"HTTP_PROXY": proxy.address})) as http,
+    ):
+        providers = Providers(http)
+        assert (await providers.chat(called, HELLO, timeout_s=5)).text == "Rome"
+        assert await providers.list_models(called.base_url, "sk-1", timeout_s=5) == ["m"]
+    first, second = proxy.asked
+    assert first.target == "http://x.openai.azure.com/openai/deployments/d/chat/completions?api-version=1"
+    assert first.headers["api-key"] == "sk-1"
+    assert second.target == "http://x.openai.azure.com/openai/deployments/d/models?api-version=1"

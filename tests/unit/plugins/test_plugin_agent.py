@@ -32,7 +32,11 @@ from kairos.plugins.task_context import Means
 from kairos.tenancy import ProjectId, TaskId, new_id
 from tests.kit.conditions import eventually
 
-SCHEMA = {"type": "object", "properties": {"n": {"type": "integer", "default": 1}}, "additionalProperties": False}
+SCHEMA = {
+    "type": "object",
+    "properties": {"n": {"type": "integer", "default": 1, "x-kairos-scope": "project"}},
+    "additionalProperties": False,
+}
 
 
 class Scripted(BasePlugin):

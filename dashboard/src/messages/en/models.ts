@@ -37,6 +37,8 @@ export const models = {
   "models.local": "on your own hardware",
   "models.remote": "elsewhere",
   "models.price": "In / out per million",
+  "models.answer_limit": "Default answer limit",
+  "models.adjusts": "Adjusts",
   "models.context": "Context",
   "models.calls": "Calls",
   "models.of_them_failed": { one: "({count} failed)", other: "({count} failed)" },

@@ -25,6 +25,7 @@ export const plugins = {
   "plugins.this_project": "This project",
   "plugins.all_projects": "All projects",
   "plugins.secret": "A secret: it is set in kairos.toml.",
+  "plugins.operators": "The operator's to set.",
   "plugins.default": "Default: {value}",
   "plugins.as_default": "as by default",
 } as const;

@@ -40,6 +40,8 @@ export const models: Translation<typeof english> = {
   "models.local": "kendi donanımınızda",
   "models.remote": "başka yerde",
   "models.price": "Girdi / çıktı, milyonda",
+  "models.answer_limit": "Varsayılan yanıt sınırı",
+  "models.adjusts": "Uyarlamalar",
   "models.context": "Bağlam",
   "models.calls": "Çağrılar",
   "models.of_them_failed": { one: "({count} başarısız)", other: "({count} başarısız)" },

@@ -28,6 +28,7 @@ export const plugins: Translation<typeof english> = {
   "plugins.this_project": "Bu proje",
   "plugins.all_projects": "Bütün projeler",
   "plugins.secret": "Gizli: kairos.toml dosyasında verilir.",
+  "plugins.operators": "Yalnızca operatör değiştirir.",
   "plugins.default": "Varsayılan: {value}",
   "plugins.as_default": "varsayılan",
 };

@@ -23,7 +23,7 @@ export function PluginDialog({ plugin, onClose }: { plugin: PluginOut; onClose: 
   const before = Object.fromEntries(fields.map(({ name }) => [name, write(plugin.config[name])]));
   const [draft, setDraft] = useState(before);
   const [everywhere, setEverywhere] = useState(false);
-  const changed = fields.filter(({ name }) => draft[name] !== before[name]);
+  const changed = fields.filter(({ name, ofProject }) => draft[name] !== before[name] && (everywhere || ofProject));
 
   const { busy, problem, submit } = useSubmit(async () => {
     const values = Object.fromEntries(changed.map((field) => [field.name, readField(draft[field.name] ?? "", field)]));
@@ -47,6 +47,7 @@ export function PluginDialog({ plugin, onClose }: { plugin: PluginOut; onClose: 
           <OneField
             key={field.name}
             field={field}
+            closed={!everywhere && !field.ofProject}
             text={draft[field.name] ?? ""}
             onText={(text) => setDraft({ ...draft, [field.name]: text })}
           />
@@ -73,21 +74,24 @@ export function PluginDialog({ plugin, onClose }: { plugin: PluginOut; onClose: 
 
 interface OneFieldProps {
   field: SchemaField;
+  /** It is the operator's, and what is set here is the project's. */
+  closed: boolean;
   text: string;
   onText: (text: string) => void;
 }
 
-function OneField({ field, text, onText }: OneFieldProps) {
+function OneField({ field, closed, text, onText }: OneFieldProps) {
   const t = useT();
   const { name, kind, description, fallback, secret, choices } = field;
-  const hint = secret ? t("plugins.secret") : [description, fallback && t("plugins.default", { value: fallback })].filter(Boolean).join(" ");
+  const words = [description, fallback && t("plugins.default", { value: fallback }), closed && t("plugins.operators")];
+  const hint = secret ? t("plugins.secret") : words.filter(Boolean).join(" ");
   const options = kind === "boolean" ? ["true", "false"] : choices;
   return (
     <Field label={<code>{name}</code>} hint={hint}>
       {kind === "json" ? (
-        <Textarea rows={4} spellCheck={false} value={text} onChange={(event) => onText(event.target.value)} />
+        <Textarea rows={4} spellCheck={false} value={text} disabled={closed || secret} onChange={(event) => onText(event.target.value)} />
       ) : kind === "choice" || kind === "boolean" ? (
-        <Select value={text} onChange={(event) => onText(event.target.value)}>
+        <Select value={text} disabled={closed || secret} onChange={(event) => onText(event.target.value)}>
           <option value="">{t("plugins.as_default")}</option>
           {options.map((option) => (
             <option key={option}>{option}</option>
@@ -98,7 +102,7 @@ function OneField({ field, text, onText }: OneFieldProps) {
           value={text}
           spellCheck={false}
           autoComplete="off"
-          disabled={secret}
+          disabled={closed || secret}
           inputMode={kind === "number" ? "decimal" : undefined}
           onChange={(event) => onText(event.target.value)}
         />

@@ -7,7 +7,7 @@ it("makes a field of each property", () => {
     properties: {
       address: { type: "string", default: "https://x", description: "Where." },
       days: { type: "integer", default: 3 },
-      units: { enum: ["metric", "imperial"] },
+      units: { enum: ["metric", "imperial"], "x-kairos-scope": "project" },
       key: { type: "string", writeOnly: true },
       headers: { type: "object" },
     },
@@ -19,6 +19,7 @@ it("makes a field of each property", () => {
     ["key", "text", "", true],
     ["headers", "json", "", false],
   ]);
+  expect(fields.filter(({ ofProject }) => ofProject).map(({ name }) => name)).toEqual(["units"]);
   expect(fieldsOf({})).toEqual([]);
 });
 

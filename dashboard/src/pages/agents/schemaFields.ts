@@ -8,6 +8,8 @@ export interface SchemaField {
   fallback: string;
   /** Only kairos.toml may hold it. */
   secret: boolean;
+  /** A project may set it; anything else is the operator's. */
+  ofProject: boolean;
 }
 
 type Json = Record<string, unknown>;
@@ -24,6 +26,7 @@ export function fieldsOf(schema: Json): SchemaField[] {
       choices: Array.isArray(about.enum) ? about.enum.map(String) : [],
       fallback: write(about.default),
       secret: about.writeOnly === true,
+      ofProject: about["x-kairos-scope"] === "project",
     }));
 }
 

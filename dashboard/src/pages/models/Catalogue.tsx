@@ -80,6 +80,9 @@ function Card({ model }: { model: ModelOut }) {
             <Fact name={t("models.context")}>
               <Num value={model.context} />
             </Fact>
+            <Fact name={t("models.answer_limit")}>
+              <Num value={model.answer_limit} />
+            </Fact>
           </>
         )}
         <Fact name={t("models.calls")}>
@@ -97,6 +100,7 @@ function Card({ model }: { model: ModelOut }) {
         <Fact name={t("models.first_token")}>
           <Duration seconds={figures?.first_token_s} />
         </Fact>
+        {model.adjustments.length > 0 && <Fact name={t("models.adjusts")}>{model.adjustments.join("; ")}</Fact>}
         {model.base === null && model.specialties.length > 0 && <Fact name={t("models.specialties")}>{model.specialties.join(", ")}</Fact>}
       </dl>
       <TryAgain model={model} />

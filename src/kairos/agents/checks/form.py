@@ -9,11 +9,11 @@ from kairos.agents.checks.code_blocks import sole_block
 from kairos.agents.checks.json_answer import NotJson, read_json
 from kairos.agents.checks.opinion import Opinion, error
 from kairos.agents.checks.python_syntax import Program, Unreadable
+from kairos.llm.answer_limits import AnswerLimit, LimitSource
 
 CHECK = "form"
 FORMAT = "format"
 CUT = {
-    "length": "The answer was cut off at the token limit: make it shorter, or allow more tokens (max_tokens).",
     "content_filter": "The model's server withheld a part of the answer by its content filter.",
     None: "The answer is not whole: the model's stream ended without saying that it was done.",
 }
@@ -26,11 +26,34 @@ ONLY_REASONING = (
 
 def check_form(draft: Draft) -> Opinion:
     """Empty and truncated answers are rejected. It can only object: a whole answer may still be a bad one."""
+    only_reasoning = is_empty(draft.text) and draft.reasoning
+    if draft.finish_reason == "length" and not only_reasoning:
+        return Opinion(CHECK, (_truncated(draft.limit),))
     if draft.finish_reason in CUT:
         return Opinion(CHECK, (error(CHECK, CUT[draft.finish_reason]),))
     if is_empty(draft.text):
         return Opinion(CHECK, (error(CHECK, ONLY_REASONING if draft.reasoning else "The answer is empty."),))
     return Opinion(CHECK)
+
+
+def _truncated(limit: AnswerLimit | None) -> Finding:
+    """Names the limit and what to raise; the model is told to write less."""
+    if limit is None:
+        words = "at its token limit. Ask for a shorter answer, or raise max_tokens (`--max-tokens`)."
+    elif limit.source is LimitSource.ASKED:
+        words = f"at {limit.tokens} tokens, the task's max_tokens (`--max-tokens`). Raise it, or ask for less."
+    elif limit.source is LimitSource.DEFAULT:
+        words = (
+            f"at {limit.tokens} tokens, the model's default answer limit. Raise it for this task with max_tokens "
+            "(`--max-tokens`), or ask for a shorter answer."
+        )
+    else:
+        words = (
+            f"at {limit.tokens} tokens, all that the model's context has room for. Ask for a shorter answer, or name a "
+            "model with a larger context."
+        )
+    most = f" Write at most {limit.tokens // 2} words." if limit else ""
+    return error(CHECK, f"The answer was truncated {words}", hint=f"The answer was too long and was cut off.{most}")
 
 
 def is_empty(text: str) -> bool:

@@ -1,0 +1,124 @@
+"""Calls one model: with a request that fits it, under its breaker, and keeps what the call showed of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from kairos.llm.answer_limits import AnswerLimit, default_limit, fitted
+from kairos.llm.call_terms import Answered, Hearer, Patience, Speeds
+from kairos.llm.catalog import Model
+from kairos.llm.health import ModelHealth
+from kairos.llm.model_calls import failed_call, stopped_call, successful_call
+from kairos.llm.model_traits import Traits
+from kairos.llm.prompt_cut import ModelPromptCut, check_prompt, refused_context
+from kairos.llm.providers import ChatRequest, ModelCallError, ModelRequestInvalid, ModelTimeout, Providers
+from kairos.llm.routing_errors import BeingProbed
+from kairos.llm.selection import ModelSelector
+from kairos.llm.served_context import ModelContexts
+from kairos.monitoring.performance_tracker import ModelCall
+
+log = logging.getLogger(__name__)
+
+UNCOUNTED = -1
+"""A permit of no generation: the breaker ignores what it reports."""
+
+
+class ModelCaller:
+    """Makes the calls that the router decided on."""
+
+    def __init__(
+        self,
+        selector: ModelSelector,
+        health: ModelHealth,
+        providers: Providers,
+        contexts: ModelContexts,
+        may_probe: Callable[[str], Awaitable[bool]],
+    ) -> None:
+        self._selector = selector
+        self._health = health
+        self._providers = providers
+        self._contexts = contexts
+        self._may_probe = may_probe
+        self._speeds = Speeds()
+
+    def answer_limit(self, model: Model) -> int:
+        """Tokens of an answer of this model when nothing else is asked for."""
+        allowed = self._providers.traits.of(model).adjustments.answer_tokens
+        return default_limit(model, self._contexts.of(model), self._speeds.of(model.name), allowed)
+
+    async def call(
+        self, model: Model, request: ChatRequest, hearer: Hearer, patience: Patience, calls: list[ModelCall]
+    ) -> Answered:
+        """One model; asked a second time where its server named a smaller context than was known, and that holds it."""
+        began = time.monotonic()
+        try:
+            return await self._called(model, request, hearer, patience, calls)
+        except ModelRequestInvalid as error:
+            if not self._learn_context(model, refused_context(error.reason)):
+                raise
+        return await self._called(model, request, hearer, patience.after(time.monotonic() - began), calls)
+
+    async def _called(
+        self, model: Model, request: ChatRequest, hearer: Hearer, patience: Patience, calls: list[ModelCall]
+    ) -> Answered:
+        started = time.monotonic()
+        sent, limit = self._fitted(model, request)
+        permit = await self._permit(model)
+        try:
+            completion = await self._providers.chat(
+                model,
+                sent,
+                timeout_s=patience.timeout_s,
+                first_token_s=patience.first_token_s,
+                on_delta=hearer.on_delta,
+                on_restart=hearer.on_restart,
+            )
+            check_prompt(model, sent, completion, self._contexts.of(model), self._contexts.served(model))
+        except ModelCallError as error:
+            if isinstance(error, ModelTimeout) and patience.short:
+                error.infrastructure = False
+            if isinstance(error, ModelPromptCut):
+                self._learn_context(model, error.context)
+            self._health.failed(model.name, permit, error, time.time())
+            calls.append(failed_call(model, error, time.monotonic() - started))
+            raise
+        except BaseException:
+            self._health.abandoned(model.name, permit)
+            calls.append(stopped_call(model, time.monotonic() - started))
+            raise
+        self._health.succeeded(model.name, permit, time.time(), completion.first_token_s)
+        self._speeds.add(model.name, completion)
+        if model.runner:
+            self._selector.loaded(model.runner, model.name)
+        calls.append(successful_call(model, completion))
+        return Answered(completion, sent.messages, limit)
+
+    def _fitted(self, model: Model, request: ChatRequest) -> tuple[ChatRequest, AnswerLimit]:
+        return fitted(model, request, self._contexts.of(model), self.answer_limit(model))
+
+    def _learn_context(self, model: Model, context: int | None) -> bool:
+        """Remember the context that a call showed, where it is smaller than what was known."""
+        if context is None or context >= self._contexts.of(model):
+            return False
+        log.warning("model %s: its server serves a context of %d tokens", model.name, context)
+        self._providers.traits.learn(model, Traits(context=context))
+        return True
+
+    async def _permit(self, model: Model) -> int:
+        """Raises `BeingProbed` where another call, here or in another replica, is trying the model.
+
+        The last resort is called although its breaker is open; what becomes of that call says nothing to the breaker.
+        """
+        now = time.time()
+        probe = self._health.is_probe(model.name, now)
+        permit = self._health.acquire(model.name, now)
+        if permit is not None and probe and not await self._may_probe(model.name):
+            # It was old news that the breaker waits for its probe: another call is that, or has closed it by now.
+            permit = None if self._health.is_probe(model.name, now) else self._health.acquire(model.name, now)
+        if permit is None and model.name == self._selector.last_resort:
+            return UNCOUNTED
+        if permit is None:
+            raise BeingProbed(model=model.name)
+        return permit

@@ -1,0 +1,76 @@
+"""Which servers a plugin may call for a project: those of its operator, and public ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from kairos.plugins.plugin_config import Values, free_texts, project_values, with_defaults
+from kairos.public_addresses import is_listed, is_public, literal
+
+Origin = tuple[str, str, int | None]
+
+
+class Reach:
+    """Says of each address that a plugin calls in one task whether it must be a public one.
+
+    Without a text of the project's among its settings, none must. With one, each must, but for the servers that the
+    operator's own settings name: which part of an address the plugin made of the project's text, nobody can tell.
+    """
+
+    def __init__(self, schema: Values, system: Values, project: Values) -> None:
+        own = project_values(schema, project)
+        texts = {name: own[name] for name in free_texts(schema) & set(own)}
+        self._restricted = any(True for _ in _texts(texts))
+        named = set(_origins(texts))
+        rest = {name: value for name, value in with_defaults(schema, system).items() if name not in own}
+        self._operators = frozenset(set(_origins(rest)) - named)
+
+    def public_only(self, url: str) -> bool:
+        """Whether the server at this address may be called only where it is a public one."""
+        return self._restricted and _origin(url) not in self._operators
+
+
+def private_address(values: Mapping[str, Any], allowed: tuple[str, ...]) -> str | None:
+    """The first address in a project's values that is plainly not public; names are looked up when they are called."""
+    for text in _texts(values):
+        origin = _origin(text)
+        if origin is None:
+            continue
+        host = origin[1]
+        address = literal(host)
+        local = host == "localhost" or host.endswith(".localhost")
+        if (local or (address is not None and not is_public(address))) and not is_listed(host, address, allowed):
+            return f"{origin[0]}://{host}"
+    return None
+
+
+def _origins(values: Any) -> Iterator[Origin]:
+    for text in _texts(values):
+        if origin := _origin(text):
+            yield origin
+
+
+def _origin(url: str) -> Origin | None:
+    try:
+        parts = urlsplit(url.strip())
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if not host or not parts.scheme:
+        return None
+    scheme = parts.scheme.lower()
+    return scheme, host.rstrip("."), port or {"http": 80, "https": 443}.get(scheme)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts(key)
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)

@@ -1,0 +1,104 @@
+"""Which addresses are on the public internet, however they are written."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any, Protocol
+
+CARRYING_IPV4 = tuple(
+    map(
+        IPv6Network,
+        ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16"),
+    )
+)
+"""IPv6 that stands for IPv4: compatible, mapped, translated (RFC 2765), NAT64 (RFC 6052, 8215), Teredo, 6to4."""
+
+
+def is_public(address: IPv4Address | IPv6Address) -> bool:
+    """Whether it is a plain unicast address of the internet, and of nothing closer or more special."""
+    if isinstance(address, IPv6Address) and (
+        address.is_site_local or any(address in network for network in CARRYING_IPV4)
+    ):
+        return False
+    return address.is_global and not (
+        address.is_multicast or address.is_unspecified or address.is_reserved or address.is_loopback
+    )
+
+
+def literal(host: str) -> IPv4Address | IPv6Address | None:
+    """The address that a host is written as, also as `2130706433`, `0x7f.1` or `0177.0.0.1`; None for a name."""
+    host = host.strip("[]").partition("%")[0].rstrip(".")
+    try:
+        return ip_address(host)
+    except ValueError:
+        pass
+    try:  # as getaddrinfo reads numbers
+        return IPv4Address(socket.inet_aton(host)) if host and host[0].isdigit() and " " not in host else None
+    except OSError:
+        return None
+
+
+def is_listed(host: str, address: IPv4Address | IPv6Address | None, allowed: Iterable[str]) -> bool:
+    """Whether an operator's list holds the host by its name, or the address, alone or in a network (`10.0.0.0/8`)."""
+    for entry in allowed:
+        if entry.lower().rstrip(".") == host.lower().rstrip("."):
+            return True
+        try:
+            network = ip_network(entry, strict=False)
+        except ValueError:
+            continue
+        if address is not None and address in network:
+            return True
+    return False
+
+
+class Resolver(Protocol):
+    """What looks names up: aiohttp's."""
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[Any]: ...
+
+    async def close(self) -> None: ...
+
+
+class NotPublic(OSError):
+    """An address is not a public one."""
+
+
+class PublicResolver:
+    """Resolves names to public addresses alone. The connection goes to what was checked, so that a name which changes
+    its address between check and call gains nothing."""
+
+    def __init__(self, inner: Resolver, allowed: Callable[[], Sequence[str]]) -> None:
+        self._inner = inner
+        self._allowed = allowed
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[Any]:
+        """Raises `NotPublic` where any of the addresses is not public."""
+        found = await self._inner.resolve(host, port, family)
+        for result in found:
+            must_be_public(host, literal(result["host"]), self._allowed())
+        return found
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+def must_be_public(host: str, address: IPv4Address | IPv6Address | None, allowed: Sequence[str]) -> None:
+    """Raise `NotPublic` for an address that is neither public nor on the operator's list."""
+    if (address is None or not is_public(address)) and not is_listed(host, address, allowed):
+        raise NotPublic("it is not on the public internet")
+
+
+def not_public(error: BaseException) -> NotPublic | None:
+    """The refusal behind an error of aiohttp's."""
+    seen = error
+    for _ in range(5):
+        if isinstance(seen, NotPublic):
+            return seen
+        following = getattr(seen, "os_error", None) or seen.__cause__ or seen.__context__
+        if following is None:
+            return None
+        seen = following
+    return None

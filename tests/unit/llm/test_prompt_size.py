@@ -1,0 +1,145 @@
+"""How many tokens a prompt has: what real Ollama counted with SmolLM2 lies between the estimates."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kairos.llm.catalog import Model
+from kairos.llm.prompt_cut import ModelPromptCut, check_prompt, refused_context
+from kairos.llm.prompt_size import least_of, least_tokens, most_of, most_tokens
+from kairos.llm.providers import ChatRequest, Completion, Usage
+
+COUNTED = {
+    "The quick brown fox jumps over the lazy dog while international organizations deliberate about environmental "
+    "responsibilities. ": 137,
+    "Öğrencilerimizden bazıları, İstanbul'un kalabalık sokaklarında yürürken şaşkınlıkla çevrelerine bakıyorlardı; "
+    "çünkü gördükleri hiçbir şeye benzemiyordu. ": 674,
+    "Ogrencilerimizden bazilari kalabalik sokaklarinda yururken saskinlikla cevrelerine bakiyorlardi cunku gordukleri "
+    "hicbir seye benzemiyordu. ": 481,
+    "Die Donaudampfschifffahrtsgesellschaft veröffentlichte überraschenderweise außergewöhnliche "
+    "Geschäftsergebnisse. ": 369,
+    "人工智能正在改变我们的生活方式，越来越多的企业开始使用大型语言模型来提高工作效率。": 568,
+    "人工知能は私たちの生活を大きく変えつつあり、多くの企業が大規模言語モデルを利用しています。": 624,
+    "인공지능은 우리의 생활을 크게 변화시키고 있으며 많은 기업이 대규모 언어 모델을 사용하고 있습니다. ": 928,
+    "الذكاء الاصطناعي يغير حياتنا بشكل كبير والعديد من الشركات تستخدم نماذج لغوية كبيرة. ": 681,
+    "Искусственный интеллект меняет нашу жизнь, и многие компании используют большие языковые модели. ": 561,
+}
+"""Tokens of eight times each text, counted by Ollama 0.17.4 (`usage.prompt_tokens`, less those of an empty prompt)."""
+OTHERS = [
+    ("🎉🏛️👩‍👩‍👧‍👦🚀😀🇹🇷" * 30, 1110),
+    (" ".join(str(i * 7919 % 100003) for i in range(400)), 2351),
+    (("x" + " " * 40) * 40, 120),
+    ("a\n\n\n\n" * 100, 299),
+    ("!@#$%^&*()_+{}|:<>?-=[]\\;',./~`" * 30, 750),
+    ("=" * 800, 13),
+]
+
+
+@pytest.mark.parametrize(("text", "tokens"), [*((text * 8, tokens) for text, tokens in COUNTED.items()), *OTHERS])
+def test_what_a_real_tokenizer_counted_lies_between_the_estimates(text: str, tokens: int):
+    assert least_tokens(text) <= tokens <= most_tokens(text)
+
+
+def test_english_is_not_estimated_at_more_than_twice_its_size():
+    assert most_tokens(next(iter(COUNTED)) * 8) < 2 * 137
+
+
+@given(st.text(max_size=300), st.text(max_size=300))
+def test_the_estimates_are_in_order_and_grow_with_the_text(first: str, second: str):
+    assert 0 <= least_tokens(first) <= max(1, 2 * most_tokens(first))
+    assert most_tokens(f"{first}\n{second}") + 1 >= most_tokens(second) * 0.3
+
+
+@given(st.text(max_size=2_000))
+def test_a_text_of_any_characters_has_no_more_tokens_than_four_a_character(text: str):
+    assert most_tokens(text) <= 4 * len(text) + 1
+
+
+def test_a_text_of_megabytes_is_measured_in_slices():
+    text = next(iter(COUNTED)) * 16_000
+    began = time.perf_counter()
+    most = most_tokens(text)
+    assert time.perf_counter() - began < 2, "all of it would take many times as long"
+    assert 137 * 2_000 < most < 3 * 137 * 2_000
+    assert least_tokens(text) < 137 * 2_000
+
+
+def test_parts_of_messages_and_tools_count():
+    parts = ({"role": "user", "content": [{"type": "text", "text": "one two"}, {"type": "image_url"}]},)
+    assert least_of(parts) == 2
+    assert most_of(parts, ({"type": "function", "function": {"name": "f" * 50}},)) > most_of(parts)
+    assert most_of(({"role": "assistant", "content": None, "tool_calls": [{"id": "x" * 50}]},)) > 40
+
+
+LONG = ChatRequest(({"role": "user", "content": next(iter(COUNTED)) * 80},))
+"""1,370 tokens."""
+LOCAL = Model("m", "m", "http://127.0.0.1:1/v1", local=True)
+CLOUD = Model("m", "m", "https://cloud.test/v1")
+
+
+def answer(read: int) -> Completion:
+    return Completion("half", "stop", Usage(read, 3), 0.1, 0.2, "m")
+
+
+@pytest.mark.parametrize(
+    ("model", "read", "context", "served", "learned"),
+    [
+        (LOCAL, 4096, 8192, 4096, None),
+        (LOCAL, 512, 8192, None, 512),
+        (CLOUD, 512, 8192, None, 512),
+        (LOCAL, 300, 8192, None, None),
+        (LOCAL, 1024, 8192, 1024, 1024),
+        (LOCAL, 2048, 8192, None, 2048),
+        (LOCAL, 1024, 1024, None, 1024),
+    ],
+)
+def test_a_cut_shows_in_the_tokens_that_were_read(
+    model: Model, read: int, context: int, served: int | None, learned: int | None
+):
+    request = ChatRequest(({"role": "user", "content": LONG.messages[0]["content"] * 4},)) if read > 1500 else LONG
+    with pytest.raises(ModelPromptCut) as caught:
+        check_prompt(model, request, answer(read), context, served)
+    assert caught.value.context == (served if learned is None else learned)
+    assert (caught.value.infrastructure, caught.value.partial) == (False, "half")
+
+
+@pytest.mark.parametrize(
+    ("model", "read", "context", "served"),
+    [
+        (LOCAL, 1370, 8192, 4096),
+        (LOCAL, 0, 8192, 4096),
+        (LOCAL, -5, 8192, None),
+        (LOCAL, 900, 8192, None),
+        (CLOUD, 2048, 8192, None),
+        (LOCAL, 2048, 8192, 16384),
+        (LOCAL, 9000, 8192, 8192),
+    ],
+)
+def test_other_counts_are_no_cut(model: Model, read: int, context: int, served: int | None):
+    check_prompt(model, LONG, answer(read), context, served)
+
+
+def test_a_short_prompt_may_be_counted_in_any_way():
+    short = ChatRequest(({"role": "user", "content": "What is the capital of Italy, please?"},))
+    check_prompt(LOCAL, short, answer(1), 8192, None)
+
+
+@pytest.mark.parametrize(
+    ("said", "context"),
+    [
+        ("This model's maximum context length is 4096 tokens. However, you requested 5000", 4096),
+        ("the request exceeds the available context size (2048 tokens)", 2048),
+        ("max model len is 32768", 32768),
+        ("Trying to keep the first 5000 tokens when context length is only 4096 tokens", 4096),
+        ("n_ctx = 1024", 1024),
+        ("maximum context length is 5 tokens", None),
+        ("temperature must be at most 2", None),
+        ("", None),
+    ],
+)
+def test_the_context_that_a_refusal_names(said: str, context: int | None):
+    assert refused_context(said) == context
