@@ -271,7 +271,15 @@ class Answer:
 
 
 def _is_done(event: bytes) -> bool:
-    return len(event) < 20 and event.strip(b' \t\r\n"').upper() == b"[DONE]"
+    return len(event) < 40 and _data_of(event).strip(b' \t\r\n"').upper() == b"[DONE]"
+
+
+def _data_of(event: bytes) -> bytes:
+    """The data of an event; some proxies wrap an event into another one."""
+    text = event.strip()
+    while text.startswith(b"data:"):
+        text = text[5:].lstrip()
+    return text
 
 
 def _objects(event: bytes) -> Iterator[dict[str, Any]]:
@@ -279,7 +287,7 @@ def _objects(event: bytes) -> Iterator[dict[str, Any]]:
 
     Raises `Garbled` for an object that cannot be read: a part of the answer may have been in it.
     """
-    text = event.strip()
+    text = _data_of(event)
     if not text.startswith((b"{", b"[{")):
         return iter(())
     value = loose_json.loads(text)
