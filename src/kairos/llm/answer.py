@@ -15,6 +15,7 @@ from kairos.llm.finish_reason import Ending, ending_of, finish_word
 from kairos.llm.reasoning import ReasoningSplit
 from kairos.llm.text_pieces import TextPieces
 from kairos.llm.tool_calls import ToolCalls
+from kairos.text import storable
 
 __all__ = ["Answer", "Broken", "Completion", "Ended", "Fault", "Garbled", "Reported", "TooLong", "Usage"]
 
@@ -189,7 +190,7 @@ class Answer:
             raise error
         self._suspect = suspected(value) or self._suspect
         if (model := value.get("model")) and isinstance(model, str):
-            self._model = model
+            self._model = storable(model)
         self.usage = _usage(value.get("usage"), self.usage)
         choice = self._choice(value.get("choices"))
         return self._take_choice(choice, part) if choice is not None else ""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.llm.answer import Answer, Garbled
+from kairos.llm.answer import Answer, Fault, Garbled
+from kairos.llm.cached_answer import CachedAnswer
 from kairos.llm.event_stream import EventStream
 from kairos.llm.providers import ModelCallError, ModelRateLimited, ModelRefused, ModelRequestInvalid, ModelServerError
+from kairos.text import is_storable
 from tests.kit.model_calls import delta, events
 from tests.kit.raw_model import ask, chunked, sized
 
@@ -220,6 +223,74 @@ def test_an_event_that_is_damaged_is_not_passed_over():
 def test_an_event_nested_too_deep_is_refused():
     with pytest.raises(Garbled):
         read(b"data: " + b'{"a":' * 50_000 + b"1" + b"}" * 50_000 + b"\n\n")
+
+
+NAMES = st.sampled_from(
+    [
+        "id",
+        "object",
+        "model",
+        "choices",
+        "index",
+        "delta",
+        "message",
+        "content",
+        "text",
+        "type",
+        "error",
+        "errors",
+        "code",
+        "status",
+        "detail",
+        "finish_reason",
+        "usage",
+        "prompt_tokens",
+        "completion_tokens",
+        "tool_calls",
+        "function",
+        "function_call",
+        "name",
+        "arguments",
+        "reasoning",
+        "thinking",
+    ]
+)
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=8),
+    st.sampled_from(["stop", "", "\ud83d", "\0"]),
+)
+JSON = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=5), max_leaves=30
+)
+CHUNKS = st.fixed_dictionaries(
+    {"choices": st.lists(st.dictionaries(NAMES, JSON, max_size=5), max_size=2)}, optional={"usage": JSON, "model": JSON}
+)
+
+
+@given(events=st.lists(st.one_of(JSON, CHUNKS), max_size=6), whole=st.booleans())
+def test_nothing_that_a_server_sends_raises_anything_but_a_fault(events: list[object], whole: bool):
+    answer = Answer(100_000)
+    try:
+        if whole:
+            answer.take_whole(json.dumps(events[0] if events else None).encode())
+        else:
+            answer.take([json.dumps(value).encode() for value in events])
+            answer.finish(b"", framed=True)
+    except Fault:
+        pass
+    got = answer.completion()
+    CachedAnswer.of(got, model="m", cost_usd=None, decision_id=uuid4()).pack()
+    assert all(is_storable(text) for text in (got.text, got.reasoning, got.model or ""))
+
+
+def test_arguments_nested_too_deep_are_refused():
+    call = {"index": 0, "function": {"name": "f", "arguments": json.loads("[" * 500 + "]" * 500)}}
+    with pytest.raises(Garbled, match="nested too deep"):
+        read(as_bytes(delta(tool_calls=[call])))
 
 
 WORDS = "The server's own words"
