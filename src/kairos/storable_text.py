@@ -21,6 +21,8 @@ def join_pairs(text: str) -> str:
 
 def is_storable(text: str) -> bool:
     """Whether PostgreSQL, Redis and JSON take the text as it is."""
+    if text.isascii():
+        return "\x00" not in text
     return _UNSTORABLE.search(text) is None
 
 

@@ -30,7 +30,9 @@ async def asked(house: House, **options: object) -> tuple[TaskState, list[str | 
     async with house.working():
         task = await house.finished(await house.submit("capital of France", require=("Paris",), **options))
     decisions = await house.decisions(task.id)
-    return task.state, [decision.answered for decision in sorted(decisions, key=lambda decision: decision.id)]
+    return TaskState(task.state), [
+        decision.answered for decision in sorted(decisions, key=lambda decision: decision.id)
+    ]
 
 
 async def test_a_rejected_draft_is_tried_again_by_another_model(two: House):

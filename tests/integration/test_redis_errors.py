@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from kairos import redis_keys
 from kairos.api.services import Services
+from kairos.cli.diagnosis import _reachable_redis
 from kairos.db.models import TaskState
 from kairos.embedded import Addresses
 from kairos.errors import EngineUnavailable
@@ -110,6 +111,14 @@ async def test_a_redis_that_is_full_shows_as_degraded_until_it_has_room(apart: H
         await client.config_set("maxmemory", 0)
         assert await ready(apart) == {"state": "ok"}
         assert (await apart.finished(waiting, within_s=30)).state == TaskState.SUCCEEDED
+
+
+async def test_the_doctor_names_a_redis_that_is_full(own_valkey: ValkeyServer, client: Redis):
+    assert (await asyncio.to_thread(_reachable_redis, own_valkey.url)).ok
+    await client.config_set("maxmemory", 1)
+    found = await asyncio.to_thread(_reachable_redis, own_valkey.url)
+    assert not found.ok
+    assert "used memory > 'maxmemory'" in found.detail
 
 
 async def test_a_redis_that_is_killed_is_away_and_comes_back(apart: House, own_valkey: ValkeyServer):

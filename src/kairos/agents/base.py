@@ -106,7 +106,7 @@ class Draft:
 
     text: str
     finish_reason: str | None
-    """As the model's server gave it: `stop`, `length`, …; None when the stream ended without one."""
+    """`stop`, `tool_calls`, or `length` where the token limit cut it off; None is no whole draft."""
     decision_id: str | None = None
     """The routing decision that the text came from; None when no model was called."""
     model: str | None = None

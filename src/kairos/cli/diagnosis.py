@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from kairos import config
+from kairos import config, redis_keys
 from kairos.cli.client import NotRunning, Refused, connect
 from kairos.config import Settings
 from kairos.errors import KairosError
@@ -118,6 +118,7 @@ def _reachable_redis(url: str) -> Finding:
     try:
         with redis.Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3) as client:
             version = client.info("server").get("redis_version", "of unknown version")
+            client.set(redis_keys.write_probe(), 1, px=1000)  # refused when it is full, or a replica
     except (redis.RedisError, OSError, ValueError) as error:
         return Finding("Redis", False, str(error), "Check that it runs and the address in [redis]")
     return Finding("Redis", True, f"reachable, {version}")

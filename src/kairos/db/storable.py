@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+from psycopg import DataError
 from psycopg.abc import Buffer
 from psycopg.types.string import StrDumperUnknown
 from sqlalchemy import event
@@ -21,7 +22,10 @@ class StorableText(StrDumperUnknown):
     """Writes text as psycopg does, with U+FFFD in place of what PostgreSQL refuses."""
 
     def dump(self, obj: str) -> Buffer | None:
-        return super().dump(storable(obj))
+        try:
+            return super().dump(obj)
+        except (DataError, UnicodeEncodeError):
+            return super().dump(storable(obj))
 
 
 def storable_json(value: Any) -> str:

@@ -15,6 +15,7 @@ from kairos.llm.finish_reason import Ending, ending_of, finish_word
 from kairos.llm.reasoning import ReasoningSplit
 from kairos.llm.text_pieces import TextPieces
 from kairos.llm.tool_calls import ToolCalls
+from kairos.text import storable
 
 __all__ = ["Answer", "Broken", "Completion", "Ended", "Fault", "Garbled", "Reported", "TooLong", "Usage"]
 
@@ -189,7 +190,7 @@ class Answer:
             raise error
         self._suspect = suspected(value) or self._suspect
         if (model := value.get("model")) and isinstance(model, str):
-            self._model = model
+            self._model = storable(model)
         self.usage = _usage(value.get("usage"), self.usage)
         choice = self._choice(value.get("choices"))
         return self._take_choice(choice, part) if choice is not None else ""
@@ -271,7 +272,15 @@ class Answer:
 
 
 def _is_done(event: bytes) -> bool:
-    return len(event) < 20 and event.strip(b' \t\r\n"').upper() == b"[DONE]"
+    return len(event) < 40 and _data_of(event).strip(b' \t\r\n"').upper() == b"[DONE]"
+
+
+def _data_of(event: bytes) -> bytes:
+    """The data of an event; some proxies wrap an event into another one."""
+    text = event.strip()
+    while text.startswith(b"data:"):
+        text = text[5:].lstrip()
+    return text
 
 
 def _objects(event: bytes) -> Iterator[dict[str, Any]]:
@@ -279,7 +288,7 @@ def _objects(event: bytes) -> Iterator[dict[str, Any]]:
 
     Raises `Garbled` for an object that cannot be read: a part of the answer may have been in it.
     """
-    text = event.strip()
+    text = _data_of(event)
     if not text.startswith((b"{", b"[{")):
         return iter(())
     value = loose_json.loads(text)

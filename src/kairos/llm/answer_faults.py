@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
-
-import orjson
 
 from kairos.http import error_words, excerpt
 from kairos.llm.finish_reason import Ending
@@ -99,7 +98,7 @@ def _choices(value: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _error(error: Any, around: Mapping[str, Any]) -> Reported:
     reason = error_words({"error": error}) or error_words(error) or error_words(around)
-    reason = reason or excerpt(orjson.dumps(error, default=str))
+    reason = reason or excerpt(json.dumps(error, ensure_ascii=False))
     fields = error if isinstance(error, Mapping) else {}
     status = _status_number(fields) or _status_number(around)
     return Reported(status or _status_of_names(fields, around) or _status_of_message(reason) or 500, reason)

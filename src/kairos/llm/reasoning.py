@@ -28,6 +28,7 @@ _CLOSINGS: dict[str, re.Pattern[str]] = {
 _FRAMES = (
     "<|start|>assistant",
     "<|channel|>final<|message|>",
+    "<|channel|>final <|constrain|>json<|message|>",
     "<|start_response|>",
     "<|begin_of_solution|>",
 )
@@ -37,7 +38,7 @@ _MARKERS = (*_CLOSINGS, *_FRAMES)
 _LONE_CLOSING = re.compile(r"</think(?:ing)?\s*>|</seed:think>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>")
 _OPENING = re.compile(r"<(?:think(?:ing)?|seed:think)>|\[THINK\]|◁think▷|<\|START_THINKING\|>", re.IGNORECASE)
 _SPACE = " \t\r\n\v\f\u00a0\ufeff\u200b"
-_OVERLAP = 40
+_OVERLAP = 64
 """Longer than any marker, which two pieces may share."""
 _QUOTES = "`'\"“‘«(\\"
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from kairos.llm.answer_faults import Garbled
-from kairos.storable_text import storable
+from kairos.storable_text import storable, storable_value
 
 
 class ToolCalls:
@@ -56,14 +56,19 @@ class ToolCalls:
         if not isinstance(name, str) or not isinstance(arguments, str):
             raise Garbled("the function of a tool call is not in words")
         self._grow(len(name) + len(arguments))
-        whole["id"] = piece.get("id") or whole["id"]
+        whole["id"] = storable(str(piece["id"])) if piece.get("id") else whole["id"]
         whole["function"]["name"] += name
         whole["function"]["arguments"] += arguments
 
 
 def _arguments(value: Any) -> Any:
     """Ollama and some gateways send the arguments as an object instead of its text."""
-    return orjson.dumps(value).decode() if isinstance(value, dict | list) else value or ""
+    if not isinstance(value, dict | list):
+        return value or ""
+    try:
+        return orjson.dumps(storable_value(value)).decode()
+    except (TypeError, RecursionError) as error:  # orjson writes 254 levels
+        raise Garbled("the arguments of a tool call are nested too deep") from error
 
 
 def _number(value: Any) -> Any:

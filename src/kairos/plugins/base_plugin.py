@@ -54,7 +54,7 @@ class Answer:
     model: str
     """Name in the catalogue."""
     finish_reason: str | None = None
-    """`stop`, `length`, …; None where the server gave none."""
+    """`stop`, `tool_calls`, or `length` where the token limit cut the answer off."""
     cached: bool = False
     number: int = 0
     """Of the call within this execution."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+from contextlib import suppress
 
 import pytest
 
+from kairos.llm.answer import Answer, Fault, Garbled
+from kairos.llm.event_stream import EventStream
 from kairos.llm.finish_reason import Ending, ending_of, finish_word
 from kairos.llm.providers import ModelCallError, ModelGarbage, ModelStreamCut, ModelTimeout, ModelWithheld
 from tests.kit.model_calls import delta, events
@@ -108,6 +111,30 @@ async def test_a_stream_that_dies_without_a_known_good_end_is_a_failed_call(valu
 async def test_a_broken_end_is_a_failed_call(wire: bytes, then: str):
     with pytest.raises((ModelStreamCut, ModelGarbage)):
         await ask(wire, then=Then(then))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (TEXT, REST, STOP, USAGE, DONE),
+        (delta("The capital of Italy is Ro", ""), delta("me.", ""), STOP, DONE),
+        (delta("The capital of ", "stop"), delta("Italy is Ro", "stop"), delta("me.", "stop"), STOP, DONE),
+        (STOP, TEXT, REST, STOP, DONE),
+    ],
+)
+def test_a_stream_cut_at_any_byte_is_whole_or_a_fault(values: tuple[object, ...]):
+    wire = stream(*values)
+    for cut in range(len(wire) + 1):
+        answer, parser = Answer(10_000), EventStream()
+        try:
+            answer.take(parser.feed(wire[:cut]))
+            with suppress(Garbled):
+                answer.take(parser.finish())
+            answer.finish(b"", framed=False)
+        except Fault:
+            assert cut < len(wire)
+        else:
+            assert answer.completion().text == WHOLE, wire[:cut]
 
 
 @pytest.mark.parametrize("then", list(Then))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.llm.answer import Answer, Garbled
+from kairos.llm.answer import Answer, Fault, Garbled
+from kairos.llm.cached_answer import CachedAnswer
 from kairos.llm.event_stream import EventStream
 from kairos.llm.providers import ModelCallError, ModelRateLimited, ModelRefused, ModelRequestInvalid, ModelServerError
+from kairos.text import is_storable
 from tests.kit.model_calls import delta, events
 from tests.kit.raw_model import ask, chunked, sized
 
@@ -23,6 +26,7 @@ ODD = [
     b"event: ping\n\n",
     b'event: ping\ndata: {"type": "ping"}\n\n',
     b"event: keepalive\nid: 1\nretry: 5\n\n",
+    b"data: data: {}\n\n",
     b"data: : keepalive\n\n",
     b"data: ping\n\n",
     b"data: [PING]\n\n",
@@ -63,6 +67,10 @@ GOOD = [
     delta(finish="stop"),
     {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 3}},
 ]
+
+
+PLAIN = st.characters(codec="utf-8", min_codepoint=32, exclude_characters='"\\')
+"""Characters that JSON writes as they are."""
 
 
 def as_bytes(value: object) -> bytes:
@@ -106,37 +114,22 @@ def test_odd_events_anywhere_in_a_good_stream_change_nothing(
     assert (got.text, got.finish_reason) == ("The city is Rome \U0001f3db.", "stop")
 
 
-@given(text=st.text(max_size=40), cuts=st.lists(st.integers(0, 200), max_size=8))
-def test_text_cut_by_utf_16_units_is_joined(text: str, cuts: list[int]):
+@given(text=st.text(max_size=40), size=st.integers(1, 5))
+def test_text_cut_by_utf_16_units_is_joined(text: str, size: int):
     """A gateway in JavaScript sends half of a surrogate pair in each delta."""
-    units = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
-    wide = "".join(chr(int.from_bytes(pair, "little")) for pair in _pairs(units.encode("utf-16-le", "surrogatepass")))
-    places = sorted({0, len(wide), *(cut % (len(wide) + 1) for cut in cuts)})
-    pieces = [wide[start:end] for start, end in pairwise(places)]
-    wire = b"".join(b"data: " + json.dumps(delta(piece)).encode() + b"\n\n" for piece in pieces)
-    got = read(wire + as_bytes(delta("!", "stop"))).completion().text
-    assert got == text.replace("\0", "\ufffd").lstrip("\0") + "!"
+    data = text.encode("utf-16-le")
+    pieces = [data[at : at + 2 * size].decode("utf-16-le", "surrogatepass") for at in range(0, len(data), 2 * size)]
+    wire = b"".join(as_bytes(json.dumps(delta(piece))) for piece in pieces)
+    assert read(wire + as_bytes(delta("!", "stop"))).completion().text == text.replace("\0", "\ufffd") + "!"
 
 
-def _pairs(data: bytes) -> list[bytes]:
-    return [data[at : at + 2] for at in range(0, len(data), 2)]
-
-
-@given(text=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40), size=st.integers(1, 5))
+@given(text=st.text(PLAIN, max_size=40), size=st.integers(1, 5))
 def test_text_cut_by_bytes_is_joined(text: str, size: int):
-    data = text.encode()
-    pieces = [json.dumps("", ensure_ascii=False)] + [
-        b'"' + json.dumps(data[at : at + size].decode("utf-8", "surrogateescape"), ensure_ascii=False)[1:-1].encode(
-            "utf-8", "surrogateescape"
-        ) + b'"'
-        for at in range(0, len(data), size)
-    ]  # fmt: skip
-    wire = b"".join(
-        b'data: {"choices": [{"index": 0, "delta": {"content": %s}}]}\n\n' % piece
-        for piece in pieces
-        if isinstance(piece, bytes)
-    )
-    assert read(wire + as_bytes(delta("!", "stop"))).completion().text == text + "!"
+    """A gateway that counts bytes sends half of a character in each delta."""
+    data, wire = text.encode(), b""
+    for at in range(0, len(data), size):
+        wire += b'data: {"choices": [{"index": 0, "delta": {"content": "%s"}}]}\n\n' % data[at : at + size]
+    assert read(wire + as_bytes(delta("!", "stop"))).completion().text.encode() == data + b"!"
 
 
 @pytest.mark.parametrize(
@@ -200,6 +193,11 @@ def test_arguments_of_tool_calls_may_be_an_object(call: dict[str, object]):
     assert got.tool_calls == ({"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}},)
 
 
+def test_an_event_wrapped_into_another_is_read():
+    wire = b"".join(b"data: " + as_bytes(value) for value in (*GOOD, "[DONE]"))
+    assert read(wire).completion().text == "The city is Rome \U0001f3db."
+
+
 def test_an_older_function_call_is_a_tool_call():
     wire = as_bytes(delta(function_call={"name": "f", "arguments": ""}))
     wire += as_bytes(delta(function_call={"arguments": "{}"})) + as_bytes(delta(finish="function_call"))
@@ -225,6 +223,74 @@ def test_an_event_that_is_damaged_is_not_passed_over():
 def test_an_event_nested_too_deep_is_refused():
     with pytest.raises(Garbled):
         read(b"data: " + b'{"a":' * 50_000 + b"1" + b"}" * 50_000 + b"\n\n")
+
+
+NAMES = st.sampled_from(
+    [
+        "id",
+        "object",
+        "model",
+        "choices",
+        "index",
+        "delta",
+        "message",
+        "content",
+        "text",
+        "type",
+        "error",
+        "errors",
+        "code",
+        "status",
+        "detail",
+        "finish_reason",
+        "usage",
+        "prompt_tokens",
+        "completion_tokens",
+        "tool_calls",
+        "function",
+        "function_call",
+        "name",
+        "arguments",
+        "reasoning",
+        "thinking",
+    ]
+)
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=8),
+    st.sampled_from(["stop", "", "\ud83d", "\0"]),
+)
+JSON = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=5), max_leaves=30
+)
+CHUNKS = st.fixed_dictionaries(
+    {"choices": st.lists(st.dictionaries(NAMES, JSON, max_size=5), max_size=2)}, optional={"usage": JSON, "model": JSON}
+)
+
+
+@given(events=st.lists(st.one_of(JSON, CHUNKS), max_size=6), whole=st.booleans())
+def test_nothing_that_a_server_sends_raises_anything_but_a_fault(events: list[object], whole: bool):
+    answer = Answer(100_000)
+    try:
+        if whole:
+            answer.take_whole(json.dumps(events[0] if events else None).encode())
+        else:
+            answer.take([json.dumps(value).encode() for value in events])
+            answer.finish(b"", framed=True)
+    except Fault:
+        pass
+    got = answer.completion()
+    CachedAnswer.of(got, model="m", cost_usd=None, decision_id=uuid4()).pack()
+    assert all(is_storable(text) for text in (got.text, got.reasoning, got.model or ""))
+
+
+def test_arguments_nested_too_deep_are_refused():
+    call = {"index": 0, "function": {"name": "f", "arguments": json.loads("[" * 500 + "]" * 500)}}
+    with pytest.raises(Garbled, match="nested too deep"):
+        read(as_bytes(delta(tool_calls=[call])))
 
 
 WORDS = "The server's own words"

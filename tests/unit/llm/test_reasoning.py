@@ -27,6 +27,7 @@ MARKED = [
     "<|START_THINKING|>{r}<|END_THINKING|><|START_RESPONSE|>{a}<|END_RESPONSE|>",
     "<|channel|>analysis<|message|>{r}<|end|><|start|>assistant<|channel|>final<|message|>{a}<|return|>",
     "<|channel|>analysis<|message|>{r}<|start|>assistant<|channel|>final<|message|>{a}",
+    "<|channel|>analysis<|message|>{r}<|end|><|start|>assistant<|channel|>final <|constrain|>json<|message|>{a}",
     "<|start|>assistant<|channel|>analysis<|message|>{r}<|end|><|start|>assistant<|channel|>final<|message|>{a}<|end|>",
     "<|channel>thought\n{r}<channel|>{a}",
     "<unused94>thought\n{r}<unused95>{a}",
