@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.5
 LOG_EVERY_S = 10.0
 HEADER_BYTES = 65_536
-CLOSE_REPLY_S = 1.0
+CLOSE_REPLY_S = 3.0
 """How long a WebSocket's client may take to answer that it was closed."""
 RESERVED_FILES = 256
 """For engines, models, log and whatever else a daemon opens."""
@@ -81,7 +81,7 @@ class Connections:
             Phase.HEADERS: (self.settings.header_timeout_s, "the headers of a request were not complete in time"),
             Phase.BODY: (self.settings.body_timeout_s, "the body of a request was not complete in time"),
             Phase.WRITING: (self.settings.write_timeout_s, "a client did not take its answer"),
-            Phase.LEAVING: (LOOK_S, ""),
+            Phase.LEAVING: (2 * LOOK_S, ""),
             Phase.IDLE: (self.settings.idle_timeout_s, ""),  # nothing to report: every client does that
             Phase.CLOSING: (self.settings.write_timeout_s, "a client did not take the end of its answer"),
         }

@@ -18,6 +18,7 @@ from kairos.api.event_listener import (
     AWAY,
     BAD_CURSOR,
     GONE,
+    NO_MEMBER,
     SESSION_ENDED,
     TOO_MANY,
     Closing,
@@ -39,8 +40,10 @@ from kairos.tenancy import ProjectId, Scope, UserId
 from kairos.text import Text
 
 TICKET_S = 30
-CLOSE_S = 1.0
+CLOSE_S = 5.0
 """How long a socket that does not read may take to hear why it is closed."""
+ENDED_S = 1.0
+"""The same for one whose right has ended."""
 
 routes = APIRouter(prefix="/api/events", tags=["events"], route_class=JsonRoute)
 
@@ -165,5 +168,5 @@ async def _until_gone(socket: WebSocket, listener: Listener) -> None:
 
 async def _close(socket: WebSocket, closing: Closing) -> None:
     with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
-        async with asyncio.timeout(CLOSE_S):
+        async with asyncio.timeout(ENDED_S if closing in (SESSION_ENDED, NO_MEMBER) else CLOSE_S):
             await socket.close(*closing)
