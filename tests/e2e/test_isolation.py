@@ -48,7 +48,7 @@ class HostedDaemon(DaemonProcess):
             **{name: own[name] for name in ("PYTHONPATH", "LD_LIBRARY_PATH") if name in own},
         }
 
-    def _spawn(self, options: tuple[str, ...], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    def _spawn(self, options: tuple[str, ...], environment: dict[str, str]) -> subprocess.Popen[Any]:
         command = [*host_of(self.kind), python_on(self.kind), "-m", "kairos", "start", *options]
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, env=environment, **user_on(self.kind))

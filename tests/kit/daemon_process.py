@@ -47,7 +47,7 @@ class DaemonProcess:
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "KAIROS_CONFIG": str(self.config), "XDG_CONFIG_HOME": str(self.folder / "config")}
 
-    def _spawn(self, options: tuple[str, ...], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    def _spawn(self, options: tuple[str, ...], environment: dict[str, str]) -> subprocess.Popen[Any]:
         with (self.folder / "log").open("ab") as log:
             command = [sys.executable, "-m", "kairos", "start", *options]
             return subprocess.Popen(command, stdout=log, stderr=log, env=environment)

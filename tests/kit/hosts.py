@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import json
 import os
@@ -133,6 +134,7 @@ def _plain_python() -> str:
     if all(folder.stat().st_mode & 0o005 == 0o005 for folder in real.parents):
         return str(real)
     home = Path(tempfile.mkdtemp(prefix="python-for-anyone-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
     home.chmod(0o755)
     prefix, library = Path(sys.base_prefix), Path(os.__file__).parent
     ignored = shutil.ignore_patterns("test", "site-packages", "idlelib", "config-*")

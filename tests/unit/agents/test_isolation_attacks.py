@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,7 +109,7 @@ class Daemon:
 
     constants: str
     secret: Path
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[Any]
 
 
 @functools.cache
