@@ -17,13 +17,10 @@ CHECKS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("checks", CHECKS.values(), ids=CHECKS.keys())
-async def test_a_bomb_is_refused_in_words_while_others_are_served(
-    owner: Caller, anybody: Caller, checks: dict[str, Any]
-):
-    refused, ready = await _beside(owner.post("/api/tasks", {"prompt": "x", "checks": checks}), anybody)
+async def test_a_bomb_is_refused_in_words(owner: Caller, checks: dict[str, Any]):
+    refused = await owner.post("/api/tasks", {"prompt": "x", "checks": checks})
     assert refused.status == 422
-    assert "checks." in refused["detail"]
-    assert ready.status == 200
+    assert "checks" in refused["detail"]
 
 
 async def test_ten_bombs_at_once_do_not_hold_up_the_api(owner: Caller, anybody: Caller):

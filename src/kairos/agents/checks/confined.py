@@ -74,6 +74,20 @@ async def confined(work: str, question: Mapping[str, Any], owner: object = None)
 
 
 async def _asked(question: bytes) -> dict[str, Any]:
+    """Once more where the process was gone before its copy began: nothing was done then."""
+    try:
+        return await _asked_once(question)
+    except _NotBegun:
+        with contextlib.suppress(_NotBegun):
+            return await _asked_once(question)
+    raise ConfinedFailed(reason="it ended before it began")
+
+
+class _NotBegun(Exception):
+    """The process ended before it made a copy of itself."""
+
+
+async def _asked_once(question: bytes) -> dict[str, Any]:
     ours, theirs = socket.socketpair()
     with ours:
         ours.setblocking(False)
@@ -106,7 +120,7 @@ class _Conversation:
         head = await loop.sock_recv(self._link, 8)
         self._process = int.from_bytes(head, "big") if len(head) == 8 else None
         if self._process is None:
-            raise OSError("it ended before it began")
+            raise _NotBegun
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             await loop.sock_sendall(self._link, len(question).to_bytes(8, "big") + question)
         return await self._rest(loop)
