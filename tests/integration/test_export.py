@@ -9,11 +9,11 @@ import random
 import string
 import tarfile
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import QueuePool, insert
 
 from kairos import __version__
 from kairos.db.models import PROJECT_OWNED, TaskEventRow
@@ -122,7 +122,10 @@ async def test_the_first_byte_is_sent_before_the_last_table_was_read(
         go_on.set()
         size = house.parts.settings.database.pool_size
         async with AsyncExitStack() as held:
-            await eventually(lambda: house.database._app.pool.checkedout() == 0, why="the export's connection is back")
+            await eventually(
+                lambda: cast(QueuePool, house.database._app.pool).checkedout() == 0,
+                why="the export's connection is back",
+            )
             for _ in range(size):
                 await held.enter_async_context(house.database.project(house.project_id))
         whole = first + b"".join([piece async for piece in pieces])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
 from kairos.api.accounts import SignedIn
 from kairos.assembly import Parts
@@ -51,11 +52,11 @@ class Caller:
     async def post(self, path: str, body: Any = None, **options: Any) -> Reply:
         return await self.call("POST", path, json=body, **options)
 
-    def connect(self, path: str, **options: Any):
+    def connect(self, path: str | URL, **options: Any):
         """A WebSocket. Its address carries what is needed; a token would not be sent by a browser either."""
         return self._session.ws_connect(path, **options)
 
-    async def call(self, method: str, path: str, **options: Any) -> Reply:
+    async def call(self, method: str, path: str | URL, **options: Any) -> Reply:
         headers = {**options.pop("headers", {})}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -135,7 +135,7 @@ def odd_queries(ask: Ask, operation: dict[str, Any]) -> Iterator[tuple[str, Any]
     yield f"{ask.path}{mark}%00=1", ask.body
 
 
-def values_against(schema: dict[str, Any]) -> tuple[str, ...]:
+def values_against(schema: dict[str, Any]) -> Sequence[str]:
     kinds = [schema, *schema.get("anyOf", [])]
     if any(kind.get("format") == "date-time" for kind in kinds):
         return TIMES

@@ -15,7 +15,7 @@ from kairos.llm.finish_reason import Ending, ending_of, finish_word
 from kairos.llm.reasoning import ReasoningSplit
 from kairos.llm.text_pieces import TextPieces
 from kairos.llm.tool_calls import ToolCalls
-from kairos.text import storable
+from kairos.storable_text import storable
 
 __all__ = ["Answer", "Broken", "Completion", "Ended", "Fault", "Garbled", "Reported", "TooLong", "Usage"]
 

@@ -14,7 +14,7 @@ from kairos.llm.answer import Answer, Fault, Garbled
 from kairos.llm.cached_answer import CachedAnswer
 from kairos.llm.event_stream import EventStream
 from kairos.llm.providers import ModelCallError, ModelRateLimited, ModelRefused, ModelRequestInvalid, ModelServerError
-from kairos.text import is_storable
+from kairos.storable_text import is_storable
 from tests.kit.model_calls import delta, events
 from tests.kit.raw_model import ask, chunked, sized
 

@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from kairos.folding import fold_email
 
-revision = "0011"
+revision = "0010"
 down_revision = "0009"
 
 

@@ -2,8 +2,8 @@
 
 from kairos.db.migrations.security import grant_lookup
 
-revision = "0015"
-down_revision = "0011"
+revision = "0011"
+down_revision = "0010"
 
 
 def upgrade() -> None:
