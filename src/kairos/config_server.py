@@ -35,12 +35,13 @@ def origin(value: str) -> str:
 def _host(value: str) -> str:
     """A name or an address as it stands in a Host header, without its port."""
     host = value.strip().lower().strip("[]").rstrip(".")
-    if not HOST.fullmatch(host) or (":" in host and not _is_address(host)):
+    if not HOST.fullmatch(host) or (":" in host and not is_address(host)):
         raise ValueError("give a name or an address without scheme, port and path, like kairos.internal")
     return host
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Whether the text is an IPv4 or IPv6 address."""
     try:
         ipaddress.ip_address(text)
     except ValueError:

@@ -121,6 +121,9 @@ def test_links_begin_with_the_configured_address_or_with_localhost():
     everywhere = Settings(server=ServerSettings(host="0.0.0.0", port=9000))
     public = Settings(server=ServerSettings(public_url="https://kairos.example.org"))
     free = Settings(server=ServerSettings(port=0))
+    one = Settings(server=ServerSettings(host="192.168.1.5", port=9000))
+    six = Settings(server=ServerSettings(host="fe80::1", port=9000))
+    assert [link_base(one), link_base(six)] == ["http://192.168.1.5:9000", "http://[fe80::1]:9000"]
     assert [link_base(everywhere), link_base(public), link_base(free, 4711)] == [
         "http://localhost:9000",
         "https://kairos.example.org",

@@ -18,12 +18,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kairos.api.problems import problem_of
 from kairos.config import Settings
-from kairos.config_server import ServerSettings, origin
+from kairos.config_server import ServerSettings, is_address, origin
 from kairos.errors import KairosError
 
 ANY_HOST = frozenset({"/api/health/live", "/api/health/ready"})
 """Asked by probes that know nothing but an address; they tell nothing about anybody."""
 HOST_HEADER = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,253})(:[0-9]{1,5})?")
+
+
+EVERY_INTERFACE = frozenset({"", "0.0.0.0", "::"})
 
 
 class ForeignHost(KairosError):
@@ -34,12 +37,18 @@ class ForeignHost(KairosError):
 
 
 def link_base(settings: Settings, bound_port: int = 0) -> str:
-    """Origin with which links begin: `server.public_url`, else localhost with the configured port.
+    """Origin with which links begin: `server.public_url`, else the bound address, which is localhost where it is a
+    loopback or wildcard address.
 
     It never comes from a Host header, which whoever sends a request may choose. `bound_port` serves where the
     configuration leaves the port to the system (`server.port` is 0).
     """
-    return settings.server.public_url or f"http://localhost:{settings.server.port or bound_port}"
+    if settings.server.public_url:
+        return settings.server.public_url
+    host = settings.server.host.strip("[]").lower()
+    if host in EVERY_INTERFACE or _is_loopback(host):
+        host = "localhost"
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.server.port or bound_port}"
 
 
 def link_base_for(request: Request) -> str:
@@ -70,7 +79,7 @@ class Hosts:
 
     def __init__(self, server: ServerSettings) -> None:
         bound = server.host.strip("[]").lower()
-        self._every_address = bound in ("", "0.0.0.0", "::")
+        self._every_address = bound in EVERY_INTERFACE
         names = {"localhost", *server.allowed_hosts}
         names.add(socket.gethostname().lower() if self._every_address else bound)
         if server.public_url:
@@ -86,11 +95,11 @@ class Hosts:
         return host in self._names or self._is_ours(host)
 
     def _is_ours(self, host: str) -> bool:
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            return False
-        return self._every_address or address.is_loopback
+        return _is_loopback(host) or (self._every_address and is_address(host))
+
+
+def _is_loopback(host: str) -> bool:
+    return is_address(host) and ipaddress.ip_address(host).is_loopback
 
 
 def _canonical(host: str) -> str:
