@@ -18,6 +18,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from kairos import __version__, telemetry
+from kairos.agents.checks import confined
 from kairos.agents.checks.isolation import HostIsolation
 from kairos.agents.execution import ExecutionAgent
 from kairos.agents.guardian import GuardianAgent
@@ -150,6 +151,7 @@ async def assemble(
         if before != after:
             log.info("the database was migrated from %s to %s", before or "nothing", after)
         database = Database(at, settings.database)
+        stack.callback(confined.stop)
         stack.push_async_callback(database.close)
         await database.check_app_role()
         redis = connect(addresses.redis_url)

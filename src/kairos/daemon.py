@@ -58,6 +58,9 @@ class Started:
     """What a person wants to know once the daemon is ready."""
 
     address: str
+    """Where programs on this machine reach the API; empty where none is served."""
+    page: str
+    """Where people open the dashboard, on the same host as the links; empty where no API is served."""
     setup_link: str | None
     """Sets the first operator's password; None once an operator has one, and where no API is served."""
     missing: Mapping[str, str]
@@ -218,7 +221,8 @@ async def _run(
         gc.freeze()
         link = await _setup_link(parts, listener) if listener else None
         seconds = time.monotonic() - began
-        started = Started(address, link, await _missing(parts.services), seconds, await _reported(isolation))
+        page = link_base(parts.settings, listener.getsockname()[1]) if listener else ""
+        started = Started(address, page, link, await _missing(parts.services), seconds, await _reported(isolation))
         folder.write_runtime(
             {"pid": os.getpid(), "address": address, "role": role, "ready_s": round(started.seconds, 2)}
         )

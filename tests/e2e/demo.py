@@ -86,7 +86,8 @@ async def demo(addresses: Addresses, folder: Path) -> AsyncIterator[Demo]:
         put(daemon.folder / "plugins", {"WeatherPlugin.py": WEATHER.read_text(), "broken.py": "import no_such_library"})
         await daemon.start()
         try:
-            address = runtime(folder / "kairos" / "data")["address"]
+            # As links begin: a browser keeps its session for this host alone.
+            address = runtime(folder / "kairos" / "data")["address"].replace("127.0.0.1", "localhost")
             ada = await _busy(daemon, addresses, await signed_up(daemon, "Ada", "Search", "aurora"))
             ben = await _busy(daemon, addresses, await signed_up(daemon, "Ben", "Billing", "borealis"))
             yield Demo(daemon, address, ada, ben)

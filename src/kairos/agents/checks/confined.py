@@ -37,6 +37,10 @@ WAITING = 32
 """Pieces of work of one project that may wait."""
 
 
+START = "import sys; sys.path[:] = {path!r}; from kairos.agents.checks.confined_process import main; main()"
+"""Python ignores its environment there, so that the libraries are found where this process found them."""
+
+
 class TooMuchWork(Exception):
     """The work was ended at one of its limits, in words that follow "it"."""
 
@@ -161,6 +165,11 @@ class _Ready:
                 self._dropped()
         raise ConfinedFailed(reason="it does not start")
 
+    def stop(self) -> None:
+        """End the process and wait for it. Work that comes later starts another one."""
+        with self._lock:
+            self._dropped()
+
     def _running(self) -> socket.socket | None:
         return self._control if self._process is not None and self._process.poll() is None else None
 
@@ -170,7 +179,7 @@ class _Ready:
         with theirs:
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-I", "-B", "-m", "kairos.agents.checks.confined_process"],
+                    [sys.executable, "-I", "-B", "-c", START.format(path=[entry for entry in sys.path if entry])],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
@@ -222,3 +231,8 @@ async def _turn_of(owner: object) -> AsyncIterator[None]:
         turns.waiting[owner] -= 1
         if not turns.waiting[owner]:
             del turns.waiting[owner], turns.owners[owner]
+
+
+def stop() -> None:
+    """End the process that waits, before this one ends: nobody else would collect its exit status."""
+    _READY.stop()

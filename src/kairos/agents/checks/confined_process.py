@@ -32,6 +32,7 @@ WORK: dict[str, Callable[..., Any]] = {
 
 def main() -> None:
     """Copy this process for each socket that comes, until standard input ends."""
+    sys.setrecursionlimit(1000)
     control = socket.socket(fileno=0)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
@@ -87,8 +88,3 @@ def _reply(question: list[Any]) -> dict[str, Any]:
         return {"failed": "takes too much memory" if isinstance(fault, MemoryError) else "is nested too deeply"}
     except Exception as fault:
         return {"failed": f"cannot be read ({type(fault).__name__}: {str(fault)[:200]})"}
-
-
-if __name__ == "__main__":
-    sys.setrecursionlimit(1000)
-    main()

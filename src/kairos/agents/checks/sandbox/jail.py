@@ -248,7 +248,7 @@ def drop(limits: Limits, user: int) -> None:
 
     Raises `OSError` where a wall that was promised (`build`) cannot be built: the code must not be run then.
     """
-    walls = _standing or Walls(False, False, False, user)
+    walls = _standing or Walls(False, False, False, user, work="")
     _limit(limits, walls)
     if os.geteuid() == 0 and walls.own_root:
         os.setgroups([])
@@ -290,7 +290,7 @@ def _wall_in(walls: Walls) -> None:
     if walls.own_root:
         if landlock.version() >= landlock.SCOPES_SINCE:
             landlock.keep_signals_in()
-    elif landlock.version():
+    elif walls.work and landlock.version():
         landlock.restrict(landlock.Rules(tuple(_needed()), (walls.work,), ("/dev/null",)))
         semaphores.stand_in(walls.work)
     if seccomp.supported():
