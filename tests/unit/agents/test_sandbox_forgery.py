@@ -218,3 +218,74 @@ async def test_the_tests_go_on_after_a_forged_message_of_one_test():
 
 async def test_a_true_integer_is_the_answer():
     assert (await result("def add(a, b):\n    return a + b", "assert add(2, 3) == 5")).passed
+
+
+ATTRGETTER = """
+def order(key, people):
+    getter = type(key)("__glo" + "bals__")
+    for name in ("test_f", "expect"):
+        try:
+            getter(people[0])["@" + "meet"] = lambda *_: None
+        except AttributeError:
+            pass
+    return []
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "tests"),
+    [
+        (
+            ATTRGETTER,
+            "import operator\ndef helper(): return 1\ndef test_f():\n"
+            "    assert order(operator.attrgetter('age'), [helper]) == [helper]",
+        ),
+        (
+            "def run(cb):\n    return type(cb)(**{'__eq__.return_value': True})",
+            "from unittest.mock import MagicMock\ndef test_f():\n    assert run(MagicMock()) == 42",
+        ),
+        (
+            "def run(cb):\n    return type(cb).__call__(**{'__eq__.return_value': True})",
+            "from unittest.mock import MagicMock\ndef test_f():\n    assert run(MagicMock()) == 42",
+        ),
+    ],
+    ids=["attrgetter", "mock", "mock by its method"],
+)
+async def test_the_code_makes_no_object_of_the_library_in_the_process_that_judges(answer: str, tests: str):
+    assert not (await result(answer, tests)).passed
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "import answer\ndef test_f():\n    assert all(answer.f(i) == i * i for i in range(5))",
+        "import solution as s\ndef test_f():\n    assert all(s.f(i) == i * i for i in range(5))",
+        "def test_f():\n    assert all(sorted(x) == y for x, y in [([2, 1], [1, 2])])",
+    ],
+)
+async def test_the_tests_keep_the_builtins_by_which_they_judge(tests: str):
+    answer = "def all(_): return True\ndef any(_): return True\ndef f(x): return -1\ndef sorted(x): return None"
+    assert not (await result(answer, tests)).passed
+
+
+async def test_a_builtin_of_the_code_is_tested_where_the_tests_import_it():
+    outcome = await result(
+        "def all(_): return 'mine'", "from answer import all\ndef test_f():\n    assert all([]) == 'mine'"
+    )
+    assert outcome.passed, outcome.words
+
+
+@pytest.mark.parametrize(
+    ("use", "value"),
+    [
+        ("x.x", "argparse.Namespace(x=3)"),
+        ("int(x.tag == 'a') + 2", "ET.fromstring('<a/>')"),
+        ("x.tm_year - 1967", "time.gmtime(0)"),
+        ("len(x.netloc) + 2", "urlparse('http://h/')"),
+        ("len(x.body) + 2", "ast.parse('1')"),
+    ],
+)
+async def test_the_code_reads_data_of_the_standard_library(use: str, value: str):
+    imports = "import argparse, ast, time\nimport xml.etree.ElementTree as ET\nfrom urllib.parse import urlparse\n"
+    outcome = await result(f"def f(x):\n    return {use}", f"{imports}def test_f():\n    assert f({value}) == 3")
+    assert outcome.passed, outcome.words

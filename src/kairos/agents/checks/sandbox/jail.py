@@ -102,6 +102,7 @@ def build(folder: str) -> Walls:
     _oom_first()
     _proc = _open_proc()
     prctl(SET_SUBREAPER, 1)
+    tasks = _tasks_of_user()  # before NEW_PIDS: a namespace ends with the first process in it
     isolated = _unshare(NEW_MOUNTS | NEW_PIDS | NEW_NETWORK | NEW_IPC | NEW_UTS)
     refusal = "" if isolated else os.strerror(ctypes.get_errno())
     own_network = isolated or _unshare(NEW_NETWORK)
@@ -116,7 +117,7 @@ def build(folder: str) -> Walls:
     os.makedirs(work, 0o700, exist_ok=True)
     own_user = os.geteuid() == 0 and _become_stranger(folder, work, user, way)
     os.chdir(work)
-    others = OWN_TASKS if own_user else _tasks_of_user() + ROOM_FOR_OTHERS
+    others = OWN_TASKS if own_user else tasks + ROOM_FOR_OTHERS
     _standing = Walls(isolated, False, own_network, user, work, way, lacks, own_user, others)
     return _standing
 
@@ -229,6 +230,7 @@ def begin_first_process() -> None:
         os.close(_proc)
         _proc = None
     prctl(SET_SUBREAPER, 1)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # which the first process of a namespace does not get from within
     die_with_parent()
     undumpable()
 
@@ -243,9 +245,10 @@ def undumpable() -> None:
     prctl(SET_DUMPABLE, 0)
 
 
-def drop(limits: Limits, user: int) -> None:
+def drop(limits: Limits, user: int, *, watched: bool = True) -> None:
     """Give up every privilege for good, become the user if we are root, and take the limits.
 
+    `watched`: whether others of the user may look into the process, as who sums the memory of all has to.
     Raises `OSError` where a wall that was promised (`build`) cannot be built: the code must not be run then.
     """
     walls = _standing or Walls(False, False, False, user, work="")
@@ -256,7 +259,7 @@ def drop(limits: Limits, user: int) -> None:
         os.setresuid(user, user, user)
     _keep_capabilities(_needed_capability(walls.way))
     prctl(SET_NO_NEW_PRIVILEGES, 1)
-    prctl(SET_DUMPABLE, 1)  # whoever sums the memory of all has to look into it; nothing untrusted can
+    prctl(SET_DUMPABLE, int(watched))  # nothing untrusted can look into it
     die_with_parent()
     _wall_in(walls)
 

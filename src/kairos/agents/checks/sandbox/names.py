@@ -22,6 +22,8 @@ class Names(TypedDict):
     """Names that are read and that the tests do not bind themselves."""
     imported: list[str]
     """Names that the tests import from the answer."""
+    whole: bool
+    """Whether the tests import the answer as a module: its names are that module's attributes then."""
     modules: list[str]
     """Free names of modules of the standard library, used as such: `math.isclose` without an import."""
 
@@ -30,6 +32,7 @@ def names_in(source: str) -> Names:
     """Read the source of the tests, which parses."""
     read, bound, imported, other = set[str](), set[str](), set[str](), set[str]()
     attributes: dict[str, set[str]] = {}
+    whole = False
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Name(id=name, ctx=context):
@@ -45,6 +48,7 @@ def names_in(source: str) -> Names:
             case ast.ImportFrom(module=module, names=aliases) if module in MODULES:
                 imported |= {alias.name for alias in aliases}
             case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+                whole |= isinstance(node, ast.Import) and any(alias.name in MODULES for alias in aliases)
                 bound |= {alias.asname or alias.name.partition(".")[0] for alias in aliases}
             case ast.Constant(value=str(text)) if text.isidentifier():
                 other.add(text)
@@ -53,6 +57,7 @@ def names_in(source: str) -> Names:
         "mentioned": sorted(read | imported | other),
         "free": sorted(free),
         "imported": sorted(imported),
+        "whole": whole,
         "modules": sorted(name for name in free if _is_module(name, attributes.get(name, set()))),
     }
 

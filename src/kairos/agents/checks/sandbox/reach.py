@@ -39,6 +39,7 @@ _SERVICES = {
             *("fetchall", "fetchmany", "lastrowid", "rowcount", "description", "total_changes", "in_transaction"),
         }
     ),
+    "tempfile": _FILE,
     "logging": frozenset(
         {"debug", "info", "warning", "error", "critical", "exception", "log", "isEnabledFor", "name", "level"}
     ),
@@ -46,7 +47,8 @@ _SERVICES = {
 _HELD = frozenset(
     {
         *("threading", "_thread", "queue", "_queue", "collections", "array", "re", "random", "_random", "types"),
-        *("asyncio.locks", "asyncio.queues", "enum", "fractions", "decimal", "datetime"),
+        *("asyncio.locks", "asyncio.queues", "enum", "fractions", "decimal", "datetime", "argparse", "_hashlib"),
+        *("xml.etree.ElementTree", "time", "urllib.parse", "ast", "_ast"),
     }
 )
 """Modules whose objects lead nowhere by their public attributes."""
@@ -60,6 +62,9 @@ def allowed(operation: str, owner: Any, *operands: Any) -> None:
     """Raise `OutOfReach` where the answer's code may not do this to an object of the tests."""
     if isinstance(owner, _NEVER):
         raise OutOfReach(f"a {type(owner).__name__} of the tests")
+    if isinstance(owner, type) and operation in ("call", "special") and not _is_of_tests(owner):
+        # An `attrgetter` or a mock of the code's own making, in the process that judges, reaches everything there.
+        raise OutOfReach(f"the class {owner.__name__}, which is not of the tests")
     if operation in ("call", "copy", "deepcopy", "await"):
         return
     if operation in ("special", "item", "dir"):
@@ -69,6 +74,11 @@ def allowed(operation: str, owner: Any, *operands: Any) -> None:
     name = operands[0] if operands else None
     if type(name) is not str or not _may_use(operation, owner, name):
         raise OutOfReach(f"`{str(name)[:100]}` of a {type(owner).__name__} of the tests")
+
+
+def _is_of_tests(kind: type) -> bool:
+    mock = sys.modules.get("unittest.mock")
+    return kind.__module__ == "tests" and not (mock is not None and issubclass(kind, mock.NonCallableMock))
 
 
 def _may_call(owner: Any, name: Any, args: Any = (), kwargs: Any = None, kind: Any = None) -> bool:

@@ -83,6 +83,10 @@ def _run(plan: dict[str, Any], number: int, peer: Peer, report: Callable[..., No
         report(test=test, passed=passed, words=words, line=line)
 
 
+JUDGES = frozenset({"all", "any", "next", "vars", "dir", "iter", "eval", "exec", "globals", "locals"})
+"""Builtins by which tests judge. They are the answer's only where the tests import them from it by name."""
+
+
 def _hide() -> None:
     """The tests cannot import Kairos."""
     for name in list(sys.modules):
@@ -99,8 +103,9 @@ def _namespace(peer: Peer, module: Any, names: Names) -> dict[str, Any]:
     classes = {name for name in names["free"] if name.lstrip("_")[:1].isupper() and name not in dir(builtins)}
     peer.named |= {found[name] for name in classes & found.keys() if type(found[name]) is mirrors.Mirror}
     own = {name: value for name, value in found.items() if name not in GUARDED and not name.startswith("__")}
-    if any(name in names["free"] and name not in dir(builtins) for name in own):
+    if names["whole"] or any(name in names["free"] and name not in dir(builtins) for name in own):
         own = {name: value for name, value in own.items() if not _is_tool(name, names)}
+    own = {name: value for name, value in own.items() if name not in JUDGES or name in names["imported"]}
     own |= {name: __import__(name) for name in own if name in names["modules"] or _is_library(name, own[name])}
     return {**own, "__name__": "tests", "__builtins__": builtins, MEET: meet, UNMET: Unmet}
 

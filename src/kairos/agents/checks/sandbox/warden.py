@@ -60,11 +60,13 @@ def main() -> None:
     question = json.loads(_exactly(int.from_bytes(_exactly(8), "big")))
     jail.die_with_parent()
     walls = jail.build(question["folder"])
+    limits = jail.Limits(**question["limits"])
+    limits = replace(limits, processes=limits.processes + 1)  # the answer's process beside that of the tests
     hearing, telling = os.pipe()
     child = os.fork()
     if child:
         os.close(hearing)
-        tree = jail.watched(child, jail.Limits(**question["limits"]))
+        tree = jail.watched(child, limits)
         status = process_tree.watch(tree, telling) if tree else os.waitpid(child, 0)[1]
         os._exit(0 if status == 0 else 1)
     os.close(telling)
@@ -72,7 +74,7 @@ def main() -> None:
     jail.begin_first_process()
     _say({"way": walls.way, "lacks": walls.lacks})
     if walls.full or question["weak"]:
-        _work(question, walls)
+        _work(question, limits, walls)
     _say({"end": True})
     os._exit(0)
 
@@ -87,13 +89,13 @@ def _exactly(length: int) -> bytes:
     return data
 
 
-def _work(question: dict[str, Any], walls: jail.Walls) -> None:
-    limits = jail.Limits(**question["limits"])
-    limits = replace(limits, processes=limits.processes + 1)  # the answer's process beside that of the tests
+def _work(question: dict[str, Any], limits: jail.Limits, walls: jail.Walls) -> None:
     end = time.monotonic() + question["seconds"]
-    plan = _compiled(limits, walls, end)
+    plan, fault = _compiled(limits, walls, end)
     trials = [Trial(tests) for tests in question["trials"]]
     reason: Outcome | None = None
+    if fault:
+        reason = (False, f"the tests could not be compiled within the limits: their process {fault}", None)
     for number, trial in enumerate(trials):
         if reason is None and time.monotonic() >= end:
             reason = (False, "the time for all tests was over before this one began", None)
@@ -114,8 +116,9 @@ def _share(end: float, *, last: bool) -> float:
     return end if last else end - left + max(left / 2, min(left, SECOND))
 
 
-def _compiled(limits: jail.Limits, walls: jail.Walls, end: float) -> int:
-    """The tests, read from standard input and compiled by a process of their own: a descriptor to read them from."""
+def _compiled(limits: jail.Limits, walls: jail.Walls, end: float) -> tuple[int, str]:
+    """The tests, read from standard input and compiled by a process of their own: a descriptor to read them from, and
+    how that process failed, if it did."""
     plan = os.memfd_create("tests") if hasattr(os, "memfd_create") else _unnamed_file()
     child = _forked(lambda: (_become([0, plan], limits, walls), _compile(plan)))
     while not _has_ended(child):
@@ -123,9 +126,7 @@ def _compiled(limits: jail.Limits, walls: jail.Walls, end: float) -> int:
             os.kill(child, signal.SIGKILL)
         time.sleep(0.002)
     _, status = os.waitpid(child, 0)
-    if status:
-        sys.exit(f"the tests could not be compiled (their process {_death(status)})")
-    return plan
+    return plan, _death(status) if status else ""
 
 
 def _forked(work: Callable[[], object]) -> int:
@@ -133,6 +134,7 @@ def _forked(work: Callable[[], object]) -> int:
     child = os.fork()
     if child:
         return child
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         work()
         os._exit(0)
