@@ -14,10 +14,17 @@ from kairos.db.engine import Database
 from kairos.db.repositories import passwords
 from kairos.embedded import Addresses
 from kairos.folding import fold_email
-from tests.kit.api import Caller
+from tests.kit.api import Caller, Reply
+from tests.kit.house import House
 
 PASSWORD = "correct horse battery"
 MIGRATION = importlib.import_module("kairos.db.migrations.versions.0010_folded_emails")
+
+
+@pytest.fixture
+async def operator(house: House, anybody: Caller) -> Caller:
+    local = await anybody.post("/api/auth/local", {"secret": house.parts.services.local_secret})
+    return anybody.with_token(local["access_token"])
 
 
 def token_of(link: str) -> str:
@@ -53,20 +60,31 @@ async def test_wrong_passwords_count_for_the_account_in_any_form(owner: Caller, 
     assert len(statuses) <= 12
 
 
-async def test_accounts_from_before_are_folded_and_those_that_collide_still_sign_in(
-    addresses: Addresses, database: Database
-):
-    mark = uuid4().hex
-    plain, colliding, lone = f"ilgin-{mark}@x.tr", f"ılgın-{mark}@x.tr", f"straße-{mark}@ıı.tr"
+async def with_reset_link(operator: Caller, anybody: Caller, email: str) -> Reply:
+    """The tokens of the account whose password is set with a link for this e-mail."""
+    reset = await operator.post("/api/users/reset-link", {"email": email})
+    return await anybody.post("/api/auth/setup", {"token": token_of(reset["link"]), "password": PASSWORD})
+
+
+def migrated(addresses: Addresses, *emails: str) -> None:
+    """Accounts from before addresses were folded, each named after its e-mail, and then the migration."""
     engine = create_engine(addresses.migration_url)
     with engine.begin() as connection:
-        for email in (plain, colliding, lone):
+        for email in emails:
             connection.execute(
                 text("insert into users (id, email, name) values (gen_random_uuid(), :email, :email)"), {"email": email}
             )
         with Operations.context(MigrationContext.configure(connection)):
             MIGRATION.upgrade()
     engine.dispose()
+
+
+async def test_accounts_from_before_are_folded_and_those_that_collide_still_sign_in(
+    addresses: Addresses, database: Database
+):
+    mark = uuid4().hex
+    plain, colliding, lone = f"ilgin-{mark}@x.tr", f"ılgın-{mark}@x.tr", f"straße-{mark}@ıı.tr"
+    migrated(addresses, plain, colliding, lone)
     async with database.system() as connection:
         names = {form: await passwords.by_email(connection, form) for form in (plain, colliding, lone, lone.upper())}
     assert {form: found and found.name for form, found in names.items()} == {
@@ -75,6 +93,18 @@ async def test_accounts_from_before_are_folded_and_those_that_collide_still_sign
         lone: lone,
         lone.upper(): lone,
     }
+
+
+async def test_a_reset_link_is_for_the_account_that_signs_in_with_the_address(
+    addresses: Addresses, operator: Caller, anybody: Caller
+):
+    mark = uuid4().hex
+    plain, colliding = f"ilgin-{mark}@x.tr", f"ılgın-{mark}@x.tr"
+    migrated(addresses, plain, colliding)
+    for email in (colliding, plain, f" {colliding}"):
+        tokens = await with_reset_link(operator, anybody, email)
+        me = await anybody.with_token(tokens["access_token"]).get("/api/auth/me")
+        assert me["email"] == email.strip()
 
 
 @pytest.mark.parametrize("email", ["admin@localhost", "ADMIN@LOCALHOST", "Admın@localhost"])
