@@ -8,12 +8,15 @@ from uuid import uuid4
 import pytest
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, select, text
 
+from kairos.api.sign_in_limits import PER_ACCOUNT
 from kairos.db.engine import Database
+from kairos.db.models import AuditRow
 from kairos.db.repositories import passwords
 from kairos.embedded import Addresses
 from kairos.folding import fold_email
+from kairos.tenancy import Scope
 from tests.kit.api import Caller, Reply
 from tests.kit.house import House
 
@@ -105,6 +108,44 @@ async def test_a_reset_link_is_for_the_account_that_signs_in_with_the_address(
         tokens = await with_reset_link(operator, anybody, email)
         me = await anybody.with_token(tokens["access_token"]).get("/api/auth/me")
         assert me["email"] == email.strip()
+
+
+async def test_accounts_that_share_a_fold_share_neither_device_nor_invitation(
+    addresses: Addresses, operator: Caller, owner: Caller, anybody: Caller
+):
+    mark = uuid4().hex
+    plain, colliding = f"ilgin-{mark}@x.tr", f"ılgın-{mark}@x.tr"
+    migrated(addresses, plain, colliding)
+    tokens = {email: await with_reset_link(operator, anybody, email) for email in (plain, colliding)}
+    for invitee, other in ((plain, colliding), (colliding, plain)):
+        invited = await owner.post("/api/invitations", {"email": invitee.replace("x.tr", "X.tr")})
+        body = {"token": token_of(invited["link"])}
+        refused = await anybody.with_token(tokens[other]["access_token"]).post("/api/auth/accept", body)
+        assert (refused.status, refused["code"]) == (409, "not_your_invitation")
+        joined = await anybody.with_token(tokens[invitee]["access_token"]).post("/api/auth/accept", body)
+        assert joined.status == 200, joined.body
+    guess = {"email": colliding, "password": "wrong wrong"}
+    statuses = {(await anybody.post("/api/auth/login", guess)).status for _ in range(PER_ACCOUNT + 1)}
+    assert statuses == {401, 429}, "strangers may not guess any more"
+    for form in (colliding, plain):
+        theirs, mine = (
+            tokens[email]["device_token"] for email in ((plain, colliding) if form == colliding else (colliding, plain))
+        )
+        good = {"email": form, "password": PASSWORD}
+        assert (await anybody.post("/api/auth/login", good | {"device_token": theirs})).status == 429
+        assert (await anybody.post("/api/auth/login", good | {"device_token": mine})).status == 200
+
+
+async def test_the_audit_log_names_addresses_as_they_are_stored(house: House, owner: Caller, anybody: Caller):
+    mark = uuid4().hex
+    await owner.post("/api/invitations", {"email": f"ADA-{mark}@Test"})
+    for email in (f"{house.user_id}@TEST".upper(), f"NOBODY-{mark}@Test"):
+        await anybody.post("/api/auth/login", {"email": email, "password": "wrong wrong"})
+    async with house.database.scope(Scope(house.project_id, house.user_id, operator=True)) as session:
+        entries = select(AuditRow.target).where(AuditRow.action.in_(("member.invited", "sign_in.refused")))
+        targets = set((await session.execute(entries)).scalars())
+    assert {f"ada-{mark}@test", f"{house.user_id}@test", f"nobody-{mark}@test"} <= targets
+    assert not any(target.endswith(("@Test", "@TEST")) for target in targets if target and mark in target)
 
 
 @pytest.mark.parametrize("email", ["admin@localhost", "ADMIN@LOCALHOST", "Admın@localhost"])

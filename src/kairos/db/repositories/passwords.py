@@ -20,6 +20,8 @@ class SignIn:
     password_hash: str | None
     operator: bool
     disabled: bool
+    email: str
+    """As it is stored."""
 
 
 async def by_email(connection: AsyncConnection, email: str) -> SignIn | None:
@@ -27,7 +29,7 @@ async def by_email(connection: AsyncConnection, email: str) -> SignIn | None:
     for form in email_forms(email):
         row = (await connection.execute(text("select * from kairos_account(:email)"), {"email": form})).one_or_none()
         if row:
-            return SignIn(*row)
+            return SignIn(*row, email=form)
     return None
 
 
