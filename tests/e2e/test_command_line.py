@@ -31,7 +31,7 @@ def kairos(daemon: DaemonProcess, *arguments: str):
 async def test_the_first_start_does_a_sample_task_and_prints_what_a_newcomer_wants_to_see(daemon: DaemonProcess):
     await eventually(lambda: "try: kairos task submit" in daemon.log, 60, "the sample task has ended")
     for words in (
-        "Kairos is ready at http://127.0.0.1:",
+        "Kairos is ready at http://localhost:",
         "MB PSS",
         "/setup#",
         "Paris",
