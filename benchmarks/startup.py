@@ -14,15 +14,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from kairos.cli.system import memory
+from kairos.cli.system import Memory, memory
 from tests.kit.daemon_process import DaemonProcess
 
 IDLE_S = 3
 
 
-async def measure(folder: Path, starts: int) -> tuple[float, list[float], dict[str, float]]:
+async def measure(folder: Path, starts: int) -> tuple[float, list[float], Memory | None]:
     """Seconds of the first start, of each later one, and memory in MB (PSS) after a while of idleness."""
-    first, later, usage = 0.0, [], {}
+    first, later, usage = 0.0, [], None
     for number in range(starts + 1):
         daemon = DaemonProcess(folder, {})
         began = time.monotonic()
@@ -33,7 +33,7 @@ async def measure(folder: Path, starts: int) -> tuple[float, list[float], dict[s
         else:
             first = took
         await asyncio.sleep(IDLE_S)
-        usage = memory(daemon.process.pid) or {}
+        usage = memory(daemon.process.pid)
         await daemon.stop()
     return first, later, usage
 
@@ -51,7 +51,9 @@ def main() -> None:
     print(f"bare interpreter       {bare:6.2f} s")
     print(f"first start to ready   {first:6.2f} s")
     print(f"later starts to ready  {statistics.median(later):6.2f} s median of {starts} ({max(later):.2f} at most)")
-    print("idle memory, MB PSS    " + ", ".join(f"{name} {size:.0f}" for name, size in usage.items()))
+    if usage:
+        sizes = ", ".join(f"{name} {size:.0f}" for name, size in usage.sizes.items())
+        print(f"{f'idle memory, {usage.measure}':<23}{sizes}")
 
 
 if __name__ == "__main__":

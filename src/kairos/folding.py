@@ -30,3 +30,11 @@ def fold_email(text: str) -> str:
     In lower case at last, which PostgreSQL's `lower` leaves as it is.
     """
     return unicodedata.normalize("NFC", fold(text.strip()).lower())
+
+
+def email_forms(text: str) -> tuple[str, ...]:
+    """The forms under which an account may be stored, in the order to look them up: in lower case, then folded.
+
+    From before addresses were folded, two accounts may share a fold; then one of them is stored in lower case.
+    """
+    return tuple(dict.fromkeys((text.strip().lower(), fold_email(text))))

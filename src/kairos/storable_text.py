@@ -10,7 +10,7 @@ REPLACEMENT = "\ufffd"
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
-LARGEST_INTEGER, SMALLEST_INTEGER = 2**64 - 1, -(2**63)
+LARGEST_WRITTEN, SMALLEST_WRITTEN = 2**64 - 1, -(2**63)
 """What orjson writes, and JSON readers in other languages read."""
 
 
@@ -39,7 +39,7 @@ def storable_value(value: Any) -> Any:
         case bool() | None | float():
             return value
         case int():
-            return value if SMALLEST_INTEGER <= value <= LARGEST_INTEGER else str(value)
+            return value if SMALLEST_WRITTEN <= value <= LARGEST_WRITTEN else str(value)
         case Mapping():
             return {storable(str(key)): storable_value(item) for key, item in value.items()}
         case list() | tuple():

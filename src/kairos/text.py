@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, JsonValue
 
+from kairos.storable_text import is_storable
+
 LARGEST_INTEGER = 2**63 - 1
 SMALLEST_INTEGER = -(2**63)
 FIRST_YEAR, LAST_YEAR = 2, 9998
@@ -21,11 +23,11 @@ DEEPEST = 100
 
 def fault_in(text: str) -> str | None:
     """Why the text cannot be stored, or None."""
+    if is_storable(text):
+        return None
     if "\x00" in text:
         return "it contains a NUL character"
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        return "it contains half of a surrogate pair, which is not a character"
-    return None
+    return "it contains half of a surrogate pair, which is not a character"
 
 
 def storable_text(text: str) -> str:

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import QueuePool, insert
 
 from kairos import __version__
-from kairos.db.models import PROJECT_OWNED, TaskEventRow
+from kairos.db.models import PROJECT_OWNED, DatasetImportRow, TaskEventRow
 from kairos.db.repositories import export
 from kairos.embedded import Addresses
 from kairos.orchestration import project_export
@@ -46,7 +46,9 @@ async def test_every_row_of_the_project_and_no_other(house: House, owner: Caller
     assert (reply.status, reply.headers["Content-Type"]) == (200, "application/gzip")
     manifest, tables = unpacked(reply)
     held = rows_of(addresses, house.project_id)
-    for row in PROJECT_OWNED:
+    assert held[DatasetImportRow.__tablename__] == 1
+    assert DatasetImportRow.__tablename__ not in tables, "a lock of this installation"
+    for row in (row for row in PROJECT_OWNED if row is not DatasetImportRow):
         assert len(tables[row.__tablename__]) == held[row.__tablename__] == 1, row.__tablename__
     assert manifest["counts"] == {name: len(rows) for name, rows in tables.items()}
     assert (manifest["kairos"], manifest["project"]["name"]) == (__version__, "Test")

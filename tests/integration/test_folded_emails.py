@@ -8,16 +8,26 @@ from uuid import uuid4
 import pytest
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, select, text
 
+from kairos.api.sign_in_limits import PER_ACCOUNT
 from kairos.db.engine import Database
+from kairos.db.models import AuditRow
 from kairos.db.repositories import passwords
 from kairos.embedded import Addresses
 from kairos.folding import fold_email
-from tests.kit.api import Caller
+from kairos.tenancy import Scope
+from tests.kit.api import Caller, Reply
+from tests.kit.house import House
 
 PASSWORD = "correct horse battery"
 MIGRATION = importlib.import_module("kairos.db.migrations.versions.0010_folded_emails")
+
+
+@pytest.fixture
+async def operator(house: House, anybody: Caller) -> Caller:
+    local = await anybody.post("/api/auth/local", {"secret": house.parts.services.local_secret})
+    return anybody.with_token(local["access_token"])
 
 
 def token_of(link: str) -> str:
@@ -53,20 +63,31 @@ async def test_wrong_passwords_count_for_the_account_in_any_form(owner: Caller, 
     assert len(statuses) <= 12
 
 
-async def test_accounts_from_before_are_folded_and_those_that_collide_still_sign_in(
-    addresses: Addresses, database: Database
-):
-    mark = uuid4().hex
-    plain, colliding, lone = f"ilgin-{mark}@x.tr", f"ılgın-{mark}@x.tr", f"straße-{mark}@ıı.tr"
+async def with_reset_link(operator: Caller, anybody: Caller, email: str) -> Reply:
+    """The tokens of the account whose password is set with a link for this e-mail."""
+    reset = await operator.post("/api/users/reset-link", {"email": email})
+    return await anybody.post("/api/auth/setup", {"token": token_of(reset["link"]), "password": PASSWORD})
+
+
+def migrated(addresses: Addresses, *emails: str) -> None:
+    """Accounts from before addresses were folded, each named after its e-mail, and then the migration."""
     engine = create_engine(addresses.migration_url)
     with engine.begin() as connection:
-        for email in (plain, colliding, lone):
+        for email in emails:
             connection.execute(
                 text("insert into users (id, email, name) values (gen_random_uuid(), :email, :email)"), {"email": email}
             )
         with Operations.context(MigrationContext.configure(connection)):
             MIGRATION.upgrade()
     engine.dispose()
+
+
+async def test_accounts_from_before_are_folded_and_those_that_collide_still_sign_in(
+    addresses: Addresses, database: Database
+):
+    mark = uuid4().hex
+    plain, colliding, lone = f"ilgin-{mark}@x.tr", f"ılgın-{mark}@x.tr", f"straße-{mark}@ıı.tr"
+    migrated(addresses, plain, colliding, lone)
     async with database.system() as connection:
         names = {form: await passwords.by_email(connection, form) for form in (plain, colliding, lone, lone.upper())}
     assert {form: found and found.name for form, found in names.items()} == {
@@ -75,6 +96,56 @@ async def test_accounts_from_before_are_folded_and_those_that_collide_still_sign
         lone: lone,
         lone.upper(): lone,
     }
+
+
+async def test_a_reset_link_is_for_the_account_that_signs_in_with_the_address(
+    addresses: Addresses, operator: Caller, anybody: Caller
+):
+    mark = uuid4().hex
+    plain, colliding = f"ilgin-{mark}@x.tr", f"ılgın-{mark}@x.tr"
+    migrated(addresses, plain, colliding)
+    for email in (colliding, plain, f" {colliding}"):
+        tokens = await with_reset_link(operator, anybody, email)
+        me = await anybody.with_token(tokens["access_token"]).get("/api/auth/me")
+        assert me["email"] == email.strip()
+
+
+async def test_accounts_that_share_a_fold_share_neither_device_nor_invitation(
+    addresses: Addresses, operator: Caller, owner: Caller, anybody: Caller
+):
+    mark = uuid4().hex
+    plain, colliding = f"ilgin-{mark}@x.tr", f"ılgın-{mark}@x.tr"
+    migrated(addresses, plain, colliding)
+    tokens = {email: await with_reset_link(operator, anybody, email) for email in (plain, colliding)}
+    for invitee, other in ((plain, colliding), (colliding, plain)):
+        invited = await owner.post("/api/invitations", {"email": invitee.replace("x.tr", "X.tr")})
+        body = {"token": token_of(invited["link"])}
+        refused = await anybody.with_token(tokens[other]["access_token"]).post("/api/auth/accept", body)
+        assert (refused.status, refused["code"]) == (409, "not_your_invitation")
+        joined = await anybody.with_token(tokens[invitee]["access_token"]).post("/api/auth/accept", body)
+        assert joined.status == 200, joined.body
+    guess = {"email": colliding, "password": "wrong wrong"}
+    statuses = {(await anybody.post("/api/auth/login", guess)).status for _ in range(PER_ACCOUNT + 1)}
+    assert statuses == {401, 429}, "strangers may not guess any more"
+    for form in (colliding, plain):
+        theirs, mine = (
+            tokens[email]["device_token"] for email in ((plain, colliding) if form == colliding else (colliding, plain))
+        )
+        good = {"email": form, "password": PASSWORD}
+        assert (await anybody.post("/api/auth/login", good | {"device_token": theirs})).status == 429
+        assert (await anybody.post("/api/auth/login", good | {"device_token": mine})).status == 200
+
+
+async def test_the_audit_log_names_addresses_as_they_are_stored(house: House, owner: Caller, anybody: Caller):
+    mark = uuid4().hex
+    await owner.post("/api/invitations", {"email": f"ADA-{mark}@Test"})
+    for email in (f"{house.user_id}@TEST".upper(), f"NOBODY-{mark}@Test"):
+        await anybody.post("/api/auth/login", {"email": email, "password": "wrong wrong"})
+    async with house.database.scope(Scope(house.project_id, house.user_id, operator=True)) as session:
+        entries = select(AuditRow.target).where(AuditRow.action.in_(("member.invited", "sign_in.refused")))
+        targets = set((await session.execute(entries)).scalars())
+    assert {f"ada-{mark}@test", f"{house.user_id}@test", f"nobody-{mark}@test"} <= targets
+    assert not any(target.endswith(("@Test", "@TEST")) for target in targets if target and mark in target)
 
 
 @pytest.mark.parametrize("email", ["admin@localhost", "ADMIN@LOCALHOST", "Admın@localhost"])

@@ -129,3 +129,17 @@ def test_links_begin_with_the_configured_address_or_with_localhost():
         "https://kairos.example.org",
         "http://localhost:4711",
     ]
+
+
+@pytest.mark.parametrize(
+    ("host", "base"),
+    [
+        ("127.0.0.1", "http://localhost:9000"),
+        ("::1", "http://localhost:9000"),
+        ("::", "http://localhost:9000"),
+        ("127.0.0.2", "http://127.0.0.2:9000"),
+        ("127.1.2.3", "http://127.1.2.3:9000"),
+    ],
+)
+def test_a_loopback_address_is_called_localhost_only_where_localhost_leads_to_it(host: str, base: str):
+    assert link_base(Settings(server=ServerSettings(host=host, port=9000))) == base

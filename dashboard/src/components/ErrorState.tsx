@@ -8,6 +8,7 @@ import "./States.css";
 const OWN_WORDS: Partial<Record<string, { title: MessageKey; detail: MessageKey }>> = {
   [UNREACHABLE]: { title: "error.unreachable", detail: "error.unreachable_detail" },
   weak_password: { title: "error.weak_password", detail: "error.weak_password_detail" },
+  not_utf8: { title: "error.not_utf8", detail: "error.not_utf8_detail" },
   hashing_busy: { title: "error.busy", detail: "error.busy_detail" },
 };
 

@@ -7,15 +7,18 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from kairos.api.passwords import Passwords, nobodys_hash, require_length
-from kairos.api.sign_in_limits import SignInLimits, account_digest, by_device, by_link, by_session, by_stranger
+from kairos.api.sign_in_limits import SignInLimits, by_device, by_link, by_session, by_stranger
 from kairos.api.tokens import AccessClaims, RefreshClaims, TokenKeys, Unauthenticated, digest, new_secret
 from kairos.config import AuthSettings
 from kairos.db.engine import Database, Session
 from kairos.db.repositories import passwords, people, sessions
 from kairos.errors import InvalidInput, KairosError, NotFound
+from kairos.folding import fold_email
 from kairos.tenancy import NOBODY, ProjectId, Scope, UserId, new_id
 
 RESET_LIFE = timedelta(days=1)
+NO_ACCOUNT = UUID(int=0)
+"""No device token is of it; it is compared so that an address without an account takes the same time."""
 LOST_ANSWER = timedelta(seconds=10)
 """So long a refresh token that was replaced gets its successor again: the answer may have been lost on the way, or two
 requests of one browser crossed."""
@@ -61,16 +64,16 @@ class Accounts:
 
         `device` is the device token of an earlier sign-in, where the client has one.
         """
-        known = await self._keys.read_device(device or "", account_digest(email))
+        async with self._database.system() as connection:
+            account = await passwords.by_email(connection, email)
+        known = await self._keys.read_device(device or "", account.id if account else NO_ACCOUNT)
         async with self._limits.attempt(*(by_device(known) if known else by_stranger(email, address))) as attempt:
-            async with self._database.system() as connection:
-                account = await passwords.by_email(connection, email)
             stored = account.password_hash if account and not account.disabled else None
             matches, better = await self.passwords.matches(password, stored)
             if matches:
                 attempt.succeeded()
         if account is None or stored is None or not matches:
-            await self._audit("sign_in.refused", None, email)
+            await self._audit("sign_in.refused", None, account.email if account else fold_email(email))
             raise Unauthenticated(reason="E-mail or password is wrong")
         if better:
             async with self._database.system() as connection:
@@ -161,10 +164,8 @@ class Accounts:
             await sessions.trim(session, user_id, self._settings.sessions_per_user)
             active = await _active_project(session, user_id, project_id)
             await people.audit(session, "sign_in", user_id=user_id, data={"client": client})
-            user = await people.user(session, user_id)
         signed_in = await self._tokens(user_id, RefreshClaims(session_id, 0), active)
-        device = await self._keys.device_token(account_digest(user.email)) if user else None
-        return replace(signed_in, device_token=device)
+        return replace(signed_in, device_token=await self._keys.device_token(user_id))
 
     async def refresh(self, refresh_token: str, project_id: ProjectId | None) -> SignedIn:
         """A new pair for a refresh token, which is spent by it. One that was spent long ago ends the session: somebody

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 CHECK_S = 1.0
 """Between two looks at the rights of all listeners."""
 UNCHECKED_S = 10.0
-"""Nobody listens longer than this while PostgreSQL does not say whether they may."""
+"""Nobody listens or downloads longer than this while PostgreSQL does not say whether they may."""
 PING_S = 20.0
 PING = '{"type":"ping"}'
 

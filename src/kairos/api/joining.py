@@ -88,7 +88,7 @@ async def show_invitation(services: ServicesDep, body: TokenBody) -> InvitedTo:
 async def register(services: ServicesDep, request: Request, response: Response, body: RegisterBody) -> Tokens:
     """Make an account with an invitation, join its project, and sign in."""
     invitation = await _open(services, body.token)
-    if not _is_for(invitation, body.email):
+    if invitation.email and fold_email(invitation.email) != fold_email(body.email):
         raise InvalidInput(where="email", problem=f"the invitation is for {invitation.email}", remedy="Use that one")
     async with services.database.system() as connection:
         if await passwords.by_email(connection, body.email):
@@ -108,7 +108,7 @@ async def register(services: ServicesDep, request: Request, response: Response, 
 async def accept(services: ServicesDep, who: PersonDep, body: TokenBody) -> Joined:
     """Join the project of an invitation with the account you are signed in with."""
     invitation = await _open(services, body.token)
-    if not _is_for(invitation, who.email):
+    if not await _is_for(services, invitation, who.user_id):
         raise NotYourInvitation(email=invitation.email, yours=who.email)
     project_id = ProjectId(invitation.project_id)
     async with services.database.scope(Scope(project_id, who.user_id)) as session:
@@ -118,8 +118,13 @@ async def accept(services: ServicesDep, who: PersonDep, body: TokenBody) -> Join
     return Joined(project_id=project_id, project_name=invitation.project_name, role=invitation.role)
 
 
-def _is_for(invitation: members.OpenInvitation, email: str) -> bool:
-    return invitation.email is None or fold_email(invitation.email) == fold_email(email)
+async def _is_for(services: Services, invitation: members.OpenInvitation, user_id: UserId) -> bool:
+    """Whether the account is the one that signs in with the invitation's address."""
+    if invitation.email is None:
+        return True
+    async with services.database.system() as connection:
+        account = await passwords.by_email(connection, invitation.email)
+    return account is not None and account.id == user_id
 
 
 async def _open(services: Services, token: str) -> members.OpenInvitation:

@@ -19,7 +19,7 @@ from kairos.api.tokens import digest, new_secret
 from kairos.db.models import InvitationRow, Role
 from kairos.db.repositories import members, people
 from kairos.errors import KairosError, LimitReached, NotFound
-from kairos.folding import fold_email
+from kairos.folding import email_forms
 from kairos.tenancy import new_id
 from kairos.text import Text
 
@@ -161,7 +161,7 @@ async def invite(services: ServicesDep, request: Request, member: ManagerDep, bo
         project_id=member.project_id,
         id=new_id(),
         token_hash=digest(token),
-        email=fold_email(body.email) if body.email else None,
+        email=email_forms(body.email)[0] if body.email else None,
         role=body.role,
         created_by=member.user_id,
         expires_at=datetime.now(UTC) + timedelta(days=body.days),
@@ -178,7 +178,7 @@ async def invite(services: ServicesDep, request: Request, member: ManagerDep, bo
             "member.invited",
             user_id=member.user_id,
             project_id=member.project_id,
-            target=body.email,
+            target=row.email,
             data={"role": body.role, "invitation": str(row.id)},
         )
     shown = _shown(row, me.name if me else "")

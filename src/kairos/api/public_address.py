@@ -27,6 +27,8 @@ HOST_HEADER = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,253})(:[0-9]{1,5}
 
 
 EVERY_INTERFACE = frozenset({"", "0.0.0.0", "::"})
+NAMED_LOCALHOST = EVERY_INTERFACE | {"127.0.0.1", "::1"}
+"""Bound addresses that the name localhost leads to."""
 
 
 class ForeignHost(KairosError):
@@ -37,8 +39,8 @@ class ForeignHost(KairosError):
 
 
 def link_base(settings: Settings, bound_port: int = 0) -> str:
-    """Origin with which links begin: `server.public_url`, else the bound address, which is localhost where it is a
-    loopback or wildcard address.
+    """Origin with which links begin: `server.public_url`, else the bound address, or localhost where that is
+    127.0.0.1, ::1 or a wildcard. Another loopback address keeps its form: localhost leads elsewhere.
 
     It never comes from a Host header, which whoever sends a request may choose. `bound_port` serves where the
     configuration leaves the port to the system (`server.port` is 0).
@@ -46,7 +48,7 @@ def link_base(settings: Settings, bound_port: int = 0) -> str:
     if settings.server.public_url:
         return settings.server.public_url
     host = settings.server.host.strip("[]").lower()
-    if host in EVERY_INTERFACE or _is_loopback(host):
+    if _canonical(host) in NAMED_LOCALHOST:
         host = "localhost"
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.server.port or bound_port}"
 

@@ -113,14 +113,14 @@ class TokenKeys:
             raise Unauthenticated(reason="The refresh token is not valid")
         return RefreshClaims(UUID(bytes=named[:16]), int.from_bytes(named[16:], "big"))
 
-    async def device_token(self, account: bytes) -> str:
-        """A token by which a client shows later that it signed in to this account (16 bytes that stand for it)."""
-        return await self._sealed("device", account + secrets.token_bytes(16))
+    async def device_token(self, account: UUID) -> str:
+        """A token by which a client shows later that it signed in to this account."""
+        return await self._sealed("device", account.bytes + secrets.token_bytes(16))
 
-    async def read_device(self, token: str, account: bytes) -> str | None:
+    async def read_device(self, token: str, account: UUID) -> str | None:
         """What attempts of the device are counted under; None where the token is not of this account."""
         named = await self._opened("device", token, 32) if token else None
-        return named[16:].hex() if named and hmac.compare_digest(named[:16], account) else None
+        return named[16:].hex() if named and hmac.compare_digest(named[:16], account.bytes) else None
 
     async def keyed_hash(self, api_key: str) -> bytes:
         """What is stored of an API key."""

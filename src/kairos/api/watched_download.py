@@ -8,7 +8,7 @@ import logging
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
-from kairos.api.event_feed import CHECK_S, EventFeed
+from kairos.api.event_feed import CHECK_S, UNCHECKED_S, EventFeed
 from kairos.api.event_listener import Right
 from kairos.errors import EngineUnavailable
 from kairos.owned_tasks import end
@@ -39,11 +39,14 @@ class WatchedDownload(Response):
             raise error
 
     async def _ended(self) -> None:
-        """Returns once the right does not hold any more."""
-        while True:
+        """Returns once the right does not hold any more, or was not confirmed for too long."""
+        clock = asyncio.get_running_loop().time
+        checked = clock()
+        while clock() - checked <= UNCHECKED_S:
             await asyncio.sleep(CHECK_S)
             try:
                 if await self._feed.check(self._right):
                     return
+                checked = clock()
             except EngineUnavailable as error:
                 log.info("the right to a download was not checked: %s", error)

@@ -16,7 +16,7 @@ from kairos.cli.credentials import Credential, CredentialFile, NotSaved
 from kairos.cli.transport import NotRunning, Refused, Transport, json_body
 from kairos.errors import KairosError
 
-__all__ = ["Client", "NotRunning", "NotSignedIn", "Refused", "connect", "runtime"]
+__all__ = ["Client", "NotRunning", "NotSignedIn", "Refused", "connect", "daemon_address", "runtime"]
 
 RUNTIME = "runtime.json"
 LOCAL_SECRET = "local-secret"

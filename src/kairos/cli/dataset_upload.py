@@ -22,7 +22,8 @@ from kairos.fine_tuning.formats.records import Record, WideText, records
 
 PART_BYTES = 1024 * 1024
 """Half of the default `server.body_limit_bytes`. A part that is still too large for a server is halved."""
-PART_ROWS = 2_000
+PART_ROWS = 1_000
+"""As many as a server names refused rows of one request (`dataset_import.MOST_REFUSALS`)."""
 TRIES = 6
 LONGEST_WAIT_S = 8.0
 COUNTS = ("rows", "new", "updated", "unchanged", "refused")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kairos import config, redis_keys
 from kairos.cli.client import NotRunning, Refused, connect
+from kairos.cli.readiness import readiness
 from kairos.config import Settings
 from kairos.errors import KairosError
 
@@ -152,12 +153,14 @@ ISOLATION = "isolation of tests"
 
 
 def _daemon(file: Path | None) -> Finding:
-    client = connect(None, file)
     try:
-        ready = client.open("GET", "/api/health/ready")
-    except NotRunning:
-        return Finding("daemon", True, f"none runs at {client.address}")
+        client = connect(None, file)
+        ready = readiness(client)
+    except NotRunning as error:
+        return Finding("daemon", True, f"none runs at {error.values['address']}")
     except Refused as error:
         return Finding("daemon", False, str(error), "See its log")
+    except KairosError as error:
+        return Finding("daemon", False, str(error), "Correct [server] or KAIROS_URL, or end what uses that address")
     missing = [f"{name}: {part['detail']}" for name, part in ready["parts"].items() if part["state"] != "ok"]
     return Finding("daemon", not missing, "; ".join(missing) or f"ready at {client.address}", "See its log")

@@ -56,7 +56,7 @@ def run_daemon(settings: Settings, role: str, began: float, *, sample: bool) -> 
 
 def _show(started: Started) -> None:
     usage = memory(os.getpid())
-    used = f", {usage['total']:.0f} MB PSS in all" if usage else ""
+    used = f", {usage.sizes['total']:.0f} {usage.measure} in all" if usage else ""
     where = started.page or "(worker, no API)"
     output.out.print(output.line(output.bold("Kairos is ready"), f" at {where} in {started.seconds:.1f} s{used}"))
     for name, detail in started.missing.items():

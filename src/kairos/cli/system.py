@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import psutil
@@ -11,10 +12,11 @@ import typer
 
 from kairos.cli import output
 from kairos.cli.addresses import is_loopback
-from kairos.cli.client import Client, Refused, connect, runtime
+from kairos.cli.client import Refused, connect, daemon_address, runtime
 from kairos.cli.context import Json, of
 from kairos.cli.credentials import CredentialFile
 from kairos.cli.diagnosis import Finding, diagnose
+from kairos.cli.readiness import readiness
 from kairos.errors import InvalidInput
 from kairos.model_keys import require_variables
 
@@ -45,19 +47,20 @@ def start(
 def status(context: typer.Context, json: Json = False) -> None:
     """Show whether Kairos runs, its parts, and what it uses."""
     client = of(context).client()
-    ready = _ready(client)
-    running = runtime(of(context).settings().data_dir)
-    usage = memory(running.get("pid")) if running.get("address") == client.address else None
+    ready = readiness(client)
+    folder = of(context).settings().data_dir
+    running = runtime(folder)
+    usage = memory(running.get("pid")) if daemon_address(folder) == client.address else None
     answer = {
         "address": client.address,
         **ready,
         "ready_s": running.get("ready_s") if usage else None,
-        "memory_mb": usage,
+        "memory_mb": usage.sizes if usage else None,
     }
     if json:
         output.show_json(answer)
     else:
-        _show_status(answer)
+        _show_status(answer, usage)
     if ready["status"] == "unavailable":
         raise typer.Exit(UNHEALTHY)
 
@@ -129,41 +132,45 @@ def logout(context: typer.Context) -> None:
     return None
 
 
-def _ready(client: Client) -> dict[str, Any]:
-    try:
-        return client.open("GET", "/api/health/ready")
-    except Refused as error:
-        if error.http_status == 503 and error.answer:
-            return error.answer
-        raise
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a daemon and its engines use, in MB."""
+
+    sizes: dict[str, float]
+    """By part, and their sum as `total`."""
+    measure: str
+    """`MB PSS`, or `MB` where the size of some part is its RSS, which counts shared pages in each process."""
 
 
-def memory(pid: int | None) -> dict[str, float] | None:
-    """Proportional set size in MB of the daemon and each engine under it, and their sum; None where it does not run."""
+def memory(pid: int | None) -> Memory | None:
+    """Of the daemon and each engine under it; None where it does not run."""
     try:
         daemon = psutil.Process(pid) if pid else None
         if daemon is None:
             return None
-        sizes = {"daemon": _pss(daemon)}
+        found = {"daemon": [_size(daemon)]}
         for child in daemon.children():
             name = "model" if "model_server" in " ".join(child.cmdline()) else child.name()
             family = [child, *child.children(recursive=True)]
-            sizes[name] = sizes.get(name, 0) + sum(_pss(process) for process in family)
+            found.setdefault(name, []).extend(_size(process) for process in family)
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return None
-    return {**{name: round(size, 1) for name, size in sizes.items()}, "total": round(sum(sizes.values()), 1)}
+    sizes = {name: round(sum(size for size, _ in each), 1) for name, each in found.items()}
+    proportional = all(is_pss for each in found.values() for _, is_pss in each)
+    return Memory({**sizes, "total": round(sum(sizes.values()), 1)}, "MB PSS" if proportional else "MB")
 
 
-def _pss(process: psutil.Process) -> float:
+def _size(process: psutil.Process) -> tuple[float, bool]:
+    """MB, and whether it is the proportional set size, in which processes share the pages that they share."""
     try:
-        return process.memory_full_info().pss / MEGABYTE
+        return process.memory_full_info().pss / MEGABYTE, True
     except psutil.AccessDenied:  # the daemon lets nobody but root look into it
-        return process.memory_info().rss / MEGABYTE
+        return process.memory_info().rss / MEGABYTE, False
     except psutil.NoSuchProcess:
-        return 0.0
+        return 0.0, True
 
 
-def _show_status(answer: dict[str, Any]) -> None:
+def _show_status(answer: dict[str, Any], usage: Memory | None) -> None:
     output.out.print(output.state(answer["status"]), answer["address"])
     rows = [
         [output.plain(name), output.state(p["state"]), output.plain(p["detail"])] for name, p in answer["parts"].items()
@@ -173,9 +180,10 @@ def _show_status(answer: dict[str, Any]) -> None:
         tests = "run" if isolation["tests_run"] else "are not run: this host cannot isolate code"
         kept = "isolated " if isolation["full"] else ""
         output.out.print(f"tests given with tasks {tests} {kept}({output.plain(isolation['detail'])})", soft_wrap=True)
-    if usage := answer["memory_mb"]:
-        parts = ", ".join(f"{name} {size:.0f}" for name, size in usage.items() if name != "total")
-        output.out.print(f"ready in {answer['ready_s']} s; memory {usage['total']:.0f} MB PSS ({parts})", style="dim")
+    if usage:
+        parts = ", ".join(f"{name} {size:.0f}" for name, size in usage.sizes.items() if name != "total")
+        used = f"{usage.sizes['total']:.0f} {usage.measure}"
+        output.out.print(f"ready in {answer['ready_s']} s; memory {used} ({parts})", style="dim")
 
 
 def _show_finding(finding: Finding) -> None:

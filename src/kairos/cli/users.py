@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Annotated
 
 import typer
 
 from kairos.cli import output
-from kairos.cli.client import LOCAL_SECRET, Client, Refused, runtime
+from kairos.cli.client import LOCAL_SECRET, Client, daemon_address
 from kairos.cli.context import Json, of
 from kairos.cli.credentials import Credential, CredentialFile
+from kairos.errors import KairosError
 
 app = typer.Typer(help="The accounts of a Kairos, for whoever runs it.", no_args_is_help=True)
 
@@ -19,9 +21,8 @@ app = typer.Typer(help="The accounts of a Kairos, for whoever runs it.", no_args
 @app.command("list")
 def list_users(context: typer.Context, json: Json = False) -> None:
     """List all accounts. For operators, and for whoever can read the daemon's data folder."""
-    client = _operator(context)
-    items = client.get("/api/users")["items"]
-    _leave(client)
+    with _operator(context) as client:
+        items = client.get("/api/users")["items"]
     if json:
         return output.show_json(items)
     rows = [
@@ -46,9 +47,8 @@ def reset_password(
 
     Opening the link and setting a password ends the account's sessions and its other links.
     """
-    client = _operator(context)
-    answer = client.post("/api/users/reset-link", {"email": email})
-    _leave(client)
+    with _operator(context) as client:
+        answer = client.post("/api/users/reset-link", {"email": email})
     if json:
         return output.show_json(answer)
     output.out.print(answer["link"], soft_wrap=True, markup=False, highlight=False)
@@ -71,20 +71,19 @@ class _InMemory(CredentialFile):
         self.kept = None
 
 
-class _LocalOperator(Client):
-    """The first operator, by the daemon's local secret."""
-
-
-def _operator(context: typer.Context) -> Client:
-    """The first operator where the daemon's data folder can be read; else whoever is signed in."""
+@contextmanager
+def _operator(context: typer.Context) -> Iterator[Client]:
+    """The first operator where the daemon's data folder can be read, in a session that ends with the block; else
+    whoever is signed in."""
     client, folder = of(context).client(), of(context).settings().data_dir
-    if runtime(folder).get("address") == client.address and os.access(folder / LOCAL_SECRET, os.R_OK):
-        return _LocalOperator(client.address, folder, _InMemory())
-    return client
-
-
-def _leave(client: Client) -> None:
-    """End the session that this command began."""
-    if isinstance(client, _LocalOperator):
-        with suppress(Refused):
-            client.post("/api/auth/logout")
+    if daemon_address(folder) != client.address or not os.access(folder / LOCAL_SECRET, os.R_OK):
+        yield client
+        return
+    session = _InMemory()
+    operator = Client(client.address, folder, session)
+    try:
+        yield operator
+    finally:
+        if session.kept:
+            with suppress(KairosError):  # the session ends by itself, and this would hide why the block ended
+                operator.post("/api/auth/logout")

@@ -16,7 +16,8 @@ class UserRow(Base):
     __tablename__ = "users"
     id: Mapped[UUID] = mapped_column(primary_key=True)
     email: Mapped[str] = mapped_column(unique=True)
-    """Lower case."""
+    """Folded (`folding.fold_email`); in lower case where another account had the same fold before addresses were
+    folded."""
     name: Mapped[str]
     password_hash: Mapped[str | None] = mapped_column(deferred=True, deferred_raiseload=True)
     """Argon2id; None until the one-time link was used. The app role cannot read it: see `repositories/passwords.py`."""

@@ -16,7 +16,7 @@ from kairos.config import DatabaseSettings
 from kairos.db.addresses import DatabaseAddresses
 from kairos.db.libpq import session_options
 from kairos.db.schema import given_options, unreachable
-from kairos.db.storable import storable_json, store_any_text
+from kairos.db.storable import json_for_storage, store_any_text
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.tenancy import ProjectId, Scope, UserId
 
@@ -147,7 +147,7 @@ def _engine(url: str, size: int, statement_timeout_s: float) -> AsyncEngine:
         pool_timeout=POOL_WAIT_S,
         pool_use_lifo=True,
         pool_pre_ping=True,
-        json_serializer=storable_json,
+        json_serializer=json_for_storage,
         json_deserializer=orjson.loads,
         connect_args={
             "connect_timeout": CONNECT_S,

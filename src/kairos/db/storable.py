@@ -28,7 +28,7 @@ class StorableText(StrDumperUnknown):
             return super().dump(storable(obj))
 
 
-def storable_json(value: Any) -> str:
+def json_for_storage(value: Any) -> str:
     """A value as JSON that JSONB takes. Raises `TypeError` for what is not JSON."""
     try:
         text = orjson.dumps(value)

@@ -116,12 +116,7 @@ def _closed(about: Values) -> bool:
     if isinstance(about.get("enum"), list) or "const" in about:
         return True
     types = about.get("type")
-    return bool(types) and set(types if isinstance(types, list) else [types]) <= {
-        "boolean",
-        "integer",
-        "number",
-        "null",
-    }
+    return bool(types) and set(types if isinstance(types, list) else [types]) <= NO_TEXT
 
 
 def _holds_secret(schema: Any, depth: int) -> bool:

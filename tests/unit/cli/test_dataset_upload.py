@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 from kairos.cli import dataset_upload
 from kairos.cli.client import Client, NotRunning, Refused
 from kairos.errors import InvalidInput
+from kairos.orchestration import dataset_import
+
+PART_ROWS = dataset_upload.PART_ROWS
 
 
 class Server:
@@ -38,6 +41,10 @@ class Server:
         bad = [{"line": n, "reason": "bad"} for n, line in enumerate(lines, 1) if b"bad" in line]
         counts = {"rows": len(lines), "new": len(lines) - len(bad), "updated": 0, "unchanged": 0, "refused": len(bad)}
         return {**counts, "refusals": bad}
+
+
+def test_a_server_can_name_every_refused_row_of_a_part():
+    assert PART_ROWS <= dataset_import.MOST_REFUSALS
 
 
 @pytest.fixture(autouse=True)

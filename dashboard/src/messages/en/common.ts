@@ -29,6 +29,8 @@ export const common = {
   "error.weak_password": "This password is too easy to guess",
   "error.weak_password_detail":
     "It is short or common, or holds your name or e-mail. Use three or four words that do not belong together.",
+  "error.not_utf8": "The file is not UTF-8 text",
+  "error.not_utf8_detail": "Save it as UTF-8, then import it again.",
   "error.busy": "Too many sign-ins at this moment",
   "error.busy_detail": "Nothing was changed. Try again in a few seconds.",
   "error.retry_after": { one: "Try again in {count} second.", other: "Try again in {count} seconds." },

@@ -32,6 +32,8 @@ export const common: Translation<typeof english> = {
   "error.weak_password": "Bu parola çok kolay tahmin edilir",
   "error.weak_password_detail":
     "Kısa ya da yaygın, veya adınızı ya da e-postanızı içeriyor. Birbiriyle ilgisiz üç dört sözcük kullanın.",
+  "error.not_utf8": "Dosya UTF-8 metni değil",
+  "error.not_utf8_detail": "UTF-8 olarak kaydedip yeniden içe aktarın.",
   "error.busy": "Şu anda çok fazla oturum açma isteği var",
   "error.busy_detail": "Hiçbir şey değişmedi. Birkaç saniye sonra yeniden deneyin.",
   "error.retry_after": { one: "{count} saniye sonra yeniden deneyin.", other: "{count} saniye sonra yeniden deneyin." },

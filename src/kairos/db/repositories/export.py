@@ -11,13 +11,19 @@ from typing import Any
 from sqlalchemy import ColumnElement, Table, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from kairos.db.models import PROJECT_OWNED, AuditRow, MembershipRow, ProjectRow, UserRow
+from kairos.db.models import PROJECT_OWNED, AuditRow, DatasetImportRow, MembershipRow, ProjectRow, UserRow
 from kairos.tenancy import ProjectId
 
 PAGE = 100
 """Rows held at once: a prompt or an answer may have half a million characters."""
 KEPT_BACK = {"key_hash", "token_hash"}
-TABLES: tuple[Table, ...] = tuple(row.__table__ for row in (*PROJECT_OWNED, AuditRow, MembershipRow))  # type: ignore[misc]
+LOCKS = (DatasetImportRow,)
+"""Which request holds what at this moment: nothing that a project takes with it."""
+TABLES: tuple[Table, ...] = tuple(
+    row.__table__  # type: ignore[misc]
+    for row in (*PROJECT_OWNED, AuditRow, MembershipRow)
+    if row not in LOCKS
+)
 
 
 async def pages(session: AsyncSession, table: Table, project_id: ProjectId) -> AsyncIterator[list[dict[str, Any]]]:

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kairos.folding import fold_email
+from kairos.folding import email_forms
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +20,16 @@ class SignIn:
     password_hash: str | None
     operator: bool
     disabled: bool
+    email: str
+    """As it is stored."""
 
 
 async def by_email(connection: AsyncConnection, email: str) -> SignIn | None:
-    """The account of an address, in any way to type it. The lower-case form goes first: two accounts may share a fold
-    from before addresses were folded."""
-    for form in dict.fromkeys((email.strip().lower(), fold_email(email))):
+    """The account of an address, in any way to type it."""
+    for form in email_forms(email):
         row = (await connection.execute(text("select * from kairos_account(:email)"), {"email": form})).one_or_none()
         if row:
-            return SignIn(*row)
+            return SignIn(*row, email=form)
     return None
 
 

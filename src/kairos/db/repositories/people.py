@@ -22,7 +22,7 @@ from kairos.db.models import (
     SessionRow,
     UserRow,
 )
-from kairos.folding import fold_email
+from kairos.folding import email_forms, fold_email
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,11 @@ async def user(session: AsyncSession, user_id: UUID) -> UserRow | None:
 
 
 async def id_of_email(session: AsyncSession, email: str) -> UUID | None:
-    """The account with this e-mail, for an operator's scope."""
-    return await session.scalar(select(UserRow.id).where(UserRow.email == fold_email(email)))
+    """The account with this e-mail, the same one that `passwords.by_email` finds. For an operator's scope."""
+    for form in email_forms(email):
+        if user_id := await session.scalar(select(UserRow.id).where(UserRow.email == form)):
+            return user_id
+    return None
 
 
 async def standing(

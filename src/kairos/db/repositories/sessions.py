@@ -63,11 +63,9 @@ async def revoke(session: AsyncSession, session_id: UUID) -> bool:
     return (await session.execute(statement.returning(SessionRow.id))).first() is not None
 
 
-async def revoke_all(session: AsyncSession, user_id: UUID, keep: UUID | None = None) -> int:
-    """End the user's sessions but `keep`; how many."""
+async def revoke_all(session: AsyncSession, user_id: UUID) -> int:
+    """End the user's sessions; how many."""
     statement = update(SessionRow).where(SessionRow.user_id == user_id, *LIVE).values(revoked_at=func.now())
-    if keep:
-        statement = statement.where(SessionRow.id != keep)
     return len((await session.execute(statement.returning(SessionRow.id))).all())
 
 

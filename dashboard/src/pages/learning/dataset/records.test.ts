@@ -41,3 +41,20 @@ it("makes parts of bounded size whose shares grow to 1", async () => {
   expect(parts.every(({ part }) => part.length <= 5)).toBe(true);
   expect(parts.at(-1)?.share).toBe(1);
 });
+
+it.each([[0xfc], [0xc5]])("refuses a file with the byte %i, which is not UTF-8", async (byte) => {
+  const row = new TextEncoder().encode('{"a": "');
+  const file = new NodeBlob([row, new Uint8Array([byte]), '"}\n', new Uint8Array([byte])]) as unknown as Blob;
+  await expect(partsOf(file).next()).rejects.toMatchObject({ code: "not_utf8", detail: expect.stringContaining("UTF-8") });
+});
+
+it("refuses a file that ends within a character", async () => {
+  const file = new NodeBlob(['{"a": 1}\n', new Uint8Array([0xc5])]) as unknown as Blob;
+  await expect(partsOf(file).next()).rejects.toMatchObject({ code: "not_utf8" });
+});
+
+it("sends no more rows at once than a server names refusals", async () => {
+  const parts = [];
+  for await (const { part } of partsOf(new NodeBlob(["1\n".repeat(2500)]) as unknown as Blob)) parts.push(part.length);
+  expect(parts).toEqual([1000, 1000, 500]);
+});

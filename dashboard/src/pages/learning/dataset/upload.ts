@@ -5,7 +5,8 @@ import { Splitter, type FileRecord } from "./records";
 
 /** Half of the default `server.body_limit_bytes`; a part that is still too large for a server is halved. */
 const PART_BYTES = 1024 * 1024;
-const PART_ROWS = 2000;
+/** As many refused rows as a server names of one request. */
+const PART_ROWS = 1000;
 const CHUNK_BYTES = 1024 * 1024;
 const TRIES = 6;
 const LONGEST_WAIT_MS = 8000;
@@ -29,15 +30,19 @@ export async function upload(file: Blob, { approve, signal, onProgress }: Upload
   return report;
 }
 
+/** Code of the problem of a file that is not UTF-8; the error view has its own words for it. */
+const NOT_UTF8 = "not_utf8";
+
 export async function* partsOf(file: Blob): AsyncGenerator<{ part: FileRecord[]; share: number }> {
   const splitter = new Splitter();
-  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
   let part: FileRecord[] = [];
   let bytes = 0;
   for (let at = 0; at < file.size; at += CHUNK_BYTES) {
-    const chunk = decoder.decode(await file.slice(at, at + CHUNK_BYTES).arrayBuffer(), { stream: true });
-    const found = splitter.push(chunk);
-    if (at + CHUNK_BYTES >= file.size) found.push(...splitter.push(decoder.decode()), ...splitter.end());
+    const chunk = await file.slice(at, at + CHUNK_BYTES).arrayBuffer();
+    const last = at + CHUNK_BYTES >= file.size;
+    const found = splitter.push(decoded(decoder, chunk, last));
+    if (last) found.push(...splitter.end());
     for (const record of found) {
       const size = bytesOf(record.text) + 1;
       if (part.length > 0 && (part.length === PART_ROWS || bytes + size > PART_BYTES)) {
@@ -50,6 +55,15 @@ export async function* partsOf(file: Blob): AsyncGenerator<{ part: FileRecord[];
     }
   }
   if (part.length > 0) yield { part, share: 1 };
+}
+
+function decoded(decoder: TextDecoder, chunk: ArrayBuffer, last: boolean): string {
+  try {
+    return decoder.decode(chunk, { stream: !last });
+  } catch {
+    const detail = "The file is not UTF-8 text. Save it as UTF-8 and import it again.";
+    throw new Problem({ title: "The file is not UTF-8", status: 0, code: NOT_UTF8, detail });
+  }
 }
 
 async function sendPart(part: FileRecord[], report: Report, approve: boolean, signal: AbortSignal): Promise<void> {
