@@ -80,7 +80,8 @@ def fitted(model: Model, request: ChatRequest, context: int, default: int) -> tu
         prompt = most_of(messages, request.tools)
         if context - prompt >= least_room(request):
             limit = _limit(request.max_tokens, default, context - prompt)
-            return replace(request, messages=messages, shorter=(), max_tokens=limit.tokens), limit
+            own = request.max_tokens is None
+            return replace(request, messages=messages, shorter=(), max_tokens=limit.tokens, own_limit=own), limit
     reason = f"a prompt of up to {prompt} tokens leaves no room for an answer in its context of {context}"
     raise PromptTooLong(model=model.name, reason=reason)
 

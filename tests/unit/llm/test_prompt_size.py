@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kairos.llm.catalog import Model
-from kairos.llm.prompt_cut import ModelPromptCut, check_prompt, refused_context
+from kairos.llm.prompt_cut import ModelPromptCut, check_prompt
 from kairos.llm.prompt_size import least_of, least_tokens, most_of, most_tokens
 from kairos.llm.providers import ChatRequest, Completion, Usage
+from kairos.llm.refused_limits import refused_context
 
 COUNTED = {
     "The quick brown fox jumps over the lazy dog while international organizations deliberate about environmental "
@@ -136,6 +137,9 @@ def test_a_short_prompt_may_be_counted_in_any_way():
         ("max model len is 32768", 32768),
         ("Trying to keep the first 5000 tokens when context length is only 4096 tokens", 4096),
         ("n_ctx = 1024", 1024),
+        ("Prompt contains 50 tokens, too large for model with 32768 maximum context length", 32768),
+        ("`inputs` tokens + `max_new_tokens` must be <= 8192. Given: 50 `inputs` tokens and 16384", 8192),
+        ("Your request exceeded model token limit: 8192 (requested: 16500)", 8192),
         ("maximum context length is 5 tokens", None),
         ("temperature must be at most 2", None),
         ("", None),
