@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kairos.llm.call_errors import ModelCallError
 from kairos.llm.catalog import Model
-from kairos.llm.prompt_size import least_of, most_of
+from kairos.llm.prompt_size import SMALL, least_of, most_of
 from kairos.llm.providers import ChatRequest, Completion
 from kairos.llm.served_context import self_hosted
 
@@ -39,7 +39,7 @@ class ModelPromptCut(ModelCallError):
             usage=completion.usage,
             duration_s=completion.duration_s,
             read=read,
-            sent=most_of(request.messages, request.tools),
+            sent=most_of(request.messages, request.tools, SMALL),
             context=context or f"about {read}",
         )
 
@@ -55,7 +55,7 @@ def check_prompt(model: Model, request: ChatRequest, completion: Completion, con
     least = least_of(request.messages)
     if least >= LEAST_CHECKED and read < FAR_BELOW * least:
         raise ModelPromptCut(model, request, completion, read, read if read % BLOCK == 0 else served)
-    if most_of(request.messages, request.tools) <= read:
-        return
+    if most_of(request.messages, request.tools, SMALL) <= read:
+        return  # no tokenizer makes more of it, so all of it was read
     if read >= (served or context) or (self_hosted(model) and served is None and read in CONTEXTS):
         raise ModelPromptCut(model, request, completion, read, read)

@@ -72,7 +72,7 @@ def allowed_answer(text: str, below: int) -> int | None:
 
 
 def refused_context(text: str) -> int | None:
-    """The context that a server names where prompt and answer together are too long for it; None where it names none."""
+    """The context that a server names where prompt and answer together do not fit; None where it names none."""
     found = CONTEXT.search(text)
     tokens = _number(found) if found else 0
     return tokens if tokens >= LEAST_CONTEXT else None

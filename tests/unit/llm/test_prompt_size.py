@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.llm.catalog import Model
+from kairos.llm.answer_limits import PromptTooLong, fitted
+from kairos.llm.catalog import EMBEDDED_MODEL, AdapterHost, Model
 from kairos.llm.prompt_cut import ModelPromptCut, check_prompt
-from kairos.llm.prompt_size import least_of, least_tokens, most_of, most_tokens
+from kairos.llm.prompt_size import LARGE, SMALL, least_of, least_tokens, most_of, most_tokens, vocabulary_of
 from kairos.llm.providers import ChatRequest, Completion, Usage
 from kairos.llm.refused_limits import refused_context
 
@@ -42,7 +44,41 @@ OTHERS = [
 
 @pytest.mark.parametrize(("text", "tokens"), [*((text * 8, tokens) for text, tokens in COUNTED.items()), *OTHERS])
 def test_what_a_real_tokenizer_counted_lies_between_the_estimates(text: str, tokens: int):
-    assert least_tokens(text) <= tokens <= most_tokens(text)
+    assert least_tokens(text) <= tokens <= most_tokens(text, SMALL)
+
+
+@given(st.text(max_size=300))
+def test_no_text_has_more_tokens_in_a_large_vocabulary_than_in_a_small_one(text: str):
+    assert most_tokens(text, LARGE) <= most_tokens(text, SMALL)
+
+
+@given(st.lists(st.sampled_from([*((text * 8, tokens) for text, tokens in COUNTED.items()), *OTHERS]), min_size=1))
+def test_texts_of_several_languages_have_no_more_tokens_in_the_embedded_model_than_estimated(
+    texts: list[tuple[str, int]],
+):
+    joined = "\n".join(text for text, _ in texts)
+    assert most_tokens(joined, SMALL) >= sum(tokens for _, tokens in texts)
+
+
+@pytest.mark.parametrize("text", list(COUNTED))
+def test_other_models_are_not_taken_for_the_embedded_one(text: str):
+    """Their vocabularies make about one token of a character at most, spaces and marks included."""
+    assert most_tokens(text * 8, LARGE) <= 1.2 * len(text * 8)
+    assert vocabulary_of(CLOUD) is vocabulary_of(LOCAL) is LARGE
+
+
+def test_the_embedded_model_and_its_adapters_have_a_small_vocabulary():
+    embedded = replace(LOCAL, name=EMBEDDED_MODEL, adapter_host=AdapterHost.EMBEDDED)
+    adapter = replace(embedded, name="a", base=EMBEDDED_MODEL, adapter_host=None)
+    assert vocabulary_of(embedded) is vocabulary_of(adapter) is SMALL
+
+
+def test_a_prompt_in_chinese_that_a_large_vocabulary_holds_is_asked():
+    request = ChatRequest(({"role": "user", "content": list(COUNTED)[4] * 100},), max_tokens=500)
+    sent, _ = fitted(LOCAL, request, 8192, 500)
+    assert sent.messages == request.messages
+    with pytest.raises(PromptTooLong):
+        fitted(replace(LOCAL, adapter_host=AdapterHost.EMBEDDED), request, 8192, 500)
 
 
 def test_english_is_not_estimated_at_more_than_twice_its_size():
