@@ -134,6 +134,7 @@ class LLMRouter:
         self._versions = CatalogVersions(catalog)
         self._statistics: SharedStatistics | None = None
         self._open: dict[UUID, _Open] = {}
+        self._take_models()
 
     def share(self, statistics: SharedStatistics) -> None:
         """Learn through these from now on; they hand what they read to `restore`."""
