@@ -124,6 +124,7 @@ class Providers:
             except HttpTimeout as error:
                 if not answer.ended_well():
                     raise failure(model, answer.bad_end() or error, answer) from error
+                await reader.end_with_last()
             except (HttpError, Fault) as error:
                 if not answer.text() and attempt.refused(error):
                     continue
