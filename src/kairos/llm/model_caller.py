@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from kairos.llm.answer_limits import AnswerLimit, default_limit, fitted
+from kairos.llm.answer_limits import AnswerLimit, PromptTooLong, default_limit, fitted
 from kairos.llm.call_terms import Answered, Hearer, Patience, Speeds
 from kairos.llm.catalog import Model
 from kairos.llm.health import ModelHealth
@@ -27,7 +27,7 @@ Fit = tuple[ChatRequest, AnswerLimit]
 """A request that the model's context holds, and the most tokens that its answer may have."""
 
 RETRIES = 2
-"""One with the context that the server named, one without a limit."""
+"""One with the context that the server named or showed, one without a limit."""
 UNCOUNTED = -1
 """A permit of no generation: the breaker ignores what it reports."""
 
@@ -58,14 +58,19 @@ class ModelCaller:
     async def call(
         self, model: Model, request: ChatRequest, hearer: Hearer, patience: Patience, calls: list[ModelCall]
     ) -> Answered:
-        """One model; asked again where its server refused the limit of the answer, or named a smaller context."""
+        """One model; asked again where its server refused the limit of the answer, named a smaller context, or cut a
+        prompt that has a shorter form."""
         began = time.monotonic()
         fit = self._fitted(model, request)
         for _ in range(RETRIES):
             try:
                 return await self._called(model, fit, hearer, patience.after(time.monotonic() - began), calls)
-            except ModelRequestInvalid as error:
-                following = self._after_refusal(model, request, fit, error)
+            except (ModelRequestInvalid, ModelPromptCut) as error:
+                following = (
+                    self._after_cut(model, request, fit, error, hearer)
+                    if isinstance(error, ModelPromptCut)
+                    else self._after_refusal(model, request, fit, error)
+                )
                 if following is None:
                     raise
                 fit = following
@@ -81,6 +86,19 @@ class ModelCaller:
         if context is None or not sent.own_limit:
             return None
         return replace(sent, max_tokens=None, own_limit=False), limit
+
+    def _after_cut(
+        self, model: Model, request: ChatRequest, fit: Fit, error: ModelPromptCut, hearer: Hearer
+    ) -> Fit | None:
+        """A shorter form of the request, which the context that was found holds; None where there is none, or where
+        text went out that cannot be taken back."""
+        try:
+            following = self._fitted(model, request)
+        except PromptTooLong:
+            return None
+        if following[0].messages == fit[0].messages or (error.partial and not hearer.restarted()):
+            return None
+        return following
 
     async def _called(
         self, model: Model, fit: Fit, hearer: Hearer, patience: Patience, calls: list[ModelCall]
