@@ -16,6 +16,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import orjson
@@ -29,6 +30,8 @@ REQUEST_TOKENS = 24
 SAMPLED_FROM = 200_000
 """A longer text is measured in slices, so that a request of megabytes holds nothing up."""
 SLICES, SLICE = 40, 5_000
+REMEMBERED_FROM, REMEMBERED = 2_000, 256
+"""The estimates of so many texts of more characters than that are kept: one call asks for them several times."""
 
 PIECES = re.compile(
     r"(?P<lower>[A-Z]?[a-z]+)|(?P<upper>[A-Z]+)|(?P<digits>\d)|(?P<gap> (?=[A-Za-z]))|(?P<space>[ \t]+)|(?P<line>\s)"
@@ -116,6 +119,10 @@ SMALL = Vocabulary(letters=2.2, latin=1.5, middle=1.1, hangul=2.5, wide=2.2)
 LARGE = Vocabulary(letters=3.2, latin=1.0, middle=0.9, hangul=1.2, wide=1.0)
 
 
+_known: dict[tuple[bytes, Vocabulary], int] = {}
+"""Estimates of long texts by their hash, the one that was used last at the end: the texts themselves are not kept."""
+
+
 def vocabulary_of(model: Model) -> Vocabulary:
     """The vocabulary of a model. An adapter has no host of its own: it is one of the embedded model by its name."""
     embedded = model.adapter_host is AdapterHost.EMBEDDED or model.base == EMBEDDED_MODEL
@@ -124,8 +131,25 @@ def vocabulary_of(model: Model) -> Vocabulary:
 
 def most_tokens(text: str, vocabulary: Vocabulary = LARGE) -> int:
     """A safe estimate from above."""
-    if len(text) > SAMPLED_FROM:
-        return math.ceil(1.1 * _scaled(text, lambda part: most_tokens(part, vocabulary)))
+    return _remembered(text, vocabulary) if len(text) > REMEMBERED_FROM else _measured(text, vocabulary)
+
+
+def _remembered(text: str, vocabulary: Vocabulary) -> int:
+    key = blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest(), vocabulary
+    tokens = _known.pop(key, None)
+    if tokens is None:
+        tokens = _sampled(text, vocabulary) if len(text) > SAMPLED_FROM else _measured(text, vocabulary)
+    _known[key] = tokens
+    if len(_known) > REMEMBERED:
+        _known.pop(next(iter(_known)), None)
+    return tokens
+
+
+def _sampled(text: str, vocabulary: Vocabulary) -> int:
+    return math.ceil(1.1 * _scaled(text, lambda part: _measured(part, vocabulary)))
+
+
+def _measured(text: str, vocabulary: Vocabulary) -> int:
     pieces = [(found.lastgroup, found.group()) for found in PIECES.finditer(text)]
     words = [word.lower() for kind, word in pieces if kind == "lower"]
     familiar = sum(word in COMMON for word in words) >= FAMILIAR_SHARE * len(words)

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kairos.llm import prompt_size
 from kairos.llm.answer_limits import PromptTooLong, fitted
 from kairos.llm.catalog import EMBEDDED_MODEL, AdapterHost, Model
 from kairos.llm.prompt_cut import ModelPromptCut, check_prompt
-from kairos.llm.prompt_size import LARGE, SMALL, least_of, least_tokens, most_of, most_tokens, vocabulary_of
+from kairos.llm.prompt_size import LARGE, REMEMBERED, SMALL, least_of, least_tokens, most_of, most_tokens, vocabulary_of
 from kairos.llm.providers import ChatRequest, Completion, Usage
 from kairos.llm.refused_limits import refused_context
 
@@ -103,6 +104,20 @@ def test_a_text_of_megabytes_is_measured_in_slices():
     assert time.perf_counter() - began < 2, "all of it would take many times as long"
     assert 137 * 2_000 < most < 3 * 137 * 2_000
     assert least_tokens(text) < 137 * 2_000
+
+
+@pytest.mark.parametrize("copies", [100, 16_000])
+def test_a_long_text_is_measured_once_for_each_vocabulary(monkeypatch: pytest.MonkeyPatch, copies: int):
+    text = f"{next(iter(COUNTED)) * copies}{copies}"
+    first = most_tokens(text, LARGE), most_tokens(text, SMALL)
+    monkeypatch.setattr(prompt_size, "_measured", None)
+    assert (most_tokens(text, LARGE), most_tokens(text, SMALL)) == first
+
+
+def test_no_more_than_a_fixed_number_of_estimates_is_kept():
+    for number in range(REMEMBERED + 10):
+        most_tokens(f"{number:05} " * 400)
+    assert len(prompt_size._known) == REMEMBERED
 
 
 def test_parts_of_messages_and_tools_count():
