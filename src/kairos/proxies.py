@@ -145,5 +145,6 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
 
 
 def _loopback(address: IPv4Address | IPv6Address) -> bool:
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_loopback
+    """Whether it is an address of this machine: a call to an unspecified one reaches it too."""
+    own = (address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address
+    return own.is_loopback or own.is_unspecified

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from kairos.llm.adjustments import Adjustments
 from kairos.llm.catalog import Model
 from kairos.llm.health import HealthState
 from kairos.llm.model_traits import KEPT_S, ModelTraits, Traits, identity
+from kairos.llm.served_context import ModelContexts, Served
 from kairos.llm.shared_traits import SharedTraits
 from kairos.owned_tasks import end
 from kairos.redis_client import connect
@@ -52,6 +54,45 @@ async def test_what_one_replica_finds_out_all_know_until_it_is_reset(two: list[M
     await known(two, COLD.merged(SEED))
     two[0].forget(MODEL)
     await known(two, Traits())
+
+
+async def test_a_context_that_a_server_says_is_another_now_is_forgotten_by_all(two: list[ModelTraits]):
+    two[0].learn(MODEL, SEED)
+    await known(two, SEED)
+    contexts = ModelContexts(two[0])
+    contexts.take(MODEL, Served(8192))
+    two[0].learn(MODEL, COLD)  # at once: the notice is not written yet
+    await known(two, replace(SEED, context=None).merged(COLD))
+    assert contexts.of(MODEL) == 8192
+
+
+async def test_a_context_found_before_a_restart_is_forgotten_when_the_server_says_another(
+    valkey: Redis, namespace: str
+):
+    await valkey.hset(  # type: ignore[misc]
+        redis_keys.model_traits(namespace), identity(MODEL), replace(SEED, at=time.time()).to_json()
+    )
+    traits = ModelTraits()
+    shared = SharedTraits(valkey, traits, namespace=namespace)
+    contexts = ModelContexts(traits)
+    contexts.take(MODEL, Served(8192))  # before anything is read from Redis
+    await shared.exchange()
+    assert contexts.of(MODEL) == 8192
+    assert traits.of(MODEL) == replace(SEED, context=None)
+    later = ModelTraits()
+    await SharedTraits(valkey, later, namespace=namespace).exchange()
+    assert later.of(MODEL) == replace(SEED, context=None)
+
+
+async def test_what_is_found_right_after_a_reset_does_not_bring_back_the_rest(valkey: Redis, namespace: str):
+    traits = ModelTraits()
+    shared = SharedTraits(valkey, traits, namespace=namespace)
+    traits.learn(MODEL, SEED)
+    await shared.exchange()
+    traits.forget(MODEL)
+    traits.learn(MODEL, COLD)
+    await shared.exchange()
+    assert traits.of(MODEL) == COLD
 
 
 async def test_old_findings_and_those_of_another_version_are_dropped(

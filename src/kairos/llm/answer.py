@@ -72,6 +72,8 @@ class Answer:
         self.first_token_s: float | None = None
         self._began = time.perf_counter()
         self._ended: float | None = None
+        self._last = self._began
+        """When the last event came."""
         self._limit = limit
         self._size = 0
         self._split = ReasoningSplit()
@@ -84,6 +86,8 @@ class Answer:
     def take(self, events: list[bytes]) -> str:
         """Add the events of a stream; the text of the answer that is new."""
         added = ""
+        if events:
+            self._last = time.perf_counter()
         for event in events:
             if _is_done(event):
                 self.done = True
@@ -145,6 +149,11 @@ class Answer:
 
     def end(self) -> None:
         self._ended = time.perf_counter()
+
+    def end_with_last(self) -> str:
+        """End a stream that went silent after a good end, at its last event; the last text of the answer."""
+        self._ended = self._last
+        return self._finish()
 
     def seconds(self) -> float:
         return (self._ended or time.perf_counter()) - self._began

@@ -9,7 +9,7 @@ from typing import Any
 
 from kairos.llm.call_errors import ModelCallError
 from kairos.llm.catalog import Model
-from kairos.llm.prompt_size import most_of
+from kairos.llm.prompt_size import most_of, vocabulary_of
 from kairos.llm.providers import ChatRequest
 
 LOCAL_TOKENS = 2_048
@@ -77,10 +77,11 @@ def fitted(model: Model, request: ChatRequest, context: int, default: int) -> tu
     """
     prompt = 0
     for messages in (request.messages, *request.shorter):
-        prompt = most_of(messages, request.tools)
+        prompt = most_of(messages, request.tools, vocabulary_of(model))
         if context - prompt >= least_room(request):
             limit = _limit(request.max_tokens, default, context - prompt)
-            return replace(request, messages=messages, shorter=(), max_tokens=limit.tokens), limit
+            own = request.max_tokens is None
+            return replace(request, messages=messages, shorter=(), max_tokens=limit.tokens, own_limit=own), limit
     reason = f"a prompt of up to {prompt} tokens leaves no room for an answer in its context of {context}"
     raise PromptTooLong(model=model.name, reason=reason)
 

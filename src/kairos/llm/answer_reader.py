@@ -51,6 +51,10 @@ class AnswerReader:
         if self.answer.done:
             await wire.drain()
 
+    async def end_with_last(self) -> None:
+        """End an answer whose stream went silent after its good end."""
+        await self._tell(self.answer.end_with_last())
+
     async def _read(self, wire: HttpAnswer) -> None:
         """Read what comes for what it is: the Content-Type of such servers is not always true."""
         beginning = b""

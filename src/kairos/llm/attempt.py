@@ -49,8 +49,18 @@ class SchemaForms:
 class Attempt:
     """The requests of one call."""
 
-    def __init__(self, model: Model, body: Mapping[str, Any], traits: ModelTraits, forms: SchemaForms) -> None:
+    def __init__(
+        self,
+        model: Model,
+        body: Mapping[str, Any],
+        traits: ModelTraits,
+        forms: SchemaForms,
+        *,
+        own_limit: bool = False,
+    ) -> None:
+        """`own_limit` says that nobody asked for the limit of the answer that the body has."""
         self.model = model
+        self._own_limit = own_limit
         self._body = body
         self._traits = traits
         self._forms = forms
@@ -69,7 +79,7 @@ class Attempt:
         refusal = _refusal(error)
         if refusal is None or self._steps >= MOST_STEPS:
             return False
-        step = next_step(self._changeable(), self.changes, refusal)
+        step = next_step(self._changeable(), self.changes, refusal, own_limit=self._own_limit)
         if step is None:
             return False
         self._steps += 1

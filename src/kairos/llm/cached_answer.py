@@ -35,6 +35,8 @@ class CachedAnswer:
     served_by: str | None = None
     """What the server said answered."""
     tool_calls: tuple[Mapping[str, Any], ...] = ()
+    reasoning: str = ""
+    """What the model wrote before its answer."""
 
     @classmethod
     def of(cls, completion: Completion, *, model: str, cost_usd: float | None, decision_id: UUID) -> CachedAnswer:
@@ -49,11 +51,14 @@ class CachedAnswer:
             decision_id=decision_id,
             served_by=completion.model,
             tool_calls=completion.tool_calls,
+            reasoning=completion.reasoning,
         )
 
     def completion(self) -> Completion:
         """The completion it was, made in no time. Its usage is what was saved, not what was spent."""
-        return Completion(self.text, self.finish_reason, self.usage, None, 0.0, self.served_by, self.tool_calls)
+        return Completion(
+            self.text, self.finish_reason, self.usage, None, 0.0, self.served_by, self.tool_calls, self.reasoning
+        )
 
     def pack(self) -> bytes:
         """Bytes for Redis."""
@@ -68,6 +73,7 @@ class CachedAnswer:
             self.decision_id,
             self.served_by,
             self.tool_calls,
+            self.reasoning,
         ]
         packed = orjson.dumps(fields, default=dict)
         return PLAIN + packed if len(packed) < COMPRESSED_FROM else ZLIB + zlib.compress(packed, LEVEL)
@@ -77,7 +83,9 @@ class CachedAnswer:
         """The answer that was packed. Raises `ValueError` for anything else."""
         try:
             fields = orjson.loads(zlib.decompress(packed[1:]) if packed[:1] == ZLIB else packed[1:])
-            text, finish_reason, usage, model, cost_usd, duration_s, decision_id, served_by, tool_calls = fields
+            text, finish_reason, usage, model, cost_usd, duration_s, decision_id, served_by, tool_calls, reasoning = (
+                fields
+            )
             counted = Usage(*usage) if usage else None
             return cls(
                 text,
@@ -89,6 +97,7 @@ class CachedAnswer:
                 UUID(decision_id),
                 served_by,
                 tuple(tool_calls),
+                reasoning,
             )
         except (zlib.error, TypeError) as error:
             raise ValueError(f"no packed answer: {error}") from error

@@ -13,6 +13,8 @@ from kairos.tenancy import ProjectId
 
 log = logging.getLogger(__name__)
 
+EMBEDDED_MODEL = "smollm2-135m"
+
 
 @dataclass(frozen=True, slots=True)
 class Price:

@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from kairos import environment
 from kairos.config import InvalidConfig, ModelSettings, Settings
 from kairos.embedded import Addresses
-from kairos.llm.catalog import FREE, AdapterHost, Model, Price
+from kairos.llm.catalog import EMBEDDED_MODEL, FREE, AdapterHost, Model, Price
 from kairos.model_keys import usable_key
-
-EMBEDDED_MODEL = "smollm2-135m"
 
 
 def configured_models(settings: Settings, addresses: Addresses) -> Iterator[Model]:

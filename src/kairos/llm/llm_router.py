@@ -134,6 +134,7 @@ class LLMRouter:
         self._versions = CatalogVersions(catalog)
         self._statistics: SharedStatistics | None = None
         self._open: dict[UUID, _Open] = {}
+        self._take_models()
 
     def share(self, statistics: SharedStatistics) -> None:
         """Learn through these from now on; they hand what they read to `restore`."""
@@ -182,13 +183,21 @@ class LLMRouter:
         """The best of the healthy and suitable models, with every term of every score. Raises if there is none."""
         if request.model is not None:
             self.require(request.model, request.project_id)
-        decision = self._selector.choose(request, time.time())
-        if decision.chosen is None and request.least_context_tokens < request.context_tokens:
-            # No context holds the longest answer that was allowed: a shorter one is better than none.
-            decision = self._selector.choose(replace(request, context_tokens=request.least_context_tokens), time.time())
+        decision = self._choose(request)
         if decision.chosen is None:
             raise nothing_left(decision)
         return decision
+
+    def _choose(self, request: Request) -> Decision:
+        """The choice of this moment. Where no context holds the longest answer that was allowed, a shorter one is
+        better than none, and better than the last resort."""
+        decision = self._selector.choose(request, time.time())
+        if decision.ranked or request.least_context_tokens >= request.context_tokens:
+            return decision
+        least = self._selector.choose(replace(request, context_tokens=request.least_context_tokens), time.time())
+        kept, other = (least, decision) if least.ranked or decision.chosen is None else (decision, least)
+        self._selector.release(other.ticket)
+        return kept
 
     def reweigh(self, weights: RouterWeights, default_model: str, last_resort: str | None) -> None:
         """Choose by these from the next request on."""
@@ -434,7 +443,7 @@ class LLMRouter:
         request = replace(decision.request, exclude=decision.request.exclude | {failed})
         if request.model is not None or time.monotonic() >= deadline:
             raise error
-        following = self._selector.choose(request, time.time())
+        following = self._choose(request)
         if following.chosen is None:
             raise error
         return following

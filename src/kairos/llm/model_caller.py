@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
-from kairos.llm.answer_limits import AnswerLimit, default_limit, fitted
+from kairos.llm.answer_limits import AnswerLimit, PromptTooLong, default_limit, fitted
 from kairos.llm.call_terms import Answered, Hearer, Patience, Speeds
 from kairos.llm.catalog import Model
 from kairos.llm.health import ModelHealth
 from kairos.llm.model_calls import failed_call, stopped_call, successful_call
 from kairos.llm.model_traits import Traits
-from kairos.llm.prompt_cut import ModelPromptCut, check_prompt, refused_context
+from kairos.llm.prompt_cut import ModelPromptCut, check_prompt
 from kairos.llm.providers import ChatRequest, ModelCallError, ModelRequestInvalid, ModelTimeout, Providers
+from kairos.llm.refused_limits import refused_context
 from kairos.llm.routing_errors import BeingProbed
 from kairos.llm.selection import ModelSelector
 from kairos.llm.served_context import ModelContexts
@@ -21,6 +23,11 @@ from kairos.monitoring.performance_tracker import ModelCall
 
 log = logging.getLogger(__name__)
 
+Fit = tuple[ChatRequest, AnswerLimit]
+"""A request that the model's context holds, and the most tokens that its answer may have."""
+
+RETRIES = 2
+"""One with the context that the server named or showed, one without a limit."""
 UNCOUNTED = -1
 """A permit of no generation: the breaker ignores what it reports."""
 
@@ -51,20 +58,53 @@ class ModelCaller:
     async def call(
         self, model: Model, request: ChatRequest, hearer: Hearer, patience: Patience, calls: list[ModelCall]
     ) -> Answered:
-        """One model; asked a second time where its server named a smaller context than was known, and that holds it."""
+        """One model; asked again where its server refused the limit of the answer, named a smaller context, or cut a
+        prompt that has a shorter form."""
         began = time.monotonic()
+        fit = self._fitted(model, request)
+        for _ in range(RETRIES):
+            try:
+                return await self._called(model, fit, hearer, patience.after(time.monotonic() - began), calls)
+            except (ModelRequestInvalid, ModelPromptCut) as error:
+                following = (
+                    self._after_cut(model, request, fit, error, hearer)
+                    if isinstance(error, ModelPromptCut)
+                    else self._after_refusal(model, request, fit, error)
+                )
+                if following is None:
+                    raise
+                fit = following
+        return await self._called(model, fit, hearer, patience.after(time.monotonic() - began), calls)
+
+    def _after_refusal(self, model: Model, request: ChatRequest, fit: Fit, error: ModelRequestInvalid) -> Fit | None:
+        """The request for another try; None where none would help. Raises `PromptTooLong`."""
+        context = refused_context(error.reason)
+        if self._learn_context(model, context):
+            return self._fitted(model, request)
+        sent, limit = fit
+        # The server counts more tokens in the prompt than Kairos does. Without a limit, it takes what room there is.
+        if context is None or not sent.own_limit:
+            return None
+        return replace(sent, max_tokens=None, own_limit=False), limit
+
+    def _after_cut(
+        self, model: Model, request: ChatRequest, fit: Fit, error: ModelPromptCut, hearer: Hearer
+    ) -> Fit | None:
+        """A shorter form of the request, which the context that was found holds; None where there is none, or where
+        text went out that cannot be taken back."""
         try:
-            return await self._called(model, request, hearer, patience, calls)
-        except ModelRequestInvalid as error:
-            if not self._learn_context(model, refused_context(error.reason)):
-                raise
-        return await self._called(model, request, hearer, patience.after(time.monotonic() - began), calls)
+            following = self._fitted(model, request)
+        except PromptTooLong:
+            return None
+        if following[0].messages == fit[0].messages or (error.partial and not hearer.restarted()):
+            return None
+        return following
 
     async def _called(
-        self, model: Model, request: ChatRequest, hearer: Hearer, patience: Patience, calls: list[ModelCall]
+        self, model: Model, fit: Fit, hearer: Hearer, patience: Patience, calls: list[ModelCall]
     ) -> Answered:
         started = time.monotonic()
-        sent, limit = self._fitted(model, request)
+        sent, limit = fit
         permit = await self._permit(model)
         try:
             completion = await self._providers.chat(
@@ -95,7 +135,7 @@ class ModelCaller:
         calls.append(successful_call(model, completion))
         return Answered(completion, sent.messages, limit)
 
-    def _fitted(self, model: Model, request: ChatRequest) -> tuple[ChatRequest, AnswerLimit]:
+    def _fitted(self, model: Model, request: ChatRequest) -> Fit:
         return fitted(model, request, self._contexts.of(model), self.answer_limit(model))
 
     def _learn_context(self, model: Model, context: int | None) -> bool:

@@ -61,6 +61,8 @@ class ModelTraits:
         self._found: dict[str, Traits] = {}
         self.learned: Callable[[str, Traits | None], None] = lambda digest, traits: None
         """Called with what was found out here, None where it was forgotten."""
+        self.context_forgotten: Callable[[str, Traits], None] = lambda digest, rest: None
+        """Called with what is left after a context was forgotten."""
         self.changed: Callable[[], None] = lambda: None
         """Called after every change of a context."""
 
@@ -93,15 +95,12 @@ class ModelTraits:
         self.changed()
 
     def forget_context(self, model: Model) -> None:
-        """Its server serves another context now than when calls showed one."""
+        """Its server serves another context now than when calls showed one; forget that one in every replica."""
         digest = identity(model)
-        found = self._found.get(digest)
-        if found is None or found.context is None:
-            return
-        self._found[digest] = replace(found, context=None)
-        self.learned(digest, None)
-        if found.adjustments != UNADJUSTED:
-            self.learned(digest, self._found[digest])
+        rest = replace(self._found.get(digest, NOTHING_FOUND), context=None)
+        if digest in self._found:
+            self._found[digest] = rest
+        self.context_forgotten(digest, rest)
 
     def take_over(self, found: Mapping[str, Traits]) -> None:
         """What all replicas know, in place of what was known here."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from kairos.llm.call_errors import ModelCallError
 from kairos.llm.catalog import Model
-from kairos.llm.prompt_size import least_of, most_of
+from kairos.llm.prompt_size import SMALL, least_of, most_of
 from kairos.llm.providers import ChatRequest, Completion
 from kairos.llm.served_context import self_hosted
 
@@ -18,17 +16,6 @@ BLOCK = 256
 """Contexts are multiples of it."""
 CONTEXTS = frozenset(2**power for power in range(11, 18))
 """Sizes that servers serve by default."""
-CONTEXT_REFUSED = re.compile(
-    "|".join(
-        (
-            r"max(?:imum)? model len(?:gth)? (?:is|of) (\d{3,8})",
-            r"(?:maximum )?context (?:length|window|size) (?:is|of)(?: only)? (\d{3,8})",
-            r"available context size \((\d{3,8})",
-            r"n_ctx['\"]?[ :=]+(\d{3,8})",
-        )
-    ),
-    re.IGNORECASE,
-)
 
 
 class ModelPromptCut(ModelCallError):
@@ -52,7 +39,7 @@ class ModelPromptCut(ModelCallError):
             usage=completion.usage,
             duration_s=completion.duration_s,
             read=read,
-            sent=most_of(request.messages, request.tools),
+            sent=most_of(request.messages, request.tools, SMALL),
             context=context or f"about {read}",
         )
 
@@ -68,14 +55,7 @@ def check_prompt(model: Model, request: ChatRequest, completion: Completion, con
     least = least_of(request.messages)
     if least >= LEAST_CHECKED and read < FAR_BELOW * least:
         raise ModelPromptCut(model, request, completion, read, read if read % BLOCK == 0 else served)
-    if most_of(request.messages, request.tools) <= read:
-        return
+    if most_of(request.messages, request.tools, SMALL) <= read:
+        return  # no tokenizer makes more of it, so all of it was read
     if read >= (served or context) or (self_hosted(model) and served is None and read in CONTEXTS):
         raise ModelPromptCut(model, request, completion, read, read)
-
-
-def refused_context(reason: str) -> int | None:
-    """The context that a server names where it refuses a prompt as too long; None where it does not."""
-    found = CONTEXT_REFUSED.search(reason)
-    tokens = int(next(filter(None, found.groups()))) if found else 0
-    return tokens if tokens >= BLOCK else None

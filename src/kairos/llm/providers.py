@@ -82,6 +82,8 @@ class ChatRequest:
     """Passed through untouched; it wins over the fields above."""
     shorter: tuple[tuple[Mapping[str, Any], ...], ...] = ()
     """The same messages in fewer tokens, the longest first: for models whose context does not hold `messages`."""
+    own_limit: bool = False
+    """Whether `max_tokens` is Kairos' default, which nobody asked for."""
 
 
 class Providers:
@@ -109,7 +111,8 @@ class Providers:
         `on_restart` is called when the text that came so far turns out to be reasoning: the answer begins after it.
         Cancelled, it closes the connection, so that the server stops generating. Raises `ModelCallError`.
         """
-        attempt = Attempt(model, _body(model, request), self.traits, self._forms)
+        own_limit = request.own_limit and not LENGTH_NAMES & set(request.extra)
+        attempt = Attempt(model, _body(model, request), self.traits, self._forms, own_limit=own_limit)
         began = time.monotonic()
         patience_s = min(self._limits.first_token_s, first_token_s or math.inf)
         while True:
@@ -121,6 +124,7 @@ class Providers:
             except HttpTimeout as error:
                 if not answer.ended_well():
                     raise failure(model, answer.bad_end() or error, answer) from error
+                await reader.end_with_last()
             except (HttpError, Fault) as error:
                 if not answer.text() and attempt.refused(error):
                     continue

@@ -1,6 +1,7 @@
 """Reads a server's refusal of a request for the parameter that it names, and says what to send instead.
 
-The forms are those of OpenAI, Azure, vLLM, Mistral, Groq, Together, LM Studio, llama.cpp, Ollama, LiteLLM and Google.
+The forms are those of OpenAI, Azure, vLLM, Mistral, Groq, Together, LM Studio, llama.cpp, Ollama, LiteLLM and Google;
+`refused_limits.py` reads the numbers in them.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from kairos.llm.adjustments import (
     wants_object,
     without,
 )
+from kairos.llm.refused_limits import allowed_answer, names_answer_limit, refused_context
 
 KEPT = frozenset(
     {
@@ -73,15 +75,9 @@ STREAM = re.compile(
     r"|allowed|enabled)|not support(?: the)? ['\"`]?stream(?:ing)?\b(?!_)",
     re.IGNORECASE,
 )
-LARGEST = re.compile(
-    r"(?:at most|less than or equal to|<=|maximum(?: allowed)?(?: value)?(?: of| is|:)?|up to|cannot exceed|not exceed"
-    r"|smaller than or equal to|supports? a maximum of)\s*[`'\"]?(\d{2,7})",
-    re.IGNORECASE,
-)
 WORDED = ("message", "msg", "detail", "error", "errors", "type", "code", "param", "reason", "raw", "metadata")
 """Fields of an error's body that hold the server's own words."""
 ECHO = re.compile(r"""(['"]input['"]: ).*?(?=, '(?:ctx|url|type|loc)'|\}\]|$)""", re.DOTALL)
-TOO_LARGE = re.compile(r"too large|above[_ ]max|less than or equal|at most|exceed|maximum|out of range", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +121,17 @@ class Step:
     """Whether it is about the model, and not about this one request."""
 
 
-def next_step(body: Mapping[str, Any], changes: Adjustments, refusal: Refusal) -> Step | None:
-    """The changes for another try, which take one thing more away; None where the refusal names nothing of the kind."""
+def next_step(
+    body: Mapping[str, Any], changes: Adjustments, refusal: Refusal, *, own_limit: bool = False
+) -> Step | None:
+    """The changes for another try, which take one thing more away; None where the refusal names nothing of the kind.
+
+    `own_limit` says that the limit of the answer is Kairos' default: it is left out where nothing else helps.
+    """
     if not refusal.readable:
         return None
-    for step in (_without_system, _in_one_piece, _with_fewer_tokens, _with_less_format, _without_named):
+    steps = [_without_system, _in_one_piece, _with_fewer_tokens, _with_less_format, _without_named]
+    for step in [*steps, _without_limit] if own_limit else steps:
         if (found := step(body, changes, refusal)) is not None and found.changes != changes:
             return found
     return None
@@ -153,15 +155,24 @@ def _in_one_piece(body: Mapping[str, Any], changes: Adjustments, refusal: Refusa
 
 def _with_fewer_tokens(body: Mapping[str, Any], changes: Adjustments, refusal: Refusal) -> Step | None:
     """An answer limit above what the server allows is lowered to what it says that it allows."""
-    sent = next((value for key, value in body.items() if key in LENGTH_NAMES and key not in changes.dropped), None)
-    names_it = any(re.search(rf"\b{name}\b", f"{refusal.text} {refusal.named}") for name in LENGTH_NAMES)
-    if not isinstance(sent, int) or not names_it or not TOO_LARGE.search(refusal.text):
+    key = _refused_limit(body, changes, refusal)
+    if key is None or not isinstance(body[key], int):
         return None
-    if re.search("context", refusal.text, re.IGNORECASE):
-        return None  # prompt and answer together are too long: `prompt_size` reads that
-    limits = [int(number) for number in LARGEST.findall(refusal.text)]
-    allowed = min((limit for limit in limits if limit < min(sent, changes.answer_tokens or sent)), default=None)
+    allowed = allowed_answer(refusal.text, below=min(body[key], changes.answer_tokens or body[key]))
     return Step(replace(changes, answer_tokens=allowed), lasting=True) if allowed else None
+
+
+def _without_limit(body: Mapping[str, Any], changes: Adjustments, refusal: Refusal) -> Step | None:
+    """This request without a limit. It is not remembered: another limit may be one that the server takes."""
+    key = _refused_limit(body, changes, refusal)
+    return Step(without(changes, key), lasting=False) if key else None
+
+
+def _refused_limit(body: Mapping[str, Any], changes: Adjustments, refusal: Refusal) -> str | None:
+    """The parameter that limits the answer, where the refusal is about it. Where prompt and answer together are too
+    long, the context that the server names is what counts (`ModelCaller`)."""
+    about = names_answer_limit("\n".join((refusal.text, *refusal.named))) and refused_context(refusal.text) is None
+    return next((key for key in body if key in LENGTH_NAMES and key not in changes.dropped), None) if about else None
 
 
 def _with_less_format(body: Mapping[str, Any], changes: Adjustments, refusal: Refusal) -> Step | None:

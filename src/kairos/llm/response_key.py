@@ -18,7 +18,7 @@ from kairos.llm.catalog import Catalog, Model
 from kairos.llm.providers import ChatRequest
 from kairos.tenancy import ProjectId
 
-VERSION = 1
+VERSION = 2
 """Raised when the canonical form or the stored form changes: entries of the old one are never found again."""
 
 

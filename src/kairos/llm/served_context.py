@@ -68,10 +68,15 @@ class ModelContexts:
         if served == before or (before and before.certain and not served.certain):
             return  # unloaded: it will most likely be loaded as it was
         self._served[_key(model)] = served
-        if before and before.certain and before.context != served.context:
-            self._traits.forget_context(model)
+        if served.certain and (before is None or not before.certain or before.context != served.context):
+            self._forget_found(model, served.context)
         log.info("model %s: its server serves a context of %d tokens", model.name, served.context)
         self.changed()
+
+    def _forget_found(self, model: Model, context: int) -> None:
+        """Also where nothing is known here: what an earlier process found may not have been read yet."""
+        if self._traits.of(model).context != context:
+            self._traits.forget_context(model)
 
 
 class ContextWatch:

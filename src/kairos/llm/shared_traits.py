@@ -9,12 +9,13 @@ import asyncio
 import logging
 import random
 import time
+from dataclasses import replace
 
 from redis.asyncio import Redis
 
 from kairos import redis_keys
 from kairos.errors import EngineUnavailable
-from kairos.llm.model_traits import KEPT_S, ModelTraits, Traits
+from kairos.llm.model_traits import KEPT_S, NOTHING_FOUND, ModelTraits, Traits
 from kairos.redis_client import reached
 
 log = logging.getLogger(__name__)
@@ -36,8 +37,13 @@ class SharedTraits:
         self._key = redis_keys.model_traits(namespace)
         self._poll_s = poll_s
         self._pending: dict[str, Traits | None] = {}
+        self._void: set[str] = set()
+        """Models of which everything that is stored was forgotten here; the next write leaves it out."""
+        self._void_contexts: set[str] = set()
+        """Models whose stored context was forgotten."""
         self._woken = asyncio.Event()
         traits.learned = self._learned
+        traits.context_forgotten = self._context_forgotten
 
     async def run(self) -> None:
         """Until cancelled. Owned by the daemon."""
@@ -59,27 +65,48 @@ class SharedTraits:
             async with asyncio.timeout(LIMIT_S):
                 await self._write()
                 found = await self._read()
-        for digest, traits in self._pending.items():  # learned meanwhile
-            found.pop(digest, None)
-            if traits is not None:
-                found[digest] = traits
+        for digest in self._pending:  # learned meanwhile
+            whole = self._whole(digest, found.pop(digest, None))
+            if whole is not None:
+                found[digest] = whole
         self._traits.take_over(found)
 
     def _learned(self, digest: str, traits: Traits | None) -> None:
+        if traits is None:
+            self._void.add(digest)
         self._pending[digest] = traits
+        self._woken.set()
+
+    def _context_forgotten(self, digest: str, rest: Traits) -> None:
+        self._void_contexts.add(digest)
+        self._pending[digest] = rest
         self._woken.set()
 
     async def _write(self) -> None:
         for digest, traits in list(self._pending.items()):
-            if traits is None:
+            raw = await self._redis.hget(self._key, digest)  # pyright: ignore[reportGeneralTypeIssues]
+            whole = self._whole(digest, Traits.from_json(raw) if isinstance(raw, bytes) else None)
+            void = digest in self._void, digest in self._void_contexts
+            if whole is None:
                 await self._redis.hdel(self._key, digest)  # pyright: ignore[reportGeneralTypeIssues]
             else:
-                raw = await self._redis.hget(self._key, digest)  # pyright: ignore[reportGeneralTypeIssues]
-                stored = Traits.from_json(raw) if isinstance(raw, bytes) else None
-                whole = traits.merged(stored) if stored else traits
                 await self._redis.hset(self._key, digest, whole.to_json())  # type: ignore[misc]
-            if self._pending.get(digest) is traits:
-                del self._pending[digest]
+            if self._pending.get(digest) is traits and void == (digest in self._void, digest in self._void_contexts):
+                self._done(digest)
+
+    def _done(self, digest: str) -> None:
+        del self._pending[digest]
+        self._void.discard(digest)
+        self._void_contexts.discard(digest)
+
+    def _whole(self, digest: str, stored: Traits | None) -> Traits | None:
+        """What is pending together with what is stored, less what was forgotten; None where nothing is left."""
+        if stored is None or digest in self._void:
+            stored = NOTHING_FOUND
+        if digest in self._void_contexts:
+            stored = replace(stored, context=None)
+        whole = stored.merged(self._pending[digest] or NOTHING_FOUND)
+        return None if whole == NOTHING_FOUND else whole
 
     async def _read(self) -> dict[str, Traits]:
         raw = await self._redis.hgetall(self._key)  # type: ignore[misc]

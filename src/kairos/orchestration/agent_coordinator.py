@@ -22,6 +22,7 @@ from kairos.errors import EngineUnavailable, KairosError
 from kairos.lanes import Lane
 from kairos.llm.answer_limits import PromptTooLong
 from kairos.llm.llm_router import LLMRouter
+from kairos.llm.prompt_cut import ModelPromptCut
 from kairos.llm.routing_errors import NoSuitableModel
 from kairos.orchestration.draft_stream import DraftStreams
 from kairos.orchestration.event_notices import EventNotices
@@ -202,7 +203,7 @@ class AgentCoordinator:
     def _failed(self, claim: Claim, error: KairosError, drafts: list[JudgedDraft]) -> Outcome:
         """Another attempt after a while when it may help and is left; else the end."""
         words = {"code": error.code, "message": error.public()}
-        if drafts and isinstance(error, NoSuitableModel | PromptTooLong):
+        if drafts and isinstance(error, NoSuitableModel | PromptTooLong | ModelPromptCut):
             # The retry could not be asked for. The cause is why the draft before it was rejected.
             log.warning("task %s was not tried again: %s", claim.task_id, error)
             return Outcome(TaskState.REJECTED, tuple(drafts))

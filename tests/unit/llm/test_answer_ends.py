@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from contextlib import suppress
 
 import pytest
@@ -58,6 +59,18 @@ def stream(*values: object) -> bytes:
 async def test_an_answer_whose_good_end_was_seen_is_whole(wire: bytes, then: str):
     got = await ask(wire, then=Then(then))
     assert (got.text, got.finish_reason) == (WHOLE, "stop")
+
+
+async def test_a_wait_after_the_good_end_is_no_part_of_the_answers_duration():
+    began = time.perf_counter()
+    got = await ask(UNFRAMED + stream(TEXT, REST, STOP, USAGE), then=Then.HOLD)
+    assert got.duration_s <= time.perf_counter() - began - 0.1, "`ask` waits so long for token counts"
+
+
+async def test_text_that_was_held_back_goes_out_when_the_stream_goes_silent_after_a_good_end():
+    deltas: list[str] = []
+    got = await ask(UNFRAMED + stream(delta("<"), STOP), then=Then.HOLD, deltas=deltas)
+    assert (got.text, "".join(deltas)) == ("<", "<")
 
 
 @pytest.mark.parametrize("then", [Then.CLOSE, Then.RESET, Then.HOLD])

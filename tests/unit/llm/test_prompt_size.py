@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.llm.catalog import Model
-from kairos.llm.prompt_cut import ModelPromptCut, check_prompt, refused_context
-from kairos.llm.prompt_size import least_of, least_tokens, most_of, most_tokens
+from kairos.llm import prompt_size
+from kairos.llm.answer_limits import PromptTooLong, fitted
+from kairos.llm.catalog import EMBEDDED_MODEL, AdapterHost, Model
+from kairos.llm.prompt_cut import ModelPromptCut, check_prompt
+from kairos.llm.prompt_size import LARGE, REMEMBERED, SMALL, least_of, least_tokens, most_of, most_tokens, vocabulary_of
 from kairos.llm.providers import ChatRequest, Completion, Usage
+from kairos.llm.refused_limits import refused_context
 
 COUNTED = {
     "The quick brown fox jumps over the lazy dog while international organizations deliberate about environmental "
@@ -41,7 +45,41 @@ OTHERS = [
 
 @pytest.mark.parametrize(("text", "tokens"), [*((text * 8, tokens) for text, tokens in COUNTED.items()), *OTHERS])
 def test_what_a_real_tokenizer_counted_lies_between_the_estimates(text: str, tokens: int):
-    assert least_tokens(text) <= tokens <= most_tokens(text)
+    assert least_tokens(text) <= tokens <= most_tokens(text, SMALL)
+
+
+@given(st.text(max_size=300))
+def test_no_text_has_more_tokens_in_a_large_vocabulary_than_in_a_small_one(text: str):
+    assert most_tokens(text, LARGE) <= most_tokens(text, SMALL)
+
+
+@given(st.lists(st.sampled_from([*((text * 8, tokens) for text, tokens in COUNTED.items()), *OTHERS]), min_size=1))
+def test_texts_of_several_languages_have_no_more_tokens_in_the_embedded_model_than_estimated(
+    texts: list[tuple[str, int]],
+):
+    joined = "\n".join(text for text, _ in texts)
+    assert most_tokens(joined, SMALL) >= sum(tokens for _, tokens in texts)
+
+
+@pytest.mark.parametrize("text", list(COUNTED))
+def test_other_models_are_not_taken_for_the_embedded_one(text: str):
+    """Their vocabularies make about one token of a character at most, spaces and marks included."""
+    assert most_tokens(text * 8, LARGE) <= 1.2 * len(text * 8)
+    assert vocabulary_of(CLOUD) is vocabulary_of(LOCAL) is LARGE
+
+
+def test_the_embedded_model_and_its_adapters_have_a_small_vocabulary():
+    embedded = replace(LOCAL, name=EMBEDDED_MODEL, adapter_host=AdapterHost.EMBEDDED)
+    adapter = replace(embedded, name="a", base=EMBEDDED_MODEL, adapter_host=None)
+    assert vocabulary_of(embedded) is vocabulary_of(adapter) is SMALL
+
+
+def test_a_prompt_in_chinese_that_a_large_vocabulary_holds_is_asked():
+    request = ChatRequest(({"role": "user", "content": list(COUNTED)[4] * 100},), max_tokens=500)
+    sent, _ = fitted(LOCAL, request, 8192, 500)
+    assert sent.messages == request.messages
+    with pytest.raises(PromptTooLong):
+        fitted(replace(LOCAL, adapter_host=AdapterHost.EMBEDDED), request, 8192, 500)
 
 
 def test_english_is_not_estimated_at_more_than_twice_its_size():
@@ -66,6 +104,20 @@ def test_a_text_of_megabytes_is_measured_in_slices():
     assert time.perf_counter() - began < 2, "all of it would take many times as long"
     assert 137 * 2_000 < most < 3 * 137 * 2_000
     assert least_tokens(text) < 137 * 2_000
+
+
+@pytest.mark.parametrize("copies", [100, 16_000])
+def test_a_long_text_is_measured_once_for_each_vocabulary(monkeypatch: pytest.MonkeyPatch, copies: int):
+    text = f"{next(iter(COUNTED)) * copies}{copies}"
+    first = most_tokens(text, LARGE), most_tokens(text, SMALL)
+    monkeypatch.setattr(prompt_size, "_measured", None)
+    assert (most_tokens(text, LARGE), most_tokens(text, SMALL)) == first
+
+
+def test_no_more_than_a_fixed_number_of_estimates_is_kept():
+    for number in range(REMEMBERED + 10):
+        most_tokens(f"{number:05} " * 400)
+    assert len(prompt_size._known) == REMEMBERED
 
 
 def test_parts_of_messages_and_tools_count():
@@ -136,6 +188,9 @@ def test_a_short_prompt_may_be_counted_in_any_way():
         ("max model len is 32768", 32768),
         ("Trying to keep the first 5000 tokens when context length is only 4096 tokens", 4096),
         ("n_ctx = 1024", 1024),
+        ("Prompt contains 50 tokens, too large for model with 32768 maximum context length", 32768),
+        ("`inputs` tokens + `max_new_tokens` must be <= 8192. Given: 50 `inputs` tokens and 16384", 8192),
+        ("Your request exceeded model token limit: 8192 (requested: 16500)", 8192),
         ("maximum context length is 5 tokens", None),
         ("temperature must be at most 2", None),
         ("", None),

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from kairos.llm.adjustments import Adjustments, SchemaForm, adjusted
-from kairos.llm.refused_parameters import Refusal, next_step
+from kairos.llm.refused_parameters import Refusal, Step, next_step
 
 SCHEMA = {
     "type": "json_schema",
@@ -47,9 +47,11 @@ def extra(*names: str) -> dict[str, Any]:
     }
 
 
-def step(body: object, status: int = 400, changes: Adjustments = Adjustments(), sent: Any = None):
+def step(
+    body: object, status: int = 400, changes: Adjustments = Adjustments(), sent: Any = None, own_limit: bool = False
+):
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
-    return next_step(sent or BODY, changes, Refusal.of(status, raw))
+    return next_step(sent or BODY, changes, Refusal.of(status, raw), own_limit=own_limit)
 
 
 @pytest.mark.parametrize(
@@ -108,13 +110,55 @@ def test_an_answer_limit_goes_out_under_its_other_name_and_then_not_at_all(said:
     assert not {"max_tokens", "max_completion_tokens"} & set(adjusted(BODY, second.changes))
 
 
-def test_an_answer_limit_above_what_the_server_allows_is_lowered():
-    said = openai("max_tokens is too large: 16384. This model supports at most 4096 completion tokens, whereas you "
-                  "provided 16384.", "max_tokens", "invalid_value")  # fmt: skip
-    found = step(said, sent={**BODY, "max_tokens": 16384})
+@pytest.mark.parametrize(("said", "allowed"), [
+    (openai("max_tokens is too large: 16384. This model supports at most 4096 completion tokens, whereas you "
+            "provided 16384.", "max_tokens", "invalid_value"), 4096),
+    (openai("Invalid max_tokens value, the valid range of max_tokens is [1, 8192]"), 8192),
+    (openai("<400> InternalError.Algo.InvalidParameter: Range of max_tokens should be [1, 8192]",
+            code="invalid_parameter_error"), 8192),
+    (openai("max_tokens: 16384 > 8192, which is the maximum allowed number of output tokens for "
+            "claude-3-5-sonnet-20241022"), 8192),
+    (openai("max_tokens: 16384 > 4096, which is the maximum allowed number of output tokens for "
+            "claude-3-haiku-20240307"), 4096),
+    (openai("`max_tokens` must be less than or equal to `8192`, the maximum value for `max_tokens` is less than the "
+            "`context_window` for this model", "max_tokens"), 8192),
+    ([{"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": "Unable to submit request because it has a "
+       "maxOutputTokens value of 16384 but the supported range is from 1 (inclusive) to 8193 (exclusive). Update the "
+       "value and try again."}}], 8192),
+    (openai("maxOutputTokens value of 16384 but the supported range is from 1 (inclusive) to 8192 (inclusive)"), 8192),
+    ({"detail": [{"type": "less_than_equal", "loc": ["body", "max_tokens"], "msg": "Input should be less than or equal "
+                  "to 8192", "input": 16384, "ctx": {"le": 8192}}]}, 8192),
+    ({"object": "error", "message": "max_tokens must be at most 8192, got 16384.", "type": "BadRequestError"}, 8192),
+    (openai("max_tokens: 限制 [1, 4095]", code="1214"), 4095),
+    ({"message": "too many tokens: max tokens must be less than or equal to 4096, the maximum output for this model - "
+      "received 16384."}, 4096),
+    ({"message": "The maximum tokens you requested exceeds the model limit of 4096."}, 4096),
+    (openai("max_completion_tokens cannot be greater than 8,192"), 8192),
+    (openai("max_tokens must be between 1 and 8192"), 8192),
+    (openai("max_tokens should be less than 8193 for model llama-70b"), 8192),
+    (openai("The maximum number of output tokens (max_tokens) for this model is 8192"), 8192),
+])  # fmt: skip
+@pytest.mark.parametrize("own_limit", [True, False])
+def test_an_answer_limit_above_what_the_server_allows_is_lowered(said: object, allowed: int, own_limit: bool):
+    found = step(said, sent={**BODY, "max_tokens": 16384}, own_limit=own_limit)
     assert found is not None
-    assert adjusted({**BODY, "max_tokens": 16384}, found.changes)["max_tokens"] == 4096
+    assert found == Step(Adjustments(answer_tokens=allowed), lasting=True)
+    assert adjusted({**BODY, "max_tokens": 16384}, found.changes)["max_tokens"] == allowed
     assert adjusted(BODY, found.changes)["max_tokens"] == 100
+
+
+@pytest.mark.parametrize("said", [
+    openai("max_tokens is too large"),
+    openai("max_tokens参数非法", code="1210"),
+    openai("max_tokens must be greater than thinking.budget_tokens"),
+    {"detail": [{"type": "value_error", "loc": ["body", "max_tokens"], "msg": "Value error"}]},
+    openai("max_tokens (16384) is larger than the context window"),
+])  # fmt: skip
+def test_a_default_answer_limit_that_is_refused_without_a_number_is_left_out_of_the_request(said: object):
+    sent = {**BODY, "max_tokens": 16384}
+    found = step(said, sent=sent, own_limit=True)
+    assert found == Step(Adjustments(dropped=frozenset({"max_tokens"})), lasting=False)
+    assert step(said, sent=sent) is None
 
 
 @pytest.mark.parametrize(

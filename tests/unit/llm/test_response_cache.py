@@ -183,6 +183,7 @@ answers = st.builds(
     decision_id=st.uuids(),
     served_by=st.none() | texts,
     tool_calls=st.lists(objects, max_size=2).map(tuple),
+    reasoning=st.just("") | texts,
 )
 
 
@@ -191,13 +192,19 @@ def test_an_answer_comes_back_as_it_was_kept(answer: CachedAnswer) -> None:
     assert CachedAnswer.unpack(answer.pack()) == answer
 
 
+def test_the_reasoning_before_an_answer_is_kept_with_it() -> None:
+    given = Completion("42", "stop", None, 0.1, 1.0, "up", (), "six times seven")
+    kept = CachedAnswer.of(given, model="tiny", cost_usd=None, decision_id=uuid4())
+    assert CachedAnswer.unpack(kept.pack()).completion().reasoning == "six times seven"
+
+
 def test_a_long_answer_is_kept_compressed() -> None:
     text = "a lease is a promise with an end; " * 1000
     answer = CachedAnswer(text, "stop", None, "tiny", None, 1.0, uuid4())
     assert len(answer.pack()) < len(text) / 10
 
 
-@pytest.mark.parametrize("packed", [b"", b"j", b"zz", b"j[]", b"j{}", b"j[1,2,3,4,5,6,7,8,9]", b'j["t",1,2]'])
+@pytest.mark.parametrize("packed", [b"", b"j", b"zz", b"j[]", b"j{}", b"j[1,2,3,4,5,6,7,8,9,10]", b'j["t",1,2]'])
 def test_bytes_that_are_no_answer_are_refused_with_one_error(packed: bytes) -> None:
     with pytest.raises(ValueError):
         CachedAnswer.unpack(packed)

@@ -1,0 +1,79 @@
+"""The router's choice: which contexts it goes by, and what it does where none holds the longest answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from kairos.http import HttpClient
+from kairos.llm.call_errors import ModelServerError
+from kairos.llm.catalog import Catalog, Model
+from kairos.llm.decision import Request
+from kairos.llm.health import ModelHealth
+from kairos.llm.llm_router import LLMRouter
+from kairos.llm.providers import Providers
+from kairos.llm.selection import ModelSelector
+from kairos.llm.served_context import CLOUD_CONTEXT
+
+SMALL = Model("small", "small", "http://127.0.0.1:1/v1", context=4096)
+OTHER = Model("other", "other", "http://127.0.0.1:2/v1", context=8192)
+
+
+@pytest.fixture
+async def providers() -> AsyncIterator[Providers]:
+    async with HttpClient() as http:
+        yield Providers(http)
+
+
+def router_of(providers: Providers, *models: Model, last_resort: str | None = None) -> LLMRouter:
+    """Without the parts that a choice has no use for."""
+    catalog, health = Catalog(models), ModelHealth()
+    unused: Any = None
+    return LLMRouter(
+        catalog=catalog,
+        selector=ModelSelector(catalog, health=health, last_resort=last_resort),
+        health=health,
+        providers=providers,
+        tracker=unused,
+        task_types=unused,
+        cache=unused,
+        database=unused,
+        may_probe=unused,
+    )
+
+
+def asking(context: int, least: int, **values: Any) -> Request:
+    return Request("p", "t", context_tokens=context, least_context_tokens=least, **values)
+
+
+def test_the_first_choice_goes_by_the_contexts_that_models_really_have(providers: Providers):
+    cloud = Model("cloud", "cloud", "https://cloud.test/v1", context_declared=False)
+    router = router_of(providers, cloud)
+    assert cloud.context < CLOUD_CONTEXT
+    assert router.select_model(asking(CLOUD_CONTEXT, CLOUD_CONTEXT)).chosen == "cloud"
+
+
+def test_a_model_with_room_for_a_shorter_answer_comes_before_the_last_resort(providers: Providers):
+    router = router_of(
+        providers, SMALL, Model("tiny", "tiny", "http://127.0.0.1:3/v1", context=512), last_resort="tiny"
+    )
+    decision = router.select_model(asking(100_000, 1_000))
+    assert (decision.chosen, decision.ranked) == ("small", ("small",))
+
+
+def test_after_a_failure_too_a_shorter_answer_is_better_than_none(providers: Providers):
+    router = router_of(providers, SMALL, OTHER)
+    decision = router.select_model(asking(8_000, 1_000))
+    assert decision.chosen == "other"
+    error = ModelServerError(model="other", http_status=503, reason="overloaded")
+    following = router._after_failure(decision, "other", error, time.monotonic() + 5)
+    assert following.chosen == "small"
+
+
+def test_a_choice_that_is_not_used_counts_as_no_pending_answer(providers: Providers):
+    router = router_of(providers, SMALL, last_resort="small")
+    decision = router.select_model(asking(100_000, 1_000))
+    assert list(router._selector._pending) == [decision.ticket]

@@ -1,0 +1,33 @@
+"""What becomes of a task whose draft was rejected, and whose retry could not be asked for."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kairos.db.models import TaskState
+from kairos.llm.answer_limits import PromptTooLong
+from kairos.llm.catalog import Model
+from kairos.llm.prompt_cut import ModelPromptCut
+from kairos.llm.providers import ChatRequest, Completion, ModelCallError
+from kairos.orchestration.agent_coordinator import AgentCoordinator
+
+CUT = ModelPromptCut(
+    Model("m", "m", "http://127.0.0.1:1/v1"),
+    ChatRequest(({"role": "user", "content": "hello"},)),
+    Completion("half", "stop", None, None, 1.0, "m"),
+    4096,
+    4096,
+)
+
+
+@pytest.mark.parametrize("error", [CUT, PromptTooLong(model="m", reason="it has no room")])
+def test_a_retry_that_does_not_fit_leaves_the_first_verdict(error: ModelCallError):
+    coordinator, claim, rejected = AgentCoordinator.__new__(AgentCoordinator), SimpleNamespace(task_id="t"), object()
+    given: Any = claim
+    drafts: list[Any] = [rejected]
+    outcome = coordinator._failed(given, error, drafts)
+    assert (outcome.state, outcome.drafts) == (TaskState.REJECTED, (rejected,))
+    assert coordinator._failed(given, error, []).state is TaskState.FAILED
