@@ -426,10 +426,8 @@ def _probe(database: Database, redis: Any, router: LLMRouter, engines: EmbeddedE
         }
         for name, engine in (engines.states() if engines else {}).items():
             if engine.state != "running":
-                parts[f"embedded {name}"] = {
-                    "state": "degraded",
-                    "detail": f"{engine.state}; the daemon's log has the cause",
-                }
+                cause = engine.missing_library or "the daemon's log has the cause"
+                parts[f"embedded {name}"] = {"state": "degraded", "detail": f"{engine.state}: {cause}"}
         return parts
 
     return probe

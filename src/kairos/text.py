@@ -89,6 +89,12 @@ def _moment(value: datetime) -> datetime:
     return moment
 
 
+def _with_zone(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("it has no time zone; add one, such as Z")
+    return value
+
+
 Text = Annotated[str, AfterValidator(storable_text)]
 """Every text of a request, a header, an address or the configuration."""
 Json = Annotated[JsonValue, AfterValidator(storable_json)]
@@ -96,5 +102,7 @@ Json = Annotated[JsonValue, AfterValidator(storable_json)]
 JsonObject = Annotated[dict[str, JsonValue], AfterValidator(storable_json)]
 Position = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 """An id, version or count that PostgreSQL stores as bigint."""
+ZonedMoment = Annotated[datetime, AfterValidator(_with_zone), AfterValidator(_moment)]
+"""A time with its zone, as UTC."""
 Moment = Annotated[datetime, AfterValidator(_moment)]
 """A time as UTC. One without a zone is taken as UTC, like every time that the API gives."""

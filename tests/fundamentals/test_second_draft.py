@@ -95,5 +95,5 @@ async def test_a_truncated_answer_is_neither_approved_nor_cached(house: House, m
             task = await house.finished(await house.submit("say hello", temperature=0.0, max_tokens=1))
             assert task.state == TaskState.REJECTED
             verdict = (await house.verdicts(task.id))[-1]
-            assert "cut off at the token limit" in verdict.findings[0]["message"]
+            assert "The answer was truncated at 1 tokens" in verdict.findings[0]["message"]
             assert "cache_hit" not in [event.kind for event in await house.events(task.id)]

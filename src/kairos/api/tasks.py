@@ -28,7 +28,7 @@ from kairos.orchestration.labels import Label, NewLabel
 from kairos.orchestration.project_settings import ProjectSettings
 from kairos.orchestration.task import NewTask
 from kairos.tenancy import ProjectId, TaskId
-from kairos.text import JsonObject, Moment, Position, Text
+from kairos.text import JsonObject, Position, Text, ZonedMoment
 
 routes = APIRouter(prefix="/api/tasks", tags=["tasks"], route_class=JsonRoute)
 
@@ -82,7 +82,7 @@ class TaskBody(Body):
     )
     lane: Lane = Field(Lane.INTERACTIVE, description="`interactive` for what a person waits for.")
     priority: int = Field(0, ge=-100, le=100, description="Higher goes first within the project.")
-    not_before: Moment | None = Field(None, description="Not started before this time.")
+    not_before: ZonedMoment | None = Field(None, description="Not started before this time.")
     timeout_s: float | None = Field(None, gt=0, le=86400, description="Longest time one attempt may take.")
     max_attempts: int | None = Field(None, ge=1, le=100)
 
@@ -219,7 +219,7 @@ async def list_tasks(
     task_type: Annotated[Text | None, Query(max_length=100)] = None,
     q: Annotated[Text | None, Query(max_length=200, description="Occurs in the prompt, in any case.")] = None,
     ended_since: Annotated[
-        Moment | None, Query(description="Only what ended at this time or later; with its time zone.")
+        ZonedMoment | None, Query(description="Only what ended at this time or later; with its time zone.")
     ] = None,
     labelled: Annotated[bool | None, Query(description="Only what a person has said something of, or not.")] = None,
     cursor: Annotated[UUID | None, Query(description="`next` of the page before.")] = None,

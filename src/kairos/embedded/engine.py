@@ -100,6 +100,14 @@ class EngineState:
     restarts: int
     detail: str
 
+    @property
+    def missing_library(self) -> str:
+        """The line that names a library which its program lacks; empty where it failed by something else.
+
+        It may be shown to anybody, unlike `detail`, which has paths and ports of this machine.
+        """
+        return next((line for line in self.detail.splitlines() if "cannot be loaded:" in line), "")
+
 
 class SupervisedEngine:
     """An engine and its process. `changed` is called when the process is another one."""
