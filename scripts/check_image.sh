@@ -59,8 +59,10 @@ alone() {
     kairos "$ID-alone" user reset-password admin@localhost 2> /dev/null | grep -q '^http://localhost:8484/reset#' ||
         fail "kairos user reset-password shows no link"
     seen "kairos user reset-password shows a link"
+    # The small model may answer wrongly: exit code 10 is a verdict as well.
     kairos "$ID-alone" task submit --model smollm2-135m --require Paris --wait \
-        "Which city is the capital of France?" > "$WORK/task.log" 2>&1 || fail "a task by the command line: $(tail -5 "$WORK/task.log")"
+        "Which city is the capital of France?" > "$WORK/task.log" 2>&1 || [ $? = 10 ] ||
+        fail "a task by the command line: $(tail -5 "$WORK/task.log")"
     seen "kairos task submit --wait"
 }
 
