@@ -12,7 +12,6 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 ANSWER = "```python\ndef add(a, b):\n    return a + b\n```"
-USAGE = {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -23,12 +22,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        usage = _usage(body["messages"])
         if body.get("stream"):
-            self._send("text/event-stream", _stream())
+            self._send("text/event-stream", _stream(usage))
         else:
             message = {"role": "assistant", "content": ANSWER}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
-            self._send("application/json", json.dumps({"model": "scripted", "choices": [choice], "usage": USAGE}))
+            self._send("application/json", json.dumps({"model": "scripted", "choices": [choice], "usage": usage}))
 
     def _send(self, media_type: str, text: str) -> None:
         content = text.encode()
@@ -39,13 +39,19 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
 
-def _stream() -> str:
+def _usage(messages: list[dict[str, str]]) -> dict[str, int]:
+    """Four letters to a token: a count below what was sent would show a prompt that was cut."""
+    prompt, completion = sum(len(message["content"]) for message in messages) // 4, len(ANSWER) // 4
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def _stream(usage: dict[str, int]) -> str:
     deltas = [({"role": "assistant", "content": ANSWER}, None), ({}, "stop")]
     chunks: list[object] = [
         {"model": "scripted", "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
         for delta, reason in deltas
     ]
-    chunks.append({"model": "scripted", "choices": [], "usage": USAGE})
+    chunks.append({"model": "scripted", "choices": [], "usage": usage})
     return "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
 
 

@@ -41,6 +41,7 @@ from kairos.db.engine import Database
 from kairos.db.repositories.replicas import Said
 from kairos.db.repositories.statistics import Fading
 from kairos.embedded import Addresses, EmbeddedEngines
+from kairos.errors import EngineUnavailable
 from kairos.fine_tuning.adapters import AdapterFiles
 from kairos.fine_tuning.gate import Gate
 from kairos.fine_tuning.in_service import AdaptersInService
@@ -438,8 +439,13 @@ async def _redis_state(redis: Any) -> Part:
     part = await _state(redis.ping)
     if part["state"] != "ok":
         return part
-    part = await _state(lambda: check_writable(redis))
-    return part if part["state"] == "ok" else {**part, "state": "degraded"}
+    try:
+        await check_writable(redis)
+    except (EngineUnavailable, TimeoutError) as error:
+        log.warning("Redis takes no data: %s", error)
+        remedy = error.values["remedy"] if isinstance(error, EngineUnavailable) else "See `kairos doctor`."
+        return {"state": "degraded", "detail": f"it answers and takes no data. {remedy}"}
+    return part
 
 
 async def _state(ping: Callable[[], Any]) -> Part:
