@@ -113,7 +113,7 @@ END
     until_ready "$container"
     serve_scripted "$container"
     kairos "$container" task submit --model scripted --wait --json "Write add(a, b) in Python." > "$WORK/task.json" 2> "$WORK/task.log" ||
-        fail "a task under compose: $(tail -5 "$WORK/task.log")"
+        fail "a task under compose: $(tail -5 "$WORK/task.log") $(head -c 3000 "$WORK/task.json")"
     id=$(newest_task "$container")
     first=$(link_of "$container")
     [[ $first == "http://localhost:$(sed -n 's/^KAIROS_PORT=//p' "$WORK/env")/setup#"* ]] || fail "compose's link is '$first'"
