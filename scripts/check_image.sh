@@ -233,6 +233,7 @@ serve_scripted() {
     docker exec --detach "$1" python -c "$(cat scripts/scripted_model.py)" 9310
     eventually 20 docker exec "$1" python -c 'import urllib.request as r; r.urlopen("http://127.0.0.1:9310/v1/models", timeout=2)' 2> /dev/null ||
         fail "the scripted model does not answer"
+    kairos "$1" model reset scripted > /dev/null  # it was away when the daemon started
 }
 
 # ruling CONTAINER honest|hostile: the score of the tests, or `refused`

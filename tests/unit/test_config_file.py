@@ -236,7 +236,7 @@ VALUES = st.one_of(
     PRINTED.map(lambda text: json.dumps(text, ensure_ascii=False)),
 )
 TABLES = st.dictionaries(WORDS, VALUES, max_size=4)
-NAMES = st.text(min_size=1, max_size=20)
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20)
 
 
 @st.composite

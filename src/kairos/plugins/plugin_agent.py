@@ -100,13 +100,19 @@ class PluginAgent:
 
     async def perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
         """Raises the errors of plugins, and what the plugin's own calls met and it did not catch."""
+        self._begin()
+        try:
+            return await self._perform(task, brief, emit)
+        finally:
+            self._end()
+
+    async def _perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
         config = await self.configuration(task.plugin_settings.get(self.name, {}))
         permit = self._permit()
         own, system = task.plugin_settings.get(self.name, {}), self._settings.settings.get(self.name, {})
         context = TaskContext(self.name, self._means, task, brief, emit, Reach(self.found.schema, system, own))
         draft: Draft | None = None
         began = time.monotonic()
-        self._begin()
         try:
             draft = context.draft(await self._result(context, config))
             self._breaker.succeeded(permit, time.time())
@@ -122,7 +128,6 @@ class PluginAgent:
                 self._breaker.abandoned(permit)
             raise
         finally:
-            self._end()
             await context.close(draft)
 
     async def start(self) -> None:

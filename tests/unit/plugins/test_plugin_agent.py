@@ -204,9 +204,10 @@ class TestSetAside:
 class TestCancel:
     async def test_one_that_does_not_heed_it_is_left_behind(self, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(plugin_agent, "STUBBORN_S", 0.05)
-        over, refused = asyncio.Event(), []
+        begun, over, refused = asyncio.Event(), asyncio.Event(), []
 
         async def stubborn(task: PluginTask) -> None:
+            begun.set()
             while not over.is_set():
                 try:
                     await over.wait()
@@ -219,7 +220,7 @@ class TestCancel:
 
         one = agent(stubborn)
         running = asyncio.create_task(perform(one))
-        await asyncio.sleep(0)
+        await asyncio.wait_for(begun.wait(), 5)
         running.cancel()
         await raises(asyncio.CancelledError, running)
         over.set()
@@ -229,7 +230,10 @@ class TestCancel:
         """The daemon's loop could never end otherwise."""
         monkeypatch.setattr(plugin_agent, "STUBBORN_S", 0.05)
 
+        begun = asyncio.Event()
+
         async def immortal(task: PluginTask) -> None:
+            begun.set()
             while True:
                 try:
                     await asyncio.Event().wait()
@@ -238,7 +242,7 @@ class TestCancel:
 
         one = agent(immortal)
         running = asyncio.create_task(perform(one))
-        await asyncio.sleep(0)
+        await asyncio.wait_for(begun.wait(), 5)
         running.cancel()
         await raises(asyncio.CancelledError, running)
         [left] = one._stubborn
