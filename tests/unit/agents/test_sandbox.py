@@ -17,6 +17,7 @@ import pytest
 
 from kairos.agents.base import Draft
 from kairos.agents.checks.sandbox.box import PROCESSES, Result
+from kairos.agents.checks.task_tests import accept_tests
 from kairos.agents.guardian import GuardianAgent
 from kairos.config import GuardianSettings
 from tests.kit.conditions import eventually
@@ -225,6 +226,7 @@ async def test_one_test_sees_nothing_of_another_and_nothing_is_left_on_disk(
 
 
 async def test_cancelling_the_judgement_ends_the_child():
+    await accept_tests(TESTS)  # starts the process that reads code, which stays
     judging = asyncio.ensure_future(
         GuardianAgent(GuardianSettings(test_seconds=60)).judge(
             task(tests=TESTS), Draft(python("def answer():\n    while True: pass"), "stop")
