@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from pathlib import Path
+from typing import Any
 
 import numpy  # noqa: F401 - pytest.approx reaches for it, and fails while a thread of the embedder is importing it
 import pytest
@@ -28,6 +29,23 @@ settings.register_profile("search", deadline=None, max_examples=1_000)
 settings.load_profile("gate")
 
 pytest_plugins = ["tests.kit.valkey_fixtures", "tests.kit.caching"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """A captured log may hold lone surrogates, and pytest-xdist ends the whole run at a report with one."""
+    return encodable((yield))
+
+
+def encodable(value: Any) -> Any:
+    """The value with `?` in place of what UTF-8 cannot hold, in texts at any depth."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, dict):
+        return {encodable(key): encodable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(encodable(inner) for inner in value)
+    return value
 
 
 @pytest.fixture(scope="session")
