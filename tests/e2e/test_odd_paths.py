@@ -10,7 +10,7 @@ import pytest
 
 from tests.kit.daemon_process import DaemonProcess, command, parsed
 
-NAMES = ["with a space", "it's", 'a "quoted" one', "back\\slash\\x41", "50 % {x} $HOME `id`", "şğı-漢字", "#;=,:@"]
+NAMES = ["with a space", """it's a "quoted" back\\slash\\x41, 50 % {x} $HOME `id` şğı-漢字 #;=,:@"""]
 
 
 @pytest.fixture

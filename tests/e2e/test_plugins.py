@@ -106,7 +106,9 @@ async def test_one_that_misbehaves_fails_its_own_task(daemon: DaemonProcess, tmp
 async def test_broken_plugins_beside_good_ones(addresses: Addresses, tmp_path: Path):
     """The daemon starts, lists each with its cause, and runs the good ones. What they cost its start is measured by
     `benchmarks/broken_plugins.py`."""
-    daemon = DaemonProcess(tmp_path / "with", on_engines(addresses))
+    # A long time and little memory: which limit a broken one meets must not depend on the machine's load.
+    settings = on_engines(addresses, plugins={"probe_s": 15, "memory_mb": 128})
+    daemon = DaemonProcess(tmp_path / "with", settings)
     put(daemon.folder / "plugins", {**GOOD, **{name: text for name, (text, _) in BROKEN.items()}})
     await daemon.start()
     try:

@@ -8,13 +8,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, async_playwright, expect
 
 ROOT = Path(__file__).parents[2]
 AXE = ROOT / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
 SCREENSHOTS = ROOT / "tests" / "screenshots"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 SERIOUS = ("serious", "critical")
+WIDTHS = (1280, 390)
+"""Of a window, in pixels."""
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
@@ -33,6 +35,10 @@ async def browsing() -> AsyncIterator[Browser]:
             yield browser
         finally:
             await browser.close()
+
+
+def window(width: int) -> ViewportSize:
+    return {"width": width, "height": 860 if width > 600 else 780}
 
 
 class Visitor:
@@ -60,7 +66,7 @@ class Visitor:
         cls, browser: Browser, address: str, *, width: int = 1280, scheme: str = "light", locale: str = "en-GB"
     ) -> AsyncIterator[Visitor]:
         context = await browser.new_context(
-            viewport={"width": width, "height": 860 if width > 600 else 780},
+            viewport=window(width),
             color_scheme=scheme,  # type: ignore[arg-type]
             locale=locale,
             reduced_motion="reduce",
@@ -88,6 +94,16 @@ class Visitor:
         await self.page.wait_for_selector("h1")
         # Not wait_for_function: it evaluates text, which the page's own policy forbids.
         await expect(self.page.locator(".skeleton, [aria-busy=true]")).to_have_count(0, timeout=15_000)
+
+    async def looks(self) -> AsyncIterator[str]:
+        """The page in both colour schemes at each width, by a name for its picture."""
+        for scheme in ("light", "dark"):
+            await self.page.emulate_media(color_scheme=scheme)
+            await self.page.reload()  # colours change in a transition otherwise, and axe measures the middle of it
+            for width in WIDTHS:
+                await self.page.set_viewport_size(window(width))
+                await self.settled()
+                yield f"{width}-{scheme}"
 
     async def text(self) -> str:
         """Everything that stands in the document, seen or not."""

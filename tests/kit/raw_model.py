@@ -8,11 +8,13 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from enum import StrEnum
+from pathlib import Path
 
 from kairos.http import HttpClient
 from kairos.llm.answer import Completion
 from kairos.llm.catalog import Model
 from kairos.llm.providers import CallLimits, Providers
+from tests.kit.conditions import eventually
 from tests.kit.model_calls import HELLO
 
 UNFRAMED = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
@@ -37,6 +39,16 @@ def sized(body: bytes, *, missing: int = 0, headers: bytes = b"") -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%s\r\n" % (len(body) + missing, headers) + body
 
 
+def unread_bytes(writer: asyncio.StreamWriter) -> int:
+    """What the kernel holds for the client at the other end, which is on this machine."""
+    own, theirs = (f":{writer.get_extra_info(name)[1]:04X}" for name in ("sockname", "peername"))
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, queues, *_ = line.split()
+        if local.endswith(theirs) and remote.endswith(own):
+            return int(queues.partition(":")[2], 16)
+    return 0
+
+
 @asynccontextmanager
 async def raw_server(*pieces: bytes, then: Then = Then.CLOSE) -> AsyncIterator[str]:
     """The base URL of a server that answers each request with these pieces."""
@@ -52,7 +64,7 @@ async def raw_server(*pieces: bytes, then: Then = Then.CLOSE) -> AsyncIterator[s
         if then is Then.HOLD:
             await ended.wait()
         if then is Then.RESET:
-            await asyncio.sleep(0.05)  # so that the client has read: a reset drops what it has not
+            await eventually(lambda: not unread_bytes(writer), 5)  # a reset drops what the client has not read
             linger = struct.pack("ii", 1, 0)
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             writer.transport.abort()

@@ -53,7 +53,7 @@ class Passwords:
         self._most = threads + waiting
         self._under_way = 0
         self.evaluated = 0
-        """Passwords compared so far, so that a test can see that limits hold before the work is done."""
+        """Passwords compared or hashed so far, so that a test can see that limits hold before the work is done."""
 
     async def matches(self, password: str, stored: str | None) -> tuple[bool, str | None]:
         """Whether the password is the stored one, and its hash with newer parameters where those have changed.
@@ -69,6 +69,7 @@ class Passwords:
         """Argon2id of a new password. Raises `WeakPassword`, `HashingBusy`. `about` is what others know of its
         owner."""
         require_length(password)
+        self.evaluated += 1
         if await self._run(score, password, about) < LEAST_SCORE:
             raise WeakPassword(
                 where="password", problem="too easy to guess", remedy="Take several words that nobody expects together"

@@ -40,7 +40,7 @@ async def test_a_trace_begins_at_the_plugins_own_line(tmp_path: Path):
 
 
 async def test_of_an_endless_loop_the_line_is_known(tmp_path: Path):
-    [found] = await found_in(tmp_path / "endless.py", "x = 1\nwhile True:\n    x += 1\n", seconds=2)
+    [found] = await found_in(tmp_path / "endless.py", "x = 1\nwhile True:\n    x += 1\n", seconds=4)
     assert found.trace
     assert "endless.py" in found.trace
     assert "importlib" not in found.trace

@@ -102,7 +102,7 @@ def turn(message: Any, where: str) -> Turn:
     role = message.get("role")
     if role in TOOL_ROLES:
         refuse(f"{where} is the result of a tool; rows with tool calls are not supported")
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         refuse(f"{where} has the role {_shown(role)}; known roles: {', '.join(ROLES)}")
     if message.get("tool_calls") or message.get("function_call"):
         refuse(f"{where} calls a tool; rows with tool calls are not supported")

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kairos.fine_tuning.formats.detection import FORMATS, read
@@ -201,6 +201,9 @@ MESSAGE = st.fixed_dictionaries(
 )
 
 
+@example({"messages": [{"role": []}]})
+@example({"messages": [{"role": "user", "content": [{"type": {}}]}]})
+@example({"conversations": [{"from": []}]})
 @given(st.dictionaries(st.sampled_from(KEYS), JSON | MESSAGE | st.lists(MESSAGE, max_size=3)))
 def test_any_object_is_a_row_or_is_refused(row: dict[str, Any]):
     try:

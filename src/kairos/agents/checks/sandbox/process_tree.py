@@ -159,11 +159,12 @@ class Tree:
         return sum(self._proportional_bytes(process) for process in processes) + files
 
     def _proportional_bytes(self, process: Process) -> int:
-        """Of a process that may not be looked into: what is resident, shared or not."""
+        """Of a process that may not be inspected: its resident bytes, shared or not. Of one that has ended since: 0."""
         try:
             lines = self.family.read(process.pid, "smaps_rollup").splitlines()
         except OSError:
-            return process.resident_bytes
+            now = self.family.process(process.pid)
+            return now.resident_bytes if now and now.began == process.began else 0
         values = (line.split() for line in lines)
         return sum(int(value[1]) << 10 for value in values if value[0] in (b"Pss:", b"SwapPss:"))
 
