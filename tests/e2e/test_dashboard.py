@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, FilePayload, expect
 
 from kairos.embedded import Addresses
 from tests.e2e.demo import PASSWORD, Demo, Somebody, demo
@@ -110,6 +110,30 @@ async def test_a_project_is_made_in_the_modal_and_switched_to(browser: Browser, 
         await ada.page.get_by_role("button", name="Playground").click()
         await ada.page.get_by_role("menuitemradio", name=company.ada.project).click()
         await expect(ada.page.locator("main")).to_contain_text(company.ada.word)
+
+
+async def test_a_file_is_imported_and_every_refused_row_is_shown_with_its_reason(browser: Browser, company: Demo):
+    rows = [
+        '{"messages": [{"role": "user", "content": "Capital of Norway?"}, {"role": "assistant", "content": "Oslo"}]}',
+        '{"prompt": "What is missing?"}',
+        "no JSON",
+    ]
+    file: FilePayload = {"name": "rows.jsonl", "mimeType": "text/plain", "buffer": "\n".join(rows).encode()}
+    async with Visitor.arrive(browser, company.address) as ada:
+        await ada.sign_in(company.ada.email, PASSWORD)
+        await ada.open("/learning/dataset")
+        await ada.page.get_by_role("button", name="Import").click()
+        dialog = ada.page.get_by_role("dialog")
+        await dialog.get_by_label("File").set_input_files(file)
+        await dialog.get_by_role("button", name="Import").click()
+        await expect(dialog.get_by_role("status")).to_contain_text("1 new row")
+        for refusal in ("2 rows refused", "Line 2: it has a `prompt`", "Line 3: it is not JSON"):
+            await expect(dialog.get_by_role("status")).to_contain_text(refusal)
+        assert await ada.faults() == []
+        await ada.shoot("import-dialog")
+        await dialog.get_by_text("Close", exact=True).click()
+        await expect(ada.page.get_by_role("main")).to_contain_text("Capital of Norway?")
+        assert ada.errors == []
 
 
 async def test_two_tabs_on_two_projects_do_not_switch_each_other(browser: Browser, company: Demo):

@@ -55,18 +55,20 @@ def run_daemon(settings: Settings, role: str, began: float, *, sample: bool) -> 
 
 
 def _show(started: Started) -> None:
+    """Print in one write, so that no log line comes between."""
     usage = memory(os.getpid())
     used = f", {usage.sizes['total']:.0f} {usage.measure} in all" if usage else ""
     where = started.page or "(worker, no API)"
-    output.out.print(output.line(output.bold("Kairos is ready"), f" at {where} in {started.seconds:.1f} s{used}"))
-    for name, detail in started.missing.items():
-        output.out.print(
-            output.line(("degraded", "yellow"), f" {output.plain(name)}: {output.plain(detail)}"), soft_wrap=True
-        )
-    output.out.print(_isolation(started.isolation), soft_wrap=True)
+    lines = [output.line(output.bold("Kairos is ready"), f" at {where} in {started.seconds:.1f} s{used}")]
+    lines += [
+        output.line(("degraded", "yellow"), f" {output.plain(name)}: {output.plain(detail)}")
+        for name, detail in started.missing.items()
+    ]
+    lines.append(_isolation(started.isolation))
     if started.setup_link:
         words = "No operator has a password yet. This link sets it (each start prints another one): "
-        output.out.print(output.line(words, output.bold(started.setup_link)), soft_wrap=True)
+        lines.append(output.line(words, output.bold(started.setup_link)))
+    output.out.print(Text("\n").join(lines), soft_wrap=True)
 
 
 def _isolation(isolation: Isolation) -> Text:

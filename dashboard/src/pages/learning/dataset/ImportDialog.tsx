@@ -95,13 +95,13 @@ function Outcome({ report }: { report: Report }) {
   const shown = report.refusals.slice(0, MOST_REFUSALS);
   return (
     <div className="stack" role="status">
-      <ul className="small">
+      <ul className="import-outcome small">
         {(["new", "updated", "unchanged", "refused"] as const).map((name) => (
           <li key={name}>{t(`dataset.rows_${name}`, { count: report[name] })}</li>
         ))}
       </ul>
       {shown.length > 0 && (
-        <ul className="small refusals" tabIndex={0} aria-label={t("dataset.refusals")}>
+        <ul className="import-outcome refusals small" tabIndex={0} aria-label={t("dataset.refusals")}>
           {shown.map(({ line, reason }) => (
             <li key={line}>{t("dataset.refusal", { line, reason })}</li>
           ))}
