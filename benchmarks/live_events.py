@@ -141,7 +141,9 @@ async def database_of(addresses: Addresses) -> AsyncIterator[Database]:
 
 async def kairos(addresses: Addresses, folder: Path, given: Any) -> tuple[str, ...]:
     """The daemon as it is, with its API alone."""
-    daemon = DaemonProcess(folder / "daemon", on_engines(addresses, log_level="warning"))
+    daemon = DaemonProcess(
+        folder / "daemon", on_engines(addresses, log_level="warning", auth={"sockets_per_user": given.clients})
+    )
     redis = connect(addresses.redis_url)
     notices = EventNotices(Signals(redis))
     telling = asyncio.create_task(notices.run())
