@@ -20,8 +20,7 @@ def fold(text: str) -> str:
     """
     seen = _INVISIBLE.sub("", text)
     folded = unicodedata.normalize("NFD", unicodedata.normalize("NFD", seen).casefold())
-    folded = _INVISIBLE.sub("", _DOTTED_I.sub(r"i\1", folded).replace("\u0131", "i"))
-    return unicodedata.normalize("NFC", folded)
+    return unicodedata.normalize("NFC", _DOTTED_I.sub(r"i\1", folded).replace("\u0131", "i"))
 
 
 def fold_email(text: str) -> str:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -96,7 +97,7 @@ class Proxies:
         proxy = {"http": self.http, "https": self.https}.get(parts.scheme)
         if proxy is None or self.bypass_all or not host:
             return None
-        address = _address(host)
+        address = _address(host) or _number(host)
         if host == "localhost" or host.endswith(".localhost") or (address and _loopback(address)):
             return None
         return None if any(entry.holds(host, address, port) for entry in self.bypass) else proxy
@@ -141,6 +142,14 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
     try:
         return ip_address(host.partition("%")[0])
     except ValueError:
+        return None
+
+
+def _number(host: str) -> IPv4Address | None:
+    """The address that a connection to `127.1`, `2130706433` or `0x7f.0.0.1` reaches: systems read them so."""
+    try:
+        return IPv4Address(socket.inet_aton(host)) if host[0].isdigit() and " " not in host else None
+    except (OSError, UnicodeError):
         return None
 
 

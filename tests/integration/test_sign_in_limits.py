@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -175,8 +176,10 @@ class TestDisabled:
         token = await link(house, house.user_id)
         async with house.database.scope(Scope(operator=True)) as scope:
             await people_set_disabled(scope, house.user_id)
+        evaluated = house.parts.services.accounts.passwords.evaluated
         refresh = await anybody.post("/api/auth/refresh", {"refresh_token": session.refresh_token})
         setup = await anybody.post("/api/auth/setup", {"token": token, "password": "an other one than that"})
+        assert house.parts.services.accounts.passwords.evaluated == evaluated, "its link costs no hash"
         login = await anybody.post("/api/auth/login", {"email": email, "password": PASSWORD})
         assert (refresh.status, setup.status, login.status) == (401, 401, 401)
 
@@ -209,6 +212,18 @@ class TestStrength:
     @pytest.mark.parametrize("good", [PASSWORD, "long enough!", "üç yeşil kaplumbağa"])
     async def test_others_are_taken(self, good: str):
         assert score(good, ("ada@example.org",)) >= passwords.LEAST_SCORE
+
+    def test_no_more_than_the_beginning_of_a_text_is_judged(self, monkeypatch: pytest.MonkeyPatch):
+        seen: list[str] = []
+
+        def judge(password: str, words: list[str]) -> Any:
+            seen.extend((password, *words))
+            return judging(password, words)
+
+        judging = passwords.zxcvbn
+        monkeypatch.setattr(passwords, "zxcvbn", judge)
+        score("correct horse " * 70, ("y" * 320, "z" * 100))
+        assert max(map(len, seen)) == passwords.JUDGED
 
     @given(st.text(max_size=1024))
     def test_judging_is_bounded_for_any_text(self, text: str):

@@ -25,12 +25,14 @@ class Odd:
 
     name, capabilities = "Odd", frozenset({"be odd"})
 
-    def __init__(self, **changes: Any) -> None:
+    def __init__(self, text: str = ODD, **changes: Any) -> None:
+        self._text = text
         self._changes = changes
 
     async def perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
-        await emit("odd", {ODD: [ODD, {"deep": ODD, "big": 10**30, "nan": float("nan")}]})
-        draft = Draft(ODD, "stop", model=ODD, messages=({"role": "user", "content": ODD},), reasoning=ODD)
+        odd = self._text
+        await emit("odd", {odd: [odd, {"deep": odd, "nan": float("nan")}]})
+        draft = Draft(odd, "stop", model=odd, messages=({"role": "user", "content": odd},), reasoning=odd)
         return replace(draft, **self._changes)
 
 
@@ -52,17 +54,36 @@ class OddError(KairosError):
     code = "odd"
 
 
-async def test_any_text_of_an_attempt_is_stored(house: House):
-    house.parts.services.agents.register(Odd())
+# Each alone, too: the ways of failing differ, and one must not hide another.
+@pytest.mark.parametrize(
+    ("odd", "clean"),
+    [(ODD, CLEAN), ("Ro\x00me", "Ro\ufffdme"), ("Ro\ud83dme", "Ro\ufffdme"), ("Ro\ud83d\ude00", "Ro\U0001f600")],
+    ids=["all", "NUL", "half a pair", "a pair in halves"],
+)
+async def test_any_text_of_an_attempt_is_stored(house: House, odd: str, clean: str):
+    house.parts.services.agents.register(Odd(odd))
     async with house.working():
         task = await house.finished(await house.submit(agent="Odd", forbid=("Ro",)), within_s=10)
-    assert (task.state, task.output, task.model) == (TaskState.REJECTED, CLEAN, CLEAN)
+    assert (task.state, task.output, task.model) == (TaskState.REJECTED, clean, clean)
     verdict = (await house.verdicts(task.id))[-1]
-    assert (verdict.output, verdict.reasoning) == (CLEAN, CLEAN)
-    assert verdict.messages == [{"role": "user", "content": CLEAN}]
-    odd = next(event for event in await house.events(task.id) if event.kind == "odd")
-    assert odd.data == {CLEAN: [CLEAN, {"deep": CLEAN, "big": str(10**30), "nan": None}]}
-    assert (await house.samples(task.id))[0].faulty_output == CLEAN
+    assert (verdict.output, verdict.reasoning) == (clean, clean)
+    assert verdict.messages == [{"role": "user", "content": clean}]
+    stored = next(event for event in await house.events(task.id) if event.kind == "odd")
+    assert stored.data == {clean: [clean, {"deep": clean, "nan": None}]}
+    assert (await house.samples(task.id))[0].faulty_output == clean
+
+
+async def test_a_number_beyond_64_bits_is_stored_as_its_digits(house: House):
+    class Counting(Odd):
+        async def perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
+            await emit("odd", {"big": 10**30})
+            return await super().perform(task, brief, emit)
+
+    house.parts.services.agents.register(Counting("x"))
+    async with house.working():
+        task = await house.finished(await house.submit(agent="Odd"), within_s=10)
+    stored = next(event for event in await house.events(task.id) if "big" in event.data)
+    assert stored.data == {"big": str(10**30)}
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,7 @@ def test_a_key_is_used_without_what_comes_along_when_it_is_pasted(pasted: str):
 @pytest.mark.parametrize(
     ("pasted", "words"),
     [("", "empty"), (" '' ", "empty"), ("sk 1", "character 3"), ("sk\n1", "U+000A"), ("sk-\x001", "U+0000"),
+     ("sk\x7f1", "control character (U+007F)"), ("sk\x1b1", "U+001B"),
      ("sk-ş", "not ASCII"), ("sk\u200b1", "U+200B"), ("sk-\ud8001", "U+D800")],
 )  # fmt: skip
 def test_a_key_that_cannot_be_sent_is_named_by_its_place(pasted: str, words: str):

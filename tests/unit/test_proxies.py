@@ -76,6 +76,7 @@ def test_the_entries_of_no_proxy(bypass: str, url: str, through: bool):
     "url",
     ["http://127.0.0.1:11434/v1", "http://127.9.9.9/", "http://localhost/", "http://LOCALHOST.:80/", "http://[::1]:1/",
      "http://a.localhost/", "http://[::ffff:127.0.0.1]/", "https://localhost/",
+     "http://127.1:8000/v1", "http://2130706433/", "http://0x7f.1/", "http://0177.0.0.1/", "http://0/",
      "http://0.0.0.0:8000/v1", "http://[::]:8000/v1", "http://[::ffff:0.0.0.0]/"],
 )  # fmt: skip
 def test_this_machine_is_always_called_directly(url: str):

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from kairos import config
 from kairos.api.json_route import parsed
 from kairos.errors import InvalidInput
-from kairos.text import DEEPEST, LARGEST_INTEGER, Json, Moment, Text, faults_in
+from kairos.text import DEEPEST, LARGEST_INTEGER, Json, Moment, Text, ZonedMoment, faults_in
 
 BAD = st.sampled_from(["\x00", "\ud800", "\udfff", 2**63, -(2**63) - 1, 2**64, 10**40, math.nan, math.inf, -math.inf])
 GOOD = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
@@ -110,6 +110,13 @@ def test_a_time_has_room_for_every_time_zone(moment: datetime):
     else:
         assert given.tzinfo is UTC
         assert 2 <= given.year <= 9998
+
+
+@pytest.mark.parametrize("moment", ["0001-06-01T00:00:00Z", "9999-06-01T00:00:00Z", "9998-12-31T23:30:00-01:00"])
+def test_a_time_at_the_edge_of_the_calendar_is_refused(moment: str):
+    for kind in (Moment, ZonedMoment):
+        with pytest.raises(ValidationError, match="its year is not between 2 and 9998"):
+            TypeAdapter(kind).validate_python(moment)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import re
 from urllib.parse import SplitResult, urlsplit
 
 from kairos.errors import InvalidInput
+from kairos.public_addresses import literal
 
 PORTS = {"http": 80, "https": 443}
 UNSPECIFIED = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -33,11 +34,12 @@ def server_address(text: str, where: str = "--url or KAIROS_URL") -> str:
 
 def is_loopback(address: str) -> bool:
     """Whether the address is of this machine."""
-    host = urlsplit(address).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    host = (urlsplit(address).hostname or "").rstrip(".")
+    found = literal(host)
+    if found is None:
+        return host == "localhost" or host.endswith(".localhost")
+    own = (found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None) or found
+    return own.is_loopback
 
 
 def at_daemon(address: str, daemon: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kairos.cli.addresses import is_loopback
 from kairos.cli.client import Client, NotRunning, NotSignedIn, Refused
 from kairos.cli.credentials import Credential, CredentialFile
 from kairos.cli.transport import NotKairos, Redirected
@@ -61,6 +62,16 @@ def test_localhost_means_the_address_that_the_daemon_bound(tmp_path: Path):
     assert client("http://localhost:8484/", folder).address == "http://127.0.0.1:8484"
     assert client("http://localhost:8485", folder).address == "http://localhost:8485"
     assert client("http://localhost.example:8484", folder).address == "http://localhost.example:8484"
+
+
+@pytest.mark.parametrize("host", ["127.1", "2130706433", "[::1]", "[::ffff:127.0.0.1]", "localhost.", "a.localhost"])
+def test_this_machine_is_known_however_it_is_written(host: str):
+    assert is_loopback(f"http://{host}:8484")
+
+
+@pytest.mark.parametrize("host", ["10.1", "127.0.0.1.example.org", "localhost.example.org", "mylocalhost", "[::2]"])
+def test_other_hosts_are_not_this_machine(host: str):
+    assert not is_loopback(f"http://{host}:8484")
 
 
 def test_an_address_of_all_interfaces_is_asked_on_this_machine(tmp_path: Path):

@@ -57,6 +57,15 @@ def test_an_entry_of_any_kind_is_a_credential_or_none(tmp_path_factory: pytest.T
     assert found is None or (found.access_token.isascii() and found.access_token.isprintable())
 
 
+@pytest.mark.parametrize("token", ["", "a b", "a\nX-Evil: 1", "a\x00", "t\u00f6ken", "a\x7f", 7, None])
+@pytest.mark.parametrize("name", ["access_token", "refresh_token"])
+def test_a_token_that_fits_no_header_is_no_credential(tmp_path: Path, name: str, token: object):
+    path = tmp_path / "credentials.json"
+    entry = {"access_token": "a", "refresh_token": "r", "project_id": None, name: token}
+    path.write_text(json.dumps({ADDRESS: entry}))
+    assert CredentialFile(path).get(ADDRESS) is None
+
+
 @pytest.mark.parametrize("home", ["/dev/null", "/proc/1/x", "/proc/self/nowhere"])
 def test_without_a_writable_home_a_session_lasts_for_the_command(home: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HOME", home)

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from rich.panel import Panel
 from rich.progress import Progress, TextColumn
+from rich.text import Text
 
 from kairos.cli import console, output, tables
 from tests.unit.test_printable import unseen
@@ -68,6 +70,8 @@ def test_any_text_printed_any_way_is_safe(text: str):
     shown.print(text)
     shown.print(text, output.prose(text), style="red")
     shown.print(output.line("a ", output.bold(text), output.state(text)))
+    shown.print(Text(text), output.line(text, (text, "bold")), Panel(Text(text), title=Text(text)))
+    shown.print(tables.table(["name", "words"], [[Text(text), Text(text, style="red")]]))
     shown.print(tables.table(["name", text], [[text, text], [output.state(text), "x"]]))
     assert safe(kept.getvalue())
 

@@ -120,6 +120,20 @@ async def test_a_schema_is_sent_to_a_server_of_which_nothing_is_declared(
     assert (sent["strict"], sent["schema"]["additionalProperties"]) == (True, False)
 
 
+async def test_a_schema_that_cannot_be_made_strict_is_sent_as_it_is_and_not_as_strict(
+    server: ModelServer, providers: Providers
+):
+    """A property that is optional would be required then; a strict server refuses what is not closed."""
+    schema = {"type": "object", "properties": {"city": {"type": "string"}, "note": {"type": "string"}}}
+    schema |= {"required": ["city"]}
+    wanted = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
+    server.add(ScriptedModel("up", answer="{}"))
+    await providers.chat(model(server), ChatRequest(HELLO.messages, response_format=wanted), timeout_s=5)
+    sent = server.calls[0].body["response_format"]["json_schema"]
+    assert "strict" not in sent
+    assert sent["schema"] == schema
+
+
 async def test_declarations_overrule_what_was_found_out(server: ModelServer, providers: Providers):
     server.add(
         ScriptedModel("up", refuses=lambda body: (422, extra("response_format")) if "response_format" in body else None)

@@ -52,6 +52,12 @@ def stream(*values: object) -> bytes:
         # A reason in each event says nothing, but [DONE] does.
         (UNFRAMED + stream(delta("The capital of Italy is Ro", "stop"), delta("me.", "stop"), DONE), Then.CLOSE),
         (UNFRAMED + stream(TEXT, STOP, REST, STOP, DONE), Then.CLOSE),
+        # [DONE] is the only end here, however it is written.
+        (UNFRAMED + stream(TEXT, delta("me.", "stop")) + b"data: [DONE] \n\n", Then.CLOSE),
+        (UNFRAMED + stream(TEXT, delta("me.", "stop")) + b"data:\t[DONE]\r\n\r\n", Then.CLOSE),
+        (UNFRAMED + stream(TEXT, delta("me.", "stop")) + b'data: "[DONE]"\n\n', Then.CLOSE),
+        (UNFRAMED + stream(TEXT, delta("me.", "stop")) + b"data: [done]\n\n", Then.CLOSE),
+        (UNFRAMED + stream(TEXT, delta("me.", "stop")) + b"data: data: [DONE]\n\n", Then.CLOSE),
         (sized(json.dumps({"choices": [{"message": {"content": WHOLE}, "finish_reason": "stop"}]}).encode()), "close"),
         (sized(gzip.compress(stream(TEXT, REST, STOP, DONE)), headers=b"Content-Encoding: gzip\r\n"), Then.CLOSE),
     ],
