@@ -13,9 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
 from kairos import telemetry
+from kairos.db.engine import Database
 from kairos.embedded import Addresses
+from kairos.tenancy import NOBODY
 from tests.unit.test_printable import unseen
 
 FORGED = "x\n12:00:00 INFO    kairos.api: admin signed in\r\x1b[2K\u202e\u2028"
@@ -106,6 +109,15 @@ def test_no_value_of_a_statement_is_logged(addresses: Addresses, log: StringIO, 
     engine.dispose()
     assert CANARY not in log.getvalue()
     assert "psycopg" in log.getvalue()
+
+
+async def test_no_error_of_the_database_repeats_a_value(database: Database):
+    """A log may be written by other means than Kairos' own, and an error may reach a caller."""
+    with pytest.raises(DBAPIError) as failed:
+        async with database.scope(NOBODY) as session:
+            await session.execute(text("select * from no_such_table where a = :canary"), {"canary": CANARY})
+    assert "no_such_table" in str(failed.value)
+    assert CANARY not in str(failed.value)
 
 
 def test_a_failed_connection_is_logged_with_its_reason(log: StringIO):

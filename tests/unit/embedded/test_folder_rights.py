@@ -93,14 +93,16 @@ def test_a_volume_that_everybody_may_write_is_used_with_a_warning(volume: Path) 
 
 
 @needs_root
-def test_a_secret_that_a_stranger_put_into_an_open_folder_is_refused(volume: Path) -> None:
+@pytest.mark.parametrize(("mode", "reason"), [(0o604, "lets every user read"), (0o640, "belongs to user 12345")])
+def test_a_secret_that_a_stranger_put_into_an_open_folder_is_refused(volume: Path, mode: int, reason: str) -> None:
     volume.chmod(0o777)
     planted = volume / "secrets.json"
     planted.write_text(json.dumps({"owner": "known to the attacker"}))
-    os.chown(planted, 12_345, 12_345)
-    planted.chmod(0o604)
+    os.chown(planted, 12_345, NOBODY)
+    planted.chmod(mode)
     said = use_as(NOBODY, volume)
     assert "secrets.json" in said
+    assert reason in said
     assert "used" not in said.splitlines()
 
 
