@@ -5,9 +5,9 @@ PostgreSQL stores neither NUL nor half of a surrogate pair, and its widest integ
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, Field, JsonValue
 
@@ -19,6 +19,11 @@ FIRST_YEAR, LAST_YEAR = 2, 9998
 """A year of room on either side, so that no time zone moves a time out of Python's range."""
 DEEPEST = 100
 """Levels of nested JSON. orjson writes 254, Python's own parser reads about 1,000."""
+
+POINTER_NAMES, NAME_LENGTH = 8, 100
+
+Place: TypeAlias = "tuple[Place | None, str | int]"
+"""The place of the parent, None for the document itself, and the name below it."""
 
 
 def fault_in(text: str) -> str | None:
@@ -45,26 +50,41 @@ def storable_json(value: Any) -> Any:
 
 
 def faults_in(value: Any) -> Iterator[tuple[str, str]]:
-    """What cannot be stored: where, as a JSON pointer without its first slash, and why. Does not recurse."""
-    stack: list[tuple[str, Any, int]] = [("", value, 0)]
+    """What cannot be stored: where, as a JSON pointer without its first slash (`pointer_of`), and why.
+
+    Does not recurse. A place is kept as its parent's and a name, so that a long name costs nothing for each child.
+    """
+    stack: list[tuple[Place | None, Any, int]] = [(None, value, 0)]
     while stack:
-        pointer, piece, depth = stack.pop()
+        place, piece, depth = stack.pop()
         if fault := _fault(piece):
-            yield pointer, fault
+            yield pointer_of(_names(place)), fault
         elif isinstance(piece, (Mapping, list, tuple)) and depth == DEEPEST:
-            yield pointer, f"it is nested deeper than {DEEPEST} levels"
+            yield pointer_of(_names(place)), f"it is nested deeper than {DEEPEST} levels"
         elif isinstance(piece, Mapping):
             for name, child in reversed(list(piece.items())):
                 if fault := _fault(name):
-                    yield pointer, f"a name in it cannot be stored: {fault}"
-                stack.append((_below(pointer, str(name)), child, depth + 1))
+                    yield pointer_of(_names(place)), f"a name in it cannot be stored: {fault}"
+                stack.append(((place, name), child, depth + 1))
         elif isinstance(piece, (list, tuple)):
-            stack += [(_below(pointer, str(n)), child, depth + 1) for n, child in reversed(list(enumerate(piece)))]
+            stack += [((place, n), child, depth + 1) for n, child in reversed(list(enumerate(piece)))]
 
 
-def _below(pointer: str, name: str) -> str:
-    escaped = name.replace("~", "~0").replace("/", "~1")
-    return f"{pointer}/{escaped}" if pointer else escaped
+def pointer_of(names: Sequence[Any]) -> str:
+    """A JSON pointer (RFC 6901) without its first slash, for people: `POINTER_NAMES` names of `NAME_LENGTH` characters
+    at most, and an ellipsis for the rest."""
+    shown = [str(name)[: NAME_LENGTH + 1] for name in names[:POINTER_NAMES]]
+    shown = [name if len(name) <= NAME_LENGTH else f"{name[:NAME_LENGTH]}…" for name in shown]
+    escaped = [name.replace("~", "~0").replace("/", "~1") for name in shown]
+    return "/".join([*escaped, "…"] if len(names) > POINTER_NAMES else escaped)
+
+
+def _names(place: Place | None) -> list[Any]:
+    names = []
+    while place is not None:
+        place, name = place
+        names.append(name)
+    return names[::-1]
 
 
 def _fault(value: Any) -> str | None:

@@ -190,6 +190,21 @@ class TestBadInput:
         assert (reply.status, reply.headers["Content-Type"]) == (422, "application/problem+json")
         assert words in reply["detail"], reply["detail"]
 
+    @pytest.mark.parametrize("key", ["a", "k" * 5000])
+    async def test_the_place_of_a_deep_fault_is_told_in_short(self, owner: Caller, key: str):
+        schema: dict = {key: "\x00"}
+        for _ in range(90):
+            schema = {key: schema}
+        reply = await owner.post("/api/tasks", {"prompt": "x", "checks": {"schema": schema}})
+        assert reply.status == 422
+        assert reply.body["detail"].startswith(f"body/checks/schema/{key[:100]}")
+        assert len(reply.body["detail"]) < 1000
+
+    async def test_a_thousand_faults_are_not_all_listed(self, owner: Caller):
+        reply = await owner.post("/api/tasks", {"prompt": "x", "checks": {"require": [1] * 1000}})
+        assert reply.status == 422
+        assert len(reply.body["errors"]) <= 100
+
     async def test_a_body_over_the_limit_is_a_413(self, house: House, owner: Caller):
         limit = house.parts.settings.server.body_limit_bytes
         announced = await owner.call("POST", "/api/tasks", data=b"x" * (limit + 1))

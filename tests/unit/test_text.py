@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import sys
+import tracemalloc
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -157,3 +159,23 @@ def test_a_variable_that_is_not_utf_8_is_refused(monkeypatch: pytest.MonkeyPatch
 
 def test_the_largest_integer_is_postgresqls():
     assert parsed(str(LARGEST_INTEGER).encode()) == 2**63 - 1
+
+
+def test_a_long_name_costs_nothing_for_each_child():
+    """50 KB in each of 20,000 pointers would be 1 GB; a body may have ten times as much of both."""
+    name = "k" * 50_000
+    tracemalloc.start()
+    try:
+        [(pointer, _)] = faults_in({name: [*[0] * 20_000, "\x00"]})
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert pointer == f"{'k' * 100}…/20000"
+    assert peak < 100_000_000
+
+
+def test_a_deep_place_is_told_in_short():
+    deep: Any = "\x00"
+    for _ in range(50):
+        deep = {"a/b": deep}
+    assert next(faults_in(deep))[0] == "/".join(["a~1b"] * 8 + ["…"])

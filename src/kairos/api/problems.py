@@ -12,10 +12,12 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kairos.errors import KairosError, NotFound
+from kairos.text import pointer_of
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+MOST_ERRORS = 100
 FOR_ALL = {"X-Content-Type-Options": "nosniff"}
 FOR_API = {**FOR_ALL, "Cache-Control": "no-store"}
 """Headers of every answer, and of those of the API: browsers must not guess their type, nor keep what they say."""
@@ -109,7 +111,7 @@ def _note(request: Request, error: NotFound) -> None:
 
 async def _invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    errors = [{"pointer": _pointer(e["loc"]), "detail": _said(e)} for e in error.errors()]
+    errors = [{"pointer": pointer_of(e["loc"]), "detail": _said(e)} for e in error.errors()[:MOST_ERRORS]]
     detail = "; ".join(f"{e['pointer']}: {e['detail']}" for e in errors[:3])
     detail = f"{detail}. Correct the input; /api/openapi.json describes it."
     return problem(422, "invalid_input", "Invalid input", detail, request.url.path, errors=errors)
@@ -147,11 +149,6 @@ def _said(error: Any) -> str:
     if error["type"] in ("too_long", "too_short") and isinstance(error["input"], str):
         return error["msg"].replace("Value", "Text").replace(" items", " characters").replace(" item ", " character ")
     return error["msg"].removeprefix("Value error, ")
-
-
-def _pointer(location: tuple[int | str, ...]) -> str:
-    """Where in the request it was, as a JSON pointer below body, query, path or header."""
-    return "/".join(map(str, location))
 
 
 class BodyLimit:
