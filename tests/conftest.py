@@ -38,7 +38,7 @@ def pytest_report_to_serializable() -> Generator[None, Any, Any]:
 
 
 def encodable(value: Any) -> Any:
-    """The value with `?` in place of what UTF-8 cannot hold, in texts at any depth."""
+    """The value with `?` in place of characters that UTF-8 cannot encode, in texts at any depth."""
     if isinstance(value, str):
         return value.encode(errors="replace").decode()
     if isinstance(value, dict):

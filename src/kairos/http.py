@@ -22,6 +22,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from kairos import __version__
+from kairos.host_literals import literal
 from kairos.http_errors import (
     HttpCut,
     HttpError,
@@ -38,7 +39,7 @@ from kairos.http_errors import (
     server_root,
 )
 from kairos.proxies import DIRECT, Proxies
-from kairos.public_addresses import PublicResolver, literal, must_be_public, not_public
+from kairos.public_addresses import PublicResolver, must_be_public, not_public
 
 __all__ = [
     "HttpAnswer",

@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Self
 from urllib.parse import unquote, urlsplit
+
+from kairos.host_literals import is_loopback, literal, unmapped
 
 PORTS = {"http": 80, "https": 443}
 
@@ -97,8 +98,8 @@ class Proxies:
         proxy = {"http": self.http, "https": self.https}.get(parts.scheme)
         if proxy is None or self.bypass_all or not host:
             return None
-        address = _address(host) or _number(host)
-        if host == "localhost" or host.endswith(".localhost") or (address and _loopback(address)):
+        address = literal(host)
+        if is_loopback(host) or (address and unmapped(address).is_unspecified):  # a call to 0.0.0.0 reaches it too
             return None
         return None if any(entry.holds(host, address, port) for entry in self.bypass) else proxy
 
@@ -132,28 +133,7 @@ def _entry(text: str) -> _Bypass:
     if not (host and port.isdigit() and len(port) <= 5):
         host, port = text, ""
     number = int(port) if port else None
-    address = _address(host.strip("[]"))
+    address = literal(host)
     if address is not None:
         return _Bypass(ip_network(address), host, number)
     return _Bypass(None, host.removeprefix("*").strip("."), number)
-
-
-def _address(host: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(host.partition("%")[0])
-    except ValueError:
-        return None
-
-
-def _number(host: str) -> IPv4Address | None:
-    """The address that a connection to `127.1`, `2130706433` or `0x7f.0.0.1` reaches: systems read them so."""
-    try:
-        return IPv4Address(socket.inet_aton(host)) if host[0].isdigit() and " " not in host else None
-    except (OSError, UnicodeError):
-        return None
-
-
-def _loopback(address: IPv4Address | IPv6Address) -> bool:
-    """Whether it is an address of this machine: a call to an unspecified one reaches it too."""
-    own = (address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address
-    return own.is_loopback or own.is_unspecified

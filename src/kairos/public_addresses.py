@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable, Sequence
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
 from typing import Any, Protocol
+
+from kairos.host_literals import literal
 
 CARRYING_IPV4 = tuple(
     map(
@@ -25,19 +27,6 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     return address.is_global and not (
         address.is_multicast or address.is_unspecified or address.is_reserved or address.is_loopback
     )
-
-
-def literal(host: str) -> IPv4Address | IPv6Address | None:
-    """The address that a host is written as, also as `2130706433`, `0x7f.1` or `0177.0.0.1`; None for a name."""
-    host = host.strip("[]").partition("%")[0].rstrip(".")
-    try:
-        return ip_address(host)
-    except ValueError:
-        pass
-    try:  # as getaddrinfo reads numbers
-        return IPv4Address(socket.inet_aton(host)) if host and host[0].isdigit() and " " not in host else None
-    except OSError:
-        return None
 
 
 def is_listed(host: str, address: IPv4Address | IPv6Address | None, allowed: Iterable[str]) -> bool:

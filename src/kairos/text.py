@@ -50,9 +50,9 @@ def storable_json(value: Any) -> Any:
 
 
 def faults_in(value: Any) -> Iterator[tuple[str, str]]:
-    """What cannot be stored: where, as a JSON pointer without its first slash (`pointer_of`), and why.
+    """Yield the place (`pointer_of`) and the reason of each value that cannot be stored.
 
-    Does not recurse. A place is kept as its parent's and a name, so that a long name costs nothing for each child.
+    Does not recurse. A place links to its parent's, so that a long name is not copied for each value below it.
     """
     stack: list[tuple[Place | None, Any, int]] = [(None, value, 0)]
     while stack:
@@ -70,17 +70,18 @@ def faults_in(value: Any) -> Iterator[tuple[str, str]]:
             stack += [((place, n), child, depth + 1) for n, child in reversed(list(enumerate(piece)))]
 
 
-def pointer_of(names: Sequence[Any]) -> str:
-    """A JSON pointer (RFC 6901) without its first slash, for people: `POINTER_NAMES` names of `NAME_LENGTH` characters
-    at most, and an ellipsis for the rest."""
-    shown = [str(name)[: NAME_LENGTH + 1] for name in names[:POINTER_NAMES]]
-    shown = [name if len(name) <= NAME_LENGTH else f"{name[:NAME_LENGTH]}…" for name in shown]
-    escaped = [name.replace("~", "~0").replace("/", "~1") for name in shown]
-    return "/".join([*escaped, "…"] if len(names) > POINTER_NAMES else escaped)
+def pointer_of(names: Sequence[str | int]) -> str:
+    """A JSON pointer (RFC 6901) without its first slash, of at most 8 names of 100 characters."""
+    shown = [_shortened(str(name)).replace("~", "~0").replace("/", "~1") for name in names[:POINTER_NAMES]]
+    return "/".join([*shown, "…"] if len(names) > POINTER_NAMES else shown)
 
 
-def _names(place: Place | None) -> list[Any]:
-    names = []
+def _shortened(name: str) -> str:
+    return name if len(name) <= NAME_LENGTH else f"{name[:NAME_LENGTH]}…"
+
+
+def _names(place: Place | None) -> list[str | int]:
+    names: list[str | int] = []
     while place is not None:
         place, name = place
         names.append(name)

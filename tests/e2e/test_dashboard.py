@@ -115,7 +115,7 @@ async def test_a_project_is_made_in_the_modal_and_switched_to(browser: Browser, 
 async def test_a_file_is_imported_and_every_refused_row_is_shown_with_its_reason(browser: Browser, company: Demo):
     rows = [
         '{"messages": [{"role": "user", "content": "Capital of Norway?"}, {"role": "assistant", "content": "Oslo"}]}',
-        '{"prompt": "What is missing?"}',
+        '{"prompt": "A prompt alone"}',
         "no JSON",
     ]
     file: FilePayload = {"name": "rows.jsonl", "mimeType": "text/plain", "buffer": "\n".join(rows).encode()}

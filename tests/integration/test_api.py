@@ -191,7 +191,7 @@ class TestBadInput:
         assert words in reply["detail"], reply["detail"]
 
     @pytest.mark.parametrize("key", ["a", "k" * 5000])
-    async def test_the_place_of_a_deep_fault_is_told_in_short(self, owner: Caller, key: str):
+    async def test_the_pointer_of_a_deep_fault_is_shortened(self, owner: Caller, key: str):
         schema: dict = {key: "\x00"}
         for _ in range(90):
             schema = {key: schema}
@@ -200,7 +200,7 @@ class TestBadInput:
         assert reply.body["detail"].startswith(f"body/checks/schema/{key[:100]}")
         assert len(reply.body["detail"]) < 1000
 
-    async def test_a_thousand_faults_are_not_all_listed(self, owner: Caller):
+    async def test_at_most_a_hundred_faults_are_listed(self, owner: Caller):
         reply = await owner.post("/api/tasks", {"prompt": "x", "checks": {"require": [1] * 1000}})
         assert reply.status == 422
         assert len(reply.body["errors"]) <= 100

@@ -176,10 +176,10 @@ class TestDisabled:
         token = await link(house, house.user_id)
         async with house.database.scope(Scope(operator=True)) as scope:
             await people_set_disabled(scope, house.user_id)
-        evaluated = house.parts.services.accounts.passwords.evaluated
+        before = evaluated(house)
         refresh = await anybody.post("/api/auth/refresh", {"refresh_token": session.refresh_token})
         setup = await anybody.post("/api/auth/setup", {"token": token, "password": "an other one than that"})
-        assert house.parts.services.accounts.passwords.evaluated == evaluated, "its link costs no hash"
+        assert evaluated(house) == before, "its link costs no hash"
         login = await anybody.post("/api/auth/login", {"email": email, "password": PASSWORD})
         assert (refresh.status, setup.status, login.status) == (401, 401, 401)
 
@@ -216,12 +216,12 @@ class TestStrength:
     def test_no_more_than_the_beginning_of_a_text_is_judged(self, monkeypatch: pytest.MonkeyPatch):
         seen: list[str] = []
 
-        def judge(password: str, words: list[str]) -> Any:
-            seen.extend((password, *words))
-            return judging(password, words)
+        def recording(password: str, user_inputs: list[str]) -> Any:
+            seen.extend((password, *user_inputs))
+            return zxcvbn(password, user_inputs)
 
-        judging = passwords.zxcvbn
-        monkeypatch.setattr(passwords, "zxcvbn", judge)
+        zxcvbn = passwords.zxcvbn
+        monkeypatch.setattr(passwords, "zxcvbn", recording)
         score("correct horse " * 70, ("y" * 320, "z" * 100))
         assert max(map(len, seen)) == passwords.JUDGED
 

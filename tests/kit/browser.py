@@ -62,12 +62,10 @@ class Visitor:
 
     @classmethod
     @asynccontextmanager
-    async def arrive(
-        cls, browser: Browser, address: str, *, width: int = 1280, scheme: str = "light", locale: str = "en-GB"
-    ) -> AsyncIterator[Visitor]:
+    async def arrive(cls, browser: Browser, address: str, *, locale: str = "en-GB") -> AsyncIterator[Visitor]:
         context = await browser.new_context(
-            viewport=window(width),
-            color_scheme=scheme,  # type: ignore[arg-type]
+            viewport=window(WIDTHS[0]),
+            color_scheme="light",
             locale=locale,
             reduced_motion="reduce",
         )

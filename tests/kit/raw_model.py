@@ -40,7 +40,7 @@ def sized(body: bytes, *, missing: int = 0, headers: bytes = b"") -> bytes:
 
 
 def unread_bytes(writer: asyncio.StreamWriter) -> int:
-    """What the kernel holds for the client at the other end, which is on this machine."""
+    """Bytes that the client, on this machine, has received and not read (`/proc/net/tcp`)."""
     own, theirs = (f":{writer.get_extra_info(name)[1]:04X}" for name in ("sockname", "peername"))
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, remote, _, queues, *_ = line.split()

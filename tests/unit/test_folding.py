@@ -41,7 +41,7 @@ def test_texts_that_read_alike_fold_alike(one: str, other: str):
 
 @pytest.mark.parametrize(("one", "other"), [("a", "b"), ("cafe", "café"), ("a b", "ab"), ("１", "1"), ("j\u0307", "j")])
 def test_texts_that_read_otherwise_stay_apart(one: str, other: str):
-    assert fold(one) not in fold(other), "words are looked for in texts"
+    assert fold(one) not in fold(other), "`forbid` searches for a term within a text"
 
 
 @given(TEXT)

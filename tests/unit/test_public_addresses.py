@@ -10,8 +10,9 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver
 
+from kairos.host_literals import literal
 from kairos.http import HttpClient, HttpForbidden, HttpLimits, HttpStatus, HttpTimeout, HttpUnreachable
-from kairos.public_addresses import is_listed, is_public, literal
+from kairos.public_addresses import is_listed, is_public
 from tests.kit.any_server import AnyServer
 
 
@@ -36,7 +37,7 @@ def test_a_public_address(host: str):
     assert is_public(address)
 
 
-@pytest.mark.parametrize("host", ["example.com", "1password.com", "3com.test", "", "a b", "0x", "1.2.3.4.5"])
+@pytest.mark.parametrize("host", ["example.com", "1password.com", "3com.test", "", "a b", "0x", "1.2.3.4.5", "1\x00", "1\ud800"])
 def test_a_name_is_no_address(host: str):
     assert literal(host) is None
 

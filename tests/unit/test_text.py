@@ -174,7 +174,7 @@ def test_a_long_name_costs_nothing_for_each_child():
     assert peak < 100_000_000
 
 
-def test_a_deep_place_is_told_in_short():
+def test_the_pointer_of_a_deep_place_is_shortened():
     deep: Any = "\x00"
     for _ in range(50):
         deep = {"a/b": deep}

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 100
+"""Listed of one request."""
 FOR_ALL = {"X-Content-Type-Options": "nosniff"}
 FOR_API = {**FOR_ALL, "Cache-Control": "no-store"}
 """Headers of every answer, and of those of the API: browsers must not guess their type, nor keep what they say."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit
 
+from kairos import host_literals
 from kairos.errors import InvalidInput
-from kairos.public_addresses import literal
 
 PORTS = {"http": 80, "https": 443}
 UNSPECIFIED = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -34,12 +33,7 @@ def server_address(text: str, where: str = "--url or KAIROS_URL") -> str:
 
 def is_loopback(address: str) -> bool:
     """Whether the address is of this machine."""
-    host = (urlsplit(address).hostname or "").rstrip(".")
-    found = literal(host)
-    if found is None:
-        return host == "localhost" or host.endswith(".localhost")
-    own = (found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None) or found
-    return own.is_loopback
+    return host_literals.is_loopback(urlsplit(address).hostname or "")
 
 
 def at_daemon(address: str, daemon: str) -> str:

@@ -66,8 +66,8 @@ def _show(started: Started) -> None:
     ]
     lines.append(_isolation(started.isolation))
     if started.setup_link:
-        words = "No operator has a password yet. This link sets it (each start prints another one): "
-        lines.append(output.line(words, output.bold(started.setup_link)))
+        notice = "No operator has a password yet. This link sets it (each start prints another one): "
+        lines.append(output.line(notice, output.bold(started.setup_link)))
     output.out.print(Text("\n").join(lines), soft_wrap=True)
 
 

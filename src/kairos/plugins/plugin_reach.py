@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from kairos.host_literals import literal
 from kairos.plugins.plugin_config import Values, free_texts, project_values, with_defaults
-from kairos.public_addresses import is_listed, is_public, literal
+from kairos.public_addresses import is_listed, is_public
 
 Origin = tuple[str, str, int | None]
 

@@ -129,6 +129,23 @@ def test_processor_time_of_all_processes_is_summed(tmp_path: Path):
         top.wait()
 
 
+def test_a_process_that_has_ended_uses_no_memory(tmp_path: Path):
+    """It may end after it was listed; its shared pages would count in full then."""
+    proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
+    family = Family(os.getpid(), proc)
+    tree = Tree(family, TreeLimits(1, 1, 1, 1), str(tmp_path), in_memory=False)
+    with subprocess.Popen([sys.executable, "-c", "input(0)"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        assert child.stdout.read(1) == b"0", "it runs"
+        listed = family.process(child.pid)
+        assert listed
+        assert tree._proportional_bytes(listed) > 0
+        child.communicate(b"\n", timeout=20)
+    assert listed.resident_bytes > 0
+    assert tree._proportional_bytes(listed) == 0
+    os.close(proc)
+
+
 def _skip_without_isolation(way: str, lacks: str) -> None:
     if way == "none":
         pytest.skip(f"this host does not isolate code: {lacks}")

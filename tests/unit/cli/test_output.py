@@ -71,7 +71,7 @@ def test_any_text_printed_any_way_is_safe(text: str):
     shown.print(text, output.prose(text), style="red")
     shown.print(output.line("a ", output.bold(text), output.state(text)))
     shown.print(Text(text), output.line(text, (text, "bold")), Panel(Text(text), title=Text(text)))
-    shown.print(tables.table(["name", "words"], [[Text(text), Text(text, style="red")]]))
+    shown.print(tables.table(["name", "text"], [[Text(text), Text(text, style="red")]]))
     shown.print(tables.table(["name", text], [[text, text], [output.state(text), "x"]]))
     assert safe(kept.getvalue())
 

@@ -100,10 +100,10 @@ def test_a_secret_that_a_stranger_put_into_an_open_folder_is_refused(volume: Pat
     planted.write_text(json.dumps({"owner": "known to the attacker"}))
     os.chown(planted, 12_345, NOBODY)
     planted.chmod(mode)
-    said = use_as(NOBODY, volume)
-    assert "secrets.json" in said
-    assert reason in said
-    assert "used" not in said.splitlines()
+    printed = use_as(NOBODY, volume)
+    assert "secrets.json" in printed
+    assert reason in printed
+    assert "used" not in printed.splitlines()
 
 
 @needs_root

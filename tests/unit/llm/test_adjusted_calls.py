@@ -123,7 +123,7 @@ async def test_a_schema_is_sent_to_a_server_of_which_nothing_is_declared(
 async def test_a_schema_that_cannot_be_made_strict_is_sent_as_it_is_and_not_as_strict(
     server: ModelServer, providers: Providers
 ):
-    """A property that is optional would be required then; a strict server refuses what is not closed."""
+    """Strict schemas require every property, so that an optional one would become required."""
     schema = {"type": "object", "properties": {"city": {"type": "string"}, "note": {"type": "string"}}}
     schema |= {"required": ["city"]}
     wanted = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}

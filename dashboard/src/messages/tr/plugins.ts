@@ -3,7 +3,7 @@ import type { plugins as english } from "../en/plugins";
 
 export const plugins: Translation<typeof english> = {
   "plugins.title": "Eklentiler",
-  "plugins.detail": "İşletmenlerin eklediği ajanlar: eklenti klasöründeki kod ya da kurulu bir paket.",
+  "plugins.detail": "Sistem yöneticilerinin eklediği ajanlar: eklenti klasöründeki kod ya da kurulu bir paket.",
   "plugins.none": "Hiç eklenti yok",
   "plugins.none_detail": "Eklenti klasörüne examples/plugins/WeatherPlugin.py gibi bir dosya koyup yeniden tarayın.",
   "plugins.loaded": "Yüklendi",

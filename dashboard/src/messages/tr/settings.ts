@@ -17,7 +17,7 @@ export const settings: Translation<typeof english> = {
   "settings.run_tests": "Görevle verilen testleri çalıştır",
   "settings.run_tests_hint": "Testler korumalı alanda çalışır. Çalıştırılmazsa karar öteki denetimlere dayanır.",
   "settings.tests_not_run": "Testler çalıştırılmıyor: bu sunucu kodu yalıtamıyor. Sistem yöneticisi, neyin eksik olduğunu docs/isolation.md dosyasında bulur.",
-  "settings.tests_weak": "Testler tam yalıtım olmadan çalışıyor (işletmen izin verdi): sunucunun dosyalarına, gizli anahtarlarına ve ağına erişebilirler.",
+  "settings.tests_weak": "Testler tam yalıtım olmadan çalışıyor (sistem yöneticisi izin verdi): sunucunun dosyalarına, gizli anahtarlarına ve ağına erişebilirler.",
   "settings.guideline": "Etiketleme kılavuzu",
   "settings.guideline_hint": "Etiketleyenlerin neye göre karar vereceği. Sıradaki her satırın yanında durur.",
   "settings.interactive_cap": "Aynı anda etkileşimli görev",
