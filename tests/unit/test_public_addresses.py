@@ -37,7 +37,9 @@ def test_a_public_address(host: str):
     assert is_public(address)
 
 
-@pytest.mark.parametrize("host", ["example.com", "1password.com", "3com.test", "", "a b", "0x", "1.2.3.4.5", "1\x00", "1\ud800"])
+@pytest.mark.parametrize(
+    "host", ["example.com", "1password.com", "3com.test", "", "a b", "0x", "1.2.3.4.5", "1\x00", "1\ud800"]
+)
 def test_a_name_is_no_address(host: str):
     assert literal(host) is None
 
