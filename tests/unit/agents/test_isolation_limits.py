@@ -129,6 +129,43 @@ def test_processor_time_of_all_processes_is_summed(tmp_path: Path):
         top.wait()
 
 
+def test_the_end_of_one_pair_of_processes_does_not_reach_the_next_one(tmp_path: Path):
+    """The process that watches may still be ending the first pair when the second one is to start."""
+    slow = """
+import contextlib, os, time
+from kairos.agents.checks.sandbox import process_tree
+
+class SlowFamily(process_tree.Family):
+    def kill(self):
+        open("ending", "w").close()
+        time.sleep(1)
+        super().kill()
+
+telling = os.pipe()
+turn = process_tree.Turn()
+first = os.fork()
+if first:
+    limits = process_tree.TreeLimits(1 << 40, 1000, 1, 1 << 40)
+    tree = process_tree.Tree(SlowFamily(first, os.open("/proc", os.O_RDONLY)), limits, ".", in_memory=False)
+    raise SystemExit(os.waitstatus_to_exitcode(process_tree.watch(tree, telling[1], turn)))
+process_tree.tell_of(telling[0], turn)
+pair = [os.fork() or time.sleep(60) for _ in range(2)]
+while not os.path.exists("ending"):
+    time.sleep(0.01)
+with process_tree.starting():
+    next_one = os.fork() or time.sleep(1.5) or os._exit(0)
+words = process_tree.excess_told()
+ended = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in (*pair, next_one)]
+print(*ended, words, flush=True)
+os._exit(0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", slow], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout == "-9 -9 0 None\n"
+
+
 def test_a_process_that_has_ended_uses_no_memory(tmp_path: Path):
     """It may end after it was listed; its shared pages would count in full then."""
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)

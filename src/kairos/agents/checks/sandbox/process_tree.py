@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import stat
 import time
@@ -22,6 +23,8 @@ DISK_LOOKS = 5
 MOST_FILES = 5_000
 PAGE, TICKS = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 KILL_S = 5.0
+START_S = KILL_S + 5.0
+"""Within which the process that watches has ended what it had to end, on a busy machine too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,16 +216,51 @@ class Tree:
                     yield int(inode), int(offset, 16) + last - first
 
 
-def watch(tree: Tree, telling: int) -> int:
+class Turn:
+    """A lock between the process that watches and the first process of the sandbox: a token in a pipe.
+
+    Who ends processes holds it, and who starts them does: otherwise the end of one pair could reach the next one.
+    """
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+        self._put_back()
+
+    @contextlib.contextmanager
+    def taken(self, wait_s: float) -> Iterator[bool]:
+        """Whether it was free within so many seconds; until the end of the block it is ours then."""
+        end, ours = time.monotonic() + wait_s, self._take()
+        while not ours and (left := end - time.monotonic()) > 0:
+            select.select([self._read], [], [], left)
+            ours = self._take()
+        try:
+            yield ours
+        finally:
+            if ours:
+                self._put_back()
+
+    def _take(self) -> bool:
+        try:
+            return bool(os.read(self._read, 1))
+        except BlockingIOError:
+            return False
+
+    def _put_back(self) -> None:
+        os.write(self._write, b"1")
+
+
+def watch(tree: Tree, telling: int, turn: Turn) -> int:
     """Until the top process ends: end what is below where a limit is passed, and say why. Returns its exit status."""
     while True:
         ended, status = os.waitpid(tree.family.top, os.WNOHANG)
         if ended:
             return status
-        if reason := tree.excess():
-            with contextlib.suppress(OSError):
-                os.write(telling, f"{reason}\n".encode())
-            tree.family.kill()
+        with turn.taken(LOOK_S) as ours:
+            if ours and (reason := tree.excess()):
+                with contextlib.suppress(OSError):
+                    os.write(telling, f"{reason}\n".encode())
+                tree.family.kill()
         time.sleep(LOOK_S)
 
 
@@ -235,23 +273,41 @@ def end_all_below() -> None:
         os.close(proc)
 
 
-def tell_of(hearing: int) -> None:
-    """In the first process: where the words of `watch` come from."""
-    global _hearing
+def tell_of(hearing: int, turn: Turn) -> None:
+    """In the first process: where the words of `watch` come from, and what it shares with `watch`."""
+    global _hearing, _turn
     os.set_blocking(hearing, False)
-    _hearing = hearing
+    _hearing, _turn = hearing, turn
+
+
+@contextlib.contextmanager
+def starting() -> Iterator[None]:
+    """In the first process: start processes, once nothing is ended any more because of a limit that was passed before.
+
+    Raises `TimeoutError` where that is not so within `START_S`.
+    """
+    with _turn.taken(START_S) if _turn else contextlib.nullcontext(True) as ours:
+        if not ours:
+            raise TimeoutError("the processes of the last test could not be ended")
+        _words_of_watch()
+        yield
 
 
 def excess_told() -> str | None:
-    """The limit that was passed since it was last asked, in words; None where none was."""
+    """The limit that was passed since `starting`, in words; None where none was."""
+    words = _words_of_watch().splitlines()
+    return words[0] if words else None
+
+
+def _words_of_watch() -> str:
     try:
-        told = os.read(_hearing, 1 << 12) if _hearing is not None else b""
+        return os.read(_hearing, 1 << 12).decode() if _hearing is not None else ""
     except BlockingIOError:
-        return None
-    return told.decode().splitlines()[0] if told else None
+        return ""
 
 
 _hearing: int | None = None
+_turn: Turn | None = None
 
 
 def has_swap() -> bool:

@@ -63,14 +63,15 @@ def main() -> None:
     limits = jail.Limits(**question["limits"])
     limits = replace(limits, processes=limits.processes + 1)  # the answer's process beside that of the tests
     hearing, telling = os.pipe()
+    turn = process_tree.Turn()
     child = os.fork()
     if child:
         os.close(hearing)
         tree = jail.watched(child, limits)
-        status = process_tree.watch(tree, telling) if tree else os.waitpid(child, 0)[1]
+        status = process_tree.watch(tree, telling, turn) if tree else os.waitpid(child, 0)[1]
         os._exit(0 if status == 0 else 1)
     os.close(telling)
-    process_tree.tell_of(hearing)
+    process_tree.tell_of(hearing, turn)
     jail.begin_first_process()
     _say({"way": walls.way, "lacks": walls.lacks})
     if walls.full or question["weak"]:
@@ -177,7 +178,8 @@ def _run(trial: Trial, source: str, plan: int, limits: jail.Limits, walls: jail.
         _become([plan, ours.fileno(), writing], limits, walls)
         runner.run(_read(plan), trial.tests[0], ours, lambda data: os.write(writing, data))
 
-    coded, tested = _forked(code), _forked(test)
+    with process_tree.starting():
+        coded, tested = _forked(code), _forked(test)
     os.close(writing)
     ours.close()
     theirs.close()
