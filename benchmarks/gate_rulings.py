@@ -27,17 +27,17 @@ from kairos.agents.execution import SYSTEM
 from kairos.config import FineTuningSettings
 from kairos.embedded import DataFolder
 from kairos.embedded.model import check_weights
-from kairos.fine_tuning import ordinary
-from kairos.fine_tuning.evaluation import Question, Report, Ruling
-from kairos.fine_tuning.gate import Gate
-from kairos.fine_tuning.llama_cpp import OneOffModels
-from kairos.fine_tuning.ordinary import Ordinary
-from kairos.fine_tuning.split import Row
-from kairos.fine_tuning.trainer import Trainer, replays
-from kairos.fine_tuning.training.job import TrainingSettings
+from kairos.fine_tuning.adapters.llama_cpp import OneOffModels
+from kairos.fine_tuning.dataset.split import Row
+from kairos.fine_tuning.gate import control_prompts
+from kairos.fine_tuning.gate.control_prompts import Ordinary
+from kairos.fine_tuning.gate.evaluation import Question, Report, Ruling
+from kairos.fine_tuning.gate.gate import Gate
+from kairos.fine_tuning.training.process.job import TrainingSettings
+from kairos.fine_tuning.training.trainer import Trainer, replays
 from kairos.http import HttpClient
-from kairos.llm.catalog import Model
-from kairos.llm.providers import ChatRequest, Completion, Providers
+from kairos.llm.calls.providers import ChatRequest, Completion, Providers
+from kairos.llm.catalog.catalog import Model
 from kairos.tenancy import ProjectId
 from scripts.demo_learning import KNOWN, NEW, VERBS, Wish
 
@@ -141,7 +141,7 @@ def fresh_prompts() -> tuple[Ordinary, ...]:
     """Of the gate's kind, and none of those that it asks or that training replays."""
     lines = [line.split("|") for line in FRESH_PROMPTS.read_text().splitlines() if not line.startswith("#")]
     found = tuple(Ordinary(prompt.strip(), tuple(word.strip() for word in words.split(","))) for prompt, words in lines)
-    seen = {*ordinary.replayed(), *(one.prompt for one in ordinary.control())}
+    seen = {*control_prompts.replayed(), *(one.prompt for one in control_prompts.control())}
     assert seen.isdisjoint(one.prompt for one in found)
     return found
 

@@ -27,7 +27,8 @@ import uvicorn
 import uvloop
 from sqlalchemy import insert
 
-from kairos.api.tokens import digest, new_secret
+from kairos.api.access.tokens import digest, new_secret
+from kairos.background_tasks import end
 from kairos.cli.client import runtime
 from kairos.config import Settings
 from kairos.db import schema
@@ -36,10 +37,9 @@ from kairos.db.engine import Database
 from kairos.db.models import SessionRow, TaskRow
 from kairos.db.repositories import events, history
 from kairos.embedded import Addresses
-from kairos.orchestration.event_notices import EventNotices
-from kairos.owned_tasks import end
+from kairos.orchestration.queue.event_notices import EventNotices
+from kairos.pubsub import Notice, Signals
 from kairos.redis_client import connect
-from kairos.signals import Notice, Signals
 from kairos.tenancy import ProjectId, Scope, UserId, new_id
 from tests.kit.conditions import eventually
 from tests.kit.daemon_process import DaemonProcess, on_engines

@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
-from kairos.fine_tuning.ollama_names import runner_of
-from kairos.llm.catalog import Model
-from kairos.llm.providers import ChatRequest, Providers
-from kairos.llm.selection import ModelSelector, Request
-from kairos.llm.statistics import Observation, RouterWeights
+from kairos.fine_tuning.adapters.ollama_names import runner_of
+from kairos.llm.calls.providers import ChatRequest, Providers
+from kairos.llm.catalog.catalog import Model
+from kairos.llm.routing.selection import ModelSelector, Request
+from kairos.llm.routing.statistics import Observation, RouterWeights
 from tests.kit.ollama_place import OllamaPlace, ollama_kit
 
 TASKS = 100

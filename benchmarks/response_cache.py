@@ -18,12 +18,12 @@ from uuid import uuid4
 import uvloop
 from redis.asyncio import Redis
 
-from kairos.llm.answer import Usage
-from kairos.llm.cached_answer import CachedAnswer
-from kairos.llm.providers import ChatRequest
-from kairos.llm.response_cache import Hit, ResponseCache
-from kairos.llm.response_key import CacheKey, cache_key
-from kairos.llm.response_store import CacheSettings
+from kairos.llm.answers.answer import Usage
+from kairos.llm.cache.cached_answer import CachedAnswer
+from kairos.llm.cache.response_cache import Hit, ResponseCache
+from kairos.llm.cache.response_key import CacheKey, cache_key
+from kairos.llm.cache.response_store import CacheSettings
+from kairos.llm.calls.providers import ChatRequest
 from kairos.redis_client import connect
 from kairos.tenancy import ProjectId
 from tests.kit.valkey import ValkeyServer

@@ -10,9 +10,10 @@ import random
 import time
 from statistics import median
 
-from kairos.llm.catalog import Model, Price
-from kairos.llm.selection import HEALTHY, ModelSelector, Request, Standing
-from kairos.llm.statistics import Observation
+from kairos.llm.catalog.catalog import Model, Price
+from kairos.llm.health.availability import HEALTHY, Availability
+from kairos.llm.routing.selection import ModelSelector, Request
+from kairos.llm.routing.statistics import Observation
 
 SIZES = ((9, 14, 60.0), (50, 20, 250.0))
 """Models, task types, and the limit of p99 in microseconds."""
@@ -51,7 +52,7 @@ def _run(models: int, task_types: int, seed: int) -> tuple[float, float]:
     return times[len(times) // 2] / 1e3, times[int(len(times) * 0.99)] / 1e3
 
 
-def _healthy(model: str, now: float, /) -> Standing:
+def _healthy(model: str, now: float, /) -> Availability:
     return HEALTHY
 
 

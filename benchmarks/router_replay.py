@@ -11,9 +11,9 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from kairos.llm.recording import Recording
-from kairos.llm.replay import ReplayOptions, replay
-from kairos.llm.replay_report import ReplayReport
+from kairos.llm.replay.replay import ReplayOptions, replay
+from kairos.llm.replay.replay_report import ReplayReport
+from kairos.llm.replay.replay_table import Recording
 
 DEVELOPMENT_TABLE = Path(__file__).resolve().parents[2] / "shared" / "data" / "routing_dev.csv"
 

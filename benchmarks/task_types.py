@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 import psutil
 
-from kairos.llm import centroids
-from kairos.llm.centroids import Centroid, Classifier, Guess
-from kairos.llm.embedder import Embedder, Vector
-from kairos.llm.task_types import READ_TOKENS
+from kairos.llm.routing import centroids
+from kairos.llm.routing.centroids import Centroid, Classifier, Guess
+from kairos.llm.routing.embedder import Embedder, Vector
+from kairos.llm.routing.task_types import READ_TOKENS
 
 PROMPTS = Path(__file__).parents[1] / "tests" / "data" / "labelled_prompts.tsv"
 NO_TYPE = "other"

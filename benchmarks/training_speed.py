@@ -16,15 +16,8 @@ from importlib import util
 from pathlib import Path
 
 from kairos.embedded.model import check_weights
-from kairos.fine_tuning.trainer import hash_of_weights
-from kairos.fine_tuning.training.job import (
-    TRAIN,
-    VALIDATION,
-    Example,
-    Job,
-    TrainingSettings,
-    write_examples,
-)
+from kairos.fine_tuning.training.process.job import TRAIN, VALIDATION, Example, Job, TrainingSettings, write_examples
+from kairos.fine_tuning.training.trainer import hash_of_weights
 from scripts.demo_learning import KNOWN, VERBS, Wish
 
 CONVERT = """

@@ -16,8 +16,8 @@ from typer.cli import get_docs_for_click
 from kairos.cli.app import app
 from kairos.config import Reach
 from kairos.config_reference import Key, Table, model_table, tables
-from kairos.orchestration.config_changes import PROJECT
-from kairos.orchestration.project_settings import ProjectSettings
+from kairos.orchestration.configuration.config_changes import PROJECT
+from kairos.orchestration.configuration.project_settings import ProjectSettings
 
 ROOT = Path(__file__).parents[1]
 EFFECT = {

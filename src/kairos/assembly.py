@@ -17,7 +17,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from kairos import __version__, telemetry
+from kairos import __version__, logs
 from kairos.agents.checks import confined
 from kairos.agents.checks.isolation import HostIsolation
 from kairos.agents.execution import ExecutionAgent
@@ -25,14 +25,15 @@ from kairos.agents.guardian import GuardianAgent
 from kairos.agents.judge import Judge
 from kairos.agents.registry import AgentRegistry
 from kairos.agents.training import TrainingAgent
-from kairos.api.accounts import Accounts
-from kairos.api.event_feed import EventFeed
-from kairos.api.first_account import FirstAccount
-from kairos.api.passwords import Passwords
+from kairos.api.access.accounts import Accounts
+from kairos.api.access.first_account import FirstAccount
+from kairos.api.access.passwords import Passwords
+from kairos.api.access.sign_in_limits import SignInLimits
+from kairos.api.access.tokens import TokenKeys
+from kairos.api.live.event_feed import EventFeed
 from kairos.api.refusals import Refusals
 from kairos.api.services import Part, Services
-from kairos.api.sign_in_limits import SignInLimits
-from kairos.api.tokens import TokenKeys
+from kairos.background_tasks import in_own_thread
 from kairos.config import InvalidConfig, Settings, config_path
 from kairos.config_reference import value_of
 from kairos.db import schema
@@ -42,56 +43,55 @@ from kairos.db.repositories.replicas import Said
 from kairos.db.repositories.statistics import Fading
 from kairos.embedded import Addresses, EmbeddedEngines
 from kairos.errors import EngineUnavailable
-from kairos.fine_tuning.adapters import AdapterFiles
-from kairos.fine_tuning.gate import Gate
-from kairos.fine_tuning.in_service import AdaptersInService
-from kairos.fine_tuning.llama_cpp import EmbeddedAdapters, OneOffModels
-from kairos.fine_tuning.ollama import OllamaAdapters, runner_of
-from kairos.fine_tuning.promotion import Promotions
-from kairos.fine_tuning.serving import AdapterServer
-from kairos.fine_tuning.trainer import Trainer
+from kairos.fine_tuning.adapters.adapters import AdapterFiles
+from kairos.fine_tuning.adapters.deployments import AdaptersInService
+from kairos.fine_tuning.adapters.llama_cpp import EmbeddedAdapters, OneOffModels
+from kairos.fine_tuning.adapters.ollama import OllamaAdapters, runner_of
+from kairos.fine_tuning.adapters.serving import AdapterServer
+from kairos.fine_tuning.gate.gate import Gate
+from kairos.fine_tuning.gate.promotion import Promotions
+from kairos.fine_tuning.training.trainer import Trainer
 from kairos.http import HttpClient
 from kairos.lanes import Lane
-from kairos.llm.catalog import AdapterHost, Catalog, Model
-from kairos.llm.configured_models import configured_models
-from kairos.llm.embedder import Embedder
-from kairos.llm.health import ModelHealth
-from kairos.llm.llm_router import LLMRouter
-from kairos.llm.probes import Probes
-from kairos.llm.providers import Providers
-from kairos.llm.response_cache import ResponseCache
-from kairos.llm.response_store import CacheSettings
-from kairos.llm.scoring import RouterWeights
-from kairos.llm.selection import ModelSelector
-from kairos.llm.served_context import ContextWatch
-from kairos.llm.shared_breakers import SharedBreakers
-from kairos.llm.shared_traits import SharedTraits
-from kairos.llm.task_types import TaskTypes
+from kairos.llm.cache.response_cache import ResponseCache
+from kairos.llm.cache.response_store import CacheSettings
+from kairos.llm.calls.providers import Providers
+from kairos.llm.calls.served_context import ContextWatch
+from kairos.llm.calls.shared_traits import SharedTraits
+from kairos.llm.catalog.catalog import AdapterHost, Catalog, Model
+from kairos.llm.catalog.configured_models import configured_models
+from kairos.llm.health.health import ModelHealth
+from kairos.llm.health.probes import Probes
+from kairos.llm.health.shared_breakers import SharedBreakers
+from kairos.llm.routing.embedder import Embedder
+from kairos.llm.routing.llm_router import LLMRouter
+from kairos.llm.routing.scoring import RouterWeights
+from kairos.llm.routing.selection import ModelSelector
+from kairos.llm.routing.task_types import TaskTypes
 from kairos.monitoring.performance_tracker import PerformanceTracker
 from kairos.monitoring.shared_statistics import SharedStatistics
-from kairos.orchestration.agent_coordinator import AgentCoordinator
-from kairos.orchestration.config_changes import ConfigChanges
-from kairos.orchestration.configuration import Configuration
-from kairos.orchestration.draft_stream import DraftStreams
-from kairos.orchestration.erasure import Erasure
-from kairos.orchestration.event_notices import EventNotices
-from kairos.orchestration.heartbeat import Heartbeat
-from kairos.orchestration.labels import Labels
-from kairos.orchestration.lease import Leases
-from kairos.orchestration.project_export import Exports
-from kairos.orchestration.project_keys import ProjectKeys
-from kairos.orchestration.project_limits import ProjectLimits
-from kairos.orchestration.queue import FairQueue
-from kairos.orchestration.submission import Submissions
-from kairos.orchestration.sweeper import Sweeper
-from kairos.orchestration.trainings import Trainings
-from kairos.orchestration.worker import Worker
-from kairos.owned_tasks import in_own_thread
+from kairos.orchestration.configuration.config_changes import ConfigChanges
+from kairos.orchestration.configuration.configuration import Configuration
+from kairos.orchestration.configuration.project_limits import ProjectLimits
+from kairos.orchestration.projects.erasure import Erasure
+from kairos.orchestration.projects.project_export import Exports
+from kairos.orchestration.projects.project_keys import ProjectKeys
+from kairos.orchestration.queue.event_notices import EventNotices
+from kairos.orchestration.queue.heartbeat import Heartbeat
+from kairos.orchestration.queue.lease import Leases
+from kairos.orchestration.queue.queue import FairQueue
+from kairos.orchestration.tasks.agent_coordinator import AgentCoordinator
+from kairos.orchestration.tasks.draft_stream import DraftStreams
+from kairos.orchestration.tasks.labels import Labels
+from kairos.orchestration.tasks.submission import Submissions
+from kairos.orchestration.tasks.trainings import Trainings
+from kairos.orchestration.workers.sweeper import Sweeper
+from kairos.orchestration.workers.worker import Worker
 from kairos.plugins.plugin_loader import PluginLoader, Scan
 from kairos.plugins.task_context import Means
 from kairos.proxies import DIRECT, Proxies
+from kairos.pubsub import Signals
 from kairos.redis_client import answers, check_writable, connect
-from kairos.signals import Signals
 
 log = logging.getLogger(__name__)
 
@@ -377,7 +377,7 @@ def _follow(
     """Hand changed settings to what was made of them once; everything else reads them when it uses them."""
 
     def take(settings: Settings) -> None:
-        telemetry.set_level(settings.log_level)
+        logs.set_level(settings.log_level)
         router.reweigh(_weights(settings), settings.default_llm_model, settings.router.last_resort or None)
         router.cache.resize(_cache_settings(settings))
         worker.wake()

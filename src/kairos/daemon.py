@@ -20,17 +20,17 @@ import uvicorn
 
 from kairos import environment
 from kairos.agents.checks.isolation import Isolation
+from kairos.api.access.public_address import link_base
 from kairos.api.app import create_app
 from kairos.api.connections import Connections, GuardedHttp, GuardedWebSocket, raised_file_limit
-from kairos.api.public_address import link_base
 from kairos.api.services import Services
 from kairos.assembly import Parts, Role, assemble
+from kairos.background_tasks import end
 from kairos.config import InvalidConfig, Settings
 from kairos.embedded import Addresses, DataFolder, EmbeddedEngines
 from kairos.embedded.folder_rights import private_folder
 from kairos.embedded.temporary_folder import ensure_temporary_folder
 from kairos.errors import KairosError
-from kairos.owned_tasks import end
 from kairos.plugins.plugin_loader import Scan
 from kairos.proxies import Proxies
 

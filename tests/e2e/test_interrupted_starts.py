@@ -120,7 +120,7 @@ def test_a_thread_of_the_start_holds_up_no_end():
     code = """
 import asyncio, os, signal, threading, time
 from kairos.daemon import Stopping
-from kairos.owned_tasks import in_own_thread
+from kairos.background_tasks import in_own_thread
 
 async def main():
     stopping = Stopping()

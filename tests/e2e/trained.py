@@ -17,10 +17,10 @@ from kairos.db.engine import Database
 from kairos.db.models import AdapterRow, AdapterState, SampleRow, TrainingRunRow
 from kairos.db.repositories import adapters
 from kairos.embedded import Addresses
-from kairos.fine_tuning.adapters import KEPT, AdapterFiles
-from kairos.fine_tuning.evaluation import Pair, Report, Ruling, rule, summarise
-from kairos.fine_tuning.serving import served_name
-from kairos.orchestration.samples import SampleSource, record
+from kairos.fine_tuning.adapters.adapters import KEPT, AdapterFiles
+from kairos.fine_tuning.adapters.serving import served_name
+from kairos.fine_tuning.gate.evaluation import Pair, Report, Ruling, rule, summarise
+from kairos.orchestration.dataset.samples import SampleSource, record
 from kairos.tenancy import ProjectId, new_id
 
 MEASURED = ("Search", "Billing", "Sign-in", "Export", "Webhooks", "Alerts", "Invoices", "API keys")

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from kairos.llm.catalog import Model
-from kairos.llm.llm_router import CallContext, RoutedAnswer
-from kairos.llm.providers import ChatRequest
-from kairos.llm.routing_errors import ModelWithdrawn
+from kairos.llm.calls.providers import ChatRequest
+from kairos.llm.catalog.catalog import Model
+from kairos.llm.routing.llm_router import CallContext, RoutedAnswer
+from kairos.llm.routing.routing_errors import ModelWithdrawn
 from kairos.tenancy import ProjectId, new_id
 from tests.kit.house import House
 from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel

@@ -11,8 +11,8 @@ from kairos.config import ModelSettings, RouterSettings
 from kairos.db.models import TaskState
 from kairos.db.repositories import metrics
 from kairos.embedded import Addresses
-from kairos.llm.llm_router import CallContext, RoutedAnswer
-from kairos.llm.providers import CallLimits, ChatRequest, ModelStreamCut
+from kairos.llm.calls.providers import CallLimits, ChatRequest, ModelStreamCut
+from kairos.llm.routing.llm_router import CallContext, RoutedAnswer
 from tests.kit.conditions import eventually
 from tests.kit.house import House, open_house
 from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel

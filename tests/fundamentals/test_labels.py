@@ -7,7 +7,7 @@ import pytest
 from kairos.db.models import TaskState
 from kairos.db.repositories import labels
 from kairos.errors import Conflict, InvalidInput
-from kairos.orchestration.labels import Label, NewLabel
+from kairos.orchestration.tasks.labels import Label, NewLabel
 from kairos.tenancy import TaskId
 from tests.kit.house import House
 from tests.kit.model_server import ModelServer

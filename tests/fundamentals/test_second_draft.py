@@ -7,7 +7,7 @@ import pytest
 from kairos.config import ModelSettings
 from kairos.db.models import TaskState
 from kairos.embedded import Addresses
-from kairos.llm.catalog import Model
+from kairos.llm.catalog.catalog import Model
 from tests.kit.house import House, open_house
 from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel
 

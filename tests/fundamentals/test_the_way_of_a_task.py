@@ -6,7 +6,7 @@ import asyncio
 
 from kairos.agents.base import Brief, Draft, Emit, Task
 from kairos.db.models import TaskState
-from kairos.llm.providers import ModelTimeout
+from kairos.llm.calls.providers import ModelTimeout
 from tests.kit.conditions import eventually
 from tests.kit.house import House
 from tests.kit.model_server import Fault, FaultKind, ScriptedModel

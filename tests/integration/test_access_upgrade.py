@@ -8,10 +8,10 @@ import psycopg
 import pytest
 from alembic import command
 
-from kairos.api.accounts import Accounts
-from kairos.api.passwords import Passwords
-from kairos.api.sign_in_limits import SignInLimits
-from kairos.api.tokens import RefreshClaims, TokenKeys
+from kairos.api.access.accounts import Accounts
+from kairos.api.access.passwords import Passwords
+from kairos.api.access.sign_in_limits import SignInLimits
+from kairos.api.access.tokens import RefreshClaims, TokenKeys
 from kairos.config import Settings
 from kairos.db import schema
 from kairos.db.addresses import DatabaseAddresses

@@ -21,7 +21,7 @@ from kairos.db.models import (
 )
 from kairos.db.repositories import replicas
 from kairos.db.repositories.replicas import Said
-from kairos.orchestration.heartbeat import Heartbeat
+from kairos.orchestration.queue.heartbeat import Heartbeat
 from kairos.tenancy import NOBODY, new_id
 from tests.kit.api import Caller, Reply, serving, signed_in
 from tests.kit.conditions import eventually

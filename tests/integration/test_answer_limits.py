@@ -11,7 +11,7 @@ import pytest
 from kairos.config import ModelSettings
 from kairos.db.models import TaskState
 from kairos.embedded import Addresses
-from kairos.llm.prompt_size import most_of
+from kairos.llm.calls.prompt_size import most_of
 from tests.kit.any_server import AnyServer, Asked
 from tests.kit.house import House, open_house
 from tests.kit.model_server import ModelServer, ScriptedModel

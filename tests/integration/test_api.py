@@ -7,7 +7,7 @@ import time
 import jwt
 import pytest
 
-from kairos.api.first_account import FIRST_ADMIN
+from kairos.api.access.first_account import FIRST_ADMIN
 from kairos.db.repositories import sessions
 from kairos.tenancy import Scope
 from tests.kit.api import Caller, signed_in
@@ -20,7 +20,7 @@ async def with_password(house: House, password: str) -> str:
     """Give the house's owner a password through a one-time link, and return the e-mail."""
     from datetime import timedelta
 
-    from kairos.api.tokens import digest, new_secret
+    from kairos.api.access.tokens import digest, new_secret
 
     token = new_secret()
     async with house.database.scope(Scope(user_id=house.user_id)) as session:

@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from kairos.api.refusals import PER_WINDOW, ROOM
+from kairos.background_tasks import end
 from kairos.db.models import Role
 from kairos.db.repositories import people, sweep
 from kairos.embedded import Addresses
 from kairos.errors import NotFound
-from kairos.owned_tasks import end
 from kairos.tenancy import Scope
 from tests.kit.api import Caller, signed_in
 from tests.kit.house import House, new_project

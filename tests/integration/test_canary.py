@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from kairos import telemetry
+from kairos import logs
 from kairos.embedded import Addresses
 from tests.kit.api import Caller, Reply
 from tests.kit.house import House
@@ -40,7 +40,7 @@ def log() -> Iterator[StringIO]:
     """All that is logged, in the daemon's own form."""
     written, root = StringIO(), logging.getLogger()
     handler = logging.StreamHandler(written)
-    handler.setFormatter(telemetry.LineFormatter(telemetry.FORMAT, datefmt="%H:%M:%S"))
+    handler.setFormatter(logs.LineFormatter(logs.FORMAT, datefmt="%H:%M:%S"))
     handler.addFilter(lambda record: not record.name.startswith(("asyncio", "aiohttp", "tests")))
     before, level = root.level, logging.getLogger("kairos").level
     root.addHandler(handler)

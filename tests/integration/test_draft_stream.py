@@ -19,10 +19,10 @@ from kairos.config import ModelSettings
 from kairos.db.models import TaskState
 from kairos.embedded import Addresses
 from kairos.lanes import Lane
-from kairos.orchestration.draft_stream import UNHEARD_S, DraftStreams
-from kairos.orchestration.task import Claim
+from kairos.orchestration.queue.claim import Claim
+from kairos.orchestration.tasks.draft_stream import UNHEARD_S, DraftStreams
+from kairos.pubsub import Notice, Signals
 from kairos.redis_client import connect
-from kairos.signals import Notice, Signals
 from tests.kit.conditions import eventually
 from tests.kit.drafts import task
 from tests.kit.house import open_house

@@ -12,11 +12,11 @@ from uuid import UUID
 import pytest
 
 from kairos.embedded import DataFolder, EmbeddedEngines
-from kairos.fine_tuning.llama_cpp import EmbeddedAdapters, OneOffModels
-from kairos.fine_tuning.serving import ServedAdapter
+from kairos.fine_tuning.adapters.llama_cpp import EmbeddedAdapters, OneOffModels
+from kairos.fine_tuning.adapters.serving import ServedAdapter
 from kairos.http import HttpClient
-from kairos.llm.catalog import AdapterHost, Model
-from kairos.llm.providers import ChatRequest, Providers
+from kairos.llm.calls.providers import ChatRequest, Providers
+from kairos.llm.catalog.catalog import AdapterHost, Model
 from kairos.tenancy import ProjectId
 from tests.kit.conditions import eventually
 from tests.kit.lora_file import write_lora

@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 from sqlalchemy import func, update
 
-from kairos.api import watched_download
-from kairos.api.tokens import digest, new_secret
+from kairos.api.access.tokens import digest, new_secret
+from kairos.api.live import watched_download
 from kairos.db.models import ApiKeyRow, Role, SampleRow
 from kairos.db.repositories import members, people, sessions
 from kairos.tenancy import Scope, UserId, new_id

@@ -18,9 +18,9 @@ from kairos.db.repositories.statistics import Fading, Judgement, Source
 from kairos.embedded import Addresses
 from kairos.lanes import Lane
 from kairos.monitoring.shared_statistics import SharedStatistics
-from kairos.orchestration import erasure as erasure_module
+from kairos.orchestration.projects import erasure as erasure_module
+from kairos.pubsub import Signals
 from kairos.redis_client import connect
-from kairos.signals import Signals
 from kairos.tenancy import ProjectId, Scope, new_id
 from tests.kit.api import Caller, signed_in
 from tests.kit.conditions import eventually

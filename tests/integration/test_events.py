@@ -13,12 +13,12 @@ import aiohttp
 import pytest
 from sqlalchemy import func, select, text, update
 
-from kairos.api import event_feed, event_listener, event_tail
-from kairos.api.event_tail import ProjectTail
+from kairos.api.live import event_feed, event_listener, event_tail
+from kairos.api.live.event_tail import ProjectTail
+from kairos.background_tasks import end
 from kairos.db.models import TaskEventRow, TaskRow, TaskState
 from kairos.db.repositories import history
 from kairos.embedded import Addresses
-from kairos.owned_tasks import end
 from tests.kit.api import Caller
 from tests.kit.conditions import eventually
 from tests.kit.house import House, open_house

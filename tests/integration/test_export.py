@@ -19,7 +19,7 @@ from kairos import __version__
 from kairos.db.models import PROJECT_OWNED, DatasetImportRow, TaskEventRow
 from kairos.db.repositories import export
 from kairos.embedded import Addresses
-from kairos.orchestration import project_export
+from kairos.orchestration.projects import project_export
 from tests.kit.api import Caller, Reply
 from tests.kit.conditions import eventually
 from tests.kit.filling import fill, rows_of

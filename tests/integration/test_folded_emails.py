@@ -10,7 +10,7 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, select, text
 
-from kairos.api.sign_in_limits import PER_ACCOUNT
+from kairos.api.access.sign_in_limits import PER_ACCOUNT
 from kairos.db.engine import Database
 from kairos.db.models import AuditRow
 from kairos.db.repositories import passwords

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from kairos.fine_tuning.ollama import AdapterNotRemoved, AliasNotMoved, OllamaAdapters
-from kairos.fine_tuning.ollama_names import adapter_name, alias_name, runner_of, safe_name
-from kairos.fine_tuning.serving import Serving, served_name
-from kairos.llm.catalog import Model
-from kairos.llm.providers import ChatRequest, Providers
+from kairos.fine_tuning.adapters.ollama import AdapterNotRemoved, AliasNotMoved, OllamaAdapters
+from kairos.fine_tuning.adapters.ollama_names import adapter_name, alias_name, runner_of, safe_name
+from kairos.fine_tuning.adapters.serving import Serving, served_name
+from kairos.llm.calls.providers import ChatRequest, Providers
+from kairos.llm.catalog.catalog import Model
 from tests.kit.ollama_place import PROMPTS, OllamaPlace, ollama_kit, ollama_place
 from tests.kit.ollama_server import OllamaServer
 from tests.kit.ollama_store import base_file

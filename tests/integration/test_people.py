@@ -9,9 +9,9 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import func, select, update
 
-from kairos.api.permissions import LEAST_ROLE, Permission, granted, table
-from kairos.api.sign_in_limits import PER_ACCOUNT
-from kairos.api.tokens import digest, new_secret
+from kairos.api.access.permissions import LEAST_ROLE, Permission, granted, table
+from kairos.api.access.sign_in_limits import PER_ACCOUNT
+from kairos.api.access.tokens import digest, new_secret
 from kairos.db.models import ApiKeyRow, AuditRow, Role, SessionRow
 from kairos.db.repositories import members, people, sessions
 from kairos.tenancy import Scope, UserId, new_id

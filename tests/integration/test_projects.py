@@ -16,8 +16,8 @@ from kairos.db.models import Role, TaskState
 from kairos.db.repositories import tasks
 from kairos.embedded import Addresses
 from kairos.lanes import Lane
-from kairos.orchestration.queue import FairQueue
-from kairos.orchestration.task import NewTask
+from kairos.orchestration.queue.claim import NewTask
+from kairos.orchestration.queue.queue import FairQueue
 from kairos.redis_client import connect
 from kairos.tenancy import TaskId
 from tests.kit.api import Caller

@@ -17,11 +17,11 @@ from kairos.db.repositories import adapters
 from kairos.embedded import Addresses
 from kairos.embedded.model import check_weights
 from kairos.errors import Conflict
-from kairos.fine_tuning.adapters import KEPT
-from kairos.fine_tuning.evaluation import Comparison, Report, Ruling
-from kairos.fine_tuning.serving import served_name
+from kairos.fine_tuning.adapters.adapters import KEPT
+from kairos.fine_tuning.adapters.serving import served_name
+from kairos.fine_tuning.gate.evaluation import Comparison, Report, Ruling
 from kairos.http import HttpClient
-from kairos.llm.providers import ChatRequest, Providers
+from kairos.llm.calls.providers import ChatRequest, Providers
 from kairos.tenancy import new_id
 from tests.kit.conditions import eventually
 from tests.kit.house import House, open_house

@@ -7,8 +7,8 @@ from redis.asyncio import Redis
 
 from kairos import redis_keys
 from kairos.lanes import Lane
-from kairos.orchestration import queue as queue_module
-from kairos.orchestration.queue import FairQueue
+from kairos.orchestration.queue import queue as queue_module
+from kairos.orchestration.queue.queue import FairQueue
 from kairos.redis_client import connect
 from tests.kit.conditions import eventually
 from tests.kit.queueing import LANE, fill, project, take_ids, tasks

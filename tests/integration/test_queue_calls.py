@@ -5,7 +5,7 @@ from redis.asyncio import Redis
 
 from kairos import redis_keys
 from kairos.lanes import Lane
-from kairos.orchestration.queue import Depth, Entry, FairQueue
+from kairos.orchestration.queue.queue import Depth, Entry, FairQueue
 from kairos.tenancy import TaskId
 from tests.kit.queueing import LANE, fill, project, take_ids, tasks
 from tests.kit.valkey import forget

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from kairos import redis_keys
-from kairos.orchestration.queue import Depth, FairQueue
+from kairos.orchestration.queue.queue import Depth, FairQueue
 from kairos.redis_client import connect
 from kairos.tenancy import ProjectId
 from tests.kit.queueing import LANE, fill, project

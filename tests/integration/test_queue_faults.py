@@ -11,13 +11,13 @@ import pytest_asyncio
 from redis.asyncio import Redis, RedisCluster
 
 from kairos import redis_keys
+from kairos.background_tasks import end
 from kairos.errors import EngineUnavailable
 from kairos.lanes import Lane
-from kairos.orchestration import queue as queue_module
-from kairos.orchestration.queue import Depth, Entry, FairQueue
-from kairos.owned_tasks import end
+from kairos.orchestration.queue import queue as queue_module
+from kairos.orchestration.queue.queue import Depth, Entry, FairQueue
+from kairos.pubsub import Channels, Notice, Signals, Subscribed
 from kairos.redis_client import connect
-from kairos.signals import Channels, Notice, Signals, Subscribed
 from kairos.tenancy import ProjectId, TaskId
 from tests.kit.conditions import eventually
 from tests.kit.valkey import ValkeyServer

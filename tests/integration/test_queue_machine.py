@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 
 from kairos import redis_keys
 from kairos.lanes import Lane
-from kairos.orchestration.queue import Depth, Entry, FairQueue, Taken
+from kairos.orchestration.queue.queue import Depth, Entry, FairQueue, Taken
 from kairos.redis_client import connect
 from kairos.tenancy import ProjectId, TaskId
 from tests.kit.valkey import forget

@@ -9,7 +9,7 @@ import pytest
 
 from kairos.errors import EngineUnavailable
 from kairos.lanes import Lane
-from kairos.orchestration.queue import Entry, FairQueue, Taken
+from kairos.orchestration.queue.queue import Entry, FairQueue, Taken
 from kairos.redis_client import connect
 from kairos.tenancy import ProjectId, TaskId
 from tests.kit.conditions import eventually

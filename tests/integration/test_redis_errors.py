@@ -16,15 +16,15 @@ from redis.asyncio import Redis
 
 from kairos import redis_keys
 from kairos.api.services import Services
+from kairos.background_tasks import end
 from kairos.cli.diagnosis import _reachable_redis
 from kairos.db.models import TaskState
 from kairos.embedded import Addresses
 from kairos.errors import EngineUnavailable
 from kairos.lanes import Lane
-from kairos.orchestration.queue import FairQueue
-from kairos.owned_tasks import end
+from kairos.orchestration.queue.queue import FairQueue
+from kairos.pubsub import Notice, Signals, Subscribed
 from kairos.redis_client import check_writable, connect, reached, waited_for
-from kairos.signals import Notice, Signals, Subscribed
 from kairos.tenancy import ProjectId, TaskId
 from tests.kit.conditions import eventually
 from tests.kit.house import House, open_house

@@ -13,16 +13,16 @@ import pytest
 from redis.asyncio import Redis
 
 from kairos import redis_keys
+from kairos.background_tasks import end
 from kairos.config import JudgeSettings, ModelSettings
 from kairos.db.models import TaskState
 from kairos.embedded import Addresses
-from kairos.llm.adjustments import Adjustments
-from kairos.llm.catalog import Model
-from kairos.llm.health import HealthState
-from kairos.llm.model_traits import KEPT_S, ModelTraits, Traits, identity
-from kairos.llm.served_context import ModelContexts, Served
-from kairos.llm.shared_traits import SharedTraits
-from kairos.owned_tasks import end
+from kairos.llm.calls.adjustments import Adjustments
+from kairos.llm.calls.model_traits import KEPT_S, ModelTraits, Traits, identity
+from kairos.llm.calls.served_context import ModelContexts, Served
+from kairos.llm.calls.shared_traits import SharedTraits
+from kairos.llm.catalog.catalog import Model
+from kairos.llm.health.health import HealthState
 from kairos.redis_client import connect
 from tests.kit.conditions import eventually
 from tests.kit.house import House, open_house

@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from kairos import redis_keys
-from kairos.llm.response_cache import PATIENCE, Hit, Miss, ResponseCache
+from kairos.llm.cache.response_cache import PATIENCE, Hit, Miss, ResponseCache
 from kairos.tenancy import ProjectId
 from tests.kit.caching import PATIENT, Caller, Model, answer, keep, key, lease_of, opened, served, text_of
 from tests.kit.conditions import eventually

@@ -14,9 +14,9 @@ from redis.asyncio import Redis
 
 from kairos import redis_keys
 from kairos.errors import EngineUnavailable
-from kairos.llm import response_store
-from kairos.llm.response_cache import Miss, ResponseCache
-from kairos.llm.response_store import CacheSettings
+from kairos.llm.cache import response_store
+from kairos.llm.cache.response_cache import Miss, ResponseCache
+from kairos.llm.cache.response_store import CacheSettings
 from kairos.redis_client import connect
 from kairos.tenancy import ProjectId
 from tests.kit.caching import PATIENT, Model, answer, keep, key, lease_of, opened, served, text_of

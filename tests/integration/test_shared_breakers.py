@@ -13,10 +13,10 @@ import pytest
 from redis.asyncio import Redis
 
 from kairos import redis_keys
-from kairos.llm import shared_breakers
-from kairos.llm.breaker import PERIOD_S, PROBE_S
-from kairos.llm.providers import ModelRefused
-from kairos.llm.shared_breakers import identity
+from kairos.llm.calls.providers import ModelRefused
+from kairos.llm.health import shared_breakers
+from kairos.llm.health.breaker import PERIOD_S, PROBE_S
+from kairos.llm.health.shared_breakers import identity
 from kairos.redis_client import connect
 from tests.kit.conditions import eventually
 from tests.kit.replicas import MODEL, Replica, server_error

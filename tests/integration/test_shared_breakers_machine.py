@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from kairos.llm.breaker import LONGEST, PERIOD_S, PROBE_S
-from kairos.llm.providers import ModelRefused
+from kairos.llm.calls.providers import ModelRefused
+from kairos.llm.health.breaker import LONGEST, PERIOD_S, PROBE_S
 from kairos.redis_client import connect
 from tests.kit.replicas import Replica, server_error
 from tests.kit.valkey import forget

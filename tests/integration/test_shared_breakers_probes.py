@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from kairos.background_tasks import end
 from kairos.http import HttpClient
-from kairos.llm.catalog import Model
-from kairos.llm.health import HealthState
-from kairos.llm.probes import CLOUD_EVERY_S, Probes
-from kairos.llm.providers import Providers
-from kairos.owned_tasks import end
+from kairos.llm.calls.providers import Providers
+from kairos.llm.catalog.catalog import Model
+from kairos.llm.health.health import HealthState
+from kairos.llm.health.probes import CLOUD_EVERY_S, Probes
 from tests.kit.conditions import eventually
 from tests.kit.model_server import ModelServer, ScriptedModel
 from tests.kit.replicas import Replica

@@ -19,10 +19,10 @@ from kairos.db.models import MetricRow, PositionRow
 from kairos.db.repositories import metrics, statistics
 from kairos.db.repositories.statistics import Fading, Judgement, Source, TaskTypeStatistics
 from kairos.embedded import Addresses
-from kairos.llm.statistics import RouterWeights, Sample, recomputed
+from kairos.llm.routing.statistics import RouterWeights, Sample, recomputed
 from kairos.monitoring.shared_statistics import SharedStatistics
+from kairos.pubsub import Signals
 from kairos.redis_client import connect
-from kairos.signals import Signals
 from kairos.tenancy import ProjectId, new_id
 from tests.kit.conditions import eventually
 from tests.kit.people import new_project_in

@@ -15,11 +15,19 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from kairos import redis_keys
-from kairos.api import passwords, sign_in_limits
-from kairos.api.passwords import HashingBusy, Passwords, WeakPassword, score
+from kairos.api.access import passwords, sign_in_limits
+from kairos.api.access.passwords import HashingBusy, Passwords, WeakPassword, score
+from kairos.api.access.sign_in_limits import (
+    PER_ACCOUNT,
+    PER_ADDRESS,
+    LocalCounts,
+    SignInLimits,
+    by_session,
+    by_stranger,
+    net,
+)
+from kairos.api.access.tokens import digest, new_secret
 from kairos.api.problems import RateLimited
-from kairos.api.sign_in_limits import PER_ACCOUNT, PER_ADDRESS, LocalCounts, SignInLimits, by_session, by_stranger, net
-from kairos.api.tokens import digest, new_secret
 from kairos.db.repositories import sessions
 from kairos.redis_client import connect
 from kairos.tenancy import Scope, UserId

@@ -10,10 +10,10 @@ import pytest
 from kairos.db.engine import Database
 from kairos.db.repositories import people, task_types
 from kairos.db.repositories.task_types import CentroidRow
-from kairos.llm import task_types as task_types_module
-from kairos.llm.centroids import Centroid, merged
-from kairos.llm.embedder import EMBEDDING_MODEL, Embedder
-from kairos.llm.task_types import Source, TaskTypes
+from kairos.llm.routing import task_types as task_types_module
+from kairos.llm.routing.centroids import Centroid, merged
+from kairos.llm.routing.embedder import EMBEDDING_MODEL, Embedder
+from kairos.llm.routing.task_types import Source, TaskTypes
 from kairos.tenancy import ProjectId, Scope, UserId, new_id
 from tests.kit.conditions import eventually
 

@@ -15,10 +15,10 @@ from kairos.db.models import RunState, SampleRow, TaskState, TrainingRunRow
 from kairos.db.repositories import training
 from kairos.embedded import Addresses
 from kairos.errors import Conflict
-from kairos.fine_tuning.trainer import LIBRARIES, CannotTrain
+from kairos.fine_tuning.training.trainer import LIBRARIES, CannotTrain
 from kairos.lanes import Lane
-from kairos.orchestration.labels import Label, NewLabel
-from kairos.orchestration.trainings import state_of
+from kairos.orchestration.tasks.labels import Label, NewLabel
+from kairos.orchestration.tasks.trainings import state_of
 from kairos.tenancy import TaskId, new_id
 from tests.kit.house import House, open_house
 from tests.kit.model_server import ModelServer
@@ -78,7 +78,7 @@ async def test_a_model_without_weights_cannot_be_trained_and_says_why(house: Hou
 
 
 async def test_libraries_that_are_not_there_are_named(house: House, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("kairos.fine_tuning.trainer.LIBRARIES", (*LIBRARIES, "no_such_library"))
+    monkeypatch.setattr("kairos.fine_tuning.training.trainer.LIBRARIES", (*LIBRARIES, "no_such_library"))
     plan = await trainings(house).plan(house.project_id, "tiny")
     assert any("no_such_library" in problem and "make train" in problem for problem in plan.problems)
 

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from kairos.api.accounts import SignedIn
+from kairos.api.access.accounts import SignedIn
 from kairos.assembly import Parts
 from kairos.daemon import http_server
 from kairos.tenancy import ProjectId, UserId

@@ -14,11 +14,11 @@ from uuid import UUID, uuid4
 import pytest
 from redis.asyncio import Redis
 
-from kairos.llm.answer import Usage
-from kairos.llm.cached_answer import CachedAnswer
-from kairos.llm.response_cache import Hit, Lease, Miss, ResponseCache
-from kairos.llm.response_key import CacheKey
-from kairos.llm.response_store import CacheSettings
+from kairos.llm.answers.answer import Usage
+from kairos.llm.cache.cached_answer import CachedAnswer
+from kairos.llm.cache.response_cache import Hit, Lease, Miss, ResponseCache
+from kairos.llm.cache.response_key import CacheKey
+from kairos.llm.cache.response_store import CacheSettings
 from kairos.redis_client import connect
 from kairos.tenancy import ProjectId
 from tests.kit.conditions import eventually

@@ -9,11 +9,11 @@ from kairos.assembly import assemble
 from kairos.config import QueueSettings, Settings
 from kairos.db.repositories import erasure as rows
 from kairos.embedded import Addresses
-from kairos.orchestration.erasure import Erasure
-from kairos.orchestration.project_keys import ProjectKeys
-from kairos.orchestration.queue import FairQueue
+from kairos.orchestration.projects.erasure import Erasure
+from kairos.orchestration.projects.project_keys import ProjectKeys
+from kairos.orchestration.queue.queue import FairQueue
+from kairos.pubsub import Signals
 from kairos.redis_client import connect
-from kairos.signals import Signals
 
 
 def erasure_of(parts, redis) -> Erasure:

@@ -11,14 +11,14 @@ from uuid import UUID
 from sqlalchemy import update
 
 from kairos.agents.base import Checks
-from kairos.api.first_account import FIRST_ADMIN
+from kairos.api.access.first_account import FIRST_ADMIN
 from kairos.assembly import Parts, assemble
+from kairos.background_tasks import end
 from kairos.config import ModelSettings, QueueSettings, Settings
 from kairos.db.models import SampleRow, TaskEventRow, TaskRow, TaskState, VerdictRow
 from kairos.db.repositories import history, tasks
 from kairos.embedded import Addresses
-from kairos.orchestration.task import NewTask
-from kairos.owned_tasks import end
+from kairos.orchestration.queue.claim import NewTask
 from kairos.tenancy import ProjectId, UserId
 from tests.kit.conditions import eventually
 from tests.kit.model_server import ModelServer

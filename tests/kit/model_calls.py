@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from kairos.llm.catalog import Model
-from kairos.llm.providers import ChatRequest, ModelCallError, Providers
+from kairos.llm.calls.providers import ChatRequest, ModelCallError, Providers
+from kairos.llm.catalog.catalog import Model
 from tests.kit.model_server import Fault, FaultKind, ModelServer
 
 HELLO = ChatRequest(({"role": "user", "content": "say hello"},))

@@ -13,12 +13,12 @@ from uuid import uuid4
 import pytest
 
 from kairos.embedded.model import SHA256, check_weights
-from kairos.fine_tuning.ollama import OllamaAdapters
-from kairos.fine_tuning.ollama_calls import OllamaCalls
-from kairos.fine_tuning.ollama_names import adapter_name, alias_name
-from kairos.fine_tuning.serving import ServedAdapter
+from kairos.fine_tuning.adapters.ollama import OllamaAdapters
+from kairos.fine_tuning.adapters.ollama_calls import OllamaCalls
+from kairos.fine_tuning.adapters.ollama_names import adapter_name, alias_name
+from kairos.fine_tuning.adapters.serving import ServedAdapter
 from kairos.http import HttpClient
-from kairos.llm.catalog import FREE, AdapterHost, Model
+from kairos.llm.catalog.catalog import FREE, AdapterHost, Model
 from kairos.tenancy import ProjectId, new_id
 from tests.kit.lora_file import WIDTH, write_lora
 from tests.kit.ollama_server import OllamaServer

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from kairos.fine_tuning.ollama_calls import full_name
+from kairos.fine_tuning.adapters.ollama_calls import full_name
 
 ENGINES_WITHOUT_ADAPTERS = frozenset({"gemma3", "mistral3", "qwen3"})
 

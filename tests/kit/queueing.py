@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 from kairos.lanes import Lane
-from kairos.orchestration.queue import Entry, FairQueue
+from kairos.orchestration.queue.queue import Entry, FairQueue
 from kairos.tenancy import ProjectId, TaskId
 
 LANE = Lane.BATCH

@@ -11,9 +11,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from kairos.http import HttpClient
-from kairos.llm.answer import Completion
-from kairos.llm.catalog import Model
-from kairos.llm.providers import CallLimits, Providers
+from kairos.llm.answers.answer import Completion
+from kairos.llm.calls.providers import CallLimits, Providers
+from kairos.llm.catalog.catalog import Model
 from tests.kit.conditions import eventually
 from tests.kit.model_calls import HELLO
 

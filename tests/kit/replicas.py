@@ -10,14 +10,14 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from kairos.llm import breaker
-from kairos.llm.catalog import Model
-from kairos.llm.health import ModelHealth
-from kairos.llm.providers import ModelServerError
-from kairos.llm.shared_breakers import SharedBreakers
-from kairos.owned_tasks import end
+from kairos.background_tasks import end
+from kairos.llm.calls.providers import ModelServerError
+from kairos.llm.catalog.catalog import Model
+from kairos.llm.health import breaker
+from kairos.llm.health.health import ModelHealth
+from kairos.llm.health.shared_breakers import SharedBreakers
+from kairos.pubsub import Signals
 from kairos.redis_client import connect
-from kairos.signals import Signals
 
 MODEL = Model(name="m", upstream="m", base_url="http://nowhere.test/v1", api_key="a-secret-key")
 

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from kairos.orchestration.queue import FairQueue
+from kairos.orchestration.queue.queue import FairQueue
 from kairos.redis_client import connect
 from tests.kit.valkey import ValkeyServer, forget
 

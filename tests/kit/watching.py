@@ -12,10 +12,10 @@ from uuid import UUID
 import aiohttp
 from sqlalchemy import insert
 
-from kairos.api.tokens import AccessClaims
+from kairos.api.access.tokens import AccessClaims
 from kairos.assembly import Parts
+from kairos.background_tasks import end
 from kairos.db.models import SessionRow
-from kairos.owned_tasks import end
 from kairos.tenancy import ProjectId, Scope, UserId, new_id
 from tests.kit.api import Caller, serving
 from tests.kit.conditions import eventually

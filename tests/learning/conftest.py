@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kairos.embedded.model import check_weights
-from kairos.fine_tuning.training.job import Example, Job, TrainingSettings
+from kairos.fine_tuning.training.process.job import Example, Job, TrainingSettings
 
 QUICK = TrainingSettings(epochs=4, batch=2, rank=4, alpha=8, learning_rate=5e-3, checkpoint_steps=2, threads=1)
 

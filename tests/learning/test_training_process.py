@@ -16,12 +16,12 @@ import psutil
 import pytest
 
 from kairos.config import FineTuningSettings
-from kairos.fine_tuning import trainer as trainer_module
-from kairos.fine_tuning.adapters import DiskFull
-from kairos.fine_tuning.split import Row
-from kairos.fine_tuning.trainer import Trainer, TrainingDied, TrainingFailed
-from kairos.fine_tuning.training.job import CHECKPOINTS, RESULT, read_progress
-from kairos.llm.catalog import AdapterHost, Model
+from kairos.fine_tuning.adapters.adapters import DiskFull
+from kairos.fine_tuning.dataset.split import Row
+from kairos.fine_tuning.training import trainer as trainer_module
+from kairos.fine_tuning.training.process.job import CHECKPOINTS, RESULT, read_progress
+from kairos.fine_tuning.training.trainer import Trainer, TrainingDied, TrainingFailed
+from kairos.llm.catalog.catalog import AdapterHost, Model
 from kairos.tenancy import ProjectId
 from tests.learning.conftest import QUICK
 

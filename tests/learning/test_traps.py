@@ -10,13 +10,21 @@ from typing import Any
 import numpy
 import pytest
 
-from kairos.fine_tuning.training.job import CHECKPOINTS, TRAIN, VALIDATION, Example, Job, Progress, write_examples
+from kairos.fine_tuning.training.process.job import (
+    CHECKPOINTS,
+    TRAIN,
+    VALIDATION,
+    Example,
+    Job,
+    Progress,
+    write_examples,
+)
 from tests.learning.conftest import examples
 
-base_model: Any = pytest.importorskip("kairos.fine_tuning.training.base_model", reason="needs `make train`")
+base_model: Any = pytest.importorskip("kairos.fine_tuning.training.process.base_model", reason="needs `make train`")
 gguf: Any = pytest.importorskip("gguf")
-gguf_lora: Any = pytest.importorskip("kairos.fine_tuning.training.gguf_lora")
-loop: Any = pytest.importorskip("kairos.fine_tuning.training.loop")
+gguf_lora: Any = pytest.importorskip("kairos.fine_tuning.training.process.gguf_lora")
+loop: Any = pytest.importorskip("kairos.fine_tuning.training.process.loop")
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries, which warn of each other
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-from kairos.llm.response_key import CacheKey
+from kairos.llm.cache.response_key import CacheKey
 from tests.kit.caching import keep, served
 from tests.tenancy.cases import listed_tasks
 from tests.tenancy.world import SECRET, World

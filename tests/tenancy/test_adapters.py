@@ -7,9 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from kairos.llm.breaker import ERRORS_IN_A_ROW
-from kairos.llm.catalog import Model
-from kairos.llm.llm_router import LLMRouter
+from kairos.llm.catalog.catalog import Model
+from kairos.llm.health.breaker import ERRORS_IN_A_ROW
+from kairos.llm.routing.llm_router import LLMRouter
 from kairos.tenancy import new_id
 from tests.kit.conditions import eventually
 from tests.kit.replicas import server_error

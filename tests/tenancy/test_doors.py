@@ -17,14 +17,14 @@ MAKES_CONNECTIONS = {
 WITHOUT_A_PROJECT = {
     "db/engine.py": "the ping",
     "tenancy.py": "its definition",
-    "api/accounts.py": "before a user is known: by e-mail, link or token",
-    "api/first_account.py": "before there is a user: whether one exists, and whether an operator has a password",
-    "api/api_keys.py": "before a project is known: by the key's prefix",
-    "api/joining.py": "before a user is known: by the invitation's link",
-    "orchestration/heartbeat.py": "daemons stand above projects",
-    "orchestration/configuration.py": "the system's configuration stands above projects",
-    "orchestration/config_changes.py": "so does the number of its newest version",
-    "api/config.py": "daemons and the versions that they run stand above projects",
+    "api/access/accounts.py": "before a user is known: by e-mail, link or token",
+    "api/access/first_account.py": "before there is a user: whether one exists, and whether an operator has a password",
+    "api/access/api_keys.py": "before a project is known: by the key's prefix",
+    "api/routes/joining.py": "before a user is known: by the invitation's link",
+    "orchestration/queue/heartbeat.py": "daemons stand above projects",
+    "orchestration/configuration/configuration.py": "the system's configuration stands above projects",
+    "orchestration/configuration/config_changes.py": "so does the number of its newest version",
+    "api/routes/config.py": "daemons and the versions that they run stand above projects",
 }
 
 

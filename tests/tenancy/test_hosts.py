@@ -5,7 +5,7 @@ from __future__ import annotations
 import aiohttp
 import pytest
 
-from kairos.api.public_address import ANY_HOST
+from kairos.api.access.public_address import ANY_HOST
 from tests.tenancy.cases import CASES, Case
 from tests.tenancy.world import SECRET, World
 

@@ -14,8 +14,8 @@ from fastapi.routing import APIRoute
 from yarl import URL
 
 from kairos.api.app import ROUTERS
-from kairos.api.event_listener import BAD_CURSOR
 from kairos.api.json_route import JsonRoute
+from kairos.api.live.event_listener import BAD_CURSOR
 from tests.kit.api import Caller, Reply
 from tests.tenancy.cases import CASES, Ask, Kind
 from tests.tenancy.world import World

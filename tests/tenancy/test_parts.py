@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 from kairos.db.models import TaskState
 from kairos.db.repositories import history, labels, tasks
 from kairos.lanes import Lane
-from kairos.llm.response_key import CacheKey
-from kairos.orchestration.labels import Label, NewLabel
+from kairos.llm.cache.response_key import CacheKey
+from kairos.orchestration.tasks.labels import Label, NewLabel
 from kairos.tenancy import TaskId
 from tests.kit.caching import keep, served
 from tests.kit.conditions import eventually

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import pytest
 from fastapi.routing import APIRoute
 
-from kairos.api import permissions
+from kairos.api.access import permissions
+from kairos.api.access.auth import operator, person, principal
 from kairos.api.app import ROUTERS
-from kairos.api.auth import operator, person, principal
 from tests.kit.api import Caller, Reply, signed_in
 from tests.tenancy.cases import CASES, Ask, Case, Kind, elsewhere
 from tests.tenancy.world import SECRET, World

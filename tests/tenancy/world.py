@@ -22,9 +22,9 @@ from kairos.db.models import (
     TrainingRunRow,
 )
 from kairos.db.repositories import members, people
-from kairos.fine_tuning.adapters import KEPT
+from kairos.fine_tuning.adapters.adapters import KEPT
 from kairos.lanes import Lane
-from kairos.orchestration.task import NewTask
+from kairos.orchestration.queue.claim import NewTask
 from kairos.tenancy import ProjectId, Scope, UserId, new_id
 from tests.kit.api import Caller, signed_in
 from tests.kit.house import House

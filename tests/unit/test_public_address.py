@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from kairos.api.public_address import Hosts, link_base
+from kairos.api.access.public_address import Hosts, link_base
 from kairos.config import Settings
 from kairos.config_server import ServerSettings, origin
 

@@ -9,10 +9,10 @@ from uuid import uuid4
 import pytest
 from fastapi import Response
 
-from kairos.api import watched_download
-from kairos.api.event_feed import EventFeed
-from kairos.api.event_listener import Right
-from kairos.api.watched_download import WatchedDownload
+from kairos.api.live import watched_download
+from kairos.api.live.event_feed import EventFeed
+from kairos.api.live.event_listener import Right
+from kairos.api.live.watched_download import WatchedDownload
 from kairos.errors import EngineUnavailable
 from kairos.tenancy import ProjectId, UserId
 

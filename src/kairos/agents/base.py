@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from kairos.llm.answer_limits import AnswerLimit
+from kairos.llm.calls.answer_limits import AnswerLimit
 from kairos.tenancy import ProjectId, TaskId
 
 RULES = "3"

@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from kairos.agents.base import RULES, AnswerFormat, Brief, Draft, Emit, Severity, Task
-from kairos.llm.llm_router import CallContext, LLMRouter
-from kairos.llm.providers import ChatRequest
+from kairos.llm.calls.providers import ChatRequest
+from kairos.llm.routing.llm_router import CallContext, LLMRouter
 
 SYSTEM = "You do the task you are given and answer with the result alone."
 FORMATS = {

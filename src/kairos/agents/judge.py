@@ -25,16 +25,16 @@ from uuid import UUID
 
 from kairos.agents.base import Draft, Task, Verdict
 from kairos.agents.rubrics import CORRECTION, GENERAL_RUBRIC, RESPONSE_FORMAT, Mark, question, read_mark
+from kairos.background_tasks import end
 from kairos.config import JudgeSettings
 from kairos.db.engine import Database
 from kairos.db.models import DecisionRow
 from kairos.db.repositories import history, judging
 from kairos.db.repositories.judging import JudgeFigures
 from kairos.errors import EngineUnavailable, KairosError
-from kairos.llm.catalog import Model
-from kairos.llm.llm_router import CallContext, LLMRouter, RoutedAnswer, cost_of
-from kairos.llm.providers import ChatRequest
-from kairos.owned_tasks import end
+from kairos.llm.calls.providers import ChatRequest
+from kairos.llm.catalog.catalog import Model
+from kairos.llm.routing.llm_router import CallContext, LLMRouter, RoutedAnswer, cost_of
 from kairos.tenancy import ProjectId
 
 __all__ = ["JUDGE", "JUDGE_TASK_TYPE", "Judge", "JudgeFigures", "Judging"]

@@ -21,16 +21,16 @@ from kairos.db.engine import Database
 from kairos.db.models import AdapterRow, RunState, SampleState, TrainingRunRow
 from kairos.db.repositories import adapters, dataset, tasks, training
 from kairos.errors import KairosError, NotFound
-from kairos.fine_tuning.adapters import AdapterFiles
-from kairos.fine_tuning.evaluation import Question, Report
-from kairos.fine_tuning.gate import Gate
-from kairos.fine_tuning.in_service import AdaptersInService
-from kairos.fine_tuning.promotion import Promotions
-from kairos.fine_tuning.run_progress import RunProgress
-from kairos.fine_tuning.split import Part, Row, rows_hash, split
-from kairos.fine_tuning.trainer import CannotTrain, Trained, Trainer, TrainingSettings
-from kairos.llm.catalog import Model
-from kairos.llm.llm_router import LLMRouter
+from kairos.fine_tuning.adapters.adapters import AdapterFiles
+from kairos.fine_tuning.adapters.deployments import AdaptersInService
+from kairos.fine_tuning.dataset.split import Part, Row, rows_hash, split
+from kairos.fine_tuning.gate.evaluation import Question, Report
+from kairos.fine_tuning.gate.gate import Gate
+from kairos.fine_tuning.gate.promotion import Promotions
+from kairos.fine_tuning.training.run_progress import RunProgress
+from kairos.fine_tuning.training.trainer import CannotTrain, Trained, Trainer, TrainingSettings
+from kairos.llm.catalog.catalog import Model
+from kairos.llm.routing.llm_router import LLMRouter
 from kairos.tenancy import ProjectId
 
 PAGE = 500

@@ -5,13 +5,16 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from kairos import __version__
-from kairos.api import (
+from kairos.api import dashboard, problems
+from kairos.api.access.public_address import HostCheck, Hosts
+from kairos.api.json_route import StorableAddress
+from kairos.api.response_headers import ResponseHeaders
+from kairos.api.routes import (
     adapters,
     agents,
     audit,
     cache,
     config,
-    dashboard,
     dataset,
     events,
     health,
@@ -21,7 +24,6 @@ from kairos.api import (
     models,
     overview,
     plugins,
-    problems,
     projects,
     router,
     sign_in,
@@ -29,9 +31,6 @@ from kairos.api import (
     training,
     users,
 )
-from kairos.api.json_route import StorableAddress
-from kairos.api.public_address import HostCheck, Hosts
-from kairos.api.response_headers import ResponseHeaders
 from kairos.api.services import Services
 
 DESCRIPTION = """Tasks, projects and models of one Kairos.

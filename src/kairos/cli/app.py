@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from kairos import __version__, telemetry
+from kairos import __version__, logs
 from kairos.cli import (
     adapters,
     config,
@@ -75,7 +75,7 @@ def options(
 def run(arguments: list[str] | None = None) -> int:
     """Run a command line. Returns the exit code."""
     tolerate_narrow_encodings()
-    telemetry.configure("warning")
+    logs.configure("warning")
     forget_environment()
     try:
         app(arguments)

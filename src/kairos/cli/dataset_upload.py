@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kairos.cli import output
 from kairos.cli.client import Client, NotRunning, Refused
 from kairos.errors import InvalidInput, KairosError
-from kairos.fine_tuning.formats.records import Record, WideText, records
+from kairos.fine_tuning.dataset.formats.records import Record, WideText, records
 
 PART_BYTES = 1024 * 1024
 """Half of the default `server.body_limit_bytes`. A part that is still too large for a server is halved."""

@@ -72,9 +72,9 @@ def replay(
     json: Json = False,
 ) -> None:
     """Replay a recorded table through the router that serves, beside Thompson sampling and chance."""
-    from kairos.llm.recording import Recording  # the router's rooms are imported by no other command
-    from kairos.llm.replay import ReplayOptions
-    from kairos.llm.replay import replay as play
+    from kairos.llm.replay.replay import ReplayOptions
+    from kairos.llm.replay.replay import replay as play
+    from kairos.llm.replay.replay_table import Recording  # the router's rooms are imported by no other command
 
     options = ReplayOptions(
         lambda_cost=lambda_cost,

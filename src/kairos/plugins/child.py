@@ -12,14 +12,14 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from kairos.plugins import inner
+from kairos.plugins import child_ipc
 from kairos.plugins.base_plugin import Answer, CallFailed, PluginContext, PluginError, PluginTask, Remark
+from kairos.plugins.protocol import Nonsense, shape
 from kairos.plugins.sources import find, load
-from kairos.plugins.wire import Nonsense, shape
 
 
 def main() -> None:
-    line, asked = inner.begin()
+    line, asked = child_ipc.begin()
     said = _outcome(line, asked)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(ValueError, OSError):
@@ -28,9 +28,9 @@ def main() -> None:
     os._exit(0)
 
 
-def _outcome(line: inner.Line, asked: Mapping[str, Any]) -> dict[str, Any]:
+def _outcome(line: child_ipc.Line, asked: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        source = inner.source_of(asked)
+        source = child_ipc.source_of(asked)
         plugin = find(source, load(source), asked["class"])()
         plugin.on_start()
         try:
@@ -41,18 +41,18 @@ def _outcome(line: inner.Line, asked: Mapping[str, Any]) -> dict[str, Any]:
     except Nonsense as fault:
         return {"end": "nonsense", "words": str(fault)}
     except MemoryError as error:
-        inner.more_memory()
-        return {"end": "memory", "words": inner.words(error), "trace": inner.trace_of(error)}
+        child_ipc.more_memory()
+        return {"end": "memory", "words": child_ipc.words(error), "trace": child_ipc.trace_of(error)}
     except CallFailed as error:
         return {"end": "call", "number": error.number, "words": str(error), "retryable": error.retryable}
     except PluginError as error:
         return {"end": "refused", "words": str(error), "retryable": error.retryable}
     except BaseException as error:  # sys.exit among them: this is the place that records it
-        inner.more_memory()
-        return {"end": "crash", "words": inner.words(error), "trace": inner.trace_of(error)}
+        child_ipc.more_memory()
+        return {"end": "crash", "words": child_ipc.words(error), "trace": child_ipc.trace_of(error)}
 
 
-def _task(line: inner.Line, asked: Mapping[str, Any]) -> PluginTask:
+def _task(line: child_ipc.Line, asked: Mapping[str, Any]) -> PluginTask:
     given = dict(asked["task"])
     given["findings"] = tuple(Remark(**remark) for remark in given["findings"])
     calls = _Calls(line)
@@ -67,7 +67,7 @@ def _task(line: inner.Line, asked: Mapping[str, Any]) -> PluginTask:
 class _Calls:
     """Calls that the daemon makes for us."""
 
-    def __init__(self, line: inner.Line) -> None:
+    def __init__(self, line: child_ipc.Line) -> None:
         self._line = line
 
     def __call__(self, method: str, **arguments: Any) -> Any:
@@ -120,7 +120,7 @@ class _Http:
 class _ToDaemon(logging.Handler):
     """Records go to the daemon's log."""
 
-    def __init__(self, line: inner.Line) -> None:
+    def __init__(self, line: child_ipc.Line) -> None:
         super().__init__()
         self._line = line
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from kairos.agents.checks.sandbox.box import end_with_all
+from kairos.background_tasks import end
 from kairos.embedded.process import PASSED_ON
-from kairos.owned_tasks import end
+from kairos.plugins.protocol import HEAD, LARGEST_FRAME, frame
 from kairos.plugins.sources import Source
-from kairos.plugins.wire import HEAD, LARGEST_FRAME, frame
 
 Value = TypeVar("Value")
 

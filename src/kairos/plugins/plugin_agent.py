@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kairos.agents.base import Brief, Draft, Emit, Task
+from kairos.background_tasks import end, in_own_thread
 from kairos.config import PluginSettings
 from kairos.errors import KairosError
-from kairos.llm.breaker import Breaker, Fault, State
-from kairos.owned_tasks import end, in_own_thread
+from kairos.llm.health.breaker import Breaker, Fault, State
 from kairos.plugins.base_plugin import BasePlugin, PluginContext, PluginError, PluginTask, Remark
 from kairos.plugins.child_process import ChildLimits
 from kairos.plugins.child_run import run_in_child
@@ -33,8 +33,8 @@ from kairos.plugins.plugin_errors import (
 )
 from kairos.plugins.plugin_reach import Reach
 from kairos.plugins.probing import Found
+from kairos.plugins.protocol import Nonsense, shape
 from kairos.plugins.task_context import Means, TaskContext
-from kairos.plugins.wire import Nonsense, shape
 
 log = logging.getLogger(__name__)
 

@@ -15,12 +15,12 @@ from typing import Any
 
 from kairos.agents.base import Agent
 from kairos.agents.registry import AgentRegistry
+from kairos.background_tasks import end, in_own_thread
 from kairos.config import PluginSettings
 from kairos.errors import KairosError, did_you_mean
-from kairos.owned_tasks import end, in_own_thread
 from kairos.plugins.base_plugin import BasePlugin
+from kairos.plugins.child_ipc import trace_of, words
 from kairos.plugins.child_process import ChildLimits
-from kairos.plugins.inner import trace_of, words
 from kairos.plugins.plugin_agent import PluginAgent
 from kairos.plugins.plugin_config import schema_fault
 from kairos.plugins.probing import Found, probe_all

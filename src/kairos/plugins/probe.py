@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from kairos.plugins import inner
+from kairos.plugins import child_ipc
 from kairos.plugins.base_plugin import BasePlugin
 from kairos.plugins.sources import Origin, Source, classes, load
 
@@ -31,10 +31,10 @@ class Unfit(Exception):
 
 
 def main() -> None:
-    line, asked = inner.begin()
+    line, asked = child_ipc.begin()
     line.say({"importing": asked["label"]})
     faulthandler.dump_traceback_later(asked["seconds"] * BEFORE_THE_END, file=sys.stderr)
-    found = examine(inner.source_of(asked))
+    found = examine(child_ipc.source_of(asked))
     with contextlib.suppress(ValueError, OSError):
         sys.stdout.flush()
     line.say(found)
@@ -47,8 +47,8 @@ def examine(source: Source) -> dict[str, Any]:
         module = load(source)
         found = list(classes(source, module))
     except BaseException as error:  # sys.exit among them: this is the place that records it
-        inner.more_memory()
-        return {"error": _import_words(error), "trace": inner.trace_of(error)}
+        child_ipc.more_memory()
+        return {"error": _import_words(error), "trace": child_ipc.trace_of(error)}
     fit = [kind for kind in found if not _missing(kind)]
     if not fit:
         return {"error": _none(source, found), "trace": None}
@@ -60,7 +60,7 @@ def _import_words(error: BaseException) -> str:
         return "it needs more memory than a plugin gets (plugins.memory_mb) while it is imported"
     if isinstance(error, SystemExit):
         return f"it ends the program (SystemExit: {error.code}) while it is imported"
-    return inner.words(error)
+    return child_ipc.words(error)
 
 
 def _none(source: Source, found: list[type[BasePlugin]]) -> str:
@@ -85,8 +85,8 @@ def _described(kind: type[BasePlugin]) -> dict[str, Any]:
     except Unfit as fault:
         about["error"] = str(fault)
     except BaseException as error:
-        inner.more_memory()
-        about["error"], about["trace"] = inner.words(error), inner.trace_of(error)
+        child_ipc.more_memory()
+        about["error"], about["trace"] = child_ipc.words(error), child_ipc.trace_of(error)
     return about
 
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kairos.plugins.child_ipc import OWN
 from kairos.plugins.child_process import ChildLimits, ChildProcess, LineBroken, cause_of, child_process
-from kairos.plugins.inner import OWN
 from kairos.plugins.sources import Source
 
 SILENT = logging.getLogger(f"{__name__}.output")

@@ -21,8 +21,8 @@ from kairos.db.engine import Database
 from kairos.db.repositories import plugin_storage
 from kairos.db.repositories.plugin_storage import NoRoom
 from kairos.http import HttpClient, HttpLimits, HttpStatus
-from kairos.llm.llm_router import LLMRouter, RoutedAnswer
-from kairos.llm.providers import ChatRequest
+from kairos.llm.calls.providers import ChatRequest
+from kairos.llm.routing.llm_router import LLMRouter, RoutedAnswer
 from kairos.plugins.base_plugin import Answer
 from kairos.plugins.plugin_errors import PluginOver, PluginReturnedNonsense, StorageFull
 from kairos.plugins.plugin_reach import Reach

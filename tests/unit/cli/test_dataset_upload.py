@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kairos.cli import dataset_upload
 from kairos.cli.client import Client, NotRunning, Refused
 from kairos.errors import InvalidInput
-from kairos.orchestration import dataset_import
+from kairos.orchestration.dataset import dataset_import
 
 PART_ROWS = dataset_upload.PART_ROWS
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from kairos.embedded import WeightsCorrupt, WeightsMissing, check_weights
-from kairos.embedded.leftovers import end_leftovers
-from kairos.embedded.postgres_place import NOBODY, _can_reach
+from kairos.embedded.orphans import end_leftovers
+from kairos.embedded.postgres_files import NOBODY, _can_reach
 from kairos.embedded.valkey import find_server
 
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from kairos.fine_tuning.adapters import KEPT, AdapterCorrupt, AdapterFiles, AdapterMissing, QuotaFull, Stored
+from kairos.fine_tuning.adapters.adapters import KEPT, AdapterCorrupt, AdapterFiles, AdapterMissing, QuotaFull, Stored
 from kairos.tenancy import ProjectId
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kairos.db.base import SampleState
-from kairos.fine_tuning.dataset import (
+from kairos.fine_tuning.dataset.dataset import (
     HoldsSecrets,
     NothingToApprove,
     check_move,
@@ -15,8 +15,8 @@ from kairos.fine_tuning.dataset import (
     line_of,
     secrets_of,
 )
-from kairos.fine_tuning.formats.detection import read
-from kairos.fine_tuning.formats.row import Imported
+from kairos.fine_tuning.dataset.formats.detection import read
+from kairos.fine_tuning.dataset.formats.row import Imported
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\x00"))
 PROMPT = st.lists(st.builds(lambda c: {"role": "user", "content": c}, TEXT), min_size=1, max_size=4)

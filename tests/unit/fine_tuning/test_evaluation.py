@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.fine_tuning.evaluation import FEWEST_PAIRS, Pair, Question, Ruling, compare, interval, rule, summarise
+from kairos.fine_tuning.gate.evaluation import FEWEST_PAIRS, Pair, Question, Ruling, compare, interval, rule, summarise
 
 MARGIN = 0.1
 

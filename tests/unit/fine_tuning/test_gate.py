@@ -7,16 +7,16 @@ from collections.abc import AsyncIterator
 import pytest
 
 from kairos.config import FineTuningSettings
-from kairos.fine_tuning import ordinary
-from kairos.fine_tuning.evaluation import Question, Ruling
-from kairos.fine_tuning.gate import Gate
+from kairos.fine_tuning.gate import control_prompts
+from kairos.fine_tuning.gate.evaluation import Question, Ruling
+from kairos.fine_tuning.gate.gate import Gate
 from kairos.http import HttpClient
-from kairos.llm.catalog import Model
-from kairos.llm.providers import ModelCallError, Providers
+from kairos.llm.calls.providers import ModelCallError, Providers
+from kairos.llm.catalog.catalog import Model
 from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel
 
 SYSTEM = "the system's words"
-RIGHT = {one.prompt: one.any_of[0] for one in ordinary.control()}
+RIGHT = {one.prompt: one.any_of[0] for one in control_prompts.control()}
 QUESTIONS = [
     Question(str(n), ({"role": "system", "content": SYSTEM}, {"role": "user", "content": f"held out {n}"}), "yes")
     for n in range(12)
@@ -89,7 +89,7 @@ async def test_a_model_that_stumbles_is_asked_again_and_one_that_is_gone_ends_th
 async def test_only_answers_that_came_to_their_end_are_replayed(bench: Bench):
     async def heard(*told) -> None: ...
 
-    first, second = ordinary.replayed()[:2]
+    first, second = control_prompts.replayed()[:2]
     base = bench.model("base", {first: "word " * 400, second: "A short answer."})
     examples = await bench.gate.replayed(base, 2, SYSTEM, heard)
     assert len(examples) == 2

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kairos.db.repositories.adapters import Measured
-from kairos.fine_tuning.promotion import Evidence
+from kairos.fine_tuning.gate.promotion import Evidence
 
 quality = st.floats(0, 1)
 amount = st.integers(1, 10_000)

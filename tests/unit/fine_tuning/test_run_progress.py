@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.fine_tuning.run_progress import thinned
+from kairos.fine_tuning.training.run_progress import thinned
 
 points = st.lists(st.booleans(), max_size=300).map(
     lambda marks: [{"step": n, "loss": 1.0, "validation_loss": 0.5 if mark else None} for n, mark in enumerate(marks)]

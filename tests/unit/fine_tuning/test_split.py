@@ -7,7 +7,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.fine_tuning.split import Part, Row, group_of, rows_hash, split
+from kairos.fine_tuning.dataset.split import Part, Row, group_of, rows_hash, split
 
 PROMPTS = st.lists(st.sampled_from(["one", "One ", "two", "three", "four  words", "four words"]), max_size=30)
 

@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 
 from kairos.http import HttpClient, HttpUnreachable
-from kairos.llm.catalog import Model
-from kairos.llm.providers import ChatRequest, ModelCallError, Providers
+from kairos.llm.calls.providers import ChatRequest, ModelCallError, Providers
+from kairos.llm.catalog.catalog import Model
 from tests.kit.model_script import Quality
 from tests.kit.model_server import Fault, FaultKind, ModelServer, Prompt, ScriptedModel
 

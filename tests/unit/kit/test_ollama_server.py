@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from kairos.fine_tuning.ollama_names import adapter_name
+from kairos.fine_tuning.adapters.ollama_names import adapter_name
 from kairos.http import HttpStatus
 from tests.kit.conditions import eventually
 from tests.kit.ollama_place import OllamaPlace, ollama_kit

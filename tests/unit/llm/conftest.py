@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 
 from kairos.http import HttpClient
-from kairos.llm.providers import CallLimits, Providers
+from kairos.llm.calls.providers import CallLimits, Providers
 from tests.kit.model_server import ModelServer, ScriptedModel
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from kairos.http import HttpClient
-from kairos.llm.adjustments import Adjustments, SchemaForm
-from kairos.llm.catalog import Model
-from kairos.llm.model_traits import Traits
-from kairos.llm.providers import ChatRequest, Providers
+from kairos.llm.calls.adjustments import Adjustments, SchemaForm
+from kairos.llm.calls.model_traits import Traits
+from kairos.llm.calls.providers import ChatRequest, Providers
+from kairos.llm.catalog.catalog import Model
 from kairos.proxies import Proxies
 from tests.kit.any_server import AnyServer
 from tests.kit.model_calls import HELLO, failed, model

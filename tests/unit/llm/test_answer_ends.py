@@ -9,10 +9,10 @@ from contextlib import suppress
 
 import pytest
 
-from kairos.llm.answer import Answer, Fault, Garbled
-from kairos.llm.event_stream import EventStream
-from kairos.llm.finish_reason import Ending, ending_of, finish_word
-from kairos.llm.providers import ModelCallError, ModelGarbage, ModelStreamCut, ModelTimeout, ModelWithheld
+from kairos.llm.answers.answer import Answer, Fault, Garbled
+from kairos.llm.answers.event_stream import EventStream
+from kairos.llm.answers.finish_reason import Ending, ending_of, finish_word
+from kairos.llm.calls.providers import ModelCallError, ModelGarbage, ModelStreamCut, ModelTimeout, ModelWithheld
 from tests.kit.model_calls import delta, events
 from tests.kit.raw_model import UNFRAMED, Then, ask, chunked, sized
 

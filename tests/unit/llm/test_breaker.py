@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.llm.breaker import LONGEST, PERIOD_S, PROBE_S, Breaker, Fault, State, fault_of
+from kairos.llm.health.breaker import LONGEST, PERIOD_S, PROBE_S, Breaker, Fault, State, fault_of
 
 
 def fail(breaker: Breaker, now: float, times: int = 1, fault: Fault = Fault.INFRASTRUCTURE, retry_after_s=None) -> None:

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from kairos.http import HttpClient
-from kairos.llm.providers import (
+from kairos.llm.calls.providers import (
     CallLimits,
     ChatRequest,
     ModelCallError,

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from kairos.llm.catalog import Catalog, Model, Price
-from kairos.llm.response_key import CatalogVersions, catalog_version, model_version
+from kairos.llm.cache.response_key import CatalogVersions, catalog_version, model_version
+from kairos.llm.catalog.catalog import Catalog, Model, Price
 from kairos.tenancy import ProjectId
 
 OURS, THEIRS = ProjectId(uuid4()), ProjectId(uuid4())

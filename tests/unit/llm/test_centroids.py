@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from kairos.llm.centroids import (
+from kairos.llm.routing.centroids import (
     LEARN_ALL,
     LEARN_EVERY,
     LEAST_EXAMPLES,

@@ -14,10 +14,10 @@ from aiohttp import web
 
 from kairos.errors import KairosError
 from kairos.http import HttpClient
-from kairos.llm import discovery, prices
-from kairos.llm.catalog import FREE, Price
-from kairos.llm.discovery import FoundModel, FoundServer, Provider, ServerKind, settings_of
-from kairos.llm.providers import Providers
+from kairos.llm.calls.providers import Providers
+from kairos.llm.catalog import discovery, prices
+from kairos.llm.catalog.catalog import FREE, Price
+from kairos.llm.catalog.discovery import FoundModel, FoundServer, Provider, ServerKind, settings_of
 
 KEY = "sk-secret-0123456789"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

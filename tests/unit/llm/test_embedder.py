@@ -12,8 +12,8 @@ from operator import mul
 
 import pytest
 
-from kairos.llm import embedder as embedder_module
-from kairos.llm.embedder import (
+from kairos.llm.routing import embedder as embedder_module
+from kairos.llm.routing.embedder import (
     DIMENSIONS,
     MAX_TOKENS,
     TOKENIZER,
@@ -127,7 +127,7 @@ async def test_the_model_is_loaded_by_the_first_text_and_dropped_when_idle():
 def test_nothing_heavy_is_imported_before_the_first_text():
     """Every process would pay 60 MB and .2 s at its start."""
     code = (
-        "import sys; from kairos.llm.embedder import Embedder; assert Embedder().state.available; "
+        "import sys; from kairos.llm.routing.embedder import Embedder; assert Embedder().state.available; "
         "print({'numpy', 'onnxruntime', 'tokenizers'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -137,7 +137,8 @@ def test_nothing_heavy_is_imported_before_the_first_text():
 def test_only_what_is_needed_is_installed_for_the_tokenizer():
     """`tokenizers` names huggingface-hub, which is left out: loading a file must do without it."""
     code = (
-        "import sys; sys.modules['huggingface_hub'] = None; import asyncio; from kairos.llm.embedder import Embedder; "
+        "import sys; sys.modules['huggingface_hub'] = None; import asyncio; "
+        "from kairos.llm.routing.embedder import Embedder; "
         "print(len(asyncio.run(Embedder().embed(['a']))[0]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.llm.event_stream import EventStream
+from kairos.llm.answers.event_stream import EventStream
 
 NEWLINES = st.sampled_from([b"\n", b"\r\n", b"\r"])
 LINES = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=20).map(str.encode)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kairos.llm.breaker import PERIOD_S, Breaker
-from kairos.llm.decision import HEALTHY
-from kairos.llm.health import LARGEST_PENALTY, WINDOW_S, Change, HealthState, ModelHealth, Trouble
-from kairos.llm.providers import (
+from kairos.llm.calls.providers import (
     ModelCallError,
     ModelRateLimited,
     ModelRefused,
@@ -16,6 +13,9 @@ from kairos.llm.providers import (
     ModelTimeout,
     ModelUnreachable,
 )
+from kairos.llm.health.availability import HEALTHY
+from kairos.llm.health.breaker import PERIOD_S, Breaker
+from kairos.llm.health.health import LARGEST_PENALTY, WINDOW_S, Change, HealthState, ModelHealth, Trouble
 
 NOW = 1000.0
 

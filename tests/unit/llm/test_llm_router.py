@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from kairos.http import HttpClient
-from kairos.llm.call_errors import ModelServerError
-from kairos.llm.catalog import Catalog, Model
-from kairos.llm.decision import Request
-from kairos.llm.health import ModelHealth
-from kairos.llm.llm_router import LLMRouter
-from kairos.llm.providers import Providers
-from kairos.llm.selection import ModelSelector
-from kairos.llm.served_context import CLOUD_CONTEXT
+from kairos.llm.calls.call_errors import ModelServerError
+from kairos.llm.calls.providers import Providers
+from kairos.llm.calls.served_context import CLOUD_CONTEXT
+from kairos.llm.catalog.catalog import Catalog, Model
+from kairos.llm.health.health import ModelHealth
+from kairos.llm.routing.decision import Request
+from kairos.llm.routing.llm_router import LLMRouter
+from kairos.llm.routing.selection import ModelSelector
 
 SMALL = Model("small", "small", "http://127.0.0.1:1/v1", context=4096)
 OTHER = Model("other", "other", "http://127.0.0.1:2/v1", context=8192)

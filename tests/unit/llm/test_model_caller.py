@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from kairos.llm.call_terms import Answered, Hearer, Patience
-from kairos.llm.catalog import Model
-from kairos.llm.health import ModelHealth
-from kairos.llm.model_caller import ModelCaller
-from kairos.llm.prompt_cut import ModelPromptCut
-from kairos.llm.providers import ChatRequest, ModelRequestInvalid, Providers
-from kairos.llm.selection import ModelSelector
-from kairos.llm.served_context import ModelContexts
+from kairos.llm.calls.prompt_cut import ModelPromptCut
+from kairos.llm.calls.providers import ChatRequest, ModelRequestInvalid, Providers
+from kairos.llm.calls.served_context import ModelContexts
+from kairos.llm.catalog.catalog import Model
+from kairos.llm.health.health import ModelHealth
+from kairos.llm.routing.call_terms import Answered, Hearer, Patience
+from kairos.llm.routing.model_caller import ModelCaller
+from kairos.llm.routing.selection import ModelSelector
 from tests.kit.model_calls import HELLO, model
 from tests.kit.model_server import ModelServer, ScriptedModel
 from tests.unit.llm.test_refused_parameters import openai

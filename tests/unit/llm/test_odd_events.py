@@ -10,10 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.llm.answer import Answer, Fault, Garbled
-from kairos.llm.cached_answer import CachedAnswer
-from kairos.llm.event_stream import EventStream
-from kairos.llm.providers import ModelCallError, ModelRateLimited, ModelRefused, ModelRequestInvalid, ModelServerError
+from kairos.llm.answers.answer import Answer, Fault, Garbled
+from kairos.llm.answers.event_stream import EventStream
+from kairos.llm.cache.cached_answer import CachedAnswer
+from kairos.llm.calls.providers import (
+    ModelCallError,
+    ModelRateLimited,
+    ModelRefused,
+    ModelRequestInvalid,
+    ModelServerError,
+)
 from kairos.storable_text import is_storable
 from tests.kit.model_calls import delta, events
 from tests.kit.raw_model import ask, chunked, sized

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.llm import prices
-from kairos.llm.catalog import FREE, Price
+from kairos.llm.catalog import prices
+from kairos.llm.catalog.catalog import FREE, Price
 
 ALL = [(provider, model) for provider, models in prices.price_list().models.items() for model in models.values()]
 
@@ -28,7 +28,7 @@ def test_the_file_says_of_which_day_it_is() -> None:
 
 
 def test_no_provider_has_two_entries_for_one_model() -> None:
-    text = prices.resources.files("kairos.llm").joinpath("prices.toml").read_text()
+    text = prices.resources.files("kairos.llm.catalog.catalog").joinpath("prices.toml").read_text()
     assert text.count("\nid = ") == len(ALL)
 
 

@@ -9,13 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.llm import prompt_size
-from kairos.llm.answer_limits import PromptTooLong, fitted
-from kairos.llm.catalog import EMBEDDED_MODEL, AdapterHost, Model
-from kairos.llm.prompt_cut import ModelPromptCut, check_prompt
-from kairos.llm.prompt_size import LARGE, REMEMBERED, SMALL, least_of, least_tokens, most_of, most_tokens, vocabulary_of
-from kairos.llm.providers import ChatRequest, Completion, Usage
-from kairos.llm.refused_limits import refused_context
+from kairos.llm.calls import prompt_size
+from kairos.llm.calls.answer_limits import PromptTooLong, fitted
+from kairos.llm.calls.prompt_cut import ModelPromptCut, check_prompt
+from kairos.llm.calls.prompt_size import (
+    LARGE,
+    REMEMBERED,
+    SMALL,
+    least_of,
+    least_tokens,
+    most_of,
+    most_tokens,
+    vocabulary_of,
+)
+from kairos.llm.calls.providers import ChatRequest, Completion, Usage
+from kairos.llm.calls.refused_limits import refused_context
+from kairos.llm.catalog.catalog import EMBEDDED_MODEL, AdapterHost, Model
 
 COUNTED = {
     "The quick brown fox jumps over the lazy dog while international organizations deliberate about environmental "

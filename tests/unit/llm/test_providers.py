@@ -8,7 +8,7 @@ import json
 import pytest
 
 from kairos.http import HttpClient, HttpGarbled, HttpUnreachable
-from kairos.llm.providers import ChatRequest, Providers, Usage
+from kairos.llm.calls.providers import ChatRequest, Providers, Usage
 from tests.kit.any_server import AnyServer
 from tests.kit.model_calls import HELLO, KEY, answered, delta, events, failed, model
 from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.llm.reasoning import ReasoningSplit
+from kairos.llm.answers.reasoning import ReasoningSplit
 from tests.kit.model_calls import delta, events
 from tests.kit.raw_model import ask, chunked
 

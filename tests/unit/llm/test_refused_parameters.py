@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from kairos.llm.adjustments import Adjustments, SchemaForm, adjusted
-from kairos.llm.refused_parameters import Refusal, Step, next_step
+from kairos.llm.calls.adjustments import Adjustments, SchemaForm, adjusted
+from kairos.llm.calls.refused_parameters import Refusal, Step, next_step
 
 SCHEMA = {
     "type": "json_schema",

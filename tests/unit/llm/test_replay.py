@@ -7,11 +7,11 @@ import random
 import pytest
 
 from kairos.errors import InvalidInput
-from kairos.llm.recording import Recording
-from kairos.llm.replay import ReplayOptions, Scene, replay
-from kairos.llm.replay_report import Run
-from kairos.llm.rivals import Outcome
-from kairos.llm.statistics import RouterWeights
+from kairos.llm.replay.baselines import Outcome
+from kairos.llm.replay.replay import ReplayOptions, Scene, replay
+from kairos.llm.replay.replay_report import Run
+from kairos.llm.replay.replay_table import Recording
+from kairos.llm.routing.statistics import RouterWeights
 
 TRUTH = {"code": {"fast": 0.85, "weak": 0.2, "strong": 0.8}, "essay": {"fast": 0.3, "weak": 0.25, "strong": 0.75}}
 COST = {"fast": 0.0001, "weak": 0.0002, "strong": 0.01}

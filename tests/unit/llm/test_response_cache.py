@@ -9,11 +9,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from kairos.llm.answer import Completion, Usage
-from kairos.llm.cached_answer import COMPRESSED_FROM, CachedAnswer
-from kairos.llm.catalog import Model, Price
-from kairos.llm.providers import ChatRequest
-from kairos.llm.response_key import CacheUse, cache_key, cache_use, catalog_version, fingerprint, model_version
+from kairos.llm.answers.answer import Completion, Usage
+from kairos.llm.cache.cached_answer import COMPRESSED_FROM, CachedAnswer
+from kairos.llm.cache.response_key import CacheUse, cache_key, cache_use, catalog_version, fingerprint, model_version
+from kairos.llm.calls.providers import ChatRequest
+from kairos.llm.catalog.catalog import Model, Price
 from kairos.tenancy import ProjectId
 
 PROJECT = ProjectId(uuid4())

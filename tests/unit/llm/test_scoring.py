@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.llm.catalog import Model
-from kairos.llm.scoring import cost_scale, cost_term, evidence, expectation, latency_term, prior_quality
-from kairos.llm.statistics import RouterWeights, Statistics, add_qualities
+from kairos.llm.catalog.catalog import Model
+from kairos.llm.routing.scoring import cost_scale, cost_term, evidence, expectation, latency_term, prior_quality
+from kairos.llm.routing.statistics import RouterWeights, Statistics, add_qualities
 
 W = RouterWeights()
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.llm.catalog import FREE, Model, Price
-from kairos.llm.scoring import Kind, Reason
-from kairos.llm.selection import HEALTHY, ModelSelector, Request, Standing
-from kairos.llm.statistics import Observation, RouterWeights, Statistics
+from kairos.llm.catalog.catalog import FREE, Model, Price
+from kairos.llm.health.availability import HEALTHY, Availability
+from kairos.llm.routing.scoring import Kind, Reason
+from kairos.llm.routing.selection import ModelSelector, Request
+from kairos.llm.routing.statistics import Observation, RouterWeights, Statistics
 
 NAMES = ("a", "b", "c")
 QUALITY_ALONE = RouterWeights(lambda_cost=0.0, lambda_latency=0.0)
@@ -72,7 +73,7 @@ def test_every_term_adds_up_to_the_utility():
     weights = RouterWeights(lambda_cost=0.2, lambda_latency=0.3)
     models = (model("a", price=Price(1, 2)), model("b", price=Price(10, 20), runner="gpu"), model("c", local=True))
     router = selector(
-        *models, weights=weights, health=lambda name, now: Standing(penalty=0.1) if name == "a" else HEALTHY
+        *models, weights=weights, health=lambda name, now: Availability(penalty=0.1) if name == "a" else HEALTHY
     )
     router.loaded("gpu", "another")
     router.observe(Observation("p", "t", "a", 0.0, 0.8, 0.5, 4.0, 100.0, 0.01, 100, 200))
@@ -215,7 +216,7 @@ def test_requests_at_once_explore_different_models():
 
 def test_a_model_whose_breaker_is_open_is_left_out_and_all_open_says_when_to_come_back():
     out = {"a": 50.0, "b": 20.0, "c": 90.0}
-    router = selector(health=lambda name, now: Standing(now < out[name], "down", out[name]))
+    router = selector(health=lambda name, now: Availability(now < out[name], "down", out[name]))
     assert ask(router, 30.0).chosen == "b"
     decision = ask(router, 10.0)
     assert (decision.chosen, decision.kind, decision.retry_at, decision.ticket) == (None, None, 20.0, 0)
@@ -223,7 +224,7 @@ def test_a_model_whose_breaker_is_open_is_left_out_and_all_open_says_when_to_com
 
 
 def test_the_last_resort_is_taken_only_when_its_breaker_is_all_that_speaks_against_it():
-    router = selector(health=lambda name, now: Standing(True, "down", 9.0), last_resort="c")
+    router = selector(health=lambda name, now: Availability(True, "down", 9.0), last_resort="c")
     assert (ask(router).chosen, ask(router).kind) == ("c", Kind.FALLBACK)
     assert ask(router, local_only=True).chosen is None
     assert ask(router, exclude=frozenset({"c"})).chosen is None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kairos.llm.catalog import Model
-from kairos.llm.model_traits import ModelTraits, Traits
-from kairos.llm.served_context import ModelContexts, Served
+from kairos.llm.calls.model_traits import ModelTraits, Traits
+from kairos.llm.calls.served_context import ModelContexts, Served
+from kairos.llm.catalog.catalog import Model
 
 MODEL = Model("m", "m", "http://127.0.0.1:1/v1", context=8192)
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.llm.experience import Experience
-from kairos.llm.statistics import (
+from kairos.llm.routing.experience import Experience
+from kairos.llm.routing.statistics import (
     Observation,
     RouterWeights,
     Sample,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kairos.agents.checks.json_schema import validate_schema
-from kairos.llm.strict_schema import strict_schema
+from kairos.llm.calls.strict_schema import strict_schema
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 

@@ -10,13 +10,9 @@ from uuid import uuid4
 
 import pytest
 
-from kairos.llm.centroids import (
-    LEAST_EXAMPLES,
-    Centroid,
-    Classifier,
-)
-from kairos.llm.embedder import WEIGHTS, Embedder
-from kairos.llm.task_types import (
+from kairos.llm.routing.centroids import LEAST_EXAMPLES, Centroid, Classifier
+from kairos.llm.routing.embedder import WEIGHTS, Embedder
+from kairos.llm.routing.task_types import (
     GENERAL,
     LONG_TOKENS,
     QUEUED,

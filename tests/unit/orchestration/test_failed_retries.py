@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from kairos.db.models import TaskState
-from kairos.llm.answer_limits import PromptTooLong
-from kairos.llm.catalog import Model
-from kairos.llm.prompt_cut import ModelPromptCut
-from kairos.llm.providers import ChatRequest, Completion, ModelCallError
-from kairos.orchestration.agent_coordinator import AgentCoordinator
+from kairos.llm.calls.answer_limits import PromptTooLong
+from kairos.llm.calls.prompt_cut import ModelPromptCut
+from kairos.llm.calls.providers import ChatRequest, Completion, ModelCallError
+from kairos.llm.catalog.catalog import Model
+from kairos.orchestration.tasks.agent_coordinator import AgentCoordinator
 
 CUT = ModelPromptCut(
     Model("m", "m", "http://127.0.0.1:1/v1"),

@@ -13,8 +13,8 @@ from redis import exceptions as faults
 from kairos import redis_keys
 from kairos.errors import EngineUnavailable
 from kairos.lanes import Lane
-from kairos.orchestration import queue as queue_module
-from kairos.orchestration.queue import CHUNK, HIGHEST_PRIORITY, LUA, ORDERS, PAUSES_S, Entry, FairQueue, _pages
+from kairos.orchestration.queue import queue as queue_module
+from kairos.orchestration.queue.queue import CHUNK, HIGHEST_PRIORITY, LUA, ORDERS, PAUSES_S, Entry, FairQueue, _pages
 from kairos.redis_client import connect, reached
 from kairos.tenancy import ProjectId, TaskId
 

@@ -13,8 +13,8 @@ from kairos.agents.base import Brief, Checks, Task
 from kairos.config import PluginSettings
 from kairos.db.engine import Database
 from kairos.http import HttpClient
-from kairos.llm import breaker
-from kairos.llm.llm_router import LLMRouter
+from kairos.llm.health import breaker
+from kairos.llm.routing.llm_router import LLMRouter
 from kairos.plugins import plugin_agent
 from kairos.plugins.base_plugin import BasePlugin, PluginError, PluginTask
 from kairos.plugins.plugin_agent import PluginAgent

@@ -18,7 +18,7 @@ from kairos.agents.registry import AgentDisabled, AgentRegistry, UnknownAgent
 from kairos.config import PluginSettings
 from kairos.db.engine import Database
 from kairos.http import HttpClient
-from kairos.llm.llm_router import LLMRouter
+from kairos.llm.routing.llm_router import LLMRouter
 from kairos.plugins import plugin_agent
 from kairos.plugins.plugin_loader import PluginLoader, UnknownPlugin
 from kairos.plugins.sources import Origin

@@ -9,7 +9,7 @@ from kairos.agents.checks.code_blocks import sole_block
 from kairos.agents.checks.json_answer import NotJson, read_json
 from kairos.agents.checks.opinion import Opinion, error
 from kairos.agents.checks.python_syntax import Program, Unreadable
-from kairos.llm.answer_limits import AnswerLimit, LimitSource
+from kairos.llm.calls.answer_limits import AnswerLimit, LimitSource
 
 CHECK = "form"
 FORMAT = "format"

@@ -38,7 +38,7 @@ class JudgeFigures:
 
 async def figures(session: AsyncSession, task_type: str, source: str, since: datetime) -> JudgeFigures:
     """The calls since then: those of `task_type` are the judge's own, `source` is its name beside a quality."""
-    # With `/long` behind it where the statistics keep long inputs apart (`llm/task_types.py`).
+    # With `/long` behind it where the statistics keep long inputs apart (`llm/routing/task_types.py`).
     own = MetricRow.task_type.startswith(task_type, autoescape=True)
     statement = select(
         func.count().filter(MetricRow.quality_source == source),

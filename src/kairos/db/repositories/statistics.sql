@@ -1,7 +1,7 @@
 -- What a batch of judgements changes, in one statement; the positions of its task types are locked (TAKE).
 --
 -- Each touched row fades by γ^k·2^(−Δt/half-life), k the observations of its task type since its last change, and the
--- raw sums of the batch are added: what llm/statistics.py does in memory. A row that was not touched fades when it is
+-- raw sums of the batch are added: what llm/routing/statistics.py does in memory. A row that was not touched fades when it is
 -- read: fading twice is fading by the product. A call is counted once, however often a batch is sent again, because it
 -- is counted where its metric row says that it was not.
 with judged as (

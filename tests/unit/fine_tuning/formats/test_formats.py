@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kairos.fine_tuning.formats.detection import FORMATS, read
-from kairos.fine_tuning.formats.row import Imported, RowRefused
+from kairos.fine_tuning.dataset.formats.detection import FORMATS, read
+from kairos.fine_tuning.dataset.formats.row import Imported, RowRefused
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=40)
 SAID = TEXT.filter(lambda text: bool(text.strip()))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.fine_tuning.formats.records import Record, WideText, records
+from kairos.fine_tuning.dataset.formats.records import Record, WideText, records
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
 OBJECT = st.dictionaries(TEXT, st.lists(TEXT | st.dictionaries(TEXT, TEXT), max_size=3), max_size=3)

@@ -1,0 +1,142 @@
+"""The agents as the active project sees them: what each does now, how its day went, and the daemons that work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field
+
+from kairos.api.access.auth import Member, needs
+from kairos.api.access.permissions import Permission
+from kairos.api.json_route import JsonRoute
+from kairos.api.problems import responses
+from kairos.api.services import Services, ServicesDep
+from kairos.db.repositories import activity, replicas
+from kairos.db.repositories.activity import AgentDay, RunningTask
+from kairos.db.repositories.replicas import Replica
+
+routes = APIRouter(prefix="/api/agents", tags=["agents"], route_class=JsonRoute)
+
+ReaderDep = Annotated[Member, Depends(needs(Permission.AGENTS_READ))]
+
+
+class AgentTaskOut(BaseModel):
+    id: UUID
+    prompt: str = Field(description="Its beginning.")
+    attempt: int
+    started_at: datetime
+    worker: str | None = Field(description="The daemon that runs it.")
+
+
+class AgentDayOut(BaseModel):
+    """Since midnight (UTC); `running` and `queued` are as of now."""
+
+    succeeded: int
+    rejected: int
+    failed: int = Field(description="For good: failed, or out of attempts.")
+    cancelled: int
+    running: int
+    queued: int
+    cost_usd: float | None = Field(description="Sum of the known costs; null where none is known.")
+    mean_s: float | None = Field(description="From the first start to the end, of those that ended.")
+
+
+class AgentOut(BaseModel):
+    name: str
+    capabilities: list[str]
+    state: str = Field(description="working: it has a task of this project; idle: it could; offline: no daemon works.")
+    tasks: list[AgentTaskOut]
+    last_heartbeat: datetime | None = Field(description="Of the daemons that run its tasks, else of any that works.")
+    today: AgentDayOut
+
+
+class WorkerOut(BaseModel):
+    name: str
+    role: str
+    started_at: datetime
+    heartbeat_at: datetime
+    alive: bool
+
+
+class AgentList(BaseModel):
+    items: list[AgentOut]
+    workers: list[WorkerOut]
+
+
+@routes.get("", responses=responses(401, 403, 409, 503))
+async def list_agents(services: ServicesDep, member: ReaderDep) -> AgentList:
+    """Every agent with its tasks of this project, over all daemons."""
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    async with services.database.project(member.project_id) as session:
+        running = await activity.running(session)
+        days = await activity.agents_today(session, midnight)
+        daemons = await replicas.known(session)
+    here = services.coordinator.running(member.project_id)
+    names = services.coordinator.agent_of
+    tasks = _grouped(services, running)
+    figures: dict[str, list[AgentDay]] = {}
+    for day in days:
+        figures.setdefault(names(day.agent), []).append(day)
+    capabilities = {agent.name: sorted(agent.capabilities) for agent in services.agents}
+    lease = timedelta(seconds=services.settings.queue.lease_s)
+    items = [
+        AgentOut(
+            name=name,
+            capabilities=capabilities.get(name, []),
+            state=_state(tasks.get(name, []), daemons),
+            tasks=[AgentTaskOut.model_validate(_task(task)) for task in tasks.get(name, [])],
+            last_heartbeat=_heartbeat(tasks.get(name, []), daemons, lease, bool(here.get(name))),
+            today=today_of(figures.get(name, [])),
+        )
+        for name in dict.fromkeys([*capabilities, *tasks, *figures])
+    ]
+    return AgentList(items=items, workers=[WorkerOut.model_validate(d, from_attributes=True) for d in daemons])
+
+
+def _grouped(services: Services, running: Iterable[RunningTask]) -> Mapping[str, list[RunningTask]]:
+    groups: dict[str, list[RunningTask]] = {}
+    for task in running:
+        groups.setdefault(services.coordinator.agent_of(task.agent), []).append(task)
+    return groups
+
+
+def _state(tasks: Sequence[RunningTask], daemons: Iterable[Replica]) -> str:
+    if tasks:
+        return "working"
+    return "idle" if any(daemon.works for daemon in daemons) else "offline"
+
+
+def _heartbeat(
+    tasks: Sequence[RunningTask], daemons: Iterable[Replica], lease: timedelta, here: bool
+) -> datetime | None:
+    """A renewal sets a lease's end to its time plus the lease; what runs in this very daemon is heard of now."""
+    if here:
+        return datetime.now(UTC)
+    if tasks:
+        return max(task.lease_until for task in tasks) - lease
+    return max((daemon.heartbeat_at for daemon in daemons if daemon.works), default=None)
+
+
+def _task(task: RunningTask) -> dict[str, object]:
+    names = ("id", "prompt", "attempt", "started_at", "worker")
+    return {name: getattr(task, name) for name in names}
+
+
+def today_of(days: Sequence[AgentDay]) -> AgentDayOut:
+    """Tasks that asked for the agent by its name and by its capabilities, together."""
+    costs = [day.cost_usd for day in days if day.cost_usd is not None]
+    worked = sum(day.worked for day in days)
+    return AgentDayOut(
+        succeeded=sum(day.succeeded for day in days),
+        rejected=sum(day.rejected for day in days),
+        failed=sum(day.failed + day.dead for day in days),
+        cancelled=sum(day.cancelled for day in days),
+        running=sum(day.running for day in days),
+        queued=sum(day.queued for day in days),
+        cost_usd=sum(costs) if costs else None,
+        mean_s=sum(day.worked_s or 0 for day in days) / worked if worked else None,
+    )

@@ -1,0 +1,77 @@
+"""Reading the audit log: that of the active project, or, for operators, that of the installation."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, Field, JsonValue
+
+from kairos.api.access.auth import Principal, PrincipalDep, needs, operator
+from kairos.api.access.permissions import Permission
+from kairos.api.json_route import JsonRoute
+from kairos.api.problems import responses
+from kairos.api.services import ServicesDep
+from kairos.db.repositories import audit
+from kairos.db.repositories.excerpts import EXCERPT
+from kairos.tenancy import ProjectId, Scope
+from kairos.text import LARGEST_INTEGER, Moment, Text
+
+routes = APIRouter(prefix="/api/audit", tags=["audit"], route_class=JsonRoute)
+
+System = Annotated[bool, Query(description="Entries of no project, for operators.")]
+AUDIT_LIMIT = 200
+
+
+class EntryOut(BaseModel):
+    id: int
+    at: datetime
+    user_id: UUID | None = Field(description="Null where the system did it, or nobody was signed in.")
+    who: str | None = Field(description="Their e-mail; null for somebody who is no member of the project.")
+    action: str
+    target: str | None
+    data: dict[str, JsonValue] = Field(
+        description=f"Where it is longer than {EXCERPT} characters: `excerpt`, its beginning as text."
+    )
+
+
+class AuditPage(BaseModel):
+    items: list[EntryOut]
+    next: str | None = Field(description="The cursor of the next page; null on the last one.")
+
+
+def reader(principal: PrincipalDep, system: System = False) -> tuple[Principal, ProjectId | None]:
+    """A dependency: who may read which log. No project: the installation's, for operators. Raises `Forbidden`,
+    `NoProject`, `OperatorsOnly`."""
+    if system:
+        return operator(principal), None
+    return principal, needs(Permission.AUDIT_READ)(principal).project_id
+
+
+reader.permission = Permission.AUDIT_READ  # type: ignore[attr-defined]  # for the tests that walk the routes
+ReaderDep = Annotated[tuple[Principal, ProjectId | None], Depends(reader)]
+
+
+@routes.get("", responses=responses(401, 403, 409, 422, 503))
+async def list_entries(
+    services: ServicesDep,
+    who: ReaderDep,
+    action: Annotated[Text | None, Query(max_length=100)] = None,
+    user_id: UUID | None = None,
+    q: Annotated[Text | None, Query(max_length=200)] = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    cursor: Annotated[int | None, Query(ge=1, le=LARGEST_INTEGER, description="`next` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=AUDIT_LIMIT)] = 50,
+) -> AuditPage:
+    """Who did what, newest first."""
+    principal, project_id = who
+    wanted = audit.Wanted(action=action, user_id=user_id, words=q, since=since, until=until)
+    scope = Scope(project_id) if project_id else Scope(user_id=principal.user_id, operator=True)
+    async with services.database.scope(scope) as session:
+        rows = await audit.page(session, project_id, wanted, before=cursor, limit=limit + 1)
+    more = len(rows) > limit
+    items = [EntryOut.model_validate(row, from_attributes=True) for row in rows[:limit]]
+    return AuditPage(items=items, next=str(rows[limit - 1].id) if more else None)

@@ -1,0 +1,353 @@
+"""The dataset of the active project: what was wrong, what would have been right, and who says so."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field, JsonValue
+
+from kairos.api.access.auth import Body, Member, needs, right_of
+from kairos.api.access.permissions import Permission
+from kairos.api.json_route import JsonRoute
+from kairos.api.live.watched_download import WatchedDownload
+from kairos.api.problems import responses
+from kairos.api.services import Services, ServicesDep
+from kairos.db.engine import Session
+from kairos.db.models import SampleRow, SampleState
+from kairos.db.repositories import dataset, people
+from kairos.db.repositories.excerpts import EXCERPT, ITEMS
+from kairos.errors import InvalidInput, NotFound
+from kairos.fine_tuning.dataset.dataset import RowChanged, check_move, line_of, secrets_of
+from kairos.fine_tuning.dataset.formats.records import Record, WideText, records
+from kairos.orchestration.dataset.dataset_import import MOST_REFUSALS, slot, take_in
+from kairos.orchestration.dataset.samples import SampleSource
+from kairos.text import Text
+
+routes = APIRouter(prefix="/api/dataset", tags=["dataset"], route_class=JsonRoute)
+
+ReaderDep = Annotated[Member, Depends(needs(Permission.DATASET_READ))]
+WriterDep = Annotated[Member, Depends(needs(Permission.DATASET_WRITE))]
+EXPORT_PAGE = 20
+MOST_SKIPPED = 100
+JSON_LINES = "application/jsonl"
+LINES = {"schema": {"type": "string", "minLength": 1}}
+
+
+class SecretOut(BaseModel):
+    kind: str
+    where: str
+
+
+class SampleOut(BaseModel):
+    id: UUID
+    version: int
+    state: SampleState
+    source: SampleSource
+    task_id: UUID | None
+    task_type: str | None
+    prompt: list[dict[str, JsonValue]] = Field(description="The messages as the model saw them.")
+    faulty_output: str | None = Field(description="Null where a task failed without one.")
+    corrected_output: str | None
+    reason: str
+    model: str | None
+    adapter: str | None
+    seen: int = Field(description="How often this fault came.")
+    secrets: list[SecretOut] = Field(description="What looks like a secret; the row is kept out until it is cleared.")
+    cleared: bool
+    labelled_at: datetime | None
+    created_at: datetime
+
+
+class SeenByOut(BaseModel):
+    """An adapter that was made with the row."""
+
+    id: UUID
+    base: str
+    version: int
+
+
+class SampleDetail(SampleOut):
+    adapters: list[SeenByOut] = Field(description="Adapters that were trained or measured with it, the newest first.")
+
+
+class SamplePage(BaseModel):
+    items: list[SampleOut] = Field(
+        description=f"Of messages, outputs and reason the first {EXCERPT} characters, and the first {ITEMS} messages "
+        "and secrets; the row's own address has all."
+    )
+    next: str | None
+
+
+class Stats(BaseModel):
+    states: dict[SampleState, int]
+    task_types: dict[str, int]
+    waiting_for_clearing: int = Field(description="Rows kept out because something in them looks like a secret.")
+    joined: int = Field(description="Faults that were known already.")
+
+
+class SampleBody(Body):
+    version: int = Field(ge=1, le=2**62, description="The one you saw; another one is refused.")
+    state: SampleState | None = None
+    corrected_output: Text | None = Field(None, min_length=1, max_length=500_000)
+    reason: Text | None = Field(None, min_length=1, max_length=2000)
+
+
+class VersionBody(Body):
+    version: int = Field(ge=1, le=2**62)
+
+
+class RefusedRow(BaseModel):
+    line: int = Field(description="Where the row begins in the body, counted from 1.")
+    reason: str
+
+
+class ImportedOut(BaseModel):
+    """What became of the rows."""
+
+    rows: int
+    new: int
+    updated: int = Field(description="Rows that were known, by their id or by their content, and are changed now.")
+    unchanged: int = Field(description="Rows that were there already, with the same answer.")
+    refused: int
+    refusals: list[RefusedRow] = Field(description=f"The first {MOST_REFUSALS:,} of the refused rows, and why.")
+
+
+class Erased(BaseModel):
+    adapters: list[str] = Field(description="Adapters that were trained with the row: `base v1`.")
+
+
+@routes.get("", responses=responses(401, 403, 409, 422, 503))
+async def list_samples(
+    services: ServicesDep,
+    member: ReaderDep,
+    state: Annotated[list[SampleState] | None, Query(description="Only these; may be repeated.")] = None,
+    task_type: Annotated[Text | None, Query(max_length=100)] = None,
+    q: Annotated[
+        Text | None, Query(max_length=200, description="Occurs in the prompt, an output or the reason, in any case.")
+    ] = None,
+    cursor: Annotated[UUID | None, Query(description="`next` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> SamplePage:
+    """The rows, newest first."""
+    async with services.database.project(member.project_id) as session:
+        rows = await dataset.page(
+            session, before=cursor, limit=limit + 1, states=state or (), task_type=task_type, words=q
+        )
+    more = len(rows) > limit
+    return SamplePage(items=[_shown(row) for row in rows[:limit]], next=str(rows[limit - 1].id) if more else None)
+
+
+@routes.get("/stats", responses=responses(401, 403, 409, 503))
+async def stats(services: ServicesDep, member: ReaderDep) -> Stats:
+    """How many rows stand where."""
+    async with services.database.project(member.project_id) as session:
+        counted = await dataset.counts(session)
+    states = dict.fromkeys(SampleState, 0)
+    types: dict[str, int] = {}
+    for one in counted:
+        states[SampleState(one.state)] += one.rows
+        types[one.task_type or ""] = types.get(one.task_type or "", 0) + one.rows
+    return Stats(
+        states=states,
+        task_types=types,
+        waiting_for_clearing=sum(one.with_secrets for one in counted),
+        joined=sum(int(one.seen) - one.rows for one in counted),
+    )
+
+
+@routes.post("/next", responses={**responses(401, 403, 409, 422, 503), 204: {"description": "Nothing waits."}})
+async def next_sample(
+    services: ServicesDep,
+    member: WriterDep,
+    skip: Annotated[
+        list[UUID] | None, Query(max_length=MOST_SKIPPED, description="Give none of these, and let others have them.")
+    ] = None,
+) -> SampleOut | None:
+    """A row that waits for a person. It is yours for ten minutes: nobody else gets it meanwhile."""
+    async with services.database.project(member.project_id) as session:
+        row = await dataset.claim_next(session, member.user_id, skip or ())
+    return _shown(row) if row else Response(status_code=204)  # type: ignore[return-value]
+
+
+@routes.post(
+    "/import",
+    responses=responses(401, 403, 409, 413, 422, 503),
+    openapi_extra={"requestBody": {"required": True, "content": {JSON_LINES: LINES, "text/plain": LINES}}},
+)
+async def import_rows(
+    services: ServicesDep,
+    member: WriterDep,
+    request: Request,
+    approve: Annotated[bool, Query(description="As approved; left out, as corrected.")] = False,
+) -> ImportedOut:
+    """Import rows from JSON lines or a JSON array. Every answer of a prompt is a row; what is there already stays.
+
+    Formats, told by their keys: OpenAI chat (`messages`, with `rejected` and `task_type` as the export has them),
+    preference pairs of OpenAI and TRL, Alpaca, ShareGPT, prompt and completion. A row that the dataset cannot contain
+    is refused with its line and reason, the others are imported. An exported row updates the row that it came from.
+    At most 50,000 rows a request, and one import at a time in a project.
+    """
+    async with slot(services.database, member.project_id, member.user_id) as taken:
+        # Read as it is: FastAPI would parse a body that is sent as JSON.
+        body = await request.body()
+        report = await take_in(taken, _records(body), approve=approve)
+        if not report.rows:
+            raise InvalidInput(where="body", problem="it has no row", remedy="Send one JSON object a line")
+        counts = {str(outcome): count for outcome, count in report.counts.items()}
+        async with taken.transaction() as session:
+            await _audit(session, member, "dataset.imported", None, {"rows": report.rows, **counts})
+    refusals = [RefusedRow(line=one.line, reason=one.reason) for one in report.refusals]
+    return ImportedOut(rows=report.rows, refusals=refusals, **counts)
+
+
+def _records(body: bytes) -> Iterator[Record]:
+    try:
+        return records(body)
+    except WideText as error:
+        raise InvalidInput(where="body", problem="it is UTF-16", remedy="Save the file as UTF-8") from error
+
+
+@routes.get(
+    "/export",
+    response_class=StreamingResponse,
+    responses={**responses(401, 403, 409, 422, 503), 200: {"content": {JSON_LINES: {}}}},
+)
+async def export_rows(services: ServicesDep, member: ReaderDep, state: SampleState = SampleState.APPROVED) -> Response:
+    """The rows with a right answer as chat-format JSON lines; those that seem to hold secrets are left out."""
+    lines = StreamingResponse(_lines(services, member, state), media_type=JSON_LINES)
+    return WatchedDownload(lines, services.events, right_of(member))
+
+
+@routes.get("/{sample_id}", responses=responses(401, 403, 404, 409, 422, 503))
+async def show_sample(services: ServicesDep, member: ReaderDep, sample_id: UUID) -> SampleDetail:
+    """One row, with the adapters that have seen it."""
+    async with services.database.project(member.project_id) as session:
+        row = await dataset.get(session, sample_id)
+        if row is None:
+            raise NotFound(what="row", id=sample_id)
+        adapters = await dataset.seen_by(session, sample_id)
+    seen = [SeenByOut(id=adapter.id, base=adapter.base, version=adapter.version) for adapter in adapters]
+    return SampleDetail(**_shown(row).model_dump(), adapters=seen)
+
+
+@routes.patch("/{sample_id}", responses=responses(401, 403, 404, 409, 413, 422, 503))
+async def change_sample(services: ServicesDep, member: WriterDep, sample_id: UUID, body: SampleBody) -> SampleOut:
+    """Correct, approve, reject or hold out a row. Whoever saw another version is told so, and nothing is written."""
+    async with services.database.project(member.project_id, member.user_id) as session:
+        row = await _at_version(session, sample_id, body.version)
+        corrected = body.corrected_output or row.corrected_output
+        state = body.state or (SampleState.CORRECTED if body.corrected_output else SampleState(row.state))
+        secrets = secrets_of(row.prompt, row.faulty_output, corrected)
+        cleared = row.cleared_by is not None and secrets == row.secrets
+        check_move(state, corrected_output=corrected, secrets=secrets, cleared=cleared)
+        values: dict[str, Any] = {
+            "state": state,
+            "corrected_output": corrected,
+            "reason": body.reason or row.reason,
+            "secrets": secrets,
+            "cleared_by": row.cleared_by if cleared else None,
+        }
+        return await _written(session, member, row, values)
+
+
+@routes.post("/{sample_id}/clear-secrets", responses=responses(401, 403, 404, 409, 413, 422, 503))
+async def clear_secrets(services: ServicesDep, member: WriterDep, sample_id: UUID, body: VersionBody) -> SampleOut:
+    """Say that what looked like a secret is none: the row may be used."""
+    async with services.database.project(member.project_id, member.user_id) as session:
+        row = await _at_version(session, sample_id, body.version)
+        await _audit(session, member, "dataset.cleared", str(sample_id), {"kinds": [s["kind"] for s in row.secrets]})
+        return await _written(session, member, row, {"cleared_by": member.user_id})
+
+
+@routes.post("/{sample_id}/undo", responses=responses(401, 403, 404, 409, 422, 503))
+async def undo(services: ServicesDep, member: WriterDep, sample_id: UUID) -> SampleOut:
+    """Take your last change of a row back."""
+    async with services.database.project(member.project_id, member.user_id) as session:
+        row = await dataset.get(session, sample_id, locked=True)
+        if row is None:
+            raise NotFound(what="row", id=sample_id)
+        before = dict(row.previous or {})
+        before.pop("import", None)
+        if before.pop("by", None) != str(member.user_id):
+            raise RowChanged(found=row.version, given="none of your own")
+        written = await dataset.write(session, sample_id, row.version, {**before, "previous": None})
+        assert written is not None, "it is locked"
+        return _shown(written)
+
+
+@routes.delete("/{sample_id}", responses=responses(401, 403, 404, 409, 422, 503))
+async def erase_sample(services: ServicesDep, member: WriterDep, sample_id: UUID) -> Erased:
+    """Erase a row for good; the answer names the adapters that have seen it."""
+    async with services.database.project(member.project_id, member.user_id) as session:
+        adapters = await dataset.erase(session, sample_id)
+        if adapters is None:
+            raise NotFound(what="row", id=sample_id)
+        names = [f"{adapter.base} v{adapter.version}" for adapter in adapters]
+        await _audit(session, member, "dataset.erased", str(sample_id), {"adapters": names})
+    return Erased(adapters=names)
+
+
+async def _at_version(session: Session, sample_id: UUID, version: int) -> SampleRow:
+    row = await dataset.get(session, sample_id, locked=True)
+    if row is None:
+        raise NotFound(what="row", id=sample_id)
+    if row.version != version:
+        raise RowChanged(found=row.version, given=version)
+    return row
+
+
+async def _written(session: Session, member: Member, row: SampleRow, values: dict[str, Any]) -> SampleOut:
+    kept = ("state", "corrected_output", "reason", "secrets")
+    before = {name: getattr(row, name) for name in kept} | {"by": str(member.user_id)}
+    changed = {**values, "previous": before, "labelled_by": member.user_id}
+    written = await dataset.write(session, row.id, row.version, changed)
+    assert written is not None, "it is locked"
+    return _shown(written)
+
+
+async def _lines(services: Services, member: Member, state: SampleState) -> AsyncIterator[bytes]:
+    after: UUID | None = None
+    while True:
+        async with services.database.project(member.project_id) as session:
+            rows = await dataset.usable(session, state, after, EXPORT_PAGE)
+        if not rows:
+            return
+        yield b"".join(map(_line, rows))
+        after = rows[-1].id
+
+
+def _line(row: SampleRow) -> bytes:
+    origin = {"project": row.project_id, "id": row.id, "version": row.version}
+    return line_of(row.prompt, row.corrected_output or "", row.faulty_output, row.task_type, origin)
+
+
+async def _audit(session: Session, member: Member, action: str, target: str | None, data: dict[str, Any]) -> None:
+    await people.audit(session, action, user_id=member.user_id, project_id=member.project_id, target=target, data=data)
+
+
+def _shown(row: Any) -> SampleOut:
+    """Of a row, or of the columns of one that lists read."""
+    return SampleOut(
+        id=row.id,
+        version=row.version,
+        state=SampleState(row.state),
+        source=SampleSource(row.source),
+        task_id=row.task_id,
+        task_type=row.task_type,
+        prompt=row.prompt,
+        faulty_output=row.faulty_output,
+        corrected_output=row.corrected_output,
+        reason=row.reason,
+        model=row.model,
+        adapter=row.adapter,
+        seen=row.seen,
+        secrets=[SecretOut(**secret) for secret in row.secrets],
+        cleared=row.cleared_by is not None,
+        labelled_at=row.labelled_at,
+        created_at=row.created_at,
+    )

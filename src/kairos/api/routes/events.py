@@ -1,0 +1,172 @@
+"""Live events over a WebSocket, opened by a ticket: browsers send no header with one, and addresses end in logs."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import timedelta
+from typing import Annotated
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Depends, Query, WebSocket
+from pydantic import BaseModel, Field
+from starlette.websockets import WebSocketDisconnect
+
+from kairos.api.access.auth import Member, needs
+from kairos.api.access.permissions import Permission
+from kairos.api.access.public_address import same_origin
+from kairos.api.access.tokens import digest, new_secret
+from kairos.api.json_route import JsonRoute
+from kairos.api.live.event_listener import (
+    AWAY,
+    BAD_CURSOR,
+    GONE,
+    NO_MEMBER,
+    SESSION_ENDED,
+    TOO_MANY,
+    Closing,
+    Listener,
+    Right,
+)
+from kairos.api.live.event_tail import backlog, present
+from kairos.api.problems import RateLimited, responses
+from kairos.api.services import Services, ServicesDep
+from kairos.background_tasks import end
+from kairos.db.repositories import events
+from kairos.db.repositories.events import Cursor
+from kairos.errors import EngineUnavailable, InvalidInput
+from kairos.tenancy import ProjectId, Scope, UserId
+from kairos.text import Text
+
+TICKET_S = 30
+CLOSE_S = 5.0
+"""How long a socket that does not read may take to hear why it is closed."""
+ENDED_S = 1.0
+"""The same for one whose right has ended."""
+
+routes = APIRouter(prefix="/api/events", tags=["events"], route_class=JsonRoute)
+
+
+ReaderDep = Annotated[Member, Depends(needs(Permission.EVENTS_READ))]
+
+
+class TicketOut(BaseModel):
+    ticket: str = Field(description="Opens one WebSocket at /api/events?ticket=…")
+    expires_in: int = Field(description="Seconds.")
+
+
+@routes.post("/ticket", responses=responses(401, 403, 409, 429, 503))
+async def make_ticket(services: ServicesDep, member: ReaderDep) -> TicketOut:
+    """A ticket for the live events of the active project. It works once."""
+    secret = new_secret()
+    ticket = events.Ticket(member.user_id, member.session_id, member.project_id, member.key_id)
+    async with services.database.scope(Scope(member.project_id, member.user_id)) as session:
+        if await events.waiting_tickets(session, member.user_id) >= 2 * services.settings.auth.sockets_per_user:
+            raise RateLimited(seconds=TICKET_S)
+        await events.add_ticket(session, digest(secret), ticket, timedelta(seconds=TICKET_S))
+    return TicketOut(ticket=f"{member.user_id}.{secret}", expires_in=TICKET_S)
+
+
+@routes.websocket("")
+async def listen(
+    socket: WebSocket,
+    ticket: Annotated[Text, Query(max_length=200)] = "",
+    after: Annotated[Text, Query(max_length=100)] = "",
+) -> None:
+    """The events of the ticket's project: those after the cursor, and then as they are committed."""
+    # Programs that are no browsers name no origin.
+    if "origin" in socket.headers and not same_origin(socket):
+        return await socket.close()  # before it is accepted: the handshake ends with 403
+    await socket.accept()
+    services: Services = socket.app.state.services
+    try:
+        admitted = await _admit(services, ticket, after)
+        if isinstance(admitted, Closing):
+            return await _close(socket, admitted)
+        right, cursor = admitted
+        await _serve(socket, services, right, cursor)
+    except EngineUnavailable:
+        await _close(socket, AWAY)
+    return None
+
+
+async def _admit(services: Services, ticket: str, after: str) -> tuple[Right, Cursor | None] | Closing:
+    """Spend the ticket, and look at what it stands for as of now."""
+    try:
+        cursor = Cursor.parse(after) if after else None
+    except InvalidInput:
+        return BAD_CURSOR
+    spent = await _spend(services, ticket)
+    if spent is None:
+        return SESSION_ENDED
+    right = Right(UserId(spent.user_id), spent.session_id, ProjectId(spent.project_id), spent.key_id)
+    return await services.events.check(right) or (right, cursor)
+
+
+async def _spend(services: Services, ticket: str) -> events.Ticket | None:
+    """The ticket names its user, in whose scope alone it can be found."""
+    name, _, secret = ticket.partition(".")
+    try:
+        user_id = UserId(UUID(name))
+    except ValueError:
+        return None
+    async with services.database.scope(Scope(user_id=user_id)) as session:
+        return await events.spend_ticket(session, digest(secret))
+
+
+async def _serve(socket: WebSocket, services: Services, right: Right, after: Cursor | None) -> None:
+    """Until either side goes."""
+    cursor = after or await present(services.database, right.project_id)
+    listener = Listener(right, cursor)
+    if not services.events.admit(listener, services.settings.auth.sockets_per_user):
+        return await _close(socket, TOO_MANY)
+    works = [
+        asyncio.create_task(_send(socket, services, listener), name="sending events"),
+        asyncio.create_task(_until_gone(socket, listener), name="listener's end"),
+    ]
+    try:
+        closing = await listener.closed()
+    finally:
+        await end(*works)
+        await services.events.leave(listener)
+    for work in works:
+        if not work.cancelled() and (error := work.exception()):
+            raise error
+    if closing is not GONE:
+        await _close(socket, closing)
+    return None
+
+
+async def _send(socket: WebSocket, services: Services, listener: Listener) -> None:
+    """First what was missed, at the pace of the listener, then what comes."""
+    hello = {"type": "hello", "cursor": str(listener.sent)}
+    try:
+        await socket.send_text(orjson.dumps(hello).decode())
+        async for page, cursor in backlog(services.database, listener.right.project_id, listener.sent):
+            for told in page:
+                await socket.send_text(told.text)
+            listener.sent = cursor
+        await services.events.join(listener)
+        while True:
+            await socket.send_text(await listener.next())
+    except EngineUnavailable:
+        listener.close(AWAY)
+    except (WebSocketDisconnect, RuntimeError):  # Starlette and uvicorn, when the other side has gone
+        pass
+    finally:
+        listener.close(GONE)
+
+
+async def _until_gone(socket: WebSocket, listener: Listener) -> None:
+    """What it says is ignored; that it goes is not."""
+    with suppress(RuntimeError):
+        while (await socket.receive())["type"] != "websocket.disconnect":
+            pass
+    listener.close(GONE)
+
+
+async def _close(socket: WebSocket, closing: Closing) -> None:
+    with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
+        async with asyncio.timeout(ENDED_S if closing in (SESSION_ENDED, NO_MEMBER) else CLOSE_S):
+            await socket.close(*closing)

@@ -1,0 +1,122 @@
+"""API keys of the active project: made, listed, revoked."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field
+
+from kairos.api.access.api_keys import new_key
+from kairos.api.access.auth import Body, Forbidden, Member, needs
+from kairos.api.access.permissions import NOT_FOR_KEYS, Permission
+from kairos.api.json_route import JsonRoute
+from kairos.api.problems import responses
+from kairos.api.services import ServicesDep
+from kairos.db.models import ApiKeyRow
+from kairos.db.repositories import members, people
+from kairos.errors import InvalidInput, LimitReached, NotFound
+from kairos.tenancy import new_id
+from kairos.text import Text
+
+routes = APIRouter(prefix="/api/keys", tags=["keys"], route_class=JsonRoute)
+
+ManagerDep = Annotated[Member, Depends(needs(Permission.KEYS_MANAGE))]
+
+
+class KeyBody(Body):
+    name: Text = Field(min_length=1, max_length=100, pattern=r"\S", examples=["nightly build"])
+    scopes: list[Permission] = Field(min_length=1, max_length=20, examples=[["tasks:read", "tasks:write"]])
+    days: int | None = Field(None, ge=1, le=3650, description="Until it expires; left out, it does not.")
+
+
+class KeyOut(BaseModel):
+    id: UUID
+    name: str
+    prefix: str
+    scopes: list[Permission]
+    created_at: datetime
+    created_by: str = Field(description="The e-mail of the member whose rights bound it.")
+    expires_at: datetime | None
+    last_used_at: datetime | None = Field(description="To the minute.")
+
+
+class NewKey(KeyOut):
+    key: str = Field(description="Shown this once.")
+
+
+class KeyList(BaseModel):
+    items: list[KeyOut]
+
+
+@routes.get("", responses=responses(401, 403, 409, 503))
+async def list_keys(services: ServicesDep, member: ManagerDep) -> KeyList:
+    """The project's keys that were not revoked, newest first."""
+    async with services.database.project(member.project_id) as session:
+        rows = await members.live_keys(session)
+    return KeyList(items=[_shown(row, email) for row, email in rows])
+
+
+@routes.post("", status_code=201, responses=responses(401, 403, 409, 413, 422, 503))
+async def create_key(services: ServicesDep, member: ManagerDep, body: KeyBody) -> NewKey:
+    """Make a key for this project; its text is in this answer and nowhere else."""
+    scopes = sorted(set(body.scopes))
+    if refused := NOT_FOR_KEYS.intersection(scopes):
+        raise InvalidInput(
+            where="scopes", problem=f"{', '.join(sorted(refused))} cannot be a key's", remedy="Leave it out"
+        )
+    for scope in scopes:
+        if scope not in member.permissions:
+            raise Forbidden(needed=scope, who=f"the role {member.role}")
+    text, prefix = new_key()
+    row = ApiKeyRow(
+        project_id=member.project_id,
+        id=new_id(),
+        name=body.name.strip(),
+        prefix=prefix,
+        key_hash=await services.keys.keyed_hash(text),
+        scopes=[str(scope) for scope in scopes],
+        created_by=member.user_id,
+        expires_at=datetime.now(UTC) + timedelta(days=body.days) if body.days else None,
+    )
+    most = services.settings.auth.keys_per_project
+    async with services.database.project(member.project_id, member.user_id) as session:
+        await members.lock_project(session, member.project_id)
+        if await members.count_keys(session) >= most:
+            raise LimitReached(most=most, what="API keys", key="auth.keys_per_project")
+        row = await members.add_key(session, row)
+        me = await people.user(session, member.user_id)
+        await people.audit(
+            session,
+            "key.created",
+            user_id=member.user_id,
+            project_id=member.project_id,
+            target=row.name,
+            data={"prefix": prefix, "scopes": row.scopes},
+        )
+    return NewKey(**_shown(row, me.email if me else "").model_dump(), key=text)
+
+
+@routes.delete("/{key_id}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
+async def revoke_key(services: ServicesDep, member: ManagerDep, key_id: UUID) -> None:
+    """Revoke a key; it is refused from now on."""
+    async with services.database.project(member.project_id, member.user_id) as session:
+        name = await members.revoke_key(session, key_id)
+        if name is None:
+            raise NotFound(what="key", id=key_id)
+        await people.audit(session, "key.revoked", user_id=member.user_id, project_id=member.project_id, target=name)
+
+
+def _shown(row: ApiKeyRow, created_by: str) -> KeyOut:
+    return KeyOut(
+        id=row.id,
+        name=row.name,
+        prefix=row.prefix,
+        scopes=[Permission(scope) for scope in row.scopes],
+        created_at=row.created_at,
+        created_by=created_by,
+        expires_at=row.expires_at,
+        last_used_at=row.last_used_at,
+    )

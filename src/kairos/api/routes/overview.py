@@ -1,0 +1,149 @@
+"""The active project at a glance: today and two weeks, what it cost, what waits for a person, what is wrong."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field
+
+from kairos.api.access.auth import Member, needs
+from kairos.api.access.permissions import Permission
+from kairos.api.json_route import JsonRoute
+from kairos.api.problems import responses
+from kairos.api.routes.health import PartOut
+from kairos.api.services import Services, ServicesDep
+from kairos.db.engine import Session
+from kairos.db.repositories import activity, replicas
+from kairos.errors import EngineUnavailable
+from kairos.tenancy import ProjectId
+
+routes = APIRouter(prefix="/api/overview", tags=["overview"], route_class=JsonRoute)
+
+ReaderDep = Annotated[Member, Depends(needs(Permission.TASKS_READ))]
+DAYS = 14
+
+
+class Today(BaseModel):
+    """What ended since midnight (UTC); `queued` and `running` are as of now."""
+
+    queued: int
+    running: int
+    succeeded: int
+    rejected: int
+    failed: int
+    dead: int
+    cancelled: int
+
+
+class DayOut(BaseModel):
+    day: date
+    approved: int
+    rejected: int
+    failed: int = Field(description="For good: failed, or out of attempts.")
+    cost_usd: float | None = Field(description="Sum of the known costs; null where none is known.")
+
+
+class Saved(BaseModel):
+    hits: int | None = Field(description="Since the project began; null while Redis is away.")
+    usd: float | None = Field(description="Null where the models that answered had no known price.")
+
+
+class Waiting(BaseModel):
+    samples_open: int = Field(description="Rows of the dataset that nobody has labelled.")
+    rejected_tasks: int = Field(description="Rejected tasks that nobody has said anything of.")
+    adapters_need_approval: int = Field(description="Adapters that the gate left to a person.")
+
+
+class HealthState(StrEnum):
+    OK = "ok"
+    DEGRADED = "degraded"
+    DOWN = "down"
+
+
+class Health(BaseModel):
+    state: HealthState
+    parts: dict[str, PartOut]
+
+
+class Overview(BaseModel):
+    today: Today
+    days: list[DayOut] = Field(description="Fourteen days of UTC, the oldest first and today last.")
+    spend_today_usd: float | None = Field(description="Sum of the known costs; null where none is known.")
+    saved_by_cache: Saved
+    local_share: float | None = Field(description="Of the answers of these days; null where there were none.")
+    waiting: Waiting
+    health: Health
+
+
+@routes.get("", responses=responses(401, 403, 409, 503))
+async def show_overview(services: ServicesDep, member: ReaderDep) -> Overview:
+    """Everything the first page of the dashboard shows."""
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    since = midnight - timedelta(days=DAYS - 1)
+    async with services.database.project(member.project_id) as session:
+        today = await activity.states_today(session, midnight)
+        days = await _days(session, since)
+        answers = await activity.answers_by_model(session, since)
+        waiting = await activity.waiting_for_people(session)
+        daemons = await replicas.known(session)
+    return Overview(
+        today=Today(**today),
+        days=days,
+        spend_today_usd=days[-1].cost_usd,
+        saved_by_cache=await _saved(services, member.project_id),
+        local_share=_local_share(services, member.project_id, answers),
+        waiting=Waiting.model_validate(waiting, from_attributes=True),
+        health=await _health(services, daemons),
+    )
+
+
+async def _days(session: Session, since: datetime) -> list[DayOut]:
+    """All of them: a day on which nothing ended is a day too."""
+    ended = await activity.days(session, since)
+    costs = await activity.cost_by_day(session, since)
+    days = []
+    for day in [since.date() + timedelta(days=n) for n in range(DAYS)]:
+        counts = ended.get(day) or activity.Day(day, 0, 0, 0)
+        days.append(
+            DayOut(
+                day=day,
+                approved=counts.approved,
+                rejected=counts.rejected,
+                failed=counts.failed,
+                cost_usd=costs.get(day),
+            )
+        )
+    return days
+
+
+async def _saved(services: Services, project_id: ProjectId) -> Saved:
+    try:
+        stats = await services.router.cache.stats(project_id)
+    except EngineUnavailable:
+        return Saved(hits=None, usd=None)
+    # The counter holds only what had a price: 0 is true where all have one, and else means that it is not known.
+    priced = all(model.local or model.price for model in services.router.catalog.of(project_id))
+    known = stats.saved_usd > 0 or not stats.hits or priced
+    return Saved(hits=stats.hits, usd=stats.saved_usd if known else None)
+
+
+def _local_share(services: Services, project_id: ProjectId, answers: dict[str, int]) -> float | None:
+    """Of the models that the catalogue still knows."""
+    known = {model.name: model.local for model in services.router.catalog.of(project_id)}
+    counted = {name: count for name, count in answers.items() if name in known}
+    every = sum(counted.values())
+    return sum(count for name, count in counted.items() if known[name]) / every if every else None
+
+
+async def _health(services: Services, daemons: list[replicas.Replica]) -> Health:
+    parts = {name: PartOut(**part) for name, part in (await services.probe()).items()}
+    working = sum(daemon.works for daemon in daemons)
+    detail = "" if working else "no daemon runs tasks: start one with `kairos start`"
+    parts["workers"] = PartOut(state="ok" if working else "away", detail=detail)
+    if parts["postgresql"].state == "away":
+        return Health(state=HealthState.DOWN, parts=parts)
+    whole = all(part.state == "ok" for part in parts.values())
+    return Health(state=HealthState.OK if whole else HealthState.DEGRADED, parts=parts)

@@ -1,0 +1,136 @@
+"""Plugins and built-in agents as the active project sees them: what they can, what is wrong with them, how they did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field, JsonValue
+
+from kairos.api.access.auth import Member, OperatorDep, PrincipalDep, needs
+from kairos.api.access.permissions import Permission
+from kairos.api.json_route import JsonRoute
+from kairos.api.problems import responses
+from kairos.api.routes.agents import AgentDayOut, today_of
+from kairos.api.services import Services, ServicesDep
+from kairos.db.repositories import activity
+from kairos.db.repositories.activity import AgentDay
+from kairos.orchestration.configuration.project_settings import ProjectSettings
+from kairos.plugins.plugin_agent import PluginAgent
+from kairos.plugins.plugin_config import merged, shown
+from kairos.plugins.plugin_errors import PluginMisconfigured
+from kairos.plugins.plugin_loader import Entry
+from kairos.text import Text
+
+routes = APIRouter(prefix="/api/plugins", tags=["plugins"], route_class=JsonRoute)
+
+ReaderDep = Annotated[Member, Depends(needs(Permission.AGENTS_READ))]
+
+
+class PluginOut(BaseModel):
+    name: str
+    source: str = Field(description="built-in, file or package.")
+    file: str = Field(description="Its name in the folder of plugins, or package and entry point; empty of a built-in.")
+    state: str = Field(
+        description="loaded; failed: it takes no tasks, `error` says why; set_aside: after failures in a row, until "
+        "`tried_again_at`; disabled: by this project."
+    )
+    description: str
+    capabilities: list[str]
+    is_async: bool = Field(description="Runs in the daemon; else in a process of its own for each task.")
+    config_schema: dict[str, JsonValue] = Field(description="JSON Schema of its configuration.")
+    config: dict[str, JsonValue] = Field(description="What holds in this project; secrets are hidden.")
+    error: str | None
+    trace: str | None = Field(description="For operators alone.")
+    tried_again_at: datetime | None
+    today: AgentDayOut
+
+
+class PluginList(BaseModel):
+    items: list[PluginOut]
+
+
+@routes.get("", responses=responses(401, 403, 409, 503))
+async def list_plugins(services: ServicesDep, member: ReaderDep, principal: PrincipalDep) -> PluginList:
+    """What the daemon that answers has: built-in agents, then plugins; those that could not be loaded among them."""
+    days = await _days(services, member)
+    items = [await _out(services, member, entry, principal.operator, days) for entry in services.plugins.entries]
+    return PluginList(items=items)
+
+
+@routes.get("/{name}", responses=responses(401, 403, 404, 409, 422, 503))
+async def show_plugin(services: ServicesDep, member: ReaderDep, principal: PrincipalDep, name: Text) -> PluginOut:
+    """One of them, by its name or its file."""
+    entry = services.plugins.entry(name)
+    return await _out(services, member, entry, principal.operator, await _days(services, member))
+
+
+@routes.post("/reload", responses=responses(401, 403, 409, 503))
+async def reload_plugins(services: ServicesDep, who: OperatorDep) -> dict[str, int]:
+    """Scan folder and packages anew, in every daemon. Running tasks end with the plugin that they began with."""
+    await services.config_changes.raise_reloads(who.user_id)
+    entries = services.plugins.entries
+    return {
+        "loaded": sum(isinstance(entry.agent, PluginAgent) for entry in entries),
+        "failed": sum(entry.agent is None for entry in entries),
+    }
+
+
+async def _out(
+    services: Services, member: Member, entry: Entry, operator: bool, days: Mapping[str, list[AgentDay]]
+) -> PluginOut:
+    project = ProjectSettings.of(member.project_settings)
+    own = project.plugin_settings.get(entry.name, {})
+    system = services.settings.plugins.settings.get(entry.name, {})
+    fault = await _config_fault(entry, own)
+    again = entry.agent.set_aside_until if isinstance(entry.agent, PluginAgent) else None
+    return PluginOut(
+        name=entry.name,
+        source=entry.origin,
+        file=entry.label,
+        state=_state(entry, project, fault, again),
+        description=entry.description,
+        capabilities=sorted(entry.capabilities),
+        is_async=entry.is_async,
+        config_schema=dict(entry.schema),
+        config=shown(entry.schema, merged(entry.schema, system, own)),
+        error=entry.error or fault or (_last(entry) if again else None),
+        trace=entry.trace if operator else None,
+        tried_again_at=again,
+        today=today_of(days.get(entry.name, []) if entry.agent else []),
+    )
+
+
+async def _config_fault(entry: Entry, own: Mapping[str, JsonValue]) -> str | None:
+    if not isinstance(entry.agent, PluginAgent):
+        return None
+    try:
+        await entry.agent.configuration(own)
+    except PluginMisconfigured as fault:
+        return str(fault)
+    return None
+
+
+def _state(entry: Entry, project: ProjectSettings, fault: str | None, again: datetime | None) -> str:
+    if entry.agent is None or fault:
+        return "failed"
+    if entry.name in project.disabled_plugins:
+        return "disabled"
+    return "set_aside" if again else "loaded"
+
+
+def _last(entry: Entry) -> str | None:
+    return entry.agent.last_failure if isinstance(entry.agent, PluginAgent) else None
+
+
+async def _days(services: Services, member: Member) -> Mapping[str, list[AgentDay]]:
+    """Today's figures, by the agent that does what was asked for."""
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    async with services.database.project(member.project_id) as session:
+        days = await activity.agents_today(session, midnight)
+    groups: dict[str, list[AgentDay]] = {}
+    for day in days:
+        groups.setdefault(services.coordinator.agent_of(day.agent), []).append(day)
+    return groups

@@ -1,0 +1,372 @@
+"""Tasks over HTTP: submit, list, show, cancel, retry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Query, Response
+from pydantic import BaseModel, Field, JsonValue
+
+from kairos.agents.base import AnswerFormat, Checks
+from kairos.agents.checks.json_schema import accept_schema
+from kairos.agents.checks.task_tests import accept_tests
+from kairos.api.access.auth import Body, Member, TasksReader, TasksWriter, needs
+from kairos.api.access.permissions import Permission
+from kairos.api.json_route import JsonRoute
+from kairos.api.problems import responses
+from kairos.api.services import Services, ServicesDep
+from kairos.db.models import DecisionRow, TaskEventRow, TaskState, VerdictRow
+from kairos.db.repositories import history, labels, tasks
+from kairos.db.repositories.excerpts import EXCERPT
+from kairos.errors import InvalidInput, NotFound
+from kairos.lanes import Lane
+from kairos.orchestration.configuration.project_settings import ProjectSettings
+from kairos.orchestration.queue.claim import NewTask
+from kairos.orchestration.tasks.labels import Label, NewLabel
+from kairos.tenancy import ProjectId, TaskId
+from kairos.text import JsonObject, Position, Text, ZonedMoment
+
+routes = APIRouter(prefix="/api/tasks", tags=["tasks"], route_class=JsonRoute)
+
+MOST_EVENTS = 1_000
+"""Of one task in one answer; the rest comes with `after`."""
+TRACEPARENT = re.compile(r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
+LabellerDep = Annotated[Member, Depends(needs(Permission.TASKS_LABEL))]
+Phrase = Annotated[Text, Field(min_length=1, max_length=2000)]
+
+
+class ChecksBody(Body):
+    """What the guardian checks the answer against."""
+
+    format: AnswerFormat | None = Field(None, description="The form the answer must have.")
+    schema_: JsonObject | None = Field(
+        None,
+        alias="schema",
+        description="JSON Schema (2020-12) that the answer must satisfy.",
+        examples=[{"type": "object", "required": ["city"]}],
+    )
+    require: list[Phrase] = Field([], max_length=100, description="Texts that must occur.", examples=[["def add"]])
+    forbid: list[Phrase] = Field([], max_length=100, description="Texts that must not occur.", examples=[["eval("]])
+    tests: Text | None = Field(
+        None,
+        max_length=100_000,
+        description="Python that the answer's code must pass: `test_*` functions or bare asserts.",
+        examples=["assert add(2, 3) == 5"],
+    )
+
+
+class TaskBody(Body):
+    prompt: Text = Field(min_length=1, max_length=500_000, examples=["Write a Python function add(a, b)."])
+    agent: Text = Field("ExecutionAgent", max_length=100, description="An agent's name, or a capability.")
+    task_type: Text | None = Field(
+        None, min_length=1, max_length=100, description="Your word for this kind of work.", examples=["code"]
+    )
+    checks: ChecksBody = Field(default_factory=lambda: ChecksBody.model_validate({}))
+    model: Text | None = Field(None, max_length=200, description="A model's name; left out, the router chooses.")
+    system: Text | None = Field(
+        None,
+        min_length=1,
+        max_length=100_000,
+        description="Instructions to the model, in place of the agent's own.",
+        examples=["Answer in Turkish."],
+    )
+    temperature: float | None = Field(None, ge=0, le=2)
+    max_tokens: int | None = Field(None, ge=1, le=1_000_000)
+    session: Text | None = Field(None, max_length=200, description="Calls of one session stay with one model.")
+    cache: bool | None = Field(
+        None, description="Answer from the cache where it has one; left out, only what is asked at temperature 0."
+    )
+    lane: Lane = Field(Lane.INTERACTIVE, description="`interactive` for what a person waits for.")
+    priority: int = Field(0, ge=-100, le=100, description="Higher goes first within the project.")
+    not_before: ZonedMoment | None = Field(None, description="Not started before this time.")
+    timeout_s: float | None = Field(None, gt=0, le=86400, description="Longest time one attempt may take.")
+    max_attempts: int | None = Field(None, ge=1, le=100)
+
+
+class FindingOut(BaseModel):
+    check: str
+    severity: str
+    message: str
+    line: int | None = None
+
+
+class VerdictOut(BaseModel):
+    attempt: int
+    draft: int
+    approved: bool
+    score: float | None = Field(description="Measured quality in [0, 1]; null where nothing measured it.")
+    findings: list[FindingOut]
+    checks: list[str]
+    output: str
+    reasoning: str = Field(description="What the model wrote before its answer; empty where it reasoned in silence.")
+    at: datetime
+
+
+class DecisionOut(BaseModel):
+    id: UUID
+    task_type: str
+    task_type_source: str = Field(description="caller, classifier or default.")
+    task_type_confidence: float | None
+    task_type_reason: str | None = Field(description="Why nothing better than the default was found.")
+    length: str | None = Field(description="Bucket of the input: short, medium or long.")
+    kind: str
+    chosen: str | None
+    answered: str | None
+    candidates: list[dict[str, JsonValue]] = Field(description="Every term of every candidate's score.")
+    excluded: list[dict[str, JsonValue]] = Field(description="Who was no candidate, and why.")
+    calls: list[dict[str, JsonValue]]
+    margin: float | None
+    quality: float | None = Field(description="What was measured of the answer; null is unmeasured.")
+    at: datetime
+
+
+class EventOut(BaseModel):
+    id: int
+    attempt: int
+    kind: str
+    data: dict[str, JsonValue]
+    at: datetime
+
+
+class TaskOut(BaseModel):
+    id: UUID
+    state: TaskState
+    prompt: str
+    agent: str
+    task_type: str | None
+    lane: Lane
+    priority: int
+    model: str | None
+    output: str | None
+    error: dict[str, JsonValue] | None
+    attempts: int
+    max_attempts: int
+    cancel_requested: bool
+    created_at: datetime
+    not_before: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class LabelBody(Body):
+    """What a person says of the answer."""
+
+    label: Label
+    output: Text | None = Field(
+        None, min_length=1, max_length=500_000, description="For `edit`: the answer as it should have been."
+    )
+    reason: Text | None = Field(None, max_length=2000)
+
+
+class LabelOut(BaseModel):
+    label: Label
+    output: str | None
+    reason: str | None
+    at: datetime
+
+
+class TaskDetail(TaskOut):
+    system: str | None = Field(description="Instructions in place of the agent's own; null where none were given.")
+    checks: dict[str, JsonValue]
+    label: LabelOut | None = Field(description="The newest word of a person on the answer.")
+    verdicts: list[VerdictOut]
+    decisions: list[DecisionOut]
+    events: list[EventOut]
+
+
+class TaskPage(BaseModel):
+    items: list[TaskOut] = Field(
+        description=f"Of prompt, output and error the first {EXCERPT} characters; the task's own address has all."
+    )
+    next: str | None = Field(description="The cursor of the next page; null on the last one.")
+
+
+class EventList(BaseModel):
+    state: TaskState
+    items: list[EventOut]
+
+
+@routes.post("", status_code=201, responses={**responses(401, 403, 409, 413, 422, 503), 200: {"model": TaskOut}})
+async def submit(
+    services: ServicesDep,
+    member: TasksWriter,
+    body: TaskBody,
+    response: Response,
+    idempotency_key: Annotated[Text | None, Header(max_length=200)] = None,
+    traceparent: Annotated[Text | None, Header(max_length=100)] = None,
+    cache_control: Annotated[Text | None, Header(max_length=100)] = None,
+) -> TaskOut:
+    """Submit a task. With an `Idempotency-Key` that was used before, the task made then is given, with status 200."""
+    disabled = ProjectSettings.of(member.project_settings).disabled_plugins
+    new = await _new_task(services, member.project_id, disabled, body, idempotency_key, traceparent, cache_control)
+    row, created = await services.submissions.submit(member.project_id, member.user_id, new)
+    response.status_code = 201 if created else 200
+    response.headers["Location"] = f"/api/tasks/{row.id}"
+    return _task(row)
+
+
+@routes.get("", responses=responses(401, 403, 422, 503))
+async def list_tasks(
+    services: ServicesDep,
+    member: TasksReader,
+    state: Annotated[list[TaskState] | None, Query(description="Only these; may be repeated.")] = None,
+    agent: Annotated[Text | None, Query(max_length=100)] = None,
+    model: Annotated[Text | None, Query(max_length=200)] = None,
+    task_type: Annotated[Text | None, Query(max_length=100)] = None,
+    q: Annotated[Text | None, Query(max_length=200, description="Occurs in the prompt, in any case.")] = None,
+    ended_since: Annotated[
+        ZonedMoment | None, Query(description="Only what ended at this time or later; with its time zone.")
+    ] = None,
+    labelled: Annotated[bool | None, Query(description="Only what a person has said something of, or not.")] = None,
+    cursor: Annotated[UUID | None, Query(description="`next` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> TaskPage:
+    """The project's tasks, newest first."""
+    async with services.database.project(member.project_id) as session:
+        rows = await tasks.page(
+            session,
+            before=cursor,
+            limit=limit + 1,
+            states=state or (),
+            agent=agent,
+            model=model,
+            task_type=task_type,
+            words=q or None,
+            ended_since=ended_since,
+            labelled=labelled,
+        )
+    more = len(rows) > limit
+    return TaskPage(items=[_task(row) for row in rows[:limit]], next=str(rows[limit - 1].id) if more else None)
+
+
+@routes.get("/{task_id}", responses=responses(401, 403, 404, 422, 503))
+async def show(services: ServicesDep, member: TasksReader, task_id: UUID) -> TaskDetail:
+    """A task with its verdicts, routing decisions and events."""
+    async with services.database.project(member.project_id) as session:
+        row = await tasks.get(session, task_id)
+        if row is None:
+            raise NotFound(what="task", id=task_id)
+        verdicts = await history.verdicts(session, task_id)
+        decisions = await history.decisions(session, task_id)
+        events = await history.events(session, task_id)
+        label = await labels.get(session, task_id)
+    return TaskDetail(
+        **_task(row).model_dump(),
+        system=row.options.get("system"),
+        checks=row.checks,
+        label=LabelOut.model_validate(label, from_attributes=True) if label else None,
+        verdicts=[_verdict(verdict) for verdict in verdicts],
+        decisions=[decision_out(decision) for decision in decisions],
+        events=[_event(event) for event in events],
+    )
+
+
+@routes.get("/{task_id}/events", responses=responses(401, 403, 404, 422, 503))
+async def list_events(
+    services: ServicesDep,
+    member: TasksReader,
+    task_id: UUID,
+    after: Annotated[Position, Query()] = 0,
+    limit: Annotated[int, Query(ge=1, le=MOST_EVENTS)] = MOST_EVENTS,
+) -> EventList:
+    """The events of a task after the id given, the oldest first, with the state it is in."""
+    async with services.database.project(member.project_id) as session:
+        row = await tasks.get(session, task_id)
+        if row is None:
+            raise NotFound(what="task", id=task_id)
+        events = await history.events(session, task_id, after, limit)
+    return EventList(state=TaskState(row.state), items=[_event(event) for event in events])
+
+
+@routes.post("/{task_id}/cancel", responses=responses(401, 403, 404, 409, 422, 503))
+async def cancel(services: ServicesDep, member: TasksWriter, task_id: UUID) -> TaskOut:
+    """Stop a task. While it runs, the model call itself is stopped; `cancel_requested` is true until then."""
+    return _task(await services.submissions.cancel(member.project_id, task_id))
+
+
+@routes.post("/{task_id}/retry", responses=responses(401, 403, 404, 409, 422, 503))
+async def retry(services: ServicesDep, member: TasksWriter, task_id: UUID) -> TaskOut:
+    """Queue an ended task again, with as many attempts as at first."""
+    return _task(await services.submissions.retry(member.project_id, task_id))
+
+
+@routes.post("/{task_id}/label", responses=responses(401, 403, 404, 409, 413, 422, 503))
+async def give_label(services: ServicesDep, member: LabellerDep, task_id: UUID, body: LabelBody) -> TaskDetail:
+    """Accept, edit or reject the answer of an ended task. It overrules every check and an earlier label, teaches the
+    router, and an edit becomes a row of the dataset."""
+    if body.output and body.label is not Label.EDIT:
+        raise InvalidInput(where="output", problem=f"`{body.label}` takes none", remedy="Leave it out, or use `edit`")
+    new = NewLabel(body.label, body.output, body.reason or None)
+    await services.labels.give(member.project_id, member.user_id, TaskId(task_id), new)
+    return await show(services, member, task_id)
+
+
+async def _new_task(
+    services: Services,
+    project_id: ProjectId,
+    disabled: Collection[str],
+    body: TaskBody,
+    key: str | None,
+    traceparent: str | None,
+    cache_control: str | None,
+) -> NewTask:
+    """The typed submission. Raises `UnknownAgent`, `AgentDisabled`, `UnknownModel`, `InvalidInput`."""
+    services.agents.find(body.agent, disabled)
+    if body.model is not None:
+        services.router.require(body.model, project_id)
+    if body.lane is Lane.TRAIN:
+        raise InvalidInput(where="lane", problem="`train` is for fine-tuning runs", remedy="Use interactive or batch")
+    return NewTask(
+        prompt=body.prompt,
+        agent=body.agent,
+        task_type=body.task_type,
+        checks=await _checks(body.checks, project_id),
+        model=body.model,
+        system=body.system,
+        temperature=body.temperature,
+        max_tokens=body.max_tokens,
+        session=body.session,
+        cache=body.cache,
+        cache_control=cache_control,
+        lane=body.lane,
+        priority=body.priority,
+        not_before=body.not_before,
+        timeout_s=body.timeout_s,
+        max_attempts=body.max_attempts,
+        idempotency_key=key,
+        traceparent=traceparent if traceparent and TRACEPARENT.match(traceparent) else None,
+    )
+
+
+async def _checks(body: ChecksBody, project_id: ProjectId) -> Checks:
+    if body.schema_ is not None:
+        await accept_schema(body.schema_, project_id)
+    if body.tests is not None:
+        await accept_tests(body.tests, project_id)
+    return Checks(
+        format=body.format,
+        schema=body.schema_,
+        require=tuple(body.require),
+        forbid=tuple(body.forbid),
+        tests=body.tests,
+    )
+
+
+def _task(row: object) -> TaskOut:
+    return TaskOut.model_validate(row, from_attributes=True)
+
+
+def _event(row: TaskEventRow) -> EventOut:
+    return EventOut.model_validate(row, from_attributes=True)
+
+
+def _verdict(row: VerdictRow) -> VerdictOut:
+    return VerdictOut.model_validate(row, from_attributes=True)
+
+
+def decision_out(row: DecisionRow) -> DecisionOut:
+    return DecisionOut.model_validate(row, from_attributes=True)

@@ -1,0 +1,183 @@
+"""Training runs of the active project: planned, started, followed, stopped."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, Field
+
+from kairos.api.access.auth import Body, Member, needs
+from kairos.api.access.permissions import Permission
+from kairos.api.json_route import JsonRoute
+from kairos.api.problems import responses
+from kairos.api.services import ServicesDep
+from kairos.db.models import RunState
+from kairos.db.repositories.excerpts import EXCERPT
+from kairos.db.repositories.training import Standing
+from kairos.fine_tuning.training.trainer import Plan
+from kairos.orchestration.tasks.trainings import Overrides, state_of
+from kairos.text import Text
+
+routes = APIRouter(prefix="/api/training", tags=["learning"], route_class=JsonRoute)
+
+ReaderDep = Annotated[Member, Depends(needs(Permission.TRAINING_READ))]
+WriterDep = Annotated[Member, Depends(needs(Permission.TRAINING_WRITE))]
+
+
+class BaseOut(BaseModel):
+    name: str
+    trainable: bool
+    reason: str | None = Field(description="Why it is not.")
+
+
+class BaseList(BaseModel):
+    items: list[BaseOut]
+
+
+class Amount(BaseModel):
+    """Bytes."""
+
+    needed: int = Field(description="About, and high rather than low.")
+    free: int
+
+
+class PlanOut(BaseModel):
+    base: str
+    rows: int = Field(description="Approved rows, without those that seem to hold secrets.")
+    training: int
+    held_out: int = Field(description="Kept from training, to judge the adapter with.")
+    replayed: int = Field(description="Ordinary prompts answered by the base, among the examples.")
+    memory_bytes: Amount
+    disk_bytes: Amount
+    device: str
+    problems: list[str] = Field(description="What stands against it; with none it may begin.")
+
+
+class PlanBody(Body):
+    base: Text | None = Field(None, max_length=200, description="Left out, the first that can be trained.")
+
+
+class RunBody(PlanBody):
+    epochs: float | None = Field(None, gt=0, le=100)
+    learning_rate: float | None = Field(None, gt=0, le=1)
+    rank: int | None = Field(None, ge=1, le=256)
+    seed: int | None = Field(None, ge=0, le=2**31 - 1)
+
+
+class CurvePoint(BaseModel):
+    step: int
+    loss: float | None
+    validation_loss: float | None
+
+
+class ProgressOut(BaseModel):
+    phase: str | None = None
+    step: int | None = None
+    steps: int | None = None
+    loss: float | None = None
+    validation_loss: float | None = None
+    tokens_per_s: float | None = None
+    left_s: float | None = None
+    resumed: bool | None = None
+    curve: list[CurvePoint] = []
+
+
+class RunOut(BaseModel):
+    id: UUID
+    base: str
+    state: RunState
+    task_id: UUID | None
+    rows: int
+    progress: ProgressOut
+    error: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    adapter_id: UUID | None = Field(description="What it made.")
+
+
+class RunList(BaseModel):
+    items: list[RunOut] = Field(
+        description=f"Of errors the first {EXCERPT} characters, and no curves; the run's own address has all."
+    )
+
+
+@routes.get("/bases", responses=responses(401, 403, 409, 503))
+async def list_bases(services: ServicesDep, member: ReaderDep) -> BaseList:
+    """The models of the catalogue, and whether an adapter can be trained for each."""
+    del member
+    found = services.trainings.bases()
+    return BaseList(items=[BaseOut(name=b.name, trainable=b.reason is None, reason=b.reason) for b in found])
+
+
+@routes.post("/plan", responses=responses(401, 403, 409, 413, 422, 503))
+async def plan(services: ServicesDep, member: ReaderDep, body: PlanBody) -> PlanOut:
+    """What a run would take and need now. Nothing is begun."""
+    return _plan(await services.trainings.plan(member.project_id, body.base))
+
+
+@routes.post("", status_code=201, responses=responses(401, 403, 404, 409, 413, 422, 503))
+async def start(services: ServicesDep, member: WriterDep, body: RunBody) -> RunOut:
+    """Train an adapter on the approved rows, have the gate judge it, and bring it into service if it is better."""
+    overrides = Overrides(body.epochs, body.learning_rate, body.rank, body.seed)
+    return _run(await services.trainings.start(member.project_id, member.user_id, body.base, overrides))
+
+
+@routes.get("", responses=responses(401, 403, 409, 422, 503))
+async def list_runs(
+    services: ServicesDep, member: ReaderDep, limit: Annotated[int, Query(ge=1, le=200)] = 50
+) -> RunList:
+    """The runs, newest first."""
+    runs = [_run(standing) for standing in await services.trainings.page(member.project_id, limit)]
+    return RunList(items=[_excerpt(run) for run in runs])
+
+
+@routes.get("/{run_id}", responses=responses(401, 403, 404, 409, 422, 503))
+async def show_run(services: ServicesDep, member: ReaderDep, run_id: UUID) -> RunOut:
+    """One run, with how far it is and the curve of its losses."""
+    return _run(await services.trainings.get(member.project_id, run_id))
+
+
+@routes.post("/{run_id}/cancel", responses=responses(401, 403, 404, 409, 422, 503))
+async def cancel_run(services: ServicesDep, member: WriterDep, run_id: UUID) -> RunOut:
+    """Stop a run. It makes no adapter."""
+    return _run(await services.trainings.cancel(member.project_id, run_id))
+
+
+def _plan(plan: Plan) -> PlanOut:
+    return PlanOut(
+        base=plan.base,
+        rows=plan.rows,
+        training=plan.training,
+        held_out=plan.held_out,
+        replayed=plan.replayed,
+        memory_bytes=Amount(needed=plan.memory_needed, free=plan.memory_free),
+        disk_bytes=Amount(needed=plan.disk_needed, free=plan.disk_free),
+        device=plan.device,
+        problems=list(plan.problems),
+    )
+
+
+def _excerpt(run: RunOut) -> RunOut:
+    progress = run.progress.model_copy(update={"curve": []})
+    return run.model_copy(update={"progress": progress, "error": run.error and run.error[:EXCERPT]})
+
+
+def _run(standing: Standing) -> RunOut:
+    run = standing.run
+    return RunOut(
+        id=run.id,
+        base=run.base,
+        state=state_of(standing),
+        task_id=run.task_id,
+        rows=run.rows,
+        progress=ProgressOut.model_validate(run.progress),
+        error=run.error or (standing.task_error or {}).get("message"),
+        created_at=run.created_at,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        adapter_id=standing.adapter_id,
+    )

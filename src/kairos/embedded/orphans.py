@@ -1,0 +1,57 @@
+"""Processes that a killed daemon left behind: two engines on one folder would ruin its data, so they end first.
+
+Whoever asks has the lock of the data folder, so no living daemon owns what is found here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+from kairos.background_tasks import in_own_thread
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 15.0
+
+
+async def end_leftovers(folder: Path, program: str, stops: tuple[signal.Signals, ...]) -> None:
+    """Wait for every process of `program` that works in `folder` to end: by itself, asked to, and made to."""
+    for number in (*stops, signal.SIGKILL):
+        found = await in_own_thread(partial(_working_in, folder, program), PATIENCE_S)
+        if not found:
+            return
+        log.warning(
+            "an earlier daemon left %s running (process %s): ending it", program, ", ".join(str(p.pid) for p in found)
+        )
+        for process in _heads(found) if number is not signal.SIGKILL else found:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+        await in_own_thread(partial(psutil.wait_procs, found, PATIENCE_S), 2 * PATIENCE_S)
+
+
+def _working_in(folder: Path, program: str) -> list[psutil.Process]:
+    found = []
+    for pid in psutil.pids():
+        with contextlib.suppress(OSError, psutil.Error):
+            process = psutil.Process(pid)
+            if process.cwd() == str(folder) and any(program in part for part in process.cmdline()):
+                found.append(process)
+    return [process for process in found if process.pid != os.getpid()]
+
+
+def _heads(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those whose parent is not among them: the others are theirs to end (PostgreSQL's own processes)."""
+    pids = {process.pid for process in processes}
+    heads = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.ppid() not in pids:
+                heads.append(process)
+    return heads

@@ -1,0 +1,71 @@
+"""The process that trains: `python -m kairos.fine_tuning.training.process FOLDER`. SIGTERM stops it after its step.
+
+It needs no daemon: killed, it is started again on the same folder and goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import sys
+from importlib import metadata
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+# Threads that wait for each other spin by default: beside other work on the same cores a step took many times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from kairos.fine_tuning.training.process import gguf_lora, loop
+from kairos.fine_tuning.training.process.job import (
+    ADAPTER,
+    EXIT_CANCELLED,
+    EXIT_REFUSED,
+    GGUF,
+    RESULT,
+    Job,
+    Progress,
+    write_whole,
+)
+
+LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "gguf")
+
+
+def main(folder: Path) -> int:
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    progress = Progress(folder)
+    try:
+        metrics = loop.train(folder, Job.read(folder), progress, lambda: bool(asked))
+        progress.tell("saving")
+        _finish(folder, metrics)
+    except loop.Cancelled:
+        progress.tell("cancelled")
+        return EXIT_CANCELLED
+    except (loop.NothingToTrain, gguf_lora.CannotConvert) as error:
+        progress.tell("failed", error=str(error))
+        return EXIT_REFUSED
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        progress.tell("failed", error="the disk is full; free some space and start the run again: it goes on")
+        return EXIT_REFUSED
+    progress.tell("done")
+    return 0
+
+
+def _finish(folder: Path, metrics: dict) -> None:
+    """The adapter's folder gets its name once everything is in it."""
+    part = folder / f"{ADAPTER}.part"
+    config = json.loads((part / "base_config.json").read_text())
+    metrics["tensors"] = gguf_lora.convert(part, config, part / GGUF)
+    os.replace(part, folder / ADAPTER)
+    versions = {name: metadata.version(name) for name in LIBRARIES}
+    write_whole(folder / RESULT, json.dumps({"metrics": metrics, "versions": versions}, indent=2))
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,260 @@
+"""The training itself: QLoRA on the answers only, with checkpoints, early stop, and reports of how it goes."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from torch.nn import functional
+from transformers import EarlyStoppingCallback, TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from kairos.fine_tuning.training.process import base_model
+from kairos.fine_tuning.training.process.job import (
+    ADAPTER,
+    CHECKPOINTS,
+    TRAIN,
+    VALIDATION,
+    Example,
+    Job,
+    Progress,
+    TrainingSettings,
+    read_examples,
+)
+
+IGNORED = -100
+"""Label of a token that the loss leaves out."""
+TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+class Cancelled(Exception):
+    """A person stopped the run; its last checkpoint is kept."""
+
+
+class NothingToTrain(ValueError):
+    """No example fits."""
+
+
+def train(folder: Path, job: Job, progress: Progress, asked_to_stop: Any) -> dict[str, Any]:
+    """Train, and leave PEFT's files in `adapter.part/`. Gives the metrics. Raises `Cancelled`, `NothingToTrain`."""
+    settings = job.settings
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    progress.tell("loading")
+    model, tokenizer = base_model.load(job)
+    rows, left_out = _fitting(read_examples(folder / TRAIN), tokenizer, settings.max_tokens)
+    held, _ = _fitting(read_examples(folder / VALIDATION), tokenizer, settings.max_tokens)
+    if not rows:
+        raise NothingToTrain(f"no example fits into {settings.max_tokens} tokens")
+    steps = max(1, math.ceil(math.ceil(len(rows) / settings.batch) * settings.epochs))
+    reporter = _Reporter(progress, steps, asked_to_stop)
+    trainer = KeepingTrainer(
+        model=model,
+        args=_arguments(folder, job, steps, evaluate=bool(held)),
+        train_dataset=_dataset(rows),
+        eval_dataset=_dataset(held) if held else None,
+        processing_class=tokenizer,
+        peft_config=_lora(settings),
+        callbacks=[reporter, *([EarlyStoppingCallback(settings.patience)] if held else [])],
+    )
+    trainer.kept = frozenset(tuple(_tokens(row, tokenizer)) for row in rows if row.replayed)
+    base_model.keep_gradients(trainer.model)
+    _in_full_precision(trainer.model)
+    checkpoint = _last_checkpoint(folder / CHECKPOINTS)
+    progress.tell("training", step=0, steps=steps, rows=len(rows), left_out=left_out, resumed=checkpoint is not None)
+    began = time.monotonic()
+    trainer.train(resume_from_checkpoint=checkpoint)
+    if reporter.stopped:
+        raise Cancelled
+    part = folder / f"{ADAPTER}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    trainer.save_model(str(part))
+    (part / "base_config.json").write_text(json.dumps(model.config.to_dict(), default=str))
+    return {
+        "rows": len(rows),
+        "left_out": left_out,
+        "steps": trainer.state.global_step,
+        "train_loss": reporter.last_loss,
+        "validation_loss": trainer.state.best_metric if held else None,
+        "seconds": round(time.monotonic() - began, 1),
+        "tokens_per_s": reporter.tokens_per_s,
+        "peak_gpu_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
+    }
+
+
+class KeepingTrainer(SFTTrainer):
+    """Replayed answers are not taught: what the adapted model thinks at each of their tokens is held to what the base
+    thinks there, by KL(base || adapted), as in learning without forgetting (Li and Hoiem, arXiv:1606.09282). Taught as
+    right answers, the wrong ones among them were learned, and more was lost than without any."""
+
+    kept: frozenset[tuple[int, ...]] = frozenset()
+    """The tokens of each replayed example."""
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        if not model.training or not self.kept:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        ids, positions, labels = (inputs[name] for name in ("input_ids", "position_ids", "labels"))
+        replayed = self._replayed(ids[0], positions[0])
+        answered = labels[0] != IGNORED
+        # What stands at a token was thought at the one before it.
+        kept, taught = ((answered & which)[1:].nonzero().flatten() for which in (replayed, ~replayed))
+        asked = {**{name: value for name, value in inputs.items() if name != "labels"}, "use_cache": False}
+        thoughts = model(**asked).logits[0]
+        loss = functional.cross_entropy(thoughts[taught].float(), labels[0, taught + 1], reduction="sum")
+        if len(kept):
+            with torch.no_grad(), self.accelerator.unwrap_model(model).disable_adapter():
+                base = model(ids[:, replayed], position_ids=positions[:, replayed], use_cache=False).logits[0]
+            loss = loss + drift(thoughts[kept], base[answered[replayed][1:].nonzero().flatten()])
+        return loss / (num_items_in_batch if num_items_in_batch is not None else answered.sum())
+
+    def _replayed(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Which tokens of the packed row belong to replayed examples."""
+        replayed = torch.zeros_like(ids, dtype=torch.bool)
+        for begin, end in spans(positions):
+            replayed[begin:end] = tuple(ids[begin:end].tolist()) in self.kept
+        return replayed
+
+
+def drift(adapted: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
+    """KL(base || adapted) of two logits of shape (tokens, words), summed over the tokens."""
+    thought, known = (values.float().log_softmax(-1) for values in (adapted, base))
+    return functional.kl_div(thought, known, reduction="sum", log_target=True)
+
+
+def spans(positions: torch.Tensor) -> Iterator[tuple[int, int]]:
+    """First token and end of each example of a packed row: each begins at position 0."""
+    begins = (positions == 0).nonzero().flatten().tolist()
+    yield from pairwise([*begins, len(positions)])
+
+
+def _in_full_precision(model: Any) -> None:
+    """trl casts the adapter of a quantised base to bfloat16, whose 8 bits lose small steps of the optimiser, and in
+    which a CPU is many times slower. On a GPU the forward pass is in bfloat16 all the same (autocast)."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.float32)
+
+
+def _lora(settings: TrainingSettings) -> LoraConfig:
+    return LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=TARGETS,
+        task_type="CAUSAL_LM",
+    )
+
+
+def _arguments(folder: Path, job: Job, steps: int, evaluate: bool) -> SFTConfig:
+    settings, on_gpu = job.settings, torch.cuda.is_available()
+    flash = on_gpu and base_model.attention() == "flash_attention_2"
+    every = max(1, min(settings.checkpoint_steps, steps))
+    return SFTConfig(
+        output_dir=str(folder / CHECKPOINTS),
+        max_steps=steps,
+        per_device_train_batch_size=settings.batch,
+        per_device_eval_batch_size=settings.batch,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=max(1, int(steps * settings.warmup_share)),
+        # With flash attention as many examples to a row as fit; else those of one batch, which is not padded either.
+        packing=flash,
+        padding_free=True,
+        max_length=settings.max_tokens if flash else None,  # what is too long was left out before
+        completion_only_loss=True,
+        bf16=on_gpu,
+        use_cpu=not on_gpu,
+        gradient_checkpointing=on_gpu,
+        optim="paged_adamw_8bit" if on_gpu else "adamw_torch",
+        weight_decay=0.0,
+        max_grad_norm=1.0,
+        seed=settings.seed,
+        data_seed=settings.seed,
+        logging_steps=1,
+        include_num_input_tokens_seen="all",
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=2,
+        eval_strategy="steps" if evaluate else "no",
+        eval_steps=every,
+        load_best_model_at_end=evaluate,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=on_gpu,
+    )
+
+
+def _dataset(rows: list[Example]) -> Dataset:
+    return Dataset.from_list(
+        [{"prompt": row.messages, "completion": [{"role": "assistant", "content": row.answer}]} for row in rows]
+    )
+
+
+def _fitting(rows: list[Example], tokenizer: Any, most: int) -> tuple[list[Example], int]:
+    """Cut examples would teach answers that break off: what is too long is left out."""
+    kept = [row for row in rows if len(_tokens(row, tokenizer)) <= most]
+    return kept, len(rows) - len(kept)
+
+
+def _tokens(row: Example, tokenizer: Any) -> list[int]:
+    messages = [*row.messages, {"role": "assistant", "content": row.answer}]
+    return tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False)
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    """The newest whole one: the trainer's state is what is written last."""
+    whole = [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").exists()]
+    newest = max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    return str(newest) if newest else None
+
+
+class _Reporter(TrainerCallback):
+    """Tells loss, speed and time left after every step, and stops where it is asked to."""
+
+    def __init__(self, progress: Progress, steps: int, asked_to_stop: Any) -> None:
+        self._progress = progress
+        self._steps = steps
+        self._asked_to_stop = asked_to_stop
+        self._began = (0.0, 0, 0)
+        self.stopped = False
+        self.last_loss: float | None = None
+        self.tokens_per_s: float | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._began = (time.monotonic(), state.global_step, state.num_input_tokens_seen)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self._asked_to_stop():
+            self.stopped = True
+            control.should_save = control.should_training_stop = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        logs = logs or {}
+        began, first_step, first_tokens = self._began
+        seconds, done = time.monotonic() - began, state.global_step - first_step
+        if "loss" in logs:
+            self.last_loss = round(float(logs["loss"]), 4)
+        if done and seconds > 0:
+            self.tokens_per_s = round((state.num_input_tokens_seen - first_tokens) / seconds, 1)
+        self._progress.tell(
+            "training",
+            step=state.global_step,
+            steps=self._steps,
+            loss=self.last_loss,
+            validation_loss=round(float(logs["eval_loss"]), 4) if "eval_loss" in logs else None,
+            tokens_per_s=self.tokens_per_s,
+            left_s=round(seconds / done * (self._steps - state.global_step), 1) if done else None,
+        )

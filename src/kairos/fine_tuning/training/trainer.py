@@ -1,0 +1,348 @@
+"""What a training run needs, and the process that does it: prepared, started, followed, started again when it dies.
+
+The run's folder holds everything (`training/job.py`), so that a run goes on where it was: after a kill of the process,
+of the daemon, or of the machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import logging
+import random
+import shutil
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+
+from kairos.config import FineTuningSettings
+from kairos.embedded.process import Command, OwnedProcess
+from kairos.errors import KairosError
+from kairos.fine_tuning.adapters.adapters import DiskFull, runs_of, sha256_of
+from kairos.fine_tuning.dataset.split import Part, Row, split
+from kairos.fine_tuning.training.process import job as files
+from kairos.fine_tuning.training.process.job import Example, Job, TrainingSettings
+from kairos.llm.catalog.catalog import Model
+from kairos.tenancy import ProjectId
+
+log = logging.getLogger(__name__)
+
+STARTS = 4
+"""Of one process in a row that made no step: what dies at its beginning dies again."""
+KILLED = {files.EXIT_CANCELLED, *range(-64, 0)}
+"""Exit statuses after which it is started again: what it does not survive itself, it would meet again."""
+PAUSES_S = (0.2, 1.0)
+NO_ROOM_BYTES = 2**20
+LOOK_S = 0.3
+GPU_LIMIT_S = 5.0
+LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "gguf")
+LIBRARIES_BYTES = 1536 * 2**20
+"""What they take in memory before a model is loaded."""
+GGUF_FACTOR, GGUF_DISK_FACTOR = 14, 9
+"""Of the file's size, for a 4-bit file trained on a CPU: weights as float32 while they are read, and the optimiser."""
+FOLDER_FACTOR = 1.5
+ADAPTER_BYTES = 128 * 2**20
+"""Checkpoints and the adapter."""
+
+
+class CannotTrain(KairosError):
+    """The model {base} cannot be trained on the project's rows now: {reasons}."""
+
+    status, code, exit_code = 409, "cannot_train", 5
+
+
+class TrainingRefused(KairosError):
+    """The training cannot be done: {reason}."""
+
+    status, code, exit_code = 422, "training_refused", 5
+
+
+class TrainingDied(KairosError):
+    """The training process was killed {times} times without a step (exit status {status_}). Its last words: {words}"""
+
+    status, code, exit_code = 500, "training_died", 5
+
+
+class TrainingFailed(KairosError):
+    """The training ended with an error of its own. Its last words: {words}"""
+
+    status, code, exit_code = 500, "training_failed", 5
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would take and need; it may begin when there is no problem."""
+
+    base: str
+    rows: int
+    """Approved, without those that seem to hold secrets."""
+    training: int
+    held_out: int
+    replayed: int
+    """Ordinary prompts, answered by the base, among the examples."""
+    memory_needed: int
+    """Bytes, about; of the GPU where there is one."""
+    memory_free: int
+    disk_needed: int
+    disk_free: int
+    device: str
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """The first GPU of this machine."""
+
+    name: str
+    memory_free: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a run left in its folder."""
+
+    adapter: Path
+    metrics: Mapping[str, Any]
+    versions: Mapping[str, str]
+
+
+OnReport = Callable[[Sequence[Mapping[str, Any]]], Awaitable[None]]
+"""Gets the new reports of the process, oldest first."""
+
+
+class Trainer:
+    """Trains adapters below one folder of models, one run at a time."""
+
+    def __init__(self, settings: FineTuningSettings, folder: Path) -> None:
+        self._settings = settings
+        self._models = folder
+
+    @property
+    def held_out_share(self) -> float:
+        return self._settings.held_out_share
+
+    def folder(self, project_id: ProjectId, run_id: object) -> Path:
+        """Of a run: its examples and checkpoints hold the project's prompts."""
+        return runs_of(self._models, project_id) / str(run_id)
+
+    async def plan(self, base: Model, rows: Sequence[Row]) -> Plan:
+        """Look at rows, libraries, memory, disk and GPU before anything is begun."""
+        parts = split(rows, self._settings.held_out_share)
+        gpu = await find_gpu()
+        size = await asyncio.to_thread(_size, base.weights)
+        memory, disk = _needs(base.weights, size, on_gpu=gpu is not None)
+        free = gpu.memory_free if gpu else psutil.virtual_memory().available
+        existing = next(path for path in (self._models, *self._models.parents) if path.exists())
+        disk_free = shutil.disk_usage(existing).free
+        training = len(parts[Part.TRAINING])
+        problems = [
+            *_missing(base, size),
+            *([] if training >= self._settings.fewest_rows else [self._too_few(training)]),
+            *([] if free >= memory else [f"it needs about {_mb(memory)} of memory, {_mb(free)} are free"]),
+            *([] if disk_free >= disk else [f"it needs about {_mb(disk)} of disk, {_mb(disk_free)} are free"]),
+        ]
+        return Plan(
+            base=base.name,
+            rows=len(rows),
+            training=training,
+            held_out=len(parts[Part.HELD_OUT]),
+            replayed=replays(training, self._settings.replay_share),
+            memory_needed=memory,
+            memory_free=free,
+            disk_needed=disk,
+            disk_free=disk_free,
+            device=gpu.name if gpu else "CPU",
+            problems=tuple(problems),
+        )
+
+    async def prepare(
+        self,
+        folder: Path,
+        base: Model,
+        training: Sequence[Row],
+        held_out: Sequence[Row],
+        replayed: Sequence[Example],
+        settings: TrainingSettings,
+    ) -> Job:
+        """Write what the process reads. A folder that is prepared already stays as it is: a run's rows do not change.
+
+        Raises `DiskFull`.
+        """
+        return await asyncio.to_thread(self._prepare, folder, base, training, held_out, replayed, settings)
+
+    def _prepare(
+        self,
+        folder: Path,
+        base: Model,
+        training: Sequence[Row],
+        held_out: Sequence[Row],
+        replayed: Sequence[Example],
+        settings: TrainingSettings,
+    ) -> Job:
+        assert base.weights is not None
+        if (folder / files.JOB).exists():
+            return Job.read(folder)
+        job = Job(
+            base_name=base.name,
+            base_path=base.weights,
+            base_sha256=hash_of_weights(Path(base.weights)),
+            base_cache=str(self._models / "bases"),
+            settings=settings,
+        )
+        examples = [*map(_example, training), *replayed]
+        random.Random(settings.seed).shuffle(examples)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            files.write_examples(folder / files.TRAIN, examples)
+            files.write_examples(folder / files.VALIDATION, [_example(row) for row in held_out])
+            job.write(folder)  # last: with it the folder is whole
+        except OSError as error:
+            raise _disk_error(error, folder) from error
+        return job
+
+    async def train(self, folder: Path, on_report: OnReport) -> Trained:
+        """Run the process to its end, again from its last checkpoint where it is killed.
+
+        Cancelled, it asks the process to stop after the present step. Raises `TrainingRefused`, `TrainingFailed`,
+        `TrainingDied`, `DiskFull`.
+        """
+        told, idle = 0, 0
+        while not (folder / files.RESULT).exists():
+            process = OwnedProcess(_command(folder))
+            try:
+                async for reports in _follow(process, folder, told):
+                    told += len(reports)
+                    idle = 0 if any(report.get("step") for report in reports) else idle
+                    await on_report(reports)
+            finally:
+                await process.stop()
+            if (folder / files.RESULT).exists():
+                break
+            if process.exit_status == files.EXIT_REFUSED:
+                raise _refusal(folder)
+            if shutil.disk_usage(folder).free < NO_ROOM_BYTES:  # the libraries do not all say so, nor can it be logged
+                raise DiskFull(folder=folder)
+            if process.exit_status not in KILLED:
+                raise TrainingFailed(words=process.log_tail() or "none")
+            idle += 1
+            if idle >= STARTS:
+                raise TrainingDied(times=idle, status_=process.exit_status, words=process.log_tail() or "none")
+            log.warning("the training in %s ended with %s; it goes on", folder, process.exit_status)
+            await asyncio.sleep(random.uniform(*PAUSES_S))
+        result = orjson.loads((folder / files.RESULT).read_bytes())
+        return Trained(folder / files.ADAPTER, result["metrics"], result["versions"])
+
+    def forget(self, folder: Path) -> None:
+        """Examples and checkpoints of a run that has ended: they hold the project's prompts."""
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def _too_few(self, training: int) -> str:
+        return (
+            f"{training} approved rows for training, at least {self._settings.fewest_rows} are needed"
+            " (held-out rows come on top)"
+        )
+
+
+def replays(training: int, share: float) -> int:
+    """How many ordinary prompts make that share of all examples."""
+    return round(training * share / (1 - share))
+
+
+def hash_of_weights(path: Path) -> str:
+    """SHA-256 of a GGUF file; of a folder, that of the hashes of its weights' files, a line each, by name."""
+    if path.is_file():
+        return sha256_of(path)
+    hashes = [sha256_of(file) for file in sorted(path.glob("*.safetensors"))]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+async def find_gpu() -> Gpu | None:
+    """By NVIDIA's own tool: to import torch for it would cost the daemon a gigabyte."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return None
+    query = ("--query-gpu=name,memory.free", "--format=csv,noheader,nounits")
+    try:
+        process = await asyncio.create_subprocess_exec(
+            tool, *query, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+        )
+        async with asyncio.timeout(GPU_LIMIT_S):
+            out, _ = await process.communicate()
+    except (OSError, TimeoutError):
+        return None
+    name, _, free = out.decode(errors="replace").partition("\n")[0].rpartition(",")
+    return Gpu(name.strip(), int(free) * 2**20) if free.strip().isdigit() else None
+
+
+async def _follow(process: OwnedProcess, folder: Path, told: int) -> AsyncIterator[list[Mapping[str, Any]]]:
+    """The reports as they come, until the process has ended and all are told."""
+    ended = False
+    while not ended:
+        ended = await process.ends_within(LOOK_S)
+        reports = await asyncio.to_thread(files.read_progress, folder)
+        if fresh := reports[told:]:
+            told += len(fresh)
+            yield fresh
+
+
+def _command(folder: Path) -> Command:
+    program = (sys.executable, "-P", "-m", "kairos.fine_tuning.training.process", str(folder.resolve()))
+    return Command(program, folder.resolve(), folder / "training.log")
+
+
+def _refusal(folder: Path) -> KairosError:
+    reports = files.read_progress(folder)
+    reason = str(reports[-1].get("error", "no reason was given")) if reports else "no reason was given"
+    return DiskFull(folder=folder) if "disk is full" in reason else TrainingRefused(reason=reason)
+
+
+def _disk_error(error: OSError, folder: Path) -> KairosError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(folder=folder)
+    return TrainingRefused(reason=f"{folder} cannot be written: {error.strerror}")
+
+
+def _missing(base: Model, size: int | None) -> list[str]:
+    problems = []
+    if base.weights is None:
+        problems.append(f"the entry of {base.name} in kairos.toml names no `weights` to train on")
+    elif size is None:
+        problems.append(f"its weights are not at {base.weights}")
+    if lacking := [name for name in LIBRARIES if util.find_spec(name) is None]:
+        problems.append(f"{', '.join(lacking)} are not installed; run `make train` in the folder of Kairos")
+    return problems
+
+
+def _size(weights: str | None) -> int | None:
+    """Bytes of a file, or of a folder's weights; None where there are none."""
+    if weights is None:
+        return None
+    path = Path(weights)
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.glob("*.safetensors")) or None
+
+
+def _needs(weights: str | None, size: int | None, *, on_gpu: bool) -> tuple[int, int]:
+    """Memory and disk, in bytes: estimates, high rather than low."""
+    is_file = weights is not None and Path(weights).is_file()
+    size = size or 0
+    if on_gpu:
+        return LIBRARIES_BYTES + (4 * size if is_file else size), ADAPTER_BYTES + (GGUF_DISK_FACTOR * size * is_file)
+    factor = GGUF_FACTOR if is_file else FOLDER_FACTOR * 2
+    return LIBRARIES_BYTES + int(factor * size), ADAPTER_BYTES + (GGUF_DISK_FACTOR * size if is_file else 0)
+
+
+def _example(row: Row) -> Example:
+    return Example([{"role": str(m["role"]), "content": str(m["content"])} for m in row.messages], row.answer)
+
+
+def _mb(size: int) -> str:
+    return f"{size / 2**20:,.0f} MB"

@@ -1,0 +1,109 @@
+"""Reading an answer from its connection: a stream of events, or one JSON object from a server that does not stream."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from kairos.http import HttpAnswer, HttpCut
+from kairos.llm.answers.answer import Answer, Garbled, TooLong
+from kairos.llm.answers.event_stream import BOM, EventStream
+
+OnDelta = Callable[[str], Awaitable[None]]
+OnRestart = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class CallLimits:
+    """How long a model's server may take, and how much it may answer."""
+
+    connect_s: float = 5.0
+    first_token_s: float = 60.0
+    """From the start of the call: loading the model and reading the prompt are in it."""
+    idle_s: float = 30.0
+    """Between two pieces of a stream."""
+    usage_s: float = 5.0
+    """After the finish reason, for the token counts that may follow."""
+    answer_bytes: int = 4 * 1024 * 1024
+
+
+class AnswerReader:
+    """Reads one answer, and passes its text on as it comes."""
+
+    def __init__(
+        self, answer: Answer, limits: CallLimits, on_delta: OnDelta | None, on_restart: OnRestart | None
+    ) -> None:
+        self.answer = answer
+        self._limits = limits
+        self._on_delta = on_delta
+        self._on_restart = on_restart
+
+    async def read(self, wire: HttpAnswer) -> None:
+        """Read all of it. Raises a `Fault` or an `HttpError` unless the answer's good end was seen."""
+        try:
+            await self._read(wire)
+        except HttpCut as error:
+            if bad := self.answer.bad_end():
+                raise bad from error
+            raise
+        self.answer.end()
+        if self.answer.done:
+            await wire.drain()
+
+    async def end_with_last(self) -> None:
+        """End an answer whose stream went silent after its good end."""
+        await self._tell(self.answer.end_with_last())
+
+    async def _read(self, wire: HttpAnswer) -> None:
+        """Read what comes for what it is: the Content-Type of such servers is not always true."""
+        beginning = b""
+        while _is_undecided(beginning) and (chunk := await wire.read(begun=False)):
+            beginning = (beginning + chunk).removeprefix(BOM).lstrip()
+        if beginning.startswith((b"{", b"[")):
+            await self._read_object(wire, beginning)
+        else:
+            await self._read_events(wire, beginning)
+
+    async def _read_object(self, wire: HttpAnswer, body: bytes) -> None:
+        pieces, size = [], 0
+        while body:
+            pieces.append(body)
+            size += len(body)
+            if size > self._limits.answer_bytes:
+                raise TooLong(self._limits.answer_bytes)
+            body = await wire.read()
+        await self._tell(self.answer.take_whole(b"".join(pieces)))
+
+    async def _read_events(self, wire: HttpAnswer, chunk: bytes) -> None:
+        events, answer = EventStream(self._limits.answer_bytes), self.answer
+        beginning = chunk[:1024]
+        while chunk and not answer.done:
+            try:
+                complete = events.feed(chunk)
+            except ValueError as error:
+                raise TooLong(self._limits.answer_bytes) from error
+            await self._tell(answer.take(complete))
+            if answer.done:
+                break
+            chunk = await self._next(wire)
+        if not answer.done:
+            with suppress(Garbled):  # half an event: the stream was cut in it
+                await self._tell(answer.take(events.finish()))
+        await self._tell(answer.finish(beginning, framed=wire.framed))
+
+    async def _next(self, wire: HttpAnswer) -> bytes:
+        """The next bytes. After a good end only token counts and [DONE] can come: no long wait for these."""
+        idle_s = self._limits.usage_s if self.answer.ended_well() else self._limits.idle_s
+        return await wire.read(begun=self.answer.first_token_s is not None, idle_s=idle_s)
+
+    async def _tell(self, text: str) -> None:
+        if self.answer.retracted() and self._on_restart:
+            self._on_restart()
+        if text and self._on_delta:
+            await self._on_delta(text)
+
+
+def _is_undecided(beginning: bytes) -> bool:
+    """Whether these first bytes may still become a byte order mark, or are none at all."""
+    return BOM.startswith(beginning)

@@ -1,0 +1,104 @@
+"""What the response cache saved: counted in the process, sent to Redis together, so that a hit pays nothing for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+
+from kairos.errors import EngineUnavailable
+from kairos.llm.cache.cached_answer import CachedAnswer
+from kairos.llm.cache.response_store import ResponseStore
+from kairos.tenancy import ProjectId
+
+TELL_S = 0.2
+"""Between two messages to Redis."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats:
+    """What a project's cache holds, and what it saved since the project began."""
+
+    entries: int
+    bytes: int
+    hits: int
+    misses: int
+    saved_input_tokens: int
+    saved_output_tokens: int
+    saved_usd: float
+    saved_s: float
+    epoch: int
+
+
+class Savings:
+    """The counters of all projects. What cannot be sent is kept and sent with the next."""
+
+    def __init__(self, store: ResponseStore) -> None:
+        self._store = store
+        self._untold: dict[ProjectId, Counter[str]] = {}
+        self._teller: asyncio.Task[None] | None = None
+
+    def hit(self, project_id: ProjectId, answer: CachedAnswer) -> None:
+        """An answer served: all that it cost the first time is saved."""
+        usage = answer.usage
+        self._add(
+            project_id,
+            hits=1,
+            input_tokens=usage.input_tokens if usage else 0,
+            output_tokens=usage.output_tokens if usage else 0,
+            nano_usd=round((answer.cost_usd or 0) * 1e9),
+            ms=round(answer.duration_s * 1e3),
+        )
+
+    def miss(self, project_id: ProjectId) -> None:
+        self._add(project_id, misses=1)
+
+    async def stats(self, project_id: ProjectId) -> CacheStats:
+        """The project's figures. Raises `EngineUnavailable`."""
+        await self.tell()
+        entries, amount, counts = await self._store.stats(project_id)
+        return CacheStats(
+            entries=entries,
+            bytes=amount,
+            hits=counts.get("hits", 0),
+            misses=counts.get("misses", 0),
+            saved_input_tokens=counts.get("input_tokens", 0),
+            saved_output_tokens=counts.get("output_tokens", 0),
+            saved_usd=counts.get("nano_usd", 0) / 1e9,
+            saved_s=counts.get("ms", 0) / 1e3,
+            epoch=counts.get("epoch", 0),
+        )
+
+    async def tell(self) -> None:
+        """Send what was counted."""
+        while self._untold:
+            project_id, amounts = self._untold.popitem()
+            try:
+                await self._store.count(project_id, amounts)
+            except EngineUnavailable:
+                return self._put_back(project_id, amounts)
+            except BaseException:
+                self._put_back(project_id, amounts)
+                raise
+
+    def forget(self, project_id: ProjectId) -> None:
+        """Send nothing of an erased project."""
+        self._untold.pop(project_id, None)
+
+    async def aclose(self) -> None:
+        if self._teller:
+            self._teller.cancel()
+            await asyncio.wait([self._teller])
+        await self.tell()
+
+    def _add(self, project_id: ProjectId, **amounts: int) -> None:
+        self._put_back(project_id, Counter(amounts))
+        if self._teller is None or self._teller.done():
+            self._teller = asyncio.create_task(self._tell_later())
+
+    def _put_back(self, project_id: ProjectId, amounts: Counter[str]) -> None:
+        self._untold.setdefault(project_id, Counter()).update(amounts)
+
+    async def _tell_later(self) -> None:
+        await asyncio.sleep(TELL_S)
+        await self.tell()

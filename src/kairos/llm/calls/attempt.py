@@ -1,0 +1,130 @@
+"""One call of a model: the body that is sent, with less in it after each refusal that names something."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from kairos.http import HttpStatus
+from kairos.llm.answers.answer import Reported
+from kairos.llm.calls.adjustments import FORMS, Adjustments, SchemaForm, adjusted
+from kairos.llm.calls.model_traits import ModelTraits, Traits
+from kairos.llm.calls.refused_parameters import Refusal, next_step
+from kairos.llm.catalog.catalog import Model
+
+log = logging.getLogger(__name__)
+
+MOST_STEPS = 6
+"""Requests that may be refused before a call fails: a server that objects to more is not one that Kairos can call."""
+SCHEMAS_KEPT = 256
+
+
+class SchemaForms:
+    """The form in which single schemas were taken, where it is less than their model takes of others."""
+
+    def __init__(self) -> None:
+        self._forms: OrderedDict[tuple[str, bytes], SchemaForm] = OrderedDict()
+
+    def of(self, model: Model, body: Mapping[str, Any]) -> SchemaForm:
+        return self._forms.get(self._key(model, body), SchemaForm.STRICT) if "response_format" in body else FORMS[0]
+
+    def keep(self, model: Model, body: Mapping[str, Any], form: SchemaForm) -> None:
+        key = self._key(model, body)
+        self._forms[key] = form
+        self._forms.move_to_end(key)
+        if len(self._forms) > SCHEMAS_KEPT:
+            self._forms.popitem(last=False)
+
+    def _key(self, model: Model, body: Mapping[str, Any]) -> tuple[str, bytes]:
+        text = orjson.dumps(body["response_format"], default=dict, option=orjson.OPT_SORT_KEYS)
+        return model.name, hashlib.sha256(text).digest()
+
+
+class Attempt:
+    """The requests of one call."""
+
+    def __init__(
+        self,
+        model: Model,
+        body: Mapping[str, Any],
+        traits: ModelTraits,
+        forms: SchemaForms,
+        *,
+        own_limit: bool = False,
+    ) -> None:
+        """`own_limit` says that nobody asked for the limit of the answer that the body has."""
+        self.model = model
+        self._own_limit = own_limit
+        self._body = body
+        self._traits = traits
+        self._forms = forms
+        self.changes = traits.of(model).adjustments.merged(self._of_schema())
+        self._found = Adjustments()
+        """What these refusals showed about the model."""
+        self._for_schema: SchemaForm | None = None
+        self._steps = 0
+
+    def sent(self) -> dict[str, Any]:
+        """The body of the next request."""
+        return adjusted(self._body, self.changes)
+
+    def refused(self, error: Exception) -> bool:
+        """Whether another request may be taken after this error; `sent` gives it then."""
+        refusal = _refusal(error)
+        if refusal is None or self._steps >= MOST_STEPS:
+            return False
+        step = next_step(self._changeable(), self.changes, refusal, own_limit=self._own_limit)
+        if step is None:
+            return False
+        self._steps += 1
+        if step.lasting:
+            self._found = self._found.merged(_difference(self.changes, step.changes))
+        elif step.changes.schema_form is not self.changes.schema_form:
+            self._for_schema = step.changes.schema_form
+        self.changes = step.changes
+        return True
+
+    def taken(self) -> None:
+        """The last request was answered: what the refusals before it showed is remembered."""
+        if self._found != Adjustments():
+            log.info("model %s: %s from now on", self.model.name, ", ".join(self._found.described()))
+            self._traits.learn(self.model, Traits(self._found))
+        if self._for_schema is not None:
+            self._forms.keep(self.model, self._body, self._for_schema)
+
+    def _changeable(self) -> Mapping[str, Any]:
+        """Without what its operator wants in each request: an adapter is chosen so."""
+        return {key: value for key, value in self._body.items() if key not in self.model.body}
+
+    def _of_schema(self) -> Adjustments:
+        try:
+            return Adjustments(schema_form=self._forms.of(self.model, self._body))
+        except orjson.JSONEncodeError:  # sending it will say so
+            return Adjustments()
+
+
+def _refusal(error: Exception) -> Refusal | None:
+    if isinstance(error, HttpStatus):
+        return Refusal.of(error.http_status, error.body, error.reason)
+    if isinstance(error, Reported):
+        return Refusal.of(error.http_status, b"", str(error))
+    return None
+
+
+def _difference(before: Adjustments, after: Adjustments) -> Adjustments:
+    """What one step changed."""
+    return replace(
+        after,
+        dropped=after.dropped - before.dropped,
+        renamed=after.renamed - before.renamed,
+        schema_form=SchemaForm.STRICT if after.schema_form is before.schema_form else after.schema_form,
+        folds_system=after.folds_system and not before.folds_system,
+        whole=after.whole and not before.whole,
+        answer_tokens=None if after.answer_tokens == before.answer_tokens else after.answer_tokens,
+    )

@@ -1,0 +1,193 @@
+"""The ways in which calling a model fails: one type each, whether it counts against the server, and what to do."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from kairos.errors import KairosError
+from kairos.http import HttpCut, HttpError, HttpStatus, HttpTimeout, HttpTooLarge, HttpUnreachable, Phase, plain_address
+from kairos.llm.answers.answer import Answer, Broken, Ended, Fault, Reported, TooLong, Usage
+from kairos.llm.answers.finish_reason import Ending
+from kairos.llm.catalog.catalog import Model
+
+
+class ModelCallError(KairosError):
+    """The model {model} did not answer: {reason}."""
+
+    status, code, exit_code = 502, "model_call_failed", 3
+    retryable = True
+    infrastructure: bool = False
+    """Whether it counts for the breaker: the server, or the way to it, failed."""
+    permanent: bool = False
+    """Whether only a change of configuration, or a person, can mend it."""
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        reason: str,
+        infrastructure: bool | None = None,
+        retry_after_s: float | None = None,
+        partial: str = "",
+        usage: Usage | None = None,
+        duration_s: float = 0.0,
+        **values: object,
+    ) -> None:
+        self.model = model
+        self.reason = reason
+        if infrastructure is not None:
+            self.infrastructure = infrastructure
+        self.retry_after_s = retry_after_s
+        self.partial = partial
+        """The text that had come before."""
+        self.usage = usage
+        self.duration_s = duration_s
+        super().__init__(model=model, reason=reason, **values)
+
+
+class ModelTimeout(ModelCallError):
+    """The model {model} was given up on after {seconds:.1f} s of waiting for {phase}. {remedy}"""
+
+    status, code = 504, "model_timeout"
+    infrastructure = True
+
+
+class ModelUnreachable(ModelCallError):
+    """The model {model} cannot be reached at {base_url}: {reason}. Check that its server runs and that `base_url`
+    in kairos.toml is its address.
+    """
+
+    code = "model_unreachable"
+    infrastructure = True
+
+
+class ModelServerError(ModelCallError):
+    """The server of the model {model} failed with {http_status}: {reason}. Its own log says more."""
+
+    code = "model_server_error"
+    infrastructure = True
+
+
+class ModelRateLimited(ModelCallError):
+    """The server of the model {model} takes no more calls now (429): {reason}. Raise the limit there, or add a
+    second model in kairos.toml.
+    """
+
+    status, code = 503, "model_rate_limited"
+    infrastructure = True
+
+
+class ModelRefused(ModelCallError):
+    """The server of the model {model} refuses it with {http_status}: {reason}. {remedy}"""
+
+    code = "model_refused"
+    retryable, permanent = False, True
+
+
+class ModelRequestInvalid(ModelCallError):
+    """The model {model} does not take this request ({http_status}): {reason}. Change the request, or name a model
+    that takes it.
+    """
+
+    status, code = 422, "model_request_invalid"
+    retryable = False
+
+
+class ModelGarbage(ModelCallError):
+    """What came from {base_url} for the model {model} is no answer: {reason}. Check that `base_url` in kairos.toml
+    leads to an OpenAI-compatible API.
+    """
+
+    code = "model_garbage"
+    infrastructure = True
+
+
+class ModelStreamCut(ModelCallError):
+    """The answer of the model {model} broke off before its end: {reason}. The log of its server may say why."""
+
+    code = "model_stream_cut"
+    infrastructure = True
+
+
+class ModelWithheld(ModelCallError):
+    """The server of the model {model} withheld the answer: {reason}. Change the request, or name another model."""
+
+    status, code = 422, "model_withheld"
+    retryable = False
+
+
+def failure(model: Model, error: HttpError | Fault, answer: Answer) -> ModelCallError:
+    """The error of a call, with what had come before it."""
+    kind, values = _kind(model, error)
+    text, reason = answer.text(), str(values.pop("reason", error)).rstrip(". ")
+    if model.api_key:
+        reason = reason.replace(model.api_key, "***")
+    return kind(
+        model=model.name, reason=reason, partial=text, usage=answer.usage, duration_s=answer.seconds(), **values
+    )
+
+
+def _kind(model: Model, error: HttpError | Fault) -> tuple[type[ModelCallError], dict[str, Any]]:
+    match error:
+        case HttpStatus():
+            kind, values = _by_status(model, error.http_status, error.reason)
+            return kind, {**values, "retry_after_s": error.retry_after_s}
+        case Reported():
+            return _by_status(model, error.http_status, str(error))
+        case HttpTimeout():
+            return ModelTimeout, _timeout(model, error)
+        case HttpUnreachable():
+            return ModelUnreachable, {"base_url": plain_address(model.base_url), "reason": error.values["reason"]}
+        case HttpCut():
+            return ModelStreamCut, {"reason": error.values["reason"]}
+        case Ended(ending=Ending.WITHHELD):
+            return ModelWithheld, {}
+        case Broken() | Ended():
+            return ModelStreamCut, {}
+        case HttpTooLarge() | TooLong():
+            return ModelGarbage, {"base_url": plain_address(model.base_url), "infrastructure": False}
+        case _:
+            return ModelGarbage, {"base_url": plain_address(model.base_url)}
+
+
+def _by_status(model: Model, status: int, reason: str) -> tuple[type[ModelCallError], dict[str, Any]]:
+    values: dict[str, Any] = {"http_status": status, "reason": reason}
+    if status in (401, 402, 403, 404) or status < 400:
+        return ModelRefused, {**values, "remedy": _remedy(model, status, reason)}
+    if status == 429:
+        return ModelRateLimited, values
+    if status >= 500 or status in (408, 425):
+        return ModelServerError, values
+    return ModelRequestInvalid, values
+
+
+def _remedy(model: Model, status: int, reason: str) -> str:
+    """What to do about a refusal."""
+    where = f"for {model.name} in kairos.toml"
+    if status == 402:
+        return (
+            f"The account of the key that `api_key_env` names {where} has no credit left; add some, or use another key."
+        )
+    if status in (401, 403):
+        lacks = "" if model.api_key else " (none is set now)"
+        return f"Check the key in the environment variable that `api_key_env` names {where}{lacks}."
+    if status == 404 and re.search(rf"\bmodel\b|(?<!\w){re.escape(model.upstream)}(?!\w)", reason, re.IGNORECASE):
+        return f"Check `upstream` {where}; if that server is Ollama, run `ollama pull {model.upstream}`."
+    address = plain_address(model.base_url)
+    return f"Check `base_url` {where}: {address} must be the address before /chat/completions, such as …/v1."
+
+
+def _timeout(model: Model, error: HttpTimeout) -> dict[str, Any]:
+    phase: str = error.phase
+    infrastructure = True
+    if error.phase is Phase.CONNECT:
+        remedy = f"Check that the server at {plain_address(model.base_url)} runs and can be reached from here."
+    elif error.phase is Phase.FIRST_BYTE:
+        phase = "the first token"
+        remedy = "It may be loading, or have more to do than it can: see its log, or name a smaller model."
+    elif error.phase is Phase.IDLE:
+        phase, remedy = "the next token", "It stopped in the middle of its answer: see its log."
+    else:
+        infrastructure, remedy = False, "Give the task more time, or ask for a shorter answer."
+    return {"phase": phase, "seconds": error.seconds, "remedy": remedy, "infrastructure": infrastructure}

@@ -1,0 +1,48 @@
+"""A model call as it is kept: what it cost, and how it ended."""
+
+from __future__ import annotations
+
+from kairos.llm.calls.providers import Completion, ModelCallError, Usage
+from kairos.llm.catalog.catalog import FREE, Model
+from kairos.monitoring.performance_tracker import ModelCall
+
+
+def cost_of(model: Model, usage: Usage | None) -> float | None:
+    """US dollars of a call; None is unknown. A local model without a price is free."""
+    price = model.price or (FREE if model.local else None)
+    if price is None or usage is None:
+        return 0.0 if price == FREE else None
+    return price.of(usage.input_tokens, usage.output_tokens)
+
+
+def successful_call(model: Model, completion: Completion) -> ModelCall:
+    usage = completion.usage
+    return ModelCall(
+        model=model.name,
+        success=True,
+        error=None,
+        first_token_s=completion.first_token_s,
+        duration_s=completion.duration_s,
+        input_tokens=usage.input_tokens if usage else None,
+        output_tokens=usage.output_tokens if usage else None,
+        cost_usd=cost_of(model, usage),
+    )
+
+
+def failed_call(model: Model, error: ModelCallError, duration_s: float) -> ModelCall:
+    usage = error.usage
+    return ModelCall(
+        model=model.name,
+        success=False,
+        error=error.code,
+        first_token_s=None,
+        duration_s=duration_s,
+        input_tokens=usage.input_tokens if usage else None,
+        output_tokens=usage.output_tokens if usage else None,
+        cost_usd=cost_of(model, usage),
+    )
+
+
+def stopped_call(model: Model, duration_s: float) -> ModelCall:
+    """A call that Kairos itself stopped: what it cost is unknown, unless the model is free."""
+    return ModelCall(model.name, False, "stopped", None, duration_s, None, None, cost_of(model, None))

@@ -1,0 +1,230 @@
+"""How many tokens a prompt has, before a server counts them: at most, and at least.
+
+Tokenizers differ by more than a factor of three, so one number is wrong either way. `most_tokens` decides what is sent,
+with the weights of the model's vocabulary. `SMALL` is that of the embedded model (SmolLM2, 49,152 tokens, English), the
+worst of those in use for other languages. `LARGE` is for all other models, whose vocabularies have 100,000 tokens and
+more; where it is too low, the server refuses the prompt, or `prompt_cut.py` finds that it was cut. `least_tokens`
+decides whether a server counted too few: no tokenizer joins two words.
+
+Measured with SmolLM2, characters for each token: English 4 to 7, Python 4, Turkish 1.8 (2.3 without its own letters),
+Russian 1.4, Arabic 1.0, Chinese .58, Korean .48, digits 1.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from kairos.llm.catalog.catalog import EMBEDDED_MODEL, AdapterHost, Model
+
+MESSAGE_TOKENS = 8
+"""Role and marks around each message."""
+REQUEST_TOKENS = 24
+"""Around them all: some templates add a system message of their own."""
+SAMPLED_FROM = 200_000
+"""A longer text is measured in slices, so that a request of megabytes holds nothing up."""
+SLICES, SLICE = 40, 5_000
+REMEMBERED_FROM, REMEMBERED = 2_000, 256
+"""The estimates of so many texts of more characters than that are kept: one call asks for them several times."""
+
+PIECES = re.compile(
+    r"(?P<lower>[A-Z]?[a-z]+)|(?P<upper>[A-Z]+)|(?P<digits>\d)|(?P<gap> (?=[A-Za-z]))|(?P<space>[ \t]+)|(?P<line>\s)"
+    r"|(?P<latin>[\u0080-\u024f\u1e00-\u1eff])|(?P<middle>[\u0250-\u07ff])|(?P<hangul>[\uac00-\ud7af])|(?P<wide>[\u0800-\uffff])|(?P<mark>[!-~])"
+    r"|(?P<rest>.)",
+    re.DOTALL,
+)
+WORDS = re.compile(
+    r"[^\W\d_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0eff]+|(?P<dense>[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])|\d{1,4}"
+)
+COMMON = frozenset(
+    [
+        "the",
+        "of",
+        "and",
+        "to",
+        "in",
+        "a",
+        "is",
+        "that",
+        "for",
+        "it",
+        "as",
+        "with",
+        "on",
+        "be",
+        "are",
+        "this",
+        "by",
+        "or",
+        "not",
+        "from",
+        "you",
+        "i",
+        "have",
+        "has",
+        "was",
+        "an",
+        "if",
+        "at",
+        "we",
+        "can",
+        "which",
+        "def",
+        "return",
+        "self",
+        "class",
+        "import",
+        "none",
+        "true",
+        "false",
+        "else",
+        "str",
+        "int",
+        "var",
+        "const",
+        "let",
+        "function",
+        "new",
+        "public",
+        "void",
+        "null",
+    ]
+)
+"""Words that English and code are full of."""
+FAMILIAR_SHARE = 0.12
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """How many tokens a tokenizer makes of pieces of text, at most."""
+
+    letters: float
+    """Letters of one token in small words of an unfamiliar language."""
+    latin: float
+    """Tokens of a Latin letter that English does not have. The rest are tokens of a character too."""
+    middle: float
+    """Greek, Cyrillic, Arabic and others that take two bytes."""
+    hangul: float
+    wide: float
+    """Chinese, Japanese, the scripts of India, and others that take three bytes."""
+
+
+SMALL = Vocabulary(letters=2.2, latin=1.5, middle=1.1, hangul=2.5, wide=2.2)
+LARGE = Vocabulary(letters=3.2, latin=1.0, middle=0.9, hangul=1.2, wide=1.0)
+
+
+_known: dict[tuple[bytes, Vocabulary], int] = {}
+"""Estimates of long texts by their hash, the one that was used last at the end: the texts themselves are not kept."""
+
+
+def vocabulary_of(model: Model) -> Vocabulary:
+    """The vocabulary of a model. An adapter has no host of its own: it is one of the embedded model by its name."""
+    embedded = model.adapter_host is AdapterHost.EMBEDDED or model.base == EMBEDDED_MODEL
+    return SMALL if embedded else LARGE
+
+
+def most_tokens(text: str, vocabulary: Vocabulary = LARGE) -> int:
+    """A safe estimate from above."""
+    return _remembered(text, vocabulary) if len(text) > REMEMBERED_FROM else _measured(text, vocabulary)
+
+
+def _remembered(text: str, vocabulary: Vocabulary) -> int:
+    key = blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest(), vocabulary
+    tokens = _known.pop(key, None)
+    if tokens is None:
+        tokens = _sampled(text, vocabulary) if len(text) > SAMPLED_FROM else _measured(text, vocabulary)
+    _known[key] = tokens
+    if len(_known) > REMEMBERED:
+        _known.pop(next(iter(_known)), None)
+    return tokens
+
+
+def _sampled(text: str, vocabulary: Vocabulary) -> int:
+    return math.ceil(1.1 * _scaled(text, lambda part: _measured(part, vocabulary)))
+
+
+def _measured(text: str, vocabulary: Vocabulary) -> int:
+    pieces = [(found.lastgroup, found.group()) for found in PIECES.finditer(text)]
+    words = [word.lower() for kind, word in pieces if kind == "lower"]
+    familiar = sum(word in COMMON for word in words) >= FAMILIAR_SHARE * len(words)
+    return math.ceil(sum(_weight(kind or "rest", len(piece), familiar, vocabulary) for kind, piece in pieces))
+
+
+def least_tokens(text: str) -> int:
+    """An honest estimate from below: one for each word, a third for each character of a script without spaces."""
+    if len(text) > SAMPLED_FROM:
+        return int(0.9 * _scaled(text, least_tokens))
+    words = dense = 0
+    for found in WORDS.finditer(text):
+        if found.lastgroup:
+            dense += 1
+        else:
+            words += 1
+    return words + dense // 3
+
+
+def most_of(
+    messages: Iterable[Mapping[str, Any]], tools: Iterable[Mapping[str, Any]] = (), vocabulary: Vocabulary = LARGE
+) -> int:
+    """A safe estimate of a whole prompt from above."""
+    texts = [_texts(message) for message in messages]
+    said = sum(MESSAGE_TOKENS + sum(most_tokens(text, vocabulary) for text in parts) for parts in texts)
+    return REQUEST_TOKENS + said + sum(most_tokens(_json(tool), vocabulary) for tool in tools)
+
+
+def least_of(messages: Iterable[Mapping[str, Any]]) -> int:
+    """An honest estimate of a whole prompt from below."""
+    return sum(sum(map(least_tokens, _texts(message))) for message in messages)
+
+
+def _weight(kind: str, length: int, familiar: bool, vocabulary: Vocabulary) -> float:
+    match kind:
+        case "lower":
+            return 1 + max(0, length - 7) / 4 if familiar else max(1.0, length / vocabulary.letters)
+        case "upper":
+            return max(1.0, length / 1.8)
+        case "gap":
+            return 0.25  # a word's own space, in most vocabularies
+        case "space":
+            return 1 + length / 8
+        case "latin":
+            return vocabulary.latin
+        case "middle":
+            return vocabulary.middle
+        case "hangul":
+            return vocabulary.hangul
+        case "wide":
+            return vocabulary.wide
+        case "rest":
+            return 3.5
+        case _:  # a digit, a mark, the end of a line
+            return 1.0
+
+
+def _scaled(text: str, measure: Any) -> float:
+    step = len(text) / SLICES
+    slices = (text[int(number * step) : int(number * step) + SLICE] for number in range(SLICES))
+    measured = [(len(part), measure(part)) for part in slices]
+    return sum(tokens for _, tokens in measured) * len(text) / sum(length for length, _ in measured)
+
+
+def _texts(message: Mapping[str, Any]) -> list[str]:
+    """The texts of a message: its content, the text parts of it, and tool calls."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else [content]
+    texts = [part.get("text") if isinstance(part, Mapping) else part for part in parts]
+    calls = message.get("tool_calls")
+    return [text for text in texts if isinstance(text, str)] + ([_json(calls)] if calls else [])
+
+
+def _json(value: Any) -> str:
+    try:
+        return orjson.dumps(value, default=dict).decode()
+    except orjson.JSONEncodeError:  # sending it will say so
+        return ""

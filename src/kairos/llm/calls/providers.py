@@ -1,0 +1,218 @@
+"""Calling a model: any server of the OpenAI protocol (Ollama, vLLM, llama.cpp, LM Studio, the embedded model, clouds).
+
+Always asked to stream; a server that answers with one JSON object all the same is understood. Every failure is a
+`ModelCallError` that says whether it counts against the server, and what to do.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from kairos.http import (
+    HttpClient,
+    HttpError,
+    HttpGarbled,
+    HttpLimits,
+    HttpTimeout,
+    excerpt,
+    joined,
+)
+from kairos.llm.answers.answer import Answer, Completion, Fault, Reported, Usage
+from kairos.llm.answers.answer_reader import AnswerReader, CallLimits, OnDelta, OnRestart
+from kairos.llm.calls.adjustments import LENGTH_NAMES
+from kairos.llm.calls.attempt import Attempt, SchemaForms
+from kairos.llm.calls.call_errors import (
+    ModelCallError,
+    ModelGarbage,
+    ModelRateLimited,
+    ModelRefused,
+    ModelRequestInvalid,
+    ModelServerError,
+    ModelStreamCut,
+    ModelTimeout,
+    ModelUnreachable,
+    ModelWithheld,
+    failure,
+)
+from kairos.llm.calls.model_traits import ModelTraits
+from kairos.llm.catalog.catalog import Model
+
+__all__ = [
+    "CallLimits",
+    "ChatRequest",
+    "Completion",
+    "ModelCallError",
+    "ModelGarbage",
+    "ModelRateLimited",
+    "ModelRefused",
+    "ModelRequestInvalid",
+    "ModelServerError",
+    "ModelStreamCut",
+    "ModelTimeout",
+    "ModelUnreachable",
+    "ModelWithheld",
+    "OnDelta",
+    "Providers",
+    "Usage",
+]
+
+WIRE_FACTOR = 64
+"""A streamed token of four letters takes about 250 bytes: the bytes allowed on the wire for one byte of answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """What a model is asked."""
+
+    messages: tuple[Mapping[str, Any], ...]
+    temperature: float | None = None
+    max_tokens: int | None = None
+    response_format: Mapping[str, Any] | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Passed through untouched; it wins over the fields above."""
+    shorter: tuple[tuple[Mapping[str, Any], ...], ...] = ()
+    """The same messages in fewer tokens, the longest first: for models whose context does not hold `messages`."""
+    own_limit: bool = False
+    """Whether `max_tokens` is Kairos' default, which nobody asked for."""
+
+
+class Providers:
+    """Every server a model can be called at, over one HTTP session."""
+
+    def __init__(self, http: HttpClient, limits: CallLimits = CallLimits()) -> None:
+        self._http = http
+        self._limits = limits
+        self.traits = ModelTraits()
+        """What the servers were found to refuse."""
+        self._forms = SchemaForms()
+
+    async def chat(
+        self,
+        model: Model,
+        request: ChatRequest,
+        *,
+        timeout_s: float,
+        first_token_s: float | None = None,
+        on_delta: OnDelta | None = None,
+        on_restart: OnRestart | None = None,
+    ) -> Completion:
+        """Ask a model; `on_delta` gets the text as it comes. `first_token_s` may shorten the wait for its beginning.
+
+        `on_restart` is called when the text that came so far turns out to be reasoning: the answer begins after it.
+        Cancelled, it closes the connection, so that the server stops generating. Raises `ModelCallError`.
+        """
+        own_limit = request.own_limit and not LENGTH_NAMES & set(request.extra)
+        attempt = Attempt(model, _body(model, request), self.traits, self._forms, own_limit=own_limit)
+        began = time.monotonic()
+        patience_s = min(self._limits.first_token_s, first_token_s or math.inf)
+        while True:
+            gone_s = time.monotonic() - began
+            answer = Answer(self._limits.answer_bytes)
+            reader = AnswerReader(answer, self._limits, on_delta, on_restart)
+            try:
+                await self._ask(attempt, reader, timeout_s - gone_s, patience_s - gone_s)
+            except HttpTimeout as error:
+                if not answer.ended_well():
+                    raise failure(model, answer.bad_end() or error, answer) from error
+                await reader.end_with_last()
+            except (HttpError, Fault) as error:
+                if not answer.text() and attempt.refused(error):
+                    continue
+                raise failure(model, error, answer) from error
+            attempt.taken()
+            return answer.completion()
+
+    async def list_models(self, base_url: str, api_key: str | None, *, timeout_s: float) -> list[str]:
+        """The names a server knows its models by; entries that name none are left out. Raises `HttpError`."""
+        url = joined(base_url, "models")
+        limits = HttpLimits(self._limits.connect_s, timeout_s, self._limits.idle_s, timeout_s)
+        value = await self._http.get_json(url, token=api_key, limits=limits)
+        entries = (value["data"] if value["data"] is not None else []) if _has(value, "data") else None
+        named = [entry["id"] for entry in entries if _has(entry, "id")] if isinstance(entries, list) else None
+        names = [name for name in named or () if isinstance(name, str)]
+        if named is None or (entries and not names):
+            raise HttpGarbled(address=url, expected="a list of models", excerpt=excerpt(orjson.dumps(value)))
+        return names
+
+    async def _ask(self, attempt: Attempt, reader: AnswerReader, timeout_s: float, first_token_s: float) -> None:
+        """One request, as the model's server is known to take it."""
+        model = attempt.model
+        if attempt.changes.whole:  # its first byte comes when all of it is written
+            first_token_s = timeout_s
+        async with self._http.stream(
+            "POST",
+            joined(model.base_url, "chat/completions"),
+            body=_dumped(attempt.sent()),
+            token=model.api_key,
+            headers=_headers(model),
+            limits=self._http_limits(timeout_s, first_token_s),
+        ) as wire:
+            await reader.read(wire)
+
+    def _http_limits(self, total_s: float, first_s: float) -> HttpLimits:
+        limits = self._limits
+        return HttpLimits(limits.connect_s, first_s, limits.idle_s, total_s, limits.answer_bytes * WIRE_FACTOR)
+
+
+def _body(model: Model, request: ChatRequest) -> dict[str, Any]:
+    """What is asked for, before anything is left out for the model's server."""
+    body: dict[str, Any] = {
+        "model": model.upstream,
+        "messages": request.messages,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    if request.max_tokens is not None and not LENGTH_NAMES & set(request.extra):
+        body[_length_field(model)] = request.max_tokens
+    if request.response_format is not None:
+        body["response_format"] = request.response_format
+    if request.stop:
+        body["stop"] = request.stop
+    if request.seed is not None:
+        body["seed"] = request.seed
+    if request.tools:
+        body["tools"] = request.tools
+    body.update(model.body)
+    body.update(request.extra)
+    return body
+
+
+def _dumped(body: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(body, default=_plain)
+    except orjson.JSONEncodeError as error:
+        raise Reported(400, f"it cannot be written as JSON: {error}") from error
+
+
+def _headers(model: Model) -> Mapping[str, str] | None:
+    """Azure takes its keys in a header of its own; a bearer token there is one of Entra ID."""
+    host = urlsplit(model.base_url).hostname or ""
+    azure = host.endswith((".azure.com", ".azure-api.net", ".azure.us", ".azure.cn"))
+    return {"api-key": model.api_key} if azure and model.api_key else None
+
+
+def _length_field(model: Model) -> str:
+    """OpenAI's newer models refuse the old name; other servers know no other."""
+    return "max_completion_tokens" if model.base_url.startswith("https://api.openai.com/") else "max_tokens"
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a {type(value).__name__} has no place in JSON")
+
+
+def _has(value: Any, key: str) -> bool:
+    return isinstance(value, dict) and key in value

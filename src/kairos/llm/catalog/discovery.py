@@ -1,0 +1,316 @@
+"""What there is to call: model servers on this machine's usual ports, and providers whose keys the environment holds.
+
+Nothing found here ever contains a key: only the name of the variable that holds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from ipaddress import ip_address
+from typing import Any, Protocol
+from urllib.parse import SplitResult, urlsplit
+
+from kairos.config import ModelSettings, PriceSettings
+from kairos.errors import KairosError
+from kairos.llm.catalog import prices
+from kairos.llm.catalog.catalog import Price
+from kairos.model_address import Unusable, clean_key
+
+LARGEST_CONTEXT = 1_000_000_000
+"""A larger number is no context."""
+NAME_LENGTH = 160
+"""Longer names of models are not taken: with the kind before them they must fit into `ModelSettings.name`."""
+
+
+class ServerKind(StrEnum):
+    """What a server is; also how the price file knows a provider, and the first part of its models' names."""
+
+    OLLAMA = "ollama"
+    VLLM = "vllm"
+    LLAMA_CPP = "llamacpp"
+    LM_STUDIO = "lmstudio"
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+    GOOGLE = "google"
+    MISTRAL = "mistral"
+    OPENROUTER = "openrouter"
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A provider in the cloud, by its OpenAI-compatible address."""
+
+    kind: ServerKind
+    base_url: str
+    key_names: tuple[str, ...]
+    """Environment variables that may hold its key; the first one that does is used."""
+
+
+USUAL_PORTS: Mapping[ServerKind, int] = {
+    ServerKind.OLLAMA: 11434,
+    ServerKind.VLLM: 8000,
+    ServerKind.LLAMA_CPP: 8080,
+    ServerKind.LM_STUDIO: 1234,
+}
+OWNERS = {
+    "library": ServerKind.OLLAMA,
+    "vllm": ServerKind.VLLM,
+    "llamacpp": ServerKind.LLAMA_CPP,
+    "organization_owner": ServerKind.LM_STUDIO,
+}
+"""What makes of servers give as `owned_by` of their models (Ollama: the publisher, `library` mostly)."""
+PROVIDERS = (
+    Provider(ServerKind.OPENAI, "https://api.openai.com/v1", ("OPENAI_API_KEY",)),
+    Provider(ServerKind.ANTHROPIC, "https://api.anthropic.com/v1", ("ANTHROPIC_API_KEY",)),
+    Provider(
+        ServerKind.GOOGLE,
+        "https://generativelanguage.googleapis.com/v1beta/openai",
+        # GOOGLE_API_KEY may be a key for Maps as well; the name that says Gemini goes first.
+        ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    ),
+    Provider(ServerKind.MISTRAL, "https://api.mistral.ai/v1", ("MISTRAL_API_KEY",)),
+    Provider(ServerKind.OPENROUTER, "https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A model that a server lists, or that the price file knows of a provider which could not be asked."""
+
+    name: str
+    """As the server knows it."""
+    local: bool
+    """Whether prompts stay on this machine. Ollama lists models of its cloud among its own."""
+    context: int | None = None
+    price: Price | None = None
+    """None is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundServer:
+    """A server that answers, or a provider whose key is set."""
+
+    kind: ServerKind
+    base_url: str
+    api_key_env: str | None
+    local: bool
+    models: tuple[FoundModel, ...]
+    problem: str | None = None
+    """Why its models could not be listed, or not all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that a scan found."""
+
+    servers: tuple[FoundServer, ...]
+
+
+class ListModels(Protocol):
+    """`Providers.list_models`."""
+
+    def __call__(self, base_url: str, api_key: str | None, *, timeout_s: float) -> Awaitable[list[str]]: ...
+
+
+GetJson = Callable[[str], Awaitable[Any]]
+"""`HttpClient.get_json`."""
+
+
+async def scan(
+    list_models: ListModels,
+    environ: Mapping[str, str],
+    *,
+    get_json: GetJson | None = None,
+    host: str = "127.0.0.1",
+    ports: Mapping[ServerKind, int] = USUAL_PORTS,
+    providers: Sequence[Provider] = PROVIDERS,
+    timeout_s: float = 1.5,
+    remote_timeout_s: float = 5.0,
+) -> Findings:
+    """Look everywhere at once, each place with its limit of time. Never raises for what a server does.
+
+    With `get_json` a local server is asked once more for what `list_models` leaves out: who made it, and contexts.
+    """
+    places: dict[str, ServerKind] = {}
+    for kind, port in ports.items():
+        named = ollama_address(environ.get("OLLAMA_HOST", "")) if kind is ServerKind.OLLAMA else None
+        places.setdefault(named or f"http://{_bracketed(host)}:{port}", kind)
+    local = (_local(list_models, get_json, kind, address, timeout_s) for address, kind in places.items())
+    remote = (_remote(list_models, provider, environ, remote_timeout_s) for provider in providers)
+    found = await asyncio.gather(*local, *remote)
+    return Findings(tuple(server for server in found if server is not None))
+
+
+def settings_of(picks: Iterable[tuple[FoundServer, FoundModel]]) -> list[ModelSettings]:
+    """Entries for `kairos.toml`, with names that are unique among them: `ollama/llama3.2:3b`, `openai/gpt-5-mini`.
+
+    No `runner`: it says that models share one loaded copy, as a base and its adapters do. A listing does not tell
+    which models have the same base, and to charge all models of one Ollama for switching would be wrong where they
+    fit into memory together.
+    """
+    entries: list[ModelSettings] = []
+    taken: set[str] = set()
+    for server, model in picks:
+        name = f"{server.kind}/{prices.plain_id(server.kind, model.name)}"
+        name = _free_name(name, server, taken)
+        taken.add(name)
+        entries.append(_settings(server, model, name))
+    return entries
+
+
+def _free_name(name: str, server: FoundServer, taken: set[str]) -> str:
+    """The name itself, or where two servers of one kind list it, with the second one's address."""
+    if name in taken:
+        name = f"{name}@{urlsplit(server.base_url).netloc}"
+    free, number = name, 1
+    while free in taken:  # `models/x` and `x` of one listing
+        number += 1
+        free = f"{name}-{number}"
+    return free
+
+
+def ollama_address(value: str) -> str | None:
+    """The address that `OLLAMA_HOST` means, where that is on this machine: `0.0.0.0`, `:8000`, `http://localhost`.
+
+    Read as Ollama reads it: a scheme without a port means the scheme's own port. 0.0.0.0 is where a server listens;
+    one asks it at 127.0.0.1.
+    """
+    value = value.strip().strip("\"'")
+    if not value:
+        return None
+    scheme, separator, rest = value.rpartition("://")
+    scheme = scheme or "http"
+    try:
+        parts = urlsplit(f"{scheme}://{rest}")
+        usual = {"http": 80, "https": 443}[scheme] if separator else USUAL_PORTS[ServerKind.OLLAMA]
+        host, port = parts.hostname or "127.0.0.1", parts.port or usual
+        address = ip_address("127.0.0.1" if host == "localhost" else host)
+    except (ValueError, KeyError):  # no address at all, another machine's name, or an unknown scheme
+        return None
+    if address.is_unspecified:
+        return f"{scheme}://{'127.0.0.1' if address.version == 4 else '[::1]'}:{port}"
+    return f"{scheme}://{_bracketed(host)}:{port}" if address.is_loopback else None
+
+
+async def _local(
+    list_models: ListModels, get_json: GetJson | None, kind: ServerKind, address: str, timeout_s: float
+) -> FoundServer | None:
+    """The server at an address of this machine; None where nothing listens."""
+    if not await _listening(urlsplit(address), timeout_s):
+        return None
+    server = FoundServer(kind, f"{address}/v1", None, True, ())
+    names, problem = await _listed(list_models, server.base_url, None, timeout_s)
+    if problem is not None:
+        return replace(server, problem=problem)
+    cards = await _cards(get_json, server.base_url, timeout_s) if get_json else {}
+    kind = next((OWNERS[owner] for card in cards.values() if (owner := str(card.get("owned_by"))) in OWNERS), kind)
+    models, problem = _models(kind, names, cards)
+    return replace(server, kind=kind, models=models, problem=problem)
+
+
+async def _remote(
+    list_models: ListModels, provider: Provider, environ: Mapping[str, str], timeout_s: float
+) -> FoundServer | None:
+    """A provider, asked with its key; None where the environment has none. Unasked, it has the models we know."""
+    variable = next((name for name in provider.key_names if environ.get(name, "").strip()), None)
+    if variable is None:
+        return None
+    server = FoundServer(provider.kind, provider.base_url, variable, False, ())
+    try:
+        key = clean_key(environ[variable])
+    except Unusable as fault:
+        return replace(server, problem=f"the key in {variable} cannot be used: {fault}")
+    names, problem = await _listed(list_models, provider.base_url, key, timeout_s)
+    if problem is None:
+        models, problem = _models(provider.kind, names, {})
+        # Providers list many models that are no chat models; those with a price are, and come first.
+        return replace(server, models=tuple(sorted(models, key=lambda m: (m.price is None, m.name))), problem=problem)
+    known = [model.id for model in prices.known_models(provider.kind)]
+    return replace(server, models=_models(provider.kind, known, {})[0], problem=problem)
+
+
+async def _listening(address: SplitResult, timeout_s: float) -> bool:
+    with suppress(OSError):  # TimeoutError is one
+        async with asyncio.timeout(timeout_s):
+            _, writer = await asyncio.open_connection(address.hostname, address.port)
+        writer.transport.abort()
+        return True
+    return False
+
+
+async def _listed(
+    list_models: ListModels, base_url: str, api_key: str | None, timeout_s: float
+) -> tuple[list[str], str | None]:
+    """The names of a server's models, or why there are none."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await list_models(base_url, api_key, timeout_s=timeout_s), None
+    except TimeoutError:
+        reason = f"no answer within {timeout_s:g} s"
+    except KairosError as error:
+        reason = str(error).rstrip(". ")
+    if api_key:  # an answer may repeat it
+        reason = reason.replace(api_key.strip(), "***")
+    return [], f"models could not be listed: {reason}"
+
+
+def _models(
+    kind: ServerKind, names: Iterable[str], cards: Mapping[str, Mapping[str, Any]]
+) -> tuple[tuple[FoundModel, ...], str | None]:
+    """The models of these names, and a word on those that are none. Names go to a terminal: no control characters."""
+    distinct = list(dict.fromkeys(names))
+    usable = [name for name in distinct if name.strip() and name.isprintable() and len(name) <= NAME_LENGTH]
+    strange = len(distinct) - len(usable)
+    problem = f"{strange} of the {len(distinct)} names it lists are not usable as names" if strange else None
+    return tuple(_model(kind, name, cards.get(name, {})) for name in usable), problem
+
+
+def _model(kind: ServerKind, name: str, card: Mapping[str, Any]) -> FoundModel:
+    known = prices.known_model(kind, name)
+    return FoundModel(
+        name=name,
+        local=prices.stays_here(kind, name),
+        context=known.context if known else _context(card),
+        price=prices.price_of(kind, name),
+    )
+
+
+async def _cards(get_json: GetJson, base_url: str, timeout_s: float) -> dict[str, dict[str, Any]]:
+    """What a server says of its models beside their names, by name. A nicety: without it the usual kind is assumed."""
+    with suppress(KairosError, TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            value = await get_json(f"{base_url}/models")
+        cards = value.get("data") if isinstance(value, dict) else None
+        return (
+            {str(card.get("id")): card for card in cards if isinstance(card, dict)} if isinstance(cards, list) else {}
+        )
+    return {}
+
+
+def _context(card: Mapping[str, Any]) -> int | None:
+    """The context a server was started with: vLLM's `max_model_len`, llama.cpp's `meta.n_ctx`.
+
+    Not `n_ctx_train`: what a model was trained for is no promise that this server takes it.
+    """
+    meta = card.get("meta")
+    values = (card.get("max_model_len"), meta.get("n_ctx") if isinstance(meta, dict) else None)
+    return next((value for value in values if type(value) is int and 256 <= value <= LARGEST_CONTEXT), None)
+
+
+def _settings(server: FoundServer, model: FoundModel, name: str) -> ModelSettings:
+    values: dict[str, Any] = {"name": name, "upstream": model.name, "base_url": server.base_url, "local": model.local}
+    if server.api_key_env:
+        values["api_key_env"] = server.api_key_env
+    if model.price is not None and not model.local:  # a local model without a price is free (`catalog.Model.price`)
+        values["price"] = PriceSettings(input=model.price.input, output=model.price.output)
+    if model.context is not None:
+        values["context"] = model.context
+    return ModelSettings(**values)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

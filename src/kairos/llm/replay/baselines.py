@@ -1,0 +1,159 @@
+"""Who plays in a replay: the router as it serves, and what a user could pick instead of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from kairos.llm.catalog.catalog import Model, Price
+from kairos.llm.health.availability import HEALTHY, Availability
+from kairos.llm.health.breaker import Breaker, Fault
+from kairos.llm.routing.selection import ModelSelector, Request
+from kairos.llm.routing.statistics import Observation, RouterWeights
+
+PROJECT = "replay"
+TOKENS = 1000.0
+"""Of a replayed request: with prices set to match, a call is expected to cost the model's recorded mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the chosen model made of a prompt: all that a player is shown."""
+
+    task_type: str
+    model: int
+    quality: float
+    cost_usd: float
+    latency_s: float | None
+    token: int
+    """What `choose` gave with the choice."""
+
+
+class Player(Protocol):
+    """Chooses a model for every prompt of an order, and is shown the outcome of its choice alone."""
+
+    falls_back: bool
+    """Whether it asks another model when a call fails."""
+
+    def choose(self, task_type: str, now: float, failed: Sequence[int] = ()) -> tuple[int | None, int]:
+        """(model, or None if none may be called; token)"""
+        ...
+
+    def learn(self, outcome: Outcome, now: float) -> None: ...
+    def fail(self, model: int, token: int, now: float) -> None:
+        """The call met an infrastructure error."""
+        ...
+
+    def succeed(self, model: int, now: float) -> None: ...
+    def offer(self, models: Iterable[int]) -> None:
+        """These models can be chosen from now on."""
+        ...
+
+
+class Kairos:
+    """`ModelSelector` and `Breaker` as they serve."""
+
+    falls_back = True
+
+    def __init__(self, names: Sequence[str], costs: Sequence[float], weights: RouterWeights) -> None:
+        self._names = names
+        self._index = {name: index for index, name in enumerate(names)}
+        self._models = [
+            Model(name, name, "replay:", price=Price(cost * 1e6 / TOKENS, 0.0))
+            for name, cost in zip(names, costs, strict=True)
+        ]
+        self._breakers = {name: Breaker() for name in names}
+        self._selector = ModelSelector(self._models, weights, self._availability)
+
+    def choose(self, task_type: str, now: float, failed: Sequence[int] = ()) -> tuple[int | None, int]:
+        exclude = frozenset(self._names[index] for index in failed)
+        request = Request(PROJECT, task_type, input_tokens=TOKENS, output_tokens=0.0, exclude=exclude)
+        decision = self._selector.select(request, now)
+        if decision.chosen is None:
+            return None, 0
+        return self._index[decision.chosen], decision.ticket
+
+    def learn(self, outcome: Outcome, now: float) -> None:
+        seen = Observation(
+            PROJECT,
+            outcome.task_type,
+            self._names[outcome.model],
+            now,
+            quality=outcome.quality,
+            latency_s=outcome.latency_s,
+            cost_usd=outcome.cost_usd,
+        )
+        self._selector.observe(seen, outcome.token)
+
+    def fail(self, model: int, token: int, now: float) -> None:
+        self._selector.release(token)
+        breaker = self._breakers[self._names[model]]
+        permit = breaker.acquire(now)
+        if permit is not None:
+            breaker.failed(permit, Fault.INFRASTRUCTURE, now)
+
+    def succeed(self, model: int, now: float) -> None:
+        breaker = self._breakers[self._names[model]]
+        permit = breaker.acquire(now)
+        if permit is not None:
+            breaker.succeeded(permit, now)
+
+    def offer(self, models: Iterable[int]) -> None:
+        self._selector.replace_models(self._models[index] for index in models)
+
+    def _availability(self, model: str, now: float, /) -> Availability:
+        breaker = self._breakers[model]
+        if breaker.allows(now):
+            return HEALTHY
+        return Availability(open=True, reason=f"its breaker is {breaker.state(now)}", retry_at=breaker.retry_at(now))
+
+
+class Thompson:
+    """Thompson sampling with a Beta(1, 1) prior for each task type and model (Agrawal & Goyal 2012); a quality between
+    0 and 1 counts as that part of a success. What each model costs it knows as Kairos does."""
+
+    falls_back = False
+
+    def __init__(self, burdens: Sequence[float], draws: random.Random) -> None:
+        self._burdens = burdens
+        self._draw = draws.betavariate
+        self._beliefs: dict[str, list[list[float]]] = {}
+        self._offered: tuple[int, ...] = tuple(range(len(burdens)))
+
+    def choose(self, task_type: str, now: float, failed: Sequence[int] = ()) -> tuple[int | None, int]:
+        beliefs = self._of(task_type)
+        return max(self._offered, key=lambda m: self._draw(beliefs[m][0], beliefs[m][1]) - self._burdens[m]), 0
+
+    def learn(self, outcome: Outcome, now: float) -> None:
+        belief = self._of(outcome.task_type)[outcome.model]
+        belief[0] += outcome.quality
+        belief[1] += 1.0 - outcome.quality
+
+    def fail(self, model: int, token: int, now: float) -> None: ...
+    def succeed(self, model: int, now: float) -> None: ...
+    def offer(self, models: Iterable[int]) -> None:
+        self._offered = tuple(models)
+
+    def _of(self, task_type: str) -> list[list[float]]:
+        return self._beliefs.setdefault(task_type, [[1.0, 1.0] for _ in self._burdens])
+
+
+class Uniform:
+    """A model at random."""
+
+    falls_back = False
+
+    def __init__(self, models: int, draws: random.Random) -> None:
+        self._draws = draws
+        self._offered = tuple(range(models))
+
+    def choose(self, task_type: str, now: float, failed: Sequence[int] = ()) -> tuple[int | None, int]:
+        return self._draws.choice(self._offered), 0
+
+    def learn(self, outcome: Outcome, now: float) -> None: ...
+    def fail(self, model: int, token: int, now: float) -> None: ...
+    def succeed(self, model: int, now: float) -> None: ...
+    def offer(self, models: Iterable[int]) -> None:
+        self._offered = tuple(models)

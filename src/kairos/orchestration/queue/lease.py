@@ -1,0 +1,113 @@
+"""The leases of the tasks that run in this daemon: kept alive together, and each run stopped when its lease is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from kairos.db.engine import Database
+from kairos.db.repositories import tasks
+from kairos.errors import EngineUnavailable
+from kairos.orchestration.queue.claim import Claim
+from kairos.tenancy import ProjectId, TaskId
+
+log = logging.getLogger(__name__)
+
+RENEWALS_PER_LEASE = 5
+
+
+class StopReason(StrEnum):
+    """Why a run was stopped from outside."""
+
+    CANCELLED = "cancelled"
+    LEASE_LOST = "lease_lost"
+    DRAINED = "drained"
+
+
+@dataclass(slots=True)
+class Run:
+    """One claim at work."""
+
+    claim: Claim
+    task: asyncio.Task[object]
+    stopped: StopReason | None = None
+
+    def stop(self, reason: StopReason) -> None:
+        """Cancel it, and leave the reason for the one who ends it. Repeated at each renewal while it runs on: a library
+        may swallow a cancel (asyncio.wait_for does before Python 3.12)."""
+        self.stopped = self.stopped or reason
+        self.task.cancel()
+
+
+class Leases:
+    """Renews every lease of this daemon each `lease / 5`, until the last run has ended, drain included."""
+
+    def __init__(self, database: Database, lease_s: float) -> None:
+        self._database = database
+        self._runs: dict[TaskId, Run] = {}
+        self.lease = timedelta(seconds=lease_s)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def claims(self) -> list[Claim]:
+        """What runs in this daemon now."""
+        return [run.claim for run in self._runs.values()]
+
+    @contextmanager
+    def keep(self, claim: Claim) -> Iterator[Run]:
+        """The claim's lease is renewed while the block runs, which must be in the task that does the work."""
+        task = asyncio.current_task()
+        assert task is not None
+        run = Run(claim, task)
+        self._runs[claim.task_id] = run
+        try:
+            yield run
+        finally:
+            del self._runs[claim.task_id]
+
+    def stop(self, task_id: TaskId, reason: StopReason) -> None:
+        """Stop one run, if it is here."""
+        if run := self._runs.get(task_id):
+            run.stop(reason)
+
+    def stop_all(self, reason: StopReason) -> None:
+        for run in list(self._runs.values()):
+            run.stop(reason)
+
+    async def renew_forever(self) -> None:
+        """Owned by the worker; ends with its cancellation."""
+        while True:
+            await asyncio.sleep(self.lease.total_seconds() / RENEWALS_PER_LEASE)
+            try:
+                await self.renew()
+            except EngineUnavailable as error:
+                # Nobody can take the tasks over either: the sweeper counts a lease from PostgreSQL's own start.
+                log.warning("leases not renewed: %s", error)
+
+    async def renew(self) -> None:
+        """Renew all once. A run whose row did not match lost its lease; one whose cancel was asked is stopped."""
+        by_project: dict[ProjectId, list[Run]] = defaultdict(list)
+        for run in self._runs.values():
+            by_project[run.claim.project_id].append(run)
+        for project_id, runs in by_project.items():
+            claims = [(run.claim.task_id, run.claim.epoch) for run in runs]
+            async with self._database.project(project_id) as session:
+                renewed = {row.id: row for row in await tasks.renew(session, claims, self.lease)}
+            for run in runs:
+                self._apply(run, renewed.get(run.claim.task_id))
+
+    def _apply(self, run: Run, renewed: tasks.Renewed | None) -> None:
+        if self._runs.get(run.claim.task_id) is not run:
+            return
+        if renewed is None:
+            log.warning("task %s lost its lease and is stopped here", run.claim.task_id)
+            run.stop(StopReason.LEASE_LOST)
+        elif renewed.cancel_requested:
+            run.stop(StopReason.CANCELLED)

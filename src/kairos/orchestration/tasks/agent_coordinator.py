@@ -1,0 +1,420 @@
+"""The story of one claim: find the agent, let it work, let the guardian judge, and write the end in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from kairos.agents.base import Agent, Brief, Draft, Emit, Severity, TextStream, Verdict
+from kairos.agents.guardian import GuardianAgent
+from kairos.agents.judge import Judge, Judging
+from kairos.agents.registry import AgentRegistry, UnknownAgent
+from kairos.config import GuardianSettings, QueueSettings
+from kairos.db.engine import Database, ProjectGone, Session
+from kairos.db.models import SampleRow, TaskState, VerdictRow
+from kairos.db.repositories import history, tasks
+from kairos.errors import EngineUnavailable, KairosError
+from kairos.lanes import Lane
+from kairos.llm.calls.answer_limits import PromptTooLong
+from kairos.llm.calls.prompt_cut import ModelPromptCut
+from kairos.llm.routing.llm_router import LLMRouter
+from kairos.llm.routing.routing_errors import NoSuitableModel
+from kairos.logs import reason_for_callers
+from kairos.orchestration.dataset.samples import SampleSource, record
+from kairos.orchestration.queue.claim import Claim, JudgedDraft, Outcome, as_uuid, sample_prompt
+from kairos.orchestration.queue.event_notices import EventNotices
+from kairos.orchestration.queue.lease import Leases, Run, StopReason
+from kairos.orchestration.tasks.draft_stream import DraftStreams
+from kairos.storable_text import storable, storable_value
+from kairos.tenancy import ProjectId, TaskId, new_id
+
+log = logging.getLogger(__name__)
+
+CONCLUDE_TRIES = 40
+CONCLUDE_PAUSE_S = 5
+SAME_MOMENT_S = 0.02
+"""Clocks of event loops tick in milliseconds: an error this close before the end of the task's time is that end."""
+GUARDIAN = "guardian"
+REASONING_KEPT = 100_000
+"""Characters of a draft's reasoning that are stored, for people to read."""
+DRAINED = {"code": "drained", "message": "Its daemon stopped; another one starts it again."}
+
+
+class TaskTimeout(KairosError):
+    """The task ran for {seconds:g} s, the longest it may. Give it more with `timeout_s`, or ask for less."""
+
+    status, code = 504, "task_timeout"
+
+
+class AgentCrashed(KairosError):
+    """The agent {agent!r} failed with {error}: {reason}. The daemon's log has its trace."""
+
+    status, code = 500, "agent_crashed"
+
+
+class LeaseLost(KairosError):
+    """The lease of task {id} was lost to another worker, which does it again; nothing of this attempt was written."""
+
+    status, code = 409, "lease_lost"
+
+
+class ResultNotStored(KairosError):
+    """The result cannot be stored ({error}: {reason}). The daemon's log has its trace."""
+
+    status, code = 500, "result_not_stored"
+
+
+WriteHistory = Callable[[Session, Claim, Outcome], Awaitable[None]]
+
+
+class AgentCoordinator:
+    """Runs claims. It holds no state of a task: what it knows stands in the claim and in PostgreSQL."""
+
+    def __init__(
+        self,
+        database: Database,
+        agents: AgentRegistry,
+        guardian: GuardianAgent,
+        router: LLMRouter,
+        judge: Judge,
+        leases: Leases,
+        queue_settings: QueueSettings,
+        guardian_settings: GuardianSettings,
+        notices: EventNotices,
+        streams: DraftStreams,
+    ) -> None:
+        self._database = database
+        self._agents = agents
+        self._guardian = guardian
+        self._router = router
+        self._judge = judge
+        self._leases = leases
+        self._queue_settings = queue_settings
+        self._guardian_settings = guardian_settings
+        self._notices = notices
+        self._streams = streams
+
+    def running(self, project_id: ProjectId) -> dict[str, list[TaskId]]:
+        """The project's tasks that run in this daemon, by the agent that does them; of no other project."""
+        groups: dict[str, list[TaskId]] = {}
+        for claim in self._leases.claims():
+            if claim.project_id == project_id:
+                groups.setdefault(self.agent_of(claim.task.agent), []).append(claim.task_id)
+        return groups
+
+    def agent_of(self, wanted: str) -> str:
+        """The name of the agent that does what was asked of a name or a capability; the word itself for none here."""
+        try:
+            return self._agents.find(wanted).name
+        except UnknownAgent:
+            return wanted
+
+    async def run(self, claim: Claim) -> Outcome | None:
+        """Take a claim to its end. None when the lease was lost on the way: another worker has it."""
+        drafts: list[JudgedDraft] = []
+        with self._leases.keep(claim) as run:
+            try:
+                outcome = await self._attempt(claim, run, drafts)
+                written = await self._conclude(claim, outcome)
+                self._hand_to_judge(claim, drafts)
+                return written
+            except LeaseLost as error:
+                log.warning("%s", error)
+                return None
+
+    async def _attempt(self, claim: Claim, run: Run, drafts: list[JudgedDraft]) -> Outcome:
+        limit = asyncio.timeout(claim.timeout_s)
+        try:
+            async with limit:
+                agent = self._agents.find(claim.task.agent, claim.disabled_agents)
+                await self._work(agent, claim, drafts, limit)
+        except TimeoutError:
+            return self._failed(claim, TaskTimeout(seconds=claim.timeout_s), drafts)
+        except asyncio.CancelledError:
+            return _stopped(claim, run, drafts)
+        except LeaseLost:
+            raise
+        except KairosError as error:
+            # The router was given the same time, and may have noticed first that it is over.
+            return self._failed(claim, error if _left_s(limit) else TaskTimeout(seconds=claim.timeout_s), drafts)
+        except Exception as error:
+            log.exception("agent %s crashed on task %s", claim.task.agent, claim.task_id)
+            crash = AgentCrashed(agent=claim.task.agent, error=type(error).__name__, reason=reason_for_callers(error))
+            return self._failed(claim, crash, drafts)
+        approved = drafts[-1].verdict.approved
+        return Outcome(TaskState.SUCCEEDED if approved else TaskState.REJECTED, tuple(drafts))
+
+    async def _work(self, agent: Agent, claim: Claim, drafts: list[JudgedDraft], limit: asyncio.Timeout) -> None:
+        """Draft and judge, and draft again with the findings, as often as the guardian's tries allow."""
+        emit = self._emitter(claim)
+        for number in range(1, self._guardian_settings.tries + 1):
+            await emit("drafting", {"agent": agent.name, "draft": number})
+            async with self._streams.open(claim, number) as stream:
+                draft = _storable(await agent.perform(claim.task, _brief(drafts, _left_s(limit), stream), emit))
+            try:
+                verdict = await self._guardian.judge(claim.task, draft)
+            except BaseException:
+                self._forget(draft)
+                raise
+            drafts.append(JudgedDraft(draft, verdict))
+            await self._learn(claim, draft, verdict)
+            last = verdict.approved or number == self._guardian_settings.tries
+            await emit("verdict" if last else "attempt_rejected", {"draft": number, **_words(verdict)})
+            if verdict.approved:
+                return
+
+    async def _learn(self, claim: Claim, draft: Draft, verdict: Verdict) -> None:
+        """What the verdict says goes to the cache and to the router; where the judge will speak, it teaches later."""
+        decision_id = as_uuid(draft.decision_id)
+        if decision_id is None:
+            return
+        if draft.cached:
+            if not verdict.approved:
+                await self._retract(claim, decision_id)
+            return
+        await self._router.settle(decision_id, verdict.approved)
+        standing = self._judge.standing(claim.task, draft, verdict)
+        if standing is not Judging.WAITING:
+            await self._router.learn(claim.project_id, decision_id, verdict.score, GUARDIAN)
+
+    async def _retract(self, claim: Claim, decision_id: UUID) -> None:
+        """Redis away is no reason to do the task again: the answer is judged anew whenever the cache gives it."""
+        try:
+            await self._router.retract(claim.project_id, decision_id)
+        except EngineUnavailable as error:
+            log.warning("a rejected answer stays in the cache: %s", error)
+
+    def _hand_to_judge(self, claim: Claim, drafts: list[JudgedDraft]) -> None:
+        """After the result stands, so that it waits for no judge."""
+        for judged in drafts:
+            if self._judge.standing(claim.task, judged.draft, judged.verdict) is Judging.WAITING:
+                self._judge.take(claim.task, judged.draft)
+
+    def _forget(self, draft: Draft) -> None:
+        decision_id = as_uuid(draft.decision_id)
+        if decision_id and not draft.cached:
+            self._router.forget(decision_id)
+
+    def _failed(self, claim: Claim, error: KairosError, drafts: list[JudgedDraft]) -> Outcome:
+        """Another attempt after a while when it may help and is left; else the end."""
+        words = {"code": error.code, "message": error.public()}
+        if drafts and isinstance(error, NoSuitableModel | PromptTooLong | ModelPromptCut):
+            # The retry could not be asked for. The cause is why the draft before it was rejected.
+            log.warning("task %s was not tried again: %s", claim.task_id, error)
+            return Outcome(TaskState.REJECTED, tuple(drafts))
+        if not error.retryable:
+            return Outcome(TaskState.FAILED, tuple(drafts), words)
+        if claim.last_attempt:
+            return Outcome(TaskState.DEAD, tuple(drafts), words)
+        return Outcome(TaskState.QUEUED, tuple(drafts), words, self._backoff_s(claim.task.attempt))
+
+    def _backoff_s(self, attempt: int) -> float:
+        longest = min(self._queue_settings.retry_max_s, self._queue_settings.retry_base_s * 2 ** (attempt - 1))
+        return longest * random.uniform(0.5, 1)
+
+    def _emitter(self, claim: Claim) -> Emit:
+        async def emit(kind: str, data: Mapping[str, Any]) -> None:
+            async with self._database.project(claim.project_id) as session:
+                event = await history.add_fenced_event(session, claim.task_id, claim.epoch, kind, data)
+            if event is None:
+                raise LeaseLost(id=claim.task_id)
+            self._notices.tell(claim.project_id)
+
+        return emit
+
+    async def _conclude(self, claim: Claim, outcome: Outcome) -> Outcome:
+        """Write result, verdicts, dataset rows and events together, if the lease still holds; what was written.
+
+        Held on to while PostgreSQL is away: nobody else can take the task over before it is back. A result that cannot
+        be stored at all fails the task at once. Raises `LeaseLost`.
+        """
+        try:
+            written = await self._persistently(claim, outcome, _write_history)
+        except (LeaseLost, EngineUnavailable, ProjectGone):
+            raise
+        except Exception as error:
+            log.exception("the result of task %s cannot be stored", claim.task_id)
+            refused = ResultNotStored(error=type(error).__name__, reason=_cause(error))
+            failed = Outcome(TaskState.FAILED, (), {"code": refused.code, "message": str(refused)})
+            written = await self._persistently(claim, failed, _write_end)
+        self._notices.tell(claim.project_id)
+        return written
+
+    async def _persistently(self, claim: Claim, outcome: Outcome, write_history: WriteHistory) -> Outcome:
+        async def write() -> Outcome:
+            async with self._database.project(claim.project_id) as session:
+                state = await tasks.conclude(session, claim.task_id, claim.epoch, _conclusion(outcome))
+                if state is None:
+                    raise LeaseLost(id=claim.task_id)
+                written = replace(outcome, state=state)
+                await write_history(session, claim, written)
+                return written
+
+        return await _uninterrupted(_until_written(write))
+
+
+async def _until_written(write: Callable[[], Awaitable[Outcome]]) -> Outcome:
+    for left in reversed(range(CONCLUDE_TRIES)):
+        try:
+            return await write()
+        except EngineUnavailable as error:
+            if not left:
+                raise
+            log.warning("a result is held until PostgreSQL is back: %s", error)
+            await asyncio.sleep(random.uniform(0.2, 1) * CONCLUDE_PAUSE_S)
+    raise AssertionError("the last try returns or raises")
+
+
+async def _uninterrupted(work: Awaitable[Outcome]) -> Outcome:
+    """A stop that comes while the end is being written comes too late: the write is bounded, and its word stands."""
+    writing = asyncio.ensure_future(work)
+    while not writing.done():
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            if writing.cancelled():
+                raise
+        except Exception:
+            break
+    return writing.result()
+
+
+def _stopped(claim: Claim, run: Run, drafts: list[JudgedDraft]) -> Outcome:
+    if run.stopped is StopReason.CANCELLED:
+        return Outcome(TaskState.CANCELLED, tuple(drafts))
+    if run.stopped is StopReason.DRAINED:
+        return Outcome(TaskState.QUEUED, tuple(drafts), DRAINED, retry_in_s=0)
+    if run.stopped is StopReason.LEASE_LOST:
+        raise LeaseLost(id=claim.task_id)
+    raise asyncio.CancelledError
+
+
+def _left_s(limit: asyncio.Timeout) -> float:
+    """What is left of the task's time; 0 also for the moment before its end."""
+    when = limit.when()
+    left = when - asyncio.get_running_loop().time() if when is not None else 0.0
+    return left if left > SAME_MOMENT_S else 0.0
+
+
+def _brief(drafts: list[JudgedDraft], left_s: float, stream: TextStream | None) -> Brief:
+    if not drafts:
+        return Brief(timeout_s=left_s, stream=stream)
+    last = drafts[-1]
+    return Brief(
+        findings=last.verdict.findings,
+        rejected=last.draft.text,
+        avoid_models=frozenset(judged.draft.model for judged in drafts if judged.draft.model),
+        timeout_s=left_s,
+        stream=stream,
+    )
+
+
+def _cause(error: Exception) -> str:
+    """An error in one line, without the statement and its parameters that SQLAlchemy adds."""
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+    return lines[0] if lines else "no message"
+
+
+def _words(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "approved": verdict.approved,
+        "score": verdict.score,
+        "checks": list(verdict.checks),
+        "findings": _findings(verdict),
+    }
+
+
+def _findings(verdict: Verdict) -> list[dict[str, Any]]:
+    return [{"check": f.check, "severity": f.severity, "message": f.message, "line": f.line} for f in verdict.findings]
+
+
+def _conclusion(outcome: Outcome) -> tasks.Conclusion:
+    last = outcome.last
+    answer = tasks.Answer(last.draft.text, last.draft.model, as_uuid(last.draft.decision_id)) if last else None
+    return tasks.Conclusion(
+        state=outcome.state,
+        error=outcome.error,
+        retry_in_s=outcome.retry_in_s or 0,
+        refund=outcome.state is TaskState.QUEUED and outcome.error == DRAINED,
+        answer=answer,
+    )
+
+
+async def _write_history(session: Session, claim: Claim, outcome: Outcome) -> None:
+    for number, judged in enumerate(outcome.drafts, 1):
+        session.add(_verdict_row(claim, number, judged))
+        if not judged.verdict.approved and claim.lane is not Lane.TRAIN:
+            await record(session, _rejected_sample(claim, judged), SampleSource.GUARDIAN)
+    if outcome.state in (TaskState.FAILED, TaskState.DEAD) and claim.lane is not Lane.TRAIN:  # it asked no model
+        await record(session, _failed_sample(claim, outcome), SampleSource.FAILURE)
+    await _write_end(session, claim, outcome)
+
+
+async def _write_end(session: Session, claim: Claim, outcome: Outcome) -> None:
+    data: dict[str, Any] = {}
+    if outcome.error:
+        data["error"] = dict(outcome.error)
+    if outcome.retry_in_s is not None:
+        data["retry_in_s"] = round(outcome.retry_in_s, 1)
+    await history.add_event(session, claim.project_id, claim.task_id, claim.task.attempt, outcome.state, data)
+
+
+def _verdict_row(claim: Claim, number: int, judged: JudgedDraft) -> VerdictRow:
+    return VerdictRow(
+        project_id=claim.project_id,
+        id=new_id(),
+        task_id=claim.task_id,
+        attempt=claim.task.attempt,
+        draft=number,
+        decision_id=as_uuid(judged.draft.decision_id),
+        approved=judged.verdict.approved,
+        score=judged.verdict.score,
+        findings=_findings(judged.verdict),
+        checks=list(judged.verdict.checks),
+        output=judged.draft.text,
+        reasoning=_kept_reasoning(judged.draft.reasoning),
+        messages=sample_prompt(judged.draft, claim.task.prompt),
+    )
+
+
+def _storable(draft: Draft) -> Draft:
+    """The draft as it is judged and stored: agents and their tools may have given text that no engine takes."""
+    return replace(
+        draft,
+        text=storable(draft.text),
+        reasoning=storable(draft.reasoning),
+        messages=tuple(storable_value(draft.messages)),
+    )
+
+
+def _kept_reasoning(text: str) -> str:
+    return text if len(text) <= REASONING_KEPT else text[:REASONING_KEPT] + " …"
+
+
+def _rejected_sample(claim: Claim, judged: JudgedDraft) -> SampleRow:
+    faults = [f.message for f in judged.verdict.findings if f.severity is Severity.ERROR]
+    return _sample(claim, judged.draft, "Rejected by the guardian: " + "; ".join(faults))
+
+
+def _failed_sample(claim: Claim, outcome: Outcome) -> SampleRow:
+    assert outcome.error is not None
+    return _sample(claim, None, f"{outcome.error['code']}: {outcome.error['message']}")
+
+
+def _sample(claim: Claim, draft: Draft | None, reason: str) -> SampleRow:
+    return SampleRow(
+        project_id=claim.project_id,
+        id=new_id(),
+        task_id=claim.task_id,
+        attempt=claim.task.attempt,
+        task_type=claim.task.task_type,
+        prompt=sample_prompt(draft, claim.task.prompt),
+        faulty_output=draft.text if draft else None,
+        reason=reason,
+        model=draft.model if draft else None,
+    )

@@ -1,0 +1,164 @@
+"""How a task enters, is stopped, and is tried again. PostgreSQL first; what Redis misses, the sweeper puts there."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from uuid import UUID
+
+from kairos.config import QueueSettings
+from kairos.db.engine import Database, Session
+from kairos.db.models import TaskRow, TaskState
+from kairos.db.repositories import history, projects, tasks
+from kairos.errors import Conflict, EngineUnavailable, KairosError, NotFound
+from kairos.lanes import Lane
+from kairos.orchestration.configuration.project_limits import ProjectLimits
+from kairos.orchestration.queue.claim import NewTask, stored_options
+from kairos.orchestration.queue.event_notices import EventNotices
+from kairos.orchestration.queue.queue import FairQueue
+from kairos.pubsub import Signals
+from kairos.tenancy import ProjectId, TaskId, UserId, new_id
+
+log = logging.getLogger(__name__)
+
+
+class ProjectArchived(KairosError):
+    """The project is archived and takes no tasks. Restore it first: POST /api/projects/{id}/restore, or
+    `kairos project restore`."""
+
+    status, code, exit_code = 409, "project_archived", 5
+
+
+class Submissions:
+    """What people and programs may do to a task from outside."""
+
+    def __init__(
+        self, database: Database, queue: FairQueue, signals: Signals, notices: EventNotices, settings: QueueSettings
+    ) -> None:
+        self._database = database
+        self._queue = queue
+        self._signals = signals
+        self._notices = notices
+        self._settings = settings
+        self._limits = ProjectLimits(database, queue, settings)
+
+    async def submit(
+        self, project_id: ProjectId, user_id: UserId | None, new: NewTask, task_id: UUID | None = None
+    ) -> tuple[TaskRow, bool]:
+        """Commit a task as queued and hand it to the queue. Gives the row, and whether it is a new one. Whoever must
+        know its id before a worker can have it brings one.
+
+        Raises `Conflict` when the idempotency key was used with another body, `ProjectArchived`.
+        """
+        async with self._database.project(project_id) as session:
+            standing = await _open(session, project_id)
+            row = await tasks.add(session, self._row(project_id, user_id, new, task_id or new_id()))
+            if row is None:
+                return await self._same_again(session, new), False
+            await history.add_event(session, project_id, row.id, 0, "queued", {"agent": row.agent, "lane": row.lane})
+        self._notices.tell(project_id)
+        await self._enqueue(row, standing)
+        return row, True
+
+    async def cancel(self, project_id: ProjectId, task_id: UUID) -> TaskRow:
+        """Stop a task: at once while it waits, as soon as its worker hears of it while it runs."""
+        async with self._database.project(project_id) as session:
+            row = await tasks.request_cancel(session, task_id)
+            if row is None:
+                raise await _not_possible(session, task_id, "to cancel")
+            kind = "cancelled" if row.state == TaskState.CANCELLED else "cancel_requested"
+            await history.add_event(session, project_id, row.id, row.attempts, kind, {})
+        self._notices.tell(project_id)
+        await self._tell_of_cancel(row)
+        return row
+
+    async def retry(self, project_id: ProjectId, task_id: UUID) -> TaskRow:
+        """Queue an ended task again."""
+        async with self._database.project(project_id) as session:
+            standing = await _open(session, project_id)
+            row = await tasks.retry(session, task_id)
+            if row is None:
+                raise await _not_possible(session, task_id, "to try again")
+            await history.add_event(session, project_id, row.id, row.attempts, "queued", {"retry": "by hand"})
+        self._notices.tell(project_id)
+        await self._enqueue(row, standing)
+        return row
+
+    async def _same_again(self, session: Session, new: NewTask) -> TaskRow:
+        row = await tasks.by_idempotency_key(session, new.idempotency_key or "")
+        if row is None or row.request_hash != new.fingerprint():
+            raise Conflict(
+                what=f"A task with idempotency key {new.idempotency_key!r}",
+                reason="the key was used for another submission",
+                remedy="Send a new key with a new body",
+            )
+        return row
+
+    def _row(self, project_id: ProjectId, user_id: UserId | None, new: NewTask, task_id: UUID) -> TaskRow:
+        return TaskRow(
+            project_id=project_id,
+            id=task_id,
+            prompt=new.prompt,
+            agent=new.agent,
+            task_type=new.task_type,
+            checks=new.checks.stored(),
+            options=stored_options(new),
+            lane=new.lane,
+            priority=new.priority,
+            not_before=new.not_before,
+            timeout_s=new.timeout_s or self._settings.task_timeout_s,
+            max_attempts=new.max_attempts or self._settings.max_attempts,
+            idempotency_key=new.idempotency_key,
+            request_hash=new.fingerprint() if new.idempotency_key else None,
+            traceparent=new.traceparent,
+            created_by=user_id,
+        )
+
+    async def _enqueue(self, row: TaskRow, standing: projects.Standing) -> None:
+        wait_s = max(0.0, (row.not_before - row.created_at).total_seconds()) if row.attempts == 0 else 0.0
+        lane, project_id = Lane(row.lane), ProjectId(row.project_id)
+        try:
+            await self._limits.put(lane, project_id, standing)
+            await self._queue.put(
+                lane,
+                project_id,
+                TaskId(row.id),
+                priority=row.priority,
+                order=as_order(row.created_at),
+                due_in_s=wait_s,
+            )
+        except EngineUnavailable as error:
+            log.warning("task %s is safe in PostgreSQL and waits for the sweeper: %s", row.id, error)
+
+    async def _tell_of_cancel(self, row: TaskRow) -> None:
+        """Without Redis the owner still hears of it, with its next renewal."""
+        try:
+            if row.state == TaskState.CANCELLED:
+                await self._queue.remove(Lane(row.lane), ProjectId(row.project_id), TaskId(row.id))
+            elif row.owner:
+                await self._signals.cancel(row.owner, TaskId(row.id))
+        except EngineUnavailable as error:
+            log.warning("the worker of task %s hears of the cancel with its next renewal: %s", row.id, error)
+
+
+async def _open(session: Session, project_id: ProjectId) -> projects.Standing:
+    """The project, held open until the task is committed. Raises `ProjectArchived`, `NotFound`."""
+    standing = await projects.standing(session, project_id, hold=True)
+    if standing is None or standing.deleted:
+        raise NotFound(what="project", id=project_id)
+    if standing.archived:
+        raise ProjectArchived(id=project_id)
+    return standing
+
+
+async def _not_possible(session: Session, task_id: UUID, what: str) -> NotFound | Conflict:
+    row = await tasks.get(session, task_id)
+    if row is None:
+        return NotFound(what="task", id=task_id)
+    remedy = "Nothing is left to do" if TaskState(row.state).final else "Cancel it first"
+    return Conflict(what=f"Task {task_id}, {what},", reason=f"it is {row.state}", remedy=remedy)
+
+
+def as_order(created_at: datetime) -> int:
+    """Milliseconds since 1970: among equal priorities the older task comes first."""
+    return int(created_at.timestamp() * 1000)

@@ -1,0 +1,203 @@
+"""Training runs as people and triggers start and stop them: each is a task of the `train` lane with its own row."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from kairos.agents.training import TrainingAgent, approved_rows
+from kairos.config import Settings
+from kairos.db.engine import Database
+from kairos.db.models import RunState, TaskState, TrainingRunRow
+from kairos.db.repositories import people, training
+from kairos.errors import Conflict, EngineUnavailable, KairosError, NotFound
+from kairos.fine_tuning.training.trainer import CannotTrain, Plan, Trainer, TrainingSettings
+from kairos.lanes import Lane
+from kairos.llm.catalog.catalog import Model
+from kairos.llm.routing.llm_router import LLMRouter
+from kairos.orchestration.queue.claim import NewTask
+from kairos.orchestration.tasks.submission import Submissions
+from kairos.tenancy import ProjectId, UserId, new_id
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 10
+"""Daemons that may die under one run: it goes on from its last checkpoint each time."""
+TRIGGER_S = 30.0
+SUBMITTED_WITHIN = timedelta(minutes=1)
+GOING = (RunState.WAITING, RunState.TRAINING, RunState.EVALUATING)
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A model that might be trained, and why it cannot be."""
+
+    name: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What a caller sets of the training; None leaves the default."""
+
+    epochs: float | None = None
+    learning_rate: float | None = None
+    rank: int | None = None
+    seed: int | None = None
+
+
+class Trainings:
+    """Starts, stops and lists them."""
+
+    def __init__(
+        self,
+        database: Database,
+        router: LLMRouter,
+        trainer: Trainer,
+        submissions: Submissions,
+        settings: Settings,
+    ) -> None:
+        self._database = database
+        self._router = router
+        self._trainer = trainer
+        self._submissions = submissions
+        self._settings = settings.fine_tuning
+
+    def bases(self) -> list[Base]:
+        """The models of the catalogue, those that can be trained first."""
+        bases = [Base(model.name, _unfit(model)) for model in self._router.catalog]
+        return sorted(bases, key=lambda base: base.reason is not None)
+
+    async def plan(self, project_id: ProjectId, name: str | None) -> Plan:
+        """What a run would take and need now. Raises `UnknownModel`, `CannotTrain` where there is nothing to train."""
+        return await self._trainer.plan(self._base(name), await approved_rows(self._database, project_id))
+
+    async def start(
+        self, project_id: ProjectId, user_id: UserId | None, name: str | None, overrides: Overrides = Overrides()
+    ) -> training.Standing:
+        """Queue a run. Raises `UnknownModel`, `CannotTrain`, `Conflict` while one of the same base goes on."""
+        base = self._base(name)
+        plan = await self._trainer.plan(base, await approved_rows(self._database, project_id))
+        if plan.problems:
+            raise CannotTrain(base=base.name, reasons="; ".join(plan.problems))
+        settings = self._training_settings(overrides)
+        async with self._database.project(project_id, user_id) as session:
+            await training.hold(session, base.name)
+            await self._refuse_second(await training.page(session, 20), base.name)
+            run = TrainingRunRow(
+                project_id=project_id,
+                id=new_id(),
+                task_id=new_id(),
+                base=base.name,
+                settings={"training": asdict(settings)},
+                rows=plan.training,
+                created_by=user_id,
+            )
+            session.add(run)
+            await people.audit(
+                session, "training.started", user_id=user_id, project_id=project_id, target=base.name,
+                data={"run": str(run.id), "rows": plan.training},
+            )  # fmt: skip
+        await self._submissions.submit(project_id, user_id, self._task(run), run.task_id)
+        return await self.get(project_id, run.id)
+
+    async def get(self, project_id: ProjectId, run_id: UUID) -> training.Standing:
+        """Raises `NotFound`."""
+        async with self._database.project(project_id) as session:
+            standing = await training.get(session, run_id)
+        if standing is None:
+            raise NotFound(what="training run", id=run_id)
+        return standing
+
+    async def page(self, project_id: ProjectId, limit: int) -> list[training.Standing]:
+        async with self._database.project(project_id) as session:
+            return await training.page(session, limit)
+
+    async def cancel(self, project_id: ProjectId, run_id: UUID) -> training.Standing:
+        """Its last checkpoint is not used again. Raises `NotFound`, `Conflict` where it has ended."""
+        standing = await self.get(project_id, run_id)
+        assert standing.run.task_id is not None
+        await self._submissions.cancel(project_id, standing.run.task_id)
+        return await self.get(project_id, run_id)
+
+    async def run(self) -> None:
+        """The triggers, where there are any. Owned by the daemon; ends with its cancellation."""
+        rows, hours = self._settings.trigger_rows or None, self._settings.trigger_hours
+        if rows is None and not hours:
+            await asyncio.Event().wait()
+        every = timedelta(hours=hours) if hours else None
+        while True:
+            try:
+                async with self._database.system() as connection:
+                    for project_id in await training.due(connection, rows, every):
+                        await self._trigger(project_id)
+            except EngineUnavailable as error:
+                log.warning("no training is triggered for now: %s", error)
+            await asyncio.sleep(TRIGGER_S * random.uniform(0.8, 1.2))
+
+    async def _trigger(self, project_id: ProjectId) -> None:
+        try:
+            standing = await self.start(project_id, None, self._settings.trigger_base or None)
+            log.info("project %s: a training of %s begins by itself", project_id, standing.run.base)
+        except EngineUnavailable:
+            raise
+        except KairosError as error:
+            log.warning("project %s: no training begins by itself: %s", project_id, error)
+
+    def _base(self, name: str | None) -> Model:
+        if name is not None:
+            return self._router.require(name)
+        fit = [model for model in self._router.catalog if _unfit(model) is None]
+        if not fit:
+            raise CannotTrain(base="(any)", reasons="no model of the catalogue has both `weights` and `adapters`")
+        return fit[0]
+
+    def _training_settings(self, overrides: Overrides) -> TrainingSettings:
+        settings = TrainingSettings(epochs=self._settings.epochs, threads=self._settings.threads)
+        given = {name: value for name, value in asdict(overrides).items() if value is not None}
+        if "rank" in given:
+            given["alpha"] = 2 * given["rank"]
+        return replace(settings, **given)
+
+    def _task(self, run: TrainingRunRow) -> NewTask:
+        return NewTask(
+            prompt=f"Fine-tune {run.base} on {run.rows} approved rows",
+            agent=TrainingAgent.name,
+            task_type="kairos:training",
+            lane=Lane.TRAIN,
+            timeout_s=self._settings.timeout_s,
+            max_attempts=ATTEMPTS,
+        )
+
+    async def _refuse_second(self, standings: Sequence[training.Standing], base: str) -> None:
+        for standing in standings:
+            if standing.run.base == base and state_of(standing) in GOING:
+                raise Conflict(
+                    what=f"A training of {base}",
+                    reason=f"run {standing.run.id} of it goes on",
+                    remedy="Wait for it, or cancel it",
+                )
+
+
+def state_of(standing: training.Standing) -> RunState:
+    """How a run stands: what its worker wrote, but for what only its task knows."""
+    state = RunState(standing.run.state)
+    if state not in GOING:
+        return state
+    if standing.task_state is None:  # its daemon died before it could submit the task
+        return state if datetime.now(UTC) - standing.run.created_at < SUBMITTED_WITHIN else RunState.FAILED
+    if standing.task_state == TaskState.CANCELLED:
+        return RunState.CANCELLED
+    ended = TaskState(standing.task_state).final
+    return RunState.FAILED if ended else state
+
+
+def _unfit(model: Model) -> str | None:
+    if model.weights is None:
+        return "its entry in kairos.toml names no `weights`"
+    return None if model.adapter_host else "its entry in kairos.toml says nothing of what serves `adapters`"

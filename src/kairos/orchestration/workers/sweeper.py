@@ -1,0 +1,211 @@
+"""The sweeper: one replica at a time mends what crashes and lost messages left behind (queue.md).
+
+It moves running tasks whose lease ran out, puts back queued tasks that Redis does not know, frees entries of Redis that
+no row is running for, makes the coming partitions, and removes what has been kept long enough.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from kairos.config import Settings
+from kairos.db.engine import Database, SystemConnection
+from kairos.db.models import TaskState
+from kairos.db.repositories import history, metrics, sweep, tasks
+from kairos.errors import EngineUnavailable
+from kairos.lanes import Lane
+from kairos.orchestration.configuration.project_limits import ProjectLimits
+from kairos.orchestration.dataset.samples import SampleSource, record
+from kairos.orchestration.queue.event_notices import EventNotices
+from kairos.orchestration.queue.queue import Entry, FairQueue
+from kairos.orchestration.tasks.submission import as_order
+from kairos.tenancy import ProjectId, TaskId
+
+log = logging.getLogger(__name__)
+
+PAGE = 500
+CLAIM_GRACE_S = 5
+"""A task taken from Redis and not claimed for this long lost its taker."""
+PARTITIONS_EVERY_S = 6 * 3600
+PARTITIONS_AHEAD = 2
+PRUNINGS = 20
+"""At one look; what is left goes at the next."""
+FIRST_ID = UUID(int=0)
+LEASE_EXPIRED = {"code": "lease_expired", "message": "Its worker was not heard of any more; the lease ran out."}
+
+
+class Sweeper:
+    """Every replica has one; an advisory lock lets one of them work at a time."""
+
+    def __init__(
+        self,
+        database: Database,
+        queue: FairQueue,
+        notices: EventNotices,
+        settings: Settings,
+    ) -> None:
+        self._database = database
+        self._queue = queue
+        self._notices = notices
+        self._settings = settings
+        self._asked = asyncio.Event()
+        self._limits = ProjectLimits(database, queue, settings.queue)
+        self._cursors: dict[TaskState, UUID] = {}
+        self._partitions_at = 0.0
+
+    def wake(self) -> None:
+        """Limits or times changed: look now."""
+        self._partitions_at = 0.0
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Owned by the daemon; ends with its cancellation."""
+        while True:
+            try:
+                await self.sweep()
+            except EngineUnavailable as error:
+                log.warning("not swept: %s", error)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.queue.sweep_s * random.uniform(0.8, 1.2)):
+                    await self._asked.wait()
+            self._asked.clear()
+
+    async def sweep(self) -> None:
+        """One look. Does nothing where another replica is at it."""
+        async with self._database.system() as connection:
+            if not await sweep.try_to_lead(connection):
+                return
+            await self._keep_partitions(connection)
+            await self._expire(connection)
+            if await self._queue.generation() is None:
+                await self._refill(connection)
+            else:
+                await self._compare(connection)
+            await self._free_unclaimed(connection)
+
+    async def _keep_partitions(self, connection: SystemConnection) -> None:
+        if time.monotonic() >= self._partitions_at:
+            await sweep.make_partitions(connection, PARTITIONS_AHEAD)
+            async with self._database.system() as own:  # its locks must end before anything else is done
+                await metrics.drop_old_partitions(own, self._settings.router.metrics_months)
+            await self._prune()
+            self._partitions_at = time.monotonic() + PARTITIONS_EVERY_S
+
+    async def _prune(self) -> None:
+        """What has run out: old audit entries, and credentials that serve nobody any more."""
+        for _ in range(PRUNINGS):
+            async with self._database.system() as own:
+                if await sweep.prune(own, self._settings.retention.audit_days) < sweep.PRUNED_AT_ONCE:
+                    return
+
+    async def _expire(self, connection: SystemConnection) -> None:
+        for found in await sweep.expired(connection, timedelta(seconds=self._settings.queue.lease_s), PAGE):
+            async with self._database.project(found.project_id) as session:
+                row = await tasks.expire(session, found.task_id, found.epoch, LEASE_EXPIRED)
+                if row is None:
+                    continue
+                data = {"error": LEASE_EXPIRED}
+                await history.add_event(session, found.project_id, row.id, row.attempts, row.state, data)
+                if row.state == TaskState.DEAD:
+                    await record(session, history.unanswered(row, LEASE_EXPIRED["message"]), SampleSource.FAILURE)
+            self._notices.tell(found.project_id)
+            log.warning("the lease of task %s ran out: it is %s", row.id, row.state)
+            await self._queue.done(found.lane, found.project_id, found.task_id)
+            if row.state == TaskState.QUEUED:
+                await self._queue.put(
+                    found.lane, found.project_id, found.task_id, priority=row.priority, order=as_order(row.created_at)
+                )
+
+    async def _refill(self, connection: SystemConnection) -> None:
+        """Redis lost everything: count all that runs, then put back all that waits, page by page."""
+        running = waiting = 0
+        async for page in self._pages(connection, TaskState.RUNNING):
+            await self._adopt(page)
+            running += len(page)
+        limited: set[ProjectId] = set()
+        async for page in self._pages(connection, TaskState.QUEUED):
+            for project_id in {found.project_id for found in page} - limited:
+                await self._limits.refresh(project_id)
+                limited.add(project_id)
+            await self._put(page)
+            waiting += len(page)
+        await self._queue.start_generation()
+        if running or waiting:
+            log.warning("Redis had lost the queue: %d running and %d waiting tasks are in it again", running, waiting)
+
+    async def _compare(self, connection: SystemConnection) -> None:
+        """Look at one page of what waits and one of what runs, the next ones at the next sweep, and mend Redis."""
+        await self._adopt(await self._next_page(connection, TaskState.RUNNING))
+        # What was submitted a moment ago is still on its way to the queue.
+        settled = datetime.now(UTC) - timedelta(seconds=CLAIM_GRACE_S)
+        page = [found for found in await self._next_page(connection, TaskState.QUEUED) if found.created_at < settled]
+        for (lane, project_id), group in _grouped(page).items():
+            await self._limits.refresh(project_id, [lane])
+            known = {found.task_id: found for found in group}
+            missing = await self._queue.missing(lane, project_id, known)
+            if missing:
+                log.warning("%d waiting tasks were missing from the queue and are put back", len(missing))
+                await self._put([known[task_id] for task_id in missing])
+
+    async def _next_page(self, connection: SystemConnection, state: TaskState) -> list[sweep.Placed]:
+        page = await sweep.page(connection, state, self._cursors.get(state, FIRST_ID), PAGE)
+        self._cursors[state] = page[-1].task_id if len(page) == PAGE else FIRST_ID
+        return page
+
+    async def _pages(self, connection: SystemConnection, state: TaskState) -> AsyncIterator[list[sweep.Placed]]:
+        cursor = FIRST_ID
+        while page := await sweep.page(connection, state, cursor, PAGE):
+            yield page
+            cursor = page[-1].task_id
+
+    async def _adopt(self, page: list[sweep.Placed]) -> None:
+        for (lane, project_id), group in _grouped(page).items():
+            await self._queue.adopt(lane, project_id, [found.task_id for found in group])
+
+    async def _put(self, page: list[sweep.Placed]) -> None:
+        now = datetime.now(UTC)
+        for (lane, project_id), group in _grouped(page).items():
+            entries = [
+                Entry(
+                    found.task_id,
+                    as_order(found.created_at),
+                    found.priority,
+                    max(0.0, (found.not_before - now).total_seconds()),
+                )
+                for found in group
+            ]
+            await self._queue.put_many(lane, project_id, entries)
+
+    async def _free_unclaimed(self, connection: SystemConnection) -> None:
+        """Entries that run in Redis while no row does: their taker died before the claim or after the end."""
+        for lane in Lane:
+            stale = await self._queue.stale_runs(lane, CLAIM_GRACE_S)
+            if not stale:
+                continue
+            running = await sweep.still_running(connection, [taken.task_id for taken in stale])
+            for taken in stale:
+                if taken.task_id not in running:
+                    await self._queue.done(taken.lane, taken.project_id, taken.task_id)
+                    await self._put_if_waiting(taken.lane, taken.project_id, taken.task_id)
+
+    async def _put_if_waiting(self, lane: Lane, project_id: ProjectId, task_id: TaskId) -> None:
+        async with self._database.project(project_id) as session:
+            row = await tasks.get(session, task_id)
+        if row is not None and row.state == TaskState.QUEUED:
+            found = sweep.Placed(project_id, task_id, lane, row.priority, row.created_at, row.not_before)
+            await self._put([found])
+
+
+def _grouped(page: list[sweep.Placed]) -> dict[tuple[Lane, ProjectId], list[sweep.Placed]]:
+    groups: dict[tuple[Lane, ProjectId], list[sweep.Placed]] = defaultdict(list)
+    for found in page:
+        groups[found.lane, found.project_id].append(found)
+    return groups

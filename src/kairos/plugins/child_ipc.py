@@ -1,0 +1,133 @@
+"""What both kinds of child have in common: their line to the daemon, their limits, and how they tell of an error.
+
+Standard library alone. The line is a socket of its own, so that standard output and error are the plugin's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from kairos.agents.checks.sandbox.jail import die_with_parent
+from kairos.plugins.protocol import HEAD, frame
+from kairos.plugins.sources import Origin, Source
+
+OWN = str(Path(__file__).parent)
+SPACE_FACTOR = 4
+"""Address space for one byte of memory: threads and libraries map much that they never write (numpy with OpenBLAS on
+many cores maps gigabytes). Linux counts what a process may write as its data since 4.7; the limit on space is for what
+it does not count, such as shared memory."""
+LAST_BYTES = 64 << 20
+"""Beyond the limit, for the words about having met it."""
+LONGEST_TRACE = 20_000
+
+
+class Line:
+    """The child's end of the socket. Calls are made one after the other, from whichever thread."""
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_inheritable(descriptor, False)
+        self._socket = socket.socket(fileno=descriptor)
+        self._lock = threading.Lock()
+
+    def read(self) -> Any:
+        """The next frame. Ends the process where the daemon is gone."""
+        (size,) = HEAD.unpack(self._exactly(HEAD.size))
+        return json.loads(self._exactly(size))
+
+    def say(self, value: Mapping[str, Any]) -> None:
+        """Send a frame. Raises `ValueError` for what is no JSON, or too large."""
+        with self._lock:
+            self._socket.sendall(frame(value))
+
+    def ask(self, value: Mapping[str, Any]) -> Any:
+        """Send a frame and wait for the one that answers it."""
+        with self._lock:
+            self._socket.sendall(frame(value))
+            return self.read()
+
+    def _exactly(self, size: int) -> bytes:
+        parts = []
+        while size:
+            part = self._socket.recv(min(size, 1 << 20))
+            if not part:
+                os._exit(0)
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+
+def begin() -> tuple[Line, dict[str, Any]]:
+    """The line and the daemon's first words, the limits taken."""
+    line = Line(int(sys.argv[1]))
+    asked = line.read()
+    die_with_parent()
+    if os.getppid() != asked["parent"]:
+        os._exit(0)
+    memory = asked["memory_bytes"]
+    space = memory * SPACE_FACTOR
+    limits = (
+        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_DATA, memory, memory + LAST_BYTES),
+        (resource.RLIMIT_AS, space, space + LAST_BYTES),
+        (resource.RLIMIT_CPU, asked["cpu_s"], asked["cpu_s"] + 1),
+    )
+    for kind, soft, hard in limits:
+        with contextlib.suppress(
+            ValueError, OSError
+        ):  # a lower one stands already, or the system knows it by name only
+            resource.setrlimit(kind, (soft, hard))
+    return line, asked
+
+
+def more_memory() -> None:
+    """The rest of it, to say that there was not enough."""
+    for kind in (resource.RLIMIT_DATA, resource.RLIMIT_AS):
+        with contextlib.suppress(ValueError, OSError):
+            _, hard = resource.getrlimit(kind)
+            resource.setrlimit(kind, (hard, hard))
+
+
+def source_of(asked: Mapping[str, Any]) -> Source:
+    return Source(Origin(asked["origin"]), asked["path"], asked["label"])
+
+
+def words(error: BaseException) -> str:
+    """`ValueError: bad`, on one line."""
+    return " ".join("".join(traceback.format_exception_only(error)[-1:]).split())
+
+
+def trace_of(error: BaseException) -> str:
+    """Its trace, from the plugin's own first frame on, then without what holds the objects of those frames."""
+    told = "".join(traceback.format_exception(type(error), error, _theirs(error.__traceback__), chain=True))
+    for frames in _chain(error):
+        traceback.clear_frames(frames.__traceback__)
+    return told if len(told) <= LONGEST_TRACE else f"{told[: LONGEST_TRACE // 2]}\n…\n{told[-LONGEST_TRACE // 2 :]}"
+
+
+def _theirs(trace: TracebackType | None) -> TracebackType | None:
+    while trace is not None and _is_ours(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    return trace
+
+
+def _is_ours(file: str) -> bool:
+    return file.startswith((OWN, "<frozen importlib")) or file.endswith("importlib/__init__.py")
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__

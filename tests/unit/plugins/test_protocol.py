@@ -1,0 +1,51 @@
+"""What `execute` may return, and how it travels."""
+
+from __future__ import annotations
+
+import pytest
+
+from kairos.plugins.base_plugin import Answer
+from kairos.plugins.protocol import HEAD, LONGEST_RESULT, Nonsense, frame, shape
+
+
+def test_texts_dicts_lists_and_answers():
+    assert shape("hello") == {"text": "hello"}
+    assert shape({"ö": [1, None]}) == {"text": '{\n  "ö": [\n    1,\n    null\n  ]\n}'}
+    assert shape([1]) == {"text": "[\n  1\n]"}
+    assert shape(Answer("text", "model", number=3)) == {"answer": 3}
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (None, "returned nothing"),
+        (7, "returned a int"),
+        (b"x", "returned a bytes"),
+        (object, "returned a type"),
+        ("", "empty text"),
+        (" \n", "empty text"),
+        ("x" * (LONGEST_RESULT + 1), "at most"),
+        ({"x": "y" * LONGEST_RESULT}, "at most"),
+        ({"x": {1, 2}}, "no JSON"),
+        ({"x": float("nan")}, "no JSON"),
+        ("a\x00b", "cannot be kept"),
+        ("a\ud800b", "cannot be kept"),
+    ],
+)
+def test_anything_else_is_nonsense(value: object, words: str):
+    with pytest.raises(Nonsense, match=words):
+        shape(value)
+
+
+def test_a_value_that_contains_itself_is_nonsense():
+    loop: list[object] = []
+    loop.append(loop)
+    with pytest.raises(Nonsense):
+        shape(loop)
+
+
+def test_a_frame_is_its_length_and_its_json():
+    framed = frame({"a": 1})
+    assert HEAD.unpack(framed[: HEAD.size]) == (len(framed) - HEAD.size,)
+    with pytest.raises(ValueError):
+        frame({"a": float("inf")})
