@@ -23,8 +23,8 @@ from scripts.demo_learning import KNOWN, VERBS, Wish
 CONVERT = """
 import sys
 from pathlib import Path
-from kairos.fine_tuning.training import base_model
-from kairos.fine_tuning.training.job import Job
+from kairos.fine_tuning.training.process import base_model
+from kairos.fine_tuning.training.process.job import Job
 base_model.load(Job.read(Path(sys.argv[1])))
 print("{}")
 """
@@ -32,8 +32,8 @@ print("{}")
 OURS = """
 import json, resource, sys
 from pathlib import Path
-from kairos.fine_tuning.training import loop
-from kairos.fine_tuning.training.job import Job, Progress
+from kairos.fine_tuning.training.process import loop
+from kairos.fine_tuning.training.process.job import Job, Progress
 folder = Path(sys.argv[1])
 metrics = loop.train(folder, Job.read(folder), Progress(folder), lambda: False)
 memory = metrics["peak_gpu_bytes"] or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -45,8 +45,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTTrainer
-from kairos.fine_tuning.training import base_model, loop
-from kairos.fine_tuning.training.job import TRAIN, Job, read_examples
+from kairos.fine_tuning.training.process import base_model, loop
+from kairos.fine_tuning.training.process.job import TRAIN, Job, read_examples
 folder = Path(sys.argv[1])
 job = Job.read(folder)
 where, gpu = base_model._folder(job), torch.cuda.is_available()
