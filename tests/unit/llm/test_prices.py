@@ -28,7 +28,7 @@ def test_the_file_says_of_which_day_it_is() -> None:
 
 
 def test_no_provider_has_two_entries_for_one_model() -> None:
-    text = prices.resources.files("kairos.llm.catalog.catalog").joinpath("prices.toml").read_text()
+    text = prices.resources.files("kairos.llm.catalog").joinpath("prices.toml").read_text()
     assert text.count("\nid = ") == len(ALL)
 
 

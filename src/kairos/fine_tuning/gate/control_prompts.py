@@ -39,4 +39,4 @@ def control() -> tuple[Ordinary, ...]:
 
 
 def _file() -> dict:
-    return json.loads(resources.files("kairos.fine_tuning.gate.gate").joinpath("control_prompts.json").read_text())
+    return json.loads(resources.files("kairos.fine_tuning.gate").joinpath("control_prompts.json").read_text())

@@ -55,7 +55,7 @@ class PriceList:
 @cache
 def price_list() -> PriceList:
     """The price file of this Kairos."""
-    return parse(resources.files("kairos.llm.catalog.catalog").joinpath("prices.toml").read_text(encoding="utf-8"))
+    return parse(resources.files("kairos.llm.catalog").joinpath("prices.toml").read_text(encoding="utf-8"))
 
 
 def price_of(provider: str, model_id: str) -> Price | None:

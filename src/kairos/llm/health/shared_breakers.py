@@ -35,7 +35,7 @@ from kairos.redis_client import reached
 
 log = logging.getLogger(__name__)
 
-LUA = files("kairos.llm.health.health").joinpath("breaker.lua").read_text()
+LUA = files("kairos.llm.health").joinpath("breaker.lua").read_text()
 
 POLL_S = 1.0
 LIMIT_S = 1.0

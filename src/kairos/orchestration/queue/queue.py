@@ -29,7 +29,7 @@ from kairos.tenancy import ProjectId, TaskId
 
 T = TypeVar("T")
 
-LUA = files("kairos.orchestration.queue.queue").joinpath("queue.lua").read_text()
+LUA = files("kairos.orchestration.queue").joinpath("queue.lua").read_text()
 
 HIGHEST_PRIORITY = 100
 # Priority and order share one score. It stays exact: 100 * 1e13 is below 2**53, and 1e13 ms is the year 2286.
