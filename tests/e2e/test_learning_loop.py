@@ -16,7 +16,7 @@ from tests.kit.daemon_process import DaemonProcess
 
 pytest.importorskip("trl", reason="needs `make train`")
 
-SHORT = Scale(known=tuple(KNOWN[:14]), rounds=1)
+SHORT = Scale(known=tuple(KNOWN[:14]), rounds=1, epochs=2.5, answer_tokens=24)
 SETTINGS = {
     "guardian": {"tries": 1},
     "queue": {"lease_s": 3, "sweep_s": 0.5},
@@ -27,6 +27,7 @@ SETTINGS = {
         "held_out_share": 0.4,
         "canary_answers": 2,
         "replay_share": 0.4,
+        "threads": 1,
     },
 }
 
@@ -40,13 +41,14 @@ async def test_what_was_corrected_is_learned_served_preferred_and_taken_back(tmp
         story = Story(daemon.client(), SHORT)
         for step in (story.ask_the_base, story.fill_the_dataset, story.correct):
             await asyncio.to_thread(step)
-        run = await daemon.ask("POST", "/api/training", {})
+        run = await daemon.ask("POST", "/api/training", {"epochs": SHORT.epochs})
 
         async def standing(path: str = f"/api/training/{run['id']}"):
             return await daemon.ask("GET", path)
 
         async def past_its_checkpoint() -> bool:
-            return ((await standing())["progress"]["step"] or 0) >= 11 and (await standing())["state"] == "training"
+            progress = (await standing())["progress"]
+            return progress.get("phase") == "training" and (progress["step"] or 0) >= 11
 
         await eventually(past_its_checkpoint, 600, "it trains")
         daemon.kill()
