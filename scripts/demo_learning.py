@@ -229,7 +229,7 @@ def ask(client: Client, wish: Wish, max_tokens: int) -> dict[str, Any]:
     while task["state"] in ("queued", "running"):
         if time.monotonic() > deadline:
             raise TimeoutError(f"task {task['id']} is {task['state']} after {TASK_S:g} s")
-        time.sleep(0.05)
+        time.sleep(0.1)
         task = client.get(f"/api/tasks/{task['id']}")
     return task
 

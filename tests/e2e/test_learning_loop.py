@@ -22,8 +22,8 @@ SETTINGS = {
     "queue": {"lease_s": 3, "sweep_s": 0.5},
     # Few prompts to ask, and rows enough held out that the gate can speak.
     "fine_tuning": {
-        "control_prompts": 16,
-        "margin": 0.3,
+        "control_prompts": 10,
+        "margin": 0.4,
         "held_out_share": 0.4,
         "canary_answers": 2,
         "replay_share": 0.4,
@@ -50,14 +50,14 @@ async def test_what_was_corrected_is_learned_served_preferred_and_taken_back(tmp
             progress = (await standing())["progress"]
             return progress.get("phase") == "training" and (progress["step"] or 0) >= 11
 
-        await eventually(past_its_checkpoint, 600, "it trains")
+        await eventually(past_its_checkpoint, 600, "it trains", every_s=0.2)
         daemon.kill()
         await daemon.start()
 
         async def ended() -> bool:
             return (await standing())["state"] in ("done", "failed", "cancelled")
 
-        await eventually(ended, 600, "the run ends")
+        await eventually(ended, 600, "the run ends", every_s=0.5)
         done = await standing()
         assert done["state"] == "done", done
         assert done["adapter_id"]
