@@ -91,6 +91,8 @@ class Scale:
     rounds: int = 2
     """Of twenty tasks each, after the promotion."""
     epochs: float = 4
+    answer_tokens: int = 64
+    """The longest answer to a task; a right one takes a dozen."""
 
 
 @dataclass(slots=True)
@@ -124,14 +126,14 @@ class Story:
     def ask_the_base(self) -> None:
         """In another project, so that what comes later is in no row of this one's dataset."""
         elsewhere = self._client.in_project(self._client.post("/api/projects", {"name": "Before"})["id"])
-        self._before = {wish: ask(elsewhere, wish) for wish in self._fresh}
+        self._before = {wish: self._ask(wish, elsewhere) for wish in self._fresh}
         self.told.asked = len(self._before)
         self.told.before_right = sum(task["state"] == "succeeded" for task in self._before.values())
 
     def fill_the_dataset(self) -> None:
         """Tasks come in, and the guardian holds every answer against the task's rule."""
         for wish in self._known():
-            ask(self._client, wish)
+            self._ask(wish)
 
     def correct(self) -> None:
         """Row after row, as the labelling page does it."""
@@ -155,7 +157,7 @@ class Story:
 
     def ask_the_router(self, number: int) -> None:
         """Twenty tasks that nobody has corrected; the router chooses."""
-        tasks = [ask(self._client, wish) for wish in self._fresh[20 * number : 20 * (number + 1)]]
+        tasks = [self._ask(wish) for wish in self._fresh[20 * number : 20 * (number + 1)]]
         right = sum(task["state"] == "succeeded" for task in tasks)
         self.told.rounds.append((len(tasks), right, sum(task["model"] == self.told.adapter for task in tasks)))
 
@@ -163,9 +165,12 @@ class Story:
         """To the plain base, which is asked again what it was asked at first."""
         while any(one["state"] in IN_SERVICE for one in self._adapters()):
             self._client.post("/api/adapters/roll-back", {"base": BASE})
-        again = {wish: ask(self._client, wish) for wish in self._fresh[:5]}
+        again = {wish: self._ask(wish) for wish in self._fresh[:5]}
         self.told.compared = len(again)
         self.told.restored = sum(task["output"] == self._before[wish]["output"] for wish, task in again.items())
+
+    def _ask(self, wish: Wish, client: Client | None = None) -> dict[str, Any]:
+        return ask(client or self._client, wish, self._scale.answer_tokens)
 
     def _known(self) -> list[Wish]:
         return shuffled(
@@ -207,7 +212,7 @@ def shuffled(wishes: Iterable[Wish]) -> list[Wish]:
     return ordered
 
 
-def ask(client: Client, wish: Wish) -> dict[str, Any]:
+def ask(client: Client, wish: Wish, max_tokens: int) -> dict[str, Any]:
     """Submit the task with its rule, and wait for the verdict."""
     task = client.post(
         "/api/tasks",
@@ -215,7 +220,7 @@ def ask(client: Client, wish: Wish) -> dict[str, Any]:
             "prompt": wish.prompt,
             "task_type": "vex",
             "temperature": 0,
-            "max_tokens": 64,
+            "max_tokens": max_tokens,
             "cache": False,
             "checks": {"require": [wish.right]},
         },
@@ -224,7 +229,7 @@ def ask(client: Client, wish: Wish) -> dict[str, Any]:
     while task["state"] in ("queued", "running"):
         if time.monotonic() > deadline:
             raise TimeoutError(f"task {task['id']} is {task['state']} after {TASK_S:g} s")
-        time.sleep(0.05)
+        time.sleep(0.1)
         task = client.get(f"/api/tasks/{task['id']}")
     return task
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,21 +43,28 @@ async def browser() -> AsyncIterator[Browser]:
         yield browser
 
 
-@pytest.fixture
-async def works(addresses: Addresses, tmp_path: Path) -> AsyncIterator[Works]:
+@pytest.fixture(scope="module")
+async def daemon(addresses: Addresses, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DaemonProcess]:
+    """One for all tests here: each works in a project of its own."""
     async with OllamaServer() as ollama:
         ollama.store.add_base(BASE, base_file())
         model = {"name": BASE, "base_url": ollama.base_url, "local": True, "adapters": "ollama"}
-        daemon = DaemonProcess(tmp_path, on_engines(addresses, models=[model]))
+        daemon = DaemonProcess(tmp_path_factory.mktemp("pages"), on_engines(addresses, models=[model]))
         await daemon.start()
         try:
-            ada = await signed_up(daemon, "Ada", "Search", "aurora")
-            models = daemon.folder / "data" / "models"
-            content = adapter_file("BREAKING: none.")
-            adapter = await left_to_a_person(addresses, models, ada.project_id, BASE, ada.word, content)
-            yield Works(daemon, runtime(daemon.folder / "data")["address"], ada, adapter)
+            yield daemon
         finally:
             await daemon.stop()
+
+
+@pytest.fixture
+async def works(addresses: Addresses, daemon: DaemonProcess) -> Works:
+    ada = await signed_up(daemon, "Ada", "Search", "aurora")
+    content = adapter_file("BREAKING: none.")
+    adapter = await left_to_a_person(
+        addresses, daemon.folder / "data" / "models", ada.project_id, BASE, ada.word, content
+    )
+    return Works(daemon, runtime(daemon.folder / "data")["address"], ada, adapter)
 
 
 async def act(visitor: Visitor, name: str) -> None:

@@ -16,17 +16,18 @@ from tests.kit.daemon_process import DaemonProcess
 
 pytest.importorskip("trl", reason="needs `make train`")
 
-SHORT = Scale(known=tuple(KNOWN[:14]), rounds=1)
+SHORT = Scale(known=tuple(KNOWN[:14]), rounds=1, epochs=2.5, answer_tokens=24)
 SETTINGS = {
     "guardian": {"tries": 1},
     "queue": {"lease_s": 3, "sweep_s": 0.5},
     # Few prompts to ask, and rows enough held out that the gate can speak.
     "fine_tuning": {
-        "control_prompts": 16,
-        "margin": 0.3,
+        "control_prompts": 10,
+        "margin": 0.4,
         "held_out_share": 0.4,
         "canary_answers": 2,
         "replay_share": 0.4,
+        "threads": 1,
     },
 }
 
@@ -40,22 +41,23 @@ async def test_what_was_corrected_is_learned_served_preferred_and_taken_back(tmp
         story = Story(daemon.client(), SHORT)
         for step in (story.ask_the_base, story.fill_the_dataset, story.correct):
             await asyncio.to_thread(step)
-        run = await daemon.ask("POST", "/api/training", {})
+        run = await daemon.ask("POST", "/api/training", {"epochs": SHORT.epochs})
 
         async def standing(path: str = f"/api/training/{run['id']}"):
             return await daemon.ask("GET", path)
 
         async def past_its_checkpoint() -> bool:
-            return ((await standing())["progress"]["step"] or 0) >= 11 and (await standing())["state"] == "training"
+            progress = (await standing())["progress"]
+            return progress.get("phase") == "training" and (progress["step"] or 0) >= 11
 
-        await eventually(past_its_checkpoint, 600, "it trains")
+        await eventually(past_its_checkpoint, 600, "it trains", every_s=0.2)
         daemon.kill()
         await daemon.start()
 
         async def ended() -> bool:
             return (await standing())["state"] in ("done", "failed", "cancelled")
 
-        await eventually(ended, 600, "the run ends")
+        await eventually(ended, 600, "the run ends", every_s=0.5)
         done = await standing()
         assert done["state"] == "done", done
         assert done["adapter_id"]

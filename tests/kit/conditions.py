@@ -9,8 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 
-async def eventually(condition: Callable[[], Any], within_s: float = 20, why: str = "") -> Any:
-    """The first true value of `condition` (a function or a coroutine function). Fails the test when none comes."""
+async def eventually(condition: Callable[[], Any], within_s: float = 20, why: str = "", every_s: float = 0.02) -> Any:
+    """The first true value of `condition` (a function or a coroutine function). Fails the test when none comes.
+
+    `every_s` is the pause between two looks: a longer one where a look takes time that the work itself needs.
+    """
     deadline = time.monotonic() + within_s
     while True:
         value = condition()
@@ -22,4 +25,4 @@ async def eventually(condition: Callable[[], Any], within_s: float = 20, why: st
             raise AssertionError(
                 f"did not come true within {within_s} s: {why or inspect.getsource(condition).strip()}"
             )
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(every_s)

@@ -41,8 +41,10 @@ class Run:
         self.heard: list[Mapping[str, Any]] = []
         self.at_step: dict[int, Any] = {}
 
-    async def train(self):
-        rows = [Row(uuid4(), 1, None, None, ({"role": "user", "content": f"say {n}"},), f"it is {n}") for n in range(8)]
+    async def train(self, amount: int = 8):
+        """By default 16 steps with a checkpoint after every second."""
+        asked = [({"role": "user", "content": f"say {n}"},) for n in range(amount)]
+        rows = [Row(uuid4(), 1, None, None, messages, f"it is {n}") for n, messages in enumerate(asked)]
         await self.trainer.prepare(self.folder, self.base, rows, rows[:2], [], QUICK)
         return await self.trainer.train(self.folder, self._hear)
 
@@ -57,40 +59,45 @@ class Run:
             self.at_step.pop(step)()
 
 
+def steps(reports: Sequence[Mapping[str, Any]]) -> list[int]:
+    return [report["step"] for report in reports if report.get("step")]
+
+
 @pytest.fixture
 def run(tmp_path: Path, tiny_base: Path) -> Run:
     return Run(tmp_path, tiny_base)
 
 
-async def test_killed_half_way_it_goes_on_from_its_checkpoint_and_makes_one_adapter(run: Run):
-    run.at_step[8] = lambda: run.process().send_signal(signal.SIGKILL)
-    trained = await run.train()
-    begun = [report for report in run.heard if report["phase"] == "training" and "resumed" in report]
-    assert [report["resumed"] for report in begun] == [False, True]
-    after = [report["step"] for report in run.heard[run.heard.index(begun[1]) :] if report.get("step")]
-    assert min(after) > 2, "what was done before the kill is not done again"
-    assert trained.metrics["steps"] == 16
-    assert (trained.adapter / "adapter.gguf").exists()
-    assert not (run.folder / "adapter.part").exists()
-
-
-async def test_cancelled_it_stops_after_its_step_and_another_daemon_goes_on(run: Run, tmp_path: Path):
+async def test_cancelled_and_then_killed_it_goes_on_from_its_checkpoints_and_makes_one_adapter(
+    run: Run, tmp_path: Path
+):
+    """Cancelled, it stops after its step; another daemon goes on, whose process is killed half-way."""
     training = asyncio.create_task(run.train())
-    run.at_step[4] = training.cancel
+    run.at_step[2] = training.cancel
     with pytest.raises(asyncio.CancelledError):
         await training
     assert not (run.folder / RESULT).exists()
     assert any((run.folder / CHECKPOINTS).iterdir())
     with pytest.raises(StopIteration):
         run.process()
+    stopped = max(steps(read_progress(run.folder)))
+    # By then it has made a checkpoint of its own.
+    run.at_step[stopped + 3] = lambda: run.process().send_signal(signal.SIGKILL)
+    run.heard.clear()
     again = Trainer(FineTuningSettings(), tmp_path)
     trained = await again.train(again.folder(PROJECT, "run"), run._hear)
+    begun = [report for report in run.heard if report["phase"] == "training" and "resumed" in report]
+    assert [report["resumed"] for report in begun] == [False, True, True]
+    _, second, third = (steps(run.heard[run.heard.index(report) :]) for report in begun)
+    assert min(second) > stopped, "what was done before the stop is not done again"
+    assert min(third) > stopped + 1, "what was done before the kill is not done again"
     assert trained.metrics["steps"] == 16
-    assert any(report.get("resumed") for report in read_progress(run.folder))
+    assert (trained.adapter / "adapter.gguf").exists()
+    assert not (run.folder / "adapter.part").exists()
 
 
 async def test_undisturbed_it_runs_once(run: Run):
-    trained = await run.train()
+    trained = await run.train(amount=2)
     assert [report["resumed"] for report in run.heard if "resumed" in report] == [False]
     assert (trained.adapter / "adapter.gguf").exists()
 

@@ -18,8 +18,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 # Threads that wait for each other spin by default: beside other work on the same cores a step took many times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Nothing here is compiled, and bitsandbytes imports the compiler with itself: a second of 9.
+os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
 
-from kairos.fine_tuning.training.process import gguf_lora, loop
 from kairos.fine_tuning.training.process.job import (
     ADAPTER,
     EXIT_CANCELLED,
@@ -35,11 +36,16 @@ LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate
 
 
 def main(folder: Path) -> int:
+    job, progress = Job.read(folder), Progress(folder)
+    from kairos.fine_tuning.training.process import (  # 8 s of CPU time: a job that cannot be read fails before
+        gguf_lora,
+        loop,
+    )
+
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
-    progress = Progress(folder)
     try:
-        metrics = loop.train(folder, Job.read(folder), progress, lambda: bool(asked))
+        metrics = loop.train(folder, job, progress, lambda: bool(asked))
         progress.tell("saving")
         _finish(folder, metrics)
     except loop.Cancelled:
@@ -59,6 +65,8 @@ def main(folder: Path) -> int:
 
 def _finish(folder: Path, metrics: dict) -> None:
     """The adapter's folder gets its name once everything is in it."""
+    from kairos.fine_tuning.training.process import gguf_lora
+
     part = folder / f"{ADAPTER}.part"
     config = json.loads((part / "base_config.json").read_text())
     metrics["tensors"] = gguf_lora.convert(part, config, part / GGUF)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GgufConfig
 
+from kairos.fine_tuning.training.process.gguf_file import parsed_once
 from kairos.fine_tuning.training.process.job import Job
 
 COMPLETE = "complete"
@@ -77,10 +78,11 @@ def _from_gguf(file: Path, kept: Path) -> None:
     part = kept.with_name(f"{kept.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    model = AutoModelForCausalLM.from_pretrained(
-        file.parent, gguf_file=file.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
-    )
+    with parsed_once():
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+        model = AutoModelForCausalLM.from_pretrained(
+            file.parent, gguf_file=file.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+        )
     # What remains of the quantiser would make the plain weights be saved as quantised ones.
     model.hf_quantizer = None
     model.is_quantized = False

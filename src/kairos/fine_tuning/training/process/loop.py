@@ -68,6 +68,7 @@ def train(folder: Path, job: Job, progress: Progress, asked_to_stop: Any) -> dic
     )
     trainer.kept = frozenset(tuple(_tokens(row, tokenizer)) for row in rows if row.replayed)
     base_model.keep_gradients(trainer.model)
+    trainer.model.create_or_update_model_card = lambda folder: None  # peft's, written with each checkpoint
     _in_full_precision(trainer.model)
     checkpoint = _last_checkpoint(folder / CHECKPOINTS)
     progress.tell("training", step=0, steps=steps, rows=len(rows), left_out=left_out, resumed=checkpoint is not None)
@@ -98,6 +99,9 @@ class KeepingTrainer(SFTTrainer):
 
     kept: frozenset[tuple[int, ...]] = frozenset()
     """The tokens of each replayed example."""
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """Write none: trl would with each checkpoint, and nobody reads it."""
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
