@@ -113,12 +113,17 @@ async def everything(caller: Caller, word: str) -> AsyncIterator[tuple[str, Repl
             query = {each["name"]: word for each in operation.get("parameters", []) if each["in"] == "query"}
             known = re.sub(r"{\w+}", NOWHERE, path)
             odd = re.sub(r"{\w+}", word.replace("/", ""), path)
-            for place, asked in ((known, {}), (known, query), (odd, {})):
+            for place, asked in ways(method, (known, {}), (known, query), (odd, {})):
                 options = {"json": body} if body is not None else {}
                 yield (
                     f"{method} {path}",
                     await caller.call(method.upper(), place, params=asked, headers=headers, **options),
                 )
+
+
+def ways(method: str, *all_ways: tuple[str, dict[str, str]]) -> list[tuple[str, dict[str, str]]]:
+    """A second GET of the same address finds what the first one found; anything else may meet what it made itself."""
+    return [way for n, way in enumerate(all_ways) if method != "get" or way not in all_ways[:n]]
 
 
 @asynccontextmanager

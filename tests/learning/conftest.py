@@ -18,8 +18,11 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+    from kairos.fine_tuning.training.gguf_file import parsed_once
+
     folder, weights = tmp_path_factory.mktemp("tiny"), check_weights()
-    tokenizer: Any = AutoTokenizer.from_pretrained(weights.parent, gguf_file=weights.name)
+    with parsed_once():
+        tokenizer: Any = AutoTokenizer.from_pretrained(weights.parent, gguf_file=weights.name)
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer),

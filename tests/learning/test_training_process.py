@@ -68,6 +68,7 @@ def run(tmp_path: Path, tiny_base: Path) -> Run:
     return Run(tmp_path, tiny_base)
 
 
+@pytest.mark.timeout(360)  # three starts of a process
 async def test_cancelled_and_then_killed_it_goes_on_from_its_checkpoints_and_makes_one_adapter(
     run: Run, tmp_path: Path
 ):

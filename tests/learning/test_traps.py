@@ -10,19 +10,13 @@ from typing import Any
 import numpy
 import pytest
 
-from kairos.fine_tuning.training.process.job import (
-    CHECKPOINTS,
-    TRAIN,
-    VALIDATION,
-    Example,
-    Job,
-    Progress,
-    write_examples,
-)
+from kairos.fine_tuning.training.process.job import CHECKPOINTS, TRAIN, VALIDATION, Example, Job, Progress, write_examples
+from tests.kit.lora_file import write_lora
 from tests.learning.conftest import examples
 
 base_model: Any = pytest.importorskip("kairos.fine_tuning.training.process.base_model", reason="needs `make train`")
 gguf: Any = pytest.importorskip("gguf")
+gguf_file: Any = pytest.importorskip("kairos.fine_tuning.training.process.gguf_file")
 gguf_lora: Any = pytest.importorskip("kairos.fine_tuning.training.process.gguf_lora")
 loop: Any = pytest.importorskip("kairos.fine_tuning.training.process.loop")
 
@@ -140,6 +134,19 @@ def test_from_replayed_answers_nothing_is_learned(job: Job, tmp_path: Path):
     assert losses["taught"][0] - losses["taught"][-1] > 0.1
 
 
+def test_a_gguf_file_is_parsed_once_while_a_base_is_converted_and_to_the_same(tmp_path: Path):
+    write_lora(file := tmp_path / "a.gguf", 1)
+    plain, usual = gguf_file.PlainReader(file), gguf.GGUFReader(file)
+    assert [field.contents() for field in plain.fields.values()] == [f.contents() for f in usual.fields.values()]
+    assert [tensor.name for tensor in plain.tensors] == [tensor.name for tensor in usual.tensors]
+    for ours, theirs in zip(plain.tensors, usual.tensors, strict=True):
+        numpy.testing.assert_array_equal(ours.data, theirs.data)
+    before = gguf.GGUFReader
+    with gguf_file.parsed_once():
+        assert gguf.GGUFReader(file) is gguf.GGUFReader(file)
+    assert gguf.GGUFReader is before
+
+
 def test_where_each_example_lies_in_a_packed_row():
     import torch
 
@@ -183,5 +190,6 @@ def test_training_learns_and_leaves_an_adapter_with_every_tensor(job: Job, tmp_p
     losses = [json.loads(line).get("loss") for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
     told = [loss for loss in losses if loss is not None]
     assert told[-1] < told[0]
+    assert not list(tmp_path.rglob("README.md")), "no model cards: one was written with every checkpoint"
     assert metrics["rows"] == 6
     assert metrics["validation_loss"] is not None
