@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from kairos.api.passwords import Passwords, nobodys_hash, require_length
+from kairos.api.passwords import Passwords, require_length
 from kairos.api.sign_in_limits import SignInLimits, by_device, by_link, by_session, by_stranger
 from kairos.api.tokens import AccessClaims, RefreshClaims, TokenKeys, Unauthenticated, digest, new_secret
 from kairos.config import AuthSettings
@@ -54,7 +54,6 @@ class Accounts:
         self._settings = settings
         self._limits = limits
         self.passwords = pool
-        nobodys_hash()
 
     async def sign_in(
         self, email: str, password: str, client: str, address: str, project_id: ProjectId | None, device: str | None
