@@ -17,8 +17,11 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 SERIOUS = ("serious", "critical")
 WIDTHS = (1280, 390)
 """Of a window, in pixels."""
+Scheme = Literal["light", "dark"]
+ALL_RULES: tuple[str, ...] = ()
 COLOUR_RULES = ("color-contrast", "link-in-text-block")
 """Those of axe's rules that look at colours. The others find the same in every colour scheme."""
+SCHEMES: dict[Scheme, tuple[str, ...]] = {"light": ALL_RULES, "dark": COLOUR_RULES}
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
@@ -53,7 +56,7 @@ class Visitor:
         page.on("console", self._console)
         page.on("request", self._request)
         self.foreign: list[str] = []
-        self._rules: tuple[str, ...] = ()
+        self._rules = ALL_RULES
 
     def _console(self, message: Any) -> None:
         if message.type == "error" and "status of 4" not in message.text:  # refusals that a test asks for
@@ -102,17 +105,17 @@ class Visitor:
 
         In the second scheme `faults` applies the rules of colours alone.
         """
-        for scheme, rules in (("light", ()), ("dark", COLOUR_RULES)):
+        for scheme, rules in SCHEMES.items():
             self._rules = rules
             await self._change_colours(scheme)
             for width in WIDTHS:
                 await self.page.set_viewport_size(window(width))
                 await self.settled()
                 yield f"{width}-{scheme}"
-        self._rules = ()
+        self._rules = ALL_RULES
         await self.page.emulate_media(color_scheme="light")
 
-    async def _change_colours(self, scheme: Literal["light", "dark"]) -> None:
+    async def _change_colours(self, scheme: Scheme) -> None:
         """Loaded anew where they change: they do so in a transition otherwise, and axe measures the middle of it."""
         was = await self.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
         await self.page.emulate_media(color_scheme=scheme)
