@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,11 @@ from tests.kit.model_server import ModelServer, ScriptedModel
 settings.register_profile("gate", derandomize=True, deadline=None)
 settings.register_profile("search", deadline=None, max_examples=1_000)
 settings.load_profile("gate")
+
+# Tests start Kairos hundreds of times. Where a container's image sets this variable, each of these processes would
+# compile all of Kairos again, which takes longer than the rest of most commands.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 pytest_plugins = ["tests.kit.valkey_fixtures", "tests.kit.caching"]
 

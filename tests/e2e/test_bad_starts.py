@@ -34,7 +34,6 @@ def start(folder: Path, settings: dict | str, **environment: str):
         ("[server]\n[server]\n", ["not valid TOML", "line 2"]),
         ('[[models]]\nname = "a"\nbase_url = "ftp://x"', ["models.0.base_url"]),
         ('[[models]]\nname = "a"\nbase_url = "http://x/v1"\napi_key_env = "NO_SUCH_KEY"', [":4", "NO_SUCH_KEY"]),
-        ('default_llm_model = "gone"\n[embedded]\nmodel = false', ["gone"]),
         ('[database]\nurl = "postgresql+psycopg://a@h/d"', ["migration_url"]),
     ],
 )
@@ -43,6 +42,14 @@ def test_a_wrong_configuration_names_file_line_and_remedy(tmp_path: Path, toml: 
     assert done.returncode == 2, done.stderr
     for word in words:
         assert word in done.stderr, done.stderr
+
+
+def test_a_model_that_is_not_in_the_catalogue_is_named(tmp_path: Path, addresses: Addresses):
+    """It is known once the engines run: the embedded model is one of the catalogue."""
+    done = start(tmp_path, on_engines(addresses, default_llm_model="gone"))
+    assert done.returncode == 2, done.stderr
+    assert "default_llm_model" in done.stderr
+    assert "gone" in done.stderr
 
 
 def test_a_wrong_variable_in_the_environment_is_named(tmp_path: Path):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +79,9 @@ async def test_a_start_whose_initdb_hangs_ends(tmp_path: Path, monkeypatch: pyte
     start.begin()
 
     def initdb() -> psutil.Process | None:
-        for process in psutil.process_iter(["name"]):
-            if process.info["name"] == "initdb" and start.process.pid in [parent.pid for parent in process.parents()]:
-                return process
+        with suppress(psutil.NoSuchProcess):  # one that ended while it was looked at
+            children = psutil.Process(start.process.pid).children(recursive=True)
+            return next((child for child in children if child.name() == "initdb"), None)
         return None
 
     found: psutil.Process = await eventually(initdb, 60, "initdb runs")

@@ -6,9 +6,9 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, async_playwright
 
 ROOT = Path(__file__).parents[2]
 AXE = ROOT / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
@@ -17,6 +17,11 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 SERIOUS = ("serious", "critical")
 WIDTHS = (1280, 390)
 """Of a window, in pixels."""
+Scheme = Literal["light", "dark"]
+ALL_RULES: tuple[str, ...] = ()
+COLOUR_RULES = ("color-contrast", "link-in-text-block")
+"""Those of axe's rules that look at colours. The others find the same in every colour scheme."""
+SCHEMES: dict[Scheme, tuple[str, ...]] = {"light": ALL_RULES, "dark": COLOUR_RULES}
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
@@ -51,6 +56,7 @@ class Visitor:
         page.on("console", self._console)
         page.on("request", self._request)
         self.foreign: list[str] = []
+        self._rules = ALL_RULES
 
     def _console(self, message: Any) -> None:
         if message.type == "error" and "status of 4" not in message.text:  # refusals that a test asks for
@@ -90,18 +96,31 @@ class Visitor:
 
     async def settled(self) -> None:
         await self.page.wait_for_selector("h1")
-        # Not wait_for_function: it evaluates text, which the page's own policy forbids.
-        await expect(self.page.locator(".skeleton, [aria-busy=true]")).to_have_count(0, timeout=15_000)
+        # Not wait_for_function: it evaluates text, which the page's own policy forbids. Nor expect(): it looks again
+        # only after half a second or a whole one.
+        await self.page.wait_for_selector(".skeleton, [aria-busy=true]", state="detached")
 
     async def looks(self) -> AsyncIterator[str]:
-        """The page in both colour schemes at each width, by a name for its picture."""
-        for scheme in ("light", "dark"):
-            await self.page.emulate_media(color_scheme=scheme)
-            await self.page.reload()  # colours change in a transition otherwise, and axe measures the middle of it
+        """The page in both colour schemes at each width, by a name for its picture; then in light again.
+
+        In the second scheme `faults` applies the rules of colours alone.
+        """
+        for scheme, rules in SCHEMES.items():
+            self._rules = rules
+            await self._change_colours(scheme)
             for width in WIDTHS:
                 await self.page.set_viewport_size(window(width))
                 await self.settled()
                 yield f"{width}-{scheme}"
+        self._rules = ALL_RULES
+        await self.page.emulate_media(color_scheme="light")
+
+    async def _change_colours(self, scheme: Scheme) -> None:
+        """Loaded anew where they change: they do so in a transition otherwise, and axe measures the middle of it."""
+        was = await self.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+        await self.page.emulate_media(color_scheme=scheme)
+        if was != (scheme == "dark"):
+            await self.page.reload()
 
     async def text(self) -> str:
         """Everything that stands in the document, seen or not."""
@@ -109,8 +128,11 @@ class Visitor:
 
     async def faults(self) -> list[str]:
         """What axe calls serious or worse."""
-        await self.page.evaluate(AXE.read_text())
-        found = await self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        if not await self.page.evaluate("'axe' in window"):
+            await self.page.evaluate(AXE.read_text())
+        only = {"runOnly": {"type": "rule", "values": self._rules}} if self._rules else {}
+        options = {"resultTypes": ["violations"], **only}
+        found = await self.page.evaluate("options => axe.run(document, options)", options)
         return [
             f"{violation['id']}: {violation['help']}: {node['html'][:160]} {node.get('failureSummary', '')[:200]}"
             for violation in found["violations"]

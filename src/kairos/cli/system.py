@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from dataclasses import dataclass
@@ -38,9 +39,12 @@ def start(
     began = time.monotonic() - _age_of_process()
     settings = of(context).settings()
     require_variables(settings, of(context).file)
-    # The daemon's imports take most of a second, which no other command should pay.
+    # The daemon's imports take most of a second, which no other command should pay. What they make stays for as long as
+    # the daemon does: the collector of cycles would look through all of it several times and find nothing.
+    gc.disable()
     from kairos.cli.starting import run_daemon
 
+    gc.enable()
     run_daemon(settings, role, began, sample=sample)
 
 
