@@ -28,7 +28,7 @@ settings.register_profile("gate", derandomize=True, deadline=None)
 settings.register_profile("search", deadline=None, max_examples=1_000)
 settings.load_profile("gate")
 
-pytest_plugins = ["tests.kit.valkey_fixtures", "tests.kit.caching"]
+pytest_plugins = ["tests.kit.valkey_fixtures", "tests.kit.caching", "tests.kit.hashing"]
 
 
 @pytest.hookimpl(wrapper=True)
