@@ -28,7 +28,13 @@ settings.register_profile("gate", derandomize=True, deadline=None)
 settings.register_profile("search", deadline=None, max_examples=1_000)
 settings.load_profile("gate")
 
-pytest_plugins = ["tests.kit.valkey_fixtures", "tests.kit.caching", "tests.kit.hashing"]
+pytest_plugins = [
+    "tests.kit.valkey_fixtures",
+    "tests.kit.caching",
+    "tests.kit.hashing",
+    "tests.kit.leftovers",
+    "tests.kit.folder_order",
+]
 
 
 @pytest.hookimpl(wrapper=True)

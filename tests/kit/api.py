@@ -69,7 +69,8 @@ class Caller:
 @asynccontextmanager
 async def serving(parts: Parts) -> AsyncIterator[Caller]:
     """The daemon's HTTP server, and a caller without a token."""
-    with socket.socket() as listener:
+    # asyncio sends at once (TCP_NODELAY) only on sockets that name their protocol: otherwise answers take 40 ms more.
+    with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         server, stopping = http_server(parts.services), asyncio.Event()
 
