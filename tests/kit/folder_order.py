@@ -15,9 +15,10 @@ import pytest
 SEED = "KAIROS_TEST_ORDER"
 
 
-def pytest_report_header() -> str | None:
-    seed = os.environ.get(SEED)
-    return f"test folders in the order of the seed {SEED}={seed}" if seed else None
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the seed at the end, where `-q` prints too."""
+    if seed := os.environ.get(SEED):
+        terminalreporter.write_line(f"The order of the test folders was that of the seed {SEED}={seed}.")
 
 
 @pytest.hookimpl(trylast=True)

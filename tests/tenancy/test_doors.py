@@ -47,7 +47,9 @@ def named_nodes() -> dict[str, list[ast.AST]]:
     """The imports and attributes in each file."""
     wanted = ast.ImportFrom | ast.Attribute
     return {
-        str(path.relative_to(SOURCE)): [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, wanted)]
+        str(path.relative_to(SOURCE)): [
+            node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, wanted)
+        ]
         for path in SOURCE.rglob("*.py")
     }
 
