@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,16 @@ pytest_plugins = [
     "tests.kit.valkey_fixtures",
     "tests.kit.caching",
     "tests.kit.hashing",
+    "tests.kit.embedding",
     "tests.kit.leftovers",
     "tests.kit.folder_order",
 ]
+
+
+def pytest_collection_finish() -> None:
+    """Tests, modules and libraries stay: the collector of cycles need not look through them again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
