@@ -45,6 +45,7 @@ run: setup dashboard ## Start Kairos; the first time it does one sample task
 
 # Files stay whole, for what their tests share, and in their order: the long ones of tests/e2e come first.
 test: $(VENV)/.dev $(VENV)/.train dashboard browser ## Run all tests, in two processes with engines of their own
+	$(BIN)/python -m compileall -q src # once, and not in each of the processes that tests start
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev dashboard ## Format check, lint, types, architecture, file sizes

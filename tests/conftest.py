@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import AsyncIterator, Generator
@@ -35,7 +36,20 @@ settings.load_profile("gate")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-pytest_plugins = ["tests.kit.valkey_fixtures", "tests.kit.caching"]
+pytest_plugins = [
+    "tests.kit.valkey_fixtures",
+    "tests.kit.caching",
+    "tests.kit.hashing",
+    "tests.kit.embedding",
+    "tests.kit.leftovers",
+    "tests.kit.folder_order",
+]
+
+
+def pytest_collection_finish() -> None:
+    """Tests, modules and libraries stay: the collector of cycles need not look through them again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

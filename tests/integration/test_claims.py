@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from kairos.config import Settings
 from kairos.db.addresses import DatabaseAddresses
@@ -58,6 +58,10 @@ class Claims(RuleBasedStateMachine):
         row = await self._call(tasks.get, task_id)
         assert row is not None
         return row
+
+    async def _rows(self) -> dict[UUID, TaskRow]:
+        async with self.database.project(self.project_id) as session:
+            return {row.id: row for row in await session.scalars(select(TaskRow))}
 
     @rule(target=task_ids)
     def submit(self) -> UUID:
@@ -135,8 +139,10 @@ class Claims(RuleBasedStateMachine):
 
     @invariant()
     def a_task_runs_exactly_when_somebody_holds_it(self) -> None:
+        rows = self.run(self._rows()) if self.holder else {}
+        assert rows.keys() == self.holder.keys()
         for task_id, epoch in self.holder.items():
-            row = self.run(self._row(task_id))
+            row = rows[task_id]
             assert (row.state == TaskState.RUNNING) == (epoch is not None)
             assert (row.owner is not None) == (row.lease_until is not None) == (epoch is not None)
             assert TaskState(row.state).final == (row.finished_at is not None)

@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import pytest
+from websockets.frames import Frame
 
 from kairos.api import connections
-from kairos.api.connections import raised_file_limit
+from kairos.api.connections import GuardedWebSocket, raised_file_limit
 from kairos.config_server import ServerSettings
 from kairos.embedded import Addresses
 from tests.kit.api import Caller, serving, signed_in
@@ -175,6 +176,24 @@ async def test_a_websocket_outlives_every_limit_and_is_not_given_up_for_others(a
             task = await house.submit("hello")
             message = await socket.receive_json(timeout=10)
             assert message["task_id"] == str(task)
+
+
+async def test_a_server_that_ends_while_a_websocket_is_being_closed_raises_no_error(addresses, models, monkeypatch):
+    ended: list[GuardedWebSocket] = []
+    handle_close = GuardedWebSocket.handle_close
+
+    def handle_close_and_end(self: GuardedWebSocket, event: Frame) -> None:
+        handle_close(self, event)
+        self.shutdown()
+        ended.append(self)
+
+    monkeypatch.setattr(GuardedWebSocket, "handle_close", handle_close_and_end)
+    async with limited(addresses, models) as (house, anybody, _):
+        owner = await signed_in(house.parts, anybody, house.user_id, house.project_id)
+        ticket = (await owner.post("/api/events/ticket"))["ticket"]
+        async with anybody.connect(f"/api/events?ticket={ticket}"):
+            pass
+        await eventually(lambda: ended, why="the server saw that the client closed it")
 
 
 async def test_answers_of_the_server_itself_carry_the_headers_too(addresses, models):

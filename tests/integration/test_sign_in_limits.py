@@ -32,6 +32,7 @@ from kairos.db.repositories import sessions
 from kairos.redis_client import connect
 from kairos.tenancy import Scope, UserId
 from tests.kit.api import Caller, signed_in
+from tests.kit.hashing import cheap
 from tests.kit.house import House
 from tests.kit.people import new_project_in
 
@@ -239,6 +240,24 @@ class TestStrength:
 
 
 class TestPool:
+    @pytest.mark.usefixtures("full_hashing")
+    async def test_a_guess_costs_whoever_has_the_hashes_64_mib_and_three_passes(self):
+        pool = Passwords()
+        hashed = await pool.hashed(PASSWORD)
+        for stored in (hashed, passwords.nobodys_hash.__wrapped__()):
+            assert stored.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+        assert await pool.matches(PASSWORD, hashed) == (True, None), "which is up to date"
+        await pool.aclose()
+
+    @pytest.mark.usefixtures("full_hashing")
+    async def test_a_hash_of_less_cost_is_replaced_at_the_next_sign_in(self):
+        pool = Passwords()
+        good, better = await pool.matches(PASSWORD, cheap().hash(PASSWORD))
+        assert good
+        assert better is not None
+        assert better.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+        await pool.aclose()
+
     async def test_what_does_not_fit_is_refused_at_once(self):
         pool = Passwords(threads=1, waiting=2)
         works = [asyncio.create_task(pool.matches("x", None)) for _ in range(8)]

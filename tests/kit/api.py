@@ -69,18 +69,25 @@ class Caller:
 @asynccontextmanager
 async def serving(parts: Parts) -> AsyncIterator[Caller]:
     """The daemon's HTTP server, and a caller without a token."""
-    with socket.socket() as listener:
+    # asyncio sends at once (TCP_NODELAY) only on sockets that name their protocol: otherwise answers take 40 ms more.
+    with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
-        server = http_server(parts.services)
+        server, stopping = http_server(parts.services), asyncio.Event()
+
+        async def until_stopped() -> None:
+            await server.on_tick(0)
+            await stopping.wait()
+
+        server.main_loop = until_stopped  # type: ignore[method-assign]  # its own looks for the end ten times a second
         running = asyncio.create_task(server.serve(sockets=[listener]))
         try:
-            await eventually(lambda: server.started, why="the HTTP server listens")
+            await eventually(lambda: server.started or running.done(), why="the HTTP server listens")
             async with aiohttp.ClientSession(
                 cookie_jar=aiohttp.DummyCookieJar(), base_url=f"http://127.0.0.1:{listener.getsockname()[1]}"
             ) as session:
                 yield Caller(session)
         finally:
-            server.should_exit = True
+            stopping.set()
             await asyncio.wait_for(running, 15)
 
 

@@ -5,19 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from typing import Any
 
-from kairos.agents.checks.sandbox.box import run_in_box
-from kairos.agents.checks.task_tests import plan_of
+from kairos.agents.checks.sandbox.box import Tests, run_in_box
 
 
 async def main() -> None:
-    """Runs as JSON: `[{"answer", "tests", "seconds", "memory"}, …]`, to reports: `[{"way", "lacks", "results"}, …]`."""
+    """Runs as JSON: `[{"answer", "tests", "seconds", "memory"}, …]`, to reports: `[{"way", "lacks", "results"}, …]`.
+
+    The plan of the tests comes with them: to work it out takes imports that cost more than a run.
+    """
     said = []
     for run in json.load(sys.stdin):
-        report = await run_in_box(run["answer"], plan_of(run["tests"]).tests, run["seconds"], run["memory"])
+        report = await run_in_box(run["answer"], tests_of(run["tests"]), run["seconds"], run["memory"])
         results = [[result.passed, result.words] for _, result in sorted(report.results.items())]
         said.append({"way": report.way, "lacks": report.lacks, "results": results})
     json.dump(said, sys.stdout)
+
+
+def tests_of(told: dict[str, Any]) -> Tests:
+    calls = tuple((name, line, number) for name, line, number in told["calls"])
+    return Tests(told["source"], dict(told["statements"]), calls, tuple(told["left_out"]))
 
 
 if __name__ == "__main__":

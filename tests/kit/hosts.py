@@ -12,11 +12,12 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from kairos.agents.checks.task_tests import plan_of
 from tests.kit import refused_calls
 
 PROJECT = Path(__file__).parents[2]
@@ -69,14 +70,18 @@ class Ran:
 
 def run_on(kind: Kind, runs: Sequence[Run], limit_s: float = RUN_LIMIT_S) -> list[Ran]:
     """Run the sandbox once for each, on a host of this kind."""
-    asked = json.dumps(
-        [{name: getattr(run, name) for name in ("answer", "tests", "seconds", "memory")} for run in runs]
-    )
+    asked = json.dumps([asdict(run) | {"tests": told_tests(run.tests)} for run in runs])
     done = command_on(kind, [python_on(kind), "-m", "tests.kit.boxed_runs"], stdin=asked, limit_s=limit_s)
     assert done.returncode == 0, done.stderr
     return [
         Ran(one["way"], one["lacks"], [tuple(result) for result in one["results"]]) for one in json.loads(done.stdout)
     ]
+
+
+def told_tests(source: str) -> dict[str, Any]:
+    """The tests of a source as JSON takes them."""
+    tests = plan_of(source).tests
+    return asdict(tests) | {"statements": list(tests.statements.items())}
 
 
 def command_on(

@@ -18,7 +18,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    from kairos.fine_tuning.training.gguf_file import parsed_once
+    from kairos.fine_tuning.training.process.gguf_file import parsed_once
 
     folder, weights = tmp_path_factory.mktemp("tiny"), check_weights()
     with parsed_once():

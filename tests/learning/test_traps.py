@@ -10,7 +10,15 @@ from typing import Any
 import numpy
 import pytest
 
-from kairos.fine_tuning.training.process.job import CHECKPOINTS, TRAIN, VALIDATION, Example, Job, Progress, write_examples
+from kairos.fine_tuning.training.process.job import (
+    CHECKPOINTS,
+    TRAIN,
+    VALIDATION,
+    Example,
+    Job,
+    Progress,
+    write_examples,
+)
 from tests.kit.lora_file import write_lora
 from tests.learning.conftest import examples
 

@@ -1,8 +1,10 @@
-"""One Kairos with two projects for all tests of a module: they only ever add to it."""
+"""One Kairos with two projects for all tests of a file: they only ever add to it. No file leaves anything behind."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,22 +12,55 @@ from kairos.config import ModelSettings
 from kairos.embedded import Addresses
 from tests.kit.api import serving
 from tests.kit.house import leave_nothing_to_do, open_house
+from tests.kit.leftovers import leftovers, uses_engines
 from tests.kit.model_server import ModelServer, ScriptedModel
 from tests.tenancy.world import World, two_worlds
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fails where a file leaves rows, keys in Redis, or files in the folder for temporary ones.
+
+    Only tests use that folder meanwhile: it belongs to this process.
+    """
+    addresses = request.getfixturevalue("addresses") if uses_engines(request) else None
+    folder = tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield
+    check_files(folder)
+    if addresses:
+        check_engines(addresses)
+
+
+def check_files(folder: Path) -> None:
+    left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+    assert left == [], "files are left"
+
+
+def check_engines(addresses: Addresses) -> None:
+    found = leftovers(addresses)
+    assert not found, f"rows or keys are left: {found}"
+
+
 @pytest.fixture(scope="module")
-async def world(addresses: Addresses, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    folder = tmp_path_factory.mktemp("world")
-    weights = folder / "echo.gguf"
-    weights.write_bytes(b"GGUF")
-    async with ModelServer() as server:
-        server.add(ScriptedModel(name="echo", answer="hello"))
-        echo = ModelSettings(name="echo", base_url=server.base_url, local=True, weights=weights, adapters="ollama")
-        async with (
-            open_house(addresses, server, data_dir=folder, models=[echo]) as house,
-            serving(house.parts) as anybody,
-        ):
-            world = await two_worlds(house, anybody)
-            yield world
-            await leave_nothing_to_do(house.parts, world.x, world.y)
+def empty_engines(nothing_is_left: None, empty_engines: None) -> None:
+    """As everywhere, and looked at afterwards."""
+
+
+@pytest.fixture(scope="module")
+async def world(empty_engines: None, addresses: Addresses) -> AsyncIterator[World]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        weights = folder / "echo.gguf"
+        weights.write_bytes(b"GGUF")
+        async with ModelServer() as server:
+            server.add(ScriptedModel(name="echo", answer="hello"))
+            echo = ModelSettings(name="echo", base_url=server.base_url, local=True, weights=weights, adapters="ollama")
+            async with (
+                open_house(addresses, server, data_dir=folder, models=[echo]) as house,
+                serving(house.parts) as anybody,
+            ):
+                world = await two_worlds(house, anybody)
+                yield world
+                await leave_nothing_to_do(house.parts, world.x, world.y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import kairos
@@ -38,8 +39,19 @@ def files_using(names: set[str], module: str = "") -> set[str]:
             return node.attr in names and node.value.id == module
         return False
 
-    parsed = {path: ast.walk(ast.parse(path.read_text())) for path in SOURCE.rglob("*.py")}
-    return {str(path.relative_to(SOURCE)) for path, nodes in parsed.items() if any(map(uses, nodes))}
+    return {name for name, nodes in named_nodes().items() if any(map(uses, nodes))}
+
+
+@cache
+def named_nodes() -> dict[str, list[ast.AST]]:
+    """The imports and attributes in each file."""
+    wanted = ast.ImportFrom | ast.Attribute
+    return {
+        str(path.relative_to(SOURCE)): [
+            node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, wanted)
+        ]
+        for path in SOURCE.rglob("*.py")
+    }
 
 
 def test_connections_are_made_in_one_place():

@@ -294,6 +294,13 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
         self._guard.closed(self.transport)
         super().connection_lost(exc)
 
+    def shutdown(self) -> None:
+        """End it with the server. uvicorn raises for one that is being closed already, and then ends no other."""
+        if self.transport.is_closing():
+            self.stop_keepalive()
+        else:
+            super().shutdown()
+
     def phase(self) -> Phase:
         """What the connection does now."""
         if self.transport.is_closing():

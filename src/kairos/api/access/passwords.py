@@ -48,7 +48,7 @@ class Passwords:
     """The pool."""
 
     def __init__(self, threads: int = THREADS, waiting: int = WAITING) -> None:
-        self._hasher = PasswordHash.recommended()
+        self._hasher = hasher()
         self._pool = ThreadPoolExecutor(threads, "passwords")
         self._most = threads + waiting
         self._under_way = 0
@@ -116,4 +116,9 @@ def nobodys_hash() -> str:
 
     Made once a process, at the first start and not at the first sign-in, which would take twice as long and so tell.
     """
-    return PasswordHash.recommended().hash(new_secret())
+    return hasher().hash(new_secret())
+
+
+def hasher() -> PasswordHash:
+    """Argon2id with the parameters that pwdlib recommends."""
+    return PasswordHash.recommended()

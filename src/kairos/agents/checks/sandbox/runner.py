@@ -14,7 +14,6 @@ Not guaranteed:
 
 from __future__ import annotations
 
-import asyncio
 import builtins
 import inspect
 import json
@@ -142,6 +141,8 @@ def _take_steps(
 def _called(function: Any) -> None:
     result = function()
     if inspect.iscoroutine(result):
+        import asyncio  # half of what the sandbox imports, and few tests need it
+
         asyncio.run(result)
 
 

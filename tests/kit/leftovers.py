@@ -1,0 +1,107 @@
+"""Whatever a test file leaves in the engines that it shares with others: found, and removed.
+
+A pytest plugin. Each file starts on empty tables and without keys in Redis, so that no order of files matters.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import psycopg
+import pytest
+from psycopg import sql
+from redis import Redis
+from sqlalchemy.engine import make_url
+
+from kairos import redis_keys
+from kairos.embedded import Addresses
+
+OURS = re.compile(rf"{redis_keys.NAMESPACE}:|test-|\{{?[0-9a-f]{{8}}-[0-9a-f-]{{27}}\}}?:")
+"""How our keys begin: with the namespace, with a test's own one, or with a project's id. A given Redis may hold keys
+of other programs."""
+OF_PYTEST = {"PYTEST_CURRENT_TEST", "PYTEST_VERSION"}
+TABLES = """
+select c.relname from pg_class c
+where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition
+and c.relname <> 'alembic_version'
+"""
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """Numbers of rows by table, and names of keys."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.keys)
+
+
+def leftovers(addresses: Addresses) -> Leftovers:
+    """All that the engines hold of us. Tables are read from PostgreSQL's catalogue, so that a new one is not missed."""
+    with _owner(addresses) as owner:
+        counts = {table: _count(owner, table) for (table,) in owner.execute(TABLES).fetchall()}
+    with Redis.from_url(addresses.redis_url) as redis:
+        keys = sorted(name for name in map(_text, redis.scan_iter(count=1000)) if OURS.match(name))
+    return Leftovers({table: count for table, count in counts.items() if count}, tuple(keys))
+
+
+def remove(addresses: Addresses, found: Leftovers) -> None:
+    """Remove what was found."""
+    if found.rows:
+        with _owner(addresses) as owner:
+            tables = sql.SQL(", ").join(map(sql.Identifier, found.rows))
+            # Cascades to tables that refer to these: they are empty, or else they were found too.
+            owner.execute(sql.SQL("truncate {} cascade").format(tables))
+    if found.keys:
+        with Redis.from_url(addresses.redis_url) as redis:
+            redis.delete(*found.keys)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def empty_engines(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Remove what the tests of a file left in the shared engines. It ends after every fixture of the file."""
+    if not uses_engines(request):
+        yield
+        return
+    addresses = request.getfixturevalue("addresses")
+    yield
+    remove(addresses, leftovers(addresses))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment_is_restored() -> Iterator[None]:
+    """Libraries may set variables of their own at their first import: those are theirs."""
+    before = _environment()
+    yield
+    now = {name: value for name, value in _environment().items() if name in before or name.startswith("KAIROS")}
+    assert now == before, "the file's tests changed environment variables"
+
+
+def uses_engines(request: pytest.FixtureRequest) -> bool:
+    """Whether a test of this file asks for the shared engines, itself or by a fixture."""
+    files = (item for item in request.session.items if item.path == request.path)
+    return any("addresses" in getattr(item, "fixturenames", ()) for item in files)
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in OF_PYTEST}
+
+
+def _owner(addresses: Addresses) -> psycopg.Connection:
+    url = make_url(addresses.migration_url).set(drivername="postgresql")
+    return psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
+
+
+def _count(owner: psycopg.Connection, table: str) -> int:
+    row = owner.execute(sql.SQL("select count(*) from {}").format(sql.Identifier(table))).fetchone()
+    assert row
+    return row[0]
+
+
+def _text(name: bytes | str) -> str:
+    return name.decode(errors="replace") if isinstance(name, bytes) else name
