@@ -35,6 +35,7 @@ async def test_rows_that_are_left_are_found_and_removed(database: Database, addr
         redis_keys.response_cache(ProjectId(new_id())),
         redis_keys.project_data(ProjectId(new_id()), "x"),
     ],
+    ids=["of all projects", "of a project's cache", "of a project"],
 )
 def test_keys_that_are_left_are_found_and_removed(addresses: Addresses, key: str):
     with Redis.from_url(addresses.redis_url) as redis:
