@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from kairos.lanes import Lane
-from kairos.orchestration.queue.queue import Entry, FairQueue
+from kairos.orchestration.queue.queue import QueueEntry, FairQueue
 from kairos.redis_client import connect
 from kairos.tenancy import ProjectId, TaskId
 from tests.kit.valkey import ValkeyServer, forget
@@ -83,7 +83,7 @@ async def fill(queue: FairQueue, amount: int, owners: list[ProjectId]) -> float:
     start = time.perf_counter()
     for i, owner in enumerate(owners):
         share = range(i, amount, len(owners))
-        await queue.put_many(LANE, owner, [Entry(TaskId(uuid4()), order) for order in share])
+        await queue.put_many(LANE, owner, [QueueEntry(TaskId(uuid4()), order) for order in share])
     return amount / (time.perf_counter() - start)
 
 

@@ -38,7 +38,7 @@ from kairos.db.models import SessionRow, TaskRow
 from kairos.db.repositories import events, history
 from kairos.embedded import Addresses
 from kairos.orchestration.queue.event_notices import EventNotices
-from kairos.pubsub import Notice, Signals
+from kairos.pubsub import Notice, PubSub
 from kairos.redis_client import connect
 from kairos.tenancy import ProjectId, Scope, UserId, new_id
 from tests.kit.conditions import eventually
@@ -145,7 +145,7 @@ async def kairos(addresses: Addresses, folder: Path, given: Any) -> tuple[str, .
         folder / "daemon", on_engines(addresses, log_level="warning", auth={"sockets_per_user": given.clients})
     )
     redis = connect(addresses.redis_url)
-    notices = EventNotices(Signals(redis))
+    notices = EventNotices(PubSub(redis))
     telling = asyncio.create_task(notices.run())
     await daemon.start("--role", "api")
     try:
@@ -163,7 +163,7 @@ async def kairos(addresses: Addresses, folder: Path, given: Any) -> tuple[str, .
                     data = {"padding": PADDING, "bench_mark": number}
                     await history.add_event(session, project_id, task_id, 1, "bench", data)
                 at = time.time()
-                notices.tell(project_id)
+                notices.notify(project_id)
                 return at
 
             address = runtime(daemon.folder / "data")["address"]
@@ -232,7 +232,7 @@ async def serve_bare(redis_url: str) -> None:
             await send({"type": "websocket.send", "text": await queue.get()})
 
     async def fan_out() -> None:
-        async for heard in Signals(connect(redis_url)).listen([CHANNEL]):
+        async for heard in PubSub(connect(redis_url)).listen([CHANNEL]):
             if isinstance(heard, Notice):
                 text = heard.payload.decode()
                 for queue in queues:

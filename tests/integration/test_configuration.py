@@ -191,7 +191,7 @@ class TestRights:
     async def test_an_operator_who_does_not_manage_the_project_leaves_it_alone(self, house: House, anybody: Caller):
         user_id, viewer = await somebody(house, anybody, Role.VIEWER)
         async with house.database.scope(Scope(user_id=UserId(user_id), operator=True)) as session:
-            await people.set_standing(session, user_id, operator=True, disabled=False)
+            await people.set_account_flags(session, user_id, operator=True, disabled=False)
         assert (await change(viewer, {"queue.max_attempts": 5})).status == 200
         refused = await change(viewer, {"project.weight": 3})
         assert (refused.status, refused["code"]) == (403, "project_value")
@@ -244,8 +244,8 @@ class TestReplicas:
                 await change(await operator(rich, rich_caller), {"default_llm_model": "rich"})
             configuration = poor.parts.services.configuration
             await configuration.refresh()
-            assert configuration.standing.version == 0
-            assert "no model is named 'rich'" in (configuration.standing.error or "")
+            assert configuration.status.version == 0
+            assert "no model is named 'rich'" in (configuration.status.error or "")
             async with poor.working():
                 assert (await poor.finished(await poor.submit())).state == TaskState.SUCCEEDED
                 await shows_its_error(await operator(poor, caller))
@@ -259,11 +259,11 @@ class TestReplicas:
         before = house.parts.settings.max_concurrent_tasks
         configuration.live.on_change(broken)
         await change(boss, {"max_concurrent_tasks": 7, "cache.ttl_s": 5})
-        assert "OSError: no room" in (configuration.standing.error or "")
+        assert "OSError: no room" in (configuration.status.error or "")
         assert house.parts.settings.max_concurrent_tasks == before != 7
         assert house.parts.services.router.cache._settings.ttl_s != 5, "hooks told before it are told to go back"
         await change(boss, {"max_concurrent_tasks": 8})
-        assert (configuration.standing.error, house.parts.settings.max_concurrent_tasks) == (None, 8)
+        assert (configuration.status.error, house.parts.settings.max_concurrent_tasks) == (None, 8)
 
 
 async def shows_its_error(boss: Caller) -> None:

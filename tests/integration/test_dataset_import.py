@@ -182,7 +182,7 @@ async def test_an_import_whose_slot_was_taken_meanwhile_writes_nothing(house: Ho
         async with house.database.project(house.project_id) as session:
             await session.execute(update(DatasetImportRow).values(holder=new_id()))
         with pytest.raises(dataset_import.ImportRunning):
-            await dataset_import.take_in(slot, records(json.dumps(row("q", "a")).encode()), approve=False)
+            await dataset_import.import_records(slot, records(json.dumps(row("q", "a")).encode()), approve=False)
     assert await answers(ada) == []
 
 

@@ -196,7 +196,7 @@ async def people_set_disabled(session, user_id: UserId) -> None:
     """The account alone, without what `PATCH /api/users` does to its sessions and links."""
     from kairos.db.repositories import people
 
-    await people.set_standing(session, user_id, operator=False, disabled=True)
+    await people.set_account_flags(session, user_id, operator=False, disabled=True)
 
 
 class TestStrength:

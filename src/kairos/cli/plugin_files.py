@@ -14,7 +14,7 @@ from kairos.config import PluginSettings
 from kairos.errors import Conflict, InvalidInput, KairosError
 from kairos.plugins.child_process import ChildLimits
 from kairos.plugins.plugin_config import schema_fault
-from kairos.plugins.probing import Found, probe
+from kairos.plugins.probing import ProbeResult, probe
 from kairos.plugins.sources import of_file
 
 PLUGIN = '''"""{name}: greets whom the prompt names, and counts how often. docs/plugins.md says what else there is."""
@@ -97,7 +97,7 @@ def write_example(name: str, folder: Path, *, sync: bool) -> tuple[Path, Path]:
     return plugin, test
 
 
-def examine(settings: PluginSettings, file: Path) -> list[Found]:
+def examine(settings: PluginSettings, file: Path) -> list[ProbeResult]:
     """What the daemon would find in it. Raises `InvalidInput` where there is no such file."""
     _must_exist(file)
     limits = ChildLimits(settings.memory_mb, settings.cpu_s)
@@ -122,7 +122,7 @@ class OfflineTimeout(KairosError):
     status, code = 504, "offline_timeout"
 
 
-def _judged(found: Found) -> Found:
+def _judged(found: ProbeResult) -> ProbeResult:
     if found.error:
         return found
     if found.name in BUILT_IN:

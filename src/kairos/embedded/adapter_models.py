@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 NAMES = tuple(f"adapters-{letter}" for letter in "abcdefgh")
 """Each with a port of its own. Two are in use at a change, more only where answers take longer than it does to change
 again."""
-SETTLE_S = 2.0
+ADDRESS_GRACE_S = 2.0
 """For whoever was given the old address a moment ago."""
-LOOK_S = 0.5
+POLL_S = 0.5
 RETIRE_LIMIT_S = 600.0
 
 
@@ -115,9 +115,9 @@ class AdapterModels:
         assert isinstance(engine.engine, ModelEngine)
         with suppress(TimeoutError, OSError):
             async with asyncio.timeout(RETIRE_LIMIT_S):
-                await asyncio.sleep(SETTLE_S)
+                await asyncio.sleep(ADDRESS_GRACE_S)
                 while not await engine.engine.idle(engine.port):  # llama.cpp tells when it is asked
-                    await asyncio.sleep(LOOK_S)
+                    await asyncio.sleep(POLL_S)
         await end(self._watches.pop(engine.engine.name))
         await engine.stop()
         del self._engines[engine.engine.name]

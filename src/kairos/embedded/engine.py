@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from kairos.embedded.folder import DataFolder
-from kairos.embedded.orphans import end_leftovers
+from kairos.embedded.orphans import end_orphans
 from kairos.embedded.process import Command, OwnedProcess
 from kairos.errors import KairosError
 
@@ -81,7 +81,7 @@ class Engine(Protocol):
         """Raise `NoAnswer` where it is not healthy."""
         ...
 
-    async def settle(self, port: int) -> None:
+    async def after_start(self, port: int) -> None:
         """What is left to do once it answers."""
         ...
 
@@ -157,12 +157,12 @@ class SupervisedEngine:
     async def _launch(self) -> None:
         try:
             await self.engine.prepare()
-            await end_leftovers(self.engine.folder, self.engine.program, (signal.SIGINT, signal.SIGQUIT))
+            await end_orphans(self.engine.folder, self.engine.program, (signal.SIGINT, signal.SIGQUIT))
             self.port = self.port or self._folder.port(self.engine.name)
             self._process = OwnedProcess(self.engine.command(self.port))
             self._changed()
             await self._until_ready(self._process)
-            await self.engine.settle(self.port)
+            await self.engine.after_start(self.port)
         except OSError as error:
             raise self._not_started(f"{error}") from error
         self._condition, self._detail, self._since = "running", "", time.monotonic()
@@ -228,5 +228,5 @@ class SupervisedEngine:
 
     def _not_started(self, reason: str) -> EngineNotStarted:
         tail = self._process.log_tail() if self._process else ""
-        said = f" Its log ({self._folder.logs / self.engine.name}.log) ends with:\n{tail}" if tail else ""
-        return EngineNotStarted(engine=self.engine.name, reason=reason, remedy=REMEDY, log=said)
+        log_text = f" Its log ({self._folder.logs / self.engine.name}.log) ends with:\n{tail}" if tail else ""
+        return EngineNotStarted(engine=self.engine.name, reason=reason, remedy=REMEDY, log=log_text)

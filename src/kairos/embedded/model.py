@@ -133,7 +133,7 @@ class ModelEngine:
         finally:
             writer.close()
 
-    async def settle(self, port: int) -> None:
+    async def after_start(self, port: int) -> None:
         """Nothing: it is ready as it is."""
 
     async def close(self) -> None:

@@ -18,13 +18,13 @@ from kairos.background_tasks import in_own_thread
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S = 15.0
+END_LIMIT_S = 15.0
 
 
-async def end_leftovers(folder: Path, program: str, stops: tuple[signal.Signals, ...]) -> None:
+async def end_orphans(folder: Path, program: str, stops: tuple[signal.Signals, ...]) -> None:
     """Wait for every process of `program` that works in `folder` to end: by itself, asked to, and made to."""
     for number in (*stops, signal.SIGKILL):
-        found = await in_own_thread(partial(_working_in, folder, program), PATIENCE_S)
+        found = await in_own_thread(partial(_working_in, folder, program), END_LIMIT_S)
         if not found:
             return
         log.warning(
@@ -33,7 +33,7 @@ async def end_leftovers(folder: Path, program: str, stops: tuple[signal.Signals,
         for process in _heads(found) if number is not signal.SIGKILL else found:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
-        await in_own_thread(partial(psutil.wait_procs, found, PATIENCE_S), 2 * PATIENCE_S)
+        await in_own_thread(partial(psutil.wait_procs, found, END_LIMIT_S), 2 * END_LIMIT_S)
 
 
 def _working_in(folder: Path, program: str) -> list[psutil.Process]:

@@ -21,7 +21,7 @@ from kairos.embedded.engine import REMEDY, EngineNotStarted, NoAnswer, StillStar
 from kairos.embedded.folder import DataFolder
 from kairos.embedded.folder_rights import close_secret
 from kairos.embedded.ports import HOST
-from kairos.embedded.postgres_files import Place, find_place
+from kairos.embedded.postgres_files import PostgresPaths, find_paths
 from kairos.embedded.process import Command, OwnedProcess
 from kairos.embedded.user_name import environment_with_name
 
@@ -72,17 +72,17 @@ class PostgresEngine:
 
     def __init__(self, folder: DataFolder) -> None:
         self._folder = folder
-        self._place: Place | None = None
+        self._paths: PostgresPaths | None = None
         self._connection: psycopg.AsyncConnection | None = None
 
     @property
-    def place(self) -> Place:
-        assert self._place, "prepare() comes first"
-        return self._place
+    def paths(self) -> PostgresPaths:
+        assert self._paths, "prepare() comes first"
+        return self._paths
 
     @property
     def folder(self) -> Path:
-        return self.place.data
+        return self.paths.data
 
     def urls(self, port: int) -> DatabaseUrls:
         secrets = self._folder.secrets
@@ -95,18 +95,18 @@ class PostgresEngine:
     async def prepare(self) -> None:
         """Find its place and make the cluster where there is none. Interrupted, it begins anew."""
         secrets = self._folder.secrets
-        self._place = await in_own_thread(partial(find_place, self._folder.path), PREPARE_LIMIT_S)
-        if not (self.place.data / "PG_VERSION").exists():
+        self._paths = await in_own_thread(partial(find_paths, self._folder.path), PREPARE_LIMIT_S)
+        if not (self.paths.data / "PG_VERSION").exists():
             await self._make_cluster(secrets.superuser)
 
     def command(self, port: int) -> Command:
         # An earlier postmaster that was killed leaves its file. Its process is known to be gone (`orphans.py`), but
         # its number may belong to another program now, and then PostgreSQL would refuse to start.
-        (self.place.data / "postmaster.pid").unlink(missing_ok=True)
+        (self.paths.data / "postmaster.pid").unlink(missing_ok=True)
         settings = {**SETTINGS, "port": str(port)}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        program = (str(self.place.programs / "postgres"), "-D", str(self.place.data), *options)
-        return Command(program, self.place.data, self._log, STOPS, self.place.user)
+        program = (str(self.paths.programs / "postgres"), "-D", str(self.paths.data), *options)
+        return Command(program, self.paths.data, self._log, STOPS, self.paths.user)
 
     async def ping(self, port: int) -> None:
         try:
@@ -127,22 +127,22 @@ class PostgresEngine:
             await self._connection.execute("select 1")
         except psycopg.Error as error:
             await self.close()
-            _judge(error)
+            _raise_ping_error(error)
 
-    async def settle(self, port: int) -> None:
+    async def after_start(self, port: int) -> None:
         """The database and its roles, once for each change of their statements or passwords. Safe to repeat."""
         secrets = self._folder.secrets
         passwords = RolePasswords(owner=secrets.owner, app=secrets.app, system=secrets.system)
         mark = hashlib.sha256(f"{roles_statements()}{passwords}".encode()).hexdigest()
         done = self._folder.path / "roles.sha256"
-        if done.exists() and done.read_text() == mark and (self.place.home / "settled").exists():
+        if done.exists() and done.read_text() == mark and (self.paths.home / "settled").exists():
             return
         try:
             await in_own_thread(partial(self._make_database, port, passwords), PREPARE_LIMIT_S)
         except psycopg.Error as error:
             reason = f"its roles could not be made: {str(error).strip()}"
             raise EngineNotStarted(engine=self.name, reason=reason, remedy=REMEDY, log="") from error
-        (self.place.home / "settled").touch()
+        (self.paths.home / "settled").touch()
         done.write_text(mark)
         close_secret(done)
 
@@ -158,32 +158,32 @@ class PostgresEngine:
 
     async def _make_cluster(self, superuser_password: str) -> None:
         """In a folder of its own that is renamed when it is complete, so that half a cluster is never taken for one."""
-        home = self.place.home
+        home = self.paths.home
         for unfinished in home.glob("new-data-*"):
             await in_own_thread(partial(shutil.rmtree, unfinished, ignore_errors=True), PREPARE_LIMIT_S)
         made = Path(tempfile.mkdtemp(prefix="new-data-", dir=home))
-        self.place.give(made)
+        self.paths.give(made)
         password = home / "initdb.password"
         password.unlink(missing_ok=True)
         password.touch(mode=0o600)
         password.write_text(superuser_password)
-        self.place.give(password)
+        self.paths.give(password)
         try:
             await self._run_initdb(made, password)
         finally:
             password.unlink()
-        _adopt(made, self.place.data)
+        _adopt(made, self.paths.data)
 
     async def _run_initdb(self, made: Path, password: Path) -> None:
         program = (
-            *(str(self.place.programs / "initdb"), "-D", str(made), "-U", SUPERUSER, f"--pwfile={password}"),
+            *(str(self.paths.programs / "initdb"), "-D", str(made), "-U", SUPERUSER, f"--pwfile={password}"),
             *("-A", "scram-sha-256", "--data-checksums", "--no-instructions", "-E", "UTF8"),
             # PostgreSQL's own C.UTF-8: the order of texts, and so the indexes, never change with the system's library.
             *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
         )
-        user = self.place.user
-        environment = environment_with_name(user.uid if user else os.geteuid(), self.place.home)
-        process = OwnedProcess(Command(program, self.place.home, self._log, (signal.SIGTERM,), user, environment))
+        user = self.paths.user
+        environment = environment_with_name(user.uid if user else os.geteuid(), self.paths.home)
+        process = OwnedProcess(Command(program, self.paths.home, self._log, (signal.SIGTERM,), user, environment))
         try:
             ended = await process.ends_within(INITDB_LIMIT_S)
         finally:
@@ -208,7 +208,7 @@ class PostgresEngine:
             create_roles(connection, passwords)
 
 
-def _judge(error: psycopg.Error) -> None:
+def _raise_ping_error(error: psycopg.Error) -> None:
     """What a failed ping means. A server that is full is alive."""
     text, state = str(error).strip(), error.sqlstate
     if state == TOO_MANY_CONNECTIONS:

@@ -36,7 +36,7 @@ ROOT_WITHOUT_RIGHTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PostgresPaths:
     """Where one data folder's PostgreSQL is."""
 
     home: Path
@@ -54,19 +54,19 @@ class Place:
             os.chown(path, self.user.uid, self.user.gid)
 
 
-def find_place(data_dir: Path) -> Place:
+def find_paths(data_dir: Path) -> PostgresPaths:
     """The place for this data folder, made where it is new. Raises `EngineNotInstalled`."""
     site = _site_packages()
     if os.geteuid() != 0:
         home = private_folder(data_dir / "postgres").resolve()
         _close_data(home / "data")
-        return Place(home, site / INSTALL / "bin", None)
+        return PostgresPaths(home, site / INSTALL / "bin", None)
     user = _owner_of(data_dir / "postgres" / "data") or NOBODY
     try:
         home = _home_within_reach(data_dir, user).resolve()
     except PermissionError as error:
         raise EngineNotStarted(engine="postgres", reason=f"{error}", remedy=ROOT_WITHOUT_RIGHTS, log="") from error
-    return Place(home, _programs_within_reach(site, home, user), user)
+    return PostgresPaths(home, _programs_within_reach(site, home, user), user)
 
 
 def _close_data(data: Path) -> None:

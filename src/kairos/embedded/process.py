@@ -21,7 +21,7 @@ STOP_LIMIT_S = 10.0
 LOG_LIMIT_BYTES = 10_000_000
 TAIL_BYTES = 8_000
 WRAPPER = Path(__file__).with_name("owned.py")
-PASSED_ON = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+INHERITED = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,5 +137,5 @@ def _wrapped(command: Command) -> list[str]:
 
 def _environment(command: Command) -> dict[str, str]:
     """Not the daemon's own, which holds the keys of model providers and may hold PG* variables."""
-    kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return {"LANG": "C.UTF-8", "TZ": "UTC", **kept, **command.environment}

@@ -83,7 +83,7 @@ class ValkeyEngine:
         except RedisError as error:
             raise NoAnswer(str(error)) from error
 
-    async def settle(self, port: int) -> None:
+    async def after_start(self, port: int) -> None:
         """Nothing: it is ready as it is."""
 
     async def close(self) -> None:

@@ -64,7 +64,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Remark:
+class PluginFinding:
     """One thing that the guardian had to say of the answer before."""
 
     check: str
@@ -168,7 +168,7 @@ class PluginTask:
     timeout_s: float
     """What is left of the task's time. After it, `execute` is ended."""
     context: PluginContext
-    findings: tuple[Remark, ...] = ()
+    findings: tuple[PluginFinding, ...] = ()
     """Why the guardian rejected the answer before; empty on the first try."""
     rejected: str | None = None
     """That answer."""

@@ -20,7 +20,7 @@ from typing import Any
 
 from kairos.agents.checks.sandbox.jail import die_with_parent
 from kairos.plugins.protocol import HEAD, frame
-from kairos.plugins.sources import Origin, Source
+from kairos.plugins.sources import Origin, PluginSource
 
 OWN = str(Path(__file__).parent)
 SPACE_FACTOR = 4
@@ -32,7 +32,7 @@ LAST_BYTES = 64 << 20
 LONGEST_TRACE = 20_000
 
 
-class Line:
+class Channel:
     """The child's end of the socket. Calls are made one after the other, from whichever thread."""
 
     def __init__(self, descriptor: int) -> None:
@@ -45,12 +45,12 @@ class Line:
         (size,) = HEAD.unpack(self._exactly(HEAD.size))
         return json.loads(self._exactly(size))
 
-    def say(self, value: Mapping[str, Any]) -> None:
+    def send(self, value: Mapping[str, Any]) -> None:
         """Send a frame. Raises `ValueError` for what is no JSON, or too large."""
         with self._lock:
             self._socket.sendall(frame(value))
 
-    def ask(self, value: Mapping[str, Any]) -> Any:
+    def call(self, value: Mapping[str, Any]) -> Any:
         """Send a frame and wait for the one that answers it."""
         with self._lock:
             self._socket.sendall(frame(value))
@@ -67,27 +67,27 @@ class Line:
         return b"".join(parts)
 
 
-def begin() -> tuple[Line, dict[str, Any]]:
+def begin() -> tuple[Channel, dict[str, Any]]:
     """The line and the daemon's first words, the limits taken."""
-    line = Line(int(sys.argv[1]))
-    asked = line.read()
+    line = Channel(int(sys.argv[1]))
+    request = line.read()
     die_with_parent()
-    if os.getppid() != asked["parent"]:
+    if os.getppid() != request["parent"]:
         os._exit(0)
-    memory = asked["memory_bytes"]
+    memory = request["memory_bytes"]
     space = memory * SPACE_FACTOR
     limits = (
         (resource.RLIMIT_CORE, 0, 0),
         (resource.RLIMIT_DATA, memory, memory + LAST_BYTES),
         (resource.RLIMIT_AS, space, space + LAST_BYTES),
-        (resource.RLIMIT_CPU, asked["cpu_s"], asked["cpu_s"] + 1),
+        (resource.RLIMIT_CPU, request["cpu_s"], request["cpu_s"] + 1),
     )
     for kind, soft, hard in limits:
         with contextlib.suppress(
             ValueError, OSError
         ):  # a lower one stands already, or the system knows it by name only
             resource.setrlimit(kind, (soft, hard))
-    return line, asked
+    return line, request
 
 
 def more_memory() -> None:
@@ -98,21 +98,21 @@ def more_memory() -> None:
             resource.setrlimit(kind, (hard, hard))
 
 
-def source_of(asked: Mapping[str, Any]) -> Source:
-    return Source(Origin(asked["origin"]), asked["path"], asked["label"])
+def source_of(request: Mapping[str, Any]) -> PluginSource:
+    return PluginSource(Origin(request["origin"]), request["path"], request["label"])
 
 
-def words(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """`ValueError: bad`, on one line."""
     return " ".join("".join(traceback.format_exception_only(error)[-1:]).split())
 
 
 def trace_of(error: BaseException) -> str:
     """Its trace, from the plugin's own first frame on, then without what holds the objects of those frames."""
-    told = "".join(traceback.format_exception(type(error), error, _theirs(error.__traceback__), chain=True))
+    text = "".join(traceback.format_exception(type(error), error, _theirs(error.__traceback__), chain=True))
     for frames in _chain(error):
         traceback.clear_frames(frames.__traceback__)
-    return told if len(told) <= LONGEST_TRACE else f"{told[: LONGEST_TRACE // 2]}\n…\n{told[-LONGEST_TRACE // 2 :]}"
+    return text if len(text) <= LONGEST_TRACE else f"{text[: LONGEST_TRACE // 2]}\n…\n{text[-LONGEST_TRACE // 2 :]}"
 
 
 def _theirs(trace: TracebackType | None) -> TracebackType | None:

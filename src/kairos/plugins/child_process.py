@@ -16,11 +16,11 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from kairos.agents.checks.sandbox.box import end_with_all
+from kairos.agents.checks.sandbox.box import kill_process_tree
 from kairos.background_tasks import end
-from kairos.embedded.process import PASSED_ON
+from kairos.embedded.process import INHERITED
 from kairos.plugins.protocol import HEAD, LARGEST_FRAME, frame
-from kairos.plugins.sources import Source
+from kairos.plugins.sources import PluginSource
 
 Value = TypeVar("Value")
 
@@ -29,11 +29,11 @@ LONGEST_LINE = 2_000
 MOST_LINES = 1_000
 """Of one process in the daemon's log; what it writes beyond them is dropped."""
 LAST_LINES = 40
-LAST_WORDS_S = 1.0
+LAST_OUTPUT_S = 1.0
 """How long the rest of what an ended process wrote is waited for: a descendant may hold its pipes open."""
 
 
-class LineBroken(Exception):
+class ProtocolError(Exception):
     """What came over the line was not what a child of ours would say."""
 
 
@@ -71,7 +71,7 @@ class ChildProcess:
         return self._process.pid
 
     @property
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         """The last lines that it wrote to standard output or error."""
         return "\n".join(self._last)
 
@@ -81,13 +81,13 @@ class ChildProcess:
         with suppress(ConnectionError):
             await self._writer.drain()
 
-    async def hear(self) -> Any:
-        """The next frame; None once the line is closed or the process has ended. Raises `LineBroken`."""
+    async def receive(self) -> Any:
+        """The next frame; None once the line is closed or the process has ended. Raises `ProtocolError`."""
         reading = asyncio.create_task(self._frame())
         try:
             await asyncio.wait([reading, self._ended], return_when=asyncio.FIRST_COMPLETED)
-            if not reading.done():  # it ended; what it had said before may still be under way
-                await asyncio.wait([reading], timeout=LAST_WORDS_S)
+            if not reading.done():  # it ended; what it had message before may still be under way
+                await asyncio.wait([reading], timeout=LAST_OUTPUT_S)
             return reading.result() if reading.done() else None
         finally:
             await end(reading)
@@ -101,59 +101,59 @@ class ChildProcess:
         finally:
             await end(working)
 
-    async def how_it_ended(self) -> int | None:
+    async def exit_status(self) -> int | None:
         """Its exit status, minus the signal's number where one ended it; None where it goes on without a word."""
-        await asyncio.wait([self._ended], timeout=LAST_WORDS_S)
+        await asyncio.wait([self._ended], timeout=LAST_OUTPUT_S)
         return self._process.returncode
 
     async def finish(self) -> None:
         """End it and what it started, and take in the rest of what it wrote."""
-        await end_with_all(self._process)
+        await kill_process_tree(self._process)
         self._writer.close()
-        await asyncio.wait(self._listening, timeout=LAST_WORDS_S)
+        await asyncio.wait(self._listening, timeout=LAST_OUTPUT_S)
         await end(self._ended, *self._listening)
 
     async def _frame(self) -> Any:
         try:
             (size,) = HEAD.unpack(await self._reader.readexactly(HEAD.size))
             if size > LARGEST_FRAME:
-                raise LineBroken("it wrote into the line to the daemon")
-            said = json.loads(await self._reader.readexactly(size))
+                raise ProtocolError("it wrote into the line to the daemon")
+            message = json.loads(await self._reader.readexactly(size))
         except (asyncio.IncompleteReadError, ConnectionError):
             return None
         except ValueError:
-            raise LineBroken("it wrote into the line to the daemon") from None
-        if not isinstance(said, dict):
-            raise LineBroken("it wrote into the line to the daemon")
-        return said
+            raise ProtocolError("it wrote into the line to the daemon") from None
+        if not isinstance(message, dict):
+            raise ProtocolError("it wrote into the line to the daemon")
+        return message
 
     async def _listen(self, stream: asyncio.StreamReader) -> None:
         begun = b""
         while data := await stream.read(READ_BYTES):
             *lines, begun = (begun + data).split(b"\n")
             for line in lines:
-                self._take(line)
+                self._log_line(line)
             if len(begun) > LONGEST_LINE:
-                self._take(begun)
+                self._log_line(begun)
                 begun = b""
         if begun:
-            self._take(begun)
+            self._log_line(begun)
 
-    def _take(self, line: bytes) -> None:
-        words = line[:LONGEST_LINE].decode(errors="replace").rstrip()
-        self._last.append(words)
+    def _log_line(self, line: bytes) -> None:
+        text = line[:LONGEST_LINE].decode(errors="replace").rstrip()
+        self._last.append(text)
         self._lines += 1
         if self._lines <= MOST_LINES:
-            self._log.info("%s", words)
+            self._log.info("%s", text)
         elif self._lines == MOST_LINES + 1:
             self._log.warning("it writes more than %d lines; the rest is dropped", MOST_LINES)
 
 
 @asynccontextmanager
 async def child_process(
-    module: str, source: Source, limits: ChildLimits, log: logging.Logger, first: Mapping[str, Any]
+    module: str, source: PluginSource, limits: ChildLimits, log: logging.Logger, first: Mapping[str, Any]
 ) -> AsyncIterator[ChildProcess]:
-    """Run `python -m kairos.plugins.<module>` with these words as its first; at the end of the block it is ended.
+    """Run `python -m kairos.plugins.<module>` with these text as its first; at the end of the block it is ended.
 
     Of the daemon's environment it gets the paths alone: the rest holds keys.
     """
@@ -169,7 +169,7 @@ async def child_process(
             env={
                 "LANG": "C.UTF-8",
                 "TZ": "UTC",
-                **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
+                **{name: os.environ[name] for name in INHERITED if name in os.environ},
             },
             cwd="/",
         )
@@ -182,7 +182,7 @@ async def child_process(
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         child = ChildProcess(process, reader, writer, log)
     except BaseException:
-        await end_with_all(process)
+        await kill_process_tree(process)
         raise
     try:
         await child.send(
@@ -216,7 +216,7 @@ async def _surely(work: Coroutine[Any, Any, None]) -> None:
 
 
 def cause_of(status: int | None) -> str:
-    """How a process ended, in words."""
+    """How a process ended, in text."""
     if status is None:
         return "it closed its line to the daemon"
     if status >= 0:

@@ -30,7 +30,7 @@ from kairos.plugins.child_run import run_in_child
 from kairos.plugins.plugin_agent import in_daemon
 from kairos.plugins.plugin_config import config_faults, with_defaults
 from kairos.plugins.plugin_errors import PluginMisconfigured, PluginRefused, PluginReturnedNonsense
-from kairos.plugins.probing import Found, probe
+from kairos.plugins.probing import ProbeResult, probe
 from kairos.plugins.sources import find, load, of_file
 from kairos.plugins.task_context import TaskHttp, checked_messages
 from kairos.proxies import Proxies
@@ -108,9 +108,9 @@ class OfflineContext:
         self.answers = list(answers)
         self.asked: list[tuple[Mapping[str, Any], ...]] = []
         self.timeout_s = timeout_s
-        self.llm = _Models(self)
-        self.storage = _Storage()
-        self.http = TaskHttp(self, http) if http else _Replies(name, replies)
+        self.llm = _OfflineModels(self)
+        self.storage = _OfflineStorage()
+        self.http = TaskHttp(self, http) if http else _OfflineHttp(name, replies)
         self.log = logging.getLogger(f"kairos.plugins.{name}")
 
     def left_s(self, method: str, wanted: float | None = None) -> float:
@@ -128,7 +128,7 @@ class OfflineContext:
         return self.answers[result["answer"] - 1]
 
 
-class _Models:
+class _OfflineModels:
     def __init__(self, context: OfflineContext) -> None:
         self._context = context
 
@@ -142,7 +142,7 @@ class _Models:
         return Answer(context.answers[number], "offline", "stop", number=number + 1)
 
 
-class _Storage:
+class _OfflineStorage:
     def __init__(self) -> None:
         self._values: dict[str, bytes] = {}
 
@@ -160,7 +160,7 @@ class _Storage:
         return sorted(key for key in self._values if key.startswith(prefix))
 
 
-class _Replies:
+class _OfflineHttp:
     def __init__(self, name: str, replies: Mapping[str, Any]) -> None:
         self._name = name
         self._replies = replies
@@ -180,7 +180,7 @@ class _Replies:
         return await self.get_json(url, **options)
 
 
-def _chosen(found: Sequence[Found], file: Path, name: str | None) -> Found:
+def _chosen(found: Sequence[ProbeResult], file: Path, name: str | None) -> ProbeResult:
     named = [one for one in found if name is None or name in (one.name, one.kind)]
     if not named:
         names = ", ".join(str(one.name or one.kind) for one in found)

@@ -10,12 +10,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from kairos.agents.base import Brief, Draft, Emit, Task
+from kairos.agents.base import AttemptContext, Draft, Emit, Task
 from kairos.background_tasks import end, in_own_thread
 from kairos.config import PluginSettings
 from kairos.errors import KairosError
-from kairos.llm.health.breaker import Breaker, Fault, State
-from kairos.plugins.base_plugin import BasePlugin, PluginContext, PluginError, PluginTask, Remark
+from kairos.llm.health.breaker import Breaker, FaultKind, BreakerState
+from kairos.plugins.base_plugin import BasePlugin, PluginContext, PluginError, PluginTask, PluginFinding
 from kairos.plugins.child_process import ChildLimits
 from kairos.plugins.child_run import run_in_child
 from kairos.plugins.plugin_config import config_faults, merged
@@ -31,18 +31,18 @@ from kairos.plugins.plugin_errors import (
     PluginReturnedNonsense,
     PluginSetAside,
 )
-from kairos.plugins.plugin_reach import Reach
-from kairos.plugins.probing import Found
-from kairos.plugins.protocol import Nonsense, shape
-from kairos.plugins.task_context import Means, TaskContext
+from kairos.plugins.plugin_reach import AddressPolicy
+from kairos.plugins.probing import ProbeResult
+from kairos.plugins.protocol import InvalidResult, shape
+from kairos.plugins.task_context import PluginServices, TaskContext
 
 log = logging.getLogger(__name__)
 
-ITS_OWN = (PluginCallInvalid, PluginCpu, PluginCrashed, PluginDied, PluginMemory, PluginReturnedNonsense)
+PLUGIN_FAULTS = (PluginCallInvalid, PluginCpu, PluginCrashed, PluginDied, PluginMemory, PluginReturnedNonsense)
 """Errors that speak of the plugin; all others speak of the task, of a model or of another server."""
-LONG_ENOUGH_S = 10.0
+LEAST_TIME_S = 10.0
 """A task that had less time and ran out of it says nothing of the plugin."""
-STUBBORN_S = 5.0
+CANCEL_LIMIT_S = 5.0
 """How long an async plugin may take to heed its cancel before its task goes on without it."""
 HOOK_S = 5.0
 
@@ -50,34 +50,34 @@ HOOK_S = 5.0
 class PluginAgent:
     """Runs one plugin's tasks: an async one here, a sync one in a child process each."""
 
-    def __init__(self, found: Found, settings: PluginSettings, means: Means, plugin: BasePlugin | None) -> None:
+    def __init__(self, found: ProbeResult, settings: PluginSettings, services: PluginServices, plugin: BasePlugin | None) -> None:
         """`plugin` is the object of an async one; None runs it in child processes."""
         assert found.name is not None
         self.name = found.name
         self.capabilities = frozenset(found.capabilities)
         self.found = found
         self._settings = settings
-        self._means = means
+        self._services = services
         self._plugin = plugin
         self._breaker = Breaker()
         self._last_failure = ""
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._stubborn: set[asyncio.Task[Any]] = set()
+        self._uncancelled: set[asyncio.Task[Any]] = set()
         self._approved: set[str] = set()
 
     @property
     def set_aside_until(self) -> datetime | None:
         """When it is tried again after its failures; None while it takes tasks."""
         now = time.time()
-        if self._breaker.state(now) is State.CLOSED:
+        if self._breaker.state(now) is BreakerState.CLOSED:
             return None
         return datetime.fromtimestamp(self._breaker.retry_at(now) or now, UTC)
 
     @property
     def last_failure(self) -> str:
-        """Its own last one, in words; empty where it had none."""
+        """Its own last one, in reason; empty where it had none."""
         return self._last_failure
 
     async def configuration(self, project: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,19 +98,19 @@ class PluginAgent:
             self._approved.add(known)
         return values
 
-    async def perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
+    async def perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
         """Raises the errors of plugins, and what the plugin's own calls met and it did not catch."""
         self._begin()
         try:
-            return await self._perform(task, brief, emit)
+            return await self._perform(task, attempt, emit)
         finally:
             self._end()
 
-    async def _perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
+    async def _perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
         config = await self.configuration(task.plugin_settings.get(self.name, {}))
         permit = self._permit()
         own, system = task.plugin_settings.get(self.name, {}), self._settings.settings.get(self.name, {})
-        context = TaskContext(self.name, self._means, task, brief, emit, Reach(self.found.schema, system, own))
+        context = TaskContext(self.name, self._services, task, attempt, emit, AddressPolicy(self.found.schema, system, own))
         draft: Draft | None = None
         began = time.monotonic()
         try:
@@ -118,12 +118,12 @@ class PluginAgent:
             self._breaker.succeeded(permit, time.time())
             return draft
         except Exception as error:
-            self._learn(permit, error)
+            self._record(permit, error)
             raise
         except BaseException:  # our cancel, or the end of the task's time
-            hung = brief.timeout_s >= LONG_ENOUGH_S and time.monotonic() - began >= brief.timeout_s - 1
+            hung = attempt.timeout_s >= LEAST_TIME_S and time.monotonic() - began >= attempt.timeout_s - 1
             if hung:
-                self._failed(permit, f"it did not end within the {brief.timeout_s:.0f} s that its task had")
+                self._failed(permit, f"it did not end within the {attempt.timeout_s:.0f} s that its task had")
             else:
                 self._breaker.abandoned(permit)
             raise
@@ -143,7 +143,7 @@ class PluginAgent:
             await self._stop()
 
     async def _stop(self) -> None:
-        await _end_within(STUBBORN_S, *self._stubborn)
+        await _end_within(CANCEL_LIMIT_S, *self._uncancelled)
         if self._plugin:
             try:
                 await _hook(self._plugin.on_stop)
@@ -165,12 +165,12 @@ class PluginAgent:
             await asyncio.wait([working])
         except asyncio.CancelledError:
             working.cancel()
-            await asyncio.wait([working], timeout=STUBBORN_S)
+            await asyncio.wait([working], timeout=CANCEL_LIMIT_S)
             raise
         finally:
             if not working.done():
                 log.error("the plugin %s does not heed its cancel; its task ends without it", self.name)
-                self._stubborn.add(working)
+                self._uncancelled.add(working)
             working.add_done_callback(self._left)
         if working.cancelled():
             raise PluginCrashed(name=self.name, reason="it cancelled itself")
@@ -178,7 +178,7 @@ class PluginAgent:
 
     def _left(self, working: asyncio.Task[Any]) -> None:
         """It has ended, perhaps long after its task: what it raised then is nobody's error any more."""
-        self._stubborn.discard(working)
+        self._uncancelled.discard(working)
         if not working.cancelled():
             working.exception()
 
@@ -194,19 +194,19 @@ class PluginAgent:
             )
         return permit
 
-    def _learn(self, permit: int, error: Exception) -> None:
-        if isinstance(error, ITS_OWN):
+    def _record(self, permit: int, error: Exception) -> None:
+        if isinstance(error, PLUGIN_FAULTS):
             self._failed(permit, str(error))
         elif isinstance(error, PluginRefused):
             self._breaker.succeeded(permit, time.time())  # it works, and said so
         else:
             self._breaker.abandoned(permit)
 
-    def _failed(self, permit: int, words: str) -> None:
-        self._last_failure = words
-        self._breaker.failed(permit, Fault.INFRASTRUCTURE, time.time())
+    def _failed(self, permit: int, reason: str) -> None:
+        self._last_failure = reason
+        self._breaker.failed(permit, FaultKind.INFRASTRUCTURE, time.time())
         if self.set_aside_until:
-            log.warning("the plugin %s is set aside until %s: %s", self.name, self.set_aside_until, words)
+            log.warning("the plugin %s is set aside until %s: %s", self.name, self.set_aside_until, reason)
 
     def _begin(self) -> None:
         self._running += 1
@@ -222,7 +222,7 @@ async def in_daemon(name: str, plugin: BasePlugin, task: PluginTask) -> Mapping[
     """What `wire.shape` makes of an async plugin's answer. Whatever it raises comes out as the error of a plugin."""
     try:
         return shape(await plugin.execute(task))
-    except Nonsense as fault:
+    except InvalidResult as fault:
         raise PluginReturnedNonsense(name=name, reason=str(fault)) from None
     except PluginError as error:
         raise (PluginRefusedForNow if error.retryable else PluginRefused)(name=name, reason=error) from error
@@ -235,16 +235,16 @@ async def in_daemon(name: str, plugin: BasePlugin, task: PluginTask) -> Mapping[
 
 
 def _plugin_task(context: TaskContext, config: Mapping[str, Any]) -> PluginTask:
-    task, brief = context.task, context.brief
+    task, attempt = context.task, context.attempt
     return PluginTask(
         id=str(task.id),
         project_id=str(task.project_id),
         prompt=task.prompt,
         attempt=task.attempt,
-        timeout_s=brief.timeout_s,
+        timeout_s=attempt.timeout_s,
         context=PluginContext(dict(config), context.llm, context.storage, context.http, context.log),
-        findings=tuple(Remark(f.check, f.hint or f.message, f.line) for f in brief.findings),
-        rejected=brief.rejected,
+        findings=tuple(PluginFinding(f.check, f.hint or f.message, f.line) for f in attempt.findings),
+        rejected=attempt.rejected,
     )
 
 

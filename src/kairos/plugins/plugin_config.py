@@ -13,7 +13,7 @@ from kairos.errors import InvalidInput
 
 Values = Mapping[str, Any]
 HIDDEN = "***"
-UNSAID = "At $: a value is not valid, and why would tell a secret"
+FAULT_HIDDEN = "At $: a value is not valid, and why would tell a secret"
 SCOPE = "x-kairos-scope"
 PROJECT, OPERATOR = "project", "operator"
 DEEPEST = 50
@@ -50,10 +50,10 @@ def free_texts(schema: Values) -> frozenset[str]:
 
 async def config_faults(schema: Values, values: Values) -> list[str]:
     """What is wrong with the values, defaults filled in: at most ten, each with its place; no secret is told."""
-    opinion = await check_schema(schema, json.dumps(values))
+    result = await check_schema(schema, json.dumps(values))
     texts = list(_texts([values[name] for name in secrets(schema) if name in values]))
-    faults = [finding.message for finding in opinion.findings if finding.severity is Severity.ERROR]
-    return [UNSAID if _tells(fault, texts) else fault for fault in faults]
+    faults = [finding.message for finding in result.findings if finding.severity is Severity.ERROR]
+    return [FAULT_HIDDEN if _reveals(fault, texts) else fault for fault in faults]
 
 
 def merged(schema: Values, system: Values, project: Values) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def _texts(value: Any) -> Iterator[str]:
         yield str(value)
 
 
-def _tells(message: str, texts: list[str]) -> bool:
+def _reveals(message: str, texts: list[str]) -> bool:
     """Whether the message holds a piece of one of the texts, or the whole of one that is shorter."""
     pieces = (text[at : at + PIECE] for text in texts for at in range(max(1, len(text) - PIECE + 1)))
     return any(piece and piece in message for piece in pieces)

@@ -19,13 +19,13 @@ from kairos.background_tasks import end, in_own_thread
 from kairos.config import PluginSettings
 from kairos.errors import KairosError, did_you_mean
 from kairos.plugins.base_plugin import BasePlugin
-from kairos.plugins.child_ipc import trace_of, words
+from kairos.plugins.child_ipc import error_line, trace_of
 from kairos.plugins.child_process import ChildLimits
 from kairos.plugins.plugin_agent import PluginAgent
 from kairos.plugins.plugin_config import schema_fault
-from kairos.plugins.probing import Found, probe_all
-from kairos.plugins.sources import Origin, Source, find, in_folder, load
-from kairos.plugins.task_context import Means
+from kairos.plugins.probing import ProbeResult, probe_all
+from kairos.plugins.sources import Origin, PluginSource, find, in_folder, load
+from kairos.plugins.task_context import PluginServices
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class UnknownPlugin(KairosError):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PluginEntry:
     """One plugin, or what kept a file from being one."""
 
     name: str
@@ -68,7 +68,7 @@ class Scan:
         limits = ChildLimits(settings.memory_mb, settings.cpu_s)
         self._scanning = asyncio.create_task(_scanned(self.folder, settings.probe_s, limits))
 
-    async def result(self) -> tuple[list[Entry], list[Found]]:
+    async def result(self) -> tuple[list[PluginEntry], list[ProbeResult]]:
         """What could not even be looked at, and what was found. Cancelled, it ends the processes."""
         try:
             return await self._scanning
@@ -83,13 +83,13 @@ class Scan:
 class PluginLoader:
     """The plugins of one daemon."""
 
-    def __init__(self, settings: PluginSettings, agents: AgentRegistry, means: Means) -> None:
+    def __init__(self, settings: PluginSettings, agents: AgentRegistry, services: PluginServices) -> None:
         """Settings are read when they are used: a live view of them may change between two scans."""
         self._settings = settings
         self._agents = agents
-        self._means = means
-        self._built_in: list[Entry] = []
-        self._loaded: list[Entry] = []
+        self._services = services
+        self._built_in: list[PluginEntry] = []
+        self._loaded: list[PluginEntry] = []
         self._scanned: tuple[Path, int] | None = None
         self._lock = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
@@ -100,7 +100,7 @@ class PluginLoader:
         about = (type(agent).__doc__ or "").partition("\n")[0]
         capabilities = tuple(sorted(agent.capabilities))
         self._built_in.append(
-            Entry(agent.name, Origin.BUILT_IN, "", capabilities, description=about, is_async=True, agent=agent)
+            PluginEntry(agent.name, Origin.BUILT_IN, "", capabilities, description=about, is_async=True, agent=agent)
         )
 
     @property
@@ -109,11 +109,11 @@ class PluginLoader:
         return self._settings.private_hosts
 
     @property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[PluginEntry]:
         """Built-in ones first, then files and packages by name, those that failed among them."""
         return [*self._built_in, *self._loaded]
 
-    def entry(self, name: str) -> Entry:
+    def entry(self, name: str) -> PluginEntry:
         """Raises `UnknownPlugin`."""
         found = [entry for entry in self.entries if name in (entry.name, entry.label)]
         if found:
@@ -149,7 +149,7 @@ class PluginLoader:
             await asyncio.wait(self._retiring, timeout=RETIRE_S)
         await end(*self._retiring)
 
-    async def _admitted(self, found: Iterable[Found]) -> list[Entry]:
+    async def _admitted(self, found: Iterable[ProbeResult]) -> list[PluginEntry]:
         taken = {entry.name: "a built-in agent" for entry in self._built_in}
         entries = []
         for one in found:
@@ -164,26 +164,26 @@ class PluginLoader:
             entries.append(entry)
         return entries
 
-    async def _made(self, entry: Entry, found: Found) -> Entry:
+    async def _made(self, entry: PluginEntry, found: ProbeResult) -> PluginEntry:
         """With its agent. An async plugin is imported here now; its file has passed the probe."""
         try:
             plugin = await self._imported(found) if found.is_async else None
-            agent = PluginAgent(found, self._settings, self._means, plugin)
+            agent = PluginAgent(found, self._settings, self._services, plugin)
             await agent.start()
         except Exception as error:  # its own code: it is listed with what it raised
-            reason = f"it did not start within the time that it has: {words(error)}"
-            reason = reason if isinstance(error, TimeoutError) else f"it did not start: {words(error)}"
+            reason = f"it did not start within the time that it has: {error_line(error)}"
+            reason = reason if isinstance(error, TimeoutError) else f"it did not start: {error_line(error)}"
             return replace(entry, error=reason, trace=trace_of(error))
         return replace(entry, agent=agent)
 
-    async def _imported(self, found: Found) -> BasePlugin:
+    async def _imported(self, found: ProbeResult) -> BasePlugin:
         def made() -> BasePlugin:
             assert found.kind is not None
             return find(found.source, load(found.source), found.kind)()
 
         return await in_own_thread(made, self._settings.probe_s)
 
-    def _replace(self, entries: list[Entry]) -> None:
+    def _replace(self, entries: list[PluginEntry]) -> None:
         before, self._loaded = self._loaded, entries
         for entry in before:
             if isinstance(entry.agent, PluginAgent):
@@ -199,33 +199,33 @@ class PluginLoader:
         retiring.add_done_callback(self._retiring.discard)
 
 
-async def _scanned(folder: Path, seconds: float, limits: ChildLimits) -> tuple[list[Entry], list[Found]]:
+async def _scanned(folder: Path, seconds: float, limits: ChildLimits) -> tuple[list[PluginEntry], list[ProbeResult]]:
     sources, refused = await asyncio.to_thread(_sources, folder)
     return refused, await probe_all(sources, seconds, limits)
 
 
-def _sources(folder: Path) -> tuple[list[Source], list[Entry]]:
+def _sources(folder: Path) -> tuple[list[PluginSource], list[PluginEntry]]:
     """What there is to look at; a folder that cannot be read is an entry that failed."""
     packages = of_packages()
     try:
         return [*in_folder(folder), *packages], []
     except OSError as fault:
-        return packages, [Entry(folder.name, Origin.FILE, str(folder), error=f"the folder cannot be read: {fault}")]
+        return packages, [PluginEntry(folder.name, Origin.FILE, str(folder), error=f"the folder cannot be read: {fault}")]
 
 
-def of_packages() -> list[Source]:
+def of_packages() -> list[PluginSource]:
     """The entry points of installed packages, by name. Nothing is imported for it."""
     points = sorted(metadata.entry_points(group=GROUP), key=lambda point: point.name)
     packages = [point.dist.name if point.dist else "a package" for point in points]
     return [
-        Source(Origin.PACKAGE, point.value, f"{package}: {point.name}")
+        PluginSource(Origin.PACKAGE, point.value, f"{package}: {point.name}")
         for point, package in zip(points, packages, strict=True)
     ]
 
 
-def _entry(found: Found) -> Entry:
+def _entry(found: ProbeResult) -> PluginEntry:
     fault = found.error or (schema_fault(found.schema) if found.schema else None)
-    return Entry(
+    return PluginEntry(
         name=found.name or found.source.label.removesuffix(".py").rstrip("/"),
         origin=found.source.origin,
         label=found.source.label,

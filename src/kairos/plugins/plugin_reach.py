@@ -10,10 +10,10 @@ from kairos.host_literals import literal
 from kairos.plugins.plugin_config import Values, free_texts, project_values, with_defaults
 from kairos.public_addresses import is_listed, is_public
 
-Origin = tuple[str, str, int | None]
+UrlOrigin = tuple[str, str, int | None]
 
 
-class Reach:
+class AddressPolicy:
     """Says of each address that a plugin calls in one task whether it must be a public one.
 
     Without a text of the project's among its settings, none must. With one, each must, but for the servers that the
@@ -47,13 +47,13 @@ def private_address(values: Mapping[str, Any], allowed: tuple[str, ...]) -> str 
     return None
 
 
-def _origins(values: Any) -> Iterator[Origin]:
+def _origins(values: Any) -> Iterator[UrlOrigin]:
     for text in _texts(values):
         if origin := _origin(text):
             yield origin
 
 
-def _origin(url: str) -> Origin | None:
+def _origin(url: str) -> UrlOrigin | None:
     try:
         parts = urlsplit(url.strip())
         host, port = parts.hostname, parts.port

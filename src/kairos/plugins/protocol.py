@@ -18,7 +18,7 @@ LONGEST_RESULT = 1_000_000
 """Characters; the guardian reads no longer JSON."""
 
 
-class Nonsense(ValueError):
+class InvalidResult(ValueError):
     """What a plugin returned is no answer."""
 
 
@@ -33,7 +33,7 @@ def frame(value: Any) -> bytes:
 def shape(value: Any) -> dict[str, Any]:
     """The result of an execution in a form that travels: `text`, or `answer` with the number of a call.
 
-    Raises `Nonsense`.
+    Raises `InvalidResult`.
     """
     if isinstance(value, Answer):
         return {"answer": value.number}
@@ -42,13 +42,13 @@ def shape(value: Any) -> dict[str, Any]:
     elif isinstance(value, Mapping | list | tuple):
         text = _rendered(value)
     else:
-        raise Nonsense(f"execute returned {_named(value)}; return a str, a dict, a list or an Answer")
+        raise InvalidResult(f"execute returned {_named(value)}; return a str, a dict, a list or an Answer")
     if not text.strip():
-        raise Nonsense("execute returned an empty text")
+        raise InvalidResult("execute returned an empty text")
     if len(text) > LONGEST_RESULT:
-        raise Nonsense(f"execute returned {len(text)} characters; at most {LONGEST_RESULT} are taken")
+        raise InvalidResult(f"execute returned {len(text)} characters; at most {LONGEST_RESULT} are taken")
     if "\x00" in text or not _is_text(text):
-        raise Nonsense("execute returned a text with characters that cannot be kept (NUL or lone surrogates)")
+        raise InvalidResult("execute returned a text with characters that cannot be kept (NUL or lone surrogates)")
     return {"text": text}
 
 
@@ -56,7 +56,7 @@ def _rendered(value: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2)
     except (TypeError, ValueError, RecursionError) as fault:
-        raise Nonsense(f"execute returned a {type(value).__name__} that is no JSON: {fault}") from None
+        raise InvalidResult(f"execute returned a {type(value).__name__} that is no JSON: {fault}") from None
 
 
 def _named(value: Any) -> str:

@@ -32,7 +32,7 @@ class Origin(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PluginSource:
     """A file or folder of the plugin folder, or an entry point of an installed package."""
 
     origin: Origin
@@ -52,7 +52,7 @@ class Source:
         return PREFIX + (clean if plain else f"{clean}_{zlib.crc32(self.label.encode()):08x}")
 
 
-def in_folder(folder: Path) -> list[Source]:
+def in_folder(folder: Path) -> list[PluginSource]:
     """Every `*.py` and every package of the folder, by name; what begins with `_` or `.` is none. A missing folder is
     an empty one. Raises `OSError` where it cannot be read."""
     if not folder.is_dir():
@@ -62,25 +62,25 @@ def in_folder(folder: Path) -> list[Source]:
         if entry.name.startswith(("_", ".")):
             continue
         if entry.suffix == ".py" and not entry.is_dir():
-            found.append(Source(Origin.FILE, str(entry), entry.name))
+            found.append(PluginSource(Origin.FILE, str(entry), entry.name))
         elif (entry / "__init__.py").is_file():
-            found.append(Source(Origin.FILE, str(entry / "__init__.py"), f"{entry.name}/"))
+            found.append(PluginSource(Origin.FILE, str(entry / "__init__.py"), f"{entry.name}/"))
     return found
 
 
-def of_file(path: Path) -> Source:
+def of_file(path: Path) -> PluginSource:
     """The source of one file, or of a package's folder."""
     path = path.resolve()
     if path.is_dir():
-        return Source(Origin.FILE, str(path / "__init__.py"), f"{path.name}/")
-    return Source(Origin.FILE, str(path), path.name)
+        return PluginSource(Origin.FILE, str(path / "__init__.py"), f"{path.name}/")
+    return PluginSource(Origin.FILE, str(path), path.name)
 
 
-def load(source: Source) -> ModuleType:
+def load(source: PluginSource) -> ModuleType:
     """Import it anew. Raises whatever its code raises."""
     if source.origin is Origin.PACKAGE:
         return importlib.import_module(source.module)
-    forget(source)
+    unload(source)
     package = [str(Path(source.path).parent)] if source.label.endswith("/") else None
     spec = importlib.util.spec_from_file_location(source.module, source.path, submodule_search_locations=package)
     if spec is None or spec.loader is None:
@@ -90,19 +90,19 @@ def load(source: Source) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        forget(source)
+        unload(source)
         raise
     return module
 
 
-def forget(source: Source) -> None:
+def unload(source: PluginSource) -> None:
     """Its modules are no longer found by name; what holds them goes on. A package's stay: others may use them."""
     if source.origin is Origin.FILE:
         for name in [name for name in sys.modules if name == source.module or name.startswith(f"{source.module}.")]:
             del sys.modules[name]
 
 
-def classes(source: Source, module: ModuleType) -> Iterator[type[BasePlugin]]:
+def classes(source: PluginSource, module: ModuleType) -> Iterator[type[BasePlugin]]:
     """The plugins that the source defines, abstract ones too; not those that it imported from elsewhere."""
     if source.origin is Origin.PACKAGE and (name := source.path.partition(":")[2]):
         found: Any = module
@@ -119,7 +119,7 @@ def classes(source: Source, module: ModuleType) -> Iterator[type[BasePlugin]]:
             yield value
 
 
-def find(source: Source, module: ModuleType, name: str) -> type[BasePlugin]:
+def find(source: PluginSource, module: ModuleType, name: str) -> type[BasePlugin]:
     """The class of that name. Raises `LookupError` where it is gone."""
     for found in classes(source, module):
         if found.__qualname__ == name:

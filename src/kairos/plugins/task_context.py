@@ -15,17 +15,17 @@ from urllib.parse import urlencode
 
 import orjson
 
-from kairos.agents.base import Brief, Draft, Emit, Task
+from kairos.agents.base import AttemptContext, Draft, Emit, Task
 from kairos.agents.execution import call_context, response_format
 from kairos.db.engine import Database
 from kairos.db.repositories import plugin_storage
-from kairos.db.repositories.plugin_storage import NoRoom
+from kairos.db.repositories.plugin_storage import StorageLimit
 from kairos.http import HttpClient, HttpLimits, HttpStatus
 from kairos.llm.calls.providers import ChatRequest
 from kairos.llm.routing.llm_router import LLMRouter, RoutedAnswer
 from kairos.plugins.base_plugin import Answer
 from kairos.plugins.plugin_errors import PluginOver, PluginReturnedNonsense, StorageFull
-from kairos.plugins.plugin_reach import Reach
+from kairos.plugins.plugin_reach import AddressPolicy
 
 HTTP_S = 30.0
 OVERLOADED = frozenset({408, 425, 429})
@@ -41,7 +41,7 @@ class HttpRefused(HttpStatus):
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class PluginServices:
     """What every plugin works with."""
 
     router: LLMRouter
@@ -66,22 +66,22 @@ class Clock(Protocol):
 
 
 class TaskContext:
-    """The means of one execution."""
+    """The services of one execution."""
 
     def __init__(
-        self, name: str, means: Means, task: Task, brief: Brief, emit: Emit, reach: Reach = Reach({}, {}, {})
+        self, name: str, services: PluginServices, task: Task, attempt: AttemptContext, emit: Emit, addresses: AddressPolicy = AddressPolicy({}, {}, {})
     ) -> None:
         self.name = name
         self.task = task
-        self.brief = brief
-        self.means = means
+        self.attempt = attempt
+        self.services = services
         self.emit = emit
         self.answers: list[tuple[RoutedAnswer, tuple[Mapping[str, Any], ...]]] = []
         self.llm = TaskModels(self)
         self.storage = TaskStorage(self)
-        self.http = TaskHttp(self, means.http, reach)
+        self.http = TaskHttp(self, services.http, addresses)
         self.log = logging.getLogger(f"kairos.plugins.{name}")
-        self._until = asyncio.get_running_loop().time() + brief.timeout_s
+        self._until = asyncio.get_running_loop().time() + attempt.timeout_s
         self._over = False
 
     def left_s(self, method: str, wanted: float | None = None) -> float:
@@ -118,10 +118,10 @@ class TaskContext:
             if routed.cached or (draft and draft.decision_id == str(routed.decision_id)):
                 continue
             if draft is None:
-                self.means.router.forget(routed.decision_id)
+                self.services.router.discard(routed.decision_id)
             else:
-                await self.means.router.settle(routed.decision_id, False)
-                await self.means.router.learn(self.task.project_id, routed.decision_id, None, GUARDIAN)
+                await self.services.router.on_verdict(routed.decision_id, False)
+                await self.services.router.record_quality(self.task.project_id, routed.decision_id, None, GUARDIAN)
 
 
 class TaskModels:
@@ -145,11 +145,11 @@ class TaskModels:
         left_s = context.left_s("llm.complete", timeout_s)
         if len(context.answers) >= MOST_ANSWERS:
             raise ValueError(f"one execution may ask at most {MOST_ANSWERS} times")
-        task, brief = context.task, context.brief
+        task, attempt = context.task, context.attempt
         messages = checked_messages(prompt, system)
-        watchers = brief.stream if stream else None
-        routed = await context.means.router.complete(
-            replace(call_context(task, brief), prompt=None),  # what the plugin asks tells the kind of work
+        watchers = attempt.stream if stream else None
+        routed = await context.services.router.complete(
+            replace(call_context(task, attempt), prompt=None),  # what the plugin asks tells the kind of work
             ChatRequest(
                 messages=messages,
                 temperature=task.temperature if temperature is None else float(temperature),
@@ -191,7 +191,7 @@ class TaskStorage:
                 await plugin_storage.put(
                     session, self._context.task.project_id, self._context.name, plugin_storage.checked_key(key), text
                 )
-        except NoRoom as full:
+        except StorageLimit as full:
             raise StorageFull(name=self._context.name, reason=str(full)) from None
 
     async def delete(self, key: str) -> bool:
@@ -206,16 +206,16 @@ class TaskStorage:
         return [key for key in known if key.startswith(prefix)]
 
     def _session(self):
-        return self._context.means.database.project(self._context.task.project_id)
+        return self._context.services.database.project(self._context.task.project_id)
 
 
 class TaskHttp:
     """`base_plugin.Http`."""
 
-    def __init__(self, clock: Clock, http: HttpClient, reach: Reach = Reach({}, {}, {})) -> None:
+    def __init__(self, clock: Clock, http: HttpClient, addresses: AddressPolicy = AddressPolicy({}, {}, {})) -> None:
         self._clock = clock
         self._client = http
-        self._reach = reach
+        self._addresses = addresses
 
     async def get_json(
         self,
@@ -227,8 +227,8 @@ class TaskHttp:
     ) -> Any:
         limits = self._limits("http.get_json", timeout_s)
         address = _with(url, params)
-        return await _told(
-            self._client.get_json(address, headers=headers, limits=limits, public_only=self._reach.public_only(address))
+        return await _final_refusals(
+            self._client.get_json(address, headers=headers, limits=limits, public_only=self._addresses.public_only(address))
         )
 
     async def get_text(
@@ -243,27 +243,27 @@ class TaskHttp:
 
         async def body() -> bytes:
             address = _with(url, params)
-            public_only = self._reach.public_only(address)
+            public_only = self._addresses.public_only(address)
             async with self._client.stream(
                 "GET", address, headers=headers, limits=limits, public_only=public_only
             ) as answer:
                 return await answer.body()
 
-        return (await _told(body())).decode("utf-8", errors="replace")
+        return (await _final_refusals(body())).decode("utf-8", errors="replace")
 
     async def post_json(
         self, url: str, value: Any, *, headers: Mapping[str, str] | None = None, timeout_s: float | None = None
     ) -> Any:
         limits = self._limits("http.post_json", timeout_s)
-        public_only = self._reach.public_only(url)
-        return await _told(self._client.post_json(url, value, headers=headers, limits=limits, public_only=public_only))
+        public_only = self._addresses.public_only(url)
+        return await _final_refusals(self._client.post_json(url, value, headers=headers, limits=limits, public_only=public_only))
 
     def _limits(self, method: str, timeout_s: float | None) -> HttpLimits:
         seconds = self._clock.left_s(method, HTTP_S if timeout_s is None else timeout_s)
         return HttpLimits(first_byte_s=seconds, idle_s=seconds, total_s=seconds)
 
 
-async def _told(call: Any) -> Any:
+async def _final_refusals(call: Any) -> Any:
     """A server that refuses what it was asked does so again: the task is not queued once more for it."""
     try:
         return await call

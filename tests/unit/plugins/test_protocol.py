@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kairos.plugins.base_plugin import Answer
-from kairos.plugins.protocol import HEAD, LONGEST_RESULT, Nonsense, frame, shape
+from kairos.plugins.protocol import HEAD, LONGEST_RESULT, InvalidResult, frame, shape
 
 
 def test_texts_dicts_lists_and_answers():
@@ -33,14 +33,14 @@ def test_texts_dicts_lists_and_answers():
     ],
 )
 def test_anything_else_is_nonsense(value: object, words: str):
-    with pytest.raises(Nonsense, match=words):
+    with pytest.raises(InvalidResult, match=words):
         shape(value)
 
 
 def test_a_value_that_contains_itself_is_nonsense():
     loop: list[object] = []
     loop.append(loop)
-    with pytest.raises(Nonsense):
+    with pytest.raises(InvalidResult):
         shape(loop)
 
 

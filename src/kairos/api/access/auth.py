@@ -121,21 +121,21 @@ async def principal(
 async def _by_token(authenticator: Authenticator, token: str) -> Principal:
     claims = await authenticator.keys.read(token)
     async with authenticator.database.scope(Scope(claims.project_id, claims.user_id)) as session:
-        standing = await people.standing(session, claims.user_id, claims.session_id, claims.project_id)
-    if standing is None or not standing.session_live:
+        rights = await people.rights(session, claims.user_id, claims.session_id, claims.project_id)
+    if rights is None or not rights.session_live:
         raise Unauthenticated(reason="The session has ended")
     return Principal(
         user_id=claims.user_id,
         session_id=claims.session_id,
         key_id=None,
-        email=standing.email,
-        name=standing.name,
-        operator=standing.operator,
-        project_id=claims.project_id if standing.role else None,
-        project_name=standing.project_name,
-        role=standing.role,
-        permissions=granted(standing.role),
-        project_settings=standing.project_settings,
+        email=rights.email,
+        name=rights.name,
+        operator=rights.operator,
+        project_id=claims.project_id if rights.role else None,
+        project_name=rights.project_name,
+        role=rights.role,
+        permissions=granted(rights.role),
+        project_settings=rights.project_settings,
     )
 
 
@@ -146,21 +146,21 @@ async def _by_key(authenticator: Authenticator, text: str) -> Principal:
         raise Unauthenticated(reason="The API key is not valid, was revoked, or has expired")
     project_id, key = found
     async with authenticator.database.scope(Scope(project_id, UserId(key.created_by))) as session:
-        standing = await people.standing(session, key.created_by, None, project_id)
-    if standing is None or standing.role is None:
+        rights = await people.rights(session, key.created_by, None, project_id)
+    if rights is None or rights.role is None:
         raise Unauthenticated(reason="Whoever made the API key is no member any more")
     return Principal(
         user_id=UserId(key.created_by),
         session_id=None,
         key_id=key.id,
-        email=standing.email,
+        email=rights.email,
         name=key.name,
         operator=False,
         project_id=project_id,
-        project_name=standing.project_name,
-        role=standing.role,
-        permissions=granted(standing.role) & {Permission(scope) for scope in key.scopes},
-        project_settings=standing.project_settings,
+        project_name=rights.project_name,
+        role=rights.role,
+        permissions=granted(rights.role) & {Permission(scope) for scope in key.scopes},
+        project_settings=rights.project_settings,
     )
 
 

@@ -15,7 +15,7 @@ from kairos.background_tasks import end, together
 from kairos.db.engine import Database
 from kairos.db.repositories import rights
 from kairos.errors import EngineUnavailable
-from kairos.pubsub import Channels, Notice, Signals
+from kairos.pubsub import Channels, Notice, PubSub
 from kairos.tenancy import ProjectId
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ PING = '{"type":"ping"}'
 class EventFeed:
     """Brings what is committed to those who listen here."""
 
-    def __init__(self, database: Database, signals: Signals) -> None:
+    def __init__(self, database: Database, signals: PubSub) -> None:
         self._database = database
         self._signals = signals
         self._channels = Channels(redis_keys.events_channel())
@@ -98,7 +98,7 @@ class EventFeed:
         """Those of the rights that have ended, and why. Of the system's connections: requests may use up all others."""
         async with self._database.system() as connection:
             found = await rights.ended(
-                connection, [rights.Held(r.user_id, r.session_id, r.key_id, r.project_id) for r in held]
+                connection, [rights.Credential(r.user_id, r.session_id, r.key_id, r.project_id) for r in held]
             )
         closings = {rights.End.CREDENTIAL: SESSION_ENDED, rights.End.MEMBERSHIP: NO_MEMBER}
         return {held[position]: closings[why] for position, why in found.items()}

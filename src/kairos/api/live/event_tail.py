@@ -120,7 +120,7 @@ class ProjectTail:
             if not piece.more:
                 return piece.held
 
-    async def _read(self, after: Cursor) -> events.Piece:
+    async def _read(self, after: Cursor) -> events.EventPage:
         self.reads += 1
         async with self._database.project(self.project_id) as session:
             return await events.after(session, after, PAGE)

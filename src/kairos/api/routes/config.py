@@ -21,7 +21,7 @@ from kairos.config_reference import Source, shown, source_of, value_of
 from kairos.db.repositories import configuration, replicas
 from kairos.db.repositories.configuration import Version
 from kairos.db.repositories.excerpts import EXCERPT
-from kairos.orchestration.configuration.config_changes import PROJECT, Author, Changed, Wish
+from kairos.orchestration.configuration.config_changes import PROJECT, Author, ChangeResult, ConfigChange
 from kairos.orchestration.configuration.plugin_rules import SETTINGS, shown_settings
 from kairos.orchestration.configuration.project_settings import ProjectSettings
 from kairos.tenancy import NOBODY, ProjectId, Scope
@@ -154,8 +154,8 @@ async def show_config(services: ServicesDep, member: ReaderDep, principal: Princ
 @routes.patch("", responses=responses(401, 403, 404, 409, 413, 422, 503))
 async def change_config(services: ServicesDep, who: ChangerDep, body: ConfigBody) -> ConfigChanged:
     """Set values while the system runs. Operators change the system's, admins and owners those of their project."""
-    wish = Wish(body.changes, body.why, body.version, body.project_version, body.dry_run)
-    return _changed(await services.config_changes.change(_author(who), wish), body.dry_run)
+    change = ConfigChange(body.changes, body.why, body.version, body.project_version, body.dry_run)
+    return _changed(await services.config_changes.change(_author(who), change), body.dry_run)
 
 
 @routes.get("/history", responses=responses(401, 403, 409, 422, 503))
@@ -183,8 +183,8 @@ async def revert_config(services: ServicesDep, who: ChangerDep, body: RevertBody
         raise NoProject
     why = body.why or f"back to version {body.to}"
     version, project_version = (None, body.version) if of_project else (body.version, None)
-    wish = Wish({}, why, version, project_version, body.dry_run)
-    return _changed(await services.config_changes.revert(_author(who), of_project, body.to, wish), body.dry_run)
+    change = ConfigChange({}, why, version, project_version, body.dry_run)
+    return _changed(await services.config_changes.revert(_author(who), of_project, body.to, change), body.dry_run)
 
 
 @routes.get("/replicas", responses=responses(401, 403, 409, 503))
@@ -224,7 +224,7 @@ def _system_values(services: Services, newest: Version | None, operator: bool) -
             reach=key.reach,
             description=key.description,
             may_change=operator and key.reach is not Reach.FILE,
-            waiting=key.name in running.standing.waiting,
+            waiting=key.name in running.status.waiting,
         )
         for key in config_reference.by_name().values()
     ]
@@ -259,7 +259,7 @@ def _author(who: Principal) -> Author:
     return Author(who.user_id, who.operator, who.project_id, manages)
 
 
-def _changed(changed: Changed, dry_run: bool) -> ConfigChanged:
+def _changed(changed: ChangeResult, dry_run: bool) -> ConfigChanged:
     return ConfigChanged(
         version=changed.version,
         project_version=changed.project_version,

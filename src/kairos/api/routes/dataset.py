@@ -24,7 +24,7 @@ from kairos.db.repositories.excerpts import EXCERPT, ITEMS
 from kairos.errors import InvalidInput, NotFound
 from kairos.fine_tuning.dataset.dataset import RowChanged, check_move, line_of, secrets_of
 from kairos.fine_tuning.dataset.formats.records import Record, WideText, records
-from kairos.orchestration.dataset.dataset_import import MOST_REFUSALS, slot, take_in
+from kairos.orchestration.dataset.dataset_import import MOST_REFUSALS, import_records, slot
 from kairos.orchestration.dataset.samples import SampleSource
 from kairos.text import Text
 
@@ -195,7 +195,7 @@ async def import_rows(
     async with slot(services.database, member.project_id, member.user_id) as taken:
         # Read as it is: FastAPI would parse a body that is sent as JSON.
         body = await request.body()
-        report = await take_in(taken, _records(body), approve=approve)
+        report = await import_records(taken, _records(body), approve=approve)
         if not report.rows:
             raise InvalidInput(where="body", problem="it has no row", remedy="Send one JSON object a line")
         counts = {str(outcome): count for outcome, count in report.counts.items()}

@@ -21,7 +21,7 @@ from kairos.orchestration.configuration.project_settings import ProjectSettings
 from kairos.plugins.plugin_agent import PluginAgent
 from kairos.plugins.plugin_config import merged, shown
 from kairos.plugins.plugin_errors import PluginMisconfigured
-from kairos.plugins.plugin_loader import Entry
+from kairos.plugins.plugin_loader import PluginEntry
 from kairos.text import Text
 
 routes = APIRouter(prefix="/api/plugins", tags=["plugins"], route_class=JsonRoute)
@@ -79,7 +79,7 @@ async def reload_plugins(services: ServicesDep, who: OperatorDep) -> dict[str, i
 
 
 async def _out(
-    services: Services, member: Member, entry: Entry, operator: bool, days: Mapping[str, list[AgentDay]]
+    services: Services, member: Member, entry: PluginEntry, operator: bool, days: Mapping[str, list[AgentDay]]
 ) -> PluginOut:
     project = ProjectSettings.of(member.project_settings)
     own = project.plugin_settings.get(entry.name, {})
@@ -103,7 +103,7 @@ async def _out(
     )
 
 
-async def _config_fault(entry: Entry, own: Mapping[str, JsonValue]) -> str | None:
+async def _config_fault(entry: PluginEntry, own: Mapping[str, JsonValue]) -> str | None:
     if not isinstance(entry.agent, PluginAgent):
         return None
     try:
@@ -113,7 +113,7 @@ async def _config_fault(entry: Entry, own: Mapping[str, JsonValue]) -> str | Non
     return None
 
 
-def _state(entry: Entry, project: ProjectSettings, fault: str | None, again: datetime | None) -> str:
+def _state(entry: PluginEntry, project: ProjectSettings, fault: str | None, again: datetime | None) -> str:
     if entry.agent is None or fault:
         return "failed"
     if entry.name in project.disabled_plugins:
@@ -121,7 +121,7 @@ def _state(entry: Entry, project: ProjectSettings, fault: str | None, again: dat
     return "set_aside" if again else "loaded"
 
 
-def _last(entry: Entry) -> str | None:
+def _last(entry: PluginEntry) -> str | None:
     return entry.agent.last_failure if isinstance(entry.agent, PluginAgent) else None
 
 

@@ -77,7 +77,7 @@ class ProjectMember:
     user_id: UserId
     project_id: ProjectId
     active: ProjectId | None
-    project: projects.Mine
+    project: projects.MemberProject
     right: Right
 
     @property
@@ -94,7 +94,7 @@ def project_member(permission: Permission) -> Callable[..., Coroutine[Any, Any, 
     async def member(services: ServicesDep, principal: PrincipalDep, project_id: UUID) -> ProjectMember:
         by_key = principal.session_id is None
         async with services.database.scope(Scope(user_id=principal.user_id)) as session:
-            found = await projects.mine(session, principal.user_id, project_id)
+            found = await projects.member_project(session, principal.user_id, project_id)
         if found is None or (by_key and principal.project_id != project_id):
             raise NotFound(what="project", id=project_id)
         if permission not in (principal.permissions if by_key else granted(found.role)):
@@ -240,16 +240,16 @@ async def _set_archived(services: Services, member: ProjectMember, archived: boo
     return _shown(await _again(services, member), member.active)
 
 
-async def _again(services: Services, member: ProjectMember) -> projects.Mine:
+async def _again(services: Services, member: ProjectMember) -> projects.MemberProject:
     """The project as it is after the change. Raises `NotFound` where it was deleted meanwhile."""
     async with services.database.scope(Scope(user_id=member.user_id)) as session:
-        found = await projects.mine(session, member.user_id, member.project_id)
+        found = await projects.member_project(session, member.user_id, member.project_id)
     if found is None:
         raise NotFound(what="project", id=member.project_id)
     return found
 
 
-def _shown(project: people.MyProject | projects.Mine, active: UUID | None) -> ProjectOut:
+def _shown(project: people.MyProject | projects.MemberProject, active: UUID | None) -> ProjectOut:
     return ProjectOut(
         id=project.id,
         name=project.name,
@@ -260,7 +260,7 @@ def _shown(project: people.MyProject | projects.Mine, active: UUID | None) -> Pr
     )
 
 
-async def _detail(services: Services, project: projects.Mine, member: ProjectMember) -> ProjectDetail:
+async def _detail(services: Services, project: projects.MemberProject, member: ProjectMember) -> ProjectDetail:
     shown = _shown(project, member.active)
     isolation = IsolationOut.of(await services.isolation.known())
     return ProjectDetail(**shown.model_dump(), settings=ProjectSettings.of(project.settings), isolation=isolation)

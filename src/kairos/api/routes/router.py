@@ -91,13 +91,13 @@ async def show_leaderboard(
 ) -> Leaderboard:
     """How the models did in this project, for each task type, best quality first."""
     async with services.database.project(member.project_id) as session:
-        rows = await leaderboard.standings(session, datetime.now(UTC) - timedelta(days=days))
+        rows = await leaderboard.rows(session, datetime.now(UTC) - timedelta(days=days))
     types = {row.task_type: [other for other in rows if other.task_type == row.task_type] for row in rows}
     items = [TaskTypeOut(task_type=name, models=[_shown(row, group) for row in group]) for name, group in types.items()]
     return Leaderboard(days=days, items=items)
 
 
-def _shown(row: leaderboard.Standing, group: list[leaderboard.Standing]) -> StandingOut:
+def _shown(row: leaderboard.LeaderboardRow, group: list[leaderboard.LeaderboardRow]) -> StandingOut:
     return StandingOut(
         model=row.model,
         calls=row.calls,

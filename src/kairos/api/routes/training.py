@@ -16,8 +16,8 @@ from kairos.api.problems import responses
 from kairos.api.services import ServicesDep
 from kairos.db.models import RunState
 from kairos.db.repositories.excerpts import EXCERPT
-from kairos.db.repositories.training import Standing
-from kairos.fine_tuning.training.trainer import Plan
+from kairos.db.repositories.training import RunStatus
+from kairos.fine_tuning.training.trainer import TrainingPlan
 from kairos.orchestration.tasks.trainings import Overrides, state_of
 from kairos.text import Text
 
@@ -131,7 +131,7 @@ async def list_runs(
     services: ServicesDep, member: ReaderDep, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> RunList:
     """The runs, newest first."""
-    runs = [_run(standing) for standing in await services.trainings.page(member.project_id, limit)]
+    runs = [_run(status) for status in await services.trainings.page(member.project_id, limit)]
     return RunList(items=[_excerpt(run) for run in runs])
 
 
@@ -147,7 +147,7 @@ async def cancel_run(services: ServicesDep, member: WriterDep, run_id: UUID) -> 
     return _run(await services.trainings.cancel(member.project_id, run_id))
 
 
-def _plan(plan: Plan) -> PlanOut:
+def _plan(plan: TrainingPlan) -> PlanOut:
     return PlanOut(
         base=plan.base,
         rows=plan.rows,
@@ -166,18 +166,18 @@ def _excerpt(run: RunOut) -> RunOut:
     return run.model_copy(update={"progress": progress, "error": run.error and run.error[:EXCERPT]})
 
 
-def _run(standing: Standing) -> RunOut:
-    run = standing.run
+def _run(status: RunStatus) -> RunOut:
+    run = status.run
     return RunOut(
         id=run.id,
         base=run.base,
-        state=state_of(standing),
+        state=state_of(status),
         task_id=run.task_id,
         rows=run.rows,
         progress=ProgressOut.model_validate(run.progress),
-        error=run.error or (standing.task_error or {}).get("message"),
+        error=run.error or (status.task_error or {}).get("message"),
         created_at=run.created_at,
         started_at=run.started_at,
         finished_at=run.finished_at,
-        adapter_id=standing.adapter_id,
+        adapter_id=status.adapter_id,
     )

@@ -91,7 +91,7 @@ async def change_user(services: ServicesDep, who: OperatorDep, user_id: UUID, bo
         left = operators | {user_id} if operator and not disabled else operators - {user_id}
         if not left:
             raise LastOperator
-        await people.set_standing(session, user_id, operator=operator, disabled=disabled)
+        await people.set_account_flags(session, user_id, operator=operator, disabled=disabled)
         if disabled:
             await sessions.revoke_all(session, user_id)
         await people.audit(

@@ -86,7 +86,7 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class PendingReviews:
     """What goes on by itself once a person has looked."""
 
     samples_open: int
@@ -184,7 +184,7 @@ async def answers_by_model(session: AsyncSession, since: datetime) -> dict[str, 
     return {row[0]: row[1] for row in await session.execute(statement)}
 
 
-async def waiting_for_people(session: AsyncSession) -> Waiting:
+async def waiting_for_people(session: AsyncSession) -> PendingReviews:
     labelled = exists().where(LabelRow.project_id == TaskRow.project_id, LabelRow.task_id == TaskRow.id)
     counts = (
         select(func.count()).select_from(SampleRow).where(SampleRow.state == SampleState.OPEN),
@@ -192,7 +192,7 @@ async def waiting_for_people(session: AsyncSession) -> Waiting:
         select(func.count()).select_from(AdapterRow).where(AdapterRow.state == AdapterState.NEEDS_APPROVAL),
     )
     row = (await session.execute(select(*(count.scalar_subquery() for count in counts)))).one()
-    return Waiting(*row)
+    return PendingReviews(*row)
 
 
 async def traffic(session: AsyncSession, since: datetime) -> list[Traffic]:

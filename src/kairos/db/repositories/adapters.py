@@ -22,7 +22,7 @@ IN_SERVICE = (AdapterState.CANARY, AdapterState.LIVE)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class TrainedSample:
     """A row of the dataset that an adapter saw."""
 
     sample_id: UUID
@@ -32,7 +32,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredQuality:
     """What was measured of a model's answers."""
 
     answers: int
@@ -102,11 +102,11 @@ async def move(session: AsyncSession, row: AdapterRow, state: AdapterState, why:
     await session.refresh(row)
 
 
-async def keep_report(session: AsyncSession, adapter_id: UUID, report: Mapping[str, Any]) -> None:
+async def save_report(session: AsyncSession, adapter_id: UUID, report: Mapping[str, Any]) -> None:
     await session.execute(update(AdapterRow).where(AdapterRow.id == adapter_id).values(report=dict(report)))
 
 
-async def rows_of(session: AsyncSession, adapter_id: UUID) -> list[Seen]:
+async def rows_of(session: AsyncSession, adapter_id: UUID) -> list[TrainedSample]:
     """The rows it saw, those that were erased since among them."""
     statement = (
         select(AdapterSampleRow.sample_id, AdapterSampleRow.version, AdapterSampleRow.part, SampleRow.id.is_(None))
@@ -114,10 +114,10 @@ async def rows_of(session: AsyncSession, adapter_id: UUID) -> list[Seen]:
         .where(AdapterSampleRow.adapter_id == adapter_id)
         .order_by(AdapterSampleRow.part, AdapterSampleRow.sample_id)
     )
-    return [Seen(*row) for row in await session.execute(statement)]
+    return [TrainedSample(*row) for row in await session.execute(statement)]
 
 
-async def that_saw(session: AsyncSession, sample_id: UUID) -> list[AdapterRow]:
+async def trained_on(session: AsyncSession, sample_id: UUID) -> list[AdapterRow]:
     """From a row to the adapters that were trained or measured with it."""
     saw = select(AdapterSampleRow.adapter_id).where(AdapterSampleRow.sample_id == sample_id)
     statement = select(AdapterRow).where(AdapterRow.id.in_(saw)).order_by(AdapterRow.id)
@@ -136,7 +136,7 @@ async def trained_prompts(session: AsyncSession, adapter_id: UUID, most: int) ->
     return list((await session.execute(statement)).scalars())
 
 
-async def measured(session: AsyncSession, model: str, task_types: Sequence[str], since: datetime) -> Measured:
+async def measured(session: AsyncSession, model: str, task_types: Sequence[str], since: datetime) -> MeasuredQuality:
     """The answers of a model at these task types whose quality was measured since then."""
     statement = select(func.count(), func.coalesce(func.avg(MetricRow.quality), 0.0)).where(
         MetricRow.model == model,
@@ -144,7 +144,7 @@ async def measured(session: AsyncSession, model: str, task_types: Sequence[str],
         MetricRow.at >= since,
         MetricRow.quality.is_not(None),
     )
-    return Measured(*(await session.execute(statement)).one())
+    return MeasuredQuality(*(await session.execute(statement)).one())
 
 
 async def measured_task_types(session: AsyncSession, model: str, since: datetime) -> list[str]:

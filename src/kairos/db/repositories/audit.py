@@ -16,7 +16,7 @@ from kairos.db.repositories import excerpts, people
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class AuditFilter:
     """Which entries: what is left out does not matter."""
 
     action: str | None = None
@@ -28,7 +28,7 @@ class Wanted:
 
 
 async def page(
-    session: AsyncSession, project_id: UUID | None, wanted: Wanted, *, before: int | None, limit: int
+    session: AsyncSession, project_id: UUID | None, wanted: AuditFilter, *, before: int | None, limit: int
 ) -> Sequence[Any]:
     """Newest first, each with the e-mail of whoever did it where the scope may see that person, its texts cut. No
     project: entries that are of none."""

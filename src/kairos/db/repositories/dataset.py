@@ -23,7 +23,7 @@ CLAIM = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class SampleCounts:
     """How many rows there are of one kind."""
 
     state: str
@@ -132,7 +132,7 @@ async def of_ids(session: AsyncSession, ids: Sequence[UUID]) -> list[SampleRow]:
     return list((await session.execute(statement)).scalars())
 
 
-async def counts(session: AsyncSession) -> list[Counted]:
+async def counts(session: AsyncSession) -> list[SampleCounts]:
     guarded = (func.jsonb_array_length(SampleRow.secrets) > 0) & SampleRow.cleared_by.is_(None)
     statement = select(
         SampleRow.state,
@@ -141,7 +141,7 @@ async def counts(session: AsyncSession) -> list[Counted]:
         func.sum(SampleRow.seen),
         func.count().filter(guarded),
     ).group_by(SampleRow.state, SampleRow.task_type)
-    return [Counted(*row) for row in await session.execute(statement)]
+    return [SampleCounts(*row) for row in await session.execute(statement)]
 
 
 async def write(session: AsyncSession, sample_id: UUID, version: int, values: dict[str, Any]) -> SampleRow | None:

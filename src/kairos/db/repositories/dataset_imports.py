@@ -22,7 +22,7 @@ HELD = timedelta(seconds=60)
 """How long a slot stays taken after its holder's last sign of life."""
 
 
-async def take_slot(session: AsyncSession, project_id: ProjectId, holder: UUID) -> bool:
+async def acquire_slot(session: AsyncSession, project_id: ProjectId, holder: UUID) -> bool:
     """Whether the slot was free and is the holder's now."""
     until = func.now() + HELD
     statement = insert(DatasetImportRow).values(project_id=project_id, holder=holder, held_until=until)
@@ -34,14 +34,14 @@ async def take_slot(session: AsyncSession, project_id: ProjectId, holder: UUID) 
     return (await session.execute(statement.returning(DatasetImportRow.holder))).first() is not None
 
 
-async def keep_slot(session: AsyncSession, holder: UUID) -> bool:
+async def extend_slot(session: AsyncSession, holder: UUID) -> bool:
     """Whether the slot is still the holder's; extended if so, and locked until the transaction ends."""
     statement = update(DatasetImportRow).where(DatasetImportRow.holder == holder)
     statement = statement.values(held_until=func.now() + HELD).returning(DatasetImportRow.holder)
     return (await session.execute(statement)).first() is not None
 
 
-async def free_slot(session: AsyncSession, holder: UUID) -> None:
+async def release_slot(session: AsyncSession, holder: UUID) -> None:
     await session.execute(delete(DatasetImportRow).where(DatasetImportRow.holder == holder))
 
 

@@ -49,7 +49,7 @@ class Cursor(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class TaskNow:
+class TaskSnapshot:
     """A task's row at the time of reading, as lists show it."""
 
     id: UUID
@@ -75,11 +75,11 @@ class LiveEvent:
     kind: str
     data: dict[str, Any]
     at: datetime
-    task: TaskNow
+    task: TaskSnapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class EventPage:
     """What was read of a project's events."""
 
     events: Sequence[LiveEvent]
@@ -106,7 +106,7 @@ async def end(session: AsyncSession) -> Cursor:
     return Cursor((await session.execute(HORIZON)).scalar_one(), 0)
 
 
-async def after(session: AsyncSession, cursor: Cursor, limit: int) -> Piece:
+async def after(session: AsyncSession, cursor: Cursor, limit: int) -> EventPage:
     """The next events of the project in scope. What may still get company before it is left for the next time."""
     horizon = await end(session)
     task = (TaskRow.id, TaskRow.state, TaskRow.agent, TaskRow.model, func.left(TaskRow.prompt, TITLE_LENGTH))
@@ -122,13 +122,13 @@ async def after(session: AsyncSession, cursor: Cursor, limit: int) -> Piece:
     found = [_event(row) for row in (await session.execute(statement)).all()]
     complete = [event for event in found if event.cursor < horizon]
     if len(complete) == limit:
-        return Piece(complete, complete[-1].cursor, more=True, held=False)
-    return Piece(complete, max(horizon, cursor), more=False, held=len(found) > len(complete))
+        return EventPage(complete, complete[-1].cursor, more=True, held=False)
+    return EventPage(complete, max(horizon, cursor), more=False, held=len(found) > len(complete))
 
 
 def _event(row: Any) -> LiveEvent:
     xact, number, task_id, attempt, kind, data, at, *task = row
-    return LiveEvent(Cursor(xact, number), task_id, attempt, kind, data, at, TaskNow(*task))
+    return LiveEvent(Cursor(xact, number), task_id, attempt, kind, data, at, TaskSnapshot(*task))
 
 
 async def add_ticket(session: AsyncSession, token_hash: bytes, ticket: Ticket, life: timedelta) -> None:

@@ -13,7 +13,7 @@ from kairos.db.models import MetricRow
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LeaderboardRow:
     """One model at one task type in one project."""
 
     task_type: str
@@ -32,7 +32,7 @@ class Standing:
     """Sum of the known costs."""
 
 
-async def standings(session: AsyncSession, since: datetime) -> Sequence[Standing]:
+async def rows(session: AsyncSession, since: datetime) -> Sequence[LeaderboardRow]:
     """The calls since then, by task type, best quality first."""
     quality = func.avg(MetricRow.quality)
     statement = (
@@ -52,4 +52,4 @@ async def standings(session: AsyncSession, since: datetime) -> Sequence[Standing
         .group_by(MetricRow.task_type, MetricRow.model)
         .order_by(MetricRow.task_type, quality.desc().nulls_last(), MetricRow.model)
     )
-    return [Standing(*row) for row in await session.execute(statement)]
+    return [LeaderboardRow(*row) for row in await session.execute(statement)]

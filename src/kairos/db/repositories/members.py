@@ -46,7 +46,7 @@ class OpenInvitation:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyPlace:
+class KeyMatch:
     """Where a key with that prefix belongs, and what its hash must be."""
 
     project_id: UUID
@@ -185,10 +185,10 @@ async def revoke_key(session: AsyncSession, key_id: UUID) -> str | None:
     ).scalar_one_or_none()
 
 
-async def key_places(session: AsyncSession, prefix: str) -> list[KeyPlace]:
+async def keys_by_prefix(session: AsyncSession, prefix: str) -> list[KeyMatch]:
     """Live keys with this prefix. Needs no scope: the prefix only says where to look."""
     rows = await session.execute(text("select * from kairos_api_keys(:prefix)"), {"prefix": prefix})
-    return [KeyPlace(row.project_id, row.id, row.key_hash) for row in rows]
+    return [KeyMatch(row.project_id, row.id, row.key_hash) for row in rows]
 
 
 async def use_key(session: AsyncSession, key_id: UUID) -> ApiKeyRow | None:

@@ -37,7 +37,7 @@ class MyProject:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class UserRights:
     """What a signed-in user may do in one project, read on every request."""
 
     email: str
@@ -78,9 +78,9 @@ async def id_of_email(session: AsyncSession, email: str) -> UUID | None:
     return None
 
 
-async def standing(
+async def rights(
     session: AsyncSession, user_id: UUID, session_id: UUID | None, project_id: UUID | None
-) -> Standing | None:
+) -> UserRights | None:
     """The user's rights now, as the scope of user and project shows them. None when the account is gone or disabled."""
     live = select(SessionRow.id).where(
         SessionRow.id == session_id, SessionRow.revoked_at.is_(None), SessionRow.expires_at > func.now()
@@ -104,7 +104,7 @@ async def standing(
     if row is None:
         return None
     role = Role(row.role) if row.role else None
-    return Standing(
+    return UserRights(
         email=row.email,
         name=row.name,
         operator=row.operator,
@@ -189,7 +189,7 @@ async def locked_operators(session: AsyncSession) -> set[UUID]:
     return set((await session.execute(statement.with_for_update())).scalars())
 
 
-async def set_standing(session: AsyncSession, user_id: UUID, *, operator: bool, disabled: bool) -> None:
+async def set_account_flags(session: AsyncSession, user_id: UUID, *, operator: bool, disabled: bool) -> None:
     disabled_at = func.coalesce(UserRow.disabled_at, func.now()) if disabled else None
     await session.execute(
         update(UserRow).where(UserRow.id == user_id).values(operator=operator, disabled_at=disabled_at)

@@ -21,7 +21,7 @@ NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 """In JSON; PostgreSQL keeps every character but this one."""
 
 
-class NoRoom(ValueError):
+class StorageLimit(ValueError):
     """A bound was reached; the words say which."""
 
 
@@ -33,13 +33,13 @@ def checked_key(key: Any) -> str:
 
 
 def checked_value(value: Any) -> str:
-    """The value as JSON. Raises `ValueError` for what is none, `NoRoom` for what is too large."""
+    """The value as JSON. Raises `ValueError` for what is none, `StorageLimit` for what is too large."""
     try:
         body = orjson.dumps(value)
     except orjson.JSONEncodeError as fault:
         raise ValueError(f"a value must be JSON: {fault}") from None
     if len(body) > VALUE_BYTES:
-        raise NoRoom(f"a value of {len(body)} bytes as JSON is larger than {VALUE_BYTES}")
+        raise StorageLimit(f"a value of {len(body)} bytes as JSON is larger than {VALUE_BYTES}")
     if NUL.search(body):
         raise ValueError("a value must not hold the character NUL")
     return body.decode()
@@ -52,13 +52,13 @@ async def get(session: AsyncSession, plugin: str, key: str) -> str | None:
 
 
 async def put(session: AsyncSession, project_id: ProjectId, plugin: str, key: str, value: str) -> None:
-    """Keep a checked value. Raises `NoRoom`."""
+    """Keep a checked value. Raises `StorageLimit`."""
     # Two that add at once would both count before the other's row is there.
     await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"{project_id} {plugin}", 0))))
     others = select(func.count()).select_from(PluginValueRow)
     others = others.where(PluginValueRow.plugin == plugin, PluginValueRow.key != key)
     if (await session.execute(others)).scalar_one() >= MOST_KEYS:
-        raise NoRoom(f"it holds {MOST_KEYS} keys")
+        raise StorageLimit(f"it holds {MOST_KEYS} keys")
     row = {"project_id": project_id, "plugin": plugin, "key": key, "value": sql_cast(literal(value, Text), JSONB)}
     statement = insert(PluginValueRow).values(row)
     await session.execute(

@@ -1,6 +1,6 @@
 """One project: what its members see, what the queue needs of it, and how it changes, is archived and goes.
 
-`mine` runs in the user's scope, all else in the project's.
+`member_project` runs in the user's scope, all else in the project's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ERASER_LOCK = 0x6572_6173_65
 
 
 @dataclass(frozen=True, slots=True)
-class Mine:
+class MemberProject:
     """A project as one of its members sees it."""
 
     id: UUID
@@ -33,7 +33,7 @@ class Mine:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ProjectStatus:
     """Whether a project works, and its settings."""
 
     settings: Mapping[str, Any]
@@ -45,7 +45,7 @@ class Standing:
         return not (self.archived or self.deleted)
 
 
-async def mine(session: AsyncSession, user_id: UUID, project_id: UUID) -> Mine | None:
+async def member_project(session: AsyncSession, user_id: UUID, project_id: UUID) -> MemberProject | None:
     """None where there is no such project, it is deleted, or the user is no member: nobody can tell these apart."""
     statement = (
         select(
@@ -60,15 +60,15 @@ async def mine(session: AsyncSession, user_id: UUID, project_id: UUID) -> Mine |
         .where(MembershipRow.user_id == user_id, ProjectRow.id == project_id, ProjectRow.deleted_at.is_(None))
     )
     row = (await session.execute(statement)).one_or_none()
-    return Mine(row[0], row[1], Role(row[2]), *row[3:]) if row else None
+    return MemberProject(row[0], row[1], Role(row[2]), *row[3:]) if row else None
 
 
-async def standing(session: AsyncSession, project_id: UUID, *, hold: bool = False) -> Standing | None:
-    """None once it is erased. With `hold` it cannot be archived or deleted before the transaction ends."""
+async def status(session: AsyncSession, project_id: UUID, *, lock: bool = False) -> ProjectStatus | None:
+    """None once it is erased. With `lock` it cannot be archived or deleted before the transaction ends."""
     statement = select(ProjectRow.settings, ProjectRow.archived_at, ProjectRow.deleted_at)
     statement = statement.where(ProjectRow.id == project_id)
-    row = (await session.execute(statement.with_for_update(read=True) if hold else statement)).one_or_none()
-    return Standing(row[0], row[1] is not None, row[2] is not None) if row else None
+    row = (await session.execute(statement.with_for_update(read=True) if lock else statement)).one_or_none()
+    return ProjectStatus(row[0], row[1] is not None, row[2] is not None) if row else None
 
 
 async def locked(session: AsyncSession, project_id: UUID) -> ProjectRow | None:

@@ -39,7 +39,7 @@ class Replica:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class DaemonStatus:
     """What a daemon says of itself with each heartbeat."""
 
     role: str
@@ -50,8 +50,8 @@ class Said:
     config_waiting: tuple[str, ...] = ()
 
 
-async def beat(session: AsyncSession, name: str, said: Said) -> None:
-    values = {**asdict(said), "config_waiting": list(said.config_waiting)}
+async def beat(session: AsyncSession, name: str, status: DaemonStatus) -> None:
+    values = {**asdict(status), "config_waiting": list(status.config_waiting)}
     statement = insert(ReplicaRow).values(name=name, **values)
     changed = {**values, "heartbeat_at": func.now()}
     await session.execute(statement.on_conflict_do_update(index_elements=["name"], set_=changed))

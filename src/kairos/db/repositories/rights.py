@@ -17,7 +17,7 @@ ENDED = text(
 )
 
 
-class Held(NamedTuple):
+class Credential(NamedTuple):
     """By what somebody reads a project: a session or an API key."""
 
     user_id: UUID
@@ -33,7 +33,7 @@ class End(StrEnum):
     MEMBERSHIP = "membership"
 
 
-async def ended(connection: AsyncConnection, held: Sequence[Held]) -> dict[int, End]:
+async def ended(connection: AsyncConnection, held: Sequence[Credential]) -> dict[int, End]:
     """Position in `held` -> why it has ended; those that hold are left out."""
     values = {
         "users": [right.user_id for right in held],

@@ -24,18 +24,18 @@ from kairos.db.models import DecisionRow
 from kairos.tenancy import ProjectId
 
 
-class Source(StrEnum):
+class QualitySource(StrEnum):
     """Who measured a quality. Each overrules those before it."""
 
     GUARDIAN = "guardian"
     JUDGE = "judge"
     PERSON = "person"
 
-    def overrules(self, other: Source) -> bool:
+    def overrules(self, other: QualitySource) -> bool:
         return RANKS.index(self) >= RANKS.index(other)
 
 
-RANKS = list(Source)
+RANKS = list(QualitySource)
 
 CLOCKS_APART = timedelta(hours=1)
 """How much earlier than its decision's id a call may be dated, by another clock: more than any two should differ."""
@@ -66,7 +66,7 @@ class Judgement:
 
     decision_id: UUID
     quality: float | None
-    source: Source
+    source: QualitySource
     task_type: str | None = None
     """None where only the decision's row knows it."""
 

@@ -20,7 +20,7 @@ PRUNED_AT_ONCE = 50_000
 
 
 @dataclass(frozen=True, slots=True)
-class Expired:
+class ExpiredLease:
     """A running task whose lease ran out."""
 
     project_id: ProjectId
@@ -30,7 +30,7 @@ class Expired:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class QueuedTask:
     """A task with what the queue needs to place it."""
 
     project_id: ProjectId
@@ -56,18 +56,18 @@ async def prune(connection: AsyncConnection, audit_days: int) -> int:
     return int(await connection.scalar(text("select kairos_prune(:days)"), {"days": audit_days}) or 0)
 
 
-async def expired(connection: AsyncConnection, lease: timedelta, most: int) -> list[Expired]:
+async def expired(connection: AsyncConnection, lease: timedelta, most: int) -> list[ExpiredLease]:
     query = text("select * from kairos_expired_leases(:lease, :most)")
     rows = await connection.execute(query, {"lease": lease, "most": most})
-    return [Expired(ProjectId(r.project_id), TaskId(r.id), Lane(r.lane), r.epoch) for r in rows]
+    return [ExpiredLease(ProjectId(r.project_id), TaskId(r.id), Lane(r.lane), r.epoch) for r in rows]
 
 
-async def page(connection: AsyncConnection, state: TaskState, after: UUID, most: int) -> list[Placed]:
+async def page(connection: AsyncConnection, state: TaskState, after: UUID, most: int) -> list[QueuedTask]:
     """Tasks in a state by id, all projects together; `after` is the id that the last page ended with."""
     query = text("select * from kairos_tasks_page(:state, :after, :most)")
     rows = await connection.execute(query, {"state": state, "after": after, "most": most})
     return [
-        Placed(ProjectId(r.project_id), TaskId(r.id), Lane(r.lane), r.priority, r.created_at, r.not_before)
+        QueuedTask(ProjectId(r.project_id), TaskId(r.id), Lane(r.lane), r.priority, r.created_at, r.not_before)
         for r in rows
     ]
 

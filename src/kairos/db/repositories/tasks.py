@@ -47,7 +47,7 @@ LIVE = TaskRow.state.in_((TaskState.QUEUED, TaskState.RUNNING))
 
 
 @dataclass(frozen=True, slots=True)
-class Renewed:
+class RenewedLease:
     """A lease that was prolonged, and whether somebody asked for the task to stop."""
 
     id: UUID
@@ -64,11 +64,11 @@ class Conclusion:
     """Where `state` is `queued`: the wait before the next attempt."""
     refund: bool = False
     """The attempt does not count: its daemon stopped, which is no fault of the task."""
-    answer: Answer | None = None
+    answer: TaskAnswer | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class TaskAnswer:
     """The last output of an attempt and where it came from."""
 
     output: str
@@ -158,7 +158,7 @@ async def claim(session: AsyncSession, task_id: UUID, owner: str, lease: timedel
     return (await session.execute(statement)).scalar_one_or_none()
 
 
-async def renew(session: AsyncSession, claims: Sequence[tuple[UUID, int]], lease: timedelta) -> list[Renewed]:
+async def renew(session: AsyncSession, claims: Sequence[tuple[UUID, int]], lease: timedelta) -> list[RenewedLease]:
     """Prolong the leases of (id, epoch) pairs. A pair that is missing from the answer lost its lease."""
     statement = (
         update(TaskRow)
@@ -166,7 +166,7 @@ async def renew(session: AsyncSession, claims: Sequence[tuple[UUID, int]], lease
         .values(lease_until=func.now() + lease)
         .returning(TaskRow.id, TaskRow.cancel_requested)
     )
-    return [Renewed(row.id, row.cancel_requested) for row in await session.execute(statement)]
+    return [RenewedLease(row.id, row.cancel_requested) for row in await session.execute(statement)]
 
 
 async def conclude(session: AsyncSession, task_id: UUID, epoch: int, end: Conclusion) -> TaskState | None:

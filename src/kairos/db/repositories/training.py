@@ -17,7 +17,7 @@ TRIGGER_LOCK = 0x7472_6169_6E
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RunStatus:
     """A run with what tells how it stands: the state of its task, and the adapter it made."""
 
     run: TrainingRunRow
@@ -26,18 +26,18 @@ class Standing:
     adapter_id: UUID | None
 
 
-async def page(session: AsyncSession, limit: int) -> list[Standing]:
+async def page(session: AsyncSession, limit: int) -> list[RunStatus]:
     """Newest first."""
-    statement = _standings().order_by(TrainingRunRow.id.desc()).limit(limit)
-    return [Standing(*row) for row in await session.execute(statement)]
+    statement = _statuses().order_by(TrainingRunRow.id.desc()).limit(limit)
+    return [RunStatus(*row) for row in await session.execute(statement)]
 
 
-async def get(session: AsyncSession, run_id: UUID) -> Standing | None:
-    row = (await session.execute(_standings().where(TrainingRunRow.id == run_id))).one_or_none()
-    return Standing(*row) if row else None
+async def get(session: AsyncSession, run_id: UUID) -> RunStatus | None:
+    row = (await session.execute(_statuses().where(TrainingRunRow.id == run_id))).one_or_none()
+    return RunStatus(*row) if row else None
 
 
-async def hold(session: AsyncSession, base: str) -> None:
+async def lock(session: AsyncSession, base: str) -> None:
     """Nobody else starts a run of this base in the project before this transaction has ended."""
     lock = func.pg_advisory_xact_lock(func.hashtext(func.current_setting("kairos.project_id") + base))
     await session.execute(select(lock))
@@ -72,7 +72,7 @@ async def due(connection: AsyncConnection, rows: int | None, every: timedelta | 
     return [ProjectId(row[0]) for row in await connection.execute(query, {"rows": rows, "every": every})]
 
 
-def _standings() -> Select[TrainingRunRow, str, dict[str, Any] | None, UUID]:
+def _statuses() -> Select[TrainingRunRow, str, dict[str, Any] | None, UUID]:
     same_task = and_(TaskRow.project_id == TrainingRunRow.project_id, TaskRow.id == TrainingRunRow.task_id)
     same_run = and_(AdapterRow.project_id == TrainingRunRow.project_id, AdapterRow.run_id == TrainingRunRow.id)
     return (

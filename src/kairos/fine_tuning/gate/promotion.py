@@ -24,12 +24,12 @@ from kairos.config import FineTuningSettings
 from kairos.db.engine import Database, Session
 from kairos.db.models import AdapterRow, AdapterState
 from kairos.db.repositories import adapters, people
-from kairos.db.repositories.adapters import Measured
+from kairos.db.repositories.adapters import MeasuredQuality
 from kairos.errors import Conflict, EngineUnavailable, KairosError, NotFound
-from kairos.fine_tuning.adapters.adapters import AdapterFiles, Stored
-from kairos.fine_tuning.adapters.deployments import AdaptersInService
+from kairos.fine_tuning.adapters.adapters import AdapterFiles, StoredAdapter
+from kairos.fine_tuning.adapters.deployments import AdapterDeployments
 from kairos.fine_tuning.adapters.serving import served_name
-from kairos.fine_tuning.gate.evaluation import Report, Ruling
+from kairos.fine_tuning.gate.evaluation import GateOutcome, GateReport
 from kairos.llm.cache.response_cache import ResponseCache
 from kairos.tenancy import ProjectId, UserId
 
@@ -56,8 +56,8 @@ MAY_DELETE = (
 class Evidence:
     """What the router measured of an adapter in service, and of what it replaced, at the same kinds of task."""
 
-    adapter: Measured
-    reference: Measured
+    adapter: MeasuredQuality
+    reference: MeasuredQuality
 
     @property
     def surely_worse(self) -> bool:
@@ -71,7 +71,7 @@ class Evidence:
     def no_worse(self, margin: float) -> bool:
         return not self.reference.answers or self.adapter.quality >= self.reference.quality - margin
 
-    def words(self) -> str:
+    def summary(self) -> str:
         a, b = self.adapter, self.reference
         return f"quality {a.quality:.2f} over {a.answers} answers, what it replaced {b.quality:.2f} over {b.answers}"
 
@@ -82,13 +82,13 @@ class Promotions:
     def __init__(
         self,
         database: Database,
-        in_service: AdaptersInService,
+        deployments: AdapterDeployments,
         files: AdapterFiles,
         cache: ResponseCache,
         settings: FineTuningSettings,
     ) -> None:
         self._database = database
-        self._in_service = in_service
+        self._deployments = deployments
         self._files = files
         self._cache = cache
         self._settings = settings
@@ -104,20 +104,20 @@ class Promotions:
             except KairosError as error:
                 log.warning("an adapter in service could not be moved: %s", error)
 
-    async def rule(self, project_id: ProjectId, adapter_id: UUID, report: Report) -> AdapterRow:
+    async def rule(self, project_id: ProjectId, adapter_id: UUID, report: GateReport) -> AdapterRow:
         """What the gate said of a candidate, done."""
         async with self._database.project(project_id) as session:
             row = await _get(session, adapter_id)
-            await adapters.keep_report(session, adapter_id, report.stored())
+            await adapters.save_report(session, adapter_id, report.stored())
             if row.state != AdapterState.CANDIDATE:
                 return row  # a run that was resumed after its gate had ruled
-            if report.ruling is Ruling.PROMOTE:
+            if report.ruling is GateOutcome.PROMOTE:
                 await self._enter(session, row, f"the gate: {report.reason}")
             else:
-                state = AdapterState.REFUSED if report.ruling is Ruling.REFUSE else AdapterState.NEEDS_APPROVAL
+                state = AdapterState.REFUSED if report.ruling is GateOutcome.REFUSE else AdapterState.NEEDS_APPROVAL
                 await adapters.move(session, row, state, f"the gate: {report.reason}")
             await _audit(session, row, "adapter.ruled", None, {"ruling": report.ruling, "reason": report.reason})
-        return await self._felt(row)
+        return await self._propagate(row)
 
     async def promote(self, project_id: ProjectId, adapter_id: UUID, by: UserId) -> AdapterRow:
         """A person lets it in: as a canary first, a canary or a former one at once. Raises `NotFound`, `Conflict`."""
@@ -129,7 +129,7 @@ class Promotions:
             else:
                 await self._go_live(session, row, "a person promoted it")
             await _audit(session, row, "adapter.promoted", by, {"state": row.state})
-        return await self._felt(row)
+        return await self._propagate(row)
 
     async def refuse(self, project_id: ProjectId, adapter_id: UUID, by: UserId) -> AdapterRow:
         """A person looked at the pairs and does not want it. Raises `NotFound`, `Conflict`."""
@@ -158,7 +158,7 @@ class Promotions:
                 )
             await self._leave(session, row, why)
             await _audit(session, row, "adapter.rolled_back", by, {"why": why})
-        return await self._felt(row)
+        return await self._propagate(row)
 
     async def delete(self, project_id: ProjectId, adapter_id: UUID, by: UserId) -> AdapterRow:
         """Its files; that it was, and what it saw, stays known. Raises `NotFound`, `Conflict` while in service."""
@@ -167,8 +167,8 @@ class Promotions:
             _check(row, "to delete", MAY_DELETE)
             await adapters.move(session, row, AdapterState.DELETED, "a person deleted it", report=None)
             await _audit(session, row, "adapter.deleted", by, {"bytes": row.bytes})
-        await self._in_service.remove(row)
-        await asyncio.to_thread(self._files.delete, Stored(row.path, row.sha256, row.bytes))
+        await self._deployments.remove(row)
+        await asyncio.to_thread(self._files.delete, StoredAdapter(row.path, row.sha256, row.bytes))
         return row
 
     async def watch(self) -> None:
@@ -204,16 +204,16 @@ class Promotions:
             if locked.state != row.state or locked.changed_at != row.changed_at:
                 return
             if evidence.surely_worse:
-                await self._leave(session, locked, f"rolled back by itself: {evidence.words()}")
+                await self._leave(session, locked, f"rolled back by itself: {evidence.summary()}")
                 action = "adapter.rolled_back"
             elif locked.state == AdapterState.CANARY and evidence.no_worse(self._settings.margin):
-                await self._go_live(session, locked, f"no worse as a canary: {evidence.words()}")
+                await self._go_live(session, locked, f"no worse as a canary: {evidence.summary()}")
                 action = "adapter.promoted"
             else:
                 return
-            await _audit(session, locked, action, None, {"why": evidence.words()})
+            await _audit(session, locked, action, None, {"why": evidence.summary()})
         log.info("the adapter %s v%d is %s: %s", locked.base, locked.version, locked.state, locked.changed_why)
-        await self._felt(locked)
+        await self._propagate(locked)
 
     async def _enter(self, session: Session, row: AdapterRow, why: str) -> None:
         if self._settings.canary_share >= 1:
@@ -237,14 +237,14 @@ class Promotions:
             # Whatever it had replaced itself is one step further back than anybody asked for.
             await adapters.move(session, before, AdapterState.LIVE, f"v{row.version} was rolled back")
 
-    async def _felt(self, row: AdapterRow) -> AdapterRow:
+    async def _propagate(self, row: AdapterRow) -> AdapterRow:
         """By every replica, and by the cache."""
         project_id = ProjectId(row.project_id)
         try:
             await self._cache.bump_epoch(project_id)
         except EngineUnavailable as error:
             log.warning("answers of the cache stay as they were until they run out: %s", error)
-        await self._in_service.tell()
+        await self._deployments.notify()
         return row
 
 

@@ -16,21 +16,21 @@ from uuid import UUID
 from kairos.db.engine import Database
 from kairos.db.models import DecisionRow
 from kairos.db.repositories import history
-from kairos.db.repositories.statistics import Judgement, Source, TaskTypeStatistics
+from kairos.db.repositories.statistics import Judgement, QualitySource, TaskTypeStatistics
 from kairos.llm.cache.cached_answer import CachedAnswer
 from kairos.llm.cache.response_cache import Hit, Lease, ResponseCache
 from kairos.llm.cache.response_key import CacheKey, CacheUse, CatalogVersions, cache_key, cache_use, model_version
-from kairos.llm.calls.answer_limits import AnswerLimit, least_room, shortest
+from kairos.llm.calls.answer_limits import AnswerLimit, min_room, shortest_messages
 from kairos.llm.calls.model_calls import cost_of
-from kairos.llm.calls.prompt_size import most_of
+from kairos.llm.calls.prompt_size import prompt_upper_bound
 from kairos.llm.calls.providers import ChatRequest, Completion, ModelCallError, Providers
 from kairos.llm.calls.served_context import ModelContexts
 from kairos.llm.catalog.catalog import Catalog, Model
 from kairos.llm.health.health import ModelHealth
-from kairos.llm.routing.call_terms import Answered, Hearer, OnDelta, OnRestart, Patience
-from kairos.llm.routing.decision import Decision, Request, lot_of
+from kairos.llm.routing.call_terms import CallResult, StreamListener, OnDelta, OnRestart, CallTimeouts
+from kairos.llm.routing.decision import Decision, Request, canary_bucket_of
 from kairos.llm.routing.model_caller import ModelCaller
-from kairos.llm.routing.routing_errors import BeingProbed, ModelWithdrawn, UnknownModel, nothing_left
+from kairos.llm.routing.routing_errors import ModelBeingProbed, ModelWithdrawn, UnknownModel, no_candidate_error
 from kairos.llm.routing.scoring import Score
 from kairos.llm.routing.selection import ModelSelector
 from kairos.llm.routing.statistics import RouterWeights, Statistics
@@ -91,7 +91,7 @@ class RoutedAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Open:
+class _OpenDecision:
     """An answer on which the guardian has not spoken yet."""
 
     ticket: int
@@ -130,13 +130,13 @@ class LLMRouter:
         """`auto`, or the model that every call goes to which names none."""
         self.contexts = ModelContexts(providers.traits)
         self._caller = ModelCaller(selector, health, providers, self.contexts, may_probe)
-        providers.traits.changed = self.contexts.changed = self._take_models
+        providers.traits.changed = self.contexts.changed = self._update_models
         self._versions = CatalogVersions(catalog)
         self._statistics: SharedStatistics | None = None
-        self._open: dict[UUID, _Open] = {}
-        self._take_models()
+        self._open: dict[UUID, _OpenDecision] = {}
+        self._update_models()
 
-    def share(self, statistics: SharedStatistics) -> None:
+    def use_statistics(self, statistics: SharedStatistics) -> None:
         """Learn through these from now on; they hand what they read to `restore`."""
         self._statistics = statistics
 
@@ -173,7 +173,7 @@ class LLMRouter:
                 )
             lease = found.lease
         try:
-            return await self._routed(context, request, emit, Hearer(on_delta, on_restart), deadline, lease)
+            return await self._routed(context, request, emit, StreamListener(on_delta, on_restart), deadline, lease)
         except BaseException:
             if lease is not None:
                 self.cache.release(lease)
@@ -185,7 +185,7 @@ class LLMRouter:
             self.require(request.model, request.project_id)
         decision = self._choose(request)
         if decision.chosen is None:
-            raise nothing_left(decision)
+            raise no_candidate_error(decision)
         return decision
 
     def _choose(self, request: Request) -> Decision:
@@ -225,25 +225,25 @@ class LLMRouter:
         before = _addresses(self.catalog.adapters)
         self.catalog.replace_adapters(models)
         for name, *_ in before ^ _addresses(self.catalog.adapters):
-            self.health.forget(name)
-        self._take_models()
+            self.health.discard(name)
+        self._update_models()
         self._versions = CatalogVersions(self.catalog)
 
     def _calculate_model_score(self, model: str, task_type: str, project_id: ProjectId) -> Score | None:
         """The suitability of one model for a task type, from history, specialties and health; None when unknown."""
         return self._selector.score(Request(project_id, task_type), model, time.time())
 
-    async def learn(self, project_id: ProjectId, decision_id: UUID, quality: float | None, source: str) -> None:
+    async def record_quality(self, project_id: ProjectId, decision_id: UUID, quality: float | None, source: str) -> None:
         """What was measured of an answer, now or later. None counts its speed and cost, and says nothing of quality."""
         opened = self._open.pop(decision_id, None)
         if opened:
             self._selector.release(opened.ticket)
         if self._statistics is None:
             return
-        judgement = Judgement(decision_id, quality, Source(source), opened.task_type if opened else None)
-        await self._statistics.judge(project_id, judgement, at_once=self._is_news(project_id, opened, quality))
+        judgement = Judgement(decision_id, quality, QualitySource(source), opened.task_type if opened else None)
+        await self._statistics.record(project_id, judgement, at_once=self._is_urgent(project_id, opened, quality))
 
-    async def settle(self, decision_id: UUID, approved: bool) -> None:
+    async def on_verdict(self, decision_id: UUID, approved: bool) -> None:
         """The guardian has spoken: an approved answer may serve others from the cache, a rejected one never."""
         opened = self._open.get(decision_id)
         if opened is None or opened.lease is None:
@@ -257,7 +257,7 @@ class LLMRouter:
         """An answer that was approved is rejected or edited after all: the cache forgets it."""
         await self.cache.drop_decision(project_id, decision_id)
 
-    def forget(self, decision_id: UUID) -> None:
+    def discard(self, decision_id: UUID) -> None:
         """No verdict will come (cancelled, lease lost): the decision stops counting as pending."""
         if opened := self._open.pop(decision_id, None):
             self._selector.release(opened.ticket)
@@ -284,7 +284,7 @@ class LLMRouter:
         if len(usable) < len(self.catalog):
             down = [model.name for model in self.catalog if model.name not in usable]
             return {"state": "degraded", "detail": f"not callable now: {', '.join(down)}"}
-        if self.health.alone:
+        if self.health.redis_unavailable:
             return {"state": "degraded", "detail": "Redis is away: each replica goes by its own breakers"}
         return {"state": "ok", "detail": f"{len(usable)} in the catalogue"}
 
@@ -293,24 +293,24 @@ class LLMRouter:
         context: CallContext,
         request: ChatRequest,
         emit: Emit,
-        hearer: Hearer,
+        listener: StreamListener,
         deadline: float,
         lease: Lease | None,
     ) -> RoutedAnswer:
         if self._statistics is not None:
-            await self._statistics.know(context.project_id)
+            await self._statistics.load(context.project_id)
         task_type = await self._task_type(context, request)
         decision_id = new_id()
-        wanted = self._request(context, request, task_type, lot_of(decision_id))
+        wanted = self._request(context, request, task_type, canary_bucket_of(decision_id))
         decision = self.select_model(wanted)
-        await self._keep(decision_id, context, task_type, decision)
+        await self._save_decision(decision_id, context, task_type, decision)
         _log(decision)
         await emit("decision", {"decision_id": str(decision_id), **summary(decision)})
         origin = CallOrigin(context.project_id, context.task_id, context.attempt, decision_id, wanted.task_type)
         calls: list[ModelCall] = []
         answered: str | None = None
         try:
-            model, sent, ticket = await self._call_in_order(decision, request, emit, hearer, deadline, calls)
+            model, sent, ticket = await self._call_in_order(decision, request, emit, listener, deadline, calls)
             completion = sent.completion
             answered = model.name
         finally:
@@ -318,17 +318,17 @@ class LLMRouter:
         kept = CachedAnswer.of(
             completion, model=model.name, cost_usd=cost_of(model, completion.usage), decision_id=decision_id
         )
-        if lease is not None and context.cache is not True and self._by_chance(model, request):
+        if lease is not None and context.cache is not True and self._is_sampled(model, request):
             self.cache.release(lease)
             lease = None
-        self._open[decision_id] = _Open(ticket, wanted.task_type, model.name, lease, kept)
+        self._open[decision_id] = _OpenDecision(ticket, wanted.task_type, model.name, lease, kept)
         return RoutedAnswer(completion, model.name, decision_id, messages=sent.messages, limit=sent.limit)
 
     def answer_limit(self, model: Model) -> int:
         """Tokens of an answer of this model when nothing else is asked for."""
         return self._caller.answer_limit(model)
 
-    def _take_models(self) -> None:
+    def _update_models(self) -> None:
         """Hand the catalogue to the selector, each model with the context that it really has."""
         models = (*self.catalog, *self.catalog.adapters)
         self._selector.replace_models([replace(model, context=self.contexts.of(model)) for model in models])
@@ -342,7 +342,7 @@ class LLMRouter:
         self.health.reset(model.name)
         self._providers.traits.forget(model)
 
-    def _by_chance(self, model: Model, request: ChatRequest) -> bool:
+    def _is_sampled(self, model: Model, request: ChatRequest) -> bool:
         """Whether an answer that was asked for at temperature 0 was not written so: the cache keeps none of those."""
         return request.temperature is not None and "temperature" in self._providers.traits.of(model).adjustments.dropped
 
@@ -365,10 +365,10 @@ class LLMRouter:
         prompt = context.prompt if context.prompt is not None else prompt_of(request.messages)
         return await self._task_types.of(context.project_id, prompt, context.task_type, _input_tokens(request))
 
-    def _request(self, context: CallContext, request: ChatRequest, task_type: TaskType, lot: float) -> Request:
+    def _request(self, context: CallContext, request: ChatRequest, task_type: TaskType, canary_bucket: float) -> Request:
         input_tokens = _input_tokens(request)
         output_tokens = request.max_tokens or DEFAULT_ANSWER_TOKENS
-        prompt_tokens, room = most_of(shortest(request), request.tools), least_room(request)
+        prompt_tokens, room = prompt_upper_bound(shortest_messages(request), request.tools), min_room(request)
         return Request(
             project_id=context.project_id,
             task_type=statistics_key(task_type.name, task_type.length),
@@ -381,10 +381,10 @@ class LLMRouter:
             session=context.session,
             avoid=context.avoid,
             model=self._named(context),
-            lot=lot,
+            canary_bucket=canary_bucket,
         )
 
-    async def _keep(self, decision_id: UUID, context: CallContext, task_type: TaskType, decision: Decision) -> None:
+    async def _save_decision(self, decision_id: UUID, context: CallContext, task_type: TaskType, decision: Decision) -> None:
         row = DecisionRow(
             project_id=context.project_id,
             id=decision_id,
@@ -409,27 +409,27 @@ class LLMRouter:
         decision: Decision,
         request: ChatRequest,
         emit: Emit,
-        hearer: Hearer,
+        listener: StreamListener,
         deadline: float,
         calls: list[ModelCall],
-    ) -> tuple[Model, Answered, int]:
+    ) -> tuple[Model, CallResult, int]:
         """Call the chosen model, and on failure the next one by the ranking of that moment, until the deadline."""
         while True:
             assert decision.chosen is not None
             try:
-                model = self._still_there(decision)
-                patience = Patience(deadline - time.monotonic(), len(decision.candidates))
-                return model, await self._caller.call(model, request, hearer, patience, calls), decision.ticket
+                model = self._chosen_model(decision)
+                timeouts = CallTimeouts(deadline - time.monotonic(), len(decision.candidates))
+                return model, await self._caller.call(model, request, listener, timeouts, calls), decision.ticket
             except BaseException as error:
                 self._selector.release(decision.ticket)
-                if not isinstance(error, ModelCallError | BeingProbed | ModelWithdrawn):
+                if not isinstance(error, ModelCallError | ModelBeingProbed | ModelWithdrawn):
                     raise
                 await emit("model_failed", {"model": decision.chosen, "code": error.code, "message": str(error)})
-                if getattr(error, "partial", "") and not hearer.restarted():
+                if getattr(error, "partial", "") and not listener.restart():
                     raise  # tokens went out: they cannot be taken back
                 decision = self._after_failure(decision, decision.chosen, error, deadline)
 
-    def _still_there(self, decision: Decision) -> Model:
+    def _chosen_model(self, decision: Decision) -> Model:
         """The chosen model. Raises `ModelWithdrawn` for an adapter that left while the decision was written down."""
         name = decision.chosen or ""
         if model := self.catalog.find(name, decision.request.project_id):
@@ -437,7 +437,7 @@ class LLMRouter:
         raise ModelWithdrawn(model=name)
 
     def _after_failure(
-        self, decision: Decision, failed: str, error: ModelCallError | BeingProbed | ModelWithdrawn, deadline: float
+        self, decision: Decision, failed: str, error: ModelCallError | ModelBeingProbed | ModelWithdrawn, deadline: float
     ) -> Decision:
         """The next choice; the error itself when there is none, or when the time is over."""
         request = replace(decision.request, exclude=decision.request.exclude | {failed})
@@ -448,7 +448,7 @@ class LLMRouter:
             raise error
         return following
 
-    def _is_news(self, project_id: ProjectId, opened: _Open | None, quality: float | None) -> bool:
+    def _is_urgent(self, project_id: ProjectId, opened: _OpenDecision | None, quality: float | None) -> bool:
         """Whether the others should hear of it at once: little is known of the model yet, or a label came late."""
         if opened is None:
             return True

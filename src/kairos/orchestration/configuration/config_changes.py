@@ -62,7 +62,7 @@ class Author:
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class ChangeResult:
     """What a change did, or would do."""
 
     version: int
@@ -75,7 +75,7 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ConfigChange:
     """A change as somebody asks for it."""
 
     changes: Mapping[str, Any]
@@ -99,9 +99,9 @@ class ConfigChanges:
         self._limits = limits
         self._plugins = plugins
 
-    async def change(self, author: Author, wish: Wish) -> Changed:
+    async def change(self, author: Author, request: ConfigChange) -> ChangeResult:
         """All of it or nothing. Raises `InvalidInput`, `SystemValue`, `ProjectValue`, `ConfigMoved`."""
-        flat = dict(_flat(wish.changes))
+        flat = dict(_flat(request.changes))
         system = {key: value for key, value in flat.items() if not key.startswith(PROJECT)}
         own = {key.removeprefix(PROJECT): value for key, value in flat.items() if key.startswith(PROJECT)}
         _allow(author, system, own)
@@ -109,24 +109,24 @@ class ConfigChanges:
         await self._check_plugins(author, system, own)
         try:
             async with self._database.scope(author.scope) as session:
-                of_system = await self._change_system(session, author, system, wish)
-                of_project = await self._change_project(session, author, own, wish)
-                if wish.dry_run:
+                of_system = await self._change_system(session, author, system, request)
+                of_project = await self._change_project(session, author, own, request)
+                if request.dry_run:
                     await session.rollback()
         except Duplicate:  # somebody was faster by a moment
-            return await self.change(author, wish)
-        if system and not wish.dry_run:
-            await self._running.tell()
-        if own and author.project_id and not wish.dry_run:
+            return await self.change(author, request)
+        if system and not request.dry_run:
+            await self._running.notify()
+        if own and author.project_id and not request.dry_run:
             await self._limits.changed(author.project_id)
-        return Changed(
+        return ChangeResult(
             of_system.version,
             of_project.project_version,
             {**of_system.differences, **of_project.differences},
             of_system.restart,
         )
 
-    async def revert(self, author: Author, project_id: ProjectId | None, to: int, wish: Wish) -> Changed:
+    async def revert(self, author: Author, project_id: ProjectId | None, to: int, request: ConfigChange) -> ChangeResult:
         """Make a new version of what held in an old one; 0 is what held before anything was set. Raises `NotFound`, and
         as `change`."""
         async with self._database.scope(author.scope) as session:
@@ -140,16 +140,16 @@ class ConfigChanges:
         known = _known()
         wanted = {f"{prefix}{key}": value for key, value in changes.items() if f"{prefix}{key}" in known}
         return await self.change(
-            author, Wish(wanted, wish.why, wish.version, wish.project_version, dry_run=wish.dry_run)
+            author, ConfigChange(wanted, request.why, request.version, request.project_version, dry_run=request.dry_run)
         )
 
-    async def raise_reloads(self, user_id: UserId) -> Changed:
+    async def raise_reloads(self, user_id: UserId) -> ChangeResult:
         """Each daemon that sees the new number scans its plugins again. Raises `ConfigMoved`."""
         async with self._database.scope(NOBODY) as session:
             number = await configuration.newest_number(session, None)
         changes = {"plugins.reloads": self._running.live.now.plugins.reloads + 1}
         author = Author(user_id, operator=True, project_id=None, manages_project=False)
-        return await self.change(author, Wish(changes, "plugins were scanned again", number))
+        return await self.change(author, ConfigChange(changes, "plugins were scanned again", number))
 
     async def history(
         self, scope: Scope, project_id: ProjectId | None, before: int | None, limit: int
@@ -165,21 +165,21 @@ class ConfigChanges:
             return
         async with self._database.scope(author.scope) as session:
             newest = await configuration.newest(session, None)
-            standing = await projects.standing(session, author.project_id) if author.project_id else None
+            status = await projects.status(session, author.project_id) if author.project_id else None
         if patch := system.get(plugin_rules.SETTINGS):
             wanted = dict(newest.values) if newest else {}
             _set(wanted, plugin_rules.SETTINGS, patch)
             await plugin_rules.check_system(self._plugins, patch, self._settings_of(wanted).plugins.settings)
-        if standing is not None and "plugin_settings" in own:
-            before = ProjectSettings.of(standing.settings)
+        if status is not None and "plugin_settings" in own:
+            before = ProjectSettings.of(status.settings)
             await plugin_rules.check_project(self._plugins, before, settings_after(before, own))
 
-    async def _change_system(self, session: Session, author: Author, changes: Mapping[str, Any], wish: Wish) -> Changed:
+    async def _change_system(self, session: Session, author: Author, changes: Mapping[str, Any], request: ConfigChange) -> ChangeResult:
         newest = await configuration.newest(session, None)
         number, overrides = (newest.number, dict(newest.values)) if newest else (0, {})
         if not changes:
-            return Changed(number, 0)
-        await _refuse_moved(session, None, number, wish.version)
+            return ChangeResult(number, 0)
+        await _check_version(session, None, number, request.version)
         wanted = dict(overrides)
         for key, value in changes.items():
             _set(wanted, key, value)
@@ -188,18 +188,18 @@ class ConfigChanges:
             await plugin_rules.check_system(self._plugins, patch, after.plugins.settings)
         differences = dict(_differences(before, after, changes))
         if wanted == overrides:
-            return Changed(number, 0)
-        version = Version(number + 1, datetime.now(UTC), wish.why, differences, wanted, None)
+            return ChangeResult(number, 0)
+        version = Version(number + 1, datetime.now(UTC), request.why, differences, wanted, None)
         await configuration.add(session, None, version, author.user_id)
         await people.audit(
             session,
             "config.changed",
             user_id=author.user_id,
             target=f"version {version.number}",
-            data={"changes": differences, "why": wish.why},
+            data={"changes": differences, "why": request.why},
         )
         restart = tuple(key for key in differences if config_reference.by_name()[key].reach is Reach.RESTART)
-        return Changed(version.number, 0, differences, restart)
+        return ChangeResult(version.number, 0, differences, restart)
 
     def _settings_of(self, overrides: Mapping[str, Any]) -> Settings:
         try:
@@ -210,28 +210,28 @@ class ConfigChanges:
             ) from error
 
     async def _change_project(
-        self, session: Session, author: Author, changes: Mapping[str, Any], wish: Wish
-    ) -> Changed:
+        self, session: Session, author: Author, changes: Mapping[str, Any], request: ConfigChange
+    ) -> ChangeResult:
         if author.project_id is None:
-            return Changed(0, 0)
+            return ChangeResult(0, 0)
         row = await projects.locked(session, author.project_id) if changes else None
         number = await configuration.newest_number(session, author.project_id)
         if not changes:
-            return Changed(0, number)
+            return ChangeResult(0, number)
         if row is None:
             raise NotFound(what="project", id=author.project_id)
-        await _refuse_moved(session, author.project_id, number, wish.project_version)
+        await _check_version(session, author.project_id, number, request.project_version)
         before = ProjectSettings.of(row.settings)
         after = settings_after(before, changes)
         await plugin_rules.check_project(self._plugins, before, after)
-        written = await write_project(session, Scope(author.project_id, author.user_id), row, after, wish.why)
+        written = await write_project(session, Scope(author.project_id, author.user_id), row, after, request.why)
         differences = {f"{PROJECT}{key}": difference for key, difference in written.differences.items()}
-        return Changed(0, written.project_version, differences)
+        return ChangeResult(0, written.project_version, differences)
 
 
 async def write_project(
     session: Session, scope: Scope, row: ProjectRow, after: ProjectSettings, why: str, name: str | None = None
-) -> Changed:
+) -> ChangeResult:
     """Write a project's settings as its next version, and its name; its row is locked. Nothing where they are the
     same."""
     assert scope.project_id is not None
@@ -244,7 +244,7 @@ async def write_project(
     renamed = {"name": {"before": row.name, "after": name}} if name and name != row.name else {}
     number = await configuration.newest_number(session, scope.project_id)
     if not differences and not renamed:
-        return Changed(0, number)
+        return ChangeResult(0, number)
     settings = {**row.settings, **after.model_dump()}
     await projects.change(session, scope.project_id, name=name or row.name, settings=settings)
     if differences:
@@ -258,7 +258,7 @@ async def write_project(
         project_id=scope.project_id,
         data={"changes": {**renamed, **differences}, "why": why},
     )
-    return Changed(0, number, differences)
+    return ChangeResult(0, number, differences)
 
 
 def _known() -> dict[str, Any]:
@@ -330,7 +330,7 @@ def _texts(key: str, value: Any) -> Iterator[tuple[str, str]]:
             yield from _texts(key, inner)
 
 
-async def _refuse_moved(session: Session, project_id: ProjectId | None, now: int, based_on: int | None) -> None:
+async def _check_version(session: Session, project_id: ProjectId | None, now: int, based_on: int | None) -> None:
     if based_on is None:
         where = "version" if project_id is None else "project_version"
         raise InvalidInput(

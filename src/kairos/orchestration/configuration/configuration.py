@@ -21,7 +21,7 @@ from kairos.db.engine import Database
 from kairos.db.repositories import configuration
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.live_settings import LiveSettings
-from kairos.pubsub import Signals
+from kairos.pubsub import PubSub
 from kairos.tenancy import NOBODY
 
 log = logging.getLogger(__name__)
@@ -30,12 +30,12 @@ POLL_S = 1.0
 
 Check = Callable[[Settings], None]
 """Raises a `KairosError` where what the types allow cannot work: a model that the catalogue does not have."""
-Report = Callable[[], Awaitable[None]]
+ReportStatus = Callable[[], Awaitable[None]]
 """Tells the other replicas, at once, what this one runs now."""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ConfigStatus:
     """What this replica runs."""
 
     version: int = 0
@@ -49,13 +49,13 @@ class Standing:
 class Configuration:
     """Keeps the settings of this replica at the newest version."""
 
-    def __init__(self, database: Database, signals: Signals, base: Settings, check: Check) -> None:
+    def __init__(self, database: Database, signals: PubSub, base: Settings, check: Check) -> None:
         self.base = base
         """From file and environment."""
         self.live = LiveSettings(base)
-        self.standing = Standing()
+        self.status = ConfigStatus()
         self.check = check
-        self.report: Report | None = None
+        self.report: ReportStatus | None = None
         """Of the heartbeat, which in turn tells what stands here."""
         self._database = database
         self._signals = signals
@@ -70,7 +70,7 @@ class Configuration:
             newest = await configuration.newest(session, None)
         if newest:
             self._at_start = {key: value for key, value in newest.values.items() if not _is_live(key)}
-            await self._take(newest)
+            await self._apply(newest)
 
     async def run(self) -> None:
         """Owned by the daemon; ends with its cancellation."""
@@ -84,10 +84,10 @@ class Configuration:
                     return False
                 newest = await configuration.newest(session, None)
             if newest:
-                await self._take(newest)
+                await self._apply(newest)
             return True
 
-    async def tell(self) -> None:
+    async def notify(self) -> None:
         """There is a new version: here at once, in the other replicas by a notice, or by their own look. It stands
         already, so an engine that is away now is no error."""
         with suppress(EngineUnavailable):
@@ -101,7 +101,7 @@ class Configuration:
         self.check(settings)
         return settings
 
-    async def _take(self, newest: configuration.Version) -> None:
+    async def _apply(self, newest: configuration.Version) -> None:
         self._seen = newest.number
         try:
             wanted = self.wanted(newest.values)
@@ -110,9 +110,9 @@ class Configuration:
         except Exception as error:
             reason = str(error) if isinstance(error, KairosError) else f"{type(error).__name__}: {error}"
             log.exception("version %d of the configuration is not applied here", newest.number)
-            self.standing = Standing(self.standing.version, f"version {newest.number}: {reason}", self.standing.waiting)
+            self.status = ConfigStatus(self.status.version, f"version {newest.number}: {reason}", self.status.waiting)
             return
-        self.standing = Standing(newest.number, None, tuple(self._waiting(wanted)))
+        self.status = ConfigStatus(newest.number, None, tuple(self._waiting(wanted)))
         log.info("version %d of the configuration is in force", newest.number)
 
     def _waiting(self, wanted: Settings) -> list[str]:

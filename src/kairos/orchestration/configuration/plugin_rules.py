@@ -11,7 +11,7 @@ from kairos.orchestration.configuration.project_settings import ProjectSettings
 from kairos.plugins.plugin_agent import PluginAgent
 from kairos.plugins.plugin_config import HIDDEN, project_level, secrets, shown
 from kairos.plugins.plugin_errors import PluginMisconfigured
-from kairos.plugins.plugin_loader import Entry, PluginLoader, UnknownPlugin
+from kairos.plugins.plugin_loader import PluginEntry, PluginLoader, UnknownPlugin
 from kairos.plugins.plugin_reach import private_address
 
 SETTINGS = "plugins.settings"
@@ -42,7 +42,7 @@ async def check_project(plugins: PluginLoader, before: ProjectSettings, after: P
             await entry.agent.configuration(values)
 
 
-def _may_set(entry: Entry, values: Mapping[str, Any], where: str, private_hosts: Sequence[str]) -> None:
+def _may_set(entry: PluginEntry, values: Mapping[str, Any], where: str, private_hosts: Sequence[str]) -> None:
     """Raises `InvalidInput` for what is an operator's to set, and for addresses that are plainly not public."""
     allowed = project_level(entry.schema)
     if operators := set(values) - allowed:
@@ -54,7 +54,7 @@ def _may_set(entry: Entry, values: Mapping[str, Any], where: str, private_hosts:
         raise InvalidInput(where=where, problem=f"{address} is not on the public internet", remedy=remedy)
 
 
-def _known(plugins: PluginLoader, name: str, where: str) -> Entry:
+def _known(plugins: PluginLoader, name: str, where: str) -> PluginEntry:
     try:
         return plugins.entry(name)
     except UnknownPlugin as unknown:

@@ -29,20 +29,20 @@ class ProjectLimits:
         self._queue = queue
         self._settings = settings
 
-    async def put(self, lane: Lane, project_id: ProjectId, standing: projects.Standing) -> None:
+    async def put(self, lane: Lane, project_id: ProjectId, status: projects.ProjectStatus) -> None:
         """Tell the queue. Raises `EngineUnavailable`."""
-        settings = ProjectSettings.of(standing.settings)
-        cap = settings.cap(lane, self._settings.project_cap) if standing.open else 0
+        settings = ProjectSettings.of(status.settings)
+        cap = settings.cap(lane, self._settings.project_cap) if status.open else 0
         await self._queue.set_cap(lane, project_id, cap)
         await self._queue.set_weight(lane, project_id, settings.weight)
 
     async def refresh(self, project_id: ProjectId, lanes: Iterable[Lane] = tuple(Lane)) -> None:
         """Read the project's row and tell the queue. Raises `EngineUnavailable`."""
         async with self._database.project(project_id) as session:
-            standing = await projects.standing(session, project_id)
-        if standing is not None:
+            status = await projects.status(session, project_id)
+        if status is not None:
             for lane in lanes:
-                await self.put(lane, project_id, standing)
+                await self.put(lane, project_id, status)
 
     async def changed(self, project_id: ProjectId) -> None:
         """As `refresh`, after a change that stands already: what Redis misses now, the sweeper tells it."""

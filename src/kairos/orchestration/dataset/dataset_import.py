@@ -20,7 +20,7 @@ from kairos.fine_tuning.dataset.dataset import fingerprint, secrets_of
 from kairos.fine_tuning.dataset.formats import detection
 from kairos.fine_tuning.dataset.formats.records import Record
 from kairos.fine_tuning.dataset.formats.row import RowRefused
-from kairos.orchestration.dataset.import_batch import Batch, Decisions, Outcome, Prepared
+from kairos.orchestration.dataset.import_batch import Batch, Decisions, RowOutcome, Prepared
 from kairos.tenancy import ProjectId, UserId, new_id
 
 BATCH_ROWS = 500
@@ -46,28 +46,28 @@ class TooManyRows(KairosError):
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusedRow:
     line: int
     reason: str
 
 
 @dataclass(slots=True)
-class Report:
+class ImportReport:
     """Rows by outcome, and the first refusals."""
 
     rows: int = 0
-    counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
-    refusals: list[Refusal] = field(default_factory=list)
+    counts: dict[RowOutcome, int] = field(default_factory=lambda: dict.fromkeys(RowOutcome, 0))
+    refusals: list[RefusedRow] = field(default_factory=list)
 
-    def add(self, outcome: Outcome, line: int, reason: str = "") -> None:
+    def add(self, outcome: RowOutcome, line: int, reason: str = "") -> None:
         self.rows += 1
         self.counts[outcome] += 1
-        if outcome is Outcome.REFUSED and len(self.refusals) < MOST_REFUSALS:
-            self.refusals.append(Refusal(line, reason))
+        if outcome is RowOutcome.REFUSED and len(self.refusals) < MOST_REFUSALS:
+            self.refusals.append(RefusedRow(line, reason))
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class ImportSlot:
     """The right to import into a project."""
 
     database: Database
@@ -80,20 +80,20 @@ class Slot:
 
 
 @asynccontextmanager
-async def slot(database: Database, project_id: ProjectId, user_id: UserId) -> AsyncIterator[Slot]:
+async def slot(database: Database, project_id: ProjectId, user_id: UserId) -> AsyncIterator[ImportSlot]:
     """Hold the project's slot. No connection is held meanwhile. Raises `ImportRunning`."""
-    taken = Slot(database, project_id, user_id, new_id())
+    taken = ImportSlot(database, project_id, user_id, new_id())
     async with taken.transaction() as session:
-        if not await dataset_imports.take_slot(session, project_id, taken.holder):
+        if not await dataset_imports.acquire_slot(session, project_id, taken.holder):
             raise ImportRunning
     try:
         yield taken
     finally:
         async with taken.transaction() as session:
-            await dataset_imports.free_slot(session, taken.holder)
+            await dataset_imports.release_slot(session, taken.holder)
 
 
-async def take_in(slot: Slot, records: Iterable[Record], *, approve: bool) -> Report:
+async def import_records(slot: ImportSlot, records: Iterable[Record], *, approve: bool) -> ImportReport:
     """Import the records, batch by batch; what was committed stays if a later batch fails.
 
     With `approve` right answers are approved without a further look. Raises `ImportRunning`, `TooManyRows`.
@@ -101,10 +101,10 @@ async def take_in(slot: Slot, records: Iterable[Record], *, approve: bool) -> Re
     given = await asyncio.to_thread(lambda: list(islice(records, MOST_ROWS + 1)))
     if len(given) > MOST_ROWS:
         raise TooManyRows(most=f"{MOST_ROWS:,}")
-    report, decisions = Report(), Decisions(slot.project_id, slot.user_id, approve)
+    report, decisions = ImportReport(), Decisions(slot.project_id, slot.user_id, approve)
     for batch in _batches(given):
         prepared = await asyncio.to_thread(lambda batch=batch: [_prepared(record) for record in batch])
-        await _keep(slot, prepared, report, decisions)
+        await _save(slot, prepared, report, decisions)
     return report
 
 
@@ -121,27 +121,27 @@ def _batches(records: Sequence[Record]) -> Iterator[list[Record]]:
         yield batch
 
 
-def _prepared(record: Record) -> Prepared | Refusal:
+def _prepared(record: Record) -> Prepared | RefusedRow:
     try:
         row = detection.read(record.text)
     except RowRefused as refusal:
-        return Refusal(record.line, str(refusal))
+        return RefusedRow(record.line, str(refusal))
     secrets = secrets_of(row.messages, row.faulty, row.answer)
     return Prepared(record.line, row, fingerprint(row.messages, row.faulty), secrets)
 
 
-async def _keep(slot: Slot, prepared: Sequence[Prepared | Refusal], report: Report, decisions: Decisions) -> None:
+async def _save(slot: ImportSlot, prepared: Sequence[Prepared | RefusedRow], report: ImportReport, decisions: Decisions) -> None:
     rows = [one for one in prepared if isinstance(one, Prepared)]
     async with slot.transaction() as session:
-        if not await dataset_imports.keep_slot(session, slot.holder):
+        if not await dataset_imports.extend_slot(session, slot.holder):
             raise ImportRunning
         outcomes = iter(await _written(session, rows, decisions))
     for one in prepared:
-        outcome, reason = (Outcome.REFUSED, one.reason) if isinstance(one, Refusal) else next(outcomes)
+        outcome, reason = (RowOutcome.REFUSED, one.reason) if isinstance(one, RefusedRow) else next(outcomes)
         report.add(outcome, one.line, reason)
 
 
-async def _written(session: Session, rows: Sequence[Prepared], decisions: Decisions) -> list[tuple[Outcome, str]]:
+async def _written(session: Session, rows: Sequence[Prepared], decisions: Decisions) -> list[tuple[RowOutcome, str]]:
     if not rows:
         return []
     ids = [one.row.id for one in rows if one.row.id]

@@ -20,7 +20,7 @@ BEFORE = ("state", "corrected_output", "reason", "secrets")
 """What an undo brings back."""
 
 
-class Outcome(StrEnum):
+class RowOutcome(StrEnum):
     """The result of importing one row."""
 
     NEW = "new"
@@ -60,7 +60,7 @@ class Batch:
         self._by_content: dict[tuple[bytes, str], Values] = {}
         self._unanswered: dict[bytes, Values] = {}
         for row in known:
-            self._remember({column.name: getattr(row, column.name) for column in SampleRow.__table__.columns})
+            self._index({column.name: getattr(row, column.name) for column in SampleRow.__table__.columns})
         self._added: dict[UUID, Values] = {}
         self._changed: dict[UUID, Values] = {}
 
@@ -72,22 +72,22 @@ class Batch:
     def changed(self) -> list[Values]:
         return [*self._changed.values()]
 
-    def place(self, one: Prepared) -> tuple[Outcome, str]:
+    def place(self, one: Prepared) -> tuple[RowOutcome, str]:
         """What becomes of the row, and for a refusal why."""
         known = self._known(one)
         if known is None:
             self._add(one)
-            return Outcome.NEW, ""
+            return RowOutcome.NEW, ""
         changes = {} if known["id"] in self._added else self._changes(known, one)
         if not changes:
-            return Outcome.UNCHANGED, ""
+            return RowOutcome.UNCHANGED, ""
         if self._is_outdated(known, one.row, changes):
-            return Outcome.REFUSED, (
+            return RowOutcome.REFUSED, (
                 f"it was changed in Kairos after the export (version {known['version']}, exported {one.row.version}). "
                 f"Export it again, or remove `kairos` from the line to import it as another answer"
             )
         self._change(known, one, changes)
-        return Outcome.UPDATED, ""
+        return RowOutcome.UPDATED, ""
 
     def _known(self, one: Prepared) -> Values | None:
         named = self._by_id.get(one.row.id) if one.row.id and one.row.id not in self._decisions.used else None
@@ -138,7 +138,7 @@ class Batch:
         }
         self._changed[known["id"]] = known
         self._unanswered.pop(one.fingerprint, None)
-        self._remember(known)
+        self._index(known)
 
     def _add(self, one: Prepared) -> None:
         wanted = one.row.id
@@ -167,7 +167,7 @@ class Batch:
             "cleared_by": None,
         }
 
-    def _remember(self, values: Values) -> None:
+    def _index(self, values: Values) -> None:
         self._by_id[values["id"]] = values
         if values["corrected_output"] is not None:
             self._by_content[values["fingerprint"], values["corrected_output"]] = values

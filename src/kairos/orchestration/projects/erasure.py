@@ -18,12 +18,12 @@ from kairos.config import Settings
 from kairos.db.engine import Database
 from kairos.db.repositories import erasure, people, projects, sweep
 from kairos.errors import EngineUnavailable
-from kairos.fine_tuning.adapters.deployments import AdaptersInService
+from kairos.fine_tuning.adapters.deployments import AdapterDeployments
 from kairos.lanes import Lane
 from kairos.llm.cache.response_cache import ResponseCache
 from kairos.orchestration.projects.project_keys import ProjectKeys
 from kairos.orchestration.queue.queue import FairQueue
-from kairos.pubsub import Signals
+from kairos.pubsub import PubSub
 from kairos.tenancy import ProjectId, Scope
 
 log = logging.getLogger(__name__)
@@ -43,11 +43,11 @@ class Erasure:
         self,
         database: Database,
         queue: FairQueue,
-        signals: Signals,
+        signals: PubSub,
         keys: ProjectKeys,
         cache: ResponseCache,
         settings: Settings,
-        adapters: AdaptersInService,
+        adapters: AdapterDeployments,
     ) -> None:
         self._database = database
         self._queue = queue
@@ -74,10 +74,10 @@ class Erasure:
             if not await projects.try_to_erase(lock):
                 return 0
             for project_id in await projects.to_erase(lock):
-                erased += await self._erase_or_say(project_id)
+                erased += await self._erase_or_log(project_id)
         return erased
 
-    async def _erase_or_say(self, project_id: ProjectId) -> bool:
+    async def _erase_or_log(self, project_id: ProjectId) -> bool:
         try:
             return await self._erase(project_id)
         except EngineUnavailable:
@@ -94,26 +94,26 @@ class Erasure:
         gone["audit_log"] += await self._delete_audit(project_id)
         async with self._database.system() as connection:
             await sweep.wait_to_lead(connection)  # a sweep under way may be putting its tasks back
-            gone["redis_keys"] += await self._forget(project_id)
+            gone["redis_keys"] += await self._delete_keys(project_id)
             gone["audit_log"] += await self._delete_audit(project_id)
             done = await self._close(project_id, gone)
-            await self._forget(project_id)
+            await self._delete_keys(project_id)
         return done
 
     async def _stop(self, project_id: ProjectId) -> None:
         for lane in Lane:
             await self._queue.set_cap(lane, project_id, 0)
         end = time.monotonic() + LEASES * self._settings.queue.lease_s
-        told: set[object] = set()
+        notified: set[object] = set()
         while time.monotonic() < end:
             async with self._database.project(project_id) as session:
                 running = await erasure.stop_running(session)
             if not running:
                 return
             for task_id, owner in running:
-                if task_id not in told:
+                if task_id not in notified:
                     await self._signals.cancel(owner, task_id)
-                    told.add(task_id)
+                    notified.add(task_id)
             await asyncio.sleep(LOOK_S)
         log.warning("tasks of the deleted project %s did not stop in time; their leases end", project_id)
 
@@ -135,11 +135,11 @@ class Erasure:
             gone += count
         return gone
 
-    async def _forget(self, project_id: ProjectId) -> int:
+    async def _delete_keys(self, project_id: ProjectId) -> int:
         """Everything that Redis holds under the project's id."""
-        await self._cache.forget(project_id)
+        await self._cache.erase(project_id)
         for lane in Lane:
-            await self._queue.forget(lane, project_id)
+            await self._queue.delete_project(lane, project_id)
         return await self._keys.delete(project_id)
 
     async def _close(self, project_id: ProjectId, gone: Counter[str]) -> bool:

@@ -7,7 +7,7 @@ import asyncio
 from redis.asyncio import Redis
 
 from kairos import redis_keys
-from kairos.redis_client import reached
+from kairos.redis_client import redis_errors
 from kairos.tenancy import ProjectId
 
 LOOKED_AT = 1000
@@ -24,7 +24,7 @@ class ProjectKeys:
     async def delete(self, project_id: ProjectId) -> int:
         """Returns how many there were. Raises `EngineUnavailable`."""
         gone = 0
-        with reached(self._redis):
+        with redis_errors(self._redis):
             async with asyncio.timeout(LIMIT_S):
                 async for key in self._redis.scan_iter(match=redis_keys.of_project(project_id), count=LOOKED_AT):
                     gone += await self._redis.unlink(key)

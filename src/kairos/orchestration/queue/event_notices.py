@@ -11,7 +11,7 @@ import random
 
 from kairos import redis_keys
 from kairos.errors import EngineUnavailable
-from kairos.pubsub import Signals
+from kairos.pubsub import PubSub
 from kairos.tenancy import ProjectId
 
 log = logging.getLogger(__name__)
@@ -24,21 +24,21 @@ class EventNotices:
     """Whoever committed an event says so here, and waits for nothing: one sender at a time takes along all that came
     meanwhile, so that a burst of events is a handful of messages."""
 
-    def __init__(self, signals: Signals) -> None:
+    def __init__(self, signals: PubSub) -> None:
         self._signals = signals
         self._projects: dict[ProjectId, None] = {}
-        self._told = asyncio.Event()
+        self._pending = asyncio.Event()
 
-    def tell(self, project_id: ProjectId) -> None:
+    def notify(self, project_id: ProjectId) -> None:
         """An event of this project was committed. Returns at once, whatever becomes of the notice."""
         self._projects[project_id] = None
-        self._told.set()
+        self._pending.set()
 
     async def run(self) -> None:
         """Owned by the daemon; ends with its cancellation."""
         while True:
-            await self._told.wait()
-            self._told.clear()
+            await self._pending.wait()
+            self._pending.clear()
             payload = b",".join(str(project_id).encode() for project_id in self._projects)
             self._projects.clear()
             try:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from kairos.db.engine import Database
 from kairos.db.repositories import replicas
-from kairos.db.repositories.replicas import Said
+from kairos.db.repositories.replicas import DaemonStatus
 from kairos.errors import EngineUnavailable
 from kairos.tenancy import NOBODY
 
@@ -21,10 +21,10 @@ EVERY_S = 2.0
 class Heartbeat:
     """Says every two seconds that this daemon lives. One that was killed is known by its silence."""
 
-    def __init__(self, database: Database, name: str, said: Callable[[], Said]) -> None:
+    def __init__(self, database: Database, name: str, status: Callable[[], DaemonStatus]) -> None:
         self._database = database
         self._name = name
-        self._said = said
+        self._daemon_status = status
 
     async def run(self) -> None:
         """Owned by the daemon, which calls `leave` after it."""
@@ -38,7 +38,7 @@ class Heartbeat:
     async def beat(self) -> None:
         """Raises `EngineUnavailable`."""
         async with self._database.scope(NOBODY) as session:
-            await replicas.beat(session, self._name, self._said())
+            await replicas.beat(session, self._name, self._daemon_status())
 
     async def leave(self) -> None:
         """At a clean stop. Without PostgreSQL the silence says it."""

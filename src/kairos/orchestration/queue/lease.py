@@ -31,7 +31,7 @@ class StopReason(StrEnum):
 
 
 @dataclass(slots=True)
-class Run:
+class RunningClaim:
     """One claim at work."""
 
     claim: Claim
@@ -50,7 +50,7 @@ class Leases:
 
     def __init__(self, database: Database, lease_s: float) -> None:
         self._database = database
-        self._runs: dict[TaskId, Run] = {}
+        self._runs: dict[TaskId, RunningClaim] = {}
         self.lease = timedelta(seconds=lease_s)
 
     def __len__(self) -> int:
@@ -61,11 +61,11 @@ class Leases:
         return [run.claim for run in self._runs.values()]
 
     @contextmanager
-    def keep(self, claim: Claim) -> Iterator[Run]:
+    def renewing(self, claim: Claim) -> Iterator[RunningClaim]:
         """The claim's lease is renewed while the block runs, which must be in the task that does the work."""
         task = asyncio.current_task()
         assert task is not None
-        run = Run(claim, task)
+        run = RunningClaim(claim, task)
         self._runs[claim.task_id] = run
         try:
             yield run
@@ -93,7 +93,7 @@ class Leases:
 
     async def renew(self) -> None:
         """Renew all once. A run whose row did not match lost its lease; one whose cancel was asked is stopped."""
-        by_project: dict[ProjectId, list[Run]] = defaultdict(list)
+        by_project: dict[ProjectId, list[RunningClaim]] = defaultdict(list)
         for run in self._runs.values():
             by_project[run.claim.project_id].append(run)
         for project_id, runs in by_project.items():
@@ -103,7 +103,7 @@ class Leases:
             for run in runs:
                 self._apply(run, renewed.get(run.claim.task_id))
 
-    def _apply(self, run: Run, renewed: tasks.Renewed | None) -> None:
+    def _apply(self, run: RunningClaim, renewed: tasks.RenewedLease | None) -> None:
         if self._runs.get(run.claim.task_id) is not run:
             return
         if renewed is None:

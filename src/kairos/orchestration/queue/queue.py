@@ -24,7 +24,7 @@ from redis.asyncio import Redis, RedisCluster
 
 from kairos import redis_keys
 from kairos.lanes import Lane
-from kairos.redis_client import LOST, reached, waited_for
+from kairos.redis_client import CONNECTION_ERRORS, redis_errors, blocking_redis_errors
 from kairos.tenancy import ProjectId, TaskId
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ NAP_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class TakenTask:
     """A task that Redis handed out; it counts under its project's cap until `done`."""
 
     lane: Lane
@@ -52,7 +52,7 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class QueueEntry:
     """A task to put: higher priority first (beyond ±100 counts as ±100), then lower order (ms of creation)."""
 
     task_id: TaskId
@@ -97,15 +97,15 @@ class FairQueue:
     ) -> None:
         """Makes a task wait, or come in `due_in_s`. One that waits or runs already stays as it is; one that is delayed
         stays so too, unless this put has no delay: then it waits from now on."""
-        await self.put_many(lane, project_id, [Entry(task_id, order, priority, due_in_s)])
+        await self.put_many(lane, project_id, [QueueEntry(task_id, order, priority, due_in_s)])
 
-    async def put_many(self, lane: Lane, project_id: ProjectId, entries: Iterable[Entry]) -> None:
+    async def put_many(self, lane: Lane, project_id: ProjectId, entries: Iterable[QueueEntry]) -> None:
         """As `put` for each, a page a call."""
         for page in _pages(entries):
             arguments = [value for entry in page for value in entry.arguments()]
             await self._call(lane, "put", str(project_id), *arguments)
 
-    async def take(self, lane: Lane, k: int = 1) -> list[Taken]:
+    async def take(self, lane: Lane, k: int = 1) -> list[TakenTask]:
         """Up to k tasks (and no more than CHUNK), fairest first.
 
         Never repeated by itself: an answer that was lost on the way has taken them already.
@@ -153,7 +153,7 @@ class FairQueue:
         """Sees to it that the project stands in turn if it should."""
         await self._call(lane, "poke", str(project_id))
 
-    async def forget(self, lane: Lane, project_id: ProjectId) -> None:
+    async def delete_project(self, lane: Lane, project_id: ProjectId) -> None:
         """For the erasure of a project: everything the lane knows of it."""
         await self._call(lane, "forget", str(project_id))
 
@@ -170,9 +170,9 @@ class FairQueue:
             gone += [TaskId(_uuid(value)) for value in answer]
         return gone
 
-    async def stale_runs(self, lane: Lane, older_than_s: float) -> list[Taken]:
+    async def stale_runs(self, lane: Lane, older_than_s: float) -> list[TakenTask]:
         """For the sweeper: what was taken longer ago than this and is not done. A task that runs long is among them."""
-        stale: list[Taken] = []
+        stale: list[TakenTask] = []
         for page in _pages(await self._projects(lane)):
             stale += self._taken(lane, await self._call(lane, "stale", math.ceil(older_than_s * 1000), *page))
         return stale
@@ -219,7 +219,7 @@ class FairQueue:
             await asyncio.gather(*pops, return_exceptions=True)
 
     async def _pop(self, bells: list[str], seconds: float) -> bool:
-        with waited_for(self._redis):
+        with blocking_redis_errors(self._redis):
             async with asyncio.timeout(seconds + LIMIT_S):
                 return await self._redis.blpop(bells, seconds) is not None
 
@@ -231,21 +231,21 @@ class FairQueue:
         return redis_keys.queue_generation(lane, self._namespace)
 
     @staticmethod
-    def _taken(lane: Lane, answer: list[Any]) -> list[Taken]:
+    def _taken(lane: Lane, answer: list[Any]) -> list[TakenTask]:
         pairs = zip(answer[::2], answer[1::2], strict=True)
-        return [Taken(lane, ProjectId(_uuid(project)), TaskId(_uuid(task))) for project, task in pairs]
+        return [TakenTask(lane, ProjectId(_uuid(project)), TaskId(_uuid(task))) for project, task in pairs]
 
     async def _call(self, lane: Lane, operation: str, *arguments: str | float, repeat: bool = True) -> Any:
         return await self._run(self._script, self._keys[lane], (operation, *arguments), repeat=repeat)
 
     async def _run(self, command: Any, *arguments: Any, repeat: bool = True) -> Any:
         """One command, repeated a few times where the connection was lost and a second time does no harm."""
-        with reached(self._redis):
+        with redis_errors(self._redis):
             async with asyncio.timeout(LIMIT_S):
                 for pause in PAUSES_S if repeat else ():
                     try:
                         return await command(*arguments)
-                    except LOST:
+                    except CONNECTION_ERRORS:
                         await asyncio.sleep(random.uniform(0, pause))
                 return await command(*arguments)
 

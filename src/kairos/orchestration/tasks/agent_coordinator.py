@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from kairos.agents.base import Agent, Brief, Draft, Emit, Severity, TextStream, Verdict
+from kairos.agents.base import Agent, AttemptContext, Draft, Emit, Severity, TextStream, Verdict
 from kairos.agents.guardian import GuardianAgent
-from kairos.agents.judge import Judge, Judging
+from kairos.agents.judge import Judge, JudgingStatus
 from kairos.agents.registry import AgentRegistry, UnknownAgent
 from kairos.config import GuardianSettings, QueueSettings
 from kairos.db.engine import Database, ProjectGone, Session
@@ -28,7 +28,7 @@ from kairos.logs import reason_for_callers
 from kairos.orchestration.dataset.samples import SampleSource, record
 from kairos.orchestration.queue.claim import Claim, JudgedDraft, Outcome, as_uuid, sample_prompt
 from kairos.orchestration.queue.event_notices import EventNotices
-from kairos.orchestration.queue.lease import Leases, Run, StopReason
+from kairos.orchestration.queue.lease import Leases, RunningClaim, StopReason
 from kairos.orchestration.tasks.draft_stream import DraftStreams
 from kairos.storable_text import storable, storable_value
 from kairos.tenancy import ProjectId, TaskId, new_id
@@ -117,7 +117,7 @@ class AgentCoordinator:
     async def run(self, claim: Claim) -> Outcome | None:
         """Take a claim to its end. None when the lease was lost on the way: another worker has it."""
         drafts: list[JudgedDraft] = []
-        with self._leases.keep(claim) as run:
+        with self._leases.renewing(claim) as run:
             try:
                 outcome = await self._attempt(claim, run, drafts)
                 written = await self._conclude(claim, outcome)
@@ -127,7 +127,7 @@ class AgentCoordinator:
                 log.warning("%s", error)
                 return None
 
-    async def _attempt(self, claim: Claim, run: Run, drafts: list[JudgedDraft]) -> Outcome:
+    async def _attempt(self, claim: Claim, run: RunningClaim, drafts: list[JudgedDraft]) -> Outcome:
         limit = asyncio.timeout(claim.timeout_s)
         try:
             async with limit:
@@ -155,20 +155,20 @@ class AgentCoordinator:
         for number in range(1, self._guardian_settings.tries + 1):
             await emit("drafting", {"agent": agent.name, "draft": number})
             async with self._streams.open(claim, number) as stream:
-                draft = _storable(await agent.perform(claim.task, _brief(drafts, _left_s(limit), stream), emit))
+                draft = _storable(await agent.perform(claim.task, _attempt_context(drafts, _left_s(limit), stream), emit))
             try:
                 verdict = await self._guardian.judge(claim.task, draft)
             except BaseException:
-                self._forget(draft)
+                self._discard(draft)
                 raise
             drafts.append(JudgedDraft(draft, verdict))
-            await self._learn(claim, draft, verdict)
+            await self._record_quality(claim, draft, verdict)
             last = verdict.approved or number == self._guardian_settings.tries
-            await emit("verdict" if last else "attempt_rejected", {"draft": number, **_words(verdict)})
+            await emit("verdict" if last else "attempt_rejected", {"draft": number, **_verdict_data(verdict)})
             if verdict.approved:
                 return
 
-    async def _learn(self, claim: Claim, draft: Draft, verdict: Verdict) -> None:
+    async def _record_quality(self, claim: Claim, draft: Draft, verdict: Verdict) -> None:
         """What the verdict says goes to the cache and to the router; where the judge will speak, it teaches later."""
         decision_id = as_uuid(draft.decision_id)
         if decision_id is None:
@@ -177,10 +177,10 @@ class AgentCoordinator:
             if not verdict.approved:
                 await self._retract(claim, decision_id)
             return
-        await self._router.settle(decision_id, verdict.approved)
-        standing = self._judge.standing(claim.task, draft, verdict)
-        if standing is not Judging.WAITING:
-            await self._router.learn(claim.project_id, decision_id, verdict.score, GUARDIAN)
+        await self._router.on_verdict(decision_id, verdict.approved)
+        standing = self._judge.status_of(claim.task, draft, verdict)
+        if standing is not JudgingStatus.WAITING:
+            await self._router.record_quality(claim.project_id, decision_id, verdict.score, GUARDIAN)
 
     async def _retract(self, claim: Claim, decision_id: UUID) -> None:
         """Redis away is no reason to do the task again: the answer is judged anew whenever the cache gives it."""
@@ -192,13 +192,13 @@ class AgentCoordinator:
     def _hand_to_judge(self, claim: Claim, drafts: list[JudgedDraft]) -> None:
         """After the result stands, so that it waits for no judge."""
         for judged in drafts:
-            if self._judge.standing(claim.task, judged.draft, judged.verdict) is Judging.WAITING:
-                self._judge.take(claim.task, judged.draft)
+            if self._judge.status_of(claim.task, judged.draft, judged.verdict) is JudgingStatus.WAITING:
+                self._judge.enqueue(claim.task, judged.draft)
 
-    def _forget(self, draft: Draft) -> None:
+    def _discard(self, draft: Draft) -> None:
         decision_id = as_uuid(draft.decision_id)
         if decision_id and not draft.cached:
-            self._router.forget(decision_id)
+            self._router.discard(decision_id)
 
     def _failed(self, claim: Claim, error: KairosError, drafts: list[JudgedDraft]) -> Outcome:
         """Another attempt after a while when it may help and is left; else the end."""
@@ -223,7 +223,7 @@ class AgentCoordinator:
                 event = await history.add_fenced_event(session, claim.task_id, claim.epoch, kind, data)
             if event is None:
                 raise LeaseLost(id=claim.task_id)
-            self._notices.tell(claim.project_id)
+            self._notices.notify(claim.project_id)
 
         return emit
 
@@ -242,7 +242,7 @@ class AgentCoordinator:
             refused = ResultNotStored(error=type(error).__name__, reason=_cause(error))
             failed = Outcome(TaskState.FAILED, (), {"code": refused.code, "message": str(refused)})
             written = await self._persistently(claim, failed, _write_end)
-        self._notices.tell(claim.project_id)
+        self._notices.notify(claim.project_id)
         return written
 
     async def _persistently(self, claim: Claim, outcome: Outcome, write_history: WriteHistory) -> Outcome:
@@ -284,7 +284,7 @@ async def _uninterrupted(work: Awaitable[Outcome]) -> Outcome:
     return writing.result()
 
 
-def _stopped(claim: Claim, run: Run, drafts: list[JudgedDraft]) -> Outcome:
+def _stopped(claim: Claim, run: RunningClaim, drafts: list[JudgedDraft]) -> Outcome:
     if run.stopped is StopReason.CANCELLED:
         return Outcome(TaskState.CANCELLED, tuple(drafts))
     if run.stopped is StopReason.DRAINED:
@@ -301,11 +301,11 @@ def _left_s(limit: asyncio.Timeout) -> float:
     return left if left > SAME_MOMENT_S else 0.0
 
 
-def _brief(drafts: list[JudgedDraft], left_s: float, stream: TextStream | None) -> Brief:
+def _attempt_context(drafts: list[JudgedDraft], left_s: float, stream: TextStream | None) -> AttemptContext:
     if not drafts:
-        return Brief(timeout_s=left_s, stream=stream)
+        return AttemptContext(timeout_s=left_s, stream=stream)
     last = drafts[-1]
-    return Brief(
+    return AttemptContext(
         findings=last.verdict.findings,
         rejected=last.draft.text,
         avoid_models=frozenset(judged.draft.model for judged in drafts if judged.draft.model),
@@ -320,7 +320,7 @@ def _cause(error: Exception) -> str:
     return lines[0] if lines else "no message"
 
 
-def _words(verdict: Verdict) -> dict[str, Any]:
+def _verdict_data(verdict: Verdict) -> dict[str, Any]:
     return {
         "approved": verdict.approved,
         "score": verdict.score,
@@ -335,7 +335,7 @@ def _findings(verdict: Verdict) -> list[dict[str, Any]]:
 
 def _conclusion(outcome: Outcome) -> tasks.Conclusion:
     last = outcome.last
-    answer = tasks.Answer(last.draft.text, last.draft.model, as_uuid(last.draft.decision_id)) if last else None
+    answer = tasks.TaskAnswer(last.draft.text, last.draft.model, as_uuid(last.draft.decision_id)) if last else None
     return tasks.Conclusion(
         state=outcome.state,
         error=outcome.error,

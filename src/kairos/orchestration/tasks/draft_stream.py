@@ -18,13 +18,13 @@ from kairos.agents.base import TextStream
 from kairos.background_tasks import end
 from kairos.errors import EngineUnavailable
 from kairos.orchestration.queue.claim import Claim
-from kairos.pubsub import Signals
+from kairos.pubsub import PubSub
 
-JOINED_S = 0.05
+GATHER_S = 0.05
 """Pieces that come within this time are sent as one."""
-UNHEARD_S = 0.5
+NO_LISTENER_S = 0.5
 """The same while nobody listens: the answer to a message tells, and none is worth twenty messages a second."""
-AWAY_S = 2.0
+UNREACHABLE_S = 2.0
 LARGEST = 65_536
 """Characters of one piece; what an absent Redis leaves unsent above it is dropped."""
 
@@ -32,7 +32,7 @@ LARGEST = 65_536
 class DraftStreams:
     """Makes the streams of a daemon's drafts, and ends what of them is still sending when the daemon does."""
 
-    def __init__(self, signals: Signals) -> None:
+    def __init__(self, signals: PubSub) -> None:
         self._signals = signals
         self._sending: set[asyncio.Task[None]] = set()
 
@@ -58,18 +58,18 @@ class DraftStreams:
 class DraftStream:
     """Takes the text of one draft as it comes. Its caller is a model's answer and is never kept waiting."""
 
-    def __init__(self, signals: Signals, claim: Claim, draft: int) -> None:
+    def __init__(self, signals: PubSub, claim: Claim, draft: int) -> None:
         self._signals = signals
         self._channel = redis_keys.deltas_channel(claim.project_id)
         self._head = {"type": "delta", "task_id": str(claim.task_id), "attempt": claim.task.attempt, "draft": draft}
         self._text: list[str] = []
         self._offset = 0
-        self._came = asyncio.Event()
+        self._arrived = asyncio.Event()
         self._closed = asyncio.Event()
 
     async def piece(self, text: str) -> None:
         self._text.append(text)
-        self._came.set()
+        self._arrived.set()
 
     def restart(self) -> None:
         """What went out counts no more: another model begins."""
@@ -79,13 +79,13 @@ class DraftStream:
     def close(self) -> None:
         """The draft is done; what is left of it is still sent."""
         self._closed.set()
-        self._came.set()
+        self._arrived.set()
 
     async def send(self) -> None:
         """Until the stream is closed and sent."""
-        pause_s = JOINED_S
+        pause_s = GATHER_S
         while self._text or not self._closed.is_set():
-            await self._came.wait()
+            await self._arrived.wait()
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._closed.wait()
@@ -99,10 +99,10 @@ class DraftStream:
         self._offset += len(text)
         if len(text) > LARGEST:
             text, offset = text[-LARGEST:], offset + len(text) - LARGEST
-        self._came.clear()
+        self._arrived.clear()
         try:
             message = orjson.dumps({**self._head, "offset": offset, "text": text})
-            heard = await self._signals.publish(self._channel, message)
+            listeners = await self._signals.publish(self._channel, message)
         except EngineUnavailable:
-            return AWAY_S
-        return JOINED_S if heard else UNHEARD_S
+            return UNREACHABLE_S
+        return GATHER_S if listeners else NO_LISTENER_S

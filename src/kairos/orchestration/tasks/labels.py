@@ -50,7 +50,7 @@ class Labels:
         self._router = router
         self._notices = notices
 
-    async def give(self, project_id: ProjectId, user_id: UserId, task_id: TaskId, new: NewLabel) -> None:
+    async def save(self, project_id: ProjectId, user_id: UserId, task_id: TaskId, new: NewLabel) -> None:
         """Write the label and the row of the dataset, then tell cache and router.
 
         Raises `NotFound`, `Conflict` where there is no ended answer, `InvalidInput` where an edit changes nothing.
@@ -76,13 +76,13 @@ class Labels:
             )
             data = {"label": new.label, "by": str(user_id)}
             await history.add_event(session, project_id, task_id, row.attempts, "labelled", data)
-        self._notices.tell(project_id)
-        await self._teach(project_id, row, new.label)
+        self._notices.notify(project_id)
+        await self._record_quality(project_id, row, new.label)
 
-    async def _teach(self, project_id: ProjectId, row: TaskRow, label: Label) -> None:
+    async def _record_quality(self, project_id: ProjectId, row: TaskRow, label: Label) -> None:
         if row.decision_id is None or row.output is None:
             return
-        await self._router.learn(project_id, row.decision_id, QUALITY[label], PERSON)
+        await self._router.record_quality(project_id, row.decision_id, QUALITY[label], PERSON)
         if label is not Label.ACCEPT:
             try:
                 await self._router.retract(project_id, row.decision_id)
@@ -109,13 +109,13 @@ async def _sample(session: Session, row: TaskRow, verdict: VerdictRow | None, ne
     """The dataset's row that the label changes or makes; None where an accepted answer left none."""
     known = await labels.sample_of(session, row.id, row.output)
     state = {Label.ACCEPT: "rejected", Label.EDIT: "corrected", Label.REJECT: "open"}[new.label]
-    said = (
+    reason = (
         f"By a person: {new.reason}"
         if new.reason
         else {Label.EDIT: "Edited", Label.REJECT: "Rejected"}.get(new.label, "Accepted") + " by a person"
     )
     if known is not None:
-        await _change(session, known, state, new.output, said)
+        await _change(session, known, state, new.output, reason)
         return known.id
     if new.label is Label.ACCEPT:
         return None
@@ -129,7 +129,7 @@ async def _sample(session: Session, row: TaskRow, verdict: VerdictRow | None, ne
             task_type=row.task_type,
             prompt=verdict.messages if verdict and verdict.messages else [{"role": "user", "content": row.prompt}],
             faulty_output=row.output,
-            reason=said,
+            reason=reason,
             model=row.model,
             corrected_output=new.output,
             state=state,
@@ -137,7 +137,7 @@ async def _sample(session: Session, row: TaskRow, verdict: VerdictRow | None, ne
         SampleSource.PERSON,
     )
     if (row_known := await dataset.get(session, sample_id, locked=True)) and row_known.task_id != row.id:
-        await _change(session, row_known, state, new.output, said)
+        await _change(session, row_known, state, new.output, reason)
     return sample_id
 
 

@@ -16,7 +16,7 @@ from kairos.orchestration.configuration.project_limits import ProjectLimits
 from kairos.orchestration.queue.claim import NewTask, stored_options
 from kairos.orchestration.queue.event_notices import EventNotices
 from kairos.orchestration.queue.queue import FairQueue
-from kairos.pubsub import Signals
+from kairos.pubsub import PubSub
 from kairos.tenancy import ProjectId, TaskId, UserId, new_id
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Submissions:
     """What people and programs may do to a task from outside."""
 
     def __init__(
-        self, database: Database, queue: FairQueue, signals: Signals, notices: EventNotices, settings: QueueSettings
+        self, database: Database, queue: FairQueue, signals: PubSub, notices: EventNotices, settings: QueueSettings
     ) -> None:
         self._database = database
         self._queue = queue
@@ -51,13 +51,13 @@ class Submissions:
         Raises `Conflict` when the idempotency key was used with another body, `ProjectArchived`.
         """
         async with self._database.project(project_id) as session:
-            standing = await _open(session, project_id)
+            status = await _open(session, project_id)
             row = await tasks.add(session, self._row(project_id, user_id, new, task_id or new_id()))
             if row is None:
                 return await self._same_again(session, new), False
             await history.add_event(session, project_id, row.id, 0, "queued", {"agent": row.agent, "lane": row.lane})
-        self._notices.tell(project_id)
-        await self._enqueue(row, standing)
+        self._notices.notify(project_id)
+        await self._enqueue(row, status)
         return row, True
 
     async def cancel(self, project_id: ProjectId, task_id: UUID) -> TaskRow:
@@ -68,20 +68,20 @@ class Submissions:
                 raise await _not_possible(session, task_id, "to cancel")
             kind = "cancelled" if row.state == TaskState.CANCELLED else "cancel_requested"
             await history.add_event(session, project_id, row.id, row.attempts, kind, {})
-        self._notices.tell(project_id)
-        await self._tell_of_cancel(row)
+        self._notices.notify(project_id)
+        await self._notify_worker(row)
         return row
 
     async def retry(self, project_id: ProjectId, task_id: UUID) -> TaskRow:
         """Queue an ended task again."""
         async with self._database.project(project_id) as session:
-            standing = await _open(session, project_id)
+            status = await _open(session, project_id)
             row = await tasks.retry(session, task_id)
             if row is None:
                 raise await _not_possible(session, task_id, "to try again")
             await history.add_event(session, project_id, row.id, row.attempts, "queued", {"retry": "by hand"})
-        self._notices.tell(project_id)
-        await self._enqueue(row, standing)
+        self._notices.notify(project_id)
+        await self._enqueue(row, status)
         return row
 
     async def _same_again(self, session: Session, new: NewTask) -> TaskRow:
@@ -114,11 +114,11 @@ class Submissions:
             created_by=user_id,
         )
 
-    async def _enqueue(self, row: TaskRow, standing: projects.Standing) -> None:
+    async def _enqueue(self, row: TaskRow, status: projects.ProjectStatus) -> None:
         wait_s = max(0.0, (row.not_before - row.created_at).total_seconds()) if row.attempts == 0 else 0.0
         lane, project_id = Lane(row.lane), ProjectId(row.project_id)
         try:
-            await self._limits.put(lane, project_id, standing)
+            await self._limits.put(lane, project_id, status)
             await self._queue.put(
                 lane,
                 project_id,
@@ -130,7 +130,7 @@ class Submissions:
         except EngineUnavailable as error:
             log.warning("task %s is safe in PostgreSQL and waits for the sweeper: %s", row.id, error)
 
-    async def _tell_of_cancel(self, row: TaskRow) -> None:
+    async def _notify_worker(self, row: TaskRow) -> None:
         """Without Redis the owner still hears of it, with its next renewal."""
         try:
             if row.state == TaskState.CANCELLED:
@@ -141,14 +141,14 @@ class Submissions:
             log.warning("the worker of task %s hears of the cancel with its next renewal: %s", row.id, error)
 
 
-async def _open(session: Session, project_id: ProjectId) -> projects.Standing:
+async def _open(session: Session, project_id: ProjectId) -> projects.ProjectStatus:
     """The project, held open until the task is committed. Raises `ProjectArchived`, `NotFound`."""
-    standing = await projects.standing(session, project_id, hold=True)
-    if standing is None or standing.deleted:
+    status = await projects.status(session, project_id, lock=True)
+    if status is None or status.deleted:
         raise NotFound(what="project", id=project_id)
-    if standing.archived:
+    if status.archived:
         raise ProjectArchived(id=project_id)
-    return standing
+    return status
 
 
 async def _not_possible(session: Session, task_id: UUID, what: str) -> NotFound | Conflict:

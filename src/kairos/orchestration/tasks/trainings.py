@@ -16,7 +16,7 @@ from kairos.db.engine import Database
 from kairos.db.models import RunState, TaskState, TrainingRunRow
 from kairos.db.repositories import people, training
 from kairos.errors import Conflict, EngineUnavailable, KairosError, NotFound
-from kairos.fine_tuning.training.trainer import CannotTrain, Plan, Trainer, TrainingSettings
+from kairos.fine_tuning.training.trainer import CannotTrain, TrainingPlan, Trainer, TrainingSettings
 from kairos.lanes import Lane
 from kairos.llm.catalog.catalog import Model
 from kairos.llm.routing.llm_router import LLMRouter
@@ -30,11 +30,11 @@ ATTEMPTS = 10
 """Daemons that may die under one run: it goes on from its last checkpoint each time."""
 TRIGGER_S = 30.0
 SUBMITTED_WITHIN = timedelta(minutes=1)
-GOING = (RunState.WAITING, RunState.TRAINING, RunState.EVALUATING)
+ACTIVE = (RunState.WAITING, RunState.TRAINING, RunState.EVALUATING)
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class TrainingBase:
     """A model that might be trained, and why it cannot be."""
 
     name: str
@@ -68,18 +68,18 @@ class Trainings:
         self._submissions = submissions
         self._settings = settings.fine_tuning
 
-    def bases(self) -> list[Base]:
+    def bases(self) -> list[TrainingBase]:
         """The models of the catalogue, those that can be trained first."""
-        bases = [Base(model.name, _unfit(model)) for model in self._router.catalog]
+        bases = [TrainingBase(model.name, _unavailable_reason(model)) for model in self._router.catalog]
         return sorted(bases, key=lambda base: base.reason is not None)
 
-    async def plan(self, project_id: ProjectId, name: str | None) -> Plan:
+    async def plan(self, project_id: ProjectId, name: str | None) -> TrainingPlan:
         """What a run would take and need now. Raises `UnknownModel`, `CannotTrain` where there is nothing to train."""
         return await self._trainer.plan(self._base(name), await approved_rows(self._database, project_id))
 
     async def start(
         self, project_id: ProjectId, user_id: UserId | None, name: str | None, overrides: Overrides = Overrides()
-    ) -> training.Standing:
+    ) -> training.RunStatus:
         """Queue a run. Raises `UnknownModel`, `CannotTrain`, `Conflict` while one of the same base goes on."""
         base = self._base(name)
         plan = await self._trainer.plan(base, await approved_rows(self._database, project_id))
@@ -87,8 +87,8 @@ class Trainings:
             raise CannotTrain(base=base.name, reasons="; ".join(plan.problems))
         settings = self._training_settings(overrides)
         async with self._database.project(project_id, user_id) as session:
-            await training.hold(session, base.name)
-            await self._refuse_second(await training.page(session, 20), base.name)
+            await training.lock(session, base.name)
+            await self._reject_second(await training.page(session, 20), base.name)
             run = TrainingRunRow(
                 project_id=project_id,
                 id=new_id(),
@@ -106,23 +106,23 @@ class Trainings:
         await self._submissions.submit(project_id, user_id, self._task(run), run.task_id)
         return await self.get(project_id, run.id)
 
-    async def get(self, project_id: ProjectId, run_id: UUID) -> training.Standing:
+    async def get(self, project_id: ProjectId, run_id: UUID) -> training.RunStatus:
         """Raises `NotFound`."""
         async with self._database.project(project_id) as session:
-            standing = await training.get(session, run_id)
-        if standing is None:
+            status = await training.get(session, run_id)
+        if status is None:
             raise NotFound(what="training run", id=run_id)
-        return standing
+        return status
 
-    async def page(self, project_id: ProjectId, limit: int) -> list[training.Standing]:
+    async def page(self, project_id: ProjectId, limit: int) -> list[training.RunStatus]:
         async with self._database.project(project_id) as session:
             return await training.page(session, limit)
 
-    async def cancel(self, project_id: ProjectId, run_id: UUID) -> training.Standing:
+    async def cancel(self, project_id: ProjectId, run_id: UUID) -> training.RunStatus:
         """Its last checkpoint is not used again. Raises `NotFound`, `Conflict` where it has ended."""
-        standing = await self.get(project_id, run_id)
-        assert standing.run.task_id is not None
-        await self._submissions.cancel(project_id, standing.run.task_id)
+        status = await self.get(project_id, run_id)
+        assert status.run.task_id is not None
+        await self._submissions.cancel(project_id, status.run.task_id)
         return await self.get(project_id, run_id)
 
     async def run(self) -> None:
@@ -142,8 +142,8 @@ class Trainings:
 
     async def _trigger(self, project_id: ProjectId) -> None:
         try:
-            standing = await self.start(project_id, None, self._settings.trigger_base or None)
-            log.info("project %s: a training of %s begins by itself", project_id, standing.run.base)
+            status = await self.start(project_id, None, self._settings.trigger_base or None)
+            log.info("project %s: a training of %s begins by itself", project_id, status.run.base)
         except EngineUnavailable:
             raise
         except KairosError as error:
@@ -152,7 +152,7 @@ class Trainings:
     def _base(self, name: str | None) -> Model:
         if name is not None:
             return self._router.require(name)
-        fit = [model for model in self._router.catalog if _unfit(model) is None]
+        fit = [model for model in self._router.catalog if _unavailable_reason(model) is None]
         if not fit:
             raise CannotTrain(base="(any)", reasons="no model of the catalogue has both `weights` and `adapters`")
         return fit[0]
@@ -174,30 +174,30 @@ class Trainings:
             max_attempts=ATTEMPTS,
         )
 
-    async def _refuse_second(self, standings: Sequence[training.Standing], base: str) -> None:
-        for standing in standings:
-            if standing.run.base == base and state_of(standing) in GOING:
+    async def _reject_second(self, statuses: Sequence[training.RunStatus], base: str) -> None:
+        for status in statuses:
+            if status.run.base == base and state_of(status) in ACTIVE:
                 raise Conflict(
                     what=f"A training of {base}",
-                    reason=f"run {standing.run.id} of it goes on",
+                    reason=f"run {status.run.id} of it goes on",
                     remedy="Wait for it, or cancel it",
                 )
 
 
-def state_of(standing: training.Standing) -> RunState:
+def state_of(status: training.RunStatus) -> RunState:
     """How a run stands: what its worker wrote, but for what only its task knows."""
-    state = RunState(standing.run.state)
-    if state not in GOING:
+    state = RunState(status.run.state)
+    if state not in ACTIVE:
         return state
-    if standing.task_state is None:  # its daemon died before it could submit the task
-        return state if datetime.now(UTC) - standing.run.created_at < SUBMITTED_WITHIN else RunState.FAILED
-    if standing.task_state == TaskState.CANCELLED:
+    if status.task_state is None:  # its daemon died before it could submit the task
+        return state if datetime.now(UTC) - status.run.created_at < SUBMITTED_WITHIN else RunState.FAILED
+    if status.task_state == TaskState.CANCELLED:
         return RunState.CANCELLED
-    ended = TaskState(standing.task_state).final
+    ended = TaskState(status.task_state).final
     return RunState.FAILED if ended else state
 
 
-def _unfit(model: Model) -> str | None:
+def _unavailable_reason(model: Model) -> str | None:
     if model.weights is None:
         return "its entry in kairos.toml names no `weights`"
     return None if model.adapter_host else "its entry in kairos.toml says nothing of what serves `adapters`"

@@ -25,7 +25,7 @@ from kairos.lanes import Lane
 from kairos.orchestration.configuration.project_limits import ProjectLimits
 from kairos.orchestration.dataset.samples import SampleSource, record
 from kairos.orchestration.queue.event_notices import EventNotices
-from kairos.orchestration.queue.queue import Entry, FairQueue
+from kairos.orchestration.queue.queue import QueueEntry, FairQueue
 from kairos.orchestration.tasks.submission import as_order
 from kairos.tenancy import ProjectId, TaskId
 
@@ -116,7 +116,7 @@ class Sweeper:
                 await history.add_event(session, found.project_id, row.id, row.attempts, row.state, data)
                 if row.state == TaskState.DEAD:
                     await record(session, history.unanswered(row, LEASE_EXPIRED["message"]), SampleSource.FAILURE)
-            self._notices.tell(found.project_id)
+            self._notices.notify(found.project_id)
             log.warning("the lease of task %s ran out: it is %s", row.id, row.state)
             await self._queue.done(found.lane, found.project_id, found.task_id)
             if row.state == TaskState.QUEUED:
@@ -155,26 +155,26 @@ class Sweeper:
                 log.warning("%d waiting tasks were missing from the queue and are put back", len(missing))
                 await self._put([known[task_id] for task_id in missing])
 
-    async def _next_page(self, connection: SystemConnection, state: TaskState) -> list[sweep.Placed]:
+    async def _next_page(self, connection: SystemConnection, state: TaskState) -> list[sweep.QueuedTask]:
         page = await sweep.page(connection, state, self._cursors.get(state, FIRST_ID), PAGE)
         self._cursors[state] = page[-1].task_id if len(page) == PAGE else FIRST_ID
         return page
 
-    async def _pages(self, connection: SystemConnection, state: TaskState) -> AsyncIterator[list[sweep.Placed]]:
+    async def _pages(self, connection: SystemConnection, state: TaskState) -> AsyncIterator[list[sweep.QueuedTask]]:
         cursor = FIRST_ID
         while page := await sweep.page(connection, state, cursor, PAGE):
             yield page
             cursor = page[-1].task_id
 
-    async def _adopt(self, page: list[sweep.Placed]) -> None:
+    async def _adopt(self, page: list[sweep.QueuedTask]) -> None:
         for (lane, project_id), group in _grouped(page).items():
             await self._queue.adopt(lane, project_id, [found.task_id for found in group])
 
-    async def _put(self, page: list[sweep.Placed]) -> None:
+    async def _put(self, page: list[sweep.QueuedTask]) -> None:
         now = datetime.now(UTC)
         for (lane, project_id), group in _grouped(page).items():
             entries = [
-                Entry(
+                QueueEntry(
                     found.task_id,
                     as_order(found.created_at),
                     found.priority,
@@ -200,12 +200,12 @@ class Sweeper:
         async with self._database.project(project_id) as session:
             row = await tasks.get(session, task_id)
         if row is not None and row.state == TaskState.QUEUED:
-            found = sweep.Placed(project_id, task_id, lane, row.priority, row.created_at, row.not_before)
+            found = sweep.QueuedTask(project_id, task_id, lane, row.priority, row.created_at, row.not_before)
             await self._put([found])
 
 
-def _grouped(page: list[sweep.Placed]) -> dict[tuple[Lane, ProjectId], list[sweep.Placed]]:
-    groups: dict[tuple[Lane, ProjectId], list[sweep.Placed]] = defaultdict(list)
+def _grouped(page: list[sweep.QueuedTask]) -> dict[tuple[Lane, ProjectId], list[sweep.QueuedTask]]:
+    groups: dict[tuple[Lane, ProjectId], list[sweep.QueuedTask]] = defaultdict(list)
     for found in page:
         groups[found.lane, found.project_id].append(found)
     return groups

@@ -20,10 +20,10 @@ from kairos.lanes import Lane
 from kairos.orchestration.queue.claim import Claim, Outcome, ProjectRules, claim_of
 from kairos.orchestration.queue.event_notices import EventNotices
 from kairos.orchestration.queue.lease import Leases, StopReason
-from kairos.orchestration.queue.queue import FairQueue, Taken
+from kairos.orchestration.queue.queue import FairQueue, TakenTask
 from kairos.orchestration.tasks.agent_coordinator import AgentCoordinator
 from kairos.orchestration.tasks.submission import as_order
-from kairos.pubsub import Notice, Signals
+from kairos.pubsub import Notice, PubSub
 from kairos.tenancy import TaskId
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Worker:
         name: str,
         database: Database,
         queue: FairQueue,
-        signals: Signals,
+        signals: PubSub,
         coordinator: AgentCoordinator,
         leases: Leases,
         settings: Settings,
@@ -72,7 +72,7 @@ class Worker:
         give back the rest."""
         keepers = [
             asyncio.create_task(self._leases.renew_forever(), name="lease renewal"),
-            asyncio.create_task(self._hear_cancels(), name="cancel notices"),
+            asyncio.create_task(self._listen_for_cancels(), name="cancel notices"),
         ]
         taking = asyncio.create_task(self._take_forever(), name="taking")
         stop = asyncio.create_task(draining.wait())
@@ -133,7 +133,7 @@ class Worker:
             for wait in waits:
                 await end(wait)
 
-    def _start(self, taken: Taken) -> None:
+    def _start(self, taken: TakenTask) -> None:
         task = asyncio.create_task(self._run(taken), name=f"task {taken.task_id}")
         self._running[taken.lane].add(task)
         task.add_done_callback(lambda ended: self._end(taken.lane, ended))
@@ -144,7 +144,7 @@ class Worker:
         if not task.cancelled() and (error := task.exception()):
             log.error("a run ended with an error; its lease will expire and it is tried again", exc_info=error)
 
-    async def _run(self, taken: Taken) -> None:
+    async def _run(self, taken: TakenTask) -> None:
         outcome: Outcome | None = None
         claim: Claim | None = None
         try:
@@ -154,7 +154,7 @@ class Worker:
         finally:
             await self._give_back(taken, claim, outcome)
 
-    async def _claim(self, taken: Taken) -> Claim | None:
+    async def _claim(self, taken: TakenTask) -> Claim | None:
         async with self._database.project(taken.project_id) as session:
             row = await tasks.claim(session, taken.task_id, self.name, self._leases.lease)
             if row is None:
@@ -162,10 +162,10 @@ class Worker:
             data = {"owner": self.name, "epoch": row.epoch}
             await history.add_event(session, taken.project_id, row.id, row.attempts, "running", data)
             project = await people.project(session, taken.project_id)
-        self._notices.tell(taken.project_id)
+        self._notices.notify(taken.project_id)
         return claim_of(row, ProjectRules.of(project.settings if project else {}))
 
-    async def _give_back(self, taken: Taken, claim: Claim | None, outcome: Outcome | None) -> None:
+    async def _give_back(self, taken: TakenTask, claim: Claim | None, outcome: Outcome | None) -> None:
         """Redis hears that the run has ended; if it does not, the sweeper tells it."""
         try:
             await self._queue.done(taken.lane, taken.project_id, taken.task_id)
@@ -181,16 +181,16 @@ class Worker:
         except EngineUnavailable as error:
             log.warning("the sweeper will tell the queue of task %s: %s", taken.task_id, error)
 
-    async def _hear_cancels(self) -> None:
-        async for heard in self._signals.listen([redis_keys.cancel_channel(self.name)]):
-            if isinstance(heard, Notice):
+    async def _listen_for_cancels(self) -> None:
+        async for notice in self._signals.listen([redis_keys.cancel_channel(self.name)]):
+            if isinstance(notice, Notice):
                 with suppress(ValueError):  # not the id of a task
-                    self._leases.stop(_task_id(heard.payload), StopReason.CANCELLED)
+                    self._leases.stop(_task_id(notice.payload), StopReason.CANCELLED)
             else:
                 await self._catch_up()
 
     async def _catch_up(self) -> None:
-        """Cancels asked for while nothing could be heard stand on the rows: a renewal reads them."""
+        """Cancels asked for while nothing could be notice stand on the rows: a renewal reads them."""
         try:
             await self._leases.renew()
         except KairosError as error:
