@@ -28,10 +28,10 @@ from kairos.config import FineTuningSettings
 from kairos.embedded import DataFolder
 from kairos.embedded.model import check_weights
 from kairos.fine_tuning.adapters.llama_cpp import OneOffModels
-from kairos.fine_tuning.dataset.split import Row
+from kairos.fine_tuning.dataset.split import ApprovedSample
 from kairos.fine_tuning.gate import control_prompts
-from kairos.fine_tuning.gate.control_prompts import Ordinary
-from kairos.fine_tuning.gate.evaluation import Question, Report, Ruling
+from kairos.fine_tuning.gate.control_prompts import ControlPrompt
+from kairos.fine_tuning.gate.evaluation import GateOutcome, GatePrompt, GateReport
 from kairos.fine_tuning.gate.gate import Gate
 from kairos.fine_tuning.training.process.job import TrainingSettings
 from kairos.fine_tuning.training.trainer import Trainer, replays
@@ -86,7 +86,7 @@ class Bench:
         self._trainer = Trainer(SETTINGS, folder / "models")
         self._weights = check_weights()
 
-    async def pair(self, seed: int) -> tuple[Report, Worth]:
+    async def pair(self, seed: int) -> tuple[GateReport, Worth]:
         chance = random.Random(seed)
         wishes = [Wish(verb, thing) for verb in VERBS for thing in KNOWN]
         chance.shuffle(wishes)
@@ -94,7 +94,7 @@ class Bench:
         fresh = [Wish(chance.choice(VERBS), thing) for thing in (NEW * 2)[:FRESH]]
         adapter = await self._trained(seed, training)
         async with self._models(seed, [adapter]) as (base, candidate):
-            questions = [Question(wish.prompt, messages(wish.prompt), wish.right) for wish in held_out]
+            questions = [GatePrompt(wish.prompt, messages(wish.prompt), wish.right) for wish in held_out]
             report = await self._gate.measure(base, candidate, questions, grade, SYSTEM, unheard)
             return report, await self._worth(base, candidate, fresh)
 
@@ -115,7 +115,7 @@ class Bench:
             case "many passes, no replay":
                 settings, amount = replace(settings, epochs=settings.epochs * 4, learning_rate=2e-3), 0
         rows = [
-            Row(UUID(int=number), 1, None, None, messages(wish.prompt), right)
+            ApprovedSample(UUID(int=number), 1, None, None, messages(wish.prompt), right)
             for number, (wish, right) in enumerate(zip(wishes, rights, strict=True))
         ]
         async with self._models(seed, []) as (base, _):
@@ -137,10 +137,12 @@ class Bench:
 
 
 @cache
-def fresh_prompts() -> tuple[Ordinary, ...]:
+def fresh_prompts() -> tuple[ControlPrompt, ...]:
     """Of the gate's kind, and none of those that it asks or that training replays."""
     lines = [line.split("|") for line in FRESH_PROMPTS.read_text().splitlines() if not line.startswith("#")]
-    found = tuple(Ordinary(prompt.strip(), tuple(word.strip() for word in words.split(","))) for prompt, words in lines)
+    found = tuple(
+        ControlPrompt(prompt.strip(), tuple(word.strip() for word in words.split(","))) for prompt, words in lines
+    )
     seen = {*control_prompts.replayed(), *(one.prompt for one in control_prompts.control())}
     assert seen.isdisjoint(one.prompt for one in found)
     return found
@@ -155,7 +157,7 @@ def harm_of(seed: int) -> str:
     return "" if seed % 2 == 0 else ("answers of other prompts", "many passes, no replay")[seed // 2 % 2]
 
 
-async def grade(question: Question, answer: str) -> float:
+async def grade(question: GatePrompt, answer: str) -> float:
     return float(question.wanted in answer)
 
 
@@ -177,20 +179,20 @@ async def main(pairs: int, at_once: int) -> int:
             with DataFolder(Path(name)):
                 bench = Bench(Path(name), Remembering(http))
 
-                async def one(seed: int) -> tuple[Report, Worth]:
+                async def one(seed: int) -> tuple[GateReport, Worth]:
                     async with room:
                         report, worth = await bench.pair(seed)
                     print(row(seed, report, worth), flush=True)
                     return report, worth
 
                 found = await asyncio.gather(*(one(seed) for seed in range(pairs)))
-    promoted = [worth for report, worth in found if report.ruling is Ruling.PROMOTE]
+    promoted = [worth for report, worth in found if report.ruling is GateOutcome.PROMOTE]
     wrong = sum(worth.worse for worth in promoted)
     print(f"{len(promoted)} of {pairs} promoted, {wrong} of them worse on fresh prompts")
     return 1 if wrong else 0
 
 
-def row(seed: int, report: Report, worth: Worth) -> str:
+def row(seed: int, report: GateReport, worth: Worth) -> str:
     pairs = (
         (report.held_out.base or 0, report.held_out.candidate or 0),
         (report.control.base or 0, report.control.candidate or 0),

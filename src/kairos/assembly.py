@@ -33,7 +33,7 @@ from kairos.api.access.tokens import TokenKeys
 from kairos.api.live.event_feed import EventFeed
 from kairos.api.refusals import Refusals
 from kairos.api.services import Part, Services
-from kairos.background_tasks import in_own_thread
+from kairos.background_tasks import run_in_thread
 from kairos.config import InvalidConfig, Settings, config_path
 from kairos.config_reference import value_of
 from kairos.db import schema
@@ -100,7 +100,7 @@ MIGRATION_LIMIT_S = 3600
 """Long, because a migration may rewrite large tables."""
 
 
-class Role(StrEnum):
+class DaemonRole(StrEnum):
     """The work of a daemon: everything, only the API, only tasks, or only trainings."""
 
     ALL = "all"
@@ -110,10 +110,10 @@ class Role(StrEnum):
 
 
 LANES = {
-    Role.ALL: tuple(Lane),
-    Role.API: (),
-    Role.WORKER: (Lane.INTERACTIVE, Lane.BATCH),
-    Role.TRAINER: (Lane.TRAIN,),
+    DaemonRole.ALL: tuple(Lane),
+    DaemonRole.API: (),
+    DaemonRole.WORKER: (Lane.INTERACTIVE, Lane.BATCH),
+    DaemonRole.TRAINER: (Lane.TRAIN,),
 }
 """The lanes from which a daemon of each role claims tasks."""
 
@@ -138,7 +138,7 @@ async def assemble(
     settings: Settings,
     addresses: Addresses,
     engines: EmbeddedEngines | None = None,
-    role: Role = Role.ALL,
+    role: DaemonRole = DaemonRole.ALL,
     scan: Scan | None = None,
     proxies: Proxies = DIRECT,
 ) -> AsyncIterator[Parts]:
@@ -148,7 +148,7 @@ async def assemble(
     """
     async with AsyncExitStack() as stack:
         at = DatabaseAddresses(addresses.database_url, addresses.migration_url, addresses.system_url)
-        before, after = await in_own_thread(partial(schema.migrate, at), MIGRATION_LIMIT_S)
+        before, after = await run_in_thread(partial(schema.migrate, at), MIGRATION_LIMIT_S)
         if before != after:
             log.info("the database was migrated from %s to %s", before or "nothing", after)
         database = Database(at, settings.database)
@@ -162,25 +162,25 @@ async def assemble(
         http = await stack.enter_async_context(
             HttpClient(proxies=proxies, private_hosts=lambda: configuration.live.view.plugins.private_hosts)
         )
-        signals = PubSub(redis)
+        pubsub = PubSub(redis)
         catalog = Catalog(map(_with_runner, configured_models(settings, addresses)))
-        configuration = Configuration(database, signals, settings, partial(_check_models, catalog))
+        configuration = Configuration(database, pubsub, settings, partial(_check_models, catalog))
         configuration.check(settings)
         await configuration.begin()
         settings = configuration.live.view
         health, providers = ModelHealth(), Providers(http)
-        breakers, traits = SharedBreakers(redis, signals, health, catalog), SharedTraits(redis, providers.traits)
+        breakers, traits = SharedBreakers(redis, pubsub, health, catalog), SharedTraits(redis, providers.traits)
         router = await stack.enter_async_context(
             _router(settings, catalog, database, redis, providers, health, breakers)
         )
-        statistics = SharedStatistics(database, signals, _fading(), settings.router, router.restore)
+        statistics = SharedStatistics(database, pubsub, _fading(), settings.router, router.restore)
         router.use_statistics(statistics)
         watch = ContextWatch(http, router.contexts, lambda: (*catalog, *catalog.adapters))
         stack.push_async_callback(statistics.close)
         judge = await stack.enter_async_context(Judge(settings.judge, router, database))
         isolation = HostIsolation(_protected(settings), allow_weak=settings.guardian.allow_weak_isolation)
         guardian = GuardianAgent(settings.guardian, isolation)
-        learning = _learning(settings, database, signals, router, providers, http, engines)
+        learning = _learning(settings, database, pubsub, router, providers, http, engines)
         agents = AgentRegistry()
         plugins = PluginLoader(settings.plugins, agents, PluginServices(router, database, http))
         for agent in (ExecutionAgent(router), guardian, learning.agent(guardian, judge)):
@@ -188,7 +188,7 @@ async def assemble(
         stack.push_async_callback(plugins.close)
         queue = FairQueue(redis)
         leases = Leases(database, settings.queue.lease_s)
-        notices, feed, streams = EventNotices(signals), EventFeed(database, signals), DraftStreams(signals)
+        notices, feed, streams = EventNotices(pubsub), EventFeed(database, pubsub), DraftStreams(pubsub)
         stack.push_async_callback(streams.aclose)
         coordinator = AgentCoordinator(
             database, agents, guardian, router, judge, leases, settings.queue, settings.guardian, notices, streams
@@ -197,7 +197,7 @@ async def assemble(
         heartbeat = Heartbeat(database, name, partial(_daemon_status, role, settings, configuration))
         configuration.report = heartbeat.beat
         stack.push_async_callback(heartbeat.leave)
-        erasure = Erasure(database, queue, signals, ProjectKeys(redis), router.cache, settings, learning.deployments)
+        erasure = Erasure(database, queue, pubsub, ProjectKeys(redis), router.cache, settings, learning.deployments)
         refusals = Refusals(database)
         keys = TokenKeys(database)
         first_account = FirstAccount(database)
@@ -205,7 +205,7 @@ async def assemble(
         pool = Passwords()
         stack.push_async_callback(pool.aclose)
         accounts = Accounts(database, keys, settings.auth, SignInLimits(redis), pool)
-        submissions = Submissions(database, queue, signals, notices, settings.queue)
+        submissions = Submissions(database, queue, pubsub, notices, settings.queue)
         trainings = Trainings(database, router, learning.trainer, submissions, settings)
         limits = ProjectLimits(database, queue, settings.queue)
         services = Services(
@@ -234,7 +234,7 @@ async def assemble(
             probe=_probe(database, redis, router, engines),
             local_secret=secrets.token_urlsafe(32),
         )
-        worker = Worker(name, database, queue, signals, coordinator, leases, settings, notices, LANES[role])
+        worker = Worker(name, database, queue, pubsub, coordinator, leases, settings, notices, LANES[role])
         sweeper = Sweeper(database, queue, notices, settings)
         _follow(configuration, router, worker, sweeper, plugins)
         await plugins.reload(scan)
@@ -307,7 +307,7 @@ class _Learning:
 def _learning(
     settings: Settings,
     database: Database,
-    signals: PubSub,
+    pubsub: PubSub,
     router: LLMRouter,
     providers: Providers,
     http: HttpClient,
@@ -319,7 +319,7 @@ def _learning(
     if engines:
         servers[AdapterHost.EMBEDDED] = EmbeddedAdapters(engines)
     deployments = AdapterDeployments(
-        database, signals, router, files, servers, settings.fine_tuning, OneOffModels(settings.data_dir)
+        database, pubsub, router, files, servers, settings.fine_tuning, OneOffModels(settings.data_dir)
     )
     promotions = Promotions(database, deployments, files, router.cache, settings.fine_tuning)
     trainer, gate = Trainer(settings.fine_tuning, folder), Gate(providers, settings.fine_tuning)
@@ -391,7 +391,7 @@ def _follow(
     configuration.live.on_change(scan)
 
 
-def _daemon_status(role: Role, settings: Settings, configuration: Configuration) -> DaemonStatus:
+def _daemon_status(role: DaemonRole, settings: Settings, configuration: Configuration) -> DaemonStatus:
     slots = settings.max_concurrent_tasks if Lane.BATCH in LANES[role] else len(LANES[role])
     standing = configuration.status
     return DaemonStatus(role, __version__, slots, standing.version, standing.error, standing.waiting)

@@ -19,7 +19,7 @@ from kairos.db.models import TaskState
 from kairos.embedded import Addresses
 from kairos.llm.calls.adjustments import Adjustments
 from kairos.llm.calls.model_traits import KEPT_S, ModelTraits, Traits, identity
-from kairos.llm.calls.served_context import ModelContexts, Served
+from kairos.llm.calls.served_context import ModelContexts, ServedContext
 from kairos.llm.calls.shared_traits import SharedTraits
 from kairos.llm.catalog.catalog import Model
 from kairos.llm.health.health import HealthState
@@ -60,7 +60,7 @@ async def test_a_context_that_a_server_says_is_another_now_is_forgotten_by_all(t
     two[0].learn(MODEL, SEED)
     await known(two, SEED)
     contexts = ModelContexts(two[0])
-    contexts.take(MODEL, Served(8192))
+    contexts.update(MODEL, ServedContext(8192))
     two[0].learn(MODEL, COLD)  # at once: the notice is not written yet
     await known(two, replace(SEED, context=None).merged(COLD))
     assert contexts.of(MODEL) == 8192
@@ -75,7 +75,7 @@ async def test_a_context_found_before_a_restart_is_forgotten_when_the_server_say
     traits = ModelTraits()
     shared = SharedTraits(valkey, traits, namespace=namespace)
     contexts = ModelContexts(traits)
-    contexts.take(MODEL, Served(8192))  # before anything is read from Redis
+    contexts.update(MODEL, ServedContext(8192))  # before anything is read from Redis
     await shared.exchange()
     assert contexts.of(MODEL) == 8192
     assert traits.of(MODEL) == replace(SEED, context=None)
@@ -143,7 +143,7 @@ async def house(addresses: Addresses, models: ModelServer) -> AsyncIterator[Hous
 async def test_a_model_that_refuses_temperature_can_judge(house: House):
     async with house.working():
         task = await house.finished(await house.submit("greet me"))
-        await house.parts.judge.settle()
+        await house.parts.judge.drain()
     assert (await house.events(task.id))[-1].kind == "judged"
 
 

@@ -6,17 +6,17 @@ import asyncio
 import json
 import sys
 
-from kairos.agents.checks.sandbox.box import run_in_box
-from kairos.agents.checks.task_tests import plan_of
+from kairos.agents.checks.sandbox.box import run_sandboxed
+from kairos.agents.checks.task_tests import parse_tests
 
 
 async def main() -> None:
     """Runs as JSON: `[{"answer", "tests", "seconds", "memory"}, …]`, to reports: `[{"way", "lacks", "results"}, …]`."""
     said = []
     for run in json.load(sys.stdin):
-        report = await run_in_box(run["answer"], plan_of(run["tests"]).tests, run["seconds"], run["memory"])
-        results = [[result.passed, result.words] for _, result in sorted(report.results.items())]
-        said.append({"way": report.way, "lacks": report.lacks, "results": results})
+        report = await run_sandboxed(run["answer"], parse_tests(run["tests"]).tests, run["seconds"], run["memory"])
+        results = [[result.passed, result.message] for _, result in sorted(report.results.items())]
+        said.append({"way": report.method, "lacks": report.unavailable_reason, "results": results})
     json.dump(said, sys.stdout)
 
 

@@ -89,7 +89,7 @@ async def _one(house: House, kind: str, choices: Choices) -> None:
     checks = {"tests": TESTS} if kind == CODE else {}
     task_id = await house.submit(kind, task_type=kind, **checks)
     await house.finished(task_id)
-    await house.parts.judge.settle()
+    await house.parts.judge.drain()
     first, *_ = await house.decisions(task_id)
     choices.by_kind[kind].append(first.chosen or "none")
     choices.scores[kind].append({score["model"]: score["mu"] for score in first.candidates})

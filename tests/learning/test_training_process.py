@@ -17,7 +17,7 @@ import pytest
 
 from kairos.config import FineTuningSettings
 from kairos.fine_tuning.adapters.adapters import DiskFull
-from kairos.fine_tuning.dataset.split import Row
+from kairos.fine_tuning.dataset.split import ApprovedSample
 from kairos.fine_tuning.training import trainer as trainer_module
 from kairos.fine_tuning.training.process.job import CHECKPOINTS, RESULT, read_progress
 from kairos.fine_tuning.training.trainer import Trainer, TrainingDied, TrainingFailed
@@ -42,7 +42,7 @@ class Run:
         self.at_step: dict[int, Any] = {}
 
     async def train(self):
-        rows = [Row(uuid4(), 1, None, None, ({"role": "user", "content": f"say {n}"},), f"it is {n}") for n in range(8)]
+        rows = [ApprovedSample(uuid4(), 1, None, None, ({"role": "user", "content": f"say {n}"},), f"it is {n}") for n in range(8)]
         await self.trainer.prepare(self.folder, self.base, rows, rows[:2], [], QUICK)
         return await self.trainer.train(self.folder, self._hear)
 

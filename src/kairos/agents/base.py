@@ -40,7 +40,7 @@ class Checks:
     tests: str | None = None
     """Python source: `test_*` functions or bare asserts that the answer's code must pass."""
 
-    def speak_of_content(self) -> bool:
+    def can_score(self) -> bool:
         """Whether any of them can measure how good an answer is."""
         return bool(self.format or self.schema or self.require or self.forbid or self.tests)
 
@@ -168,7 +168,7 @@ class TextStream(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Brief:
+class AttemptContext:
     """Everything about this try besides the task itself."""
 
     findings: tuple[Finding, ...] = ()
@@ -191,6 +191,6 @@ class Agent(Protocol):
     name: str
     capabilities: frozenset[str]
 
-    async def perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
+    async def perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
         """Produce a draft. Raises a `KairosError` when it cannot; must stop promptly when cancelled."""
         ...

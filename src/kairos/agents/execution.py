@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from kairos.agents.base import RULES, AnswerFormat, Brief, Draft, Emit, Severity, Task
+from kairos.agents.base import RULES, AnswerFormat, AttemptContext, Draft, Emit, Severity, Task
 from kairos.llm.calls.providers import ChatRequest
 from kairos.llm.routing.llm_router import CallContext, LLMRouter
 
@@ -33,10 +33,10 @@ class ExecutionAgent:
     def __init__(self, router: LLMRouter) -> None:
         self._router = router
 
-    async def perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
-        messages, *shorter = _messages(task, brief)
+    async def perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
+        messages, *shorter = _messages(task, attempt)
         answer = await self._router.complete(
-            call_context(task, brief),
+            call_context(task, attempt),
             ChatRequest(
                 messages=messages,
                 temperature=task.temperature,
@@ -45,9 +45,9 @@ class ExecutionAgent:
                 shorter=tuple(shorter),
             ),
             emit,
-            on_delta=brief.stream.piece if brief.stream else None,
-            on_restart=brief.stream.restart if brief.stream else None,
-            timeout_s=brief.timeout_s,
+            on_delta=attempt.stream.piece if attempt.stream else None,
+            on_restart=attempt.stream.restart if attempt.stream else None,
+            timeout_s=attempt.timeout_s,
         )
         return Draft(
             text=answer.completion.text,
@@ -61,7 +61,7 @@ class ExecutionAgent:
         )
 
 
-def call_context(task: Task, brief: Brief) -> CallContext:
+def call_context(task: Task, attempt: AttemptContext) -> CallContext:
     """For whom a model is called, with everything that task and project ask of the call."""
     return CallContext(
         project_id=task.project_id,
@@ -72,7 +72,7 @@ def call_context(task: Task, brief: Brief) -> CallContext:
         model=task.model,
         local_only=task.local_only,
         session=task.session,
-        avoid=brief.avoid_models,
+        avoid=attempt.avoid_models,
         cache=task.cache,
         cache_control=task.cache_control,
         rules=RULES,
@@ -80,16 +80,16 @@ def call_context(task: Task, brief: Brief) -> CallContext:
     )
 
 
-def _messages(task: Task, brief: Brief) -> list[tuple[Mapping[str, str], ...]]:
+def _messages(task: Task, attempt: AttemptContext) -> list[tuple[Mapping[str, str], ...]]:
     """What the model is asked; on a retry in several forms, with ever less of the draft and of its faults in the words
     of the guardian, so that the retry fits wherever the first try did."""
     system = "\n".join([task.system or SYSTEM, *_instructions(task)])
-    first = ({"role": "system", "content": system}, {"role": "user", "content": _prompt(task, brief)})
-    if brief.rejected is None:
+    first = ({"role": "system", "content": system}, {"role": "user", "content": _prompt(task, attempt)})
+    if attempt.rejected is None:
         return [first]
-    faults = _faults(brief)
-    forms = [brief.rejected]
-    forms += [shortened(brief.rejected, most) for most in DRAFT_LENGTHS if len(brief.rejected) > most]
+    faults = _faults(attempt)
+    forms = [attempt.rejected]
+    forms += [shortened(attempt.rejected, most) for most in DRAFT_LENGTHS if len(attempt.rejected) > most]
     with_draft = [
         (*first, {"role": "assistant", "content": draft}, {"role": "user", "content": _correction(faults)})
         for draft in forms
@@ -111,8 +111,8 @@ def _without_draft(first: tuple[Mapping[str, str], ...], faults: str, most: int)
     return (*first[:-1], {"role": "user", "content": asked})
 
 
-def _prompt(task: Task, brief: Brief) -> str:
-    return "\n\n".join([*brief.context, task.prompt])
+def _prompt(task: Task, attempt: AttemptContext) -> str:
+    return "\n\n".join([*attempt.context, task.prompt])
 
 
 def _instructions(task: Task) -> list[str]:
@@ -127,9 +127,9 @@ def _instructions(task: Task) -> list[str]:
     return lines
 
 
-def _faults(brief: Brief) -> str:
+def _faults(attempt: AttemptContext) -> str:
     """People read messages; a model reads the hint where there is one."""
-    errors = [finding for finding in brief.findings if finding.severity is Severity.ERROR]
+    errors = [finding for finding in attempt.findings if finding.severity is Severity.ERROR]
     return "\n".join(dict.fromkeys(f"- {finding.hint or finding.message}" for finding in errors))
 
 

@@ -1,9 +1,9 @@
 """A judge model: it says how good an answer is where the guardian's checks could not. Off until one is named.
 
     async with Judge(settings.judge, router, database) as judge:
-        if judge.standing(task, draft, verdict) is Judging.WAITING:
+        if judge.status_of(task, draft, verdict) is JudgingStatus.WAITING:
             ...  # the router's decision stays open; once the task has its result:
-            judge.take(task, draft)
+            judge.enqueue(task, draft)
 
 It works behind the result and never delays one. Each decision that it takes is closed at the router exactly once: with
 the judge's score, or without one where it gave none.
@@ -24,7 +24,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from kairos.agents.base import Draft, Task, Verdict
-from kairos.agents.rubrics import CORRECTION, GENERAL_RUBRIC, RESPONSE_FORMAT, Mark, question, read_mark
+from kairos.agents.rubrics import CORRECTION, GENERAL_RUBRIC, RESPONSE_FORMAT, Grade, question, read_grade
 from kairos.background_tasks import end
 from kairos.config import JudgeSettings
 from kairos.db.engine import Database
@@ -37,7 +37,7 @@ from kairos.llm.catalog.catalog import Model
 from kairos.llm.routing.llm_router import CallContext, LLMRouter, RoutedAnswer, cost_of
 from kairos.tenancy import ProjectId
 
-__all__ = ["JUDGE", "JUDGE_TASK_TYPE", "Judge", "JudgeFigures", "Judging"]
+__all__ = ["JUDGE", "JUDGE_TASK_TYPE", "Judge", "JudgeFigures", "JudgingStatus"]
 
 log = logging.getLogger(__name__)
 
@@ -47,18 +47,18 @@ JUDGE_TASK_TYPE = "kairos:judge"
 """Its own calls are kept under this, and so are no observations of the task types that it judges. With a colon, so that
 no caller's word is likely to be the same."""
 
-ROOM = 100
+QUEUE_SIZE = 100
 """Answers that may wait: some minutes of work for a slow judge. What comes then is dropped, and counted."""
-AT_ONCE = 2
-TRIES = 2
+CONCURRENCY = 2
+ATTEMPTS = 2
 """The second one tells it what was wrong with the form of the first."""
-MARK_TOKENS = 600
-"""A sentence and a number take 60; models that think before they answer need the rest."""
+GRADE_TOKENS = 600
+"""A sentence and a number enqueue 60; models that think before they answer need the rest."""
 STOP_S = 10.0
 """How long a stopping daemon waits for what is being judged."""
 
 
-class Judging(StrEnum):
+class JudgingStatus(StrEnum):
     """What becomes of an answer whose quality no check measured."""
 
     WAITING = "waiting"
@@ -71,15 +71,15 @@ class Judging(StrEnum):
     """The project's prompts must not leave this machine, and the judge is elsewhere."""
 
 
-class NoMark(KairosError):
-    """The judge {model} answered {tries} times without a mark that can be read: {excerpt!r}."""
+class GradeUnreadable(KairosError):
+    """The judge {model} answered {tries} times without a grade that can be read: {excerpt!r}."""
 
     code = "no_mark"
 
 
 @dataclass(frozen=True, slots=True)
-class _Taken:
-    """An answer that waits for its mark."""
+class _QueuedAnswer:
+    """An answer that waits for its grade."""
 
     judge: Model
     """The one of that time, whatever the configuration says when its turn comes."""
@@ -89,8 +89,8 @@ class _Taken:
 
 
 @dataclass(slots=True)
-class _Spent:
-    """What the calls for one mark took."""
+class _CallTotals:
+    """What the calls for one grade took."""
 
     cost_usd: float | None = 0.0
     """None as soon as one of them is unknown."""
@@ -113,17 +113,17 @@ class Judge:
         router: LLMRouter,
         database: Database,
         *,
-        room: int = ROOM,
+        queue_size: int = QUEUE_SIZE,
         stop_s: float = STOP_S,
     ) -> None:
         self.counts: Counter[str] = Counter()
-        """`judged`, `failed`, `dropped`, and each `Judging` that was told, since this process began."""
+        """`judged`, `failed`, `dropped`, and each `JudgingStatus` that was told, since this process began."""
         self._settings = settings
         self._router = router
         self._database = database
         self._stop_s = stop_s
-        self._waiting: asyncio.Queue[_Taken] = asyncio.Queue(room)
-        self._at_work: list[asyncio.Task[None]] = []
+        self._waiting: asyncio.Queue[_QueuedAnswer] = asyncio.Queue(queue_size)
+        self._workers: list[asyncio.Task[None]] = []
 
     @property
     def model(self) -> Model | None:
@@ -131,23 +131,23 @@ class Judge:
         return self._router.require(self._settings.model) if self._settings.model else None
 
     async def __aenter__(self) -> Self:
-        self._at_work = [asyncio.create_task(self._work(), name="judging") for _ in range(AT_ONCE)]
+        self._workers = [asyncio.create_task(self._work(), name="judging") for _ in range(CONCURRENCY)]
         return self
 
     async def __aexit__(self, *exception: object) -> None:
         """Let what waits be judged within the limit, and close the rest without a score."""
         try:
             async with asyncio.timeout(self._stop_s):
-                await self.settle()
+                await self.drain()
         except TimeoutError:
-            log.warning("stopped before %d answers were judged", self._waiting.qsize() + len(self._at_work))
+            log.warning("stopped before %d answers were judged", self._waiting.qsize() + len(self._workers))
         finally:
-            await end(*self._at_work)
-            self._at_work = []
+            await end(*self._workers)
+            self._workers = []
             while not self._waiting.empty():
-                self._router.forget(self._waiting.get_nowait().decision_id)
+                self._router.discard(self._waiting.get_nowait().decision_id)
 
-    def standing(self, task: Task, draft: Draft, verdict: Verdict) -> Judging | None:
+    def status_of(self, task: Task, draft: Draft, verdict: Verdict) -> JudgingStatus | None:
         """Whether the judge will speak of a draft; None where it has nothing to say of it.
 
         A rejected draft is not asked about: the fault was found, and praise of the rest would teach the wrong thing.
@@ -159,31 +159,31 @@ class Judge:
         if draft.cached or draft.decision_id is None:
             return None
         if not sampled(UUID(draft.decision_id), self._settings.share):
-            return Judging.NOT_SAMPLED
-        if self._wrote(judge, draft.model):
-            return Judging.OWN_ANSWER
+            return JudgingStatus.NOT_SAMPLED
+        if self._is_author(judge, draft.model):
+            return JudgingStatus.OWN_ANSWER
         if task.local_only and not judge.local:
-            return Judging.NOT_LOCAL
-        return Judging.WAITING
+            return JudgingStatus.NOT_LOCAL
+        return JudgingStatus.WAITING
 
-    def take(self, task: Task, draft: Draft) -> None:
+    def enqueue(self, task: Task, draft: Draft) -> None:
         """Grade a draft that is `WAITING`, once its task has its result. Never waits: a full queue drops it."""
         assert draft.decision_id is not None
         judge = self.model
         if judge is None:  # it was turned off since
-            return self._router.forget(UUID(draft.decision_id))
-        taken = _Taken(judge, task, draft.text, UUID(draft.decision_id))
+            return self._router.discard(UUID(draft.decision_id))
+        queued = _QueuedAnswer(judge, task, draft.text, UUID(draft.decision_id))
         try:
-            if not self._at_work:
+            if not self._workers:
                 raise asyncio.QueueFull
-            self._waiting.put_nowait(taken)
+            self._waiting.put_nowait(queued)
         except asyncio.QueueFull:
             self.counts["dropped"] += 1
             log.warning("task %s is not judged: %d answers wait already", task.id, self._waiting.qsize())
-            self._router.forget(taken.decision_id)
+            self._router.discard(queued.decision_id)
 
-    async def settle(self) -> None:
-        """Until everything that was taken has been judged."""
+    async def drain(self) -> None:
+        """Until everything that was queued has been judged."""
         await self._waiting.join()
 
     async def figures(self, project_id: ProjectId, since: datetime) -> JudgeFigures:
@@ -191,19 +191,19 @@ class Judge:
         async with self._database.project(project_id) as session:
             return await judging.figures(session, JUDGE_TASK_TYPE, JUDGE, since)
 
-    async def mark(self, task: Task, answer: str, writer: str | None) -> float | None:
-        """A mark in [0, 1] for an answer that belongs to no decision. None where no judge may or can give one."""
+    async def grade(self, task: Task, answer: str, writer: str | None) -> float | None:
+        """A grade in [0, 1] for an answer that belongs to no decision. None where no judge may or can give one."""
         judge = self.model
-        if judge is None or self._wrote(judge, writer) or (task.local_only and not judge.local):
+        if judge is None or self._is_author(judge, writer) or (task.local_only and not judge.local):
             return None
         rubric = self._settings.rubrics.get(task.task_type or "", GENERAL_RUBRIC)
         try:
-            return (await self._ask(judge, task, answer, rubric, _Spent())).score
+            return (await self._ask(judge, task, answer, rubric, _CallTotals())).score
         except KairosError as error:
             log.warning("an answer of %s is not judged: %s", writer, error)
             return None
 
-    def _wrote(self, judge: Model, name: str | None) -> bool:
+    def _is_author(self, judge: Model, name: str | None) -> bool:
         """Whether a name is the judge's own: another name for the same model on the same server is, too, and so is an
         adapter of it."""
         catalog = self._router.catalog
@@ -213,52 +213,52 @@ class Judge:
 
     async def _work(self) -> None:
         while True:
-            taken = await self._waiting.get()
+            queued = await self._waiting.get()
             try:
-                await self._grade(taken)
+                await self._grade_queued(queued)
             except EngineUnavailable as error:
-                log.warning("what the judge said of task %s is lost: %s", taken.task.id, error)
+                log.warning("what the judge answer of task %s is lost: %s", queued.task.id, error)
             except Exception:
-                log.exception("judging task %s failed", taken.task.id)
+                log.exception("judging task %s failed", queued.task.id)
             finally:
-                self._router.forget(taken.decision_id)  # nothing to do where the router has learned of it
+                self._router.discard(queued.decision_id)  # nothing to do where the router has learned of it
                 self._waiting.task_done()
 
-    async def _grade(self, taken: _Taken) -> None:
+    async def _grade_queued(self, queued: _QueuedAnswer) -> None:
         """One answer from the question to what is learned and shown of it."""
-        async with self._database.project(taken.task.project_id) as session:
-            decision = await history.decision(session, taken.decision_id)
+        async with self._database.project(queued.task.project_id) as session:
+            decision = await history.decision(session, queued.decision_id)
         if decision is None or decision.quality is not None:
-            return await self._learn(taken, None)  # a person was quicker
-        spent = _Spent()
+            return await self._record_quality(queued, None)  # a person was quicker
+        totals = _CallTotals()
         try:
-            mark = await self._ask(taken.judge, taken.task, taken.answer, self._rubric(taken, decision), spent)
+            grade = await self._ask(queued.judge, queued.task, queued.answer, self._rubric(queued, decision), totals)
         except KairosError as error:
             self.counts["failed"] += 1
-            log.warning("task %s is not judged: %s", taken.task.id, error)
-            await self._learn(taken, None)
-            return await self._tell(taken, "not_judged", {"code": error.code, "reason": str(error)}, spent)
+            log.warning("task %s is not judged: %s", queued.task.id, error)
+            await self._record_quality(queued, None)
+            return await self._record_event(queued, "not_judged", {"code": error.code, "reason": str(error)}, totals)
         self.counts["judged"] += 1
-        log.info("task %s: %s says %.2f of the answer of %s", taken.task.id, JUDGE, mark.score, decision.answered)
-        await self._learn(taken, mark.score)
-        await self._tell(taken, "judged", {"score": mark.score, "reason": mark.reason}, spent)
+        log.info("task %s: %s says %.2f of the answer of %s", queued.task.id, JUDGE, grade.score, decision.answered)
+        await self._record_quality(queued, grade.score)
+        await self._record_event(queued, "judged", {"score": grade.score, "reason": grade.reason}, totals)
 
-    def _rubric(self, taken: _Taken, decision: DecisionRow) -> str:
+    def _rubric(self, queued: _QueuedAnswer, decision: DecisionRow) -> str:
         rubrics = self._settings.rubrics
-        return rubrics.get(taken.task.task_type or decision.task_type, GENERAL_RUBRIC)
+        return rubrics.get(queued.task.task_type or decision.task_type, GENERAL_RUBRIC)
 
-    async def _ask(self, judge: Model, task: Task, answer: str, rubric: str, spent: _Spent) -> Mark:
-        """Raises `NoMark`, and what `LLMRouter.complete` raises."""
+    async def _ask(self, judge: Model, task: Task, answer: str, rubric: str, totals: _CallTotals) -> Grade:
+        """Raises `GradeUnreadable`, and what `LLMRouter.complete` raises."""
         deadline = time.monotonic() + self._settings.timeout_s
         messages, text = question(rubric, task.prompt, answer), ""
-        for _ in range(TRIES):
-            said = await self._call(judge, task, messages, deadline - time.monotonic())
-            text = said.completion.text
-            _count(judge, said, spent)
-            if mark := read_mark(text):
-                return mark
+        for _ in range(ATTEMPTS):
+            routed = await self._call(judge, task, messages, deadline - time.monotonic())
+            text = routed.completion.text
+            _count(judge, routed, totals)
+            if grade := read_grade(text):
+                return grade
             messages += ({"role": "assistant", "content": text}, {"role": "user", "content": CORRECTION})
-        raise NoMark(model=judge.name, tries=TRIES, excerpt=text[:200].replace("\x00", ""))
+        raise GradeUnreadable(model=judge.name, tries=ATTEMPTS, excerpt=text[:200].replace("\x00", ""))
 
     async def _call(
         self, judge: Model, task: Task, messages: tuple[Mapping[str, str], ...], timeout_s: float
@@ -274,26 +274,28 @@ class Judge:
             cache=False,  # what is judged once is not asked again, and two that ask the same must not wait for another
         )
         request = ChatRequest(
-            messages=messages, temperature=0.0, max_tokens=MARK_TOKENS, response_format=RESPONSE_FORMAT
+            messages=messages, temperature=0.0, max_tokens=GRADE_TOKENS, response_format=RESPONSE_FORMAT
         )
-        answer = await self._router.complete(context, request, _unheard, timeout_s=max(timeout_s, 0.001))
-        self._router.forget(answer.decision_id)  # nobody will judge the judge
+        answer = await self._router.complete(context, request, _discard_event, timeout_s=max(timeout_s, 0.001))
+        self._router.discard(answer.decision_id)  # nobody will judge the judge
         return answer
 
-    async def _learn(self, taken: _Taken, score: float | None) -> None:
-        await self._router.learn(taken.task.project_id, taken.decision_id, score, JUDGE)
+    async def _record_quality(self, queued: _QueuedAnswer, score: float | None) -> None:
+        await self._router.record_quality(queued.task.project_id, queued.decision_id, score, JUDGE)
 
-    async def _tell(self, taken: _Taken, kind: str, said: Mapping[str, Any], spent: _Spent) -> None:
+    async def _record_event(
+        self, queued: _QueuedAnswer, kind: str, answer: Mapping[str, Any], totals: _CallTotals
+    ) -> None:
         """An event of the task, after its last one: the task itself has ended."""
         data = {
-            **said,
-            "model": taken.judge.name,
-            "decision_id": str(taken.decision_id),
-            "cost_usd": spent.cost_usd,
-            "input_tokens": spent.input_tokens,
-            "output_tokens": spent.output_tokens,
+            **answer,
+            "model": queued.judge.name,
+            "decision_id": str(queued.decision_id),
+            "cost_usd": totals.cost_usd,
+            "input_tokens": totals.input_tokens,
+            "output_tokens": totals.output_tokens,
         }
-        task = taken.task
+        task = queued.task
         async with self._database.project(task.project_id) as session:
             await history.add_event(session, task.project_id, task.id, task.attempt, kind, data)
 
@@ -304,9 +306,9 @@ def sampled(decision_id: UUID, share: float) -> bool:
     return int.from_bytes(digest, "big") < share * 2**64
 
 
-def _count(judge: Model, answer: RoutedAnswer, spent: _Spent) -> None:
+def _count(judge: Model, answer: RoutedAnswer, totals: _CallTotals) -> None:
     usage = answer.completion.usage
-    spent.add(cost_of(judge, usage), usage.input_tokens if usage else 0, usage.output_tokens if usage else 0)
+    totals.add(cost_of(judge, usage), usage.input_tokens if usage else 0, usage.output_tokens if usage else 0)
 
 
 def _server(model: Model) -> tuple[str, str]:
@@ -314,5 +316,5 @@ def _server(model: Model) -> tuple[str, str]:
     return model.base_url, model.upstream
 
 
-async def _unheard(kind: str, data: Mapping[str, Any]) -> None:
+async def _discard_event(kind: str, data: Mapping[str, Any]) -> None:
     """The task has ended: the router's steps are no events of it. Its errors are told by `not_judged`."""

@@ -1,7 +1,7 @@
 """What a judge is asked about an answer, and how its own answer is read.
 
 A whole number from 0 to 10, after one sentence of reason: small models keep to whole numbers far better than to
-decimals, and a mark that follows its reason agrees more with people (Liu et al. 2023, G-Eval; Kim et al. 2024,
+decimals, and a grade that follows its reason agrees more with people (Liu et al. 2023, G-Eval; Kim et al. 2024,
 Prometheus 2).
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 HIGHEST = 10
 LONGEST_READ = 8000
-"""Characters of a judge's answer that are looked through: a mark takes a hundred."""
+"""Characters of a judge's answer that are looked through: a grade takes a hundred."""
 REASON_LENGTH = 500
 
 GENERAL_RUBRIC = """\
@@ -71,7 +71,7 @@ RESPONSE_FORMAT: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Grade:
     """What a judge said of an answer."""
 
     score: float
@@ -80,7 +80,7 @@ class Mark:
 
 
 def question(rubric: str, task: str, answer: str) -> tuple[Mapping[str, str], ...]:
-    """The messages that ask for a mark. The boundary is drawn anew each time, so that no answer can know it."""
+    """The messages that ask for a grade. The boundary is drawn anew each time, so that no answer can know it."""
     boundary = secrets.token_hex(8)
     asked = QUESTION.format(rubric=rubric, boundary=boundary, task=task, answer=answer, form=FORM)
     return (
@@ -89,15 +89,15 @@ def question(rubric: str, task: str, answer: str) -> tuple[Mapping[str, str], ..
     )
 
 
-def read_mark(text: str) -> Mark | None:
-    """The mark in a judge's answer, fenced or with words around it; None where it is not exactly one.
+def read_grade(text: str) -> Grade | None:
+    """The grade in a judge's answer, fenced or with words around it; None where it is not exactly one.
 
-    Never a guess: two objects that disagree may be an answer's own mark quoted beside the judge's, and a fraction
+    Never a guess: two objects that disagree may be an answer's own grade quoted beside the judge's, and a fraction
     below 1 may be meant on another scale.
     """
-    marks = [_mark(value) for value in _objects(_without_thoughts(text)) if "score" in value]
-    scores = {mark.score for mark in marks if mark}
-    return marks[-1] if len(scores) == 1 and None not in marks else None
+    grades = [_read_object(value) for value in _objects(_without_thoughts(text)) if "score" in value]
+    scores = {grade.score for grade in grades if grade}
+    return grades[-1] if len(scores) == 1 and None not in grades else None
 
 
 def _without_thoughts(text: str) -> str:
@@ -127,11 +127,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found if len(found) == len(pairs) else {"score": None}
 
 
-def _mark(value: Mapping[str, Any]) -> Mark | None:
+def _read_object(value: Mapping[str, Any]) -> Grade | None:
     score = _number(value["score"])
     if score is None or not 0 <= score <= HIGHEST or 0 < score < 1:
         return None
-    return Mark(score / HIGHEST, _storable(value.get("reason")))
+    return Grade(score / HIGHEST, _storable(value.get("reason")))
 
 
 def _number(value: object) -> float | None:

@@ -13,7 +13,7 @@ from uuid import UUID
 import orjson
 
 from kairos import __version__
-from kairos.agents.base import Brief, Checks, Draft, Emit, Task
+from kairos.agents.base import AttemptContext, Checks, Draft, Emit, Task
 from kairos.agents.execution import SYSTEM
 from kairos.agents.guardian import GuardianAgent
 from kairos.agents.judge import Judge
@@ -22,13 +22,13 @@ from kairos.db.models import AdapterRow, RunState, SampleState, TrainingRunRow
 from kairos.db.repositories import adapters, dataset, tasks, training
 from kairos.errors import KairosError, NotFound
 from kairos.fine_tuning.adapters.adapters import AdapterFiles
-from kairos.fine_tuning.adapters.deployments import AdaptersInService
-from kairos.fine_tuning.dataset.split import Part, Row, rows_hash, split
-from kairos.fine_tuning.gate.evaluation import Question, Report
+from kairos.fine_tuning.adapters.deployments import AdapterDeployments
+from kairos.fine_tuning.dataset.split import ApprovedSample, Part, rows_hash, split
+from kairos.fine_tuning.gate.evaluation import GatePrompt, GateReport
 from kairos.fine_tuning.gate.gate import Gate
 from kairos.fine_tuning.gate.promotion import Promotions
 from kairos.fine_tuning.training.run_progress import RunProgress
-from kairos.fine_tuning.training.trainer import CannotTrain, Trained, Trainer, TrainingSettings
+from kairos.fine_tuning.training.trainer import CannotTrain, Trainer, TrainingResult, TrainingSettings
 from kairos.llm.catalog.catalog import Model
 from kairos.llm.routing.llm_router import LLMRouter
 from kairos.tenancy import ProjectId
@@ -49,7 +49,7 @@ class TrainingAgent:
         trainer: Trainer,
         gate: Gate,
         files: AdapterFiles,
-        in_service: AdaptersInService,
+        deployments: AdapterDeployments,
         promotions: Promotions,
         guardian: GuardianAgent,
         judge: Judge,
@@ -59,14 +59,14 @@ class TrainingAgent:
         self._trainer = trainer
         self._gate = gate
         self._files = files
-        self._in_service = in_service
+        self._deployments = deployments
         self._promotions = promotions
         self._guardian = guardian
         self._judge = judge
 
-    async def perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
+    async def perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
         """The draft says what came of it. Raises what stops a run; its row has the reason too."""
-        del brief
+        del attempt
         run = await self._begin(task)
         try:
             adapter = await self._adapter(task, run, emit)
@@ -76,7 +76,7 @@ class TrainingAgent:
                 await self._end(task.project_id, run.id, RunState.FAILED, str(error))
             raise
         await self._end(task.project_id, run.id, RunState.DONE)
-        await asyncio.to_thread(self._trainer.forget, self._trainer.folder(task.project_id, run.id))
+        await asyncio.to_thread(self._trainer.discard, self._trainer.folder(task.project_id, run.id))
         text = f"{ruled.base} v{ruled.version}: {ruled.state}. The gate: {report.reason}."
         return Draft(text=text, finish_reason="stop")
 
@@ -108,11 +108,13 @@ class TrainingAgent:
             settings = TrainingSettings(**run.settings["training"])
             await self._trainer.prepare(folder, base, taken[Part.TRAINING], taken[Part.HELD_OUT], replayed, settings)
         await emit("training", {"base": run.base, "rows": run.rows})
-        trained = await self._trainer.train(folder, progress.reports)
+        trained = await self._trainer.train(folder, progress.add_reports)
         await emit("trained", {"metrics": dict(trained.metrics)})
         return await self._keep(task, run, trained)
 
-    async def _taken(self, task: Task, run: TrainingRunRow, base: Model, rows: Sequence[Row]) -> dict[Part, list[Row]]:
+    async def _taken(
+        self, task: Task, run: TrainingRunRow, base: Model, rows: Sequence[ApprovedSample]
+    ) -> dict[Part, list[ApprovedSample]]:
         """The rows of this run. Chosen once, and written down, so that it goes on with the same ones."""
         known = run.settings.get("rows")
         if known is None:
@@ -133,7 +135,7 @@ class TrainingAgent:
             for part in Part
         }
 
-    async def _keep(self, task: Task, run: TrainingRunRow, trained: Trained) -> AdapterRow:
+    async def _keep(self, task: Task, run: TrainingRunRow, trained: TrainingResult) -> AdapterRow:
         """Files first, then the row that names them: what was interrupted between leaves no adapter that is half."""
         job = orjson.loads((trained.adapter.parent / "job.json").read_bytes())
         async with self._database.project(task.project_id) as session:
@@ -153,7 +155,7 @@ class TrainingAgent:
             "begun": run.started_at.isoformat() if run.started_at else None,
         }
         stored = await asyncio.to_thread(
-            self._files.keep, trained.adapter, task.project_id, run.base, version, manifest
+            self._files.save, trained.adapter, task.project_id, run.base, version, manifest
         )
         row = AdapterRow(
             project_id=task.project_id,
@@ -179,17 +181,17 @@ class TrainingAgent:
 
     async def _ruled(
         self, task: Task, run: TrainingRunRow, adapter: AdapterRow, emit: Emit
-    ) -> tuple[Report, AdapterRow]:
+    ) -> tuple[GateReport, AdapterRow]:
         progress = RunProgress(self._database, task.project_id, run.id)
         async with self._database.project(task.project_id) as session:
             await training.change(session, run.id, state=RunState.EVALUATING)
         await emit("evaluating", {"base": adapter.base, "version": adapter.version})
         questions, checks = await self._questions(task.project_id, adapter)
 
-        async def grade(question: Question, answer: str) -> float:
+        async def grade(question: GatePrompt, answer: str) -> float:
             return await self._grade(replace(task, checks=checks[question.id]), question, answer)
 
-        async with self._in_service.measurable(adapter) as both:
+        async with self._deployments.gate_models(adapter) as both:
             report = await self._gate.measure(both.base, both.candidate, questions, grade, SYSTEM, progress.count)
         report = replace(report, measured_on=both.note)
         ruled = await self._promotions.rule(task.project_id, adapter.id, report)
@@ -197,9 +199,11 @@ class TrainingAgent:
         await emit("ruled", data)
         return report, ruled
 
-    async def _questions(self, project_id: ProjectId, adapter: AdapterRow) -> tuple[list[Question], dict[str, Checks]]:
+    async def _questions(
+        self, project_id: ProjectId, adapter: AdapterRow
+    ) -> tuple[list[GatePrompt], dict[str, Checks]]:
         """The held-out rows that the adapter did not see, each with the checks that were given with its task."""
-        questions: list[Question] = []
+        questions: list[GatePrompt] = []
         checks: dict[str, Checks] = {}
         async with self._database.project(project_id) as session:
             seen = await adapters.rows_of(session, adapter.id)
@@ -211,30 +215,30 @@ class TrainingAgent:
             name = str(row.id)
             of_task = given.get(row.task_id) if row.task_id else None
             checks[name] = Checks.of(of_task) if of_task is not None else Checks()
-            questions.append(Question(name, tuple(row.prompt), row.corrected_output))
+            questions.append(GatePrompt(name, tuple(row.prompt), row.corrected_output))
         return questions, checks
 
-    async def _grade(self, task: Task, question: Question, answer: str) -> float:
+    async def _grade(self, task: Task, question: GatePrompt, answer: str) -> float:
         """By the task's own checks; without any by the approved answer; where that is another one by the judge."""
-        if task.checks.speak_of_content():
+        if task.checks.can_score():
             verdict = await self._guardian.judge(task, Draft(text=answer, finish_reason="stop"))
             return verdict.score or 0.0
         if same(answer, question.wanted):
             return 1.0
         asked = replace(task, prompt=str(question.messages[-1].get("content", "")), task_type=None)
-        return await self._judge.mark(asked, answer, None) or 0.0
+        return await self._judge.grade(asked, answer, None) or 0.0
 
 
-async def approved_rows(database: Database, project_id: ProjectId) -> list[Row]:
+async def approved_rows(database: Database, project_id: ProjectId) -> list[ApprovedSample]:
     """Every row of the project that may be trained on or measured with, oldest first."""
-    rows: list[Row] = []
+    rows: list[ApprovedSample] = []
     for state in (SampleState.APPROVED, SampleState.HELD_OUT):
         after: UUID | None = None
         while True:
             async with database.project(project_id) as session:
                 page = await dataset.usable(session, state, after, PAGE)
             rows += [
-                Row(
+                ApprovedSample(
                     id=row.id,
                     version=row.version,
                     task_id=row.task_id,

@@ -18,7 +18,7 @@ from kairos.api.refusals import Refusals
 from kairos.config import Settings
 from kairos.db.engine import Database
 from kairos.fine_tuning.adapters.adapters import AdapterFiles
-from kairos.fine_tuning.adapters.deployments import AdaptersInService
+from kairos.fine_tuning.adapters.deployments import AdapterDeployments
 from kairos.fine_tuning.gate.promotion import Promotions
 from kairos.llm.routing.llm_router import LLMRouter
 from kairos.orchestration.configuration.config_changes import ConfigChanges
@@ -56,7 +56,7 @@ class Services:
     judge: Judge
     trainings: Trainings
     promotions: Promotions
-    in_service: AdaptersInService
+    deployments: AdapterDeployments
     adapter_files: AdapterFiles
     isolation: HostIsolation
     probe: Callable[[], Any]

@@ -137,7 +137,7 @@ def _isolation(settings: Settings, file: Path) -> Finding:
     from kairos.agents.checks.isolation import HostIsolation  # only here: no other command runs tests
 
     protected = [place.resolve() for place in (settings.data_dir, file) if place.exists()]
-    found = asyncio.run(HostIsolation(protected, weakly=settings.guardian.allow_weak_isolation).known())
+    found = asyncio.run(HostIsolation(protected, allow_weak=settings.guardian.allow_weak_isolation).known())
     if found.full:
         return Finding(ISOLATION, True, f"tests given with tasks run isolated {found.detail}")
     if found.allowed:

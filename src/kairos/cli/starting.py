@@ -10,7 +10,7 @@ import uvloop
 from rich.text import Text
 
 from kairos import environment, logs
-from kairos.agents.checks.isolation import Isolation
+from kairos.agents.checks.isolation import IsolationStatus
 from kairos.api.services import Services
 from kairos.cli import output
 from kairos.cli.client import Client
@@ -18,7 +18,7 @@ from kairos.cli.credentials import CredentialFile
 from kairos.cli.system import memory
 from kairos.cli.tasks import follow
 from kairos.config import Settings
-from kairos.daemon import Role, Started, serve
+from kairos.daemon import DaemonRole, Started, serve
 from kairos.errors import InvalidInput, KairosError
 
 SAMPLE = {
@@ -40,7 +40,7 @@ SAMPLE = {
 
 def run_daemon(settings: Settings, role: str, began: float, *, sample: bool) -> None:
     """Serve until a signal."""
-    if role not in list(Role):
+    if role not in list(DaemonRole):
         raise InvalidInput(where="--role", problem=f"{role!r} is no role", remedy=f"Use one of: {', '.join(Role)}")
     logs.configure(settings.log_level)
     environment.seal(model.api_key_env for model in settings.models if model.api_key_env)
@@ -51,7 +51,7 @@ def run_daemon(settings: Settings, role: str, began: float, *, sample: bool) -> 
             worker = threading.Thread(target=_run_sample, args=(started.address, settings.data_dir), daemon=True)
             worker.start()
 
-    uvloop.run(serve(settings, Role(role), announce, began))
+    uvloop.run(serve(settings, DaemonRole(role), announce, began))
 
 
 def _show(started: Started) -> None:
@@ -71,7 +71,7 @@ def _show(started: Started) -> None:
     output.out.print(Text("\n").join(lines), soft_wrap=True)
 
 
-def _isolation(isolation: Isolation) -> Text:
+def _isolation(isolation: IsolationStatus) -> Text:
     """Whether tests given with tasks run on this host, and how."""
     detail = output.plain(isolation.detail)
     if isolation.full:

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kairos.agents.base import AttemptContext, Draft, Emit, Task
-from kairos.background_tasks import end, in_own_thread
+from kairos.background_tasks import end, run_in_thread
 from kairos.config import PluginSettings
 from kairos.errors import KairosError
-from kairos.llm.health.breaker import Breaker, FaultKind, BreakerState
-from kairos.plugins.base_plugin import BasePlugin, PluginContext, PluginError, PluginTask, PluginFinding
+from kairos.llm.health.breaker import Breaker, BreakerState, FaultKind
+from kairos.plugins.base_plugin import BasePlugin, PluginContext, PluginError, PluginFinding, PluginTask
 from kairos.plugins.child_process import ChildLimits
 from kairos.plugins.child_run import run_in_child
 from kairos.plugins.plugin_config import config_faults, merged
@@ -50,7 +50,9 @@ HOOK_S = 5.0
 class PluginAgent:
     """Runs one plugin's tasks: an async one here, a sync one in a child process each."""
 
-    def __init__(self, found: ProbeResult, settings: PluginSettings, services: PluginServices, plugin: BasePlugin | None) -> None:
+    def __init__(
+        self, found: ProbeResult, settings: PluginSettings, services: PluginServices, plugin: BasePlugin | None
+    ) -> None:
         """`plugin` is the object of an async one; None runs it in child processes."""
         assert found.name is not None
         self.name = found.name
@@ -110,7 +112,9 @@ class PluginAgent:
         config = await self.configuration(task.plugin_settings.get(self.name, {}))
         permit = self._permit()
         own, system = task.plugin_settings.get(self.name, {}), self._settings.settings.get(self.name, {})
-        context = TaskContext(self.name, self._services, task, attempt, emit, AddressPolicy(self.found.schema, system, own))
+        context = TaskContext(
+            self.name, self._services, task, attempt, emit, AddressPolicy(self.found.schema, system, own)
+        )
         draft: Draft | None = None
         began = time.monotonic()
         try:
@@ -251,7 +255,7 @@ def _plugin_task(context: TaskContext, config: Mapping[str, Any]) -> PluginTask:
 async def _hook(method: Any) -> None:
     """`on_start` or `on_stop`, sync or async. Raises what it raises, and `TimeoutError`."""
     if not asyncio.iscoroutinefunction(method):
-        await in_own_thread(method, HOOK_S)
+        await run_in_thread(method, HOOK_S)
         return
     async with asyncio.timeout(HOOK_S):
         try:

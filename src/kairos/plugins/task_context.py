@@ -69,7 +69,13 @@ class TaskContext:
     """The services of one execution."""
 
     def __init__(
-        self, name: str, services: PluginServices, task: Task, attempt: AttemptContext, emit: Emit, addresses: AddressPolicy = AddressPolicy({}, {}, {})
+        self,
+        name: str,
+        services: PluginServices,
+        task: Task,
+        attempt: AttemptContext,
+        emit: Emit,
+        addresses: AddressPolicy = AddressPolicy({}, {}, {}),
     ) -> None:
         self.name = name
         self.task = task
@@ -228,7 +234,9 @@ class TaskHttp:
         limits = self._limits("http.get_json", timeout_s)
         address = _with(url, params)
         return await _final_refusals(
-            self._client.get_json(address, headers=headers, limits=limits, public_only=self._addresses.public_only(address))
+            self._client.get_json(
+                address, headers=headers, limits=limits, public_only=self._addresses.public_only(address)
+            )
         )
 
     async def get_text(
@@ -256,7 +264,9 @@ class TaskHttp:
     ) -> Any:
         limits = self._limits("http.post_json", timeout_s)
         public_only = self._addresses.public_only(url)
-        return await _final_refusals(self._client.post_json(url, value, headers=headers, limits=limits, public_only=public_only))
+        return await _final_refusals(
+            self._client.post_json(url, value, headers=headers, limits=limits, public_only=public_only)
+        )
 
     def _limits(self, method: str, timeout_s: float | None) -> HttpLimits:
         seconds = self._clock.left_s(method, HTTP_S if timeout_s is None else timeout_s)

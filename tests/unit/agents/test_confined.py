@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from kairos.agents.base import AnswerFormat, Brief
+from kairos.agents.base import AnswerFormat, AttemptContext
 from kairos.agents.checks import confined as confining
 from kairos.agents.checks.confined import ConfinedBusy, TooMuchWork, confined
 from kairos.agents.checks.json_schema import accept_schema, check_schema
@@ -172,7 +172,7 @@ async def test_an_answer_that_is_hard_to_read_has_a_verdict(code: str):
     "prompt", [CODE["finally"], CODE["minuses"], "x = 1 +\n" * 20_000, "Review:\n" * 9 + "f(" * 20_000]
 )
 async def test_a_review_of_what_is_hard_to_read_ends(prompt: str):
-    draft = await _beside_the_loop(GuardianAgent().perform(task(prompt=prompt), Brief(), _no_event))
+    draft = await _beside_the_loop(GuardianAgent().perform(task(prompt=prompt), AttemptContext(), _no_event))
     assert draft.text.startswith("# Review")
 
 

@@ -22,11 +22,11 @@ from kairos.errors import InvalidInput
 
 WORK: dict[str, Callable[..., Any]] = {
     "schema": json_schema.validate_schema,
-    "answer": json_schema.opinion_of,
+    "answer": json_schema.schema_result,
     "tests": task_tests.validate_tests,
-    "plan": task_tests.told_plan,
-    "code": python_checks.opinions_of,
-    "review": python_checks.review_of,
+    "plan": task_tests.tests_as_dict,
+    "code": python_checks.code_results,
+    "review": python_checks.review_findings,
 }
 
 
@@ -64,13 +64,13 @@ def _confine(descriptor: int) -> None:
         file.write("1000")
     os.closerange(0, descriptor)
     os.closerange(descriptor + 1, 1 << 16)
-    user = jail.stranger()
+    user = jail.sandbox_user()
     if os.geteuid() == 0:
         with contextlib.suppress(OSError):  # a container can take away that right too
             os.setgroups([])
             os.setresgid(user, user, user)
             os.setresuid(user, user, user)
-    jail.drop(jail.Limits(CPU_SECONDS, MEMORY_BYTES, 0, 1, CPU_SECONDS, 0), user, watched=False)
+    jail.drop_privileges(jail.Limits(CPU_SECONDS, MEMORY_BYTES, 0, 1, CPU_SECONDS, 0), user, watched=False)
 
 
 def _question(link: socket.socket) -> list[Any]:

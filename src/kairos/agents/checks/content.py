@@ -9,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from kairos.agents.checks.opinion import Opinion, error, first
+from kairos.agents.checks.opinion import CheckResult, error, first
 from kairos.folding import fold
 
 REQUIRE = "require"
@@ -34,17 +34,17 @@ class _Text:
         return None if at < 0 else text.count("\n", 0, at) + 1
 
 
-def check_required(wanted: Sequence[str], text: str) -> Opinion:
+def check_required(wanted: Sequence[str], text: str) -> CheckResult:
     """Each text must occur. The score is the share that does."""
     searched = _Text(text)
     missing = [phrase for phrase in wanted if searched.line_of(phrase) is None]
     findings = [error(REQUIRE, f"The answer must contain {phrase!r}, and does not.", hint=HINT) for phrase in missing]
-    return Opinion(REQUIRE, first(findings), 1 - len(missing) / len(wanted))
+    return CheckResult(REQUIRE, first(findings), 1 - len(missing) / len(wanted))
 
 
-def check_forbidden(unwanted: Sequence[str], text: str) -> Opinion:
+def check_forbidden(unwanted: Sequence[str], text: str) -> CheckResult:
     """No text may occur. The score is the share that does not."""
     searched = _Text(text)
     lines = {phrase: line for phrase in unwanted if (line := searched.line_of(phrase))}
     findings = [error(FORBID, f"The answer must not contain {phrase!r}.", line) for phrase, line in lines.items()]
-    return Opinion(FORBID, first(findings), 1 - len(lines) / len(set(unwanted)))
+    return CheckResult(FORBID, first(findings), 1 - len(lines) / len(set(unwanted)))

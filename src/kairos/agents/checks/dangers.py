@@ -14,8 +14,8 @@ import ast
 from collections.abc import Callable, Iterator
 
 from kairos.agents.base import Finding
-from kairos.agents.checks.opinion import Opinion, error, first, warning
-from kairos.agents.checks.python_names import Names, constant_text
+from kairos.agents.checks.opinion import CheckResult, error, first, warning
+from kairos.agents.checks.python_names import NameResolver, constant_text
 from kairos.agents.checks.python_syntax import Program
 
 CHECK = "safety"
@@ -73,14 +73,14 @@ PRECIOUS = ("/", "~", "$HOME", "/*", "~/", "/home", "/root", "/etc", "/usr", "/v
 FROM_ENVIRONMENT = ("os.environ", "os.getenv", "os.path.expanduser", "os.path.expandvars", "pathlib.Path.home")
 
 
-def check_dangers(program: Program) -> Opinion:
+def check_dangers(program: Program) -> CheckResult:
     """What makes the code dangerous. It can only object."""
     findings = list(_in_tree(program.tree, program.names))
     unique = {(finding.message, finding.line): finding for finding in findings}
-    return Opinion(CHECK, first(unique.values()))
+    return CheckResult(CHECK, first(unique.values()))
 
 
-def _in_tree(tree: ast.AST, names: Names) -> Iterator[Finding]:
+def _in_tree(tree: ast.AST, names: NameResolver) -> Iterator[Finding]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             for rule in CALL_RULES:
@@ -91,7 +91,7 @@ def _in_tree(tree: ast.AST, names: Names) -> Iterator[Finding]:
             yield from _named(node, names)
 
 
-def _named(node: ast.expr, names: Names) -> Iterator[Finding]:
+def _named(node: ast.expr, names: NameResolver) -> Iterator[Finding]:
     for path in sorted(names.paths(node)):
         if reason := ALWAYS.get(path):
             yield error(CHECK, f"`{path}` {reason}", node.lineno)
@@ -99,7 +99,7 @@ def _named(node: ast.expr, names: Names) -> Iterator[Finding]:
             yield warning(CHECK, f"`{path}` {reason}", node.lineno)
 
 
-def _shell(call: ast.Call, names: Names) -> Iterator[Finding]:
+def _shell(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
     """`shell=` in a call of subprocess, unless it is a literal that is false."""
     function = _in_module(names.paths(call.func), "subprocess")
     value = keyword(call, "shell")
@@ -107,7 +107,7 @@ def _shell(call: ast.Call, names: Names) -> Iterator[Finding]:
         yield error(CHECK, f"`{function}` with shell=… {SHELL}", call.lineno)
 
 
-def _shell_by_name(call: ast.Call, names: Names) -> Iterator[Finding]:
+def _shell_by_name(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
     """`subprocess.run(["sh", "-c", command])` with a command that is no literal."""
     function, command = _in_module(names.paths(call.func), "subprocess"), _first_argument(call, "args")
     if not function or not isinstance(command, ast.List | ast.Tuple) or len(command.elts) < 3:
@@ -117,7 +117,7 @@ def _shell_by_name(call: ast.Call, names: Names) -> Iterator[Finding]:
         yield error(CHECK, f"`{function}` of `{program} {options[0]}` {SHELL}", call.lineno)
 
 
-def _evaluation(call: ast.Call, names: Names) -> Iterator[Finding]:
+def _evaluation(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
     """Code from data is an error. Code from a literal is read like the rest of the answer."""
     for name in sorted({"eval", "exec", "compile"} & names.paths(call.func)):
         source = constant_text(call.args[0]) if call.args else None
@@ -131,20 +131,20 @@ def _evaluation(call: ast.Call, names: Names) -> Iterator[Finding]:
 def _in_literal(source: str, line: int) -> Iterator[Finding]:
     try:
         tree = ast.parse(source)
-        findings = list(_in_tree(tree, Names(tree)))
+        findings = list(_in_tree(tree, NameResolver(tree)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
     for finding in findings:
         yield Finding(finding.check, finding.severity, finding.message, line)
 
 
-def _dynamic_import(call: ast.Call, names: Names) -> Iterator[Finding]:
+def _dynamic_import(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
     found = {"__import__", "importlib.import_module", "importlib.__import__"} & names.paths(call.func)
     if found and (not call.args or constant_text(call.args[0]) is None):
         yield error(CHECK, f"`{min(found)}` with a name that is no literal loads any module. Name it.", call.lineno)
 
 
-def _dynamic_attribute(call: ast.Call, names: Names) -> Iterator[Finding]:
+def _dynamic_attribute(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
     """`getattr(os, name)`: any function of the module."""
     if "getattr" not in names.paths(call.func) or len(call.args) < 2 or constant_text(call.args[1]) is not None:
         return
@@ -153,14 +153,14 @@ def _dynamic_attribute(call: ast.Call, names: Names) -> Iterator[Finding]:
         yield error(CHECK, message, call.lineno)
 
 
-def _yaml(call: ast.Call, names: Names) -> Iterator[Finding]:
+def _yaml(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
     found = {"yaml.load", "yaml.load_all"} & names.paths(call.func)
     loader = keyword(call, "Loader") or (call.args[1] if len(call.args) > 1 else None)
     if found and (loader is None or not names.paths(loader) & SAFE_LOADERS):
         yield error(CHECK, f"`{min(found)}` without SafeLoader {UNPICKLE} Or use yaml.safe_load.", call.lineno)
 
 
-def _allow_pickle(call: ast.Call, names: Names) -> Iterator[Finding]:
+def _allow_pickle(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
     paths = names.paths(call.func)
     value = keyword(call, "allow_pickle")
     if paths & {"numpy.load"} and value is not None and not _is_false(value):
@@ -169,7 +169,7 @@ def _allow_pickle(call: ast.Call, names: Names) -> Iterator[Finding]:
         yield error(CHECK, f"`torch.load` with weights_only=False {UNPICKLE}", call.lineno)
 
 
-def _unverified(call: ast.Call, names: Names) -> Iterator[Finding]:
+def _unverified(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
     """`verify=False` (requests, httpx, …), `ssl=False` (aiohttp), `cert_reqs='CERT_NONE'` (urllib3)."""
     for name in ("verify", "ssl", "verify_ssl"):
         value = keyword(call, name)
@@ -180,7 +180,7 @@ def _unverified(call: ast.Call, names: Names) -> Iterator[Finding]:
         yield error(CHECK, f"`cert_reqs` {UNVERIFIED}", call.lineno)
 
 
-def _is_request(call: ast.Call, names: Names) -> bool:
+def _is_request(call: ast.Call, names: NameResolver) -> bool:
     """A function of an HTTP library, or a method with the name of a request: of a session, whose type is not known."""
     method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
     return method in REQUEST_METHODS or any(path.split(".")[0] in HTTP_CLIENTS for path in names.paths(call.func))
@@ -192,7 +192,7 @@ def _hostname_unchecked(node: ast.Assign) -> Iterator[Finding]:
             yield error(CHECK, f"`check_hostname = False` {UNVERIFIED}", node.lineno)
 
 
-def _deletion(call: ast.Call, names: Names) -> Iterator[Finding]:
+def _deletion(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
     """`shutil.rmtree` of a root, a home, or what the environment says."""
     if "shutil.rmtree" not in names.paths(call.func) or not (target := _first_argument(call, "path")):
         return
@@ -204,12 +204,12 @@ def _deletion(call: ast.Call, names: Names) -> Iterator[Finding]:
         yield error(CHECK, message, call.lineno)
 
 
-def _reads_environment(target: ast.expr, names: Names) -> bool:
+def _reads_environment(target: ast.expr, names: NameResolver) -> bool:
     paths = [path for node in ast.walk(target) if isinstance(node, ast.expr) for path in names.paths(node)]
     return any(path.startswith(FROM_ENVIRONMENT) for path in paths)
 
 
-def _listening_everywhere(call: ast.Call, names: Names) -> Iterator[Finding]:
+def _listening_everywhere(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
     is_bind = isinstance(call.func, ast.Attribute) and call.func.attr == "bind"
     address = call.args[0] if is_bind and call.args else keyword(call, "host")
     if isinstance(address, ast.Tuple) and address.elts:
@@ -220,14 +220,14 @@ def _listening_everywhere(call: ast.Call, names: Names) -> Iterator[Finding]:
         yield warning(CHECK, "It listens on every interface. Use 127.0.0.1 unless others must reach it.", call.lineno)
 
 
-def _debug_server(call: ast.Call, names: Names) -> Iterator[Finding]:
+def _debug_server(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
     value = keyword(call, "debug")
     is_run = isinstance(call.func, ast.Attribute) and call.func.attr == "run"
     if is_run and value is not None and _is_literal(value, True):
         yield warning(CHECK, "`run(debug=True)` gives every caller a console. Leave it out in production.", call.lineno)
 
 
-Rule = Callable[[ast.Call, Names], Iterator[Finding]]
+Rule = Callable[[ast.Call, NameResolver], Iterator[Finding]]
 CALL_RULES: tuple[Rule, ...] = (
     *(_shell, _shell_by_name, _evaluation, _dynamic_import, _dynamic_attribute, _yaml, _allow_pickle),
     *(_unverified, _deletion, _listening_everywhere, _debug_server),

@@ -7,8 +7,8 @@ import ast
 from kairos.agents.base import AnswerFormat, Draft, Finding
 from kairos.agents.checks.code_blocks import sole_block
 from kairos.agents.checks.json_answer import NotJson, read_json
-from kairos.agents.checks.opinion import Opinion, error
-from kairos.agents.checks.python_syntax import Program, Unreadable
+from kairos.agents.checks.opinion import CheckResult, error
+from kairos.agents.checks.python_syntax import Program, UnparsableCode
 from kairos.llm.calls.answer_limits import AnswerLimit, LimitSource
 
 CHECK = "form"
@@ -24,16 +24,16 @@ ONLY_REASONING = (
 )
 
 
-def check_form(draft: Draft) -> Opinion:
+def check_form(draft: Draft) -> CheckResult:
     """Empty and truncated answers are rejected. It can only object: a whole answer may still be a bad one."""
     only_reasoning = is_empty(draft.text) and draft.reasoning
     if draft.finish_reason == "length" and not only_reasoning:
-        return Opinion(CHECK, (_truncated(draft.limit),))
+        return CheckResult(CHECK, (_truncated(draft.limit),))
     if draft.finish_reason in CUT:
-        return Opinion(CHECK, (error(CHECK, CUT[draft.finish_reason]),))
+        return CheckResult(CHECK, (error(CHECK, CUT[draft.finish_reason]),))
     if is_empty(draft.text):
-        return Opinion(CHECK, (error(CHECK, ONLY_REASONING if draft.reasoning else "The answer is empty."),))
-    return Opinion(CHECK)
+        return CheckResult(CHECK, (error(CHECK, ONLY_REASONING if draft.reasoning else "The answer is empty."),))
+    return CheckResult(CHECK)
 
 
 def _truncated(limit: AnswerLimit | None) -> Finding:
@@ -60,7 +60,7 @@ def is_empty(text: str) -> bool:
     return not text.strip().strip("\x00")
 
 
-def check_format(wanted: AnswerFormat, text: str, code: Program | Unreadable | None) -> Opinion:
+def check_format(wanted: AnswerFormat, text: str, code: Program | UnparsableCode | None) -> CheckResult:
     """The format asked for, and no other. Speaks both ways: 1 or 0.
 
     - json: one JSON value and nothing around it but white space or one fence that holds it all.
@@ -68,10 +68,10 @@ def check_format(wanted: AnswerFormat, text: str, code: Program | Unreadable | N
     - text: prose; neither a JSON object or array nor one fenced block.
     """
     finding = _refusal(wanted, text, code)
-    return Opinion(FORMAT, (finding,) if finding else (), 0.0 if finding else 1.0)
+    return CheckResult(FORMAT, (finding,) if finding else (), 0.0 if finding else 1.0)
 
 
-def _refusal(wanted: AnswerFormat, text: str, code: Program | Unreadable | None) -> Finding | None:
+def _refusal(wanted: AnswerFormat, text: str, code: Program | UnparsableCode | None) -> Finding | None:
     if wanted is AnswerFormat.JSON:
         return _no_json(text)
     if wanted is AnswerFormat.PYTHON:
@@ -87,7 +87,7 @@ def _no_json(text: str) -> Finding | None:
     return None
 
 
-def _no_python(code: Program | Unreadable | None) -> Finding | None:
+def _no_python(code: Program | UnparsableCode | None) -> Finding | None:
     if not isinstance(code, Program):
         line = code.line if code else None
         return error(FORMAT, "The answer is not Python: give the code in one ```python block.", line)

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kairos.agents.checks.sandbox.box import Report, SandboxFailed, run_in_box
-from kairos.agents.checks.sandbox.jail import Way
-from kairos.agents.checks.task_tests import plan_of
+from kairos.agents.checks.sandbox.box import SandboxFailed, SandboxReport, run_sandboxed
+from kairos.agents.checks.sandbox.jail import IsolationMethod
+from kairos.agents.checks.task_tests import parse_tests
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +70,10 @@ def test_the_network_can_be_used():
 
 
 @dataclass(frozen=True, slots=True)
-class Isolation:
+class IsolationStatus:
     """How the code of tests is kept in on this host."""
 
-    way: Way
+    method: IsolationMethod
     full: bool
     """Whether it can reach no file, process or network of the host."""
     detail: str
@@ -85,48 +85,50 @@ class Isolation:
 class HostIsolation:
     """What this host can do, found out once."""
 
-    def __init__(self, protected: Sequence[Path], *, weakly: bool) -> None:
-        """`protected`: files and folders of the daemon. `weakly`: whether tests may run without full isolation."""
+    def __init__(self, protected: Sequence[Path], *, allow_weak: bool) -> None:
+        """`protected`: files and folders of the daemon. `allow_weak`: whether tests may run without full isolation."""
         self._protected = protected
-        self._weakly = weakly
-        self._known: Isolation | None = None
+        self._weakly = allow_weak
+        self._known: IsolationStatus | None = None
         self._again_at = 0.0
         self._lock = asyncio.Lock()
 
-    async def known(self) -> Isolation:
+    async def known(self) -> IsolationStatus:
         """What was found out. A probe that failed is repeated after a while."""
         async with self._lock:
             if self._known is None or (self._again_at and time.monotonic() > self._again_at):
                 self._known = await self._probed()
             return self._known
 
-    async def _probed(self) -> Isolation:
+    async def _probed(self) -> IsolationStatus:
         self._again_at = 0.0
         try:
             with _listener() as port:
-                report = await run_in_box("", plan_of(self._source(port)).tests, PROBE_S, PROBE_BYTES)
+                report = await run_sandboxed("", parse_tests(self._source(port)).tests, PROBE_S, PROBE_BYTES)
         except SandboxFailed as failure:
             self._again_at = time.monotonic() + RETRY_S
-            return Isolation(Way.NONE, False, f"the sandbox could not be tried: {failure}", self._weakly)
+            return IsolationStatus(
+                IsolationMethod.NONE, False, f"the sandbox could not be tried: {failure}", self._weakly
+            )
         holes = list(_holes(report))
         if not report.isolated:
-            return Isolation(Way.NONE, False, report.lacks, self._weakly)
+            return IsolationStatus(IsolationMethod.NONE, False, report.unavailable_reason, self._weakly)
         if holes:
-            return Isolation(report.way, False, f"the sandbox has holes: {'; '.join(holes)}", self._weakly)
-        return Isolation(report.way, True, f"by {report.way.value}, and a filter of system calls", True)
+            return IsolationStatus(report.method, False, f"the sandbox has holes: {'; '.join(holes)}", self._weakly)
+        return IsolationStatus(report.method, True, f"by {report.method.value}, and a filter of system calls", True)
 
     def _source(self, port: int) -> str:
         paths = [(str(path), status.st_dev, status.st_ino) for path in self._protected for status in (path.stat(),)]
         return f"PATHS, PID, PORT = {paths!r}, {os.getpid()}, {port}\n{PROBE}"
 
 
-def _holes(report: Report) -> Iterator[str]:
-    names = [name for name, _, _ in plan_of(PROBE).tests.calls]
+def _holes(report: SandboxReport) -> Iterator[str]:
+    names = [name for name, _, _ in parse_tests(PROBE).tests.calls]
     for number, name in enumerate(names):
         result = report.results.get(number)
         if result is None or not result.passed:
             what = name.removeprefix("test_").replace("_", " ")
-            log.warning("the sandbox for tests has a hole: %s (%s)", what, result.words if result else "not reached")
+            log.warning("the sandbox for tests has a hole: %s (%s)", what, result.message if result else "not reached")
             yield what
 
 

@@ -24,7 +24,7 @@ from referencing.exceptions import Unresolvable
 from kairos.agents.checks.confined import TooMuchWork, confined
 from kairos.agents.checks.json_answer import NotJson, read_json
 from kairos.agents.checks.json_formats import FORMATS
-from kairos.agents.checks.opinion import Opinion, error, first, read_opinion, tell_opinion
+from kairos.agents.checks.opinion import CheckResult, error, first, result_from_dict, result_to_dict
 from kairos.errors import InvalidInput
 
 CHECK = "schema"
@@ -67,33 +67,33 @@ def validate_schema(schema: Mapping[str, Any]) -> None:
         ) from None
 
 
-async def check_schema(schema: Mapping[str, Any], text: str, owner: object = None) -> Opinion:
+async def check_schema(schema: Mapping[str, Any], text: str, owner: object = None) -> CheckResult:
     """1 where the answer satisfies the schema, 1/(1 + faults) where it does not, 0 where it is not JSON.
 
     A schema that cannot be applied in time rejects the answer, since nothing is approved unchecked, and gives no score.
     """
     try:
-        return read_opinion(await confined("answer", {"schema": dict(schema), "text": text}, owner))
+        return result_from_dict(await confined("answer", {"schema": dict(schema), "text": text}, owner))
     except TooMuchWork as limit:
-        return Opinion(
+        return CheckResult(
             CHECK, (error(CHECK, f"The answer was not checked: applying the schema {limit}. Make it simpler."),)
         )
 
 
-def opinion_of(schema: Mapping[str, Any], text: str) -> dict[str, Any]:
+def schema_result(schema: Mapping[str, Any], text: str) -> dict[str, Any]:
     """What `check_schema` says, worked out in the limited process."""
-    return tell_opinion(_opinion(schema, text))
+    return result_to_dict(_schema_result(schema, text))
 
 
-def _opinion(schema: Mapping[str, Any], text: str) -> Opinion:
+def _schema_result(schema: Mapping[str, Any], text: str) -> CheckResult:
     try:
         value = read_json(text)
         faults = faults_of(schema, value)
     except NotJson as refused:
-        return Opinion(CHECK, (error(CHECK, f"The answer is not JSON: {refused.problem}", refused.line),), 0.0)
+        return CheckResult(CHECK, (error(CHECK, f"The answer is not JSON: {refused.problem}", refused.line),), 0.0)
     except (SchemaCheckFailed, InvalidInput) as failure:
-        return Opinion(CHECK, (error(CHECK, str(failure)),))
-    return Opinion(CHECK, first(error(CHECK, fault) for fault in faults), 1 / (1 + len(faults)))
+        return CheckResult(CHECK, (error(CHECK, str(failure)),))
+    return CheckResult(CHECK, first(error(CHECK, fault) for fault in faults), 1 / (1 + len(faults)))
 
 
 def faults_of(schema: Mapping[str, Any], value: Any) -> list[str]:

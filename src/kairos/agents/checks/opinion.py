@@ -14,7 +14,7 @@ FINDINGS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Opinion:
+class CheckResult:
     """A check's findings, and how good it finds the content."""
 
     check: str
@@ -46,15 +46,15 @@ def first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(kept)
 
 
-def tell_opinion(opinion: Opinion) -> dict[str, Any]:
-    """An opinion as plain data, to cross between processes."""
-    return asdict(opinion)
+def result_to_dict(result: CheckResult) -> dict[str, Any]:
+    """An result as plain data, to cross between processes."""
+    return asdict(result)
 
 
-def read_opinion(told: Mapping[str, Any]) -> Opinion:
-    """The opinion that `tell_opinion` told."""
+def result_from_dict(told: Mapping[str, Any]) -> CheckResult:
+    """The result that `result_to_dict` told."""
     findings = (Finding(**{**finding, "severity": Severity(finding["severity"])}) for finding in told["findings"])
-    return Opinion(told["check"], tuple(findings), told["score"])
+    return CheckResult(told["check"], tuple(findings), told["score"])
 
 
 def _storable(message: str) -> str:

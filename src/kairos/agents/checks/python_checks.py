@@ -10,8 +10,8 @@ from kairos.agents.checks.code_blocks import has_python
 from kairos.agents.checks.confined import TooMuchWork, confined
 from kairos.agents.checks.dangers import check_dangers
 from kairos.agents.checks.form import check_format
-from kairos.agents.checks.opinion import Opinion, read_opinion, tell_opinion
-from kairos.agents.checks.python_syntax import Program, Unreadable, check_syntax, read_python
+from kairos.agents.checks.opinion import CheckResult, result_from_dict, result_to_dict
+from kairos.agents.checks.python_syntax import Program, UnparsableCode, check_syntax, read_python
 from kairos.agents.checks.secret_literals import check_secrets
 from kairos.agents.checks.tampering import check_tampering
 
@@ -20,21 +20,21 @@ INTRODUCTION = 10
 
 
 @dataclass(frozen=True, slots=True)
-class ReadCode:
+class CheckedCode:
     """What the checks of the code said, and the code itself if it parses."""
 
-    opinions: tuple[Opinion, ...]
+    results: tuple[CheckResult, ...]
     source: str | None
 
 
-async def read_code(text: str, wanted: AnswerFormat | None, *, tested: bool, owner: object = None) -> ReadCode:
+async def check_code(text: str, wanted: AnswerFormat | None, *, tested: bool, owner: object = None) -> CheckedCode:
     """Read the answer's code, and check that it has the format Python if that is wanted."""
     question = {"text": text, "wanted": wanted is AnswerFormat.PYTHON, "tested": tested}
     try:
         told = await confined("code", question, owner)
     except TooMuchWork as limit:
-        return ReadCode((check_syntax(_too_much(limit)),), None)
-    return ReadCode(tuple(map(read_opinion, told["opinions"])), told["source"])
+        return CheckedCode((check_syntax(_too_much(limit)),), None)
+    return CheckedCode(tuple(map(result_from_dict, told["results"])), told["source"])
 
 
 async def review_code(text: str, owner: object = None) -> tuple[Finding, ...]:
@@ -46,31 +46,31 @@ async def review_code(text: str, owner: object = None) -> tuple[Finding, ...]:
     return tuple(Finding(**{**finding, "severity": Severity(finding["severity"])}) for finding in told)
 
 
-def opinions_of(text: str, wanted: bool, tested: bool) -> dict[str, Any]:
-    """What `read_code` says, worked out in the limited process."""
+def code_results(text: str, wanted: bool, tested: bool) -> dict[str, Any]:
+    """What `check_code` says, worked out in the limited process."""
     code = read_python(text)
-    opinions = _on_code(code, tested=tested)
+    results = _on_code(code, tested=tested)
     if wanted:
-        opinions.append(check_format(AnswerFormat.PYTHON, text, code))
+        results.append(check_format(AnswerFormat.PYTHON, text, code))
     source = code.source if isinstance(code, Program) else None
-    return {"opinions": [tell_opinion(opinion) for opinion in opinions], "source": source}
+    return {"results": [result_to_dict(result) for result in results], "source": source}
 
 
-def review_of(text: str) -> list[dict[str, Any]]:
+def review_findings(text: str) -> list[dict[str, Any]]:
     """What `review_code` says, worked out in the limited process."""
     code = read_python(text) if has_python(text) else _unfenced(text)
-    opinions = _on_code(code, tested=False) if code else []
-    return [finding for opinion in opinions for finding in tell_opinion(opinion)["findings"]]
+    results = _on_code(code, tested=False) if code else []
+    return [finding for result in results for finding in result_to_dict(result)["findings"]]
 
 
-def _on_code(code: Program | Unreadable, *, tested: bool) -> list[Opinion]:
-    if isinstance(code, Unreadable):
+def _on_code(code: Program | UnparsableCode, *, tested: bool) -> list[CheckResult]:
+    if isinstance(code, UnparsableCode):
         return [check_syntax(code)]
     try:
-        opinions = [check_syntax(code), check_dangers(code), check_secrets(code)]
-        return [*opinions, check_tampering(code)] if tested else opinions
+        results = [check_syntax(code), check_dangers(code), check_secrets(code)]
+        return [*results, check_tampering(code)] if tested else results
     except RecursionError:
-        return [check_syntax(Unreadable("The code is nested too deeply to be checked."))]
+        return [check_syntax(UnparsableCode("The code is nested too deeply to be checked."))]
 
 
 def _unfenced(text: str) -> Program | None:
@@ -83,5 +83,5 @@ def _unfenced(text: str) -> Program | None:
     return None
 
 
-def _too_much(limit: TooMuchWork) -> Unreadable:
-    return Unreadable(f"The code could not be checked: reading it {limit}.")
+def _too_much(limit: TooMuchWork) -> UnparsableCode:
+    return UnparsableCode(f"The code could not be checked: reading it {limit}.")

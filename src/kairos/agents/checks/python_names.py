@@ -18,7 +18,7 @@ MEANINGS = 32
 """Paths that are kept of one name: `a = b.x; a = b.y; b = a.x; …` would make them without end."""
 
 
-class Names:
+class NameResolver:
     """The dotted paths that a program's expressions may stand for."""
 
     def __init__(self, tree: ast.Module) -> None:
@@ -130,7 +130,7 @@ def constant_text(node: ast.expr) -> str | None:
 
 
 def _assignments(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
-    """Names and the values they are given: assignments, walrus, defaults of parameters, `with … as`."""
+    """NameResolver and the values they are given: assignments, walrus, defaults of parameters, `with … as`."""
     if isinstance(node, ast.Assign):
         for target in node.targets:
             yield from _targets(target, node.value)

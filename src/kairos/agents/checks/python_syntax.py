@@ -7,8 +7,8 @@ import warnings
 from dataclasses import dataclass
 
 from kairos.agents.checks.code_blocks import python_source
-from kairos.agents.checks.opinion import Opinion, error
-from kairos.agents.checks.python_names import Names
+from kairos.agents.checks.opinion import CheckResult, error
+from kairos.agents.checks.python_names import NameResolver
 
 CHECK = "python"
 LONGEST = 200_000
@@ -22,33 +22,35 @@ class Program:
     source: str
     """The answer with everything that is not code blanked: its lines are those of the answer."""
     tree: ast.Module
-    names: Names
+    names: NameResolver
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class UnparsableCode:
     """Code that does not parse, and why."""
 
     problem: str
     line: int | None = None
 
 
-def read_python(text: str) -> Program | Unreadable:
+def read_python(text: str) -> Program | UnparsableCode:
     """The answer's code as a tree. Never raises, whatever the text."""
     source = python_source(text)
     if len(source) > LONGEST:
-        return Unreadable(f"The code is longer than the {LONGEST} characters that are checked.")
+        return UnparsableCode(f"The code is longer than the {LONGEST} characters that are checked.")
     try:
         tree = parse(source)
-        return Program(source, tree, Names(tree))
+        return Program(source, tree, NameResolver(tree))
     except SyntaxError as fault:
-        return Unreadable(f"The code does not parse: {fault.msg}{_quoted(fault)}.", fault.lineno or None)
+        return UnparsableCode(f"The code does not parse: {fault.msg}{_quoted(fault)}.", fault.lineno or None)
     except (RecursionError, MemoryError):
-        return Unreadable("The code does not parse: it is nested too deeply.")
+        return UnparsableCode("The code does not parse: it is nested too deeply.")
     except UnicodeEncodeError:
-        return Unreadable("The code does not parse: it holds characters that are not Unicode text (lone surrogates).")
+        return UnparsableCode(
+            "The code does not parse: it holds characters that are not Unicode text (lone surrogates)."
+        )
     except ValueError as fault:
-        return Unreadable(f"The code does not parse: {fault}.")
+        return UnparsableCode(f"The code does not parse: {fault}.")
 
 
 def parse(source: str) -> ast.Module:
@@ -58,11 +60,11 @@ def parse(source: str) -> ast.Module:
         return ast.parse(source)
 
 
-def check_syntax(code: Program | Unreadable) -> Opinion:
+def check_syntax(code: Program | UnparsableCode) -> CheckResult:
     """Code that does not parse is rejected. It can only object: that code parses says little of it."""
     if isinstance(code, Program):
-        return Opinion(CHECK)
-    return Opinion(CHECK, (error(CHECK, code.problem, code.line),))
+        return CheckResult(CHECK)
+    return CheckResult(CHECK, (error(CHECK, code.problem, code.line),))
 
 
 def _quoted(fault: SyntaxError) -> str:

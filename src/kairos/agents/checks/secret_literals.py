@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from kairos.agents.base import Finding
-from kairos.agents.checks.opinion import Opinion, error, first
+from kairos.agents.checks.opinion import CheckResult, error, first
 from kairos.agents.checks.python_names import constant_text
 from kairos.agents.checks.python_syntax import Program
 from kairos.secret_shapes import is_meant, looks_secret, names_a_secret, shapes_in
@@ -16,13 +16,13 @@ CHECK = "secrets"
 REMEDY = "Read it from the environment or a secret store."
 
 
-def check_secrets(program: Program) -> Opinion:
+def check_secrets(program: Program) -> CheckResult:
     """Literals that are secrets. It can only object, and never quotes what it found."""
     findings: dict[int, Finding] = {}
     for node in ast.walk(program.tree):
         for line, message in _in_node(node):
             findings.setdefault(line, error(CHECK, f"{message} {REMEDY}", line))
-    return Opinion(CHECK, first(findings.values()))
+    return CheckResult(CHECK, first(findings.values()))
 
 
 def _in_node(node: ast.AST) -> Iterator[tuple[int, str]]:

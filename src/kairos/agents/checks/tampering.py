@@ -10,8 +10,8 @@ import ast
 from collections.abc import Iterator
 
 from kairos.agents.base import Finding
-from kairos.agents.checks.opinion import Opinion, error, first
-from kairos.agents.checks.python_names import Names
+from kairos.agents.checks.opinion import CheckResult, error, first
+from kairos.agents.checks.python_names import NameResolver
 from kairos.agents.checks.python_syntax import Program
 
 CHECK = "tampering"
@@ -46,12 +46,12 @@ FRAME_ATTRIBUTES = frozenset(
 )
 
 
-def check_tampering(program: Program) -> Opinion:
+def check_tampering(program: Program) -> CheckResult:
     """Where the code reaches for frames, traces, other modules' tables or the builtins. It can only object."""
-    return Opinion(CHECK, first(_reaches(program.tree, program.names)))
+    return CheckResult(CHECK, first(_reaches(program.tree, program.names)))
 
 
-def _reaches(tree: ast.Module, names: Names) -> Iterator[Finding]:
+def _reaches(tree: ast.Module, names: NameResolver) -> Iterator[Finding]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr in FRAME_ATTRIBUTES:
             yield _finding(f"`.{node.attr}`", node)
@@ -65,7 +65,7 @@ def _reaches(tree: ast.Module, names: Names) -> Iterator[Finding]:
             yield from (_finding(f"`{module}`", node) for module in sorted(_modules(node) & MODULES))
 
 
-def _changed_builtins(node: ast.Assign | ast.AugAssign | ast.Delete, names: Names) -> list[str]:
+def _changed_builtins(node: ast.Assign | ast.AugAssign | ast.Delete, names: NameResolver) -> list[str]:
     targets = [node.target] if isinstance(node, ast.AugAssign) else node.targets
     reached = [target.value for target in targets if isinstance(target, ast.Attribute | ast.Subscript)]
     return ["builtins" for value in reached if names.paths(value) & BUILTINS]

@@ -1,4 +1,4 @@
-"""Tests given with a task: what counts as one, whether they can be run at all, and what came of them.
+"""SandboxTests given with a task: what counts as one, whether they can be run at all, and what came of them.
 
 Each `test_*` function at the top level is a test, and so is each top-level statement that asserts, itself or through a
 function of the tests that it calls. How many there are is read from the syntax tree here and not from what the child
@@ -15,10 +15,10 @@ from typing import Any, TypeGuard
 
 from kairos.agents.base import Finding
 from kairos.agents.checks.confined import TooMuchWork, confined
-from kairos.agents.checks.opinion import Opinion, error, first, warning
+from kairos.agents.checks.opinion import CheckResult, error, first, warning
 from kairos.agents.checks.python_syntax import parse
 from kairos.agents.checks.sandbox.answer import MODULES
-from kairos.agents.checks.sandbox.box import Result, Tests, run_in_box
+from kairos.agents.checks.sandbox.box import SandboxResult, SandboxTests, run_sandboxed
 from kairos.errors import InvalidInput
 
 CHECK = "tests"
@@ -26,14 +26,14 @@ WHERE = "checks.tests"
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 DEEPEST_FINALLY = 6
 """CPython copies the body of each `finally`: every level doubles the code."""
-NOT_REACHED = Result(False, "a test was not reached")
+NOT_REACHED = SandboxResult(False, "a test was not reached")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ParsedTests:
     """The tests in a source, numbered from 0."""
 
-    tests: Tests
+    tests: SandboxTests
     count: int
 
 
@@ -59,11 +59,11 @@ def validate_tests(source: str) -> None:
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and any(_is_test(inner) for inner in node.body):
             raise _unfit(f"the tests in the class {node.name} would not be run", "Write them as functions", node)
-    if not plan_of(source).count:
+    if not parse_tests(source).count:
         raise _unfit("they contain no test", "Add a function test_* or an assert, such as: assert add(2, 3) == 5")
 
 
-def plan_of(source: str) -> Plan:
+def parse_tests(source: str) -> ParsedTests:
     """The tests of a valid source."""
     tree = parse(source)
     asserting = {node.name for node in tree.body if isinstance(node, Function) and _asserts(node, frozenset())}
@@ -78,61 +78,61 @@ def plan_of(source: str) -> Plan:
             left_out.append(position)
         elif not isinstance(node, Function | ast.ClassDef) and not _is_main(node) and _asserts(node, helpers):
             statements[position] = len(calls) + len(statements)
-    return Plan(Tests(source, statements, tuple(calls), tuple(left_out)), len(calls) + len(statements))
+    return ParsedTests(SandboxTests(source, statements, tuple(calls), tuple(left_out)), len(calls) + len(statements))
 
 
-def told_plan(source: str) -> dict[str, Any]:
+def tests_as_dict(source: str) -> dict[str, Any]:
     """The plan of the tests as plain data, worked out in the limited process."""
-    tests = plan_of(source).tests
+    tests = parse_tests(source).tests
     return {"statements": list(tests.statements.items()), "calls": tests.calls, "left_out": tests.left_out}
 
 
 async def check_tests(
-    source: str, program: str, seconds: float, memory_bytes: int, owner: object = None, *, weakly: bool = False
-) -> Opinion:
+    source: str, program: str, seconds: float, memory_bytes: int, owner: object = None, *, allow_weak: bool = False
+) -> CheckResult:
     """Run the tests in the sandbox. The score is the share that passed; None where the host cannot isolate code, and
-    they may not be run weakly isolated. Raises `SandboxFailed`."""
+    they may not be run allow_weak isolated. Raises `SandboxFailed`."""
     try:
         plan = _read_plan(source, await confined("plan", {"source": source}, owner))
     except TooMuchWork as limit:
-        return Opinion(CHECK, (error(CHECK, f"The tests could not be run: reading them {limit}."),))
-    report = await run_in_box(program, plan.tests, seconds, memory_bytes, weakly=weakly)
-    if not report.isolated and not weakly:
-        return forgo_isolation(report.lacks)
+        return CheckResult(CHECK, (error(CHECK, f"The tests could not be run: reading them {limit}."),))
+    report = await run_sandboxed(program, plan.tests, seconds, memory_bytes, allow_weak=allow_weak)
+    if not report.isolated and not allow_weak:
+        return skip_unisolated_tests(report.unavailable_reason)
     results = [report.results.get(number, NOT_REACHED) for number in range(plan.count)]
     passed = sum(result.passed for result in results)
-    return Opinion(CHECK, first(_findings(results)), passed / plan.count if plan.count else None)
+    return CheckResult(CHECK, first(_findings(results)), passed / plan.count if plan.count else None)
 
 
-def _read_plan(source: str, told: dict[str, Any]) -> Plan:
+def _read_plan(source: str, told: dict[str, Any]) -> ParsedTests:
     calls = tuple((name, line, number) for name, line, number in told["calls"])
-    tests = Tests(source, dict(told["statements"]), calls, tuple(told["left_out"]))
-    return Plan(tests, len(calls) + len(tests.statements))
+    tests = SandboxTests(source, dict(told["statements"]), calls, tuple(told["left_out"]))
+    return ParsedTests(tests, len(calls) + len(tests.statements))
 
 
-def refuse_tests(reason: str) -> Opinion:
+def reject_tests(reason: str) -> CheckResult:
     """The tests are not run, for a fault of the code: none of them has passed."""
-    return Opinion(CHECK, (warning(CHECK, f"The tests were not run, because {reason}."),), 0.0)
+    return CheckResult(CHECK, (warning(CHECK, f"The tests were not run, because {reason}."),), 0.0)
 
 
-def forgo_tests() -> Opinion:
+def skip_disallowed_tests() -> CheckResult:
     """The tests are not run, and it is not the code's fault: they say nothing of it."""
-    return Opinion(CHECK, (warning(CHECK, "The tests were not run: the project does not allow it."),))
+    return CheckResult(CHECK, (warning(CHECK, "The tests were not run: the project does not allow it."),))
 
 
-def forgo_isolation(reason: str) -> Opinion:
+def skip_unisolated_tests(reason: str) -> CheckResult:
     """The tests are not run, for this host would give them the daemon's files and network."""
     words = f"The tests were not run: this host cannot isolate code ({reason}). See docs/isolation.md."
-    return Opinion(CHECK, (warning(CHECK, words),))
+    return CheckResult(CHECK, (warning(CHECK, words),))
 
 
-def _findings(results: list[Result]) -> Iterator[Finding]:
+def _findings(results: list[SandboxResult]) -> Iterator[Finding]:
     """One finding a cause: a module that does not load fails every test with the same words."""
     failed = [result for result in results if not result.passed]
     for result in dict.fromkeys(failed):
         number = failed.count(result)
         what = "A test failed" if number == 1 else f"{number} of {len(results)} tests failed"
-        yield error(CHECK, f"{what}: {result.words}.", result.line)
+        yield error(CHECK, f"{what}: {result.message}.", result.line)
 
 
 def _parsed(source: str) -> ast.Module:

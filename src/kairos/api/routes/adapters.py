@@ -21,10 +21,10 @@ from kairos.db.models import AdapterRow, AdapterState
 from kairos.db.repositories import adapters
 from kairos.db.repositories.adapters import IN_SERVICE
 from kairos.errors import NotFound
-from kairos.fine_tuning.adapters.adapters import AdapterMissing, Stored, safe_name
+from kairos.fine_tuning.adapters.adapters import AdapterMissing, StoredAdapter, safe_name
 from kairos.fine_tuning.adapters.serving import served_name
 from kairos.fine_tuning.dataset.split import Part
-from kairos.fine_tuning.gate.evaluation import Ruling
+from kairos.fine_tuning.gate.evaluation import GateOutcome
 from kairos.tenancy import ProjectId
 from kairos.text import Text
 
@@ -57,7 +57,7 @@ class AdapterOut(BaseModel):
     version: int
     state: AdapterState
     reason: str | None = Field(description="Why it is in that state.")
-    ruling: Ruling | None = Field(description="Of the gate; null until it has ruled.")
+    ruling: GateOutcome | None = Field(description="Of the gate; null until it has ruled.")
     share: float = Field(description="Of the requests for which it is a candidate.")
     serving: ServingOut
     bytes: int
@@ -94,7 +94,7 @@ class ReportOut(BaseModel):
     held_out: ComparisonOut
     control: ComparisonOut
     margin: float
-    ruling: Ruling
+    ruling: GateOutcome
     reason: str
     measured_on: str = Field("", description="Where that was not the server that serves it.")
 
@@ -160,7 +160,7 @@ async def download(services: ServicesDep, member: WriterDep, adapter_id: UUID) -
         raise NotFound(what="adapter", id=adapter_id)
     if row.state == AdapterState.DELETED:
         raise AdapterMissing(path=row.path)
-    file = services.adapter_files.file(Stored(row.path, row.sha256, row.bytes))
+    file = services.adapter_files.file(StoredAdapter(row.path, row.sha256, row.bytes))
     sent = FileResponse(file, media_type=GGUF_FILE, filename=f"{safe_name(row.base)}-v{row.version}.gguf")
     return WatchedDownload(sent, services.events, right_of(member))
 
@@ -217,5 +217,5 @@ def _share(services: Services, row: AdapterRow) -> float:
 def _serving(services: Services, row: AdapterRow) -> ServingOut:
     if row.state not in IN_SERVICE:
         return ServingOut(state=ServingState.NOT_SERVED, problem=None)
-    problem = services.in_service.problem(row.id)
+    problem = services.deployments.problem(row.id)
     return ServingOut(state=ServingState.WAITING if problem else ServingState.SERVED, problem=problem)

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from kairos import __version__
-from kairos.agents.checks.isolation import Isolation
-from kairos.agents.checks.sandbox.jail import Way
+from kairos.agents.checks.isolation import IsolationStatus
+from kairos.agents.checks.sandbox.jail import IsolationMethod
 from kairos.api.json_route import JsonRoute
 from kairos.api.services import ServicesDep
 
@@ -27,14 +27,14 @@ class PartOut(BaseModel):
 class IsolationOut(BaseModel):
     """How this daemon's host keeps in the code of tests given with tasks."""
 
-    way: Way = Field(description="namespaces, landlock, or none.")
+    way: IsolationMethod = Field(description="namespaces, landlock, or none.")
     full: bool = Field(description="Whether that code can reach no file, process or network of the host.")
     tests_run: bool = Field(description="Whether such tests are run here.")
     detail: str = Field(description="How, or what is missing.")
 
     @classmethod
-    def of(cls, isolation: Isolation) -> IsolationOut:
-        return cls(way=isolation.way, full=isolation.full, tests_run=isolation.allowed, detail=isolation.detail)
+    def of(cls, isolation: IsolationStatus) -> IsolationOut:
+        return cls(way=isolation.method, full=isolation.full, tests_run=isolation.allowed, detail=isolation.detail)
 
 
 class Ready(BaseModel):

@@ -53,7 +53,7 @@ class DiskFull(KairosError):
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredAdapter:
     """An adapter's files."""
 
     path: str
@@ -69,9 +69,9 @@ class AdapterFiles:
         self._root = models / "lora_adapters"
         self._quota_bytes = quota_bytes
 
-    def keep(
+    def save(
         self, trained: Path, project_id: ProjectId, base: str, version: int, manifest: Mapping[str, Any]
-    ) -> Stored:
+    ) -> StoredAdapter:
         """Take over a trained adapter. Kept twice for the same run, it is the same; nothing half stands under its name,
         and what an abandoned run left there goes. The caller gives no version away twice.
 
@@ -87,9 +87,9 @@ class AdapterFiles:
                 raise DiskFull(folder=self._root) from error
         file = folder / GGUF
         size = sum(part.stat().st_size for part in folder.iterdir())
-        return Stored(folder.relative_to(self._root).as_posix(), sha256_of(file), size)
+        return StoredAdapter(folder.relative_to(self._root).as_posix(), sha256_of(file), size)
 
-    def file(self, stored: Stored) -> Path:
+    def file(self, stored: StoredAdapter) -> Path:
         """The GGUF file, found as it was trained. Raises `AdapterMissing`, `AdapterCorrupt`."""
         path = self.path(stored)
         if not path.exists():
@@ -99,14 +99,14 @@ class AdapterFiles:
             raise AdapterCorrupt(path=stored.path, reason=f"its sha256 is {found}, expected was {stored.sha256}")
         return path
 
-    def path(self, stored: Stored) -> Path:
+    def path(self, stored: StoredAdapter) -> Path:
         """Where the GGUF file should be. Raises `AdapterCorrupt`."""
         path = (self._root / stored.path / GGUF).resolve()
         if not path.is_relative_to(self._root.resolve()):
             raise AdapterCorrupt(path=stored.path, reason="it lies outside the folder of adapters")
         return path
 
-    def delete(self, stored: Stored) -> None:
+    def delete(self, stored: StoredAdapter) -> None:
         """Its files; twice is once."""
         shutil.rmtree(self._root / stored.path, ignore_errors=True)
 

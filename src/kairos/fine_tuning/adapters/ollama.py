@@ -50,13 +50,13 @@ class AdapterNotRemoved(KairosError):
     retryable = True
 
 
-class _Refused(Exception):
+class _AdapterRefused(Exception):
     """The adapter cannot be served; the text is for a person."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Trial:
-    """How the trial of an adapter came out."""
+class _ProbeResult:
+    """How the probe of an adapter came out."""
 
     problem: str | None
     again_at: float = math.inf
@@ -64,7 +64,7 @@ class _Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Deployment:
     """An adapter at one Ollama, on the base that this Ollama has under the name now."""
 
     address: str
@@ -79,18 +79,18 @@ class OllamaAdapters:
     def __init__(self, http: HttpClient, clock: Callable[[], float] = time.monotonic) -> None:
         self._http = http
         self._clock = clock
-        self._trials: dict[_Place, _Trial] = {}
-        self._manifests: dict[_Place, str] = {}
+        self._probes: dict[_Deployment, _ProbeResult] = {}
+        self._manifests: dict[_Deployment, str] = {}
         """The manifest that was seen to hold the adapter's file."""
         self._serving = asyncio.Lock()
 
     async def serve(self, adapters: Sequence[ServedAdapter]) -> list[Serving]:
         """Serve these. Only what changed costs more than one call for each Ollama; nothing is raised."""
-        by_place: dict[tuple[str, str | None], list[ServedAdapter]] = {}
+        by_server: dict[tuple[str, str | None], list[ServedAdapter]] = {}
         for adapter in adapters:
-            by_place.setdefault((address_of(adapter.base), adapter.base.api_key), []).append(adapter)
+            by_server.setdefault((address_of(adapter.base), adapter.base.api_key), []).append(adapter)
         async with self._serving:
-            served = (self._serve_at(self._calls(group[0].base), group) for group in by_place.values())
+            served = (self._serve_at(self._calls(group[0].base), group) for group in by_server.values())
             groups = await asyncio.gather(*served)
         found = {serving.adapter.id: serving for group in groups for serving in group}
         return [found[adapter.id] for adapter in adapters]
@@ -144,8 +144,8 @@ class OllamaAdapters:
 
     async def _serve_one(self, calls: OllamaCalls, adapter: ServedAdapter, names: dict[str, str]) -> Serving:
         try:
-            trial = await self._tried(calls, adapter, _place(calls, adapter, names), names)
-        except _Refused as refusal:
+            probe = await self._probed(calls, adapter, _deployment_of(calls, adapter, names), names)
+        except _AdapterRefused as refusal:
             return Serving(adapter, None, str(refusal))
         except OSError as error:
             return Serving(adapter, None, f"{adapter.file} cannot be read: {error.strerror}. Train the adapter again.")
@@ -153,45 +153,49 @@ class OllamaAdapters:
             return Serving(adapter, None, _away(calls, error))
         except HttpError as error:
             return Serving(adapter, None, _not_taken(calls, adapter, error))
-        return Serving(adapter, None if trial.problem else _model(adapter), trial.problem)
+        return Serving(adapter, None if probe.problem else _model(adapter), probe.problem)
 
-    async def _tried(self, calls: OllamaCalls, adapter: ServedAdapter, place: _Place, names: dict[str, str]) -> _Trial:
-        """The trial of the adapter, made now unless one still holds. The model is there after a good one."""
-        trial = self._trials.get(place)
-        if trial and trial.problem and trial.again_at > self._clock():
-            return trial
+    async def _probed(
+        self, calls: OllamaCalls, adapter: ServedAdapter, deployment: _Deployment, names: dict[str, str]
+    ) -> _ProbeResult:
+        """The probe of the adapter, made now unless one still holds. The model is there after a good one."""
+        probe = self._probes.get(deployment)
+        if probe and probe.problem and probe.again_at > self._clock():
+            return probe
         try:
-            await self._ensure(calls, adapter, place, names)
-            if trial is None or trial.problem:
-                trial = await self._try(calls, adapter)
+            await self._ensure(calls, adapter, deployment, names)
+            if probe is None or probe.problem:
+                probe = await self._probe(calls, adapter)
         except HttpStatus as error:
             if error.http_status != BAD_REQUEST:
                 raise
             # Not at once again: it would send the whole file to be refused every few seconds.
-            trial = _Trial(_not_taken(calls, adapter, error), self._clock() + LOADS_AGAIN_S)
-        self._trials[place] = trial
-        return trial
+            probe = _ProbeResult(_not_taken(calls, adapter, error), self._clock() + LOADS_AGAIN_S)
+        self._probes[deployment] = probe
+        return probe
 
-    async def _ensure(self, calls: OllamaCalls, adapter: ServedAdapter, place: _Place, names: dict[str, str]) -> None:
+    async def _ensure(
+        self, calls: OllamaCalls, adapter: ServedAdapter, deployment: _Deployment, names: dict[str, str]
+    ) -> None:
         """See that the model is there with the adapter's file; upload and make it if not."""
-        manifest = names.get(place.name)
+        manifest = names.get(deployment.name)
         if manifest is not None:
-            if self._manifests.get(place) == manifest:
+            if self._manifests.get(deployment) == manifest:
                 return
-            if await calls.adapters_of(place.name) == (adapter.sha256,):
-                self._manifests[place] = manifest
+            if await calls.adapters_of(deployment.name) == (adapter.sha256,):
+                self._manifests[deployment] = manifest
                 return
         base = adapter.base.upstream
         if await calls.adapters_of(base):
-            raise _Refused(
+            raise _AdapterRefused(
                 f"{base} at Ollama {_shown(calls)} has an adapter itself, on which another one would be stacked. "
                 "Name the plain base as the model's upstream."
             )
         if not await calls.has_blob(adapter.sha256):
             await calls.upload(adapter.sha256, adapter.file)
-        await calls.create(place.name, base, adapter.sha256)
+        await calls.create(deployment.name, base, adapter.sha256)
 
-    async def _try(self, calls: OllamaCalls, adapter: ServedAdapter) -> _Trial:
+    async def _probe(self, calls: OllamaCalls, adapter: ServedAdapter) -> _ProbeResult:
         """Whether it answers, and differently from its base. The base first with all prompts: two loads, not eight."""
         prompts = adapter.prompts[:PROMPTS_TRIED] or (NO_PROMPT,)
         base, name = adapter.base.upstream, adapter_name(adapter)
@@ -199,16 +203,16 @@ class OllamaAdapters:
         try:
             for prompt, before in zip(prompts, plain, strict=True):
                 if await calls.chat(name, prompt) != before or not adapter.prompts:
-                    return _Trial(None)
+                    return _ProbeResult(None)
         except HttpStatus as error:
             if REFUSES_ADAPTERS in error.reason:
-                return _Trial(
+                return _ProbeResult(
                     f"Ollama serves no adapters for the family of {base} ({error.reason}). llama and qwen2 work: "
                     "choose a base of one of these, and train the adapter on it."
                 )
             if error.http_status < 500:
                 raise
-            return _Trial(
+            return _ProbeResult(
                 f"Ollama at {_shown(calls)} cannot load {name} ({error.http_status}: {error.reason}). Its shape is not "
                 f"that of {base}: train it on the weights that Ollama serves. It is tried again in some minutes.",
                 self._clock() + LOADS_AGAIN_S,
@@ -217,23 +221,23 @@ class OllamaAdapters:
             problem = (
                 f"{name} at Ollama {_shown(calls)} does not answer: {_clause(error)}. It is tried again in minutes."
             )
-            return _Trial(problem, self._clock() + LOADS_AGAIN_S)
-        return _Trial(
+            return _ProbeResult(problem, self._clock() + LOADS_AGAIN_S)
+        return _ProbeResult(
             f"{name} changes nothing: it answers {len(prompts)} of the prompts it was trained on as {base} does. "
             "Train it longer, or on more corrections."
         )
 
 
-def _place(calls: OllamaCalls, adapter: ServedAdapter, names: dict[str, str]) -> _Place:
-    """Raises `_Refused` where the base is not there: `create` would have it pulled from the internet."""
+def _deployment_of(calls: OllamaCalls, adapter: ServedAdapter, names: dict[str, str]) -> _Deployment:
+    """Raises `_AdapterRefused` where the base is not there: `create` would have it pulled from the internet."""
     base = adapter.base.upstream
     digest = names.get(full_name(base))
     if digest is None:
-        raise _Refused(
+        raise _AdapterRefused(
             f"Ollama at {_shown(calls)} has no model {base}, the base of this adapter, and is not left to fetch it "
             f"from the internet: run `ollama pull {base}` there, or `ollama create {base}` from its file."
         )
-    return _Place(calls.address, adapter_name(adapter), adapter.sha256, digest)
+    return _Deployment(calls.address, adapter_name(adapter), adapter.sha256, digest)
 
 
 def _model(adapter: ServedAdapter) -> Model:

@@ -6,7 +6,7 @@ import hashlib
 import re
 
 from kairos.fine_tuning.adapters.ollama_calls import address_of, full_name
-from kairos.fine_tuning.adapters.serving import ServedAdapter, project_mark
+from kairos.fine_tuning.adapters.serving import ServedAdapter, project_suffix
 from kairos.http import plain_address
 from kairos.llm.catalog.catalog import Model
 from kairos.tenancy import ProjectId
@@ -32,7 +32,7 @@ def alias_name(project_id: ProjectId, base: Model) -> str:
 
 
 def _home(project_id: ProjectId, base: Model) -> str:
-    return f"kairos-{project_mark(project_id)}/{safe_name(base.name)}"
+    return f"kairos-{project_suffix(project_id)}/{safe_name(base.name)}"
 
 
 def safe_name(name: str) -> str:

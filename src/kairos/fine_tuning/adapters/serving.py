@@ -62,11 +62,11 @@ class AdapterServer(Protocol):
         ...
 
 
-def project_mark(project_id: ProjectId) -> str:
+def project_suffix(project_id: ProjectId) -> str:
     """A project in names that other programs see: the last eight hex digits of its id, which are random."""
     return project_id.hex[-8:]
 
 
 def served_name(base: str, project_id: ProjectId, version: int) -> str:
     """The adapter's name in the catalogue. It never names another one."""
-    return f"{base}@{project_mark(project_id)}-v{version}"
+    return f"{base}@{project_suffix(project_id)}-v{version}"

@@ -26,7 +26,7 @@ class Part(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ApprovedSample:
     """An approved row of the dataset."""
 
     id: UUID
@@ -48,16 +48,16 @@ def group_of(messages: Sequence[Mapping[str, Any]]) -> str:
     return SPACES.sub(" ", asked).strip().casefold()
 
 
-def part_of(row: Row, held_out_share: float) -> Part:
+def part_of(row: ApprovedSample, held_out_share: float) -> Part:
     """The part of a row: that of its group."""
     number = int.from_bytes(hashlib.sha256(group_of(row.messages).encode()).digest()[:8], "big")
     held = row.held_out or number / 2**64 < held_out_share
     return Part.HELD_OUT if held else Part.TRAINING
 
 
-def split(rows: Sequence[Row], held_out_share: float) -> dict[Part, list[Row]]:
+def split(rows: Sequence[ApprovedSample], held_out_share: float) -> dict[Part, list[ApprovedSample]]:
     """All rows by part, each part in the order of the ids."""
-    parts: dict[Part, list[Row]] = {part: [] for part in Part}
+    parts: dict[Part, list[ApprovedSample]] = {part: [] for part in Part}
     kept_out = {group_of(row.messages) for row in rows if row.held_out}
     for row in sorted(rows, key=lambda row: row.id):
         part = Part.HELD_OUT if group_of(row.messages) in kept_out else part_of(row, held_out_share)
@@ -65,7 +65,7 @@ def split(rows: Sequence[Row], held_out_share: float) -> dict[Part, list[Row]]:
     return parts
 
 
-def rows_hash(rows: Sequence[Row]) -> str:
+def rows_hash(rows: Sequence[ApprovedSample]) -> str:
     """Names exactly these rows in these versions."""
     listed = sorted(f"{row.id}:{row.version}" for row in rows)
     return hashlib.sha256("\n".join(listed).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Ordinary prompts: what any assistant should answer, whatever it was fine-tuned for.
+"""ControlPrompt prompts: what any assistant should answer, whatever it was fine-tuned for.
 
 Half are replayed in training, answered by the base itself, so that it forgets nothing; the other half only the gate
 asks. A quality needs no judge: each gate prompt names words of which one must occur.
@@ -16,7 +16,7 @@ GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True, slots=True)
-class Ordinary:
+class ControlPrompt:
     """A prompt, and the words of which a right answer holds one (lower case)."""
 
     prompt: str
@@ -34,8 +34,8 @@ def replayed() -> tuple[str, ...]:
 
 
 @cache
-def control() -> tuple[Ordinary, ...]:
-    return tuple(Ordinary(entry["prompt"], tuple(entry["any_of"])) for entry in _file()["control"])
+def control() -> tuple[ControlPrompt, ...]:
+    return tuple(ControlPrompt(entry["prompt"], tuple(entry["any_of"])) for entry in _file()["control"])
 
 
 def _file() -> dict:

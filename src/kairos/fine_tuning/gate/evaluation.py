@@ -1,6 +1,6 @@
 """The gate: base against candidate on the model as served, in pairs, with an interval; who may go into service.
 
-Held-out rows say whether the candidate does better at what it was trained for, ordinary prompts whether it forgot
+Held-out rows say whether the candidate does better at what it was trained for, control prompts whether it forgot
 anything else. Intervals are percentile bootstrap intervals of the mean paired difference (Efron and Tibshirani, 1993,
 chapter 13) with a fixed seed, so that a report can be made again.
 """
@@ -19,14 +19,14 @@ RESAMPLES = 2000
 CONFIDENCE = 0.95
 """Of the intervals that are shown, and with which a candidate must be better on held-out rows."""
 NO_WORSE_CONFIDENCE = 0.6
-"""Of the interval whose lower end may lie no deeper than the margin on ordinary prompts: one chance in five beyond it.
+"""Of the interval whose lower end may lie no deeper than the margin on control prompts: one chance in five beyond it.
 A small model answers some such prompts differently after any training, to and fro, so that with 80 of them the lower
 end at 95 % would lie beyond a margin of ten points for a candidate that lost next to nothing."""
 FEWEST_PAIRS = 8
 """Below it an interval says nothing: a person decides."""
 
 
-class Ruling(StrEnum):
+class GateOutcome(StrEnum):
     """What the gate says."""
 
     PROMOTE = "promote"
@@ -35,7 +35,7 @@ class Ruling(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class GatePrompt:
     """One prompt of the gate."""
 
     id: str
@@ -76,13 +76,13 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class GateReport:
     """What the gate measured and decided."""
 
     held_out: Comparison
     control: Comparison
     margin: float
-    ruling: Ruling
+    ruling: GateOutcome
     reason: str
     measured_on: str = ""
     """The server that both were asked at, where it is not the one that will serve them."""
@@ -91,24 +91,24 @@ class Report:
         return asdict(self)
 
 
-Answers = Callable[[Sequence[Mapping[str, Any]]], Awaitable[str]]
+AskModel = Callable[[Sequence[Mapping[str, Any]]], Awaitable[str]]
 """Asks one of the two models, as served, at temperature 0."""
-Grade = Callable[[Question, str], Awaitable[float]]
+Grader = Callable[[GatePrompt, str], Awaitable[float]]
 """Quality in [0, 1] of an answer."""
 
 
 async def compare(
-    questions: Sequence[Question],
-    base: Answers,
-    candidate: Answers,
-    grade: Grade,
-    tell: Callable[[int], Awaitable[None]] | None = None,
+    questions: Sequence[GatePrompt],
+    base: AskModel,
+    candidate: AskModel,
+    grade: Grader,
+    on_progress: Callable[[int], Awaitable[None]] | None = None,
 ) -> Comparison:
     """Ask both models one question after the other, and pair what they say. `tell` hears how many are done."""
     pairs: list[Pair] = []
     for question in questions:
-        if tell:
-            await tell(len(pairs))
+        if on_progress:
+            await on_progress(len(pairs))
         first, second = await asyncio.gather(base(question.messages), candidate(question.messages))
         pairs.append(
             Pair(
@@ -146,23 +146,29 @@ def interval(differences: Sequence[float], confidence: float = CONFIDENCE) -> tu
     return means[cut], means[-cut - 1]
 
 
-def rule(held_out: Comparison, control: Comparison, margin: float) -> Report:
-    """Promote only what is better on held-out rows and no worse on ordinary prompts beyond the margin."""
+def rule(held_out: Comparison, control: Comparison, margin: float) -> GateReport:
+    """Promote only what is better on held-out rows and no worse on control prompts beyond the margin."""
     ruling, reason = _ruling(held_out, control, margin)
-    return Report(held_out, control, margin, ruling, reason)
+    return GateReport(held_out, control, margin, ruling, reason)
 
 
-def _ruling(held_out: Comparison, control: Comparison, margin: float) -> tuple[Ruling, str]:
+def _ruling(held_out: Comparison, control: Comparison, margin: float) -> tuple[GateOutcome, str]:
     if control.difference is not None and control.difference < -margin:
-        return Ruling.REFUSE, f"worse on ordinary prompts by {-control.difference:.0%}, more than {margin:.0%}"
+        return GateOutcome.REFUSE, f"worse on control prompts by {-control.difference:.0%}, more than {margin:.0%}"
     if held_out.difference is not None and held_out.difference < 0:
-        return Ruling.REFUSE, f"worse on held-out rows by {-held_out.difference:.0%}"
+        return GateOutcome.REFUSE, f"worse on held-out rows by {-held_out.difference:.0%}"
     if held_out.low is None or control.low is None:
-        few = "held-out rows" if held_out.low is None else "ordinary prompts"
-        return Ruling.NEEDS_APPROVAL, f"fewer than {FEWEST_PAIRS} {few}: look at the pairs and decide"
+        few = "held-out rows" if held_out.low is None else "control prompts"
+        return GateOutcome.NEEDS_APPROVAL, f"fewer than {FEWEST_PAIRS} {few}: look at the pairs and decide"
     if held_out.low <= 0:
-        return Ruling.NEEDS_APPROVAL, f"not surely better on held-out rows (95 %: {held_out.low:+.0%} at least)"
+        return GateOutcome.NEEDS_APPROVAL, f"not surely better on held-out rows (95 %: {held_out.low:+.0%} at least)"
     worst, _ = interval([pair.difference for pair in control.pairs], NO_WORSE_CONFIDENCE)
     if worst < -margin:
-        return Ruling.NEEDS_APPROVAL, f"perhaps worse on ordinary prompts (one chance in five: {worst:+.0%} or less)"
-    return Ruling.PROMOTE, f"better on held-out rows by {held_out.difference:+.0%} (95 %: {held_out.low:+.0%} at least)"
+        return (
+            GateOutcome.NEEDS_APPROVAL,
+            f"perhaps worse on control prompts (one chance in five: {worst:+.0%} or less)",
+        )
+    return (
+        GateOutcome.PROMOTE,
+        f"better on held-out rows by {held_out.difference:+.0%} (95 %: {held_out.low:+.0%} at least)",
+    )

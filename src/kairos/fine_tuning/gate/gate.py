@@ -1,6 +1,6 @@
 """The gate at work: base and candidate are asked as they are served, and the report is ruled on.
 
-The same way the base answers the ordinary prompts that are replayed in training.
+The same way the base answers the control prompts that are replayed in training.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from kairos.config import FineTuningSettings
 from kairos.fine_tuning.gate import control_prompts
-from kairos.fine_tuning.gate.evaluation import Grade, Question, Report, compare, rule
+from kairos.fine_tuning.gate.evaluation import GatePrompt, GateReport, Grader, compare, rule
 from kairos.fine_tuning.training.process.job import Example
 from kairos.llm.calls.providers import ChatRequest, Completion, ModelCallError, Providers
 from kairos.llm.catalog.catalog import Model
@@ -41,12 +41,12 @@ class Gate:
         self,
         base: Model,
         candidate: Model,
-        held_out: Sequence[Question],
-        grade: Grade,
+        held_out: Sequence[GatePrompt],
+        grade: Grader,
         system: str,
         on_progress: OnProgress,
-    ) -> Report:
-        """Ask both models the held-out questions and the ordinary prompts. Raises `ModelCallError`."""
+    ) -> GateReport:
+        """Ask both models the held-out questions and the control prompts. Raises `ModelCallError`."""
         control = {f"control {n}": one for n, one in enumerate(self._control(), 1)}
 
         async def of_base(messages: Sequence[Mapping[str, Any]]) -> str:
@@ -55,20 +55,20 @@ class Gate:
         async def of_candidate(messages: Sequence[Mapping[str, Any]]) -> str:
             return (await self._ask(candidate, messages, ANSWER_TOKENS)).text
 
-        async def grade_ordinary(question: Question, answer: str) -> float:
+        async def grade_control(question: GatePrompt, answer: str) -> float:
             return control[question.id].quality(answer)
 
         questions = [
-            Question(name, _messages(system, one.prompt), " / ".join(one.any_of)) for name, one in control.items()
+            GatePrompt(name, _messages(system, one.prompt), " / ".join(one.any_of)) for name, one in control.items()
         ]
         kept = held_out[: self._settings.held_out_prompts]
-        first = await compare(kept, of_base, of_candidate, grade, _telling(on_progress, "held-out rows", len(kept)))
-        told = _telling(on_progress, "ordinary prompts", len(questions))
-        second = await compare(questions, of_base, of_candidate, grade_ordinary, told)
+        first = await compare(kept, of_base, of_candidate, grade, _counting(on_progress, "held-out rows", len(kept)))
+        count = _counting(on_progress, "control prompts", len(questions))
+        second = await compare(questions, of_base, of_candidate, grade_control, count)
         return rule(first, second, self._settings.margin)
 
     async def replayed(self, base: Model, amount: int, system: str, on_progress: OnProgress) -> list[Example]:
-        """The base's own answers to ordinary prompts, those that it brought to their end. Raises `ModelCallError`."""
+        """The base's own answers to control prompts, those that it brought to their end. Raises `ModelCallError`."""
         examples: list[Example] = []
         prompts = control_prompts.replayed()
         for number, prompt in enumerate(prompts):
@@ -82,7 +82,7 @@ class Gate:
             log.debug("replayed prompt %d: %s", number, answer.finish_reason)
         return examples
 
-    def _control(self) -> Sequence[control_prompts.Ordinary]:
+    def _control(self) -> Sequence[control_prompts.ControlPrompt]:
         """Spread over the list, which goes from one kind of question to the next."""
         everything = control_prompts.control()
         amount = min(self._settings.control_prompts, len(everything))
@@ -105,8 +105,8 @@ def _messages(system: str, prompt: str) -> tuple[Mapping[str, str], ...]:
     return {"role": "system", "content": system}, {"role": "user", "content": prompt}
 
 
-def _telling(on_progress: OnProgress, what: str, amount: int) -> Callable[[int], Awaitable[None]]:
-    async def tell(done: int) -> None:
+def _counting(on_progress: OnProgress, what: str, amount: int) -> Callable[[int], Awaitable[None]]:
+    async def count(done: int) -> None:
         await on_progress(what, done, amount)
 
-    return tell
+    return count

@@ -13,7 +13,7 @@ from kairos.tenancy import ProjectId
 
 CURVE_POINTS = 400
 """Kept of the loss curve: a longer one is thinned out."""
-TELL_S = 0.5
+MIN_INTERVAL_S = 0.5
 """Between two counts that are written."""
 
 
@@ -25,9 +25,9 @@ class RunProgress:
         self._project_id = project_id
         self._run_id = run_id
         self._curve: list[dict[str, Any]] = []
-        self._told_at = 0.0
+        self._written_at = 0.0
 
-    async def reports(self, reports: Sequence[Mapping[str, Any]]) -> None:
+    async def add_reports(self, reports: Sequence[Mapping[str, Any]]) -> None:
         """What the training process said."""
         for report in reports:
             if report.get("step"):
@@ -37,7 +37,7 @@ class RunProgress:
 
     async def count(self, what: str, done: int, of: int) -> None:
         """How many of the questions are asked. Told now and then."""
-        if done and done < of and time.monotonic() - self._told_at < TELL_S:
+        if done and done < of and time.monotonic() - self._written_at < MIN_INTERVAL_S:
             return
         await self._write({"phase": what, "step": done, "steps": of})
 
@@ -51,10 +51,10 @@ class RunProgress:
             self._curve.append(point)
 
     async def _write(self, progress: dict[str, Any]) -> None:
-        self._told_at = time.monotonic()
+        self._written_at = time.monotonic()
         async with self._database.project(self._project_id) as session:
-            if "curve" not in progress and (standing := await training.get(session, self._run_id)):
-                progress = {**progress, "curve": standing.run.progress.get("curve", [])}
+            if "curve" not in progress and (row := await training.get(session, self._run_id)):
+                progress = {**progress, "curve": row.run.progress.get("curve", [])}
             await training.change(session, self._run_id, progress=progress)
 
 

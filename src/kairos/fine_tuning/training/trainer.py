@@ -26,7 +26,7 @@ from kairos.config import FineTuningSettings
 from kairos.embedded.process import Command, OwnedProcess
 from kairos.errors import KairosError
 from kairos.fine_tuning.adapters.adapters import DiskFull, runs_of, sha256_of
-from kairos.fine_tuning.dataset.split import Part, Row, split
+from kairos.fine_tuning.dataset.split import ApprovedSample, Part, split
 from kairos.fine_tuning.training.process import job as files
 from kairos.fine_tuning.training.process.job import Example, Job, TrainingSettings
 from kairos.llm.catalog.catalog import Model
@@ -65,19 +65,19 @@ class TrainingRefused(KairosError):
 
 
 class TrainingDied(KairosError):
-    """The training process was killed {times} times without a step (exit status {status_}). Its last words: {words}"""
+    """The training process was killed {times} times without a step (exit status {status_}). Its last log_tail: {log_tail}"""
 
     status, code, exit_code = 500, "training_died", 5
 
 
 class TrainingFailed(KairosError):
-    """The training ended with an error of its own. Its last words: {words}"""
+    """The training ended with an error of its own. Its last log_tail: {log_tail}"""
 
     status, code, exit_code = 500, "training_failed", 5
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TrainingPlan:
     """What a run would take and need; it may begin when there is no problem."""
 
     base: str
@@ -105,7 +105,7 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainingResult:
     """What a run left in its folder."""
 
     adapter: Path
@@ -132,7 +132,7 @@ class Trainer:
         """Of a run: its examples and checkpoints hold the project's prompts."""
         return runs_of(self._models, project_id) / str(run_id)
 
-    async def plan(self, base: Model, rows: Sequence[Row]) -> Plan:
+    async def plan(self, base: Model, rows: Sequence[ApprovedSample]) -> TrainingPlan:
         """Look at rows, libraries, memory, disk and GPU before anything is begun."""
         parts = split(rows, self._settings.held_out_share)
         gpu = await find_gpu()
@@ -148,7 +148,7 @@ class Trainer:
             *([] if free >= memory else [f"it needs about {_mb(memory)} of memory, {_mb(free)} are free"]),
             *([] if disk_free >= disk else [f"it needs about {_mb(disk)} of disk, {_mb(disk_free)} are free"]),
         ]
-        return Plan(
+        return TrainingPlan(
             base=base.name,
             rows=len(rows),
             training=training,
@@ -166,8 +166,8 @@ class Trainer:
         self,
         folder: Path,
         base: Model,
-        training: Sequence[Row],
-        held_out: Sequence[Row],
+        training: Sequence[ApprovedSample],
+        held_out: Sequence[ApprovedSample],
         replayed: Sequence[Example],
         settings: TrainingSettings,
     ) -> Job:
@@ -181,8 +181,8 @@ class Trainer:
         self,
         folder: Path,
         base: Model,
-        training: Sequence[Row],
-        held_out: Sequence[Row],
+        training: Sequence[ApprovedSample],
+        held_out: Sequence[ApprovedSample],
         replayed: Sequence[Example],
         settings: TrainingSettings,
     ) -> Job:
@@ -207,18 +207,18 @@ class Trainer:
             raise _disk_error(error, folder) from error
         return job
 
-    async def train(self, folder: Path, on_report: OnReport) -> Trained:
+    async def train(self, folder: Path, on_report: OnReport) -> TrainingResult:
         """Run the process to its end, again from its last checkpoint where it is killed.
 
         Cancelled, it asks the process to stop after the present step. Raises `TrainingRefused`, `TrainingFailed`,
         `TrainingDied`, `DiskFull`.
         """
-        told, idle = 0, 0
+        seen, idle = 0, 0
         while not (folder / files.RESULT).exists():
             process = OwnedProcess(_command(folder))
             try:
-                async for reports in _follow(process, folder, told):
-                    told += len(reports)
+                async for reports in _follow(process, folder, seen):
+                    seen += len(reports)
                     idle = 0 if any(report.get("step") for report in reports) else idle
                     await on_report(reports)
             finally:
@@ -230,16 +230,16 @@ class Trainer:
             if shutil.disk_usage(folder).free < NO_ROOM_BYTES:  # the libraries do not all say so, nor can it be logged
                 raise DiskFull(folder=folder)
             if process.exit_status not in KILLED:
-                raise TrainingFailed(words=process.log_tail() or "none")
+                raise TrainingFailed(log_tail=process.log_tail() or "none")
             idle += 1
             if idle >= STARTS:
-                raise TrainingDied(times=idle, status_=process.exit_status, words=process.log_tail() or "none")
+                raise TrainingDied(times=idle, status_=process.exit_status, log_tail=process.log_tail() or "none")
             log.warning("the training in %s ended with %s; it goes on", folder, process.exit_status)
             await asyncio.sleep(random.uniform(*PAUSES_S))
         result = orjson.loads((folder / files.RESULT).read_bytes())
-        return Trained(folder / files.ADAPTER, result["metrics"], result["versions"])
+        return TrainingResult(folder / files.ADAPTER, result["metrics"], result["versions"])
 
-    def forget(self, folder: Path) -> None:
+    def discard(self, folder: Path) -> None:
         """Examples and checkpoints of a run that has ended: they hold the project's prompts."""
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -251,7 +251,7 @@ class Trainer:
 
 
 def replays(training: int, share: float) -> int:
-    """How many ordinary prompts make that share of all examples."""
+    """How many control prompts make that share of all examples."""
     return round(training * share / (1 - share))
 
 
@@ -281,14 +281,14 @@ async def find_gpu() -> Gpu | None:
     return Gpu(name.strip(), int(free) * 2**20) if free.strip().isdigit() else None
 
 
-async def _follow(process: OwnedProcess, folder: Path, told: int) -> AsyncIterator[list[Mapping[str, Any]]]:
-    """The reports as they come, until the process has ended and all are told."""
+async def _follow(process: OwnedProcess, folder: Path, seen: int) -> AsyncIterator[list[Mapping[str, Any]]]:
+    """The reports as they come, until the process has ended and all are seen."""
     ended = False
     while not ended:
         ended = await process.ends_within(LOOK_S)
         reports = await asyncio.to_thread(files.read_progress, folder)
-        if fresh := reports[told:]:
-            told += len(fresh)
+        if fresh := reports[seen:]:
+            seen += len(fresh)
             yield fresh
 
 
@@ -315,8 +315,8 @@ def _missing(base: Model, size: int | None) -> list[str]:
         problems.append(f"the entry of {base.name} in kairos.toml names no `weights` to train on")
     elif size is None:
         problems.append(f"its weights are not at {base.weights}")
-    if lacking := [name for name in LIBRARIES if util.find_spec(name) is None]:
-        problems.append(f"{', '.join(lacking)} are not installed; run `make train` in the folder of Kairos")
+    if missing := [name for name in LIBRARIES if util.find_spec(name) is None]:
+        problems.append(f"{', '.join(missing)} are not installed; run `make train` in the folder of Kairos")
     return problems
 
 
@@ -340,7 +340,7 @@ def _needs(weights: str | None, size: int | None, *, on_gpu: bool) -> tuple[int,
     return LIBRARIES_BYTES + int(factor * size), ADAPTER_BYTES + (GGUF_DISK_FACTOR * size if is_file else 0)
 
 
-def _example(row: Row) -> Example:
+def _example(row: ApprovedSample) -> Example:
     return Example([{"role": str(m["role"]), "content": str(m["content"])} for m in row.messages], row.answer)
 
 

@@ -43,7 +43,7 @@ class Erasure:
         self,
         database: Database,
         queue: FairQueue,
-        signals: PubSub,
+        pubsub: PubSub,
         keys: ProjectKeys,
         cache: ResponseCache,
         settings: Settings,
@@ -51,7 +51,7 @@ class Erasure:
     ) -> None:
         self._database = database
         self._queue = queue
-        self._signals = signals
+        self._pubsub = pubsub
         self._keys = keys
         self._cache = cache
         self._settings = settings
@@ -112,7 +112,7 @@ class Erasure:
                 return
             for task_id, owner in running:
                 if task_id not in notified:
-                    await self._signals.cancel(owner, task_id)
+                    await self._pubsub.cancel(owner, task_id)
                     notified.add(task_id)
             await asyncio.sleep(LOOK_S)
         log.warning("tasks of the deleted project %s did not stop in time; their leases end", project_id)

@@ -21,8 +21,8 @@ from kairos.agents.checks.sandbox.peer import Peer
 
 ANSWER = "answer.py"
 MODULES = ("answer", "solution")
-"""Names under which tests may import the answer's code."""
-SHOWN_BYTES = 4 << 20
+"""SourceNames under which tests may import the answer's code."""
+OUTPUT_BYTES = 4 << 20
 """Output of the code that is kept for tests that capture it, between two messages."""
 STREAMS = ("stdout", "stderr")
 
@@ -31,7 +31,7 @@ def run(source: str, link: socket.socket) -> NoReturn:
     """Serve the tests until they end."""
     end = os._exit
     _hide()
-    served = _Served(link)
+    served = _AnswerServer(link)
     module = types.ModuleType(MODULES[0])
     module.__dict__["__builtins__"] = served.builtins()
     for name in MODULES:
@@ -50,15 +50,15 @@ def _hide() -> None:
     sys.modules["__main__"] = types.ModuleType("__main__")
 
 
-class _Served:
+class _AnswerServer:
     """What the tests may ask of this process beside the requests that every peer serves."""
 
     def __init__(self, link: socket.socket) -> None:
-        self._peer = Peer(link, judges=False, line_of=line_of)
+        self._peer = Peer(link, trusted=False, line_of=line_of)
         self._watched: list[str] = []
         self._shown: list[list[str]] = []
-        self._peer.after_receiving = self._take_watched
-        self._peer.before_sending = self._take_shown
+        self._peer.after_receiving = self._apply_environment
+        self._peer.before_sending = self._captured_output
 
     def serve(self, source: str, module: types.ModuleType) -> None:
         sys.stdout, sys.stderr = (self._stream(name) for name in STREAMS)
@@ -89,8 +89,8 @@ class _Served:
 
     def show(self, stream: str, text: str) -> None:
         """Keep output for the tests, if they capture it."""
-        if stream in self._watched and sum(len(kept) for _, kept in self._shown) < SHOWN_BYTES:
-            self._shown.append([stream, text[:SHOWN_BYTES]])
+        if stream in self._watched and sum(len(kept) for _, kept in self._shown) < OUTPUT_BYTES:
+            self._shown.append([stream, text[:OUTPUT_BYTES]])
 
     def _replaceable(self, name: str) -> Callable[..., Any]:
         own = getattr(builtins, name)
@@ -106,21 +106,21 @@ class _Served:
     def _stream(self, name: str) -> io.TextIOWrapper:
         return io.TextIOWrapper(_Output(self, name), "utf-8", "replace", write_through=True)  # type: ignore[arg-type]
 
-    def _take_watched(self, told: list[Any]) -> None:
-        self._watched, environment, folder = told
+    def _apply_environment(self, data: list[Any]) -> None:
+        self._watched, environment, folder = data
         if environment is not None:
             os.environ.clear()
             os.environ.update(environment)
         if folder is not None:
             os.chdir(folder)
 
-    def _take_shown(self) -> list[Any]:
+    def _captured_output(self) -> list[Any]:
         shown, self._shown = self._shown, []
         return shown
 
 
 class _Output(io.RawIOBase):
-    def __init__(self, served: _Served, name: str) -> None:
+    def __init__(self, served: _AnswerServer, name: str) -> None:
         self._served, self._name = served, name
 
     def writable(self) -> bool:
@@ -133,7 +133,7 @@ class _Output(io.RawIOBase):
 
 
 class _Input(io.TextIOBase):
-    def __init__(self, served: _Served) -> None:
+    def __init__(self, served: _AnswerServer) -> None:
         self._served = served
 
     def readable(self) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from kairos.agents.checks.sandbox import mirrors
 
 TESTS = "tests.py"
-MEET, UNMET = "@meet", "@unmet"
+CHECK, UNMET = "@check", "@unmet"
 """What rewritten assertions call: no program can write such names."""
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
@@ -31,7 +31,7 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class CompiledStatement:
     """One top-level statement of the tests, ready to run."""
 
     code: types.CodeType
@@ -40,14 +40,14 @@ class Step:
     """The number of the test that the statement is; None for what only prepares."""
 
 
-class Unmet(AssertionError):
+class AssertionUnmet(AssertionError):
     """A rewritten assertion that does not hold: why, and the assertion's own message if it has one."""
 
     def __str__(self) -> str:
         return ": ".join(value if isinstance(value, str) else text(value) for value in self.args)
 
 
-def prepare(source: str, statements: dict[int, int], left_out: list[int]) -> list[Step]:
+def prepare(source: str, statements: dict[int, int], left_out: list[int]) -> list[CompiledStatement]:
     """Compile the tests, with their assertions rewritten.
 
     `statements`: the position of a statement -> the number of the test that it is; `left_out`: positions not to run.
@@ -61,12 +61,12 @@ def prepare(source: str, statements: dict[int, int], left_out: list[int]) -> lis
         rewritten = _Assertions(source).visit(statement)
         module = ast.fix_missing_locations(ast.Module([rewritten], []))
         code = compile(module, TESTS, "exec", flags, dont_inherit=True)
-        steps.append(Step(code, statement.lineno, statements.get(position)))
+        steps.append(CompiledStatement(code, statement.lineno, statements.get(position)))
     return steps
 
 
-def meet(left: Any, name: str, right: Any, source: str, swapped: bool) -> str | None:
-    """Judge one assertion. None when it holds, else words for how it does not."""
+def check_assertion(left: Any, name: str, right: Any, source: str, swapped: bool) -> str | None:
+    """Judge one assertion. None when it holds, else message for how it does not."""
     if not name:
         return None if left else f"`{source}` does not hold: it is {text(left)}"
     if OPERATORS[name](left, right):
@@ -88,7 +88,7 @@ def text(value: Any) -> str:
 def _opaque(left: Any, right: Any) -> str:
     """Words for a comparison that can never hold."""
     strange = [value for value in (left, right) if mirrors.number_of(value) is not None and not isinstance(value, type)]
-    if len(strange) != 1 or isinstance(strange[0], mirrors.RemoteValue | BaseException):
+    if len(strange) != 1 or isinstance(strange[0], mirrors.ProxyValue | BaseException):
         return ""
     kind = type(strange[0]).__name__
     return f"; an object of the code's own class {kind} is never equal to plain data: return plain data instead"
@@ -100,7 +100,7 @@ _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 160
 
 
 class _Assertions(ast.NodeTransformer):
-    """`assert L == R, m` becomes `if (@why := @meet(L, '==', R, text, …)): raise @unmet(@why, m)`.
+    """`assert L == R, m` becomes `if (@why := @check_assertion(L, '==', R, text, …)): raise @unmet(@why, m)`.
 
     The operands stay where they were, so that `await`, `yield` and `:=` in them mean what they meant.
     """
@@ -110,9 +110,9 @@ class _Assertions(ast.NodeTransformer):
 
     def visit_Assert(self, node: ast.Assert) -> ast.stmt:
         left, name, right, swapped = _operands(node.test)
-        words = (ast.get_source_segment(self._source, node.test) or "the assertion")[:200]
-        values = [left, ast.Constant(name), right, ast.Constant(" ".join(words.split())), ast.Constant(swapped)]
-        reason = ast.NamedExpr(ast.Name("@why", ast.Store()), ast.Call(ast.Name(MEET, ast.Load()), values, []))
+        message = (ast.get_source_segment(self._source, node.test) or "the assertion")[:200]
+        values = [left, ast.Constant(name), right, ast.Constant(" ".join(message.split())), ast.Constant(swapped)]
+        reason = ast.NamedExpr(ast.Name("@why", ast.Store()), ast.Call(ast.Name(CHECK, ast.Load()), values, []))
         told: list[ast.expr] = [ast.Name("@why", ast.Load()), *([node.msg] if node.msg else [])]
         unmet = ast.Raise(ast.Call(ast.Name(UNMET, ast.Load()), told, []), None)
         return ast.copy_location(ast.If(reason, [unmet], []), node)

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 import kairos
-from kairos.agents.checks.sandbox.jail import Limits, Way
+from kairos.agents.checks.sandbox.jail import IsolationMethod, Limits
 from kairos.errors import KairosError
 
 log = logging.getLogger(__name__)
@@ -48,8 +48,8 @@ class SandboxFailed(KairosError):
 
 
 @dataclass(frozen=True, slots=True)
-class Tests:
-    """Tests as the warden takes them; the numbers are those of the results."""
+class SandboxTests:
+    """SandboxTests as the warden takes them; the numbers are those of the results."""
 
     source: str
     statements: Mapping[int, int]
@@ -61,48 +61,50 @@ class Tests:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class SandboxResult:
     """What came of one test."""
 
     passed: bool
-    words: str = ""
+    message: str = ""
     line: int | None = None
     """The line of the answer that it failed on."""
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class SandboxReport:
     """What came of all of them. A test that is missing from the results was not reached, and has failed."""
 
-    results: Mapping[int, Result]
-    way: Way
+    results: Mapping[int, SandboxResult]
+    method: IsolationMethod
     """How the code was kept in."""
-    lacks: str = ""
+    unavailable_reason: str = ""
     """Why it was not kept in fully, in words."""
 
     @property
     def isolated(self) -> bool:
-        return self.way is not Way.NONE
+        return self.method is not IsolationMethod.NONE
 
 
-async def run_in_box(answer: str, tests: Tests, seconds: float, memory_bytes: int, *, weakly: bool = False) -> Report:
+async def run_sandboxed(
+    answer: str, tests: SandboxTests, seconds: float, memory_bytes: int, *, allow_weak: bool = False
+) -> SandboxReport:
     """Run the tests against the answer's code. Cancelled, it ends the processes first. Raises `SandboxFailed`.
 
-    Where this host cannot isolate code, nothing is run (`Report.isolated`), unless it may be done weakly.
+    Where this host cannot isolate code, nothing is run (`SandboxReport.isolated`), unless it may be done allow_weak.
     """
     folder = tempfile.mkdtemp(prefix="kairos-tests-")
     try:
         process = await _start()
         try:
-            question = _question(folder, answer, tests, seconds, memory_bytes, weakly)
-            said, complaint = await asyncio.wait_for(process.communicate(question), seconds + GRACE_S)
+            question = _question(folder, answer, tests, seconds, memory_bytes, allow_weak)
+            stdout, stderr = await asyncio.wait_for(process.communicate(question), seconds + GRACE_S)
         except TimeoutError:
             raise SandboxFailed(reason=f"it did not end within {seconds + GRACE_S:g} s") from None
         finally:
-            await end_with_all(process)
+            await kill_process_tree(process)
     finally:
         await asyncio.to_thread(_remove, folder)
-    return _read(said, complaint)
+    return _parse_output(stdout, stderr)
 
 
 async def _start() -> asyncio.subprocess.Process:
@@ -122,7 +124,9 @@ async def _start() -> asyncio.subprocess.Process:
         raise SandboxFailed(reason=f"{python} cannot be started ({fault})") from fault
 
 
-def _question(folder: str, answer: str, tests: Tests, seconds: float, memory_bytes: int, weakly: bool) -> bytes:
+def _question(
+    folder: str, answer: str, tests: SandboxTests, seconds: float, memory_bytes: int, allow_weak: bool
+) -> bytes:
     """What the warden reads itself, after its length; then the tests, which it leaves for another process."""
     cpu_s = math.ceil(seconds)
     limits = Limits(cpu_s, memory_bytes, FILE_BYTES, PROCESSES, cpu_s * CPU_FACTOR, DISK_BYTES)
@@ -131,10 +135,10 @@ def _question(folder: str, answer: str, tests: Tests, seconds: float, memory_byt
         {
             "folder": folder,
             "answer": answer,
-            "trials": [*([bare] if bare else []), *([number] for _, _, number in tests.calls)],
+            "pairs": [*([bare] if bare else []), *([number] for _, _, number in tests.calls)],
             "seconds": seconds,
             "limits": asdict(limits),
-            "weak": weakly,
+            "weak": allow_weak,
         }
     ).encode()
     rest = {
@@ -146,7 +150,7 @@ def _question(folder: str, answer: str, tests: Tests, seconds: float, memory_byt
     return len(head).to_bytes(8, "big") + head + json.dumps(rest).encode()
 
 
-async def end_with_all(process: asyncio.subprocess.Process) -> None:
+async def kill_process_tree(process: asyncio.subprocess.Process) -> None:
     """Kill the leader of a session with all its descendants, and wait for it; within a namespace of their own they end
     with its first process."""
     with contextlib.suppress(psutil.Error):
@@ -177,15 +181,15 @@ CLOSED_FOLDERS = 3
 """How often it is tried: each pass opens one more level."""
 
 
-def _read(said: bytes, complaint: bytes) -> Report:
-    lines = [json.loads(line) for line in said.splitlines()]
+def _parse_output(stdout: bytes, stderr: bytes) -> SandboxReport:
+    lines = [json.loads(line) for line in stdout.splitlines()]
     if not lines or "end" not in lines[-1]:
-        log.error("the test sandbox failed: %s", complaint.decode(errors="replace"))
-        last = complaint.decode(errors="replace").strip().rpartition("\n")[2]
+        log.error("the test sandbox failed: %s", stderr.decode(errors="replace"))
+        last = stderr.decode(errors="replace").strip().rpartition("\n")[2]
         raise SandboxFailed(reason=last[:300] or "its process ended early")
     results = {
-        line["test"]: Result(line["passed"], line["words"], line["line"])
+        line["test"]: SandboxResult(line["passed"], line["message"], line["line"])
         for line in lines
         if line.get("test") is not None
     }
-    return Report(results, Way(lines[0]["way"]), lines[0]["lacks"])
+    return SandboxReport(results, IsolationMethod(lines[0]["method"]), lines[0]["unavailable_reason"])

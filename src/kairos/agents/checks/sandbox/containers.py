@@ -13,11 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from kairos.agents.checks.sandbox.wire import ProtocolFault
+from kairos.agents.checks.sandbox.wire import ProtocolError
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ContainerType:
     """How one type of container is taken apart and put together."""
 
     name: str
@@ -37,7 +37,7 @@ def _assign_list(target: list[Any], items: list[Any]) -> None:
 
 def _assign_mapping(target: dict[Any, Any], items: list[Any]) -> None:
     if len(items) % 2:
-        raise ProtocolFault("a key without a value")
+        raise ProtocolError("a key without a value")
     pairs = list(zip(items[::2], items[1::2], strict=True))
     target.clear()
     for key, value in pairs:
@@ -56,36 +56,38 @@ def _assign_deque(target: collections.deque[Any], items: list[Any]) -> None:
 
 def _assign_bytes(target: bytearray, items: list[Any]) -> None:
     if len(items) != 1 or type(items[0]) is not str:
-        raise ProtocolFault("a bytearray without its text")
+        raise ProtocolError("a bytearray without its text")
     target[:] = items[0].encode("latin-1")
 
 
 def _deque(extra: Any) -> collections.deque[Any]:
     if extra is not None and type(extra) is not int:
-        raise ProtocolFault("a length that is no number")
+        raise ProtocolError("a length that is no number")
     return collections.deque(maxlen=extra)
 
 
 def _defaultdict(extra: Any) -> collections.defaultdict[Any, Any]:
     if extra is not None and not callable(extra):
-        raise ProtocolFault("a factory that cannot be called")
+        raise ProtocolError("a factory that cannot be called")
     return collections.defaultdict(extra)
 
 
-KINDS: dict[type, Kind] = {
-    list: Kind("list", list, _assign_list, lambda _: []),
-    dict: Kind("dict", _flat, _assign_mapping, lambda _: {}),
-    set: Kind("set", list, _assign_set, lambda _: set()),
-    bytearray: Kind("bytearray", lambda x: [x.decode("latin-1")], _assign_bytes, lambda _: bytearray()),
-    collections.deque: Kind("deque", list, _assign_deque, _deque, lambda x: x.maxlen),
-    collections.OrderedDict: Kind(
+KINDS: dict[type, ContainerType] = {
+    list: ContainerType("list", list, _assign_list, lambda _: []),
+    dict: ContainerType("dict", _flat, _assign_mapping, lambda _: {}),
+    set: ContainerType("set", list, _assign_set, lambda _: set()),
+    bytearray: ContainerType("bytearray", lambda x: [x.decode("latin-1")], _assign_bytes, lambda _: bytearray()),
+    collections.deque: ContainerType("deque", list, _assign_deque, _deque, lambda x: x.maxlen),
+    collections.OrderedDict: ContainerType(
         "OrderedDict",
         lambda x: [part for pair in x.items() for part in pair],
         _assign_mapping,
         lambda _: collections.OrderedDict(),
     ),
-    collections.defaultdict: Kind("defaultdict", _flat, _assign_mapping, _defaultdict, lambda x: x.default_factory),
-    collections.Counter: Kind("Counter", _flat, _assign_mapping, lambda _: collections.Counter()),
+    collections.defaultdict: ContainerType(
+        "defaultdict", _flat, _assign_mapping, _defaultdict, lambda x: x.default_factory
+    ),
+    collections.Counter: ContainerType("Counter", _flat, _assign_mapping, lambda _: collections.Counter()),
 }
 BY_NAME = {kind.name: kind for kind in KINDS.values()}
 
@@ -93,7 +95,7 @@ BY_NAME = {kind.name: kind for kind in KINDS.values()}
 @dataclass(slots=True)
 class _Shared:
     container: Any
-    kind: Kind
+    kind: ContainerType
     seen: list[Any]
     """Its items as both sides know them."""
 
@@ -124,16 +126,16 @@ class Containers:
         return number
 
     def accept(self, number: Any, kind: Any, extra: Any) -> Any:
-        """An empty container of the other side's, to be filled with `fill`. Raises `ProtocolFault`."""
+        """An empty container of the other side's, to be filled with `fill`. Raises `ProtocolError`."""
         if type(number) is not int or number in self._shared or number % 2 == self._next % 2 or kind not in BY_NAME:
-            raise ProtocolFault("a container that cannot be")
+            raise ProtocolError("a container that cannot be")
         container = BY_NAME[kind].make(extra)
         self._keep(number, container)
         return container
 
     def get(self, number: Any) -> Any:
         if type(number) is not int or number not in self._shared:
-            raise ProtocolFault("a container that is not shared")
+            raise ProtocolError("a container that is not shared")
         return self._shared[number].container
 
     def fill(self, number: int, items: list[Any]) -> None:
@@ -142,7 +144,7 @@ class Containers:
         try:
             shared.kind.assign(shared.container, items)
         except (TypeError, ValueError):
-            raise ProtocolFault("a content that does not fit its container") from None
+            raise ProtocolError("a content that does not fit its container") from None
         shared.seen = shared.kind.items(shared.container)
 
     def changed(self) -> list[tuple[int, list[Any]]]:

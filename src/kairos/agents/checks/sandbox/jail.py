@@ -1,4 +1,4 @@
-"""The walls around code that is not trusted. Standard library alone: the process that builds them imports no more.
+"""The isolation context code that is not trusted. Standard library alone: the process that builds them imports no more.
 
 Two ways give full isolation, both with the filter of system calls (`seccomp`):
 
@@ -9,8 +9,8 @@ Two ways give full isolation, both with the filter of system calls (`seccomp`):
   is removed afterwards, no TCP, no signal and no abstract socket to the outside. As root the whole sandbox becomes a
   user of its own.
 
-Where neither can be had, or this machine has no filter, `Walls.full` is false and the code is not run, unless the
-operator allows that (`guardian.allow_weak_isolation`): then it runs behind as many of these walls as there are.
+Where neither can be had, or this machine has no filter, `Isolation.full` is false and the code is not run, unless the
+operator allows that (`guardian.allow_weak_isolation`): then it runs behind as many of these isolation as there are.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kairos.agents.checks.sandbox import landlock, seccomp, semaphores
-from kairos.agents.checks.sandbox.process_tree import Family, Tree, TreeLimits, has_swap
+from kairos.agents.checks.sandbox.process_tree import ProcessTree, ResourceMonitor, TotalLimits, has_swap
 
 NOBODY = 65534
-FIRST_STRANGER = 1_900_000_000
-"""Users that no machine gives out (above systemd's ranges for containers, below 2^31): as root, each box runs as
+FIRST_SANDBOX_USER = 1_900_000_000
+"""Users that no machine gives out (above systemd's ranges for containers, below 2^31): as root, each sandbox runs as
 another one. `nobody` would be shared: with the boxes beside it, whose processes would count against its limit, and with
 services that run as nobody, such as the embedded database, whose files and processes would then be its own."""
-NEW_MOUNTS, NEW_UTS, NEW_IPC, NEW_USER, NEW_PIDS, NEW_NETWORK = (
+NEW_MOUNTS, NEW_UTS, NEW_IPC, NEW_USER, NEW_PID, NEW_NETWORK = (
     *(0x00020000, 0x04000000, 0x08000000),
     *(0x10000000, 0x20000000, 0x40000000),
 )
 RDONLY, NOSUID, NODEV, REMOUNT, BIND, RECURSIVE, PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
 KEPT_FLAGS = {os.ST_NOSUID: NOSUID, 4: NODEV, 8: 8, 1024: 1024, 2048: 2048, 4096: 1 << 21}
-"""Flags of a mounted file system, and how `mount` wants them. A user namespace may not drop any of them."""
+"""Flags of a mounted file system, and how `mount` wants them. A user namespace may not drop_privileges any of them."""
 SET_DEATH_SIGNAL, SET_DUMPABLE, SET_SUBREAPER, SET_NO_NEW_PRIVILEGES = 1, 4, 36, 38
 LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo", "/nix/store")
 PROGRAMS = ("/bin", "/usr/bin", "/etc/ld.so.cache")
@@ -64,7 +64,7 @@ class Limits:
     """All files together."""
 
 
-class Way(StrEnum):
+class IsolationMethod(StrEnum):
     """How code is kept in."""
 
     NAMESPACES = "namespaces"
@@ -73,8 +73,8 @@ class Way(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Walls:
-    """Which walls stand."""
+class Isolation:
+    """Which isolation stand."""
 
     own_processes: bool
     """A namespace of its own for processes: when its first one ends, all of them do."""
@@ -83,53 +83,53 @@ class Walls:
     user: int
     """Who the code becomes, if we are still root when it does."""
     work: str = "/work"
-    way: Way = Way.NONE
-    lacks: str = ""
+    method: IsolationMethod = IsolationMethod.NONE
+    unavailable_reason: str = ""
     """Why it is none, in words."""
     own_user: bool = False
     """Whether nobody else runs as its user."""
-    tasks_of_others: int = 0
+    other_tasks: int = 0
     """Processes and threads that count against its limit and are not its own."""
 
     @property
     def full(self) -> bool:
-        return self.way is not Way.NONE
+        return self.method is not IsolationMethod.NONE
 
 
-def build(folder: str) -> Walls:
+def build(folder: str) -> Isolation:
     """Leave the machine's namespaces, as far as the kernel lets us. Children made from now on live in the new ones."""
-    global _standing, _proc
-    _oom_first()
+    global _isolation, _proc
+    _prefer_oom_kill()
     _proc = _open_proc()
     prctl(SET_SUBREAPER, 1)
-    tasks = _tasks_of_user()  # before NEW_PIDS: a namespace ends with the first process in it
-    isolated = _unshare(NEW_MOUNTS | NEW_PIDS | NEW_NETWORK | NEW_IPC | NEW_UTS)
+    tasks = _tasks_of_user()  # before NEW_PID: a namespace ends with the first process in it
+    isolated = _unshare(NEW_MOUNTS | NEW_PID | NEW_NETWORK | NEW_IPC | NEW_UTS)
     refusal = "" if isolated else os.strerror(ctypes.get_errno())
     own_network = isolated or _unshare(NEW_NETWORK)
-    user = stranger()
+    user = sandbox_user()
     if isolated and _new_root(folder):
-        lacks = _missing_everywhere()
-        way = Way.NONE if lacks else Way.NAMESPACES
-        _standing = Walls(isolated, True, own_network, user, "/work", way, lacks, own_user=True)
-        return _standing
-    way, lacks = _without_root(refusal or "no mounts")
+        reason = _missing_requirement()
+        method = IsolationMethod.NONE if reason else IsolationMethod.NAMESPACES
+        _isolation = Isolation(isolated, True, own_network, user, "/work", method, reason, own_user=True)
+        return _isolation
+    method, reason = _landlock_method(refusal or "no mounts")
     work = f"{folder}/work"
     os.makedirs(work, 0o700, exist_ok=True)
-    own_user = os.geteuid() == 0 and _become_stranger(folder, work, user, way)
+    own_user = os.geteuid() == 0 and _become_sandbox_user(folder, work, user, method)
     os.chdir(work)
-    others = OWN_TASKS if own_user else tasks + ROOM_FOR_OTHERS
-    _standing = Walls(isolated, False, own_network, user, work, way, lacks, own_user, others)
-    return _standing
+    others = WARDEN_TASKS if own_user else tasks + OTHER_TASKS_ALLOWANCE
+    _isolation = Isolation(isolated, False, own_network, user, work, method, reason, own_user, others)
+    return _isolation
 
 
-_standing: Walls | None = None
-"""What `drop` completes."""
+_isolation: Isolation | None = None
+"""What `drop_privileges` completes."""
 _proc: int | None = None
 """The machine's `/proc`, opened while it can be seen: for the process that watches, and for no other."""
 NO_FILTER = "there is no filter of system calls (seccomp) for this system and machine"
-OWN_TASKS = 2
+WARDEN_TASKS = 2
 """The warden's two processes."""
-ROOM_FOR_OTHERS = 128
+OTHER_TASKS_ALLOWANCE = 128
 """Threads that the daemon and others of our user may start while tests run. `process_tree` counts exactly."""
 
 
@@ -142,25 +142,25 @@ def _open_proc() -> int | None:
     return proc
 
 
-def _without_root(refusal: str) -> tuple[Way, str]:
-    if lacks := _missing_everywhere():
-        return Way.NONE, lacks
+def _landlock_method(refusal: str) -> tuple[IsolationMethod, str]:
+    if reason := _missing_requirement():
+        return IsolationMethod.NONE, reason
     version = landlock.version()
     if version < landlock.FULL:
         have = f"the kernel's Landlock is of version {version}" if version else "the kernel offers no Landlock"
         needs = f"version {landlock.FULL} (Linux 6.12) is needed"
-        return Way.NONE, f"namespaces are refused ({refusal}), and {have}; {needs}"
-    return Way.LANDLOCK, ""
+        return IsolationMethod.NONE, f"namespaces are refused ({refusal}), and {have}; {needs}"
+    return IsolationMethod.LANDLOCK, ""
 
 
-def _missing_everywhere() -> str:
+def _missing_requirement() -> str:
     """What both ways need."""
     if not seccomp.supported():
         return NO_FILTER
     return "" if _proc is not None else "the kernel does not show the children of a process in /proc"
 
 
-def _become_stranger(folder: str, work: str, user: int, way: Way) -> bool:
+def _become_sandbox_user(folder: str, work: str, user: int, method: IsolationMethod) -> bool:
     """Root gives itself up for good. False where it may not: a container can take away that right too.
 
     Where Python lies in root's own home, the right to read what the user may not is kept; Landlock narrows it to
@@ -176,14 +176,14 @@ def _become_stranger(folder: str, work: str, user: int, way: Way) -> bool:
     except OSError:
         return False
     prctl(KEEP_CAPABILITIES, 0)
-    _keep_capabilities(_needed_capability(way))
+    _keep_capabilities(_needed_capability(method))
     prctl(SET_DUMPABLE, 1)
     return True
 
 
-def _needed_capability(way: Way) -> int:
+def _needed_capability(method: IsolationMethod) -> int:
     """Asked of the real user, whose capabilities do not count here."""
-    return READ_ANYTHING if way is Way.LANDLOCK and not os.access(os.__file__, os.R_OK) else 0
+    return READ_ANYTHING if method is IsolationMethod.LANDLOCK and not os.access(os.__file__, os.R_OK) else 0
 
 
 def _tasks_of_user() -> int:
@@ -215,16 +215,16 @@ def _can_fork() -> bool:
     return True
 
 
-def watched(first: int, limits: Limits) -> Tree | None:
-    """The processes below the first one within the walls. None where the system does not show them."""
-    if _proc is None or _standing is None:
+def resource_monitor(first: int, limits: Limits) -> ResourceMonitor | None:
+    """The processes below the first one within the isolation. None where the system does not show them."""
+    if _proc is None or _isolation is None:
         return None
-    together = TreeLimits(limits.memory_bytes, limits.cpu_of_all_s, limits.processes, limits.disk_bytes)
-    return Tree(Family(first, _proc), together, _standing.work, _standing.own_root, _swaps)
+    together = TotalLimits(limits.memory_bytes, limits.cpu_of_all_s, limits.processes, limits.disk_bytes)
+    return ResourceMonitor(ProcessTree(first, _proc), together, _isolation.work, _isolation.own_root, _swaps)
 
 
-def begin_first_process() -> None:
-    """In the first process within the walls: what loses its parent comes to it, and nobody looks into it."""
+def enter_init_process() -> None:
+    """In the first process within the isolation: what loses its parent comes to it, and nobody looks into it."""
     global _proc
     if _proc is not None:
         os.close(_proc)
@@ -245,31 +245,31 @@ def undumpable() -> None:
     prctl(SET_DUMPABLE, 0)
 
 
-def drop(limits: Limits, user: int, *, watched: bool = True) -> None:
+def drop_privileges(limits: Limits, user: int, *, watched: bool = True) -> None:
     """Give up every privilege for good, become the user if we are root, and take the limits.
 
     `watched`: whether others of the user may look into the process, as who sums the memory of all has to.
     Raises `OSError` where a wall that was promised (`build`) cannot be built: the code must not be run then.
     """
-    walls = _standing or Walls(False, False, False, user, work="")
-    _limit(limits, walls)
-    if os.geteuid() == 0 and walls.own_root:
+    isolation = _isolation or Isolation(False, False, False, user, work="")
+    _limit(limits, isolation)
+    if os.geteuid() == 0 and isolation.own_root:
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
-    _keep_capabilities(_needed_capability(walls.way))
+    _keep_capabilities(_needed_capability(isolation.method))
     prctl(SET_NO_NEW_PRIVILEGES, 1)
     prctl(SET_DUMPABLE, int(watched))  # nothing untrusted can look into it
     die_with_parent()
-    _wall_in(walls)
+    _confine(isolation)
 
 
-def _limit(limits: Limits, walls: Walls) -> None:
+def _limit(limits: Limits, isolation: Isolation) -> None:
     for kind, most in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, DESCRIPTORS),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
-        (resource.RLIMIT_NPROC, limits.processes + walls.tasks_of_others),
+        (resource.RLIMIT_NPROC, limits.processes + isolation.other_tasks),
         (resource.RLIMIT_CPU, limits.cpu_s),
         (resource.RLIMIT_DATA, limits.memory_bytes),
         (resource.RLIMIT_AS, limits.memory_bytes * SPACE_FACTOR),
@@ -288,16 +288,16 @@ CPUS = 8
 """Pools start as many workers as there are processors, and `Limits.processes` does not grow with the machine."""
 
 
-def _wall_in(walls: Walls) -> None:
-    around = seccomp.Surroundings(walls.own_root, walls.own_user)
-    if walls.own_root:
+def _confine(isolation: Isolation) -> None:
+    context = seccomp.FilterContext(isolation.own_root, isolation.own_user)
+    if isolation.own_root:
         if landlock.version() >= landlock.SCOPES_SINCE:
             landlock.keep_signals_in()
-    elif walls.work and landlock.version():
-        landlock.restrict(landlock.Rules(tuple(_needed()), (walls.work,), ("/dev/null",)))
-        semaphores.stand_in(walls.work)
+    elif isolation.work and landlock.version():
+        landlock.restrict(landlock.Rules(tuple(_needed()), (isolation.work,), ("/dev/null",)))
+        semaphores.install(isolation.work)
     if seccomp.supported():
-        seccomp.restrict(around)
+        seccomp.restrict(context)
 
 
 def can_read_python() -> bool:
@@ -318,16 +318,16 @@ def prctl(option: int, value: int) -> None:
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def _oom_first() -> None:
+def _prefer_oom_kill() -> None:
     """If memory runs out, the kernel ends the tests and not the database."""
     with contextlib.suppress(OSError):
         _write("/proc/self/oom_score_adj", "1000")
 
 
-def stranger() -> int:
-    """A user that only this box runs as: our process id is nobody else's. Where a container maps few users, nobody."""
+def sandbox_user() -> int:
+    """A user that only this sandbox runs as: our process id is nobody else's. Where a container maps few users, nobody."""
     with contextlib.suppress(OSError), open("/proc/self/uid_map") as file:
-        user = FIRST_STRANGER + OWN_PROCESS
+        user = FIRST_SANDBOX_USER + OWN_PROCESS
         for first, _, count in (map(int, line.split()) for line in file):
             if first <= user < first + count:
                 return user

@@ -40,7 +40,7 @@ _REMOTE_OF_CLASSES = frozenset({"__annotations__", "__abstractmethods__"})
 _OWN = frozenset(dir(type)) - _REMOTE_OF_CLASSES
 
 
-class Mirror(type):
+class ProxyType(type):
     """The class of the stand-ins' classes."""
 
     peer: Any
@@ -121,7 +121,7 @@ def _extended(name: str, bases: tuple[type, ...], body: dict[str, Any], options:
     cell = body.pop("__classcell__", None)
     functions = {key: value for key, value in body.items() if isinstance(value, types.FunctionType)}
     data = {key: value for key, value in body.items() if key not in functions}
-    peer = next(base.peer for base in bases if type(base) is Mirror)
+    peer = next(base.peer for base in bases if type(base) is ProxyType)
     kind = peer.request("subclass", name, bases, data, functions, options)
     if cell is not None:
         cell.cell_contents = kind
@@ -134,10 +134,10 @@ def _peer(value: Any) -> Any:
 
 def lineage(kind: type) -> tuple[type, ...]:
     """The classes that an object of this class is an instance of."""
-    return type.__getattribute__(kind, "lineage") if type(kind) is Mirror else kind.__mro__
+    return type.__getattribute__(kind, "lineage") if type(kind) is ProxyType else kind.__mro__
 
 
-class Remote:
+class ProxyObject:
     """An object of the other process."""
 
     __slots__ = ("__weakref__", "_kairos_number")
@@ -169,7 +169,7 @@ class Remote:
         _release(self)
 
 
-class RemoteValue:
+class ProxyValue:
     """An object of the other process whose class extends an immutable builtin: that part of it is here."""
 
     def __getattr__(self, name: str) -> Any:
@@ -178,10 +178,10 @@ class RemoteValue:
     def __setattr__(self, name: str, value: Any) -> None:
         _peer(self).request("set", self, name, value)
 
-    __reduce_ex__, __copy__, __deepcopy__ = Remote.__reduce_ex__, Remote.__copy__, Remote.__deepcopy__
+    __reduce_ex__, __copy__, __deepcopy__ = ProxyObject.__reduce_ex__, ProxyObject.__copy__, ProxyObject.__deepcopy__
 
 
-class RemoteError(BaseException):
+class ProxyException(BaseException):
     """An exception of the other process: of a local class, so that `except` and `raise` can take it."""
 
     def __getattr__(self, name: str) -> Any:
@@ -192,9 +192,9 @@ class RemoteError(BaseException):
 
 def number_of(value: Any) -> int | None:
     """The number under which the other process knows what this stands for; None when it stands for nothing there."""
-    if type(value) is Mirror:
+    if type(value) is ProxyType:
         return type.__getattribute__(value, "number")
-    if type(type(value)) is not Mirror:
+    if type(type(value)) is not ProxyType:
         return None
     if isinstance(value, BaseException):
         return BaseException.__getattribute__(value, "__dict__").get("_kairos_number")
@@ -257,7 +257,7 @@ def make_class(
     kind = _created(name, local, body)
     home.append(kind)
     ancestry = [kind, *(inner for base in bases for inner in lineage(base))]
-    everything = frozenset(method for base in local if type(base) is Mirror for method in base.forwarded) | forwarded
+    everything = frozenset(method for base in local if type(base) is ProxyType for method in base.forwarded) | forwarded
     for field, value in (
         ("peer", peer),
         ("number", number),
@@ -273,23 +273,23 @@ def _local_bases(bases: list[Any], content: type | None) -> tuple[tuple[type, ..
     """What the local class extends, and whether its objects have a dictionary."""
     errors = [base for base in bases if issubclass(base, BaseException)]
     if errors:
-        return (*(base for base in errors if type(base) is Mirror), *_once(errors), RemoteError), True
+        return (*(base for base in errors if type(base) is ProxyType), *_once(errors), ProxyException), True
     if content is not None:
-        mirrored = [base for base in bases if type(base) is Mirror and base.content is content]
-        return (*mirrored, RemoteValue, content) if not mirrored else tuple(mirrored), True
-    mirrored = tuple(base for base in bases if type(base) is Mirror and base.content is None)
-    return (mirrored or (Remote,)), False
+        mirrored = [base for base in bases if type(base) is ProxyType and base.content is content]
+        return (*mirrored, ProxyValue, content) if not mirrored else tuple(mirrored), True
+    mirrored = tuple(base for base in bases if type(base) is ProxyType and base.content is None)
+    return (mirrored or (ProxyObject,)), False
 
 
 def _once(errors: list[Any]) -> list[Any]:
-    return [base for base in errors if type(base) is not Mirror]
+    return [base for base in errors if type(base) is not ProxyType]
 
 
 def _created(name: str, bases: tuple[type, ...], body: dict[str, Any]) -> Any:
     """Where Python cannot order the bases or lay out their objects, the first of them stands for all."""
     for attempt in (bases, (*bases[:1], bases[-1]), bases[:1], bases[-1:]):
         try:
-            return Mirror(name, tuple(dict.fromkeys(attempt)), body)  # type: ignore[call-arg]
+            return ProxyType(name, tuple(dict.fromkeys(attempt)), body)  # type: ignore[call-arg]
         except TypeError:
             continue
     raise TypeError(f"the class {name} cannot be shown to the tests")
@@ -343,7 +343,7 @@ def _plain(name: str, home: list[Any]) -> Callable[..., Any]:
 def _equality(name: str, home: list[Any]) -> Callable[..., Any]:
     def method(self: Any, other: Any) -> Any:
         peer = _peer(self)
-        if peer.judges and type(type(other)) is not Mirror:
+        if peer.trusted and type(type(other)) is not ProxyType:
             return NotImplemented
         return _ask(self, home, name, (other,))
 
@@ -353,7 +353,7 @@ def _equality(name: str, home: list[Any]) -> Callable[..., Any]:
 def _operator(name: str, home: list[Any]) -> Callable[..., Any]:
     def method(self: Any, other: Any, *more: Any) -> Any:
         kind = type(self)
-        if kind.peer.judges and type(type(other)) is not Mirror and not kind.peer.is_named(kind):
+        if kind.peer.trusted and type(type(other)) is not ProxyType and not kind.peer.is_named(kind):
             raise TypeError(f"{_of(kind)} is not asked for `{name}`: {ADVICE}")
         return _ask(self, home, name, (other, *more))
 
@@ -363,7 +363,7 @@ def _operator(name: str, home: list[Any]) -> Callable[..., Any]:
 def _contains(name: str, home: list[Any]) -> Callable[..., Any]:
     def method(self: Any, item: Any) -> Any:
         kind = type(self)
-        if not kind.peer.judges or type(type(item)) is Mirror or kind.peer.is_named(kind):
+        if not kind.peer.trusted or type(type(item)) is ProxyType or kind.peer.is_named(kind):
             return _ask(self, home, name, (item,))
         return any(item is inner or item == inner for inner in self)
 
@@ -373,7 +373,7 @@ def _contains(name: str, home: list[Any]) -> Callable[..., Any]:
 def _truth(name: str, home: list[Any]) -> Callable[..., Any]:
     def method(self: Any) -> Any:
         kind = type(self)
-        if kind.peer.judges and not kind.peer.is_named(kind):
+        if kind.peer.trusted and not kind.peer.is_named(kind):
             raise TypeError(f"{_of(kind)} does not decide whether it is true: {ADVICE}")
         return _ask(self, home, name, ())
 
@@ -391,8 +391,8 @@ def _exit(name: str, home: list[Any]) -> Callable[..., Any]:
     def method(self: Any, kind: Any, fault: Any, trace: Any) -> Any:
         """An assertion that fails within `with` has failed, whatever the context manager makes of it."""
         peer = _peer(self)
-        if peer.judges and isinstance(fault, AssertionError):
-            peer.unmet = fault
+        if peer.trusted and isinstance(fault, AssertionError):
+            peer.failed_assertion = fault
         return _ask(self, home, name, (kind, fault, None))
 
     return method

@@ -13,22 +13,22 @@ _WITH_EFFECTS = frozenset({"antigravity", "this", "idlelib", "turtledemo", "__ma
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-class Names(TypedDict):
+class SourceNames(TypedDict):
     """As lists, for they are stored with the compiled tests."""
 
     mentioned: list[str]
     """Every name, attribute and text that looks like one."""
     free: list[str]
-    """Names that are read and that the tests do not bind themselves."""
+    """SourceNames that are read and that the tests do not bind themselves."""
     imported: list[str]
-    """Names that the tests import from the answer."""
+    """SourceNames that the tests import from the answer."""
     whole: bool
     """Whether the tests import the answer as a module: its names are that module's attributes then."""
     modules: list[str]
     """Free names of modules of the standard library, used as such: `math.isclose` without an import."""
 
 
-def names_in(source: str) -> Names:
+def names_in(source: str) -> SourceNames:
     """Read the source of the tests, which parses."""
     read, bound, imported, other = set[str](), set[str](), set[str](), set[str]()
     attributes: dict[str, set[str]] = {}

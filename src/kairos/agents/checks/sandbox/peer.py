@@ -1,12 +1,12 @@
-"""One end of the connection between the tests' process and the answer's. Both ends are alike but for `judges`.
+"""One end of the connection between the tests' process and the answer's. Both ends are alike but for `trusted`.
 
 Only one end works at a time: it sends a request and serves the other's requests until its reply comes. So a callback
 of the tests may call the answer, which may call back again. A message is a JSON array: what it is (`?` request, `=`
 result, `!` exception), the sender's state (released numbers, containers, surroundings), and its operands.
 
-The answer's end is in the hands of the answer's code, which may send anything. The tests' end (`judges`) therefore
+The answer's end is in the hands of the answer's code, which may send anything. The tests' end (`trusted`) therefore
 builds nothing but what `codec` allows, lets the answer reach only what `reach` allows of the objects it was passed, and
-takes everything else for the end of the connection: `LinkLost`, which no test that passes has seen.
+takes everything else for the end of the connection: `ConnectionLost`, which no test that passes has seen.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from kairos.agents.checks.sandbox import mirrors, specials, wire
 from kairos.agents.checks.sandbox.codec import Codec
-from kairos.agents.checks.sandbox.wire import ProtocolFault
+from kairos.agents.checks.sandbox.wire import ProtocolError
 
 LINE = "_kairos_line"
 """Where an exception from the answer carries the line of the answer that it was raised on."""
@@ -29,27 +29,27 @@ BROKEN = "sent what is not of the protocol"
 ENDED = "ended"
 
 
-class LinkLost(BaseException):
+class ConnectionLost(BaseException):
     """The other process ended, or sent what is not of the protocol."""
 
 
 class Peer:
     """Requests to the other process, and its requests to this one."""
 
-    def __init__(self, link: socket.socket, judges: bool, line_of: Callable[[BaseException], int | None]) -> None:
-        self.judges = judges
+    def __init__(self, link: socket.socket, trusted: bool, line_of: Callable[[BaseException], int | None]) -> None:
+        self.trusted = trusted
         self.released: list[int] = []
         self.named: set[Any] = set()
         """Stand-ins' classes that the tests name: their objects are asked about plain values (see `mirrors`)."""
         self.lost: str | None = None
         """Why the connection is over."""
-        self.unmet: BaseException | None = None
+        self.failed_assertion: BaseException | None = None
         """An assertion of the tests that failed where the answer may keep it from them (callbacks, `with`)."""
         self.handlers: dict[str, Callable[..., Any]] = {}
         """Further requests that this end serves, by name."""
         self.before_sending: Callable[[], list[Any]] = list
         self.after_receiving: Callable[[list[Any]], None] = lambda _: None
-        self._codec = Codec(self, judges)
+        self._codec = Codec(self, trusted)
         self._link = link
         self._turn = threading.Condition()
         self._is_waiting = False
@@ -89,9 +89,9 @@ class Peer:
         try:
             yield
         finally:
-            self._give_turn()
+            self._release_turn()
 
-    def _give_turn(self) -> None:
+    def _release_turn(self) -> None:
         with self._turn:
             self._is_waiting = False
             self._turn.notify_all()
@@ -101,7 +101,7 @@ class Peer:
         performed = object()
         with self._turn:
             self._performed.append(performed)
-        self._give_turn()
+        self._release_turn()
         try:
             reply = self._reply(message)
         finally:
@@ -111,22 +111,22 @@ class Peer:
                 self._is_waiting = True
         try:
             self._send(*reply)
-        except LinkLost:
+        except ConnectionLost:
             raise
         except BaseException as fault:
             self._send_fault(fault)
 
     def _reply(self, message: list[Any]) -> tuple[Any, ...]:
         try:
-            if self.judges and not _is_on_passed(message):
-                raise ProtocolFault("a request on something that was never passed")
+            if self.trusted and not _is_on_passed(message):
+                raise ProtocolError("a request on something that was never passed")
             operation, *operands = self._read(message)
             return ("=", self._perform(operation, operands))
-        except (ProtocolFault, LinkLost):
-            self._lose(BROKEN)
+        except (ProtocolError, ConnectionLost):
+            self._disconnect(BROKEN)
         except BaseException as fault:
             if isinstance(fault, AssertionError):
-                self.unmet = fault
+                self.failed_assertion = fault
             line = self._line_of(fault)
             fault.__traceback__ = None
             return ("!", fault, line)
@@ -136,7 +136,7 @@ class Peer:
         fault.__traceback__ = None
         try:
             self._send("!", fault, None)
-        except LinkLost:
+        except ConnectionLost:
             raise
         except BaseException:
             self._send("!", RuntimeError("a value that cannot be shown"), None)
@@ -148,13 +148,13 @@ class Peer:
             return perform(*operands)
         handler = self.handlers.get(operation) if type(operation) is str else None
         if handler is None:
-            raise ProtocolFault("an unknown request")
+            raise ProtocolError("an unknown request")
         return handler(*operands)
 
     def _fault(self, message: list[Any], operation: str, operands: tuple[Any, ...]) -> BaseException:
         fault, line = (*self._read(message), None, None)[:2]
         if not isinstance(fault, BaseException):
-            self._lose(BROKEN)
+            self._disconnect(BROKEN)
         if isinstance(fault, StopIteration | StopAsyncIteration) and not _may_stop(operation, operands):
             fault = RuntimeError(f"the code raised {type(fault).__name__}")
         if type(line) is int:
@@ -163,7 +163,7 @@ class Peer:
 
     def _send(self, what: str, *operands: Any) -> None:
         if self.lost:
-            raise LinkLost(self.lost)
+            raise ConnectionLost(self.lost)
         containers = self._codec.containers
         released, self.released = self._codec.unsent(self.released), []
         told = [[number, [self._codec.encode(item) for item in items]] for number, items in containers.changed()]
@@ -173,18 +173,18 @@ class Peer:
         try:
             self._link.sendall(frame)
         except OSError:
-            self._lose(ENDED)
+            self._disconnect(ENDED)
 
     def _receive(self) -> list[Any]:
         try:
             data = wire.receive(self._link.recv)
             if data is None:
-                self._lose(ENDED)
+                self._disconnect(ENDED)
             message = wire.load(data or b"")
-        except (OSError, ProtocolFault):
-            self._lose(self.lost or BROKEN)
+        except (OSError, ProtocolError):
+            self._disconnect(self.lost or BROKEN)
         if message[0] not in ("?", "=", "!"):
-            self._lose(BROKEN)
+            self._disconnect(BROKEN)
         return message
 
     def _read(self, message: list[Any]) -> list[Any]:
@@ -200,15 +200,15 @@ class Peer:
                 self._codec.containers.forget(number)
             operands = [self._codec.decode(operand) for operand in message[2:]]
             self.after_receiving(more)
-        except (ProtocolFault, TypeError, ValueError, IndexError, RecursionError):
-            self._lose(BROKEN)
+        except (ProtocolError, TypeError, ValueError, IndexError, RecursionError):
+            self._disconnect(BROKEN)
         if not operands:
-            self._lose(BROKEN)
+            self._disconnect(BROKEN)
         return operands
 
-    def _lose(self, why: str) -> NoReturn:
+    def _disconnect(self, why: str) -> NoReturn:
         self.lost = self.lost or why
-        raise LinkLost(self.lost)
+        raise ConnectionLost(self.lost)
 
 
 def _is_on_passed(message: list[Any]) -> bool:

@@ -1,6 +1,6 @@
 """Limits over all processes of the sandbox together, kept by the one process that stands above them.
 
-The kernel limits single processes (`jail.drop`), and users. What is summed here, some fifty times a second, is what
+The kernel limits single processes (`jail.drop_privileges`), and users. What is summed here, some fifty times a second, is what
 five children with a fifth too much each would get past: memory, processor time, processes and threads, and files.
 A process cannot leave the tree: whoever loses its parent is given to the sandbox's first process, a subreaper (`prctl`)
 or the first of its namespace. Standard library alone.
@@ -28,7 +28,7 @@ START_S = KILL_S + 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class TreeLimits:
+class TotalLimits:
     """What all processes of the sandbox may use together."""
 
     memory_bytes: int
@@ -52,7 +52,7 @@ class Process:
     resident_bytes: int
 
 
-class Family:
+class ProcessTree:
     """The processes below one, which does not count itself."""
 
     def __init__(self, top: int, proc: int) -> None:
@@ -125,11 +125,11 @@ class Family:
 
 
 @dataclass(slots=True)
-class Tree:
+class ResourceMonitor:
     """What a family uses together."""
 
-    family: Family
-    limits: TreeLimits
+    family: ProcessTree
+    limits: TotalLimits
     work: str
     """The folder that it writes to."""
     in_memory: bool
@@ -216,7 +216,7 @@ class Tree:
                     yield int(inode), int(offset, 16) + last - first
 
 
-class Turn:
+class ProcessLock:
     """A lock between the process that watches and the first process of the sandbox: a token in a pipe.
 
     Who ends processes holds it, and who starts them does: otherwise the end of one pair could reach the next one.
@@ -250,64 +250,64 @@ class Turn:
         os.write(self._write, b"1")
 
 
-def watch(tree: Tree, telling: int, turn: Turn) -> int:
+def enforce_limits(tree: ResourceMonitor, writing: int, lock: ProcessLock) -> int:
     """Until the top process ends: end what is below where a limit is passed, and say why. Returns its exit status."""
     while True:
         ended, status = os.waitpid(tree.family.top, os.WNOHANG)
         if ended:
             return status
-        with turn.taken(LOOK_S) as ours:
+        with lock.taken(LOOK_S) as ours:
             if ours and (reason := tree.excess()):
                 with contextlib.suppress(OSError):
-                    os.write(telling, f"{reason}\n".encode())
+                    os.write(writing, f"{reason}\n".encode())
                 tree.family.kill()
         time.sleep(LOOK_S)
 
 
-def end_all_below() -> None:
+def kill_descendants() -> None:
     """End all that this process started, and what that started."""
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        Family(os.getpid(), proc).kill()
+        ProcessTree(os.getpid(), proc).kill()
     finally:
         os.close(proc)
 
 
-def tell_of(hearing: int, turn: Turn) -> None:
+def connect_monitor(reading: int, lock: ProcessLock) -> None:
     """In the first process: where the words of `watch` come from, and what it shares with `watch`."""
-    global _hearing, _turn
-    os.set_blocking(hearing, False)
-    _hearing, _turn = hearing, turn
+    global _reports, _lock
+    os.set_blocking(reading, False)
+    _reports, _lock = reading, lock
 
 
 @contextlib.contextmanager
-def starting() -> Iterator[None]:
+def starting_processes() -> Iterator[None]:
     """In the first process: start processes, once nothing is ended any more because of a limit that was passed before.
 
     Raises `TimeoutError` where that is not so within `START_S`.
     """
-    with _turn.taken(START_S) if _turn else contextlib.nullcontext(True) as ours:
+    with _lock.taken(START_S) if _lock else contextlib.nullcontext(True) as ours:
         if not ours:
             raise TimeoutError("the processes of the last test could not be ended")
-        _words_of_watch()
+        _read_reports()
         yield
 
 
-def excess_told() -> str | None:
-    """The limit that was passed since `starting`, in words; None where none was."""
-    words = _words_of_watch().splitlines()
+def reported_excess() -> str | None:
+    """The limit that was passed since `starting_processes`, in words; None where none was."""
+    words = _read_reports().splitlines()
     return words[0] if words else None
 
 
-def _words_of_watch() -> str:
+def _read_reports() -> str:
     try:
-        return os.read(_hearing, 1 << 12).decode() if _hearing is not None else ""
+        return os.read(_reports, 1 << 12).decode() if _reports is not None else ""
     except BlockingIOError:
         return ""
 
 
-_hearing: int | None = None
-_turn: Turn | None = None
+_reports: int | None = None
+_lock: ProcessLock | None = None
 
 
 def has_swap() -> bool:

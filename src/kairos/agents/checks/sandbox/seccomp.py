@@ -60,7 +60,7 @@ ATTRIBUTES = ("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class FilterContext:
     """What else keeps the code in, on which the filter depends."""
 
     own_root: bool
@@ -77,21 +77,23 @@ def supported() -> bool:
     return _prctl(SET_SECCOMP, MODE_FILTER, None) == errno.EFAULT  # it got as far as reading the missing filter
 
 
-def restrict(around: Surroundings) -> None:
+def restrict(context: FilterContext) -> None:
     """Put this process and all its children under the filter, for good. Raises `OSError` where the kernel refuses."""
-    program = compiled(MACHINES[platform.machine()], around)
+    program = compiled(MACHINES[platform.machine()], context)
     instructions = ctypes.create_string_buffer(program, len(program))
 
-    class Program(ctypes.Structure):
+    class FilterProgram(ctypes.Structure):
         _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
 
     _prctl(SET_NO_NEW_PRIVILEGES, 1, None)
-    fault = _prctl(SET_SECCOMP, MODE_FILTER, ctypes.byref(Program(len(program) // 8, ctypes.addressof(instructions))))
+    fault = _prctl(
+        SET_SECCOMP, MODE_FILTER, ctypes.byref(FilterProgram(len(program) // 8, ctypes.addressof(instructions)))
+    )
     if fault:
         raise OSError(fault, f"seccomp: {os.strerror(fault)}")
 
 
-def compiled(machine: int, around: Surroundings) -> bytes:
+def compiled(machine: int, context: FilterContext) -> bytes:
     """The filter as the kernel takes it (classic BPF, 8 bytes an instruction)."""
     numbers = NUMBERS[machine]
     code = [
@@ -99,25 +101,25 @@ def compiled(machine: int, around: Surroundings) -> bytes:
         *(_load(NUMBER), _jump(AT_LEAST, X32, 0, 1), _return(KILL)),
         *(_jump(GREATER, LAST, 0, 1), _refuse(errno.ENOSYS)),
     ]
-    for name, verdict in _verdicts(around):
+    for name, verdict in _verdicts(context):
         if name in numbers:
             code += [_jump(EQUAL, numbers[name], 0, 1), verdict]
-    for name, body in _by_argument(around):
+    for name, body in _by_argument(context):
         code += [_jump(EQUAL, numbers[name], 0, len(body)), *body]
     return b"".join([*code, _return(ALLOW)])
 
 
-def _verdicts(around: Surroundings) -> list[tuple[str, bytes]]:
+def _verdicts(context: FilterContext) -> list[tuple[str, bytes]]:
     refused = [(name, _refuse(errno.EPERM)) for name in REFUSED]
     feigned = [(name, _refuse(0)) for name in FEIGNED]
     glibc_falls_back = [("clone3", _refuse(errno.ENOSYS))]  # its flags lie in memory, where no filter can look
-    sockets = [] if around.own_root else [(name, _refuse(errno.EPERM)) for name in NAMED_SOCKETS]
-    owned = [] if around.own_root or around.own_user else [(name, _refuse(0)) for name in OWNERSHIP]
-    attributes = [] if around.own_root or around.own_user else [(name, _refuse(errno.ENOTSUP)) for name in ATTRIBUTES]
+    sockets = [] if context.own_root else [(name, _refuse(errno.EPERM)) for name in NAMED_SOCKETS]
+    owned = [] if context.own_root or context.own_user else [(name, _refuse(0)) for name in OWNERSHIP]
+    attributes = [] if context.own_root or context.own_user else [(name, _refuse(errno.ENOTSUP)) for name in ATTRIBUTES]
     return [*refused, *feigned, *glibc_falls_back, *sockets, *owned, *attributes]
 
 
-def _by_argument(around: Surroundings) -> list[tuple[str, list[bytes]]]:
+def _by_argument(context: FilterContext) -> list[tuple[str, list[bytes]]]:
     """Calls that are decided by an argument. Each body ends in a verdict, whichever way it goes."""
     only_itself = [_load_argument(0), _jump(EQUAL, 0, 0, 1), _return(ALLOW), _refuse(errno.EPERM)]
     only_itself_again = [
@@ -146,8 +148,8 @@ def _by_argument(around: Surroundings) -> list[tuple[str, list[bytes]]]:
         ("clone", new_namespace),
         ("ioctl", typing),
         ("prctl", hiding),
-        ("socket", [*unix, _return(ALLOW)] if around.own_root else [_refuse(errno.EAFNOSUPPORT)]),
-        ("socketpair", [*unix, *([_return(ALLOW)] if around.own_root else connected)]),
+        ("socket", [*unix, _return(ALLOW)] if context.own_root else [_refuse(errno.EAFNOSUPPORT)]),
+        ("socketpair", [*unix, *([_return(ALLOW)] if context.own_root else connected)]),
     ]
 
 

@@ -114,7 +114,7 @@ class SemLock:
                 os.close(descriptor)
 
 
-def stand_in(folder: str) -> None:
+def install(folder: str) -> None:
     """Put both modules in place of Python's own. Shared memory lies in the folder."""
     semaphores, memory = ModuleType("_multiprocessing"), ModuleType("_posixshmem")
     vars(semaphores).update(SemLock=SemLock, sem_unlink=_forget, flags={})

@@ -1,6 +1,6 @@
 """What the tests change around the answer: streams, environment, folder, and what `unittest.mock.patch` replaces.
 
-All of it happens in the tests' process and is told to the answer's: output that the tests capture, input that they
+All of it happens in the tests' process and is data to the answer's: output that the tests capture, input that they
 provide, builtins and functions of the standard library that they replace, `random.seed`.
 """
 
@@ -26,7 +26,7 @@ ON_THE_OTHER_SIDE = {"dataclasses": ("asdict", "astuple", "replace", "fields")}
 
 def share(peer: Peer, names: set[str]) -> None:
     """Tell the answer's process from now on. `names` are those that occur in the tests."""
-    Surroundings(peer)
+    SharedEnvironment(peer)
     for module, functions in ON_THE_OTHER_SIDE.items():
         for name in names.intersection(functions):
             _call_there(peer, importlib.import_module(module), name)
@@ -36,26 +36,26 @@ def share(peer: Peer, names: set[str]) -> None:
         _patch_both(peer, importlib.import_module("unittest.mock"))
 
 
-class Surroundings:
+class SharedEnvironment:
     """Streams, environment, folder and replaced builtins, as every message of the tests tells them."""
 
     def __init__(self, peer: Peer) -> None:
         self._files = {name: getattr(sys, name) for name in STREAMS}
         self._builtins = {name: getattr(builtins, name) for name in BUILTINS}
         self._environment, self._folder = dict(os.environ), os.getcwd()
-        peer.before_sending = self._told
+        peer.before_sending = self._state
         peer.after_receiving = self._show
         peer.handlers |= {"builtin": self._builtin, "stdin": self._stdin}
 
-    def _told(self) -> list[Any]:
+    def _state(self) -> list[Any]:
         environment, folder = dict(os.environ), os.getcwd()
-        told = [
+        data = [
             self._replaced(),
             environment if environment != self._environment else None,
             folder if folder != self._folder else None,
         ]
         self._environment, self._folder = environment, folder
-        return told
+        return data
 
     def _replaced(self) -> list[str]:
         files = [name for name, own in self._files.items() if getattr(sys, name) is not own]
@@ -120,7 +120,7 @@ def _patch_both(peer: Peer, mock: Any) -> None:
 
 
 def _is_shared(target: Any, attribute: str) -> bool:
-    """A module of the standard library; builtins and streams are told with every message."""
+    """A module of the standard library; builtins and streams are data with every message."""
     if not isinstance(target, types.ModuleType) or mirrors.number_of(target) is not None or target is builtins:
         return False
     return target.__name__.partition(".")[0] in sys.stdlib_module_names and not (target is sys and attribute in STREAMS)

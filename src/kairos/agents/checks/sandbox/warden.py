@@ -28,8 +28,8 @@ from kairos.agents.checks.sandbox import answer, assertions, jail, process_tree,
 from kairos.agents.checks.sandbox.names import names_in
 from kairos.agents.checks.sandbox.peer import BROKEN
 
-Outcome = tuple[bool, str, int | None]
-"""Whether it passed, words for how it did not, the line of the answer."""
+CaseOutcome = tuple[bool, str, int | None]
+"""Whether it passed, message for how it did not, the line of the answer."""
 RESULT_BYTES = 4 << 20
 """Most that one process may report; a thousand tests' failures fit."""
 SECOND = 1.0
@@ -41,42 +41,42 @@ UNREADABLE = 78
 
 
 @dataclass(slots=True)
-class Trial:
+class ProcessPair:
     """One pair of processes, and what came of it."""
 
     tests: list[int]
     loaded: bool = False
-    results: dict[int, Outcome] = field(default_factory=dict)
-    reason: Outcome | None = None
+    results: dict[int, CaseOutcome] = field(default_factory=dict)
+    reason: CaseOutcome | None = None
     """What stands for the tests that have no result of their own."""
 
-    def outcome(self, test: int) -> Outcome:
+    def outcome(self, test: int) -> CaseOutcome:
         reason = self.reason or (False, "the code ended the program while it was tested", None)
         return self.results.get(test, reason)
 
 
 def main() -> None:
-    """Build the walls, then work as the first process within them."""
+    """Build the isolation, then work as the first process within them."""
     question = json.loads(_exactly(int.from_bytes(_exactly(8), "big")))
     jail.die_with_parent()
-    walls = jail.build(question["folder"])
+    isolation = jail.build(question["folder"])
     limits = jail.Limits(**question["limits"])
     limits = replace(limits, processes=limits.processes + 1)  # the answer's process beside that of the tests
-    hearing, telling = os.pipe()
-    turn = process_tree.Turn()
+    reading, writing = os.pipe()
+    lock = process_tree.ProcessLock()
     child = os.fork()
     if child:
-        os.close(hearing)
-        tree = jail.watched(child, limits)
-        status = process_tree.watch(tree, telling, turn) if tree else os.waitpid(child, 0)[1]
+        os.close(reading)
+        tree = jail.resource_monitor(child, limits)
+        status = process_tree.enforce_limits(tree, writing, lock) if tree else os.waitpid(child, 0)[1]
         os._exit(0 if status == 0 else 1)
-    os.close(telling)
-    process_tree.tell_of(hearing, turn)
-    jail.begin_first_process()
-    _say({"way": walls.way, "lacks": walls.lacks})
-    if walls.full or question["weak"]:
-        _work(question, limits, walls)
-    _say({"end": True})
+    os.close(writing)
+    process_tree.connect_monitor(reading, lock)
+    jail.enter_init_process()
+    _send({"method": isolation.method, "unavailable_reason": isolation.unavailable_reason})
+    if isolation.full or question["weak"]:
+        _work(question, limits, isolation)
+    _send({"end": True})
     os._exit(0)
 
 
@@ -90,25 +90,25 @@ def _exactly(length: int) -> bytes:
     return data
 
 
-def _work(question: dict[str, Any], limits: jail.Limits, walls: jail.Walls) -> None:
+def _work(question: dict[str, Any], limits: jail.Limits, isolation: jail.Isolation) -> None:
     end = time.monotonic() + question["seconds"]
-    plan, fault = _compiled(limits, walls, end)
-    trials = [Trial(tests) for tests in question["trials"]]
-    reason: Outcome | None = None
+    plan, fault = _compiled(limits, isolation, end)
+    pairs = [ProcessPair(tests) for tests in question["pairs"]]
+    reason: CaseOutcome | None = None
     if fault:
         reason = (False, f"the tests could not be compiled within the limits: their process {fault}", None)
-    for number, trial in enumerate(trials):
+    for number, pair in enumerate(pairs):
         if reason is None and time.monotonic() >= end:
             reason = (False, "the time for all tests was over before this one began", None)
         if reason is None:
-            _run(trial, question["answer"], plan, limits, walls, _share(end, last=number == len(trials) - 1))
-            if not trial.loaded:
-                reason = trial.reason  # what does not load for one test does not load for the next
+            _run(pair, question["answer"], plan, limits, isolation, _share(end, last=number == len(pairs) - 1))
+            if not pair.loaded:
+                reason = pair.reason  # what does not load for one test does not load for the next
         else:
-            trial.reason = reason
-        for test in trial.tests:
-            passed, words, line = trial.outcome(test)
-            _say({"test": test, "passed": passed, "words": words, "line": line})
+            pair.reason = reason
+        for test in pair.tests:
+            passed, message, line = pair.outcome(test)
+            _send({"test": test, "passed": passed, "message": message, "line": line})
 
 
 def _share(end: float, *, last: bool) -> float:
@@ -117,17 +117,17 @@ def _share(end: float, *, last: bool) -> float:
     return end if last else end - left + max(left / 2, min(left, SECOND))
 
 
-def _compiled(limits: jail.Limits, walls: jail.Walls, end: float) -> tuple[int, str]:
+def _compiled(limits: jail.Limits, isolation: jail.Isolation, end: float) -> tuple[int, str]:
     """The tests, read from standard input and compiled by a process of their own: a descriptor to read them from, and
     how that process failed, if it did."""
     plan = os.memfd_create("tests") if hasattr(os, "memfd_create") else _unnamed_file()
-    child = _forked(lambda: (_become([0, plan], limits, walls), _compile(plan)))
+    child = _forked(lambda: (_confine([0, plan], limits, isolation), _compile(plan)))
     while not _has_ended(child):
         if time.monotonic() >= end:
             os.kill(child, signal.SIGKILL)
         time.sleep(0.002)
     _, status = os.waitpid(child, 0)
-    return plan, _death(status) if status else ""
+    return plan, _exit_reason(status) if status else ""
 
 
 def _forked(work: Callable[[], object]) -> int:
@@ -151,13 +151,13 @@ def _unnamed_file() -> int:
 
 def _compile(plan: int) -> None:
     with open(0, "rb", closefd=False) as file:
-        told = json.load(file)
-    statements = {int(at): test for at, test in told["statements"].items()}
-    steps = assertions.prepare(told["source"], statements, told["left_out"])
+        data = json.load(file)
+    statements = {int(at): test for at, test in data["statements"].items()}
+    steps = assertions.prepare(data["source"], statements, data["left_out"])
     packed = marshal.dumps(
         {
-            "calls": told["calls"],
-            "names": names_in(told["source"]),
+            "calls": data["calls"],
+            "names": names_in(data["source"]),
             "steps": [(step.code, step.line, step.test) for step in steps],
         }
     )
@@ -165,31 +165,31 @@ def _compile(plan: int) -> None:
         file.write(packed)
 
 
-def _run(trial: Trial, source: str, plan: int, limits: jail.Limits, walls: jail.Walls, end: float) -> None:
+def _run(pair: ProcessPair, source: str, plan: int, limits: jail.Limits, isolation: jail.Isolation, end: float) -> None:
     """One pair: started, listened to until it ends or its time is over, and ended with all that it started."""
     reading, writing = os.pipe()
     ours, theirs = socket.socketpair()
 
     def code() -> None:
-        _become([theirs.fileno()], limits, walls)
+        _confine([theirs.fileno()], limits, isolation)
         answer.run(source, theirs)
 
     def test() -> None:
-        _become([plan, ours.fileno(), writing], limits, walls)
-        runner.run(_read(plan), trial.tests[0], ours, lambda data: os.write(writing, data))
+        _confine([plan, ours.fileno(), writing], limits, isolation)
+        runner.run(_read(plan), pair.tests[0], ours, lambda data: os.write(writing, data))
 
-    with process_tree.starting():
+    with process_tree.starting_processes():
         coded, tested = _forked(code), _forked(test)
     os.close(writing)
     ours.close()
     theirs.close()
-    heard, in_time = _listen(reading, tested, coded, end)
+    output, in_time = _collect(reading, tested, coded, end)
     os.close(reading)
-    status = _end_all(tested, coded, walls, in_time=in_time)
-    _believe(trial, heard)
-    if trial.reason is None:
-        words = _death(status) if in_time else "ran out of time"
-        trial.reason = (False, f"the code {words} while it was {'tested' if trial.loaded else 'loaded'}", None)
+    status = _end_all(tested, coded, isolation, in_time=in_time)
+    _apply_report(pair, output)
+    if pair.reason is None:
+        message = _exit_reason(status) if in_time else "ran out of time"
+        pair.reason = (False, f"the code {message} while it was {'tested' if pair.loaded else 'loaded'}", None)
 
 
 def _read(plan: int) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def _read(plan: int) -> dict[str, Any]:
     return marshal.loads(b"".join(data))
 
 
-def _become(kept: list[int], limits: jail.Limits, walls: jail.Walls) -> None:
+def _confine(kept: list[int], limits: jail.Limits, isolation: jail.Isolation) -> None:
     """No input, no output, no open file but those kept, no privilege."""
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
@@ -209,18 +209,18 @@ def _become(kept: list[int], limits: jail.Limits, walls: jail.Walls) -> None:
     edges = [2, *sorted(descriptor for descriptor in kept if descriptor > 2), 1 << 16]
     for low, high in pairwise(edges):
         os.closerange(low + 1, high)
-    jail.drop(limits, walls.user)
+    jail.drop_privileges(limits, isolation.user)
     if not jail.can_read_python():
         os._exit(UNREADABLE)
 
 
-def _listen(reading: int, tested: int, coded: int, end: float) -> tuple[bytes, bool]:
+def _collect(reading: int, tested: int, coded: int, end: float) -> tuple[bytes, bool]:
     """What the tests report until they end or close their end of the pipe, and whether that was in time.
 
     That they ended is asked for, too: what they started may keep the pipe open, and would cost all the time there is.
     Once the answer's process has ended they get a moment more: what it started may keep the socket open.
     """
-    heard = b""
+    output = b""
     while (left := end - time.monotonic()) > 0:
         over = _has_ended(tested)
         if not over and left > GRACE_S and _has_ended(coded):
@@ -228,20 +228,20 @@ def _listen(reading: int, tested: int, coded: int, end: float) -> tuple[bytes, b
         ready, _, _ = select.select([reading], [], [], 0 if over else min(left, GLANCE_S))
         if not ready:
             if over:
-                return heard, True
+                return output, True
             continue
         data = os.read(reading, 1 << 16)
-        if not data or len(heard) > RESULT_BYTES:
-            return heard, True
-        heard += data
-    return heard, _has_ended(coded)
+        if not data or len(output) > RESULT_BYTES:
+            return output, True
+        output += data
+    return output, _has_ended(coded)
 
 
 def _has_ended(child: int) -> bool:
     return os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
 
-def _end_all(tested: int, coded: int, walls: jail.Walls, *, in_time: bool) -> int:
+def _end_all(tested: int, coded: int, isolation: jail.Isolation, *, in_time: bool) -> int:
     """End both processes and what they started; how the one that broke off ended: the answer's, if it did by itself.
 
     Within our own namespace -1 is everything but us. Elsewhere it would be the machine: there it is what lies below us,
@@ -250,14 +250,14 @@ def _end_all(tested: int, coded: int, walls: jail.Walls, *, in_time: bool) -> in
     if in_time:
         _wait_for_exit(tested, coded)
     broke_off = coded if _has_ended(coded) and not _ended_well(coded) else tested
-    alone = walls.own_processes and os.getpid() == 1
+    alone = isolation.own_processes and os.getpid() == 1
     if alone:
         _kill(-1)
     else:
         _kill(-tested)
         _kill(-coded)
-        if walls.full:
-            process_tree.end_all_below()
+        if isolation.full:
+            process_tree.kill_descendants()
     status = {child: os.waitpid(child, 0)[1] for child in (tested, coded)}
     _reap(wait=alone)
     return status[broke_off]
@@ -287,47 +287,49 @@ def _reap(*, wait: bool) -> None:
             pass
 
 
-def _believe(trial: Trial, heard: bytes) -> None:
+def _apply_report(pair: ProcessPair, output: bytes) -> None:
     """Take over what the tests' process reported. The first line that is no report ends it."""
-    for line in heard.splitlines():
-        said = _report(line)
-        if "test" in said and said["test"] in trial.tests and said["test"] not in trial.results:
-            trial.results[said["test"]] = (said["passed"] is True, str(said["words"])[:1000], _line(said))
-        elif "loaded" in said and not trial.loaded:
-            trial.loaded = said["loaded"] is True
-            if not trial.loaded:
-                trial.reason = (False, str(said["words"])[:1000], _line(said))
-        elif said.get("lost") == BROKEN:
-            trial.reason = (False, "the code wrote into its connection to the tests", None)
-        elif "lost" not in said:
+    for line in output.splitlines():
+        report = _report(line)
+        if "test" in report and report["test"] in pair.tests and report["test"] not in pair.results:
+            pair.results[report["test"]] = (report["passed"] is True, str(report["message"])[:1000], _line(report))
+        elif "loaded" in report and not pair.loaded:
+            pair.loaded = report["loaded"] is True
+            if not pair.loaded:
+                pair.reason = (False, str(report["message"])[:1000], _line(report))
+        elif report.get("lost") == BROKEN:
+            pair.reason = (False, "the code wrote into its connection to the tests", None)
+        elif "lost" not in report:
             return
 
 
 def _report(line: bytes) -> dict[str, Any]:
     try:
-        said = json.loads(line)
+        report = json.loads(line)
     except ValueError:
         return {}
     return (
-        said if isinstance(said, dict) and {"words"} <= said.keys() | ({"words"} if "lost" in said else set()) else {}
+        report
+        if isinstance(report, dict) and {"message"} <= report.keys() | ({"message"} if "lost" in report else set())
+        else {}
     )
 
 
-def _line(said: dict[str, Any]) -> int | None:
-    return said["line"] if type(said.get("line")) is int else None
+def _line(report: dict[str, Any]) -> int | None:
+    return report["line"] if type(report.get("line")) is int else None
 
 
-def _death(status: int) -> str:
+def _exit_reason(status: int) -> str:
     if os.WIFEXITED(status):
         unreadable = "could not be run, for its user may not read Python's library,"
         return unreadable if os.WEXITSTATUS(status) == UNREADABLE else "ended the program"
     if os.WTERMSIG(status) == signal.SIGXCPU:
         return "ran out of time"
-    if excess := process_tree.excess_told():
+    if excess := process_tree.reported_excess():
         return excess
     return f"was ended by {signal.Signals(os.WTERMSIG(status)).name}"
 
 
-def _say(line: dict[str, Any]) -> None:
+def _send(line: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()

@@ -2,7 +2,7 @@
 
 The receiver builds every value itself, from JSON, as one of the types named here: nothing that the sender claims can
 make it build another one, load a module or run code. Each frame has a limit on its length and on its depth; anything
-that is not of this form is a `ProtocolFault`. What is not plain data crosses as a reference (see `peer`).
+that is not of this form is a `ProtocolError`. What is not plain data crosses as a reference (see `peer`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ NAMES = {kind: name for name, kind in NAMED.items()}
 SINGLETONS = {"...": Ellipsis, "NotImplemented": NotImplemented}
 
 
-class ProtocolFault(Exception):
+class ProtocolError(Exception):
     """The other process sent something that is not of the protocol."""
 
 
@@ -54,24 +54,24 @@ def dump(message: list[Any]) -> bytes:
 
 
 def load(data: bytes) -> list[Any]:
-    """The message in a frame's body. Raises `ProtocolFault`."""
+    """The message in a frame's body. Raises `ProtocolError`."""
     try:
         message = json.loads(data)
     except (ValueError, RecursionError) as fault:
-        raise ProtocolFault(f"no JSON ({type(fault).__name__})") from None
+        raise ProtocolError(f"no JSON ({type(fault).__name__})") from None
     if type(message) is not list or not message:
-        raise ProtocolFault("no message")
+        raise ProtocolError("no message")
     return message
 
 
 def receive(read: Callable[[int], bytes]) -> bytes | None:
-    """The body of the next frame; None at the end of the stream. Raises `ProtocolFault`."""
+    """The body of the next frame; None at the end of the stream. Raises `ProtocolError`."""
     head = _exactly(read, 4)
     if head is None:
         return None
     length = int.from_bytes(head, "big")
     if length > LONGEST_FRAME:
-        raise ProtocolFault("a frame that is too long")
+        raise ProtocolError("a frame that is too long")
     return _exactly(read, length)
 
 
@@ -150,15 +150,15 @@ def value_name(kind: type) -> str | None:
 
 
 def build_value(name: Any, parts: list[Any]) -> Any:
-    """A value of the standard library from its parts. Raises `ProtocolFault`."""
+    """A value of the standard library from its parts. Raises `ProtocolError`."""
     if type(name) is not str or name not in VALUES:
-        raise ProtocolFault("a value of an unknown type")
+        raise ProtocolError("a value of an unknown type")
     if not all(type(part) in SCALARS or value_name(type(part)) for part in parts):
-        raise ProtocolFault("a part that is no plain value")
+        raise ProtocolError("a part that is no plain value")
     try:
         return VALUES[name][1](*parts)
     except Exception as fault:
-        raise ProtocolFault(f"no {name}: {type(fault).__name__}") from None
+        raise ProtocolError(f"no {name}: {type(fault).__name__}") from None
 
 
 def _library(name: str) -> Any:

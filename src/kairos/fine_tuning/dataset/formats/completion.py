@@ -50,9 +50,9 @@ def joined(prompt: list[Turn], value: Any, where: str) -> tuple[list[Message], s
     if isinstance(value, list) and value and isinstance(value[0], dict) and "role" in value[0]:
         given = turns(value, where)
         before = given[:-1]
-        said = [one.message for one in prompt]
-        repeated = [one.message for one in before[-len(prompt) :]] == said or [
+        prompt_messages = [one.message for one in prompt]
+        repeated = [one.message for one in before[-len(prompt) :]] == prompt_messages or [
             one.message for one in before[: len(prompt)]
-        ] == said
+        ] == prompt_messages
         return answered(given if prompt and before and repeated else [*prompt, *given], where)
     return answered([*prompt, Turn("assistant", text(value, f"`{where}`"))], where)

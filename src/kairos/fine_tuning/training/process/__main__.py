@@ -40,20 +40,20 @@ def main(folder: Path) -> int:
     progress = Progress(folder)
     try:
         metrics = loop.train(folder, Job.read(folder), progress, lambda: bool(asked))
-        progress.tell("saving")
+        progress.report("saving")
         _finish(folder, metrics)
     except loop.Cancelled:
-        progress.tell("cancelled")
+        progress.report("cancelled")
         return EXIT_CANCELLED
     except (loop.NothingToTrain, gguf_lora.CannotConvert) as error:
-        progress.tell("failed", error=str(error))
+        progress.report("failed", error=str(error))
         return EXIT_REFUSED
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        progress.tell("failed", error="the disk is full; free some space and start the run again: it goes on")
+        progress.report("failed", error="the disk is full; free some space and start the run again: it goes on")
         return EXIT_REFUSED
-    progress.tell("done")
+    progress.report("done")
     return 0
 
 

@@ -94,7 +94,7 @@ class Progress:
     def __init__(self, folder: Path) -> None:
         self._path = folder / PROGRESS
 
-    def tell(self, phase: str, **values: Any) -> None:
+    def report(self, phase: str, **values: Any) -> None:
         line = json.dumps({"at": round(time.time(), 3), "phase": phase, **values}) + "\n"
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:

@@ -49,7 +49,7 @@ def train(folder: Path, job: Job, progress: Progress, asked_to_stop: Any) -> dic
     settings = job.settings
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    progress.tell("loading")
+    progress.report("loading")
     model, tokenizer = base_model.load(job)
     rows, left_out = _fitting(read_examples(folder / TRAIN), tokenizer, settings.max_tokens)
     held, _ = _fitting(read_examples(folder / VALIDATION), tokenizer, settings.max_tokens)
@@ -57,7 +57,7 @@ def train(folder: Path, job: Job, progress: Progress, asked_to_stop: Any) -> dic
         raise NothingToTrain(f"no example fits into {settings.max_tokens} tokens")
     steps = max(1, math.ceil(math.ceil(len(rows) / settings.batch) * settings.epochs))
     reporter = _Reporter(progress, steps, asked_to_stop)
-    trainer = KeepingTrainer(
+    trainer = ReplayTrainer(
         model=model,
         args=_arguments(folder, job, steps, evaluate=bool(held)),
         train_dataset=_dataset(rows),
@@ -70,7 +70,7 @@ def train(folder: Path, job: Job, progress: Progress, asked_to_stop: Any) -> dic
     base_model.keep_gradients(trainer.model)
     _in_full_precision(trainer.model)
     checkpoint = _last_checkpoint(folder / CHECKPOINTS)
-    progress.tell("training", step=0, steps=steps, rows=len(rows), left_out=left_out, resumed=checkpoint is not None)
+    progress.report("training", step=0, steps=steps, rows=len(rows), left_out=left_out, resumed=checkpoint is not None)
     began = time.monotonic()
     trainer.train(resume_from_checkpoint=checkpoint)
     if reporter.stopped:
@@ -91,7 +91,7 @@ def train(folder: Path, job: Job, progress: Progress, asked_to_stop: Any) -> dic
     }
 
 
-class KeepingTrainer(SFTTrainer):
+class ReplayTrainer(SFTTrainer):
     """Replayed answers are not taught: what the adapted model thinks at each of their tokens is held to what the base
     thinks there, by KL(base || adapted), as in learning without forgetting (Li and Hoiem, arXiv:1606.09282). Taught as
     right answers, the wrong ones among them were learned, and more was lost than without any."""
@@ -249,7 +249,7 @@ class _Reporter(TrainerCallback):
             self.last_loss = round(float(logs["loss"]), 4)
         if done and seconds > 0:
             self.tokens_per_s = round((state.num_input_tokens_seen - first_tokens) / seconds, 1)
-        self._progress.tell(
+        self._progress.report(
             "training",
             step=state.global_step,
             steps=self._steps,
