@@ -134,7 +134,7 @@ class TestChanges:
             ({"queue": {"max_attempt": 2}}, "Did you mean 'queue.max_attempts'?"),
             ({"queue.max_attempts": 101}, "less than or equal to 100"),
             ({"queue.max_attempts": "many"}, "queue.max_attempts: input should be a valid integer"),
-            ({"max_concurrent_tasks": 0}, "every task would wait for ever"),
+            ({"max_concurrent_tasks": 0}, "no task could ever run"),
             ({"server.port": 1}, "KAIROS_SERVER__PORT"),
             ({"models": []}, "[[models]]"),
             ({"default_llm_model": "gpt-9"}, "no model is named 'gpt-9'. Use one of: echo"),

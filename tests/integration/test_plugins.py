@@ -218,7 +218,7 @@ class TestProjects:
         ("settings", "words"),
         [
             ({"plugin_settings": {"Configured": {"n": "many"}}}, "$.n"),
-            ({"plugin_settings": {"Configured": {"colour": "red"}}}, "it is the operator's to set"),
+            ({"plugin_settings": {"Configured": {"colour": "red"}}}, "only an operator may set it"),
             ({"plugin_settings": {"Configured": {"nothing": "red"}}}, "A project may set: n"),
             ({"plugin_settings": {"Configured": {"key": "mine"}}}, "it is a secret"),
             ({"plugin_settings": {"Nobody": {}}}, "no plugin is named 'Nobody'"),

@@ -1,4 +1,4 @@
-"""What people do with the configuration: set values by key, look at who set what and why, and go back."""
+"""Changes to the configuration: sets values by key, lists versions with author and reason, and reverts to a version."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kairos import config_reference
-from kairos.config import InvalidConfig, Reach, Settings
+from kairos.config import ApplyMode, InvalidConfig, Settings
 from kairos.config_reference import nearest, shown, value_of
 from kairos.db.engine import Database, Duplicate, Session
 from kairos.db.models import ProjectRow
@@ -24,32 +24,33 @@ from kairos.secret_shapes import looks_secret, names_a_secret, shapes_in
 from kairos.tenancy import NOBODY, ProjectId, Scope, UserId
 
 PROJECT = "project."
-"""Begins the keys of the active project's own values."""
+"""Prefix of the keys of the active project's values."""
 
 
 class ConfigMoved(KairosError):
-    """{whose} is at version {now}, and the change was made for version {based_on}. Since then: {difference}.
-    Look at it, and send your change for version {now}."""
+    """{whose} is at version {now}, and the change is based on version {based_on}. Changes since then: {difference}.
+    Review them, and send your change for version {now}."""
 
     status, code, exit_code = 409, "config_moved", 5
 
 
 class SystemValue(KairosError):
-    """{keys} belongs to the whole system: operators change it. What you may set are the values of your own project,
-    whose keys begin with `project.`."""
+    """{keys} applies to the whole system, and only operators may change it. You may set values of your own project,
+    whose
+    keys begin with `project.`."""
 
     status, code, exit_code = 403, "system_value", 6
 
 
 class ProjectValue(KairosError):
-    """{keys} belongs to the project: its admins and owners change it. Ask one of them."""
+    """{keys} belongs to the project, and only its admins and owners may change it. Ask one of them."""
 
     status, code, exit_code = 403, "project_value", 6
 
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who changes values, and whose they may change."""
+    """The user who changes values, with the permissions that decide which ones."""
 
     user_id: UserId
     operator: bool
@@ -63,33 +64,35 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class ChangeResult:
-    """What a change did, or would do."""
+    """The result of a change, or of its dry run."""
 
     version: int
-    """The system's, after it."""
+    """The system's version after the change."""
     project_version: int
+    """The project's version after the change."""
     differences: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By key: `before` and `after`, for the values that are others now."""
+    """`before` and `after` of each changed value, by key."""
     restart: tuple[str, ...] = ()
-    """Those of them that take effect at the next start of each replica."""
+    """Changed keys that take effect at the next start of each replica."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigChange:
-    """A change as somebody asks for it."""
+    """A requested change."""
 
     changes: Mapping[str, Any]
-    """Nested like `kairos.toml` or with dotted keys; null takes a value back to the one below."""
+    """Nested like `kairos.toml`, or with dotted keys. null removes a value, so that the one of file and environment or
+    the default applies."""
     why: str
     version: int | None = None
-    """Of the system's values that it was made for; needed where it changes one."""
+    """The version of the system's values that the change is based on; required if it changes one."""
     project_version: int | None = None
-    """The same of the project's values."""
+    """The same for the project's values."""
     dry_run: bool = False
 
 
 class ConfigChanges:
-    """Validates changes as a whole, writes them as versions, and tells the replicas."""
+    """Validates changes as a whole, stores them as versions, and notifies the replicas."""
 
     def __init__(
         self, database: Database, running: Configuration, limits: ProjectLimits, plugins: PluginLoader
@@ -100,7 +103,10 @@ class ConfigChanges:
         self._plugins = plugins
 
     async def change(self, author: Author, request: ConfigChange) -> ChangeResult:
-        """All of it or nothing. Raises `InvalidInput`, `SystemValue`, `ProjectValue`, `ConfigMoved`."""
+        """Apply a change completely or not at all.
+
+        Raises `InvalidInput`, `SystemValue`, `ProjectValue`, `ConfigMoved`.
+        """
         flat = dict(_flat(request.changes))
         system = {key: value for key, value in flat.items() if not key.startswith(PROJECT)}
         own = {key.removeprefix(PROJECT): value for key, value in flat.items() if key.startswith(PROJECT)}
@@ -113,7 +119,7 @@ class ConfigChanges:
                 of_project = await self._change_project(session, author, own, request)
                 if request.dry_run:
                     await session.rollback()
-        except Duplicate:  # somebody was faster by a moment
+        except Duplicate:  # a concurrent change created the same version
             return await self.change(author, request)
         if system and not request.dry_run:
             await self._running.notify()
@@ -126,9 +132,13 @@ class ConfigChanges:
             of_system.restart,
         )
 
-    async def revert(self, author: Author, project_id: ProjectId | None, to: int, request: ConfigChange) -> ChangeResult:
-        """Make a new version of what held in an old one; 0 is what held before anything was set. Raises `NotFound`, and
-        as `change`."""
+    async def revert(
+        self, author: Author, project_id: ProjectId | None, to: int, request: ConfigChange
+    ) -> ChangeResult:
+        """Create a new version with the values of an old one; 0 is the state before any value was set.
+
+        Raises `NotFound` and the errors of `change`.
+        """
         async with self._database.scope(author.scope) as session:
             newest = await configuration.newest(session, project_id)
             old = await configuration.version(session, project_id, to) if to else None
@@ -144,7 +154,7 @@ class ConfigChanges:
         )
 
     async def raise_reloads(self, user_id: UserId) -> ChangeResult:
-        """Each daemon that sees the new number scans its plugins again. Raises `ConfigMoved`."""
+        """Increase `plugins.reloads`, so that each daemon scans its plugins again. Raises `ConfigMoved`."""
         async with self._database.scope(NOBODY) as session:
             number = await configuration.newest_number(session, None)
         changes = {"plugins.reloads": self._running.live.now.plugins.reloads + 1}
@@ -159,8 +169,10 @@ class ConfigChanges:
             return await configuration.page(session, project_id, before=before, limit=limit)
 
     async def _check_plugins(self, author: Author, system: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-        """Outside of the transaction: a schema may take a while. What it allows is remembered, so that the same check
-        on the locked row waits for nothing."""
+        """Validate plugin settings outside of the transaction, because a schema may take a while.
+
+        Valid values are cached, so that the same check on the locked row returns at once.
+        """
         if plugin_rules.SETTINGS not in system and "plugin_settings" not in own:
             return
         async with self._database.scope(author.scope) as session:
@@ -174,7 +186,9 @@ class ConfigChanges:
             before = ProjectSettings.of(status.settings)
             await plugin_rules.check_project(self._plugins, before, settings_after(before, own))
 
-    async def _change_system(self, session: Session, author: Author, changes: Mapping[str, Any], request: ConfigChange) -> ChangeResult:
+    async def _change_system(
+        self, session: Session, author: Author, changes: Mapping[str, Any], request: ConfigChange
+    ) -> ChangeResult:
         newest = await configuration.newest(session, None)
         number, overrides = (newest.number, dict(newest.values)) if newest else (0, {})
         if not changes:
@@ -198,7 +212,7 @@ class ConfigChanges:
             target=f"version {version.number}",
             data={"changes": differences, "why": request.why},
         )
-        restart = tuple(key for key in differences if config_reference.by_name()[key].reach is Reach.RESTART)
+        restart = tuple(key for key in differences if config_reference.by_name()[key].reach is ApplyMode.RESTART)
         return ChangeResult(version.number, 0, differences, restart)
 
     def _settings_of(self, overrides: Mapping[str, Any]) -> Settings:
@@ -232,8 +246,8 @@ class ConfigChanges:
 async def write_project(
     session: Session, scope: Scope, row: ProjectRow, after: ProjectSettings, why: str, name: str | None = None
 ) -> ChangeResult:
-    """Write a project's settings as its next version, and its name; its row is locked. Nothing where they are the
-    same."""
+    """Store a project's settings as its next version, and its name. The caller has locked the row. Unchanged values
+    create no version."""
     assert scope.project_id is not None
     before = ProjectSettings.of(row.settings)
     differences = {
@@ -275,20 +289,25 @@ def _flat(changes: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, An
         elif isinstance(value, Mapping) and any(other.startswith(f"{key}.") for other in known):
             yield from _flat(value, f"{key}.")
         elif key.partition(".")[0] == "models":
-            raise InvalidInput(where=key, problem="the catalogue of models is no value", remedy=_in_file("[[models]]"))
+            raise InvalidInput(
+                where=key, problem="the catalogue of models cannot be set here", remedy=_in_file("[[models]]")
+            )
         else:
             raise InvalidInput(where=key, problem="unknown key", remedy=nearest(key, known))
 
 
 def _allow(author: Author, system: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    """Raises `SystemValue`, `ProjectValue`, and `InvalidInput` for what nobody can change here."""
+    """Check the author's permissions.
+
+    Raises `SystemValue`, `ProjectValue`, and `InvalidInput` for keys that can only be set in the file.
+    """
     if system and not author.operator:
         raise SystemValue(keys=", ".join(system))
     if own and not author.manages_project:
         raise ProjectValue(keys=", ".join(f"{PROJECT}{key}" for key in own))
     for name in system:
         key = config_reference.by_name()[name]
-        if key.reach is Reach.FILE:
+        if key.reach is ApplyMode.FILE:
             raise InvalidInput(
                 where=name,
                 problem="it is needed before the database can be reached",
@@ -298,24 +317,24 @@ def _allow(author: Author, system: Mapping[str, Any], own: Mapping[str, Any]) ->
     if isinstance(slots, int) and slots < 1:
         raise InvalidInput(
             where="max_concurrent_tasks",
-            problem=f"with {slots} slots every task would wait for ever",
-            remedy="Give at least 1; to take no tasks for a while, archive the projects or stop the workers",
+            problem=f"with {slots} slots no task could ever run",
+            remedy="Set at least 1; to pause all tasks, archive the projects or stop the workers",
         )
 
 
 def _in_file(what: str, variable: str = "") -> str:
-    return f"Set {what} in kairos.toml{f' or {variable} in the environment' if variable else ''}, and restart"
+    return f"Set {what} in kairos.toml{f' or {variable} in the environment' if variable else ''}, and restart Kairos"
 
 
 def _refuse_secrets(changes: Mapping[str, Any]) -> None:
-    """What is set here is shown to others and kept for ever in the history."""
+    """Reject values that look like secrets: values set here are visible to others and stay in the history."""
     for key, value in changes.items():
         for name, text in _texts(key, value):
             if any(shapes_in(text)) or (names_a_secret(name) and looks_secret(text)):
                 raise InvalidInput(
                     where=name,
-                    problem="it looks like a secret, and the configuration is no place for one",
-                    remedy="Put it into the environment, and give the variable's name here",
+                    problem="it looks like a secret, and secrets must not be stored in the configuration",
+                    remedy="Set it as an environment variable, and give the variable's name here",
                 )
 
 
@@ -334,20 +353,20 @@ async def _check_version(session: Session, project_id: ProjectId | None, now: in
     if based_on is None:
         where = "version" if project_id is None else "project_version"
         raise InvalidInput(
-            where=where, problem="it is needed to change these values", remedy="`GET /api/config` tells it"
+            where=where, problem="it is required to change these values", remedy="`GET /api/config` returns it"
         )
     if based_on == now:
         return
-    words = []
+    differences = []
     for version in await configuration.after(session, project_id, based_on):
         for key, difference in version.changes.items():
             by = f" by {version.by}" if version.by else ""
-            words.append(f"{key} from {difference['before']!r} to {difference['after']!r}{by}")
+            differences.append(f"{key} from {difference['before']!r} to {difference['after']!r}{by}")
     raise ConfigMoved(
         whose="The configuration" if project_id is None else "The project's configuration",
         now=now,
         based_on=based_on,
-        difference="; ".join(words) or "nothing that could be shown",
+        difference="; ".join(differences) or "none that can be shown",
     )
 
 
@@ -361,7 +380,7 @@ def _set(overrides: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _composed(first: Any, then: Mapping[str, Any]) -> dict[str, Any]:
-    """One merge patch that does what the two do after each other: nulls stay, for they take away what is below."""
+    """The merge patch equal to applying both patches in order. Nulls are kept: they remove the value below."""
     result = dict(first) if isinstance(first, Mapping) else {}
     for name, value in then.items():
         result[name] = _composed(result.get(name), value) if isinstance(value, Mapping) else value
@@ -369,7 +388,7 @@ def _composed(first: Any, then: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _differences(before: Settings, after: Settings, changes: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Of a mapping only what the change names: the rest of it may hold secrets."""
+    """`before` and `after` of each changed key. Of a mapping only the named parts: the rest may hold secrets."""
     for key, change in changes.items():
         old, new = (_named(shown(value_of(settings, key)), change) for settings in (before, after))
         if old != new:

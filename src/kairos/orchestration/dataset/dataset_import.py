@@ -1,7 +1,7 @@
-"""Takes files of training data into a project's dataset: one import at a time, in short transactions.
+"""Imports files of training data into a project's dataset: one import at a time, in short transactions.
 
-A row is known by Kairos' own id where it was exported, else by its prompt, its rejected answer and its right answer.
-Rows that are there already are left as they are, so an import that was interrupted is sent again as a whole.
+A row is identified by the id of its export, else by its prompt, rejected answer and correct answer. Existing rows are
+left unchanged, so an interrupted import can be sent again as a whole.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from kairos.fine_tuning.dataset.dataset import fingerprint, secrets_of
 from kairos.fine_tuning.dataset.formats import detection
 from kairos.fine_tuning.dataset.formats.records import Record
 from kairos.fine_tuning.dataset.formats.row import RowRefused
-from kairos.orchestration.dataset.import_batch import Batch, Decisions, RowOutcome, Prepared
+from kairos.orchestration.dataset.import_batch import Batch, Decisions, Prepared, RowOutcome
 from kairos.tenancy import ProjectId, UserId, new_id
 
 BATCH_ROWS = 500
-"""Of one transaction. 14 columns a row stay below PostgreSQL's 65,535 parameters."""
+"""Rows in one transaction. With 14 columns they stay below PostgreSQL's limit of 65,535 parameters."""
 BATCH_BYTES = 2_000_000
 MOST_ROWS = 50_000
-"""Of one request."""
+"""Rows in one request."""
 MOST_REFUSALS = 1_000
-"""Told of one request by line and reason; the others are counted."""
+"""Rejected rows reported with line and reason in one request; further ones are only counted."""
 
 
 class ImportRunning(KairosError):
-    """Another import into this project is running. Wait until it has ended and send this one again: rows that are there
-    already are left as they are."""
+    """Another import into this project is running. Wait until it has ended, then send this one again: existing rows are
+    left unchanged."""
 
     status, code, exit_code = 409, "import_running", 5
 
 
 class TooManyRows(KairosError):
-    """The import has more than {most} rows. Send it in parts of fewer rows, as `kairos dataset import` does."""
+    """The import has more than {most} rows. Split it into smaller parts, as `kairos dataset import` does."""
 
     status, code, exit_code = 413, "too_many_rows", 2
 
@@ -53,7 +53,7 @@ class RefusedRow:
 
 @dataclass(slots=True)
 class ImportReport:
-    """Rows by outcome, and the first refusals."""
+    """Number of rows by outcome, and the first rejected rows."""
 
     rows: int = 0
     counts: dict[RowOutcome, int] = field(default_factory=lambda: dict.fromkeys(RowOutcome, 0))
@@ -81,7 +81,7 @@ class ImportSlot:
 
 @asynccontextmanager
 async def slot(database: Database, project_id: ProjectId, user_id: UserId) -> AsyncIterator[ImportSlot]:
-    """Hold the project's slot. No connection is held meanwhile. Raises `ImportRunning`."""
+    """Hold the project's import slot, without holding a database connection. Raises `ImportRunning`."""
     taken = ImportSlot(database, project_id, user_id, new_id())
     async with taken.transaction() as session:
         if not await dataset_imports.acquire_slot(session, project_id, taken.holder):
@@ -94,9 +94,9 @@ async def slot(database: Database, project_id: ProjectId, user_id: UserId) -> As
 
 
 async def import_records(slot: ImportSlot, records: Iterable[Record], *, approve: bool) -> ImportReport:
-    """Import the records, batch by batch; what was committed stays if a later batch fails.
+    """Import the records batch by batch. Committed batches remain if a later one fails.
 
-    With `approve` right answers are approved without a further look. Raises `ImportRunning`, `TooManyRows`.
+    With `approve`, correct answers are approved without review. Raises `ImportRunning`, `TooManyRows`.
     """
     given = await asyncio.to_thread(lambda: list(islice(records, MOST_ROWS + 1)))
     if len(given) > MOST_ROWS:
@@ -130,7 +130,9 @@ def _prepared(record: Record) -> Prepared | RefusedRow:
     return Prepared(record.line, row, fingerprint(row.messages, row.faulty), secrets)
 
 
-async def _save(slot: ImportSlot, prepared: Sequence[Prepared | RefusedRow], report: ImportReport, decisions: Decisions) -> None:
+async def _save(
+    slot: ImportSlot, prepared: Sequence[Prepared | RefusedRow], report: ImportReport, decisions: Decisions
+) -> None:
     rows = [one for one in prepared if isinstance(one, Prepared)]
     async with slot.transaction() as session:
         if not await dataset_imports.extend_slot(session, slot.holder):

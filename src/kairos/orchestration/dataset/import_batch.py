@@ -1,4 +1,4 @@
-"""Decides for each row of an import whether it is new, changes a row that is known, or is there already."""
+"""Decides for each row of an import if it is new, updates an existing row, or is unchanged."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from kairos.orchestration.dataset.samples import SampleSource
 from kairos.tenancy import ProjectId, UserId, new_id
 
 Values = dict[str, Any]
-"""A row by column."""
+"""A row: values by column."""
 BEFORE = ("state", "corrected_output", "reason", "secrets")
-"""What an undo brings back."""
+"""Columns that an undo restores."""
 
 
 class RowOutcome(StrEnum):
@@ -31,7 +31,7 @@ class RowOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A row that was read, with what is computed of it away from the event loop."""
+    """A parsed row with its fingerprint and secrets, computed outside of the event loop."""
 
     line: int
     row: Imported
@@ -41,18 +41,18 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """What is the same for all rows of one import."""
+    """Values shared by all rows of one import."""
 
     project_id: ProjectId
     user_id: UserId
     approve: bool
-    """Right answers are approved without a further look."""
+    """Approve correct answers without review."""
     used: set[UUID] = field(default_factory=set)
-    """Ids that the file has named. A second row with the same id is another answer, and not a change of the first."""
+    """Ids seen in the file. A second row with the same id is another answer, not an update of the first."""
 
 
 class Batch:
-    """The known rows that the rows of one batch may be, and what is to be written."""
+    """The existing rows that a batch may match, and the rows to write."""
 
     def __init__(self, decisions: Decisions, known: Iterable[SampleRow]) -> None:
         self._decisions = decisions
@@ -73,7 +73,7 @@ class Batch:
         return [*self._changed.values()]
 
     def place(self, one: Prepared) -> tuple[RowOutcome, str]:
-        """What becomes of the row, and for a refusal why."""
+        """The outcome of a row, with the reason if it is rejected."""
         known = self._known(one)
         if known is None:
             self._add(one)
@@ -91,7 +91,7 @@ class Batch:
 
     def _known(self, one: Prepared) -> Values | None:
         named = self._by_id.get(one.row.id) if one.row.id and one.row.id not in self._decisions.used else None
-        # What Kairos found itself is evidence: with another prompt or rejected answer it is another row.
+        # A fault that Kairos found is evidence: with another prompt or rejected answer it is a different row.
         if named and (named["source"] == SampleSource.IMPORT or named["fingerprint"] == one.fingerprint):
             self._decisions.used.add(named["id"])
             return named
@@ -115,7 +115,7 @@ class Batch:
         return SampleState.APPROVED if self._decisions.approve and state is SampleState.CORRECTED else state
 
     def _is_outdated(self, known: Values, row: Imported, changes: Values) -> bool:
-        """Whether a person changed the row here after it was exported from here."""
+        """Whether a person changed the row after this project exported it."""
         if not changes.keys() & {"corrected_output", "fingerprint"}:
             return False
         exported = row.version if row.project_id == self._decisions.project_id else None

@@ -1,9 +1,9 @@
-"""Erases what deleted projects leave behind: rows, keys in Redis, files, and their entries of the audit log.
+"""Erases the data of deleted projects: rows, Redis keys, files and audit log entries.
 
-One replica at a time does it, by advisory lock. The project's row goes last, so that another replica goes on where one
-was killed: every step may be repeated. From the deletion on nothing new comes in (submission and claim refuse), and
-running tasks are asked to stop and waited for, so that none writes behind the eraser's back. What has gone is recorded
-as `project.erased`: the id and counts, and nothing else.
+One replica at a time erases, by advisory lock. Every step may be repeated and the project's row is deleted last, so
+another replica can resume after a crash. A deleted project accepts no submissions and claims; running tasks are
+cancelled and waited for, so that they write nothing during the erasure. The audit log records `project.erased` with the
+project's id and the counts, nothing else.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ log = logging.getLogger(__name__)
 
 BATCH = 1000
 LEASES = 2
-"""Running tasks are waited for as many leases long; then their rows go, and their next renewal stops them."""
-LOOK_S = 0.2
-SETTLE_S = 0.5
-"""What daemons still send of tasks that have ended: the counters of the cache come a fifth of a second late."""
+"""Number of lease times to wait for running tasks; then their rows are deleted, and their next renewal stops them."""
+POLL_S = 0.2
+GRACE_S = 0.5
+"""Time for daemons to write late data of ended tasks: cache counters are written with a delay of 0.2 s."""
 
 
 class Erasure:
-    """Every replica has one."""
+    """Erases deleted projects. Runs in every replica; an advisory lock lets one work at a time."""
 
     def __init__(
         self,
@@ -58,18 +58,18 @@ class Erasure:
         self._adapters = adapters
 
     async def run(self) -> None:
-        """Owned by the daemon; ends with its cancellation."""
+        """Erase deleted projects periodically until cancelled."""
         while True:
             try:
                 await self.erase_all()
             except EngineUnavailable as error:
-                log.warning("the erasure of deleted projects goes on later: %s", error)
+                log.warning("the erasure of deleted projects is postponed: %s", error)
             await asyncio.sleep(self._settings.queue.sweep_s * random.uniform(0.8, 1.2))
 
     async def erase_all(self) -> int:
-        """Every deleted project. Returns how many; none where another replica is at it."""
+        """Erase every deleted project. Returns their number; 0 if another replica holds the lock."""
         erased = 0
-        # The lock's transaction writes nothing itself: one that did would hold up the order of live events.
+        # The transaction that holds the lock must not write: an open writing transaction delays live events.
         async with self._database.system() as lock:
             if not await projects.try_to_erase(lock):
                 return 0
@@ -82,18 +82,18 @@ class Erasure:
             return await self._erase(project_id)
         except EngineUnavailable:
             raise
-        except Exception:  # what stops one project must not stop the daemon, nor the erasure of the others
-            log.exception("project %s could not be erased; it is tried again", project_id)
+        except Exception:  # an error in one project must stop neither the daemon nor the erasure of the others
+            log.exception("project %s could not be erased; it will be retried", project_id)
             return False
 
     async def _erase(self, project_id: ProjectId) -> bool:
         await self._stop(project_id)
-        await asyncio.sleep(SETTLE_S)
+        await asyncio.sleep(GRACE_S)
         await self._adapters.erase(project_id)
         gone = await self._delete_rows(project_id)
         gone["audit_log"] += await self._delete_audit(project_id)
         async with self._database.system() as connection:
-            await sweep.wait_to_lead(connection)  # a sweep under way may be putting its tasks back
+            await sweep.wait_to_lead(connection)  # a running sweep may put its tasks back into Redis
             gone["redis_keys"] += await self._delete_keys(project_id)
             gone["audit_log"] += await self._delete_audit(project_id)
             done = await self._close(project_id, gone)
@@ -114,8 +114,8 @@ class Erasure:
                 if task_id not in notified:
                     await self._pubsub.cancel(owner, task_id)
                     notified.add(task_id)
-            await asyncio.sleep(LOOK_S)
-        log.warning("tasks of the deleted project %s did not stop in time; their leases end", project_id)
+            await asyncio.sleep(POLL_S)
+        log.warning("tasks of the deleted project %s did not stop in time; their leases will expire", project_id)
 
     async def _delete_rows(self, project_id: ProjectId) -> Counter[str]:
         gone: Counter[str] = Counter()
@@ -136,7 +136,7 @@ class Erasure:
         return gone
 
     async def _delete_keys(self, project_id: ProjectId) -> int:
-        """Everything that Redis holds under the project's id."""
+        """Delete the project's keys in Redis: cache, queue and all others. Returns their number."""
         await self._cache.erase(project_id)
         for lane in Lane:
             await self._queue.delete_project(lane, project_id)

@@ -24,8 +24,8 @@ class EventNotices:
     """Whoever committed an event says so here, and waits for nothing: one sender at a time takes along all that came
     meanwhile, so that a burst of events is a handful of messages."""
 
-    def __init__(self, signals: PubSub) -> None:
-        self._signals = signals
+    def __init__(self, pubsub: PubSub) -> None:
+        self._pubsub = pubsub
         self._projects: dict[ProjectId, None] = {}
         self._pending = asyncio.Event()
 
@@ -42,7 +42,7 @@ class EventNotices:
             payload = b",".join(str(project_id).encode() for project_id in self._projects)
             self._projects.clear()
             try:
-                await self._signals.publish(redis_keys.events_channel(), payload)
+                await self._pubsub.publish(redis_keys.events_channel(), payload)
             except EngineUnavailable as error:
                 log.info("listeners find new events by looking: %s", error)
                 await asyncio.sleep(PAUSE_S * random.uniform(0.5, 1.5))

@@ -24,7 +24,7 @@ from redis.asyncio import Redis, RedisCluster
 
 from kairos import redis_keys
 from kairos.lanes import Lane
-from kairos.redis_client import CONNECTION_ERRORS, redis_errors, blocking_redis_errors
+from kairos.redis_client import CONNECTION_ERRORS, blocking_redis_errors, redis_errors
 from kairos.tenancy import ProjectId, TaskId
 
 T = TypeVar("T")

@@ -25,7 +25,7 @@ from kairos.lanes import Lane
 from kairos.orchestration.configuration.project_limits import ProjectLimits
 from kairos.orchestration.dataset.samples import SampleSource, record
 from kairos.orchestration.queue.event_notices import EventNotices
-from kairos.orchestration.queue.queue import QueueEntry, FairQueue
+from kairos.orchestration.queue.queue import FairQueue, QueueEntry
 from kairos.orchestration.tasks.submission import as_order
 from kairos.tenancy import ProjectId, TaskId
 

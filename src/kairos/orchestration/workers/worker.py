@@ -44,7 +44,7 @@ class Worker:
         name: str,
         database: Database,
         queue: FairQueue,
-        signals: PubSub,
+        pubsub: PubSub,
         coordinator: AgentCoordinator,
         leases: Leases,
         settings: Settings,
@@ -54,7 +54,7 @@ class Worker:
         self.name = name
         self._database = database
         self._queue = queue
-        self._signals = signals
+        self._pubsub = pubsub
         self._coordinator = coordinator
         self._leases = leases
         self._settings = settings
@@ -182,7 +182,7 @@ class Worker:
             log.warning("the sweeper will tell the queue of task %s: %s", taken.task_id, error)
 
     async def _listen_for_cancels(self) -> None:
-        async for notice in self._signals.listen([redis_keys.cancel_channel(self.name)]):
+        async for notice in self._pubsub.listen([redis_keys.cancel_channel(self.name)]):
             if isinstance(notice, Notice):
                 with suppress(ValueError):  # not the id of a task
                     self._leases.stop(_task_id(notice.payload), StopReason.CANCELLED)
