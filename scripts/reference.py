@@ -14,16 +14,16 @@ import typer
 from typer.cli import get_docs_for_click
 
 from kairos.cli.app import app
-from kairos.config import Reach
+from kairos.config import ApplyMode
 from kairos.config_reference import Key, Table, model_table, tables
 from kairos.orchestration.configuration.config_changes import PROJECT
 from kairos.orchestration.configuration.project_settings import ProjectSettings
 
 ROOT = Path(__file__).parents[1]
 EFFECT = {
-    Reach.LIVE: "within 2 s",
-    Reach.RESTART: "at the next start",
-    Reach.FILE: "kairos.toml and a restart",
+    ApplyMode.LIVE: "within 2 s",
+    ApplyMode.RESTART: "at the next start",
+    ApplyMode.FILE: "kairos.toml and a restart",
 }
 
 CONFIGURATION = """\

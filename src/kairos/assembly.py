@@ -91,7 +91,7 @@ from kairos.plugins.plugin_loader import PluginLoader, Scan
 from kairos.plugins.task_context import PluginServices
 from kairos.proxies import DIRECT, Proxies
 from kairos.pubsub import PubSub
-from kairos.redis_client import wait_until_reachable, check_writable, connect
+from kairos.redis_client import check_writable, connect, wait_until_reachable
 
 log = logging.getLogger(__name__)
 
@@ -393,8 +393,8 @@ def _follow(
 
 def _daemon_status(role: DaemonRole, settings: Settings, configuration: Configuration) -> DaemonStatus:
     slots = settings.max_concurrent_tasks if Lane.BATCH in LANES[role] else len(LANES[role])
-    standing = configuration.status
-    return DaemonStatus(role, __version__, slots, standing.version, standing.error, standing.waiting)
+    status = configuration.status
+    return DaemonStatus(role, __version__, slots, status.version, status.error, status.waiting)
 
 
 def _weights(settings: Settings) -> RouterWeights:
@@ -435,7 +435,7 @@ def _probe(database: Database, redis: Any, router: LLMRouter, engines: EmbeddedE
 
 
 async def _redis_state(redis: Any) -> Part:
-    """The state of Redis: degraded if it answers but refuses writes, because caching, limits and the queue then stop."""
+    """The state of Redis: degraded if it refuses writes, because caching, limits and the queue then stop."""
     part = await _state(redis.ping)
     if part["state"] != "ok":
         return part

@@ -24,7 +24,7 @@ from kairos.api.access.public_address import link_base
 from kairos.api.app import create_app
 from kairos.api.connections import Connections, GuardedHttp, GuardedWebSocket, raised_file_limit
 from kairos.api.services import Services
-from kairos.assembly import Parts, DaemonRole, assemble
+from kairos.assembly import DaemonRole, Parts, assemble
 from kairos.background_tasks import end
 from kairos.config import InvalidConfig, Settings
 from kairos.embedded import Addresses, DataFolder, EmbeddedEngines
@@ -69,7 +69,9 @@ class Started:
     isolation: IsolationStatus
 
 
-async def serve(settings: Settings, role: DaemonRole, announce: Callable[[Started, Services], None], began: float) -> None:
+async def serve(
+    settings: Settings, role: DaemonRole, announce: Callable[[Started, Services], None], began: float
+) -> None:
     """Run a daemon until SIGTERM or SIGINT. `announce` is called once it is ready.
 
     Raises `InvalidConfig`, `EngineUnavailable`, `PortInUse`, `DataFolderInUse` and other errors of the start.
@@ -200,7 +202,7 @@ async def _run(
     announce: Callable[[Started, Services], None],
     began: float,
 ) -> None:
-    """Run the components of the role until a signal arrives or one fails; then stop the worker, and the API after it."""
+    """Run the components of the role until a signal arrives or one fails; then stop the worker, and then the API."""
     secret = folder.path / LOCAL_SECRET
     folder.write_secret(LOCAL_SECRET, parts.services.local_secret)
     server = http_server(parts.services) if listener else None
@@ -209,7 +211,9 @@ async def _run(
         background.append(parts.engines.watch())
     tasks = [asyncio.create_task(work) for work in background]
     isolation = asyncio.create_task(parts.services.isolation.known())
-    worker = asyncio.create_task(parts.worker.run(stopping.asked, stopping.hurry)) if role is not DaemonRole.API else None
+    worker = (
+        asyncio.create_task(parts.worker.run(stopping.asked, stopping.hurry)) if role is not DaemonRole.API else None
+    )
     serving = asyncio.create_task(server.serve(sockets=[listener])) if server and listener else None
     everything = [task for task in (*tasks, worker, serving) if task]
     try:

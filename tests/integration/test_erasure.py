@@ -166,8 +166,8 @@ async def test_what_is_learned_of_an_erased_project_is_dropped_and_stops_no_daem
     house: House, monkeypatch: pytest.MonkeyPatch
 ):
     settings = house.parts.settings.router
-    signals = PubSub(house_redis := connect(REDIS_NOWHERE))
-    shared = SharedStatistics(house.database, signals, Fading(0.99, 0.9, 1.0), settings, lambda *_: None)
+    pubsub = PubSub(house_redis := connect(REDIS_NOWHERE))
+    shared = SharedStatistics(house.database, pubsub, Fading(0.99, 0.9, 1.0), settings, lambda *_: None)
     gone = ProjectId(new_id())
 
     async def observe(session, project_id, *_):

@@ -36,10 +36,10 @@ TYPE = "work"
 class Replica:
     """A daemon's share of the statistics, and what it knows."""
 
-    def __init__(self, database: Database, signals: PubSub) -> None:
+    def __init__(self, database: Database, pubsub: PubSub) -> None:
         self.known: dict[str, TaskTypeStatistics] = {}
         self.statistics = SharedStatistics(
-            database, signals, FADING, RouterSettings(flush_s=0.1, poll_s=0.2), self._learn
+            database, pubsub, FADING, RouterSettings(flush_s=0.1, poll_s=0.2), self._learn
         )
 
     def _learn(self, project_id: ProjectId, known: TaskTypeStatistics) -> None:

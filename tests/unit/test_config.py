@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kairos import config
 from kairos.config import InvalidConfig
-from kairos.config_reference import Source, by_name, source_of, value_of
+from kairos.config_reference import ValueSource, by_name, source_of, value_of
 from kairos.model_keys import require_variables
 
 
@@ -155,8 +155,8 @@ def test_each_value_knows_where_it_comes_from(tmp_path: Path, monkeypatch: pytes
     settings = config.load(written(tmp_path, "[server]\nport = 1\n[plugins]\nprobe_s = 2\n[queue]\nsweep_s = 3"))
     given_there = {"server.port", "plugins.probe_s", "queue.sweep_s"}
     sources = {name: source_of(settings, key) for name, key in by_name().items()}
-    assert {name for name, source in sources.items() if source is Source.FILE} == given_there
-    assert {name for name, source in sources.items() if source is Source.ENVIRONMENT} == {"queue.lease_s"}
+    assert {name for name, source in sources.items() if source is ValueSource.FILE} == given_there
+    assert {name for name, source in sources.items() if source is ValueSource.ENVIRONMENT} == {"queue.lease_s"}
     assert (value_of(settings, "queue.lease_s"), value_of(settings, "queue.sweep_s")) == (7, 3)
     assert settings.plugins.folder == tmp_path / "plugins"
 

@@ -74,7 +74,7 @@ def replay(
     """Replay a recorded table through the router that serves, beside Thompson sampling and chance."""
     from kairos.llm.replay.replay import ReplayOptions
     from kairos.llm.replay.replay import replay as play
-    from kairos.llm.replay.replay_table import Recording  # the router's rooms are imported by no other command
+    from kairos.llm.replay.replay_table import ReplayTable  # the router's rooms are imported by no other command
 
     options = ReplayOptions(
         lambda_cost=lambda_cost,
@@ -86,7 +86,7 @@ def replay(
         degrade=degrade,
         add_model=add_model,
     )
-    report = play(Recording.read(file), options)
+    report = play(ReplayTable.read(file), options)
     if json:
         return output.show_json(report.to_dict())
     output.out.print(report.text(), soft_wrap=True)

@@ -17,7 +17,7 @@ from kairos.cli.context import Context
 from kairos.errors import InvalidInput
 from kairos.http import HttpClient
 from kairos.llm.calls.providers import Providers
-from kairos.llm.catalog.discovery import Findings, FoundModel, FoundServer, scan, settings_of
+from kairos.llm.catalog.discovery import FoundModel, FoundServer, ScanResult, scan, settings_of
 from kairos.proxies import Proxies
 
 Pick = tuple[FoundServer, FoundModel]
@@ -45,7 +45,7 @@ def scan_models(context: Context, pick: Sequence[str], *, all_models: bool, json
     return None
 
 
-async def _scan() -> Findings:
+async def _scan() -> ScanResult:
     async with HttpClient(proxies=Proxies.of(os.environ)) as http:
         providers = Providers(http)
 
@@ -55,7 +55,7 @@ async def _scan() -> Findings:
         return await scan(providers.list_models, os.environ, get_json=get_json)
 
 
-def _show(findings: Findings, choices: Sequence[Pick]) -> None:
+def _show(findings: ScanResult, choices: Sequence[Pick]) -> None:
     if not findings.servers:
         output.out.print(
             "nothing found: no Ollama, vLLM, llama.cpp or LM Studio on its usual port, and no provider's key in the "

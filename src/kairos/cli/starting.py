@@ -41,7 +41,9 @@ SAMPLE = {
 def run_daemon(settings: Settings, role: str, began: float, *, sample: bool) -> None:
     """Serve until a signal."""
     if role not in list(DaemonRole):
-        raise InvalidInput(where="--role", problem=f"{role!r} is no role", remedy=f"Use one of: {', '.join(Role)}")
+        raise InvalidInput(
+            where="--role", problem=f"{role!r} is no role", remedy=f"Use one of: {', '.join(DaemonRole)}"
+        )
     logs.configure(settings.log_level)
     environment.seal(model.api_key_env for model in settings.models if model.api_key_env)
 

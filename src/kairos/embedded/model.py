@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib import metadata, util
 from pathlib import Path
 
-from kairos.background_tasks import in_own_thread
+from kairos.background_tasks import run_in_thread
 from kairos.embedded.engine import EngineNotInstalled, NoAnswer, StillStarting
 from kairos.embedded.folder import DataFolder
 from kairos.embedded.folder_rights import private_folder
@@ -97,7 +97,7 @@ class ModelEngine:
                 remedy="run `make setup` in the folder of Kairos, or set embedded.model = false",
             )
         private_folder(self.folder)
-        self._weights = self._named or await in_own_thread(check_weights, READ_LIMIT_S)
+        self._weights = self._named or await run_in_thread(check_weights, READ_LIMIT_S)
 
     def command(self, port: int) -> Command:
         # By its path, not with -m: importing the package `kairos.embedded` would cost the child 40 MB.

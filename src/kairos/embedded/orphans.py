@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from kairos.background_tasks import in_own_thread
+from kairos.background_tasks import run_in_thread
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ END_LIMIT_S = 15.0
 async def end_orphans(folder: Path, program: str, stops: tuple[signal.Signals, ...]) -> None:
     """Wait for every process of `program` that works in `folder` to end: by itself, asked to, and made to."""
     for number in (*stops, signal.SIGKILL):
-        found = await in_own_thread(partial(_working_in, folder, program), END_LIMIT_S)
+        found = await run_in_thread(partial(_working_in, folder, program), END_LIMIT_S)
         if not found:
             return
         log.warning(
@@ -33,7 +33,7 @@ async def end_orphans(folder: Path, program: str, stops: tuple[signal.Signals, .
         for process in _heads(found) if number is not signal.SIGKILL else found:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
-        await in_own_thread(partial(psutil.wait_procs, found, END_LIMIT_S), 2 * END_LIMIT_S)
+        await run_in_thread(partial(psutil.wait_procs, found, END_LIMIT_S), 2 * END_LIMIT_S)
 
 
 def _working_in(folder: Path, program: str) -> list[psutil.Process]:

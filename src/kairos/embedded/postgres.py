@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 
-from kairos.background_tasks import in_own_thread
+from kairos.background_tasks import run_in_thread
 from kairos.db.libpq import session_options
 from kairos.db.roles import RolePasswords, create_roles, roles_statements
 from kairos.embedded.engine import REMEDY, EngineNotStarted, NoAnswer, StillStarting
@@ -95,7 +95,7 @@ class PostgresEngine:
     async def prepare(self) -> None:
         """Find its place and make the cluster where there is none. Interrupted, it begins anew."""
         secrets = self._folder.secrets
-        self._paths = await in_own_thread(partial(find_paths, self._folder.path), PREPARE_LIMIT_S)
+        self._paths = await run_in_thread(partial(find_paths, self._folder.path), PREPARE_LIMIT_S)
         if not (self.paths.data / "PG_VERSION").exists():
             await self._make_cluster(secrets.superuser)
 
@@ -138,7 +138,7 @@ class PostgresEngine:
         if done.exists() and done.read_text() == mark and (self.paths.home / "settled").exists():
             return
         try:
-            await in_own_thread(partial(self._make_database, port, passwords), PREPARE_LIMIT_S)
+            await run_in_thread(partial(self._make_database, port, passwords), PREPARE_LIMIT_S)
         except psycopg.Error as error:
             reason = f"its roles could not be made: {str(error).strip()}"
             raise EngineNotStarted(engine=self.name, reason=reason, remedy=REMEDY, log="") from error
@@ -160,7 +160,7 @@ class PostgresEngine:
         """In a folder of its own that is renamed when it is complete, so that half a cluster is never taken for one."""
         home = self.paths.home
         for unfinished in home.glob("new-data-*"):
-            await in_own_thread(partial(shutil.rmtree, unfinished, ignore_errors=True), PREPARE_LIMIT_S)
+            await run_in_thread(partial(shutil.rmtree, unfinished, ignore_errors=True), PREPARE_LIMIT_S)
         made = Path(tempfile.mkdtemp(prefix="new-data-", dir=home))
         self.paths.give(made)
         password = home / "initdb.password"

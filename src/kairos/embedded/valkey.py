@@ -15,7 +15,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 from redis.exceptions import BusyLoadingError, RedisError
 
-from kairos.background_tasks import in_own_thread
+from kairos.background_tasks import run_in_thread
 from kairos.embedded.engine import EngineNotInstalled, NoAnswer, StillStarting
 from kairos.embedded.folder import DataFolder
 from kairos.embedded.folder_rights import private_folder
@@ -65,7 +65,7 @@ class ValkeyEngine:
 
     async def prepare(self) -> None:
         private_folder(self.folder)
-        self._server = await in_own_thread(partial(find_server, self.folder / "server"), FIND_LIMIT_S)
+        self._server = await run_in_thread(partial(find_server, self.folder / "server"), FIND_LIMIT_S)
 
     def command(self, port: int) -> Command:
         configuration = self.folder / "valkey.conf"

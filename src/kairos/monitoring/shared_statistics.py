@@ -16,34 +16,34 @@ from contextlib import suppress
 from uuid import UUID
 
 from kairos import redis_keys
-from kairos.background_tasks import together
+from kairos.background_tasks import run_together
 from kairos.config import RouterSettings
 from kairos.db.engine import Database, ProjectGone
 from kairos.db.repositories import statistics
 from kairos.db.repositories.statistics import Fading, Judgement, TaskTypeStatistics
 from kairos.errors import EngineUnavailable
-from kairos.pubsub import Notice, Signals
+from kairos.pubsub import Notice, PubSub
 from kairos.tenancy import ProjectId
 
 log = logging.getLogger(__name__)
 
-ROOM = 10_000
+MAX_WAITING = 10_000
 """Judgements that are held while PostgreSQL is away; the oldest go first."""
-TRIES = 5
+MAX_TRIES = 5
 TASK_TYPES_READ = 1000
 """As many as a process keeps of a project."""
 
-Learned = Callable[[ProjectId, TaskTypeStatistics], None]
+OnLearned = Callable[[ProjectId, TaskTypeStatistics], None]
 
 
 class SharedStatistics:
     """The judgements on their way to PostgreSQL, and what came back from there."""
 
     def __init__(
-        self, database: Database, signals: Signals, fading: Fading, settings: RouterSettings, learned: Learned
+        self, database: Database, pubsub: PubSub, fading: Fading, settings: RouterSettings, learned: OnLearned
     ) -> None:
         self._database = database
-        self._signals = signals
+        self._pubsub = pubsub
         self._fading = fading
         self._settings = settings
         self._learned = learned
@@ -52,7 +52,7 @@ class SharedStatistics:
         """Of each project that was read, the version of each task type that is known here."""
         self._locks: defaultdict[ProjectId, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def know(self, project_id: ProjectId) -> None:
+    async def load(self, project_id: ProjectId) -> None:
         """On a project's first call, read what is known of it. Later calls return at once."""
         if project_id in self._versions:
             return
@@ -60,13 +60,13 @@ class SharedStatistics:
             if project_id not in self._versions:
                 await self._read(project_id)
 
-    async def judge(self, project_id: ProjectId, judgement: Judgement, *, at_once: bool) -> None:
+    async def record(self, project_id: ProjectId, judgement: Judgement, *, at_once: bool) -> None:
         """Count what was measured of an answer; a later word on the same decision replaces one that still waits."""
         waiting = self._waiting[project_id]
         before = waiting.get(judgement.decision_id)
         if before is None or before.quality is None or judgement.source.overrules(before.source):
             waiting[judgement.decision_id] = judgement
-        while len(waiting) > ROOM:
+        while len(waiting) > MAX_WAITING:
             waiting.pop(next(iter(waiting)))
         if at_once:
             with suppress(EngineUnavailable):  # it waits for the next flush
@@ -90,11 +90,11 @@ class SharedStatistics:
                     del waiting[decision_id]
             await self._read(project_id)
         with suppress(EngineUnavailable):  # the others find it with their next poll
-            await self._signals.publish(redis_keys.learned_channel(), str(project_id).encode())
+            await self._pubsub.publish(redis_keys.learned_channel(), str(project_id).encode())
 
     async def run(self) -> None:
         """Flush, poll and listen until cancelled. Owned by the daemon, which calls `close` after it."""
-        await together(self._flush_forever(), self._poll_forever(), self._listen())
+        await run_together(self._flush_forever(), self._poll_forever(), self._listen())
 
     async def close(self) -> None:
         """Write what still waits."""
@@ -120,7 +120,7 @@ class SharedStatistics:
                 await self._read_back(project_id)
 
     async def _listen(self) -> None:
-        async for heard in self._signals.listen([redis_keys.learned_channel()]):
+        async for heard in self._pubsub.listen([redis_keys.learned_channel()]):
             projects = list(self._versions)
             if isinstance(heard, Notice):
                 named = heard.payload.decode(errors="replace")
@@ -136,7 +136,7 @@ class SharedStatistics:
             log.warning("what others learned is not read: %s", error)
 
     async def _write(self, project_id: ProjectId, batch: list[Judgement]) -> None:
-        for left in reversed(range(TRIES)):
+        for left in reversed(range(MAX_TRIES)):
             try:
                 async with self._database.project(project_id) as session:
                     await statistics.observe(session, project_id, batch, self._fading)

@@ -15,7 +15,7 @@ from typing import Any
 
 from kairos.agents.base import Agent
 from kairos.agents.registry import AgentRegistry
-from kairos.background_tasks import end, in_own_thread
+from kairos.background_tasks import end, run_in_thread
 from kairos.config import PluginSettings
 from kairos.errors import KairosError, did_you_mean
 from kairos.plugins.base_plugin import BasePlugin
@@ -181,7 +181,7 @@ class PluginLoader:
             assert found.kind is not None
             return find(found.source, load(found.source), found.kind)()
 
-        return await in_own_thread(made, self._settings.probe_s)
+        return await run_in_thread(made, self._settings.probe_s)
 
     def _replace(self, entries: list[PluginEntry]) -> None:
         before, self._loaded = self._loaded, entries
@@ -210,7 +210,9 @@ def _sources(folder: Path) -> tuple[list[PluginSource], list[PluginEntry]]:
     try:
         return [*in_folder(folder), *packages], []
     except OSError as fault:
-        return packages, [PluginEntry(folder.name, Origin.FILE, str(folder), error=f"the folder cannot be read: {fault}")]
+        return packages, [
+            PluginEntry(folder.name, Origin.FILE, str(folder), error=f"the folder cannot be read: {fault}")
+        ]
 
 
 def of_packages() -> list[PluginSource]:

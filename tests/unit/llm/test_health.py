@@ -15,7 +15,7 @@ from kairos.llm.calls.providers import (
 )
 from kairos.llm.health.availability import HEALTHY
 from kairos.llm.health.breaker import PERIOD_S, Breaker
-from kairos.llm.health.health import LARGEST_PENALTY, WINDOW_S, Change, HealthState, ModelHealth, Trouble
+from kairos.llm.health.health import MAX_PENALTY, WINDOW_S, BreakerChange, HealthState, ModelHealth, LastError
 
 NOW = 1000.0
 
@@ -117,14 +117,14 @@ def test_a_share_of_failures_degrades_it_and_costs_utility():
     health = ModelHealth()
     for number in range(10):
         call(health, NOW, server_error() if number % 4 == 0 else None)
-    assert health("m", NOW).penalty == pytest.approx(LARGEST_PENALTY * 0.3)
+    assert health("m", NOW).penalty == pytest.approx(MAX_PENALTY * 0.3)
     assert state(health) is HealthState.DEGRADED
 
 
 def test_failures_of_an_hour_ago_do_not_count():
     """However few calls there were since: time heals as well as successes do."""
     health = failed(2)
-    assert health("m", NOW + WINDOW_S - 1).penalty == LARGEST_PENALTY
+    assert health("m", NOW + WINDOW_S - 1).penalty == MAX_PENALTY
     assert health("m", NOW + WINDOW_S) is HEALTHY
     assert state(health, NOW + WINDOW_S) is HealthState.HEALTHY
 
@@ -197,12 +197,12 @@ def test_looks_do_not_touch_what_a_server_refused():
 def test_two_replicas_that_open_apart_from_each_other_give_different_permits():
     """Else the end of a call on one could pass for the end of the other's probe."""
     one, two = failed(3), failed(3)
-    assert one.shown("m")[0].generation != two.shown("m")[0].generation
+    assert one.snapshot("m")[0].generation != two.snapshot("m")[0].generation
     assert one.acquire("m", NOW + PERIOD_S) != two.acquire("m", NOW + PERIOD_S)
 
 
 def test_a_change_made_again_on_the_same_state_comes_out_the_same():
-    change = Change(lambda breaker: breaker.reset())
+    change = BreakerChange(lambda breaker: breaker.reset())
     first, second = Breaker(errors=2), Breaker(errors=2)
     for breaker in (first, second):
         change(breaker)
@@ -212,7 +212,7 @@ def test_a_change_made_again_on_the_same_state_comes_out_the_same():
 def test_what_others_know_counts_from_the_next_decision_on():
     health = ModelHealth()
     assert health("m", NOW) is HEALTHY
-    health.take_over("m", failed(3).shown("m")[0], Trouble("seen elsewhere"))
+    health.take_over("m", failed(3).snapshot("m")[0], LastError("seen elsewhere"))
     assert "seen elsewhere" in health("m", NOW).reason
 
 
@@ -234,8 +234,8 @@ def test_a_model_that_comes_again_begins_anew_whatever_calls_of_the_old_one_repo
     for _ in range(3):
         health.failed("m", health.acquire("m", NOW) or 0, server_error(), NOW)
     assert health("m", NOW).open
-    health.forget("m")
-    health.forget("adapter")
+    health.discard("m")
+    health.discard("adapter")
     assert health("m", NOW) is HEALTHY
     assert health.status("m", NOW).state is HealthState.HEALTHY
     health.failed("adapter", permit, ModelRefused(model="adapter", reason="gone", http_status=404, remedy=""), NOW)

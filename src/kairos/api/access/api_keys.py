@@ -40,7 +40,7 @@ async def find(database: Database, keys: TokenKeys, given: str) -> tuple[Project
         return None
     hashed = await keys.keyed_hash(given)
     async with database.scope(NOBODY) as session:
-        places = await members.key_places(session, form[1])
+        places = await members.keys_by_prefix(session, form[1])
     for place in places:
         if hmac.compare_digest(place.key_hash, hashed):
             project_id = ProjectId(place.project_id)

@@ -27,7 +27,7 @@ from kairos.api.access.passwords import HashingBusy
 from kairos.api.problems import RateLimited
 from kairos.errors import EngineUnavailable
 from kairos.folding import fold_email
-from kairos.redis_client import reached
+from kairos.redis_client import redis_errors
 
 LUA = files("kairos.api.access").joinpath("sign_in_limits.lua").read_text()
 WINDOW_S = 300
@@ -131,7 +131,7 @@ class SignInLimits:
             return  # it counts until its window ends
 
     async def _run(self, names: list[str], *arguments: str | int) -> int:
-        with reached(self._redis):
+        with redis_errors(self._redis):
             async with asyncio.timeout(REDIS_S):
                 return int(await self._script(keys=names, args=arguments))
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from kairos import redis_keys
 from kairos.api.live.event_listener import AWAY, NO_MEMBER, SESSION_ENDED, Closing, Listener, Right
 from kairos.api.live.event_tail import ProjectTail
-from kairos.background_tasks import end, together
+from kairos.background_tasks import end, run_together
 from kairos.db.engine import Database
 from kairos.db.repositories import rights
 from kairos.errors import EngineUnavailable
@@ -31,9 +31,9 @@ PING = '{"type":"ping"}'
 class EventFeed:
     """Brings what is committed to those who listen here."""
 
-    def __init__(self, database: Database, signals: PubSub) -> None:
+    def __init__(self, database: Database, pubsub: PubSub) -> None:
         self._database = database
-        self._signals = signals
+        self._pubsub = pubsub
         self._channels = Channels(redis_keys.events_channel())
         self._listeners: set[Listener] = set()
         self._tails: dict[ProjectId, ProjectTail] = {}
@@ -70,7 +70,7 @@ class EventFeed:
         """Owned by the daemon; ends with its cancellation, and all tails with it. Idle until somebody listens."""
         try:
             await self._listened.wait()
-            await together(self._hear(), self._check_forever(), self._ping_forever())
+            await run_together(self._hear(), self._check_forever(), self._ping_forever())
         finally:
             for listener in self._listeners:
                 listener.close(AWAY)
@@ -85,7 +85,7 @@ class EventFeed:
         following = self._following.pop(tail)
         if self._tails.get(tail.project_id) is tail:
             del self._tails[tail.project_id]
-            await self._channels.drop(channel)
+            await self._channels.remove(channel)
             if tail.project_id in self._tails:  # somebody came meanwhile
                 await self._channels.add(channel)
         await end(following)
@@ -104,7 +104,7 @@ class EventFeed:
         return {held[position]: closings[why] for position, why in found.items()}
 
     async def _hear(self) -> None:
-        async for heard in self._signals.listen(self._channels):
+        async for heard in self._pubsub.listen(self._channels):
             if not isinstance(heard, Notice):
                 for tail in self._tails.values():
                     tail.wake()

@@ -16,8 +16,8 @@ from kairos.api.access.permissions import Permission
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
-from kairos.config import Reach
-from kairos.config_reference import Source, shown, source_of, value_of
+from kairos.config import ApplyMode
+from kairos.config_reference import ValueSource, shown, source_of, value_of
 from kairos.db.repositories import configuration, replicas
 from kairos.db.repositories.configuration import Version
 from kairos.db.repositories.excerpts import EXCERPT
@@ -63,8 +63,8 @@ class ValueOut(BaseModel):
     kind: str = Field(description="Type and range in words.")
     value: Any = Field(description="In force in the replica that answers; of a secret only whether it is set.")
     default: Any
-    source: Source
-    reach: Reach = Field(description="live: within 2 s; restart: at the next start; file: not through the API.")
+    source: ValueSource
+    reach: ApplyMode = Field(description="live: within 2 s; restart: at the next start; file: not through the API.")
     description: str
     may_change: bool = Field(description="Whether you may.")
     waiting: bool = Field(description="Whether another value is set, which this replica takes at its next start.")
@@ -220,10 +220,10 @@ def _system_values(services: Services, newest: Version | None, operator: bool) -
             kind=key.kind,
             value=_value(services, key.name),
             default=key.default,
-            source=Source.API if key.name in set_ else source_of(running.base, key),
+            source=ValueSource.API if key.name in set_ else source_of(running.base, key),
             reach=key.reach,
             description=key.description,
-            may_change=operator and key.reach is not Reach.FILE,
+            may_change=operator and key.reach is not ApplyMode.FILE,
             waiting=key.name in running.status.waiting,
         )
         for key in config_reference.by_name().values()
@@ -244,8 +244,8 @@ def _project_values(stored: Any, manages: bool) -> list[ValueOut]:
             kind=config_reference.kind_of(entry),
             value=shown(getattr(now, name)),
             default=shown(getattr(defaults, name)),
-            source=Source.API if getattr(now, name) != getattr(defaults, name) else Source.DEFAULT,
-            reach=Reach.LIVE,
+            source=ValueSource.API if getattr(now, name) != getattr(defaults, name) else ValueSource.DEFAULT,
+            reach=ApplyMode.LIVE,
             description=entry.description or "",
             may_change=manages,
             waiting=False,

@@ -301,7 +301,7 @@ async def give_label(services: ServicesDep, member: LabellerDep, task_id: UUID, 
     if body.output and body.label is not Label.EDIT:
         raise InvalidInput(where="output", problem=f"`{body.label}` takes none", remedy="Leave it out, or use `edit`")
     new = NewLabel(body.label, body.output, body.reason or None)
-    await services.labels.give(member.project_id, member.user_id, TaskId(task_id), new)
+    await services.labels.save(member.project_id, member.user_id, TaskId(task_id), new)
     return await show(services, member, task_id)
 
 

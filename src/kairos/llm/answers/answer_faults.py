@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kairos.http import error_words, excerpt
+from kairos.http import error_message, excerpt
 from kairos.llm.answers.finish_reason import Ending
 
-STATUS_OF_WORDS = {
+STATUS_BY_NAME = {
     "ratelimit": 429,
     "toomanyrequests": 429,
     "resourceexhausted": 429,
@@ -32,25 +32,25 @@ STATUS_OF_WORDS = {
     "unavailable": 503,
 }
 """Letters in the type or code of an error inside an answer, and the status it would have come with before one."""
-STATUS_OF_MESSAGES = {"rate limit": 429, "too many requests": 429, "context length": 400, "context size": 400}
+STATUS_BY_MESSAGE = {"rate limit": 429, "too many requests": 429, "context length": 400, "context size": 400}
 """The same for errors that have a message and nothing else."""
 _NUMBERS = ("code", "status", "status_code", "statusCode", "http_status")
 _NAMES = ("type", "code", "status", "name", "reason")
 
 
-class Fault(Exception):
+class AnswerFault(Exception):
     """What is wrong with an answer."""
 
 
-class Garbled(Fault):
+class InvalidAnswer(AnswerFault):
     """It is not an answer of this protocol."""
 
 
-class Broken(Fault):
+class StreamCut(AnswerFault):
     """The stream ended too early."""
 
 
-class Ended(Fault):
+class BadFinishReason(AnswerFault):
     """The server ended the answer itself, for a reason that leaves it incomplete."""
 
     def __init__(self, ending: Ending, word: str) -> None:
@@ -59,20 +59,20 @@ class Ended(Fault):
         self.ending = ending
 
 
-class TooLong(Fault):
+class AnswerTooLong(AnswerFault):
     def __init__(self, limit: int) -> None:
         super().__init__(f"it is longer than {limit} bytes, which is all Kairos takes")
 
 
-class Reported(Fault):
-    """The server itself reported an error in its answer."""
+class ReportedError(AnswerFault):
+    """The server itself reported_error an error in its answer."""
 
     def __init__(self, http_status: int, reason: str) -> None:
         super().__init__(reason)
         self.http_status = http_status
 
 
-def reported(value: Mapping[str, Any]) -> Reported | None:
+def reported_error(value: Mapping[str, Any]) -> ReportedError | None:
     """The error that an object in an answer is, beyond doubt; None for any other object."""
     if error := value.get("error"):
         return _error(error, value)
@@ -86,9 +86,9 @@ def reported(value: Mapping[str, Any]) -> Reported | None:
     return None
 
 
-def suspected(value: Mapping[str, Any]) -> Reported | None:
+def possible_error(value: Mapping[str, Any]) -> ReportedError | None:
     """The error that an object without choices may be: it counts where no answer follows."""
-    return _error(value, value) if error_words(value) and not value.get("choices") else None
+    return _error(value, value) if error_message(value) and not value.get("choices") else None
 
 
 def _choices(value: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -96,12 +96,12 @@ def _choices(value: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     return (choice for choice in choices if isinstance(choice, dict)) if isinstance(choices, list) else iter(())
 
 
-def _error(error: Any, around: Mapping[str, Any]) -> Reported:
-    reason = error_words({"error": error}) or error_words(error) or error_words(around)
+def _error(error: Any, around: Mapping[str, Any]) -> ReportedError:
+    reason = error_message({"error": error}) or error_message(error) or error_message(around)
     reason = reason or excerpt(json.dumps(error, ensure_ascii=False))
     fields = error if isinstance(error, Mapping) else {}
     status = _status_number(fields) or _status_number(around)
-    return Reported(status or _status_of_names(fields, around) or _status_of_message(reason) or 500, reason)
+    return ReportedError(status or _status_by_name(fields, around) or _status_by_message(reason) or 500, reason)
 
 
 def _status_number(fields: Mapping[str, Any]) -> int | None:
@@ -113,12 +113,12 @@ def _status_number(fields: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _status_of_names(*places: Mapping[str, Any]) -> int | None:
+def _status_by_name(*places: Mapping[str, Any]) -> int | None:
     names = " ".join(str(place.get(name)) for place in places for name in _NAMES).lower()
     letters = "".join(c for c in names if c.isalpha())
-    return next((status for word, status in STATUS_OF_WORDS.items() if word in letters), None)
+    return next((status for word, status in STATUS_BY_NAME.items() if word in letters), None)
 
 
-def _status_of_message(reason: str) -> int | None:
+def _status_by_message(reason: str) -> int | None:
     words = reason.lower()
-    return next((status for part, status in STATUS_OF_MESSAGES.items() if part in words), None)
+    return next((status for part, status in STATUS_BY_MESSAGE.items() if part in words), None)

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from kairos.http import HttpAnswer, HttpCut
-from kairos.llm.answers.answer import Answer, Garbled, TooLong
+from kairos.http import HttpResponse, HttpCut
+from kairos.llm.answers.answer import AnswerBuilder, InvalidAnswer, AnswerTooLong
 from kairos.llm.answers.event_stream import BOM, EventStream
 
 OnDelta = Callable[[str], Awaitable[None]]
@@ -32,72 +32,72 @@ class AnswerReader:
     """Reads one answer, and passes its text on as it comes."""
 
     def __init__(
-        self, answer: Answer, limits: CallLimits, on_delta: OnDelta | None, on_restart: OnRestart | None
+        self, answer: AnswerBuilder, limits: CallLimits, on_delta: OnDelta | None, on_restart: OnRestart | None
     ) -> None:
         self.answer = answer
         self._limits = limits
         self._on_delta = on_delta
         self._on_restart = on_restart
 
-    async def read(self, wire: HttpAnswer) -> None:
-        """Read all of it. Raises a `Fault` or an `HttpError` unless the answer's good end was seen."""
+    async def read(self, response: HttpResponse) -> None:
+        """Read all of it. Raises a `AnswerFault` or an `HttpError` unless the answer's good end was seen."""
         try:
-            await self._read(wire)
+            await self._read(response)
         except HttpCut as error:
-            if bad := self.answer.bad_end():
+            if bad := self.answer.reported_fault():
                 raise bad from error
             raise
         self.answer.end()
         if self.answer.done:
-            await wire.drain()
+            await response.drain()
 
-    async def end_with_last(self) -> None:
+    async def end_at_last_event(self) -> None:
         """End an answer whose stream went silent after its good end."""
-        await self._tell(self.answer.end_with_last())
+        await self._deliver(self.answer.end_at_last_event())
 
-    async def _read(self, wire: HttpAnswer) -> None:
+    async def _read(self, response: HttpResponse) -> None:
         """Read what comes for what it is: the Content-Type of such servers is not always true."""
         beginning = b""
-        while _is_undecided(beginning) and (chunk := await wire.read(begun=False)):
+        while _is_undecided(beginning) and (chunk := await response.read(begun=False)):
             beginning = (beginning + chunk).removeprefix(BOM).lstrip()
         if beginning.startswith((b"{", b"[")):
-            await self._read_object(wire, beginning)
+            await self._read_object(response, beginning)
         else:
-            await self._read_events(wire, beginning)
+            await self._read_events(response, beginning)
 
-    async def _read_object(self, wire: HttpAnswer, body: bytes) -> None:
+    async def _read_object(self, response: HttpResponse, body: bytes) -> None:
         pieces, size = [], 0
         while body:
             pieces.append(body)
             size += len(body)
             if size > self._limits.answer_bytes:
-                raise TooLong(self._limits.answer_bytes)
-            body = await wire.read()
-        await self._tell(self.answer.take_whole(b"".join(pieces)))
+                raise AnswerTooLong(self._limits.answer_bytes)
+            body = await response.read()
+        await self._deliver(self.answer.feed_whole(b"".join(pieces)))
 
-    async def _read_events(self, wire: HttpAnswer, chunk: bytes) -> None:
+    async def _read_events(self, response: HttpResponse, chunk: bytes) -> None:
         events, answer = EventStream(self._limits.answer_bytes), self.answer
         beginning = chunk[:1024]
         while chunk and not answer.done:
             try:
                 complete = events.feed(chunk)
             except ValueError as error:
-                raise TooLong(self._limits.answer_bytes) from error
-            await self._tell(answer.take(complete))
+                raise AnswerTooLong(self._limits.answer_bytes) from error
+            await self._deliver(answer.feed(complete))
             if answer.done:
                 break
-            chunk = await self._next(wire)
+            chunk = await self._next(response)
         if not answer.done:
-            with suppress(Garbled):  # half an event: the stream was cut in it
-                await self._tell(answer.take(events.finish()))
-        await self._tell(answer.finish(beginning, framed=wire.framed))
+            with suppress(InvalidAnswer):  # half an event: the stream was cut in it
+                await self._deliver(answer.feed(events.finish()))
+        await self._deliver(answer.finish(beginning, framed=response.framed))
 
-    async def _next(self, wire: HttpAnswer) -> bytes:
+    async def _next(self, response: HttpResponse) -> bytes:
         """The next bytes. After a good end only token counts and [DONE] can come: no long wait for these."""
-        idle_s = self._limits.usage_s if self.answer.ended_well() else self._limits.idle_s
-        return await wire.read(begun=self.answer.first_token_s is not None, idle_s=idle_s)
+        idle_s = self._limits.usage_s if self.answer.ends_well() else self._limits.idle_s
+        return await response.read(begun=self.answer.first_token_s is not None, idle_s=idle_s)
 
-    async def _tell(self, text: str) -> None:
+    async def _deliver(self, text: str) -> None:
         if self.answer.retracted() and self._on_restart:
             self._on_restart()
         if text and self._on_delta:

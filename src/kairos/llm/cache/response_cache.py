@@ -26,17 +26,17 @@ from uuid import UUID, uuid4
 from redis.asyncio import Redis
 
 from kairos import redis_keys
-from kairos.background_tasks import heed_cancel
+from kairos.background_tasks import raise_if_cancelled
 from kairos.errors import EngineUnavailable
 from kairos.llm.cache.cache_savings import CacheStats, Savings
 from kairos.llm.cache.cached_answer import CachedAnswer
 from kairos.llm.cache.response_key import CacheKey
-from kairos.llm.cache.response_store import CacheSettings, Found, Held, Leased, Put, ResponseStore
+from kairos.llm.cache.response_store import CacheSettings, StoredAnswer, LeaseHeld, LeaseGranted, PutResult, ResponseStore
 from kairos.tenancy import ProjectId
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 2
+MAX_FAILED_WAITS = 2
 """Ends without an answer that a waiter lives through before it asks a model by itself. The key holds the checks, so
 what was rejected for one is rejected for all, and waiting in turn would only make them late."""
 PAUSES_S = (0.02, 0.25)
@@ -89,7 +89,7 @@ class ResponseCache:
         self._savings = Savings(self._store)
         self._flights: dict[CacheKey, Flight] = {}
         self._leases: set[Lease] = set()
-        self._keeper: asyncio.Task[None] | None = None
+        self._renewal: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def resize(self, settings: CacheSettings) -> None:
@@ -104,7 +104,7 @@ class ResponseCache:
         """
         end = time.monotonic() + min(self._settings.wait_s, math.inf if wait_s is None else wait_s)
         ends_without = 0
-        while not refresh and ends_without < PATIENCE:
+        while not refresh and ends_without < MAX_FAILED_WAITS:
             flight = self._flights.get(key)
             if flight is None:
                 return await self._lead(key, end)
@@ -116,7 +116,7 @@ class ResponseCache:
             if answer := flight.result():
                 return self._hit(key, answer)
             ends_without += 1
-        return await self._alone(key, read=not refresh)
+        return await self._lookup_now(key, read=not refresh)
 
     async def store(self, lease: Lease, answer: CachedAnswer) -> bool:
         """Keep an answer that was approved, and give it to all that wait. Whether it is kept; only once for a lease."""
@@ -128,10 +128,10 @@ class ResponseCache:
         except BaseException:
             self._spawn(self._give_back(lease))
             raise
-        self._end(lease, None if outcome is Put.VOID else answer)
-        if outcome is Put.STORED:
+        self._end(lease, None if outcome is PutResult.VOID else answer)
+        if outcome is PutResult.STORED:
             self._spawn(self._store.bound_total(lease.key.project_id, amount))
-        return outcome is Put.STORED
+        return outcome is PutResult.STORED
 
     def release(self, lease: Lease) -> None:
         """There is nothing to store: the call failed, was cancelled, or its answer rejected. One that waits goes on."""
@@ -154,10 +154,10 @@ class ResponseCache:
         """
         return await self._store.flush(project_id)
 
-    async def forget(self, project_id: ProjectId) -> None:
+    async def erase(self, project_id: ProjectId) -> None:
         """For the erasure of a project: nothing of it is counted any more. Raises `EngineUnavailable`."""
-        self._savings.forget(project_id)
-        await self._store.forget(project_id)
+        self._savings.discard(project_id)
+        await self._store.erase(project_id)
 
     async def epoch(self, project_id: ProjectId) -> int:
         """How often the project's routing has changed. Raises `EngineUnavailable`."""
@@ -181,8 +181,8 @@ class ResponseCache:
         """Give every lease back, and send the last counts."""
         for lease in list(self._leases):
             self.release(lease)
-        if self._keeper:
-            self._keeper.cancel()
+        if self._renewal:
+            self._renewal.cancel()
         while self._tasks:
             await asyncio.wait(self._tasks)
         await self._savings.aclose()
@@ -192,45 +192,45 @@ class ResponseCache:
         flight = self._flights[key] = asyncio.get_running_loop().create_future()
         lease = Lease(key, uuid4().hex, flight=flight)
         try:
-            found = await self._agree(lease, end)
+            found = await self._ask_redis(lease, end)
         except EngineUnavailable as error:
             log.debug("asked without the cache: %s", error)
             return self._miss(lease, degraded=True)
         except BaseException:
-            self._step_down(lease)
+            self._resign(lease)
             self._spawn(self._unlock(lease))  # Redis may have given it before we left
             raise
-        if isinstance(found, Found):
+        if isinstance(found, StoredAnswer):
             self._end(lease, found.answer)
             return self._hit(key, found.answer)
         lease.mark = found.mark
-        if isinstance(found, Held):
-            self._step_down(lease)
+        if isinstance(found, LeaseHeld):
+            self._resign(lease)
             return self._miss(Lease(key, mark=found.mark))
         return self._miss(lease)
 
-    async def _agree(self, lease: Lease, end: float) -> Found | Leased | Held:
+    async def _ask_redis(self, lease: Lease, end: float) -> StoredAnswer | LeaseGranted | LeaseHeld:
         """What Redis has to say once nobody else is at it, or at the end of the time or of the patience."""
         began, holders = time.monotonic(), set[bytes]()
         while True:
             found = await self._store.ask(lease.key, token=lease.token)
-            heed_cancel()
-            if not isinstance(found, Held):
+            raise_if_cancelled()
+            if not isinstance(found, LeaseHeld):
                 return found
             holders.add(found.holder)
             now = time.monotonic()
-            if now >= end or len(holders) > PATIENCE:
+            if now >= end or len(holders) > MAX_FAILED_WAITS:
                 return found
             pause = min(max((now - began) / 10, PAUSES_S[0]), PAUSES_S[1]) * random.uniform(0.5, 1)
             await asyncio.sleep(min(pause, end - now))
 
-    async def _alone(self, key: CacheKey, *, read: bool) -> Hit | Miss:
+    async def _lookup_now(self, key: CacheKey, *, read: bool) -> Hit | Miss:
         """Without waiting, and with nobody waiting for the outcome."""
         try:
             found = await self._store.ask(key, read=read)
         except EngineUnavailable:
             return self._miss(Lease(key), degraded=True)
-        if isinstance(found, Found):
+        if isinstance(found, StoredAnswer):
             return self._hit(key, found.answer)
         return self._miss(Lease(key, mark=found.mark))
 
@@ -243,19 +243,19 @@ class ResponseCache:
         if lease.shared:
             lease.until = time.monotonic() + self._settings.hold_s
             self._leases.add(lease)
-            if self._keeper is None or self._keeper.done():
-                self._keeper = asyncio.create_task(self._keep())
+            if self._renewal is None or self._renewal.done():
+                self._renewal = asyncio.create_task(self._renew_leases())
         return Miss(lease, degraded)
 
-    async def _put(self, lease: Lease, answer: CachedAnswer) -> tuple[Put, int]:
+    async def _put(self, lease: Lease, answer: CachedAnswer) -> tuple[PutResult, int]:
         if lease.mark is None:
             self._spawn(self._unlock(lease))  # Redis may have given it, and its word was lost
-            return Put.AWAY, 0
+            return PutResult.AWAY, 0
         try:
             return await self._store.put(lease.key, lease.token, lease.mark, answer)
         except EngineUnavailable as error:
             log.debug("an answer is not cached: %s", error)
-            return Put.AWAY, 0
+            return PutResult.AWAY, 0
 
     def _end(self, lease: Lease, answer: CachedAnswer | None) -> None:
         """Nobody has to wait any longer."""
@@ -265,7 +265,7 @@ class ResponseCache:
             lease.flight.set_result(answer)
         self._clear(lease)
 
-    def _step_down(self, lease: Lease) -> None:
+    def _resign(self, lease: Lease) -> None:
         """Let another of this process lead."""
         lease.ended = True
         if lease.flight:
@@ -287,7 +287,7 @@ class ResponseCache:
         if lease.shared:
             await self._store.unlock(lease.key, lease.token)
 
-    async def _keep(self) -> None:
+    async def _renew_leases(self) -> None:
         """Renew the leases of this process; one held too long was forgotten by its holder."""
         while self._leases:
             await asyncio.sleep(self._settings.lease_s / 3)

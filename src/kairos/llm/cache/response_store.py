@@ -18,19 +18,19 @@ from kairos import redis_keys
 from kairos.errors import EngineUnavailable
 from kairos.llm.cache.cached_answer import CachedAnswer
 from kairos.llm.cache.response_key import CacheKey
-from kairos.redis_client import address, reached
+from kairos.redis_client import address, redis_errors
 from kairos.tenancy import ProjectId
 
 LUA = files("kairos.llm.cache").joinpath("response_cache.lua").read_text()
 
-AT_ONCE = 16
+MAX_CONCURRENT = 16
 """Calls on their way. redis-py fails where its pool is empty, and the queue shares it."""
-REST_S = 1.0
+PAUSE_S = 1.0
 """How long a Redis that failed is left alone."""
 PUT_S = 0.5
-ORDER_S = 5.0
+COMMAND_LIMIT_S = 5.0
 """For what must not be left undone: dropping, flushing, raising the epoch."""
-TRIMS = 8
+MAX_TRIMS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class CacheSettings:
     """Longest time a caller may hold a lease: from the lookup to the guardian's verdict."""
 
 
-class Put(StrEnum):
+class PutResult(StrEnum):
     """What became of an answer to store."""
 
     STORED = "stored"
@@ -65,21 +65,21 @@ class Put(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class StoredAnswer:
     """Redis has it."""
 
     answer: CachedAnswer
 
 
 @dataclass(frozen=True, slots=True)
-class Leased:
+class LeaseGranted:
     """Redis does not have it; the asker may put it under this mark, and holds the lease if it wanted one."""
 
     mark: str
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class LeaseHeld:
     """Redis does not have it, and somebody is asking a model."""
 
     mark: str
@@ -94,28 +94,28 @@ class ResponseStore:
         self._script = redis.register_script(LUA)
         self.settings = settings
         self._total = redis_keys.response_cache_total(namespace)
-        self._slots = asyncio.Semaphore(AT_ONCE)
-        self._asked_again_at = -math.inf
+        self._slots = asyncio.Semaphore(MAX_CONCURRENT)
+        self._retry_at = -math.inf
         self._failing = False
 
-    async def ask(self, key: CacheKey, *, read: bool = True, token: str = "") -> Found | Leased | Held:
+    async def ask(self, key: CacheKey, *, read: bool = True, token: str = "") -> StoredAnswer | LeaseGranted | LeaseHeld:
         """The answer, or the lease under `token`, or who holds it. Without a token no lease is wanted."""
         arguments = (key.digest, int(key.follows_routing), int(read), token, self._lease_ms)
-        state, *rest = await self._quickly(key.project_id, "ask", *arguments)
+        state, *rest = await self._within_budget(key.project_id, "ask", *arguments)
         if state == b"hit":
             try:
-                return Found(CachedAnswer.unpack(rest[0].split(b" ", 3)[3]))
+                return StoredAnswer(CachedAnswer.unpack(rest[0].split(b" ", 3)[3]))
             except ValueError:  # not ours: better asked for again than refused for a day
                 await self.drop(key)
                 return await self.ask(key, read=False, token=token)
-        return Held(rest[0].decode(), rest[1]) if state == b"held" else Leased(rest[0].decode())
+        return LeaseHeld(rest[0].decode(), rest[1]) if state == b"held" else LeaseGranted(rest[0].decode())
 
-    async def put(self, key: CacheKey, token: str, mark: str, answer: CachedAnswer) -> tuple[Put, int]:
+    async def put(self, key: CacheKey, token: str, mark: str, answer: CachedAnswer) -> tuple[PutResult, int]:
         """Store an answer, within the project's limit, and give the lease back. Also the bytes the project has now."""
         packed = answer.pack()
         if len(packed) > self.settings.entry_bytes:
             await self.unlock(key, token)
-            return Put.TOO_LARGE, 0
+            return PutResult.TOO_LARGE, 0
         ttl_ms = math.ceil(self.settings.ttl_s * 1000)
         state, amount = await self._call(
             redis_keys.response_cache(key.project_id),
@@ -130,40 +130,40 @@ class ResponseStore:
             packed,
             within_s=PUT_S,
         )
-        return Put(state.decode()), amount
+        return PutResult(state.decode()), amount
 
     async def renew(self, key: CacheKey, token: str) -> bool:
         """False when the lease is no longer this token's."""
-        return bool(await self._quickly(key.project_id, "renew", key.digest, token, self._lease_ms))
+        return bool(await self._within_budget(key.project_id, "renew", key.digest, token, self._lease_ms))
 
     async def unlock(self, key: CacheKey, token: str) -> None:
-        await self._quickly(key.project_id, "unlock", key.digest, token)
+        await self._within_budget(key.project_id, "unlock", key.digest, token)
 
     async def drop(self, key: CacheKey) -> bool:
-        return bool(await self._surely(key.project_id, "drop", key.digest))
+        return bool(await self._always(key.project_id, "drop", key.digest))
 
     async def drop_decision(self, project_id: ProjectId, decision_id: UUID) -> bool:
-        return bool(await self._surely(project_id, "drop_decision", decision_id.hex))
+        return bool(await self._always(project_id, "drop_decision", decision_id.hex))
 
     async def flush(self, project_id: ProjectId) -> int:
-        return await self._surely(project_id, "flush")
+        return await self._always(project_id, "flush")
 
     async def count(self, project_id: ProjectId, amounts: Mapping[str, int]) -> None:
-        await self._quickly(project_id, "count", *(value for pair in amounts.items() for value in pair))
+        await self._within_budget(project_id, "count", *(value for pair in amounts.items() for value in pair))
 
     async def raise_epoch(self, project_id: ProjectId) -> int:
-        return await self._surely(project_id, "raise_epoch")
+        return await self._always(project_id, "raise_epoch")
 
     async def stats(self, project_id: ProjectId) -> tuple[int, int, dict[str, int]]:
         """Entries, bytes and counters."""
-        entries, amount, about = await self._surely(project_id, "stats")
+        entries, amount, about = await self._always(project_id, "stats")
         names = [name.decode() for name in about[::2]]
         return entries, amount, dict(zip(names, map(int, about[1::2]), strict=True))
 
-    async def forget(self, project_id: ProjectId) -> None:
+    async def erase(self, project_id: ProjectId) -> None:
         """Take an erased project out of the total; its own keys go with all others of the project."""
-        with reached(self._redis):
-            async with asyncio.timeout(ORDER_S), self._slots:
+        with redis_errors(self._redis):
+            async with asyncio.timeout(COMMAND_LIMIT_S), self._slots:
                 await self._script([self._total], ("report", str(project_id), 0))
 
     async def bound_total(self, project_id: ProjectId, amount: int) -> None:
@@ -177,7 +177,7 @@ class ResponseStore:
         total, largest, most, other = await self._report(project_id, amount)
         if other != project_id:
             total, largest, most, _ = await self._report(other, await self._trim(other, self.settings.project_bytes))
-        for _ in range(TRIMS):
+        for _ in range(MAX_TRIMS):
             if total <= limit:
                 return
             left = await self._trim(largest, max(0, most - (total - limit)))
@@ -195,37 +195,37 @@ class ResponseStore:
     def _lease_ms(self) -> int:
         return math.ceil(self.settings.lease_s * 1000)
 
-    async def _quickly(self, project_id: ProjectId, *arguments: Any) -> Any:
+    async def _within_budget(self, project_id: ProjectId, *arguments: Any) -> Any:
         stem = redis_keys.response_cache(project_id)
         return await self._call(stem, *arguments, within_s=self.settings.lookup_budget_s)
 
-    async def _surely(self, project_id: ProjectId, *arguments: Any) -> Any:
+    async def _always(self, project_id: ProjectId, *arguments: Any) -> Any:
         """A person or a verdict wants this done: Redis is asked even if it failed a moment ago."""
-        with reached(self._redis):
-            async with asyncio.timeout(ORDER_S), self._slots:
+        with redis_errors(self._redis):
+            async with asyncio.timeout(COMMAND_LIMIT_S), self._slots:
                 return await self._script([redis_keys.response_cache(project_id)], arguments)
 
     async def _call(self, stem: str, *arguments: Any, within_s: float) -> Any:
         sent = False
         try:
-            with reached(self._redis):
+            with redis_errors(self._redis):
                 async with asyncio.timeout(within_s), self._slots:
-                    self._let_rest()
+                    self._check_pause()
                     sent = True
                     answer = await self._script([stem], arguments)
         except EngineUnavailable:
             if sent:
-                self._failing, self._asked_again_at = True, time.monotonic() + REST_S
+                self._failing, self._retry_at = True, time.monotonic() + PAUSE_S
             raise
         self._failing = False
         return answer
 
-    def _let_rest(self) -> None:
+    def _check_pause(self) -> None:
         """Raises while Redis is left alone. Afterwards one call tries it for all."""
         now = time.monotonic()
-        if now < self._asked_again_at:
+        if now < self._retry_at:
             reason = "it failed a moment ago"
             remedy = "Models are asked without the cache until it answers. See `kairos doctor`."
             raise EngineUnavailable(engine="Redis", address=address(self._redis), reason=reason, remedy=remedy)
         if self._failing:
-            self._asked_again_at = now + REST_S
+            self._retry_at = now + PAUSE_S

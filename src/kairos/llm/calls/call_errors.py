@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 from kairos.errors import KairosError
-from kairos.http import HttpCut, HttpError, HttpStatus, HttpTimeout, HttpTooLarge, HttpUnreachable, Phase, plain_address
-from kairos.llm.answers.answer import Answer, Broken, Ended, Fault, Reported, TooLong, Usage
+from kairos.http import HttpCut, HttpError, HttpStatus, HttpTimeout, HttpTooLarge, HttpUnreachable, CallPhase, plain_address
+from kairos.llm.answers.answer import AnswerBuilder, StreamCut, BadFinishReason, AnswerFault, ReportedError, AnswerTooLong, Usage
 from kairos.llm.answers.finish_reason import Ending
 from kairos.llm.catalog.catalog import Model
 
@@ -94,7 +94,7 @@ class ModelRequestInvalid(ModelCallError):
     retryable = False
 
 
-class ModelGarbage(ModelCallError):
+class ModelAnswerInvalid(ModelCallError):
     """What came from {base_url} for the model {model} is no answer: {reason}. Check that `base_url` in kairos.toml
     leads to an OpenAI-compatible API.
     """
@@ -117,7 +117,7 @@ class ModelWithheld(ModelCallError):
     retryable = False
 
 
-def failure(model: Model, error: HttpError | Fault, answer: Answer) -> ModelCallError:
+def failure(model: Model, error: HttpError | AnswerFault, answer: AnswerBuilder) -> ModelCallError:
     """The error of a call, with what had come before it."""
     kind, values = _kind(model, error)
     text, reason = answer.text(), str(values.pop("reason", error)).rstrip(". ")
@@ -128,12 +128,12 @@ def failure(model: Model, error: HttpError | Fault, answer: Answer) -> ModelCall
     )
 
 
-def _kind(model: Model, error: HttpError | Fault) -> tuple[type[ModelCallError], dict[str, Any]]:
+def _kind(model: Model, error: HttpError | AnswerFault) -> tuple[type[ModelCallError], dict[str, Any]]:
     match error:
         case HttpStatus():
             kind, values = _by_status(model, error.http_status, error.reason)
             return kind, {**values, "retry_after_s": error.retry_after_s}
-        case Reported():
+        case ReportedError():
             return _by_status(model, error.http_status, str(error))
         case HttpTimeout():
             return ModelTimeout, _timeout(model, error)
@@ -141,14 +141,14 @@ def _kind(model: Model, error: HttpError | Fault) -> tuple[type[ModelCallError],
             return ModelUnreachable, {"base_url": plain_address(model.base_url), "reason": error.values["reason"]}
         case HttpCut():
             return ModelStreamCut, {"reason": error.values["reason"]}
-        case Ended(ending=Ending.WITHHELD):
+        case BadFinishReason(ending=Ending.WITHHELD):
             return ModelWithheld, {}
-        case Broken() | Ended():
+        case StreamCut() | BadFinishReason():
             return ModelStreamCut, {}
-        case HttpTooLarge() | TooLong():
-            return ModelGarbage, {"base_url": plain_address(model.base_url), "infrastructure": False}
+        case HttpTooLarge() | AnswerTooLong():
+            return ModelAnswerInvalid, {"base_url": plain_address(model.base_url), "infrastructure": False}
         case _:
-            return ModelGarbage, {"base_url": plain_address(model.base_url)}
+            return ModelAnswerInvalid, {"base_url": plain_address(model.base_url)}
 
 
 def _by_status(model: Model, status: int, reason: str) -> tuple[type[ModelCallError], dict[str, Any]]:
@@ -181,12 +181,12 @@ def _remedy(model: Model, status: int, reason: str) -> str:
 def _timeout(model: Model, error: HttpTimeout) -> dict[str, Any]:
     phase: str = error.phase
     infrastructure = True
-    if error.phase is Phase.CONNECT:
+    if error.phase is CallPhase.CONNECT:
         remedy = f"Check that the server at {plain_address(model.base_url)} runs and can be reached from here."
-    elif error.phase is Phase.FIRST_BYTE:
+    elif error.phase is CallPhase.FIRST_BYTE:
         phase = "the first token"
         remedy = "It may be loading, or have more to do than it can: see its log, or name a smaller model."
-    elif error.phase is Phase.IDLE:
+    elif error.phase is CallPhase.IDLE:
         phase, remedy = "the next token", "It stopped in the middle of its answer: see its log."
     else:
         infrastructure, remedy = False, "Give the task more time, or ask for a shorter answer."

@@ -15,14 +15,14 @@ from redis.asyncio import Redis
 
 from kairos import redis_keys
 from kairos.errors import EngineUnavailable
-from kairos.llm.calls.model_traits import KEPT_S, NOTHING_FOUND, ModelTraits, Traits
-from kairos.redis_client import reached
+from kairos.llm.calls.model_traits import KEPT_S, NO_TRAITS, ModelTraits, Traits
+from kairos.redis_client import redis_errors
 
 log = logging.getLogger(__name__)
 
 POLL_S = 5.0
 LIMIT_S = 2.0
-MOST = 1_000
+MAX_MODELS = 1_000
 """Models that are remembered; the oldest findings go first."""
 
 
@@ -61,7 +61,7 @@ class SharedTraits:
 
     async def exchange(self) -> None:
         """Write what is pending and read the rest. Raises `EngineUnavailable`."""
-        with reached(self._redis):
+        with redis_errors(self._redis):
             async with asyncio.timeout(LIMIT_S):
                 await self._write()
                 found = await self._read()
@@ -102,17 +102,17 @@ class SharedTraits:
     def _whole(self, digest: str, stored: Traits | None) -> Traits | None:
         """What is pending together with what is stored, less what was forgotten; None where nothing is left."""
         if stored is None or digest in self._void:
-            stored = NOTHING_FOUND
+            stored = NO_TRAITS
         if digest in self._void_contexts:
             stored = replace(stored, context=None)
-        whole = stored.merged(self._pending[digest] or NOTHING_FOUND)
-        return None if whole == NOTHING_FOUND else whole
+        whole = stored.merged(self._pending[digest] or NO_TRAITS)
+        return None if whole == NO_TRAITS else whole
 
     async def _read(self) -> dict[str, Traits]:
         raw = await self._redis.hgetall(self._key)  # type: ignore[misc]
         found = {_text(digest): Traits.from_json(_bytes(value)) for digest, value in raw.items()}
         usable = {digest: traits for digest, traits in found.items() if traits and traits.at > time.time() - KEPT_S}
-        newest = sorted(usable, key=lambda digest: usable[digest].at, reverse=True)[:MOST]
+        newest = sorted(usable, key=lambda digest: usable[digest].at, reverse=True)[:MAX_MODELS]
         if stale := [digest for digest in found if digest not in set(newest)]:
             await self._redis.hdel(self._key, *stale)  # type: ignore[misc]
         return {digest: usable[digest] for digest in newest}

@@ -25,13 +25,13 @@ import orjson
 from redis.asyncio import Redis
 
 from kairos import redis_keys
-from kairos.background_tasks import together
+from kairos.background_tasks import run_together
 from kairos.errors import EngineUnavailable
 from kairos.llm.catalog.catalog import Model
 from kairos.llm.health.breaker import Breaker
-from kairos.llm.health.health import Change, ModelHealth, Trouble
-from kairos.pubsub import Signals
-from kairos.redis_client import reached
+from kairos.llm.health.health import BreakerChange, ModelHealth, LastError
+from kairos.pubsub import PubSub
+from kairos.redis_client import redis_errors
 
 log = logging.getLogger(__name__)
 
@@ -41,24 +41,24 @@ POLL_S = 1.0
 LIMIT_S = 1.0
 PROBE_LIMIT_S = 0.5
 """How long a user's call that is to be the probe waits for Redis."""
-MOST_PENDING = 64
+MAX_PENDING = 64
 """Changes kept while Redis is away: more of them say nothing that the last ones do not."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Tried:
+class _PendingWrite:
     """A write whose answer may have been lost on the way."""
 
     raw: bytes
     breaker: Breaker
-    changes: tuple[Change, ...]
+    changes: tuple[BreakerChange, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
     number: int
     breaker: Breaker
-    trouble: Trouble
+    last_error: LastError
 
 
 @dataclass(slots=True)
@@ -74,12 +74,12 @@ class _Entry:
     breaker: Breaker = field(default_factory=Breaker)
     kept: bool = True
     """False when Redis lost it."""
-    pending: list[Change] = field(default_factory=list)
-    tried: _Tried | None = None
+    pending: list[BreakerChange] = field(default_factory=list)
+    tried: _PendingWrite | None = None
 
-    def add(self, change: Change) -> None:
+    def add(self, change: BreakerChange) -> None:
         self.pending.append(change)
-        del self.pending[:-MOST_PENDING]
+        del self.pending[:-MAX_PENDING]
 
     def wanted(self) -> Breaker:
         """What should stand in Redis."""
@@ -88,7 +88,7 @@ class _Entry:
             change(breaker)
         return breaker
 
-    def written(self, tried: _Tried) -> None:
+    def written(self, tried: _PendingWrite) -> None:
         self.raw, self.breaker, self.kept, self.tried = tried.raw, tried.breaker, True, None
         self.number += 1
         self.pending = [change for change in self.pending if change not in tried.changes]
@@ -100,21 +100,21 @@ class SharedBreakers:
     def __init__(
         self,
         redis: Redis,
-        signals: Signals,
+        pubsub: PubSub,
         health: ModelHealth,
         models: Iterable[Model],
         *,
         namespace: str = redis_keys.NAMESPACE,
     ) -> None:
         self._redis = redis
-        self._signals = signals
+        self._pubsub = pubsub
         self._health = health
         self._script = redis.register_script(LUA)
         self._key = redis_keys.breakers(namespace)
         self._channel = redis_keys.breakers_channel(namespace)
         self._entries = {model.name: _Entry(model.name, identity(model)) for model in models}
         self._wake = asyncio.Event()
-        self._turn = asyncio.Lock()
+        self._exchange_lock = asyncio.Lock()
         """One exchange at a time: answers are taken in the order in which Redis gave them."""
         health.changed = self._note
 
@@ -123,36 +123,36 @@ class SharedBreakers:
 
         Without Redis each replica tries by itself, and an adapter always. Cancelled, it gives the permit back.
         """
-        permit = self._health.shown(model)[0].generation
+        permit = self._health.snapshot(model)[0].generation
         entry = self._entries.get(model)
-        if entry and not self._health.alone:
+        if entry and not self._health.redis_unavailable:
             try:
-                with reached(self._redis):
-                    async with asyncio.timeout(PROBE_LIMIT_S), self._turn:
+                with redis_errors(self._redis):
+                    async with asyncio.timeout(PROBE_LIMIT_S), self._exchange_lock:
                         await self._write(entry)
             except EngineUnavailable as error:
-                self._lost(error)
+                self._on_redis_error(error)
             except asyncio.CancelledError:
                 self._health.abandoned(model, permit)
                 raise
-        return self._health.shown(model)[0].generation == permit
+        return self._health.snapshot(model)[0].generation == permit
 
     async def run(self) -> None:
         """Share and hear until cancelled. Owned by the daemon."""
-        await together(self._exchange_forever(), self._listen())
+        await run_together(self._exchange_forever(), self._listen())
 
     async def exchange(self) -> None:
         """Write what changed here and read what changed elsewhere. Raises `EngineUnavailable`."""
-        with reached(self._redis):
-            async with asyncio.timeout(LIMIT_S), self._turn:
+        with redis_errors(self._redis):
+            async with asyncio.timeout(LIMIT_S), self._exchange_lock:
                 await self._write_all()
                 self._read_all(await self._redis.hgetall(self._key))
                 await self._write_all()  # what Redis had lost
-        if self._health.alone:
+        if self._health.redis_unavailable:
             log.info("Redis is back: breakers are shared again")
-        self._health.alone = False
+        self._health.redis_unavailable = False
 
-    def _note(self, model: str, change: Change) -> None:
+    def _note(self, model: str, change: BreakerChange) -> None:
         if entry := self._entries.get(model):
             entry.add(change)
             self._wake.set()
@@ -163,7 +163,7 @@ class SharedBreakers:
             try:
                 await self.exchange()
             except EngineUnavailable as error:
-                self._lost(error)
+                self._on_redis_error(error)
                 await asyncio.sleep(POLL_S * random.uniform(0.5, 1))
                 continue
             try:
@@ -173,13 +173,13 @@ class SharedBreakers:
                 pass
 
     async def _listen(self) -> None:
-        async for _ in self._signals.listen([self._channel]):
+        async for _ in self._pubsub.listen([self._channel]):
             self._wake.set()
 
-    def _lost(self, error: EngineUnavailable) -> None:
-        if not self._health.alone:
+    def _on_redis_error(self, error: EngineUnavailable) -> None:
+        if not self._health.redis_unavailable:
             log.warning("breakers are not shared, each replica goes by its own: %s", error)
-        self._health.alone = True
+        self._health.redis_unavailable = True
 
     async def _write_all(self) -> None:
         for entry in self._entries.values():
@@ -197,16 +197,16 @@ class SharedBreakers:
                 self._adopt(entry, found)
         entry.pending.clear()
 
-    def _attempt(self, entry: _Entry) -> _Tried:
-        wanted, trouble = entry.wanted(), self._health.shown(entry.model)[1]
+    def _attempt(self, entry: _Entry) -> _PendingWrite:
+        wanted, last_error = entry.wanted(), self._health.snapshot(entry.model)[1]
         value = {
             "number": entry.number + 1,
             "write": uuid4().hex,  # tells this write from an equal one of another replica
             "breaker": wanted.to_dict(),
-            "words": trouble.words,
-            "unreachable": trouble.unreachable,
+            "words": last_error.message,
+            "unreachable": last_error.unreachable,
         }
-        return _Tried(orjson.dumps(value), wanted, tuple(entry.pending))
+        return _PendingWrite(orjson.dumps(value), wanted, tuple(entry.pending))
 
     def _read_all(self, found: Mapping[Any, Any]) -> None:
         for entry in self._entries.values():
@@ -226,18 +226,18 @@ class SharedBreakers:
             return None
         entry.number, entry.breaker, entry.kept = stored.number, stored.breaker, True
         wanted = entry.wanted()
-        ours = self._health.shown(entry.model)[1]
-        self._health.take_over(entry.model, wanted, stored.trouble if wanted == stored.breaker else ours)
+        ours = self._health.snapshot(entry.model)[1]
+        self._health.take_over(entry.model, wanted, stored.last_error if wanted == stored.breaker else ours)
         return None
 
 
 def _unpacked(raw: bytes) -> _Stored | None:
     if not raw:
-        return _Stored(0, Breaker(), Trouble())
+        return _Stored(0, Breaker(), LastError())
     try:
         value: dict[str, Any] = orjson.loads(raw)
-        trouble = Trouble(value["words"], value["unreachable"])
-        return _Stored(value["number"], Breaker.from_dict(value["breaker"]), trouble)
+        last_error = LastError(value["words"], value["unreachable"])
+        return _Stored(value["number"], Breaker.from_dict(value["breaker"]), last_error)
     except (ValueError, TypeError, KeyError):
         return None
 
