@@ -50,7 +50,7 @@ const join = createRoute({
   component: lazyRouteComponent(() => import("./pages/entry/JoinPage"), "JoinPage"),
 });
 
-/** All that needs somebody signed in. */
+/** All routes that require a signed-in user. */
 const app = createRoute({
   getParentRoute: () => root,
   id: "app",
@@ -196,7 +196,7 @@ export const router = createRouter({
   scrollRestoration: true,
 });
 
-/** Where to go after sign-in; an address of another site would lend Kairos's name to it. */
+/** The address to open after sign-in. Addresses of other sites are refused, to prevent open redirects. */
 function within(address: string | undefined): string | undefined {
   return address && /^\/(?![/\\])/.test(address) && !address.startsWith("/sign-in") ? address : undefined;
 }

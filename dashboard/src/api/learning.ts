@@ -22,7 +22,7 @@ export function isUnderWay({ state }: Pick<Run, "state">): boolean {
   return state === "waiting" || state === "training" || state === "evaluating";
 }
 
-/** It should be served and is not yet: its host may be loading it, and no event tells when it has. */
+/** True while the host should serve the adapter but does not yet. It may be loading; no event reports the end. */
 export function isAwaited({ serving }: Pick<Adapter, "serving">): boolean {
   return serving.state === "waiting";
 }

@@ -8,7 +8,7 @@ export async function signIn(email: string, password: string): Promise<void> {
   adopt(await call<Tokens>("POST", "/api/auth/login", { body: { email, password, project_id: remembered(), cookie: true } }));
 }
 
-/** The one-time link of the first start, or of a reset. */
+/** Redeems the one-time link of the first start or of a password reset. */
 export async function redeemLink(token: string, password: string): Promise<void> {
   adopt(await call<Tokens>("POST", "/api/auth/setup", { body: { token, password, cookie: true } }));
 }

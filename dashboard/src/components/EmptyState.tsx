@@ -1,7 +1,7 @@
 import type { ReactNode } from "react";
 import "./States.css";
 
-/** Says what would be here, and offers the first step. */
+/** Describes the missing content and offers the first step. */
 export function EmptyState({ title, children, action }: { title: ReactNode; children?: ReactNode; action?: ReactNode }) {
   return (
     <div className="state">

@@ -4,7 +4,7 @@ import { useT, type MessageKey } from "../i18n/i18n";
 import { Button } from "./Button";
 import "./States.css";
 
-/** Problems with texts of the dashboard's own, in the language of the page. */
+/** Problems for which the dashboard has its own, translated text. */
 const OWN_WORDS: Partial<Record<string, { title: MessageKey; detail: MessageKey }>> = {
   [UNREACHABLE]: { title: "error.unreachable", detail: "error.unreachable_detail" },
   weak_password: { title: "error.weak_password", detail: "error.weak_password_detail" },
@@ -13,14 +13,14 @@ const OWN_WORDS: Partial<Record<string, { title: MessageKey; detail: MessageKey 
 };
 
 export interface ErrorStateProps {
-  /** Whatever was thrown. */
+  /** The thrown value. */
   problem: unknown;
   onRetry?: () => void;
-  /** Beside a form rather than in place of a page. */
+  /** For display beside a form instead of in place of a page. */
   compact?: boolean;
 }
 
-/** What happened and what to do, in the API's own words where it answered. */
+/** Shows the cause and the remedy, with the API's text where it responded. */
 export function ErrorState({ problem: thrown, onRetry, compact }: ErrorStateProps) {
   const t = useT();
   const problem = toProblem(thrown);

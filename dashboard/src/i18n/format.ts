@@ -2,7 +2,7 @@ import { catalogue, useLanguage } from "./i18n";
 
 const cache = new Map<string, unknown>();
 
-/** Intl's formatters are dear to make, and a table asks for thousands. */
+/** Returns a cached Intl formatter. Creating one is slow, and a table needs thousands. */
 function kept<T>(name: string, make: (language: string) => T): T {
   const key = `${catalogue.state.language} ${name}`;
   let formatter = cache.get(key) as T | undefined;
@@ -19,7 +19,7 @@ export function formatPercent(share: number, digits = 0): string {
   return kept(`p${digits}`, (l) => new Intl.NumberFormat(l, options)).format(share);
 }
 
-/** Calls cost fractions of a cent: two digits that say something, and never fewer than cents. */
+/** Calls cost fractions of a cent: at least cents, and two significant digits for small amounts. */
 export function formatMoney(usd: number): string {
   const small = usd !== 0 && Math.abs(usd) < 0.1;
   const digits = small
@@ -63,7 +63,7 @@ export function formatDate(iso: string): string {
   return kept("d", (l) => new Intl.DateTimeFormat(l, { dateStyle: "medium" })).format(new Date(iso));
 }
 
-/** Days of a report are UTC dates; the reader's time zone must not move them. */
+/** Days of a report are UTC dates, independent of the reader's time zone. */
 export function formatDay(day: string): string {
   const options = { month: "short", day: "numeric", timeZone: "UTC" } as const;
   return kept("day", (l) => new Intl.DateTimeFormat(l, options)).format(new Date(`${day.slice(0, 10)}T00:00:00Z`));
@@ -84,11 +84,11 @@ export function formatRelative(iso: string, now = Date.now()): string {
   for (const [unit, size] of STEPS) {
     if (Math.abs(seconds) >= size) return format.format(Math.trunc(seconds / size), unit);
   }
-  // Clocks differ by some seconds; "in 2 seconds" would puzzle for what has happened.
+  // Clocks differ by some seconds, and "in 2 seconds" would be confusing for a past event.
   return Math.abs(seconds) < 10 ? format.format(0, "second") : format.format(Math.trunc(seconds), "second");
 }
 
-/** For components that format: they are drawn again when the language changes. */
+/** Formatters for components, which re-render when the language changes. */
 export function useFormats() {
   useLanguage();
   return {

@@ -6,10 +6,10 @@ afterEach(() => setLanguage("en"));
 
 describe("messages", () => {
   it("chooses plural and language, and fills the places", async () => {
-    expect(translate("common.rows", { count: 1 })).toBe("1 row");
-    expect(translate("common.rows", { count: 1200 })).toBe("1,200 rows");
+    expect(translate("dataset.rows_new", { count: 1 })).toBe("1 new sample");
+    expect(translate("dataset.rows_new", { count: 1200 })).toBe("1,200 new samples");
     await setLanguage("tr");
-    expect(translate("common.rows", { count: 1200 })).toBe("1.200 satır");
+    expect(translate("dataset.rows_new", { count: 1200 })).toBe("1.200 yeni örnek");
     expect(document.documentElement.lang).toBe("tr");
   });
 });

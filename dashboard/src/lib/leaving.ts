@@ -1,4 +1,7 @@
-/** What must be sent before the tab changes its project or signs out: afterwards it would act as somebody else. */
+/**
+ * Work that must be sent before the tab changes its project or signs out, since later requests would use another
+ * identity.
+ */
 const works = new Set<() => Promise<void>>();
 
 export function beforeLeaving(work: () => Promise<void>): void {

@@ -1,4 +1,4 @@
-/** The tab's stream of events, bound to its session and to the query caches. */
+/** Connects the tab's event stream to its session and to the query caches. */
 import { call } from "../api/client";
 import type { TaskDetail, Ticket } from "../api/contract";
 import type { TaskFilters } from "../api/queries";
@@ -13,7 +13,7 @@ import { LiveSocket, type LiveState } from "./socket";
 
 export const liveState = new Store<LiveState>("connecting");
 
-/** Sums over many tasks, asked again some time after something changed rather than for every event. */
+/** Totals over many tasks, refetched some time after a change rather than for every event. */
 const SUMS = ["overview", "agents"] as const;
 const SUMS_MS = 2000;
 const DETAIL_MS = 300;
@@ -41,12 +41,12 @@ function apply(events: LiveEvent[]): void {
     const id = query.queryKey[2];
     if (typeof id !== "string" || !tasks.has(id)) continue;
     queryClient.setQueryData<TaskDetail>(query.queryKey, (detail) => detail && reduceDetail(detail, events));
-    // Verdicts and decisions are rows of their own that the event only announces.
+    // Verdicts and decisions are separate rows, which the event only announces.
     if (events.some((event) => event.task_id === id && WITH_ROWS.has(event.kind))) askAgain(["task", id], DETAIL_MS);
   }
   for (const [id, task] of tasks) if (FINAL.has(task.state)) deltas.ended(id);
   for (const name of SUMS) askAgain([name], SUMS_MS);
-  // A rejected answer is a new row of the dataset; the list of rows is left to whoever reads it.
+  // A rejected answer is a new sample of the dataset. The sample list is refetched only where it is shown.
   askAgain(["dataset", "stats"], SUMS_MS);
 }
 
@@ -95,7 +95,7 @@ function isOfTasks({ queryKey }: { queryKey: readonly unknown[] }): boolean {
 
 async function refused(code: number): Promise<void> {
   try {
-    // A session that only needs a new access token gets it and goes on; an ended one lands at sign-in.
+    // A session that only needs a new access token continues with it; an ended one redirects to sign-in.
     if (await session.refresh()) {
       if (code === CLOSE.notMember) await queryClient.invalidateQueries();
       if (project !== null && session.projectId === project) socket?.start();
@@ -114,7 +114,7 @@ function stop(): void {
   waiting.clear();
 }
 
-/** Called once by main.tsx. */
+/** Called once, by main.tsx. */
 export function runLive(): void {
   session.subscribe(follow);
   addEventListener("online", () => socket?.hurry());

@@ -13,7 +13,7 @@ import { useSubmit } from "../entry/useSubmit";
 import { configChanged, configQuery } from "../settings/config/queries";
 import { fieldsOf, readField, write, type SchemaField } from "./schemaFields";
 
-/** A form of the plugin's schema. Operators may set it for all projects, too. */
+/** A form for the plugin's schema. Operators can also set values for all projects. */
 export function PluginDialog({ plugin, onClose }: { plugin: PluginOut; onClose: () => void }) {
   const t = useT();
   const client = useQueryClient();
@@ -74,7 +74,7 @@ export function PluginDialog({ plugin, onClose }: { plugin: PluginOut; onClose: 
 
 interface OneFieldProps {
   field: SchemaField;
-  /** It is the operator's, and what is set here is the project's. */
+  /** Only operators can set this field, and the dialog edits the project's values. */
   closed: boolean;
   text: string;
   onText: (text: string) => void;

@@ -24,7 +24,7 @@ const STATES: Record<string, { tone: Tone; icon: typeof CircleCheck; words: Mess
   disabled: { tone: "neutral", icon: CircleSlash, words: "plugins.disabled" },
 };
 
-/** What operators added; the built-in agents stand above. */
+/** Plugins that operators installed; built-in agents are listed above. */
 export function Plugins() {
   const t = useT();
   const query = useQuery(pluginsQuery());
@@ -106,7 +106,7 @@ function Card({ plugin, onConfigure }: { plugin: PluginOut; onConfigure: () => v
   );
 }
 
-/** In the active project alone. */
+/** Enables or disables the plugin in the active project only. */
 function Enabling({ plugin }: { plugin: PluginOut }) {
   const t = useT();
   const client = useQueryClient();

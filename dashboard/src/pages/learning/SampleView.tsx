@@ -7,7 +7,7 @@ import { WordDiff } from "../../components/WordDiff";
 import { useT } from "../../i18n/i18n";
 import { messagesOf } from "./sample";
 
-/** What the model was asked. */
+/** The prompt of the sample. */
 export function Prompt({ sample }: { sample: SampleOut }) {
   const t = useT();
   return (
@@ -46,7 +46,7 @@ export function Outputs({ sample, title }: { sample: SampleOut; title?: ReactNod
   );
 }
 
-/** Says what looks like a secret and where; the row is kept out until a person has looked. */
+/** Lists possible secrets and their places. The sample is excluded until a person has reviewed them. */
 export function Secrets({ sample, onClear }: { sample: SampleOut; onClear?: () => Promise<void> }) {
   const t = useT();
   const [asked, setAsked] = useState(false);

@@ -25,7 +25,7 @@ export const sampleQuery = (id: string) =>
     queryFn: ({ signal }) => ok(api.GET("/api/dataset/{sample_id}", { params: { path: { sample_id: id } }, signal })),
   });
 
-/** After a row was changed: the lists, the sums, and what the overview says of them. */
+/** Invalidates the lists, totals and the overview after a sample has changed. */
 export function datasetChanged(client: QueryClient): void {
   void client.invalidateQueries({ queryKey: projectKey("dataset") });
   void client.invalidateQueries({ queryKey: projectKey("overview") });

@@ -6,7 +6,7 @@ export interface Said {
   text: string;
 }
 
-/** The messages as texts. What a model was given besides text is shown as the JSON that it was. */
+/** The messages as texts. Content other than text is shown as JSON. */
 export function messagesOf(prompt: SampleOut["prompt"]): Said[] {
   return prompt.map(({ role, content, ...rest }) => ({
     role: typeof role === "string" ? role : "",
@@ -14,13 +14,13 @@ export function messagesOf(prompt: SampleOut["prompt"]): Said[] {
   }));
 }
 
-/** What the row is called in one line: what its person asked first; later messages may be the guardian's findings. */
+/** A one-line title: the first user message, because later ones may contain the guardian's findings. */
 export function titleOfSample({ prompt }: Pick<SampleOut, "prompt">): string {
   const said = messagesOf(prompt);
   return titleOf((said.find(({ role }) => role === "user") ?? said.at(-1))?.text ?? "");
 }
 
-/** What a correction begins with. */
+/** The initial text of a correction. */
 export function textOf({ corrected_output, faulty_output }: Pick<SampleOut, "corrected_output" | "faulty_output">): string {
   return corrected_output ?? faulty_output ?? "";
 }

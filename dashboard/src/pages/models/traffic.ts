@@ -1,15 +1,15 @@
 import type { TrafficRow } from "../../api/contract";
 
 export interface Band {
-  /** Busiest first. */
+  /** Sorted by number of decisions, descending. */
   names: string[];
   columns: { day: string; values: Record<string, number> }[];
 }
 
-/** As many series as there are colours that can be told apart; the rest is one. */
+/** As many series as there are distinguishable colours; the others are combined. */
 const MOST = 6;
 
-/** Decisions by day and model. Days without any stay in, as gaps: the axis is time. */
+/** Decisions by day and model. Days without decisions stay as gaps, because the axis is time. */
 export function bandOf(rows: readonly TrafficRow[], days: number, today: Date, rest: string, taskType?: string): Band {
   const chosen = rows.filter((row) => !taskType || row.task_type === taskType);
   const totals = new Map<string, number>();

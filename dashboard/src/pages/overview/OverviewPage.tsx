@@ -68,7 +68,7 @@ function First() {
   );
 }
 
-/** What is queued or runs does so now; the others are those of today, and so is the list behind them. */
+/** Queued and running tasks are counted now, the other states today; the linked list is filtered in the same way. */
 function Outcome({ state, count }: { state: TaskState; count: number }) {
   const ended = state !== "queued" && state !== "running";
   return (
@@ -134,7 +134,7 @@ function Spend({ data }: { data: Overview }) {
   );
 }
 
-/** What goes on by itself once somebody has looked; each line leads to it. */
+/** Items that need a person; each links to its page. */
 function Waiting({ data }: { data: Overview }) {
   const t = useT();
   const { samples_open: samples, rejected_tasks: rejected, adapters_need_approval: adapters } = data.waiting;

@@ -94,7 +94,7 @@ export function MembersSection() {
         cell: ({ row }) => <RemoveCell member={row.original} onAsk={setAsked} />,
       },
     ],
-    // `choose` is made anew at every drawing, but does the same.
+    // `choose` is recreated at every render with the same behaviour.
     [t, manage],
   );
 

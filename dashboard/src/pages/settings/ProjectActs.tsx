@@ -14,7 +14,7 @@ import { showToast } from "../../components/Toast";
 import { useFormats } from "../../i18n/format";
 import { useT } from "../../i18n/i18n";
 
-/** What is done with a project as a whole; what the role may not do is not shown. */
+/** Actions on the whole project. Actions that the role does not permit are hidden. */
 export function ProjectActs({ project }: { project: ProjectDetail }) {
   const t = useT();
   const manage = useCan("project:manage");

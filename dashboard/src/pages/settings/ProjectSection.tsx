@@ -13,7 +13,7 @@ export function ProjectSection() {
     <Loaded query={query}>
       {(project) => (
         <div className="sections">
-          {/* Begun anew after a change elsewhere, so that no field shows what does not hold any more. */}
+          {/* Remounts after a change elsewhere, so that no field shows an outdated value. */}
           <ProjectForm key={JSON.stringify([project.name, project.settings])} project={project} />
           <ProjectActs project={project} />
         </div>

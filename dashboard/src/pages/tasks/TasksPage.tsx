@@ -27,7 +27,7 @@ export function TasksPage() {
   const query = useInfiniteQuery(tasksQuery(filters));
   const rows = useMemo<ListedTask[]>(() => query.data?.pages.flatMap((page) => page.items) ?? [], [query.data]);
   const priced = rows.some((row) => row.cost_usd != null);
-  // `language` is what the column heads are made of.
+  // The column heads depend on `language`.
   const columns = useMemo(() => columnsOf(priced), [priced, language]);
   const types = useMemo(() => [...new Set(rows.flatMap((row) => row.task_type ?? []))].sort(), [rows]);
   useShortcuts(ROW_KEYS);

@@ -1,6 +1,6 @@
 /**
- * Labels are final once sent, so each is held back for some seconds in which it can be undone. It is sent then, or at
- * once when the page, the project or the session is left, or when a newer label of the same task takes its place.
+ * Labels are final once sent, so each is delayed for some seconds in which it can be undone. It is sent earlier when
+ * the page, the project or the session is left, or when the same task gets a newer label.
  */
 import type { LabelKind } from "../../api/contract";
 import { Store } from "../../lib/store";
@@ -17,7 +17,7 @@ export interface HeldLabel {
 }
 
 export const HOLD_MS = 5000;
-/** Browsers let 64 KiB of requests outlive their page, all of them together. */
+/** Browsers let 64 KiB of requests outlive their page, in total. */
 export const KEEPALIVE_BYTES = 60_000;
 
 export type Send = (held: HeldLabel, keepalive: boolean) => Promise<void>;
@@ -29,9 +29,12 @@ export class LabelQueue extends Store<readonly HeldLabel[]> {
     super([]);
   }
 
-  /** Hold a label back. Returns what undoes it; null where it was sent at once, as it could not outlive the page. */
+  /**
+   * Delays a label. Returns a function that undoes it; null when it was sent at once, because it was too large to
+   * outlive the page.
+   */
   hold(task: string, body: LabelBody): (() => void) | null {
-    // The newest word counts, and nobody would see the older one.
+    // The newest label counts, and it replaces the older one before anyone sees that.
     for (const older of this.state.filter((one) => one.task === task)) this.#drop(older);
     const held = { task, body };
     const size = sizeOf(held);
@@ -45,7 +48,7 @@ export class LabelQueue extends Store<readonly HeldLabel[]> {
     return () => this.#drop(held);
   }
 
-  /** Send everything that is held, now. */
+  /** Sends all delayed labels now. */
   async flush(keepalive = false): Promise<void> {
     await Promise.all(this.state.map((held) => this.#go(held, keepalive)));
   }

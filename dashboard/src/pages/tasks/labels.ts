@@ -1,4 +1,4 @@
-/** The tab's labels on their way: shown at once, held back while they can be undone, then sent. */
+/** The tab's unsent labels: shown at once, delayed while they can be undone, then sent. */
 import { call } from "../../api/client";
 import type { TaskDetail } from "../../api/contract";
 import { toProblem } from "../../api/problem";

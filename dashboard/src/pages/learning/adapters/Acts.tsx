@@ -10,7 +10,7 @@ import { translate, useT } from "../../../i18n/i18n";
 import { adaptersQuery } from "../queries";
 import { actsOf, type Act } from "./acts";
 
-/** Each asks first, and says what will happen. */
+/** The actions on an adapter. Each asks for confirmation and describes its effects. */
 export function Acts({ adapter, small }: { adapter: Adapter; small?: boolean }) {
   const t = useT();
   const may = useCan("training:write");
@@ -22,7 +22,7 @@ export function Acts({ adapter, small }: { adapter: Adapter; small?: boolean }) 
   const { base, name } = adapter;
 
   async function run(act: Act) {
-    // Of a roll-back, another one may be the answer: somebody else may have brought in a canary.
+    // The response to a rollback may name another adapter, when someone else promoted a canary in the meantime.
     const moved = await send(act, adapter);
     showToast(translate(`adapter.did_${act}`, { name: moved.name }));
     await Promise.all(
@@ -60,7 +60,7 @@ export function Acts({ adapter, small }: { adapter: Adapter; small?: boolean }) 
   );
 }
 
-/** What is on trial serves beside what is live, and takes nothing from it. */
+/** A canary serves beside the live adapter and does not replace it. */
 function detailOf(act: Act, { state }: Adapter) {
   if (act === "promote" && state === "needs_approval") return "adapter.promote_detail_trial";
   if (act === "roll_back" && state === "canary") return "adapter.roll_back_detail_trial";

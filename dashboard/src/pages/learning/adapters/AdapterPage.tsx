@@ -17,7 +17,7 @@ import { ReportFigures } from "./Report";
 
 const route = getRouteApi("/app/learning/adapters/$adapterId");
 
-/** What came of a run: what the gate measured of it, which rows it saw, and what serves. */
+/** The result of a training run: the evaluation, the samples used, and the state in service. */
 export function AdapterPage() {
   const t = useT();
   const { adapterId } = route.useParams();

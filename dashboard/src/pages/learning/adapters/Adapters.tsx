@@ -12,7 +12,7 @@ import { byBase } from "./acts";
 import { Acts } from "./Acts";
 import { AdapterBadge, Serving } from "./AdapterBadge";
 
-/** Under each base its adapters, the newest first. */
+/** The adapters of each base model, newest first. */
 export function Adapters() {
   const t = useT();
   return (

@@ -17,7 +17,7 @@ const LOOKS: Record<Change, { tone: Tone; icon: LucideIcon }> = {
   better: { tone: "good", icon: ArrowUp },
   same: { tone: "neutral", icon: Equal },
 };
-/** Each pair is two texts and a diff. */
+/** Each pair consists of two texts and a diff. */
 const PAGE = 20;
 
 export type Part = "held_out" | "control";
@@ -30,7 +30,7 @@ export interface PairsProps {
   onChoose: (chosen: Change[] | undefined) => void;
 }
 
-/** What both answered to each question, the worst first. */
+/** Both answers to each prompt, worst first. */
 export function Pairs({ adapterId, part, chosen, comparison, onChoose }: PairsProps) {
   const t = useT();
   const [most, setMost] = useState(PAGE);

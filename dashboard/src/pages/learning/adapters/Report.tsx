@@ -21,7 +21,7 @@ export function RulingBadge({ ruling }: { ruling: Ruling }) {
   );
 }
 
-/** What the gate measured and how it ruled, as figures; the pairs behind them stand below. */
+/** The evaluation and its result as figures. */
 export function ReportFigures({ report }: { report: Report }) {
   const t = useT();
   return (
@@ -71,7 +71,7 @@ function Part({ title, detail, comparison, margin }: { title: string; detail: st
   );
 }
 
-/** The difference with its interval on a line; zero and the margin are marked, since the gate decides by them. */
+/** The difference and its interval on a line, with zero and the margin marked, which the gate uses to decide. */
 function Difference({ comparison: { difference, low, high }, margin }: { comparison: Comparison; margin: number }) {
   const t = useT();
   const formats = useFormats();

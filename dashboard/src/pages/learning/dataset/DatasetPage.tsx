@@ -30,7 +30,7 @@ export function DatasetPage() {
   const query = useInfiniteQuery(samplesQuery(filters));
   const types = Object.keys(useQuery(statsQuery()).data?.task_types ?? {}).filter(Boolean).sort();
   const rows = useMemo(() => query.data?.pages.flatMap((page) => page.items) ?? [], [query.data]);
-  // `language` is what the column heads are made of.
+  // The column heads depend on `language`.
   const columns = useMemo(columnsOf, [language]);
   const change = useCallback(
     (part: Partial<SampleFilters>) => void filter({ search: (before) => ({ ...before, ...part }), replace: true }),

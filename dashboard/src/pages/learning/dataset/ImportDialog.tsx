@@ -17,7 +17,7 @@ interface Progress {
   report: Report;
 }
 
-/** Imports a file in parts; what became of its rows is shown when it ends, and also when it is interrupted. */
+/** Imports a file in parts. Shows the result at the end, also after an interruption. */
 export function ImportDialog({ onClose }: { onClose: () => void }) {
   const t = useT();
   const client = useQueryClient();

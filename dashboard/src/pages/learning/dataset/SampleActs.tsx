@@ -18,7 +18,7 @@ import { datasetChanged, sampleQuery } from "../queries";
 import { textOf } from "../sample";
 import { Secrets } from "../SampleView";
 
-/** What may be done with a row; `children` show it while nobody corrects it. */
+/** The actions on a sample. `children` show the sample while it is not being edited. */
 export function SampleActs({ sample, children }: { sample: SampleDetail; children: ReactNode }) {
   const t = useT();
   const may = useCan("dataset:write");
@@ -33,7 +33,7 @@ export function SampleActs({ sample, children }: { sample: SampleDetail; childre
       datasetChanged(client);
     },
     onError: (error) => {
-      // The row as it is now, under the refusal; what was typed stays.
+      // Reloads the sample under the error message; the typed text is kept.
       if (toProblem(error).code === "row_changed") void client.invalidateQueries({ queryKey: key });
     },
   });
@@ -41,7 +41,7 @@ export function SampleActs({ sample, children }: { sample: SampleDetail; childre
   async function change(what: Change) {
     await act.mutateAsync(() => deskApi.change(sample, what)).then(
       () => showToast(translate(`sample.now_${what.state ?? "corrected"}`), { action: { label: translate("common.undo"), run: () => void undo() } }),
-      () => undefined, // Shown above the row.
+      () => undefined, // Shown above the sample.
     );
   }
   return (

@@ -46,7 +46,7 @@ function Sample({ sample, error }: { sample: SampleDetail; error: unknown }) {
         <div className="stack desk-main">
           <Prompt sample={sample} />
           <Reason sample={sample} />
-          {/* Begun anew for another row: what was typed was about another text. */}
+          {/* Remounts for another sample, so that typed text is not carried over. */}
           <SampleActs key={sample.id} sample={sample}>
             <Outputs sample={sample} />
           </SampleActs>

@@ -1,4 +1,4 @@
-import { Blob as NodeBlob } from "node:buffer"; // jsdom's cannot be read
+import { Blob as NodeBlob } from "node:buffer"; // jsdom's Blob cannot be read
 import { expect, it } from "vitest";
 import { Splitter } from "./records";
 import { partsOf } from "./upload";

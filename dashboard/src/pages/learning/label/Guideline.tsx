@@ -6,7 +6,7 @@ import { Panel } from "../../../components/Panel";
 import { useT } from "../../../i18n/i18n";
 import { projectQuery } from "../../settings/queries";
 
-/** What the project wants its people to go by. */
+/** The project's labelling guideline. */
 export function Guideline() {
   const t = useT();
   const id = useProjectId();

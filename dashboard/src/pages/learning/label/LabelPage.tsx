@@ -19,10 +19,10 @@ import { deskApi } from "./deskApi";
 import { Guideline } from "./Guideline";
 import { OnDesk } from "./OnDesk";
 
-/** One row, one screen, one hand on the keyboard: 1 approve, 2 correct, 3 reject, 4 skip, u undo. */
+/** Labels one sample at a time by keyboard: 1 approve, 2 correct, 3 reject, 4 skip, u undo. */
 export function LabelPage() {
   const t = useT();
-  // Nothing is said of the role before it is known.
+  // Shows no message about the role before it is known.
   const permissions = useMe()?.permissions;
   const may = permissions?.includes("dataset:write");
   return (
@@ -39,7 +39,7 @@ function Sitting() {
   const [desk] = useState(() => new Desk(deskApi));
   const state = useStore(desk);
   const { row, steps } = state;
-  // A correction is of one row: the next one comes without it, and takes keys at once.
+  // A correction belongs to one sample: the next sample starts without it and accepts keys at once.
   const [begun, setBegun] = useState<{ of: string; text: string } | null>(null);
   const editing = begun && begun.of === row?.id ? begun.text : null;
   const edit = useCallback((text: string | null) => setBegun(row && text !== null ? { of: row.id, text } : null), [row]);
@@ -49,7 +49,7 @@ function Sitting() {
     if (steps !== none) datasetChanged(client);
   }, [client, steps, none]);
   const keys = useMemo(() => (row ? keysOf(desk, row, edit) : { u: () => void desk.undo() }), [desk, row, edit]);
-  // While somebody types, a key on a button beside the text must not take the row away from under it.
+  // While the user edits a correction, keys pressed on a button must not change the sample.
   useShortcuts(editing === null ? keys : NO_KEYS);
   return (
     <>
@@ -83,7 +83,7 @@ function keysOf(desk: Desk, row: SampleOut, edit: (text: string) => void): Short
   };
 }
 
-/** What was done last, said aloud too, with the way back. */
+/** The last decision, also announced to screen readers, with an undo button. */
 function LastStep({ state: { steps, phase }, waits, onUndo }: { state: DeskState; waits: boolean; onUndo: () => void }) {
   const t = useT();
   const last = steps.at(-1);

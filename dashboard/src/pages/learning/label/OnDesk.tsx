@@ -15,7 +15,7 @@ import { hindrance, type Desk } from "./desk";
 interface OnDeskProps {
   desk: Desk;
   row: SampleOut;
-  /** The correction as it is typed; null while nobody does. */
+  /** The correction being edited; null when there is none. */
   editing: string | null;
   onEdit: (text: string | null) => void;
   keys: Shortcuts;
@@ -92,7 +92,7 @@ function Editor({ desk, row, text, onEdit }: EditorProps) {
   const t = useT();
   const box = useRef<HTMLTextAreaElement>(null);
   const usable = text.trim() !== "";
-  // A row with secrets that nobody has cleared would be refused: it is corrected first.
+  // The API refuses a sample with unreviewed secrets, so these are handled first.
   const approves = row.secrets.length === 0 || row.cleared;
   useEffect(() => box.current?.focus(), []);
 
@@ -100,7 +100,7 @@ function Editor({ desk, row, text, onEdit }: EditorProps) {
     if (!usable) return;
     await desk.decide({ corrected_output: text, ...(approve && { state: "approved" as const }) });
     const { problem, overtaken } = desk.state;
-    // What was typed is kept where it was not written.
+    // Text that was not saved is kept.
     if (!problem && !overtaken) onEdit(null);
   }
 

@@ -3,7 +3,7 @@ import type { SampleOut } from "../../../api/contract";
 import { Problem } from "../../../api/problem";
 import { Desk, hindrance, type Change, type DeskApi } from "./desk";
 
-/** The daemon's rules in small: oldest first, versions, one change kept for undo. */
+/** A small model of the daemon's rules: oldest first, versions, one change kept for undo. */
 class Rows implements DeskApi {
   rows: SampleOut[];
   before = new Map<string, SampleOut>();

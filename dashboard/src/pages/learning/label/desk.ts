@@ -1,6 +1,6 @@
 /**
- * One person labels one row after another. What is decided is shown at once and written; the next row follows. The last
- * steps can be taken back, each row's newest one, which is what the daemon keeps.
+ * Labels one sample after another. A decision is shown at once and then saved; the next sample follows. The last
+ * decisions can be undone, the newest one of each sample, because the daemon keeps one.
  */
 import type { SampleOut, SampleState } from "../../../api/contract";
 import { toProblem, type Problem } from "../../../api/problem";
@@ -12,7 +12,7 @@ export interface Change {
 }
 
 export interface DeskApi {
-  /** A row that waits, none of `skipped`; null where there is none. */
+  /** The next sample to label, except `skipped`; null when there is none. */
   next(skipped: readonly string[]): Promise<SampleOut | null>;
   get(id: string): Promise<SampleOut>;
   change(row: SampleOut, change: Change): Promise<SampleOut>;
@@ -28,14 +28,14 @@ export interface Step {
 export interface DeskState {
   phase: "loading" | "ready" | "writing" | "empty" | "failed";
   row: SampleOut | null;
-  /** What was decided of the row, while it is being written. */
+  /** The decision on the sample while it is being saved. */
   given: Step["what"] | null;
-  /** What can be undone, the newest last. */
+  /** Decisions that can be undone, newest last. */
   steps: readonly Step[];
-  /** Given back in this sitting; they come again at its end. */
+  /** Skipped in this session; shown again at its end. */
   skipped: readonly string[];
   problem: Problem | null;
-  /** The row as it stands now is not the one that was decided on: somebody else was faster. */
+  /** Someone else changed the sample after it was shown. */
   overtaken: boolean;
 }
 
@@ -49,7 +49,7 @@ const FRESH: DeskState = {
   overtaken: false,
 };
 
-/** As many as the daemon takes in one question. */
+/** The maximum number of ids that the daemon accepts. */
 export const MOST_SKIPPED = 100;
 const WAITING: readonly SampleState[] = ["open", "corrected"];
 
@@ -60,7 +60,7 @@ export class Desk extends Store<DeskState> {
     super(FRESH);
   }
 
-  /** Once, however often it is called. */
+  /** Starts once; later calls do nothing. */
   start(): void {
     if (this.#started) return;
     this.#started = true;
@@ -77,7 +77,7 @@ export class Desk extends Store<DeskState> {
     }
   }
 
-  /** Nothing while another decision is on its way: the row it would be about has not been seen yet. */
+  /** Does nothing while another decision is being saved, because the next sample has not been seen yet. */
   async decide(change: Change): Promise<void> {
     const { row, phase } = this.state;
     if (!row || phase !== "ready") return;
@@ -101,13 +101,13 @@ export class Desk extends Store<DeskState> {
     await this.next();
   }
 
-  /** What was skipped comes again. */
+  /** Returns to the skipped samples. */
   async again(): Promise<void> {
     this.#patch({ skipped: [] });
     await this.next();
   }
 
-  /** Say that what looked like a secret is none. It cannot be undone. */
+  /** Records that the possible secret is not one. This cannot be undone. */
   async clear(): Promise<void> {
     const { row } = this.state;
     if (!row) return;
@@ -129,7 +129,7 @@ export class Desk extends Store<DeskState> {
       this.#patch({ phase: "ready", row, steps: steps.slice(0, -1), skipped: skipped.filter((one) => one !== id) });
     } catch (error) {
       const problem = toProblem(error);
-      // Refused for good, so it must not stand before the steps below it.
+      // Refused permanently, so it must not block earlier decisions from being undone.
       const gone = problem.status === 404 || problem.status === 409;
       this.#patch({ phase: this.state.row ? "ready" : "empty", problem, steps: gone ? steps.slice(0, -1) : steps });
     }
@@ -141,7 +141,7 @@ export class Desk extends Store<DeskState> {
     try {
       this.#patch({ row: await this.api.get(row.id), overtaken: true, problem: null });
     } catch {
-      // The refusal itself is shown; the row stays as it was seen.
+      // Only the error is shown; the sample stays as it was.
     }
   }
 
@@ -154,7 +154,7 @@ export class Desk extends Store<DeskState> {
   }
 }
 
-/** Why the row cannot be approved as it is; null where it can. */
+/** The reason why the sample cannot be approved; null when it can. */
 export function hindrance(row: SampleOut): "uncorrected" | "secrets" | null {
   if (!row.corrected_output) return "uncorrected";
   return row.secrets.length > 0 && !row.cleared ? "secrets" : null;

@@ -50,7 +50,7 @@ function Form({ bases, onClose }: { bases: Base[]; onClose: () => void }) {
     queryKey: projectKey("training", "plan", base),
     queryFn: ({ signal }) => ok(api.POST("/api/training/plan", { body: { base }, signal })),
     enabled: base !== "",
-    // What is free changes by itself, and rows come in.
+    // Free memory and approved samples change in the background.
     gcTime: 0,
   });
   const { busy, problem, submit } = useSubmit(async () => {

@@ -7,17 +7,17 @@ import { useT } from "../../../i18n/i18n";
 import { useWidth } from "../../../lib/width";
 import { axisOf, best, pointsOf } from "./curve";
 
-/** Until the box is measured. Drawn in its own pixels, the letters stay as large on a phone. */
+/** Used until the box is measured. Drawn in CSS pixels, so that text keeps its size on a phone. */
 const WIDTH = 720;
 const HEIGHT = 260;
 const LEFT = 48;
 const BOTTOM = 26;
 const TOP = 10;
 const RIGHT = 16;
-/** Rows of the table below; the curve itself shows them all. */
+/** Maximum rows of the table below; the curve shows all points. */
 const MOST_ROWS = 200;
 
-/** Loss by step: in training as a line, on the validation rows dashed and with a mark at each. */
+/** Loss by step: training as a line, validation dashed with a mark at each point. */
 export function LossCurve({ curve, steps }: { curve: readonly CurvePoint[]; steps: number | null }) {
   const t = useT();
   const formats = useFormats();

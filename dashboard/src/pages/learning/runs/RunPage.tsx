@@ -22,7 +22,7 @@ import { RunBadge } from "./RunBadge";
 
 const route = getRouteApi("/app/learning/runs/$runId");
 
-/** A run as it goes; asked again each second until it has ended. */
+/** A training run, refetched each second until it has ended. */
 export function RunPage() {
   const t = useT();
   const { runId } = route.useParams();
@@ -78,7 +78,7 @@ function Body({ run }: { run: Run }) {
   );
 }
 
-/** Where it stands, in one line of figures. */
+/** The current state as one line of figures. */
 function Now({ run }: { run: Run }) {
   const t = useT();
   const formats = useFormats();

@@ -9,7 +9,7 @@ export const configQuery = () =>
     queryFn: ({ signal }): Promise<Configuration> => ok(api.GET("/api/config", { signal })),
   });
 
-/** Daemons take a version by themselves, and no event tells of it. */
+/** Daemons apply versions without an event. */
 export const replicasQuery = () =>
   queryOptions({
     queryKey: projectKey("config", "replicas"),

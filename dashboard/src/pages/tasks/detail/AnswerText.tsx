@@ -5,10 +5,10 @@ import { useT } from "../../../i18n/i18n";
 import { placed } from "./answer";
 import { Findings } from "./Findings";
 
-/** Each line is an element of its own, and a page of a hundred thousand would not be read. */
+/** Each line is a DOM element, so the number of lines is limited. */
 const MOST_LINES = 1500;
 
-/** The answer with its line numbers, and under each line what was found on it. */
+/** The answer with line numbers, and findings below their lines. */
 export function AnswerText({ text, findings }: { text: string; findings: readonly FindingOut[] }) {
   const t = useT();
   const [all, setAll] = useState(false);

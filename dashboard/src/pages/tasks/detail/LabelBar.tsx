@@ -15,7 +15,7 @@ import { giveLabel, useHeldLabel } from "../labels";
 
 const TONES: Record<LabelKind, Tone> = { accept: "good", edit: "info", reject: "warn" };
 
-/** Accept, correct or reject with a hand that stays on the keyboard: a, e, r. */
+/** Accept, correct or reject by keyboard: a, e, r. */
 export function LabelBar({ task }: { task: TaskDetail }) {
   const t = useT();
   const may = useCan("tasks:label");

@@ -24,7 +24,7 @@ const ICONS: Record<Tone, LucideIcon> = {
   bad: CircleX,
 };
 
-/** Every stored stage with its time; attempts that are over are folded, so that the present one is in sight. */
+/** Every stored stage with its time. Earlier attempts are collapsed. */
 export function Timeline({ task }: { task: TaskDetail }) {
   const t = useT();
   const stages = useMemo(() => stagesOf(task.events), [task.events]);
@@ -52,7 +52,7 @@ function grouped(stages: readonly Stage[]): { attempt: number; items: Stage[] }[
   const groups: { attempt: number; items: Stage[] }[] = [];
   for (const stage of stages) {
     const last = groups.at(-1);
-    // What follows an attempt's end, a label or a judge's mark, carries its number too.
+    // Events after the end of an attempt, a label or a judge's score, also carry its number.
     if (last && last.attempt === stage.attempt) last.items.push(stage);
     else groups.push({ attempt: stage.attempt, items: [stage] });
   }

@@ -61,7 +61,7 @@ function Decision({ decision }: { decision: DecisionOut }) {
   );
 }
 
-/** Who was chosen, why, and by how much, in sentences. */
+/** The chosen model, the reason and the margin, as sentences. */
 function Words({ decision }: { decision: DecisionOut }) {
   const t = useT();
   const formats = useFormats();
