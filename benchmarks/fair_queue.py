@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from kairos.lanes import Lane
-from kairos.orchestration.queue.queue import QueueEntry, FairQueue
+from kairos.orchestration.queue.queue import FairQueue, QueueEntry
 from kairos.redis_client import connect
 from kairos.tenancy import ProjectId, TaskId
 from tests.kit.valkey import ValkeyServer, forget

@@ -33,7 +33,7 @@ KINDS = ("for the adapter", "for the base")
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RoundResult:
     """One round of tasks."""
 
     loads: int
@@ -41,7 +41,7 @@ class Outcome:
     """Expected share, by the models chosen."""
 
 
-async def play(place: OllamaPlace, adapter: Model, gap: float, switching: float, seed: int) -> Outcome:
+async def play(place: OllamaPlace, adapter: Model, gap: float, switching: float, seed: int) -> RoundResult:
     """The tasks in turn: decided, answered, judged."""
     assert place.kit
     base, draws = replace(place.base, runner=runner_of(place.base)), random.Random(seed)
@@ -65,7 +65,7 @@ async def play(place: OllamaPlace, adapter: Model, gap: float, switching: float,
         chance = _suits(kind, chosen.name, adapter, gap)
         approved += chance
         selector.observe(_seen(kind, chosen.name, now, _verdict(draws, chance)), decision.ticket)
-    return Outcome(len(place.kit.store.loads) - loads, approved / TASKS)
+    return RoundResult(len(place.kit.store.loads) - loads, approved / TASKS)
 
 
 def _suits(kind: str, name: str, adapter: Model, gap: float) -> float:

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from kairos.llm.replay.replay import ReplayOptions, replay
 from kairos.llm.replay.replay_report import ReplayReport
-from kairos.llm.replay.replay_table import Recording
+from kairos.llm.replay.replay_table import ReplayTable
 
 DEVELOPMENT_TABLE = Path(__file__).resolve().parents[2] / "shared" / "data" / "routing_dev.csv"
 
 
 def main() -> None:
     arguments = _arguments()
-    table = Recording.read(arguments.table)
+    table = ReplayTable.read(arguments.table)
     plain = ReplayOptions(orders=arguments.orders, seed=arguments.seed)
     best = _best_model(table)
     print(f"{arguments.table}: {len(table)} prompts, {len(table.models)} models, best over all: {best}")
@@ -51,7 +51,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _best_model(table: Recording) -> str:
+def _best_model(table: ReplayTable) -> str:
     totals = [sum(column) for column in zip(*table.quality, strict=True)]
     return table.models[totals.index(max(totals))]
 

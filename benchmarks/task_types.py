@@ -97,7 +97,7 @@ def _guessing(examples: list[Example]) -> None:
     """The comparison alone, which is done on the loop: with the types of the table, and with as many as are kept."""
     print(f"\n{'compare':28} {'us':>8}")
     known = _centroids([e for e in examples if e.task_type != NO_TYPE])
-    many = {f"{name} {n}": c for n in range(centroids.MOST_TYPES // len(known)) for name, c in known.items()}
+    many = {f"{name} {n}": c for n in range(centroids.MAX_TYPES // len(known)) for name, c in known.items()}
     for types in (known, many):
         classifier, began = Classifier(types), time.perf_counter()
         for example in examples:
@@ -162,7 +162,7 @@ def _centroids(examples: list[Example]) -> dict[str, Centroid]:
     by_type: dict[str, list[Vector]] = defaultdict(list)
     for example in examples:
         by_type[example.task_type].append(example.vector)
-    enough = float(centroids.LEAST_EXAMPLES)
+    enough = float(centroids.MIN_EXAMPLES)
     made = {name: Centroid.of(vectors) for name, vectors in by_type.items()}
     return {n: c if c.count >= enough else _scaled(c, enough / c.count) for n, c in made.items()}
 

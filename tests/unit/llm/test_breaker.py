@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.llm.health.breaker import MAX_PERIODS, PERIOD_S, PROBE_S, Breaker, FaultKind, BreakerState, fault_of
+from kairos.llm.health.breaker import MAX_PERIODS, PERIOD_S, PROBE_S, Breaker, BreakerState, FaultKind, fault_of
 
 
-def fail(breaker: Breaker, now: float, times: int = 1, fault: FaultKind = FaultKind.INFRASTRUCTURE, retry_after_s=None) -> None:
+def fail(
+    breaker: Breaker, now: float, times: int = 1, fault: FaultKind = FaultKind.INFRASTRUCTURE, retry_after_s=None
+) -> None:
     for _ in range(times):
         permit = breaker.acquire(now)
         assert permit is not None

@@ -11,8 +11,8 @@ from kairos.http import HttpClient
 from kairos.llm.calls.providers import (
     CallLimits,
     ChatRequest,
+    ModelAnswerInvalid,
     ModelCallError,
-    ModelGarbage,
     ModelRateLimited,
     ModelRefused,
     ModelRequestInvalid,
@@ -43,10 +43,10 @@ from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel
         (Fault(FaultKind.STATUS, status=429), ModelRateLimited, ""),
         (Fault(FaultKind.ERROR_IN_STREAM, after_tokens=2), ModelServerError, "Grüße an"),
         (Fault(FaultKind.ERROR_IN_STREAM, status=429, after_tokens=0), ModelRateLimited, ""),
-        (Fault(FaultKind.GARBAGE_BODY), ModelGarbage, ""),
-        (Fault(FaultKind.GARBAGE_BODY, body=""), ModelGarbage, ""),
-        (Fault(FaultKind.GARBAGE_EVENTS), ModelGarbage, ""),
-        (Fault(FaultKind.NO_CHOICES), ModelGarbage, ""),
+        (Fault(FaultKind.GARBAGE_BODY), ModelAnswerInvalid, ""),
+        (Fault(FaultKind.GARBAGE_BODY, body=""), ModelAnswerInvalid, ""),
+        (Fault(FaultKind.GARBAGE_EVENTS), ModelAnswerInvalid, ""),
+        (Fault(FaultKind.NO_CHOICES), ModelAnswerInvalid, ""),
     ],
     ids=lambda value: f"{value.kind}-{value.status}-{value.after_tokens}" if isinstance(value, Fault) else None,
 )
@@ -189,24 +189,24 @@ async def test_an_error_inside_the_answer_is_an_error(
     ("body", "reason"),
     [
         ("hello there", "neither JSON nor a stream of events: hello there"),
-        ("[1]", "a list where an object belongs: [1]"),
-        ("{", "not JSON: {"),
-        ("{}", "it has no choices: {}"),
+        ("[1]", "expected a JSON object, got a list: [1]"),
+        ("{", "it is not valid JSON: {"),
+        ("{}", "it contains no choices: {}"),
         (events(delta(7)), "the content is a int"),
-        (events({"choices": 3}), "`choices` is no list"),
-        (events({"choices": ["x"]}), "a choice is no object"),
-        (events({"choices": [{"delta": "x"}]}), "a message is no object"),
-        (events(delta(tool_calls=[1])), "`tool_calls` is no list of objects"),
+        (events({"choices": 3}), "`choices` is not a list"),
+        (events({"choices": ["x"]}), "a choice is not an object"),
+        (events({"choices": [{"delta": "x"}]}), "a message is not an object"),
+        (events(delta(tool_calls=[1])), "`tool_calls` is not a list of objects"),
         (events(delta(tool_calls=[{"index": 5}])), "a tool call has the index 5"),
         (
             events(delta(tool_calls=[{"index": 0, "function": {"name": 1}}])),
-            "the function of a tool call is not in words",
+            "the function of a tool call is not text",
         ),
     ],
 )
 async def test_garbage_is_named(server: ModelServer, providers: Providers, body: str, reason: str):
     error = await garbled(server, providers, body)
-    assert isinstance(error, ModelGarbage)
+    assert isinstance(error, ModelAnswerInvalid)
     assert error.reason == reason
     assert reason in str(error)
 
@@ -216,7 +216,7 @@ async def test_garbage_is_named(server: ModelServer, providers: Providers, body:
 )
 async def test_an_endless_answer_is_cut_off(server: ModelServer, providers: Providers, body: str):
     error = await garbled(server, providers, body)
-    assert isinstance(error, ModelGarbage)
+    assert isinstance(error, ModelAnswerInvalid)
     assert not error.infrastructure
     assert "longer than 20000 bytes" in str(error)
 

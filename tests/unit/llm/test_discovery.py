@@ -324,11 +324,11 @@ async def test_a_provider_that_cannot_be_asked_offers_what_the_price_file_knows(
 
 
 async def test_an_error_that_repeats_the_key_is_shown_without_it() -> None:
-    class Told(KairosError):
+    class EventMessage(KairosError):
         """The key {key} is not taken."""
 
     async def refuse(base_url: str, api_key: str | None, *, timeout_s: float) -> list[str]:
-        raise Told(key=api_key)
+        raise EventMessage(key=api_key)
 
     provider = Provider(ServerKind.MISTRAL, "http://127.0.0.1:9/v1", ("MISTRAL_API_KEY",))
     findings = await discovery.scan(refuse, {"MISTRAL_API_KEY": KEY}, ports={}, providers=(provider,))

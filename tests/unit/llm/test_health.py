@@ -15,7 +15,7 @@ from kairos.llm.calls.providers import (
 )
 from kairos.llm.health.availability import HEALTHY
 from kairos.llm.health.breaker import PERIOD_S, Breaker
-from kairos.llm.health.health import MAX_PENALTY, WINDOW_S, BreakerChange, HealthState, ModelHealth, LastError
+from kairos.llm.health.health import MAX_PENALTY, WINDOW_S, BreakerChange, HealthState, LastError, ModelHealth
 
 NOW = 1000.0
 

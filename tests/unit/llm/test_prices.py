@@ -92,10 +92,10 @@ def test_models_of_local_servers_are_free(provider: str) -> None:
 @pytest.mark.parametrize("model_id", ["gpt-oss:120b-cloud", "gemma4:cloud"])
 def test_models_that_ollama_runs_in_its_cloud_are_not(model_id: str) -> None:
     assert prices.price_of("ollama", model_id) is None
-    assert not prices.stays_here("ollama", model_id)
-    assert prices.stays_here("vllm", model_id)
+    assert not prices.is_local("ollama", model_id)
+    assert prices.is_local("vllm", model_id)
 
 
 @pytest.mark.parametrize("model_id", ["cloudy:7b", "me/cloud:latest", "llama:mycloud"])
 def test_the_word_cloud_elsewhere_in_a_name_means_nothing(model_id: str) -> None:
-    assert prices.stays_here("ollama", model_id)
+    assert prices.is_local("ollama", model_id)

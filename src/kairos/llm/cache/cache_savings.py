@@ -11,7 +11,7 @@ from kairos.llm.cache.cached_answer import CachedAnswer
 from kairos.llm.cache.response_store import ResponseStore
 from kairos.tenancy import ProjectId
 
-TELL_S = 0.2
+SEND_INTERVAL_S = 0.2
 """Between two messages to Redis."""
 
 
@@ -35,8 +35,8 @@ class Savings:
 
     def __init__(self, store: ResponseStore) -> None:
         self._store = store
-        self._untold: dict[ProjectId, Counter[str]] = {}
-        self._teller: asyncio.Task[None] | None = None
+        self._unsent: dict[ProjectId, Counter[str]] = {}
+        self._sender: asyncio.Task[None] | None = None
 
     def hit(self, project_id: ProjectId, answer: CachedAnswer) -> None:
         """An answer served: all that it cost the first time is saved."""
@@ -55,7 +55,7 @@ class Savings:
 
     async def stats(self, project_id: ProjectId) -> CacheStats:
         """The project's figures. Raises `EngineUnavailable`."""
-        await self.tell()
+        await self.send()
         entries, amount, counts = await self._store.stats(project_id)
         return CacheStats(
             entries=entries,
@@ -69,10 +69,10 @@ class Savings:
             epoch=counts.get("epoch", 0),
         )
 
-    async def tell(self) -> None:
+    async def send(self) -> None:
         """Send what was counted."""
-        while self._untold:
-            project_id, amounts = self._untold.popitem()
+        while self._unsent:
+            project_id, amounts = self._unsent.popitem()
             try:
                 await self._store.count(project_id, amounts)
             except EngineUnavailable:
@@ -81,24 +81,24 @@ class Savings:
                 self._put_back(project_id, amounts)
                 raise
 
-    def forget(self, project_id: ProjectId) -> None:
+    def discard(self, project_id: ProjectId) -> None:
         """Send nothing of an erased project."""
-        self._untold.pop(project_id, None)
+        self._unsent.pop(project_id, None)
 
     async def aclose(self) -> None:
-        if self._teller:
-            self._teller.cancel()
-            await asyncio.wait([self._teller])
-        await self.tell()
+        if self._sender:
+            self._sender.cancel()
+            await asyncio.wait([self._sender])
+        await self.send()
 
     def _add(self, project_id: ProjectId, **amounts: int) -> None:
         self._put_back(project_id, Counter(amounts))
-        if self._teller is None or self._teller.done():
-            self._teller = asyncio.create_task(self._tell_later())
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send_later())
 
     def _put_back(self, project_id: ProjectId, amounts: Counter[str]) -> None:
-        self._untold.setdefault(project_id, Counter()).update(amounts)
+        self._unsent.setdefault(project_id, Counter()).update(amounts)
 
-    async def _tell_later(self) -> None:
-        await asyncio.sleep(TELL_S)
-        await self.tell()
+    async def _send_later(self) -> None:
+        await asyncio.sleep(SEND_INTERVAL_S)
+        await self.send()

@@ -31,7 +31,14 @@ from kairos.errors import EngineUnavailable
 from kairos.llm.cache.cache_savings import CacheStats, Savings
 from kairos.llm.cache.cached_answer import CachedAnswer
 from kairos.llm.cache.response_key import CacheKey
-from kairos.llm.cache.response_store import CacheSettings, StoredAnswer, LeaseHeld, LeaseGranted, PutResult, ResponseStore
+from kairos.llm.cache.response_store import (
+    CacheSettings,
+    LeaseGranted,
+    LeaseHeld,
+    PutResult,
+    ResponseStore,
+    StoredAnswer,
+)
 from kairos.tenancy import ProjectId
 
 log = logging.getLogger(__name__)

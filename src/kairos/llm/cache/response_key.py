@@ -98,7 +98,7 @@ def model_version(model: Model, adapter: str = "") -> str:
     names = ("name", "base") if model.base is not None else VERSIONED
     entry = {name: getattr(model, name) for name in names}
     form = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
-    return hashlib.sha256(orjson.dumps([entry, adapter], default=_in_words, option=form)).hexdigest()[:16]
+    return hashlib.sha256(orjson.dumps([entry, adapter], default=_jsonable, option=form)).hexdigest()[:16]
 
 
 def catalog_version(models: Iterable[Model]) -> str:
@@ -146,7 +146,7 @@ def _plain(value: object) -> Any:
     raise TypeError(f"a {type(value).__name__} has no place in JSON")
 
 
-def _in_words(value: object) -> Any:
+def _jsonable(value: object) -> Any:
     """A field of a model that is no JSON by itself: a set, a mapping, or whatever `body` holds."""
     if isinstance(value, frozenset | set):
         return sorted(value)

@@ -98,7 +98,9 @@ class ResponseStore:
         self._retry_at = -math.inf
         self._failing = False
 
-    async def ask(self, key: CacheKey, *, read: bool = True, token: str = "") -> StoredAnswer | LeaseGranted | LeaseHeld:
+    async def ask(
+        self, key: CacheKey, *, read: bool = True, token: str = ""
+    ) -> StoredAnswer | LeaseGranted | LeaseHeld:
         """The answer, or the lease under `token`, or who holds it. Without a token no lease is wanted."""
         arguments = (key.digest, int(key.follows_routing), int(read), token, self._lease_ms)
         state, *rest = await self._within_budget(key.project_id, "ask", *arguments)

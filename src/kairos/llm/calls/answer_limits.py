@@ -8,16 +8,16 @@ from enum import StrEnum
 from typing import Any
 
 from kairos.llm.calls.call_errors import ModelCallError
-from kairos.llm.calls.prompt_size import most_of, vocabulary_of
+from kairos.llm.calls.prompt_size import prompt_upper_bound, vocabulary_of
 from kairos.llm.calls.providers import ChatRequest
 from kairos.llm.catalog.catalog import Model
 
 LOCAL_TOKENS = 2_048
 CLOUD_TOKENS = 16_384
 """Models that think before they answer count that too."""
-LONGEST_S = 120.0
+MAX_DURATION_S = 120.0
 """An answer of the default length takes no longer, at the speed that was measured."""
-SHORTEST = 128
+MIN_TOKENS = 128
 """Tokens: no default is lower, and a prompt that leaves less room for its answer does not fit."""
 STEP = 64
 
@@ -55,18 +55,18 @@ def default_limit(model: Model, context: int, tokens_per_s: float | None, allowe
     """
     tokens = min(context // 4, LOCAL_TOKENS if model.local else CLOUD_TOKENS)
     if tokens_per_s is not None:
-        tokens = min(tokens, int(tokens_per_s * LONGEST_S))
-    tokens = max(SHORTEST, tokens // STEP * STEP)
+        tokens = min(tokens, int(tokens_per_s * MAX_DURATION_S))
+    tokens = max(MIN_TOKENS, tokens // STEP * STEP)
     return tokens if allowed is None else min(tokens, allowed)
 
 
-def least_room(request: ChatRequest) -> int:
+def min_room(request: ChatRequest) -> int:
     """Tokens of answer below which a prompt does not fit."""
-    return min(SHORTEST, request.max_tokens or SHORTEST)
+    return min(MIN_TOKENS, request.max_tokens or MIN_TOKENS)
 
 
-def shortest(request: ChatRequest) -> Messages:
-    """The messages in their shortest form."""
+def shortest_messages(request: ChatRequest) -> Messages:
+    """The messages in their shortest_messages form."""
     return request.shorter[-1] if request.shorter else request.messages
 
 
@@ -77,8 +77,8 @@ def fitted(model: Model, request: ChatRequest, context: int, default: int) -> tu
     """
     prompt = 0
     for messages in (request.messages, *request.shorter):
-        prompt = most_of(messages, request.tools, vocabulary_of(model))
-        if context - prompt >= least_room(request):
+        prompt = prompt_upper_bound(messages, request.tools, vocabulary_of(model))
+        if context - prompt >= min_room(request):
             limit = _limit(request.max_tokens, default, context - prompt)
             own = request.max_tokens is None
             return replace(request, messages=messages, shorter=(), max_tokens=limit.tokens, own_limit=own), limit

@@ -12,15 +12,15 @@ from typing import Any
 import orjson
 
 from kairos.http import HttpStatus
-from kairos.llm.answers.answer import Reported
+from kairos.llm.answers.answer import ReportedError
 from kairos.llm.calls.adjustments import FORMS, Adjustments, SchemaForm, adjusted
 from kairos.llm.calls.model_traits import ModelTraits, Traits
-from kairos.llm.calls.refused_parameters import Refusal, next_step
+from kairos.llm.calls.refused_parameters import ParameterRefusal, next_adjustment
 from kairos.llm.catalog.catalog import Model
 
 log = logging.getLogger(__name__)
 
-MOST_STEPS = 6
+MAX_STEPS = 6
 """Requests that may be refused before a call fails: a server that objects to more is not one that Kairos can call."""
 SCHEMAS_KEPT = 256
 
@@ -34,7 +34,7 @@ class SchemaForms:
     def of(self, model: Model, body: Mapping[str, Any]) -> SchemaForm:
         return self._forms.get(self._key(model, body), SchemaForm.STRICT) if "response_format" in body else FORMS[0]
 
-    def keep(self, model: Model, body: Mapping[str, Any], form: SchemaForm) -> None:
+    def save(self, model: Model, body: Mapping[str, Any], form: SchemaForm) -> None:
         key = self._key(model, body)
         self._forms[key] = form
         self._forms.move_to_end(key)
@@ -46,7 +46,7 @@ class SchemaForms:
         return model.name, hashlib.sha256(text).digest()
 
 
-class Attempt:
+class AdaptiveRequest:
     """The requests of one call."""
 
     def __init__(
@@ -70,33 +70,33 @@ class Attempt:
         self._for_schema: SchemaForm | None = None
         self._steps = 0
 
-    def sent(self) -> dict[str, Any]:
+    def body(self) -> dict[str, Any]:
         """The body of the next request."""
         return adjusted(self._body, self.changes)
 
-    def refused(self, error: Exception) -> bool:
+    def adapt(self, error: Exception) -> bool:
         """Whether another request may be taken after this error; `sent` gives it then."""
         refusal = _refusal(error)
-        if refusal is None or self._steps >= MOST_STEPS:
+        if refusal is None or self._steps >= MAX_STEPS:
             return False
-        step = next_step(self._changeable(), self.changes, refusal, own_limit=self._own_limit)
+        step = next_adjustment(self._changeable(), self.changes, refusal, own_limit=self._own_limit)
         if step is None:
             return False
         self._steps += 1
-        if step.lasting:
+        if step.permanent:
             self._found = self._found.merged(_difference(self.changes, step.changes))
         elif step.changes.schema_form is not self.changes.schema_form:
             self._for_schema = step.changes.schema_form
         self.changes = step.changes
         return True
 
-    def taken(self) -> None:
+    def accepted(self) -> None:
         """The last request was answered: what the refusals before it showed is remembered."""
         if self._found != Adjustments():
             log.info("model %s: %s from now on", self.model.name, ", ".join(self._found.described()))
             self._traits.learn(self.model, Traits(self._found))
         if self._for_schema is not None:
-            self._forms.keep(self.model, self._body, self._for_schema)
+            self._forms.save(self.model, self._body, self._for_schema)
 
     def _changeable(self) -> Mapping[str, Any]:
         """Without what its operator wants in each request: an adapter is chosen so."""
@@ -109,11 +109,11 @@ class Attempt:
             return Adjustments()
 
 
-def _refusal(error: Exception) -> Refusal | None:
+def _refusal(error: Exception) -> ParameterRefusal | None:
     if isinstance(error, HttpStatus):
-        return Refusal.of(error.http_status, error.body, error.reason)
-    if isinstance(error, Reported):
-        return Refusal.of(error.http_status, b"", str(error))
+        return ParameterRefusal.of(error.http_status, error.body, error.reason)
+    if isinstance(error, ReportedError):
+        return ParameterRefusal.of(error.http_status, b"", str(error))
     return None
 
 

@@ -6,8 +6,25 @@ import re
 from typing import Any
 
 from kairos.errors import KairosError
-from kairos.http import HttpCut, HttpError, HttpStatus, HttpTimeout, HttpTooLarge, HttpUnreachable, CallPhase, plain_address
-from kairos.llm.answers.answer import AnswerBuilder, StreamCut, BadFinishReason, AnswerFault, ReportedError, AnswerTooLong, Usage
+from kairos.http import (
+    CallPhase,
+    HttpCut,
+    HttpError,
+    HttpStatus,
+    HttpTimeout,
+    HttpTooLarge,
+    HttpUnreachable,
+    plain_address,
+)
+from kairos.llm.answers.answer import (
+    AnswerBuilder,
+    AnswerFault,
+    AnswerTooLong,
+    BadFinishReason,
+    ReportedError,
+    StreamCut,
+    Usage,
+)
 from kairos.llm.answers.finish_reason import Ending
 from kairos.llm.catalog.catalog import Model
 

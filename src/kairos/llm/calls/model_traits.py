@@ -17,7 +17,7 @@ NO_SCHEMA = "no_json_schema"
 """Declared as a capability, it keeps JSON schemas from being sent to a model."""
 KEPT_S = 7 * 24 * 3600.0
 """Servers are updated: after this long a model is asked for everything again."""
-LEAST_CONTEXT = 256
+MIN_CONTEXT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +46,12 @@ class Traits:
             value: dict[str, Any] = orjson.loads(raw)
             context = value["context"]
             found = Adjustments.from_dict(value["adjustments"])
-            return cls(found, None if context is None else max(LEAST_CONTEXT, int(context)), float(value["at"]))
+            return cls(found, None if context is None else max(MIN_CONTEXT, int(context)), float(value["at"]))
         except (ValueError, TypeError, KeyError):
             return None
 
 
-NOTHING_FOUND = Traits()
+NO_TRAITS = Traits()
 
 
 class ModelTraits:
@@ -68,7 +68,7 @@ class ModelTraits:
 
     def of(self, model: Model) -> Traits:
         """What was found out about a model, with what its entry declares over it."""
-        found = self._found.get(identity(model), NOTHING_FOUND)
+        found = self._found.get(identity(model), NO_TRAITS)
         if NO_SCHEMA in model.capabilities:
             return replace(found, adjustments=found.adjustments.merged(Adjustments(schema_form=SchemaForm.NONE)))
         return found
@@ -78,7 +78,7 @@ class ModelTraits:
         if "json_schema" in model.capabilities:
             found = replace(found, adjustments=replace(found.adjustments, schema_form=SchemaForm.STRICT))
         digest = identity(model)
-        before = self._found.get(digest, NOTHING_FOUND)
+        before = self._found.get(digest, NO_TRAITS)
         after = before.merged(replace(found, at=time.time()))
         if after == before:
             return
@@ -97,7 +97,7 @@ class ModelTraits:
     def forget_context(self, model: Model) -> None:
         """Its server serves another context now than when calls showed one; forget that one in every replica."""
         digest = identity(model)
-        rest = replace(self._found.get(digest, NOTHING_FOUND), context=None)
+        rest = replace(self._found.get(digest, NO_TRAITS), context=None)
         if digest in self._found:
             self._found[digest] = rest
         self.context_forgotten(digest, rest)

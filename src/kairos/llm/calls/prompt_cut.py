@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from kairos.llm.calls.call_errors import ModelCallError
-from kairos.llm.calls.prompt_size import SMALL, least_of, most_of
+from kairos.llm.calls.prompt_size import SMALL, prompt_lower_bound, prompt_upper_bound
 from kairos.llm.calls.providers import ChatRequest, Completion
 from kairos.llm.calls.served_context import self_hosted
 from kairos.llm.catalog.catalog import Model
 
-LEAST_CHECKED = 400
+MIN_CHECKED = 400
 """Tokens, estimated from below: of shorter prompts, servers' ways of counting differ by more than a cut would."""
 FAR_BELOW = 0.6
 """A count below this share of the estimate from below is no other way of counting."""
@@ -39,7 +39,7 @@ class ModelPromptCut(ModelCallError):
             usage=completion.usage,
             duration_s=completion.duration_s,
             read=read,
-            sent=most_of(request.messages, request.tools, SMALL),
+            sent=prompt_upper_bound(request.messages, request.tools, SMALL),
             context=context or f"about {read}",
         )
 
@@ -52,10 +52,10 @@ def check_prompt(model: Model, request: ChatRequest, completion: Completion, con
     read = completion.usage.input_tokens if completion.usage else 0
     if read <= 0:
         return  # not counted
-    least = least_of(request.messages)
-    if least >= LEAST_CHECKED and read < FAR_BELOW * least:
+    least = prompt_lower_bound(request.messages)
+    if least >= MIN_CHECKED and read < FAR_BELOW * least:
         raise ModelPromptCut(model, request, completion, read, read if read % BLOCK == 0 else served)
-    if most_of(request.messages, request.tools, SMALL) <= read:
+    if prompt_upper_bound(request.messages, request.tools, SMALL) <= read:
         return  # no tokenizer makes more of it, so all of it was read
     if read >= (served or context) or (self_hosted(model) and served is None and read in CONTEXTS):
         raise ModelPromptCut(model, request, completion, read, read)

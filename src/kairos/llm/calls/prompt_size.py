@@ -1,9 +1,9 @@
 """How many tokens a prompt has, before a server counts them: at most, and at least.
 
-Tokenizers differ by more than a factor of three, so one number is wrong either way. `most_tokens` decides what is sent,
+Tokenizers differ by more than a factor of three, so one number is wrong either way. `token_upper_bound` decides what is sent,
 with the weights of the model's vocabulary. `SMALL` is that of the embedded model (SmolLM2, 49,152 tokens, English), the
 worst of those in use for other languages. `LARGE` is for all other models, whose vocabularies have 100,000 tokens and
-more; where it is too low, the server refuses the prompt, or `prompt_cut.py` finds that it was cut. `least_tokens`
+more; where it is too low, the server refuses the prompt, or `prompt_cut.py` finds that it was cut. `token_lower_bound`
 decides whether a server counted too few: no tokenizer joins two words.
 
 Measured with SmolLM2, characters for each token: English 4 to 7, Python 4, Turkish 1.8 (2.3 without its own letters),
@@ -30,7 +30,7 @@ REQUEST_TOKENS = 24
 SAMPLED_FROM = 200_000
 """A longer text is measured in slices, so that a request of megabytes holds nothing up."""
 SLICES, SLICE = 40, 5_000
-REMEMBERED_FROM, REMEMBERED = 2_000, 256
+CACHED_FROM, CACHE_SIZE = 2_000, 256
 """The estimates of so many texts of more characters than that are kept: one call asks for them several times."""
 
 PIECES = re.compile(
@@ -39,7 +39,7 @@ PIECES = re.compile(
     r"|(?P<rest>.)",
     re.DOTALL,
 )
-WORDS = re.compile(
+UNITS = re.compile(
     r"[^\W\d_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0eff]+|(?P<dense>[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])|\d{1,4}"
 )
 COMMON = frozenset(
@@ -119,7 +119,7 @@ SMALL = Vocabulary(letters=2.2, latin=1.5, middle=1.1, hangul=2.5, wide=2.2)
 LARGE = Vocabulary(letters=3.2, latin=1.0, middle=0.9, hangul=1.2, wide=1.0)
 
 
-_known: dict[tuple[bytes, Vocabulary], int] = {}
+_cache: dict[tuple[bytes, Vocabulary], int] = {}
 """Estimates of long texts by their hash, the one that was used last at the end: the texts themselves are not kept."""
 
 
@@ -129,19 +129,19 @@ def vocabulary_of(model: Model) -> Vocabulary:
     return SMALL if embedded else LARGE
 
 
-def most_tokens(text: str, vocabulary: Vocabulary = LARGE) -> int:
+def token_upper_bound(text: str, vocabulary: Vocabulary = LARGE) -> int:
     """A safe estimate from above."""
-    return _remembered(text, vocabulary) if len(text) > REMEMBERED_FROM else _measured(text, vocabulary)
+    return _cached_bound(text, vocabulary) if len(text) > CACHED_FROM else _measured(text, vocabulary)
 
 
-def _remembered(text: str, vocabulary: Vocabulary) -> int:
+def _cached_bound(text: str, vocabulary: Vocabulary) -> int:
     key = blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest(), vocabulary
-    tokens = _known.pop(key, None)
+    tokens = _cache.pop(key, None)
     if tokens is None:
         tokens = _sampled(text, vocabulary) if len(text) > SAMPLED_FROM else _measured(text, vocabulary)
-    _known[key] = tokens
-    if len(_known) > REMEMBERED:
-        _known.pop(next(iter(_known)), None)
+    _cache[key] = tokens
+    if len(_cache) > CACHE_SIZE:
+        _cache.pop(next(iter(_cache)), None)
     return tokens
 
 
@@ -156,12 +156,12 @@ def _measured(text: str, vocabulary: Vocabulary) -> int:
     return math.ceil(sum(_weight(kind or "rest", len(piece), familiar, vocabulary) for kind, piece in pieces))
 
 
-def least_tokens(text: str) -> int:
+def token_lower_bound(text: str) -> int:
     """An honest estimate from below: one for each word, a third for each character of a script without spaces."""
     if len(text) > SAMPLED_FROM:
-        return int(0.9 * _scaled(text, least_tokens))
+        return int(0.9 * _scaled(text, token_lower_bound))
     words = dense = 0
-    for found in WORDS.finditer(text):
+    for found in UNITS.finditer(text):
         if found.lastgroup:
             dense += 1
         else:
@@ -169,18 +169,18 @@ def least_tokens(text: str) -> int:
     return words + dense // 3
 
 
-def most_of(
+def prompt_upper_bound(
     messages: Iterable[Mapping[str, Any]], tools: Iterable[Mapping[str, Any]] = (), vocabulary: Vocabulary = LARGE
 ) -> int:
     """A safe estimate of a whole prompt from above."""
     texts = [_texts(message) for message in messages]
-    said = sum(MESSAGE_TOKENS + sum(most_tokens(text, vocabulary) for text in parts) for parts in texts)
-    return REQUEST_TOKENS + said + sum(most_tokens(_json(tool), vocabulary) for tool in tools)
+    said = sum(MESSAGE_TOKENS + sum(token_upper_bound(text, vocabulary) for text in parts) for parts in texts)
+    return REQUEST_TOKENS + said + sum(token_upper_bound(_json(tool), vocabulary) for tool in tools)
 
 
-def least_of(messages: Iterable[Mapping[str, Any]]) -> int:
+def prompt_lower_bound(messages: Iterable[Mapping[str, Any]]) -> int:
     """An honest estimate of a whole prompt from below."""
-    return sum(sum(map(least_tokens, _texts(message))) for message in messages)
+    return sum(sum(map(token_lower_bound, _texts(message))) for message in messages)
 
 
 def _weight(kind: str, length: int, familiar: bool, vocabulary: Vocabulary) -> float:

@@ -24,13 +24,13 @@ from kairos.http import (
     excerpt,
     joined,
 )
-from kairos.llm.answers.answer import Answer, Completion, Fault, Reported, Usage
+from kairos.llm.answers.answer import AnswerBuilder, AnswerFault, Completion, ReportedError, Usage
 from kairos.llm.answers.answer_reader import AnswerReader, CallLimits, OnDelta, OnRestart
 from kairos.llm.calls.adjustments import LENGTH_NAMES
-from kairos.llm.calls.attempt import Attempt, SchemaForms
+from kairos.llm.calls.attempt import AdaptiveRequest, SchemaForms
 from kairos.llm.calls.call_errors import (
+    ModelAnswerInvalid,
     ModelCallError,
-    ModelGarbage,
     ModelRateLimited,
     ModelRefused,
     ModelRequestInvalid,
@@ -48,8 +48,8 @@ __all__ = [
     "CallLimits",
     "ChatRequest",
     "Completion",
+    "ModelAnswerInvalid",
     "ModelCallError",
-    "ModelGarbage",
     "ModelRateLimited",
     "ModelRefused",
     "ModelRequestInvalid",
@@ -112,24 +112,24 @@ class Providers:
         Cancelled, it closes the connection, so that the server stops generating. Raises `ModelCallError`.
         """
         own_limit = request.own_limit and not LENGTH_NAMES & set(request.extra)
-        attempt = Attempt(model, _body(model, request), self.traits, self._forms, own_limit=own_limit)
+        attempt = AdaptiveRequest(model, _body(model, request), self.traits, self._forms, own_limit=own_limit)
         began = time.monotonic()
-        patience_s = min(self._limits.first_token_s, first_token_s or math.inf)
+        first_token_limit_s = min(self._limits.first_token_s, first_token_s or math.inf)
         while True:
-            gone_s = time.monotonic() - began
-            answer = Answer(self._limits.answer_bytes)
+            elapsed_s = time.monotonic() - began
+            answer = AnswerBuilder(self._limits.answer_bytes)
             reader = AnswerReader(answer, self._limits, on_delta, on_restart)
             try:
-                await self._ask(attempt, reader, timeout_s - gone_s, patience_s - gone_s)
+                await self._ask(attempt, reader, timeout_s - elapsed_s, first_token_limit_s - elapsed_s)
             except HttpTimeout as error:
-                if not answer.ended_well():
-                    raise failure(model, answer.bad_end() or error, answer) from error
-                await reader.end_with_last()
-            except (HttpError, Fault) as error:
-                if not answer.text() and attempt.refused(error):
+                if not answer.ends_well():
+                    raise failure(model, answer.reported_fault() or error, answer) from error
+                await reader.end_at_last_event()
+            except (HttpError, AnswerFault) as error:
+                if not answer.text() and attempt.adapt(error):
                     continue
                 raise failure(model, error, answer) from error
-            attempt.taken()
+            attempt.accepted()
             return answer.completion()
 
     async def list_models(self, base_url: str, api_key: str | None, *, timeout_s: float) -> list[str]:
@@ -144,7 +144,9 @@ class Providers:
             raise HttpGarbled(address=url, expected="a list of models", excerpt=excerpt(orjson.dumps(value)))
         return names
 
-    async def _ask(self, attempt: Attempt, reader: AnswerReader, timeout_s: float, first_token_s: float) -> None:
+    async def _ask(
+        self, attempt: AdaptiveRequest, reader: AnswerReader, timeout_s: float, first_token_s: float
+    ) -> None:
         """One request, as the model's server is known to take it."""
         model = attempt.model
         if attempt.changes.whole:  # its first byte comes when all of it is written
@@ -152,12 +154,12 @@ class Providers:
         async with self._http.stream(
             "POST",
             joined(model.base_url, "chat/completions"),
-            body=_dumped(attempt.sent()),
+            body=_dumped(attempt.body()),
             token=model.api_key,
             headers=_headers(model),
             limits=self._http_limits(timeout_s, first_token_s),
-        ) as wire:
-            await reader.read(wire)
+        ) as response:
+            await reader.read(response)
 
     def _http_limits(self, total_s: float, first_s: float) -> HttpLimits:
         limits = self._limits
@@ -193,7 +195,7 @@ def _dumped(body: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(body, default=_plain)
     except orjson.JSONEncodeError as error:
-        raise Reported(400, f"it cannot be written as JSON: {error}") from error
+        raise ReportedError(400, f"it cannot be written as JSON: {error}") from error
 
 
 def _headers(model: Model) -> Mapping[str, str] | None:

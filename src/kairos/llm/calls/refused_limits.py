@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-LEAST_CONTEXT = 256
+MIN_CONTEXT = 256
 NUMBER = r"[`'\" (]*(?<![\w-])(\d{1,3}(?:,\d{3})+|\d{2,7})(?![\w,]*\d|\w)"
 ANSWER_LIMIT = re.compile(
     r"(?<![a-z])max(?:imum)?[_ ]?(?:(?:completion|output|new)[_ ]?)?tokens(?![a-z])", re.IGNORECASE
@@ -75,7 +75,7 @@ def refused_context(text: str) -> int | None:
     """The context that a server names where prompt and answer together do not fit; None where it names none."""
     found = CONTEXT.search(text)
     tokens = _number(found) if found else 0
-    return tokens if tokens >= LEAST_CONTEXT else None
+    return tokens if tokens >= MIN_CONTEXT else None
 
 
 def _number(found: re.Match[str]) -> int:

@@ -75,13 +75,13 @@ STREAM = re.compile(
     r"|allowed|enabled)|not support(?: the)? ['\"`]?stream(?:ing)?\b(?!_)",
     re.IGNORECASE,
 )
-WORDED = ("message", "msg", "detail", "error", "errors", "type", "code", "param", "reason", "raw", "metadata")
+TEXT_FIELDS = ("message", "msg", "detail", "error", "errors", "type", "code", "param", "reason", "raw", "metadata")
 """Fields of an error's body that hold the server's own words."""
 ECHO = re.compile(r"""(['"]input['"]: ).*?(?=, '(?:ctx|url|type|loc)'|\}\]|$)""", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ParameterRefusal:
     """What a server said of a request that it did not take."""
 
     status: int
@@ -91,14 +91,14 @@ class Refusal:
     """Places that it names in fields of its own: `param`, `loc`."""
 
     @classmethod
-    def of(cls, status: int, body: bytes, reason: str = "") -> Refusal:
+    def of(cls, status: int, body: bytes, reason: str = "") -> ParameterRefusal:
         """From the body of an error; `reason` where there is no body."""
         text = body[: TEXT_LENGTH * 4].decode(errors="replace")[:TEXT_LENGTH] if body else reason[:TEXT_LENGTH]
         try:
             value = orjson.loads(body) if body else None
         except orjson.JSONDecodeError:
             value = None
-        return cls(status, _words(value) or text, tuple(_places(value)))
+        return cls(status, _messages(value) or text, tuple(_places(value)))
 
     @property
     def unsupported(self) -> bool:
@@ -113,17 +113,17 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class AdjustmentStep:
     """What to send instead."""
 
     changes: Adjustments
-    lasting: bool
+    permanent: bool
     """Whether it is about the model, and not about this one request."""
 
 
-def next_step(
-    body: Mapping[str, Any], changes: Adjustments, refusal: Refusal, *, own_limit: bool = False
-) -> Step | None:
+def next_adjustment(
+    body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal, *, own_limit: bool = False
+) -> AdjustmentStep | None:
     """The changes for another try, which take one thing more away; None where the refusal names nothing of the kind.
 
     `own_limit` says that the limit of the answer is Kairos' default: it is left out where nothing else helps.
@@ -137,45 +137,51 @@ def next_step(
     return None
 
 
-def _without_system(body: Mapping[str, Any], changes: Adjustments, refusal: Refusal) -> Step | None:
+def _without_system(body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal) -> AdjustmentStep | None:
     if changes.folds_system or not any(message.get("role") == "system" for message in body.get("messages", ())):
         return None
     role = any(re.search(r"messages.*role", place) for place in refusal.named)
     if SYSTEM.search(refusal.text) or (role and "system" in refusal.text and refusal.unsupported):
-        return Step(replace(changes, folds_system=True), lasting=True)
+        return AdjustmentStep(replace(changes, folds_system=True), permanent=True)
     return None
 
 
-def _in_one_piece(body: Mapping[str, Any], changes: Adjustments, refusal: Refusal) -> Step | None:
+def _in_one_piece(body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal) -> AdjustmentStep | None:
     if changes.whole or not body.get("stream"):
         return None
     named = "stream" in map(_last, refusal.named) and refusal.unsupported
-    return Step(replace(changes, whole=True), lasting=True) if named or STREAM.search(refusal.text) else None
+    return (
+        AdjustmentStep(replace(changes, whole=True), permanent=True) if named or STREAM.search(refusal.text) else None
+    )
 
 
-def _with_fewer_tokens(body: Mapping[str, Any], changes: Adjustments, refusal: Refusal) -> Step | None:
+def _with_fewer_tokens(
+    body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal
+) -> AdjustmentStep | None:
     """An answer limit above what the server allows is lowered to what it says that it allows."""
     key = _refused_limit(body, changes, refusal)
     if key is None or not isinstance(body[key], int):
         return None
     allowed = allowed_answer(refusal.text, below=min(body[key], changes.answer_tokens or body[key]))
-    return Step(replace(changes, answer_tokens=allowed), lasting=True) if allowed else None
+    return AdjustmentStep(replace(changes, answer_tokens=allowed), permanent=True) if allowed else None
 
 
-def _without_limit(body: Mapping[str, Any], changes: Adjustments, refusal: Refusal) -> Step | None:
+def _without_limit(body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal) -> AdjustmentStep | None:
     """This request without a limit. It is not remembered: another limit may be one that the server takes."""
     key = _refused_limit(body, changes, refusal)
-    return Step(without(changes, key), lasting=False) if key else None
+    return AdjustmentStep(without(changes, key), permanent=False) if key else None
 
 
-def _refused_limit(body: Mapping[str, Any], changes: Adjustments, refusal: Refusal) -> str | None:
+def _refused_limit(body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal) -> str | None:
     """The parameter that limits the answer, where the refusal is about it. Where prompt and answer together are too
     long, the context that the server names is what counts (`ModelCaller`)."""
     about = names_answer_limit("\n".join((refusal.text, *refusal.named))) and refused_context(refusal.text) is None
     return next((key for key in body if key in LENGTH_NAMES and key not in changes.dropped), None) if about else None
 
 
-def _with_less_format(body: Mapping[str, Any], changes: Adjustments, refusal: Refusal) -> Step | None:
+def _with_less_format(
+    body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal
+) -> AdjustmentStep | None:
     """A schema without `strict`, JSON without the schema, and at last neither."""
     sent = form_of(body, changes)
     if sent is SchemaForm.NONE or not (FORMAT.search(refusal.text) or _names_format(refusal)):
@@ -186,11 +192,11 @@ def _with_less_format(body: Mapping[str, Any], changes: Adjustments, refusal: Re
     less = _less(sent, "\n".join((refusal.text, *refusal.named)))
     if less is SchemaForm.OBJECT and not wants_object(body):
         less = SchemaForm.NONE
-    lasting = refusal.unsupported and not OF_THIS_SCHEMA.search(refusal.text)
-    return Step(replace(changes, schema_form=less), lasting)
+    permanent = refusal.unsupported and not OF_THIS_SCHEMA.search(refusal.text)
+    return AdjustmentStep(replace(changes, schema_form=less), permanent)
 
 
-def _names_format(refusal: Refusal) -> bool:
+def _names_format(refusal: ParameterRefusal) -> bool:
     return any("response_format" in place for place in refusal.named)
 
 
@@ -204,7 +210,7 @@ def _less(sent: SchemaForm, text: str) -> SchemaForm:
     return SchemaForm.NONE if sent is not SchemaForm.OBJECT else FORMS[FORMS.index(sent) + 1]
 
 
-def _without_named(body: Mapping[str, Any], changes: Adjustments, refusal: Refusal) -> Step | None:
+def _without_named(body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal) -> AdjustmentStep | None:
     """A parameter that is named as unsupported goes out under its other name, or not at all."""
     if not refusal.unsupported or len(changes.dropped) >= NAMES_KEPT:
         return None
@@ -212,14 +218,14 @@ def _without_named(body: Mapping[str, Any], changes: Adjustments, refusal: Refus
     if not keys:
         return None
     key = "top_p" if {"top_p", "temperature"} <= set(keys) and "both" in refusal.text else keys[0]
-    lasting = "both" not in refusal.text
+    permanent = "both" not in refusal.text
     if key in OTHER_NAMES and key not in changes.renamed and OTHER_NAMES[key] not in body:
-        return Step(replace(changes, renamed=changes.renamed | {key}), lasting)
-    return Step(without(changes, key), lasting)
+        return AdjustmentStep(replace(changes, renamed=changes.renamed | {key}), permanent)
+    return AdjustmentStep(without(changes, key), permanent)
 
 
 def _named_keys(
-    body: Mapping[str, Any], changes: Adjustments, refusal: Refusal, *, quoted_only: bool = False
+    body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal, *, quoted_only: bool = False
 ) -> list[str]:
     """Parameters of the body that the refusal names, the most certain first, without those that must be sent."""
     words: list[str] = []
@@ -249,7 +255,7 @@ def _last(place: str) -> str:
     return place.rpartition(".")[2]
 
 
-def _words(value: Any) -> str:
+def _messages(value: Any) -> str:
     """The messages in an error's body, joined; empty where it is no JSON object. What a server echoes of the request
     is left out: a prompt must not be read as a refusal."""
     texts: list[str] = []
@@ -263,7 +269,7 @@ def _collect(value: Any, texts: list[str], depth: int) -> None:
     if isinstance(value, str) and depth:
         texts.append(_without_echo(value))
     elif isinstance(value, Mapping):
-        for key in WORDED:
+        for key in TEXT_FIELDS:
             _collect(value.get(key), texts, depth + 1)
     elif isinstance(value, list):
         for item in value[:20]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-DEEPEST = 10
+MAX_DEPTH = 10
 """Levels of nesting that the subset allows."""
-MOST_PROPERTIES = 1000
+MAX_PROPERTIES = 1000
 ANNOTATIONS = frozenset({"title", "description", "$schema", "$id", "$comment", "examples", "default"})
 PLAIN = frozenset(
     {
@@ -48,7 +48,7 @@ class _Strict:
         self._properties = 0
 
     def of(self, schema: Any, depth: int) -> dict[str, Any]:
-        if not isinstance(schema, Mapping) or depth > DEEPEST:
+        if not isinstance(schema, Mapping) or depth > MAX_DEPTH:
             raise NotStrict
         if set(schema) - PLAIN - NESTED - ANNOTATIONS or not set(schema) & {"type", "enum", "const", "anyOf", "$ref"}:
             raise NotStrict
@@ -90,5 +90,5 @@ class _Strict:
 
     def _count(self, more: int) -> None:
         self._properties += more
-        if self._properties > MOST_PROPERTIES:
+        if self._properties > MAX_PROPERTIES:
             raise NotStrict

@@ -20,7 +20,7 @@ from kairos.llm.catalog import prices
 from kairos.llm.catalog.catalog import Price
 from kairos.model_address import Unusable, clean_key
 
-LARGEST_CONTEXT = 1_000_000_000
+MAX_CONTEXT = 1_000_000_000
 """A larger number is no context."""
 NAME_LENGTH = 160
 """Longer names of models are not taken: with the kind before them they must fit into `ModelSettings.name`."""
@@ -104,7 +104,7 @@ class FoundServer:
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class ScanResult:
     """All that a scan found."""
 
     servers: tuple[FoundServer, ...]
@@ -130,7 +130,7 @@ async def scan(
     providers: Sequence[Provider] = PROVIDERS,
     timeout_s: float = 1.5,
     remote_timeout_s: float = 5.0,
-) -> Findings:
+) -> ScanResult:
     """Look everywhere at once, each place with its limit of time. Never raises for what a server does.
 
     With `get_json` a local server is asked once more for what `list_models` leaves out: who made it, and contexts.
@@ -142,7 +142,7 @@ async def scan(
     local = (_local(list_models, get_json, kind, address, timeout_s) for address, kind in places.items())
     remote = (_remote(list_models, provider, environ, remote_timeout_s) for provider in providers)
     found = await asyncio.gather(*local, *remote)
-    return Findings(tuple(server for server in found if server is not None))
+    return ScanResult(tuple(server for server in found if server is not None))
 
 
 def settings_of(picks: Iterable[tuple[FoundServer, FoundModel]]) -> list[ModelSettings]:
@@ -273,7 +273,7 @@ def _model(kind: ServerKind, name: str, card: Mapping[str, Any]) -> FoundModel:
     known = prices.known_model(kind, name)
     return FoundModel(
         name=name,
-        local=prices.stays_here(kind, name),
+        local=prices.is_local(kind, name),
         context=known.context if known else _context(card),
         price=prices.price_of(kind, name),
     )
@@ -298,7 +298,7 @@ def _context(card: Mapping[str, Any]) -> int | None:
     """
     meta = card.get("meta")
     values = (card.get("max_model_len"), meta.get("n_ctx") if isinstance(meta, dict) else None)
-    return next((value for value in values if type(value) is int and 256 <= value <= LARGEST_CONTEXT), None)
+    return next((value for value in values if type(value) is int and 256 <= value <= MAX_CONTEXT), None)
 
 
 def _settings(server: FoundServer, model: FoundModel, name: str) -> ModelSettings:

@@ -61,7 +61,7 @@ def price_list() -> PriceList:
 def price_of(provider: str, model_id: str) -> Price | None:
     """What a model costs; None is unknown, which is never treated as free."""
     if provider in LOCAL_PROVIDERS:
-        return FREE if stays_here(provider, model_id) else None
+        return FREE if is_local(provider, model_id) else None
     known = known_model(provider, model_id)
     return known.price if known else None
 
@@ -90,7 +90,7 @@ def plain_id(provider: str, model_id: str) -> str:
     return model_id.removeprefix("models/") if provider == "google" else model_id
 
 
-def stays_here(provider: str, model_id: str) -> bool:
+def is_local(provider: str, model_id: str) -> bool:
     """Whether a model of a local server runs on it. Ollama lists models of its cloud among its own, tagged `cloud`
     or `…-cloud`: prompts to them leave this machine, and they are not free (docs.ollama.com/cloud).
     """

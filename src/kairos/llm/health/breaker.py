@@ -16,15 +16,15 @@ from typing import Any
 
 ERRORS_IN_A_ROW = 3
 PERIOD_S = 30.0
-LONGEST = 8
+MAX_PERIODS = 8
 """How many periods it stays open at most."""
 PROBE_S = 120.0
 """Time after which a probe that never reported counts as lost, and another may go."""
-LONGEST_RETRY_AFTER_S = 3600.0
+MAX_RETRY_AFTER_S = 3600.0
 """A server that asks for more than an hour is asked again after an hour."""
 
 
-class State(StrEnum):
+class BreakerState(StrEnum):
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half_open"
@@ -32,7 +32,7 @@ class State(StrEnum):
     """The server turned the credential or the model's name down: no time heals that, only a person."""
 
 
-class Fault(StrEnum):
+class FaultKind(StrEnum):
     """What a failed call says of the model's server."""
 
     INFRASTRUCTURE = "infrastructure"
@@ -47,13 +47,13 @@ REFUSALS = frozenset({401, 402, 403, 404})
 OVERLOADED = frozenset({408, 425, 429})
 
 
-def fault_of(status: int | None) -> Fault:
+def fault_of(status: int | None) -> FaultKind:
     """The fault that an HTTP status stands for; None is a call without an answer (refused, reset, timed out)."""
     if status in REFUSALS:
-        return Fault.REFUSED
+        return FaultKind.REFUSED
     if status is None or status >= 500 or status in OVERLOADED:
-        return Fault.INFRASTRUCTURE
-    return Fault.OURS
+        return FaultKind.INFRASTRUCTURE
+    return FaultKind.OURS
 
 
 @dataclass(slots=True)
@@ -72,12 +72,12 @@ class Breaker:
     generation: int = 0
     """Raised at every change of state: what an older call reports is about a state that is over."""
 
-    def state(self, now: float) -> State:
+    def state(self, now: float) -> BreakerState:
         if self.refused:
-            return State.REFUSED
+            return BreakerState.REFUSED
         if self.until == 0.0:
-            return State.CLOSED
-        return State.OPEN if now < self.until else State.HALF_OPEN
+            return BreakerState.CLOSED
+        return BreakerState.OPEN if now < self.until else BreakerState.HALF_OPEN
 
     def allows(self, now: float) -> bool:
         """Whether `acquire` would give a permit now."""
@@ -93,7 +93,7 @@ class Breaker:
         """Permission for one call; None is a refusal. While half-open, only one call at a time has it."""
         if not self.allows(now):
             return None
-        if self.state(now) is State.HALF_OPEN:
+        if self.state(now) is BreakerState.HALF_OPEN:
             self.generation += 1
             self.probe_until = now + PROBE_S
         return self.generation
@@ -106,13 +106,13 @@ class Breaker:
             self._close()
         self.errors = 0
 
-    def failed(self, permit: int, fault: Fault, now: float, retry_after_s: float | None = None) -> None:
+    def failed(self, permit: int, fault: FaultKind, now: float, retry_after_s: float | None = None) -> None:
         """The call brought no answer. A server that says when to come back is not called before."""
-        if fault is Fault.OURS:
+        if fault is FaultKind.OURS:
             self.abandoned(permit)
         elif permit != self.generation:
             return
-        elif fault is Fault.REFUSED:
+        elif fault is FaultKind.REFUSED:
             self.refused, self.probe_until = True, 0.0
             self.generation += 1
         else:
@@ -137,9 +137,9 @@ class Breaker:
 
     def _count(self, now: float, retry_after_s: float | None) -> None:
         self.errors += 1
-        wait = min(retry_after_s or 0.0, LONGEST_RETRY_AFTER_S)
+        wait = min(retry_after_s or 0.0, MAX_RETRY_AFTER_S)
         if self.until != 0.0:  # the probe failed
-            self._open(now, min(max(self.periods * 2, 1), LONGEST), wait)
+            self._open(now, min(max(self.periods * 2, 1), MAX_PERIODS), wait)
         elif self.errors >= ERRORS_IN_A_ROW:
             self._open(now, 1, wait)
         elif wait > 0.0:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from kairos.llm.calls.providers import ModelCallError, ModelTimeout, ModelUnreachable
 from kairos.llm.health import breaker as limits
 from kairos.llm.health.availability import HEALTHY, Availability
-from kairos.llm.health.breaker import Breaker, Fault, State
+from kairos.llm.health.breaker import Breaker, BreakerState, FaultKind
 
 RECENT = 50
 WINDOW_S = 300.0
@@ -30,7 +30,7 @@ SLOW_AT_LEAST_S = 2.0
 USUAL_WEIGHT = 0.1
 SLOW_GROWTH = 1.02
 """Of what is usual, for each slow answer: a server that stays slow is the usual one after some dozens."""
-LARGEST_PENALTY = 0.2
+MAX_PENALTY = 0.2
 """Utility lost when every recent call failed while the breaker is closed. Slow answers lose none here: the router's
 latency term has them already."""
 
@@ -50,16 +50,16 @@ class HealthStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class LastError:
     """The last thing that went wrong."""
 
-    words: str = ""
+    message: str = ""
     unreachable: bool = False
     """No connection came about: a listing that works shows that this is over, as it does of nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class BreakerChange:
     """One transition of a breaker, which can be made again on the state that another replica has written meanwhile.
 
     A change of state takes the change's own mark as its generation: two replicas that change the same state apart
@@ -77,13 +77,13 @@ class Change:
         return result
 
 
-class _Seen(NamedTuple):
+class _RecentCall(NamedTuple):
     at: float
     failed: bool
     slow: bool
 
 
-class _Judged(NamedTuple):
+class _CachedAvailability(NamedTuple):
     until: float
     """When time alone may change the availability."""
     availability: Availability
@@ -92,13 +92,13 @@ class _Judged(NamedTuple):
 @dataclass(slots=True)
 class _Record:
     breaker: Breaker = field(default_factory=Breaker)
-    recent: deque[_Seen] = field(default_factory=lambda: deque(maxlen=RECENT))
-    trouble: Trouble = Trouble()
+    recent: deque[_RecentCall] = field(default_factory=lambda: deque(maxlen=RECENT))
+    last_error: LastError = LastError()
     called_at: float = 0.0
     usual_s: float | None = None
     """First token of the answers that were not slow, an average that fades."""
 
-    def share(self, now: float, kind: Callable[[_Seen], bool]) -> float:
+    def share(self, now: float, kind: Callable[[_RecentCall], bool]) -> float:
         seen = [kind(each) for each in self.recent if each.at > now - WINDOW_S]
         return sum(seen) / len(seen) if seen else 0.0
 
@@ -128,23 +128,23 @@ class ModelHealth:
 
     def __init__(self) -> None:
         self._records: dict[str, _Record] = defaultdict(_Record)
-        self._judged: dict[str, _Judged] = {}
-        """Only models with some trouble are in it: the selector asks for every model at every decision."""
-        self.changed: Callable[[str, Change], None] = lambda model, change: None
+        self._availability: dict[str, _CachedAvailability] = {}
+        """Only models with some last_error are in it: the selector asks for every model at every decision."""
+        self.changed: Callable[[str, BreakerChange], None] = lambda model, change: None
         """Told of every change of a breaker that was made here."""
-        self.alone = False
+        self.redis_unavailable = False
         """Redis is away: this replica goes by its own breakers."""
 
     def __call__(self, model: str, now: float) -> Availability:
         """What the selector asks before every choice."""
-        judged = self._judged.get(model)
-        if judged is None:
+        cached = self._availability.get(model)
+        if cached is None:
             return HEALTHY
-        return judged.availability if now < judged.until else self._judge(model, now)
+        return cached.availability if now < cached.until else self._evaluate(model, now)
 
     def is_probe(self, model: str, now: float) -> bool:
         """Whether the next call would be the one that decides about an open breaker."""
-        return self._records[model].breaker.state(now) is State.HALF_OPEN
+        return self._records[model].breaker.state(now) is BreakerState.HALF_OPEN
 
     def acquire(self, model: str, now: float) -> int | None:
         """Permission for one call; None when another call is the probe. Report its end with one of the three below."""
@@ -155,122 +155,124 @@ class ModelHealth:
 
     def succeeded(self, model: str, permit: int, now: float, first_token_s: float | None = None) -> None:
         record = self._records[model]
-        record.recent.append(_Seen(now, failed=False, slow=record.is_slow(first_token_s)))
+        record.recent.append(_RecentCall(now, failed=False, slow=record.is_slow(first_token_s)))
         self._change(model, lambda breaker: breaker.succeeded(permit, now))
 
     def failed(self, model: str, permit: int, error: ModelCallError, now: float) -> None:
         fault, record = _fault(error), self._records[model]
-        if fault is not Fault.OURS:
-            record.recent.append(_Seen(now, failed=True, slow=False))
-            if permit == record.breaker.generation or not record.trouble.words:  # else the trouble is a newer one
-                record.trouble = Trouble(_told(error), isinstance(error, ModelUnreachable))
+        if fault is not FaultKind.OURS:
+            record.recent.append(_RecentCall(now, failed=True, slow=False))
+            if (
+                permit == record.breaker.generation or not record.last_error.message
+            ):  # else the last_error is a newer one
+                record.last_error = LastError(_public_message(error), isinstance(error, ModelUnreachable))
         self._change(model, lambda breaker: breaker.failed(permit, fault, now, error.retry_after_s))
 
     def abandoned(self, model: str, permit: int) -> None:
         """Kairos stopped the call itself: nothing is known of the server."""
         self._change(model, lambda breaker: breaker.abandoned(permit))
 
-    def unreachable(self, model: str, words: str, now: float) -> None:
+    def unreachable(self, model: str, message: str, now: float) -> None:
         """A look at its server made no connection: as good as a failed call, and no call is spent on it meanwhile."""
         breaker = self._records[model].breaker
         if breaker.refused:
             return
-        self._records[model].trouble = Trouble(words, unreachable=True)
-        if breaker.state(now) is State.CLOSED:
+        self._records[model].last_error = LastError(message, unreachable=True)
+        if breaker.state(now) is BreakerState.CLOSED:
             permit = breaker.generation
-            self._change(model, lambda breaker: breaker.failed(permit, Fault.INFRASTRUCTURE, now))
+            self._change(model, lambda breaker: breaker.failed(permit, FaultKind.INFRASTRUCTURE, now))
         else:
-            self._change(model, lambda breaker: _put_off(breaker, now))
+            self._change(model, lambda breaker: _postpone(breaker, now))
 
     def reachable(self, model: str, now: float) -> None:
         """A look at its server found it. Where it could not be reached before, the next call tries it; a breaker that
         errors opened stays as it is: a server that lists its models may still answer nothing."""
-        if self.is_away(model):
-            self._records[model].trouble = Trouble("its server can be reached again, and the next call tries it")
+        if self.is_unreachable(model):
+            self._records[model].last_error = LastError("its server can be reached again, and the next call tries it")
             self._change(model, lambda breaker: _bring_forward(breaker, now))
 
     def reset(self, model: str) -> None:
         """A person tries again."""
         record = self._records[model]
         record.recent.clear()
-        record.trouble = Trouble()
+        record.last_error = LastError()
         self._change(model, lambda breaker: breaker.reset())
 
-    def forget(self, model: str) -> None:
+    def discard(self, model: str) -> None:
         """It left the catalogue, or is another model now: an adapter that came, or moved to another server.
 
         Calls of the old one that are still under way tell the new one's breaker nothing.
         """
         self._records[model] = _Record(Breaker(generation=random.getrandbits(62)))
-        self._judged.pop(model, None)
+        self._availability.pop(model, None)
 
-    def idle_since(self, model: str) -> float:
+    def last_called_at(self, model: str) -> float:
         """When the model was called last; 0 for never."""
         return self._records[model].called_at
 
-    def is_away(self, model: str) -> bool:
+    def is_unreachable(self, model: str) -> bool:
         """Whether its server could not be reached when it was last tried."""
         record = self._records[model]
-        return record.trouble.unreachable and (record.breaker.errors > 0 or record.breaker.until != 0.0)
+        return record.last_error.unreachable and (record.breaker.errors > 0 or record.breaker.until != 0.0)
 
-    def shown(self, model: str) -> tuple[Breaker, Trouble]:
-        """The breaker as it stands and the trouble behind it."""
+    def snapshot(self, model: str) -> tuple[Breaker, LastError]:
+        """The breaker as it stands and the last_error behind it."""
         record = self._records[model]
-        return record.breaker, record.trouble
+        return record.breaker, record.last_error
 
-    def take_over(self, model: str, breaker: Breaker, trouble: Trouble) -> None:
+    def take_over(self, model: str, breaker: Breaker, last_error: LastError) -> None:
         """What all replicas know."""
         record = self._records[model]
         if record.breaker.refused and not breaker.refused:  # a person reset it
             record.recent.clear()
-        record.breaker, record.trouble = breaker, trouble
-        self._judged[model] = _Judged(-math.inf, HEALTHY)  # judged when it is asked for
+        record.breaker, record.last_error = breaker, last_error
+        self._availability[model] = _CachedAvailability(-math.inf, HEALTHY)  # cached when it is asked for
 
     def status(self, model: str, now: float) -> HealthStatus:
         record = self._records.get(model)
-        if record is None or not (record.called_at or record.trouble.words):
+        if record is None or not (record.called_at or record.last_error.message):
             return HealthStatus(HealthState.HEALTHY, "not called yet")
-        words = record.trouble.words
-        if record.breaker.state(now) is not State.CLOSED:
-            return HealthStatus(HealthState.UNHEALTHY, words)
-        if self.is_away(model):
-            return HealthStatus(HealthState.UNHEALTHY, words)
+        message = record.last_error.message
+        if record.breaker.state(now) is not BreakerState.CLOSED:
+            return HealthStatus(HealthState.UNHEALTHY, message)
+        if self.is_unreachable(model):
+            return HealthStatus(HealthState.UNHEALTHY, message)
         if record.failing(now) >= DEGRADED_SHARE:
-            return HealthStatus(HealthState.DEGRADED, f"{record.failing(now):.0%} of recent calls failed: {words}")
+            return HealthStatus(HealthState.DEGRADED, f"{record.failing(now):.0%} of recent calls failed: {message}")
         if record.slow(now) >= SLOW_SHARE:
             return HealthStatus(HealthState.DEGRADED, f"{record.slow(now):.0%} of recent answers began late")
         return HealthStatus(HealthState.HEALTHY)
 
     def _change(self, model: str, act: Callable[[Breaker], Any]) -> Any:
-        record, change = self._records[model], Change(act)
+        record, change = self._records[model], BreakerChange(act)
         before = replace(record.breaker)
         result = change(record.breaker)
         if record.breaker != before:
             self.changed(model, change)
         if record.breaker != before or record.recent:
-            self._judged[model] = _Judged(-math.inf, HEALTHY)
+            self._availability[model] = _CachedAvailability(-math.inf, HEALTHY)
         return result
 
-    def _judge(self, model: str, now: float) -> Availability:
+    def _evaluate(self, model: str, now: float) -> Availability:
         record = self._records[model]
         breaker = record.breaker
         if not breaker.allows(now):
             retry_at = breaker.retry_at(now)
-            reason = f"its breaker is {breaker.state(now)}: {record.trouble.words}"
+            reason = f"its breaker is {breaker.state(now)}: {record.last_error.message}"
             availability = Availability(open=True, reason=reason, retry_at=retry_at)
-            self._judged[model] = _Judged(math.inf if retry_at is None else retry_at, availability)
+            self._availability[model] = _CachedAvailability(math.inf if retry_at is None else retry_at, availability)
             return availability
         failed_at = [seen.at for seen in record.recent if seen.failed and seen.at > now - WINDOW_S]
         if not failed_at:
-            del self._judged[model]
+            del self._availability[model]
             return HEALTHY
-        availability = Availability(penalty=LARGEST_PENALTY * record.failing(now))
+        availability = Availability(penalty=MAX_PENALTY * record.failing(now))
         oldest = next(seen.at for seen in record.recent if seen.at > now - WINDOW_S)
-        self._judged[model] = _Judged(oldest + WINDOW_S, availability)
+        self._availability[model] = _CachedAvailability(oldest + WINDOW_S, availability)
         return availability
 
 
-def _put_off(breaker: Breaker, now: float) -> None:
+def _postpone(breaker: Breaker, now: float) -> None:
     """Called again no sooner than a period from now, unless a call tries it at this moment."""
     if not breaker.refused and breaker.until != 0.0 and now >= breaker.probe_until:
         breaker.until = max(breaker.until, now + limits.PERIOD_S)
@@ -285,14 +287,14 @@ def _bring_forward(breaker: Breaker, now: float) -> None:
         breaker.until = now
 
 
-def _fault(error: ModelCallError) -> Fault:
+def _fault(error: ModelCallError) -> FaultKind:
     if error.infrastructure:
-        return Fault.INFRASTRUCTURE
-    return Fault.REFUSED if error.permanent else Fault.OURS
+        return FaultKind.INFRASTRUCTURE
+    return FaultKind.REFUSED if error.permanent else FaultKind.OURS
 
 
-def _told(error: ModelCallError) -> str:
-    """Its message without the server's own words: they may repeat a prompt, and every project sees a model's health."""
+def _public_message(error: ModelCallError) -> str:
+    """Its message without the server's own message: they may repeat a prompt, and every project sees a model's health."""
     if isinstance(error, ModelUnreachable | ModelTimeout) or not error.reason:
         return str(error)
     return str(error).replace(error.reason, "…")

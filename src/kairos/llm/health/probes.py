@@ -22,7 +22,7 @@ from redis.asyncio import Redis
 from kairos import redis_keys
 from kairos.background_tasks import run_together
 from kairos.errors import EngineUnavailable
-from kairos.http import HttpError, HttpTimeout, HttpUnreachable, CallPhase
+from kairos.http import CallPhase, HttpError, HttpTimeout, HttpUnreachable
 from kairos.llm.calls.providers import Providers
 from kairos.llm.catalog.catalog import Model
 from kairos.llm.health.breaker import ERRORS_IN_A_ROW, BreakerState

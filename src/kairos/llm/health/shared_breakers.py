@@ -29,7 +29,7 @@ from kairos.background_tasks import run_together
 from kairos.errors import EngineUnavailable
 from kairos.llm.catalog.catalog import Model
 from kairos.llm.health.breaker import Breaker
-from kairos.llm.health.health import BreakerChange, ModelHealth, LastError
+from kairos.llm.health.health import BreakerChange, LastError, ModelHealth
 from kairos.pubsub import PubSub
 from kairos.redis_client import redis_errors
 

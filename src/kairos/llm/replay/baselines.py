@@ -9,7 +9,7 @@ from typing import Protocol
 
 from kairos.llm.catalog.catalog import Model, Price
 from kairos.llm.health.availability import HEALTHY, Availability
-from kairos.llm.health.breaker import Breaker, Fault
+from kairos.llm.health.breaker import Breaker, FaultKind
 from kairos.llm.routing.selection import ModelSelector, Request
 from kairos.llm.routing.statistics import Observation, RouterWeights
 
@@ -19,7 +19,7 @@ TOKENS = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ReplayOutcome:
     """What the chosen model made of a prompt: all that a player is shown."""
 
     task_type: str
@@ -41,18 +41,18 @@ class Player(Protocol):
         """(model, or None if none may be called; token)"""
         ...
 
-    def learn(self, outcome: Outcome, now: float) -> None: ...
+    def observe(self, outcome: ReplayOutcome, now: float) -> None: ...
     def fail(self, model: int, token: int, now: float) -> None:
         """The call met an infrastructure error."""
         ...
 
     def succeed(self, model: int, now: float) -> None: ...
-    def offer(self, models: Iterable[int]) -> None:
+    def set_models(self, models: Iterable[int]) -> None:
         """These models can be chosen from now on."""
         ...
 
 
-class Kairos:
+class KairosPlayer:
     """`ModelSelector` and `Breaker` as they serve."""
 
     falls_back = True
@@ -75,7 +75,7 @@ class Kairos:
             return None, 0
         return self._index[decision.chosen], decision.ticket
 
-    def learn(self, outcome: Outcome, now: float) -> None:
+    def observe(self, outcome: ReplayOutcome, now: float) -> None:
         seen = Observation(
             PROJECT,
             outcome.task_type,
@@ -92,7 +92,7 @@ class Kairos:
         breaker = self._breakers[self._names[model]]
         permit = breaker.acquire(now)
         if permit is not None:
-            breaker.failed(permit, Fault.INFRASTRUCTURE, now)
+            breaker.failed(permit, FaultKind.INFRASTRUCTURE, now)
 
     def succeed(self, model: int, now: float) -> None:
         breaker = self._breakers[self._names[model]]
@@ -100,7 +100,7 @@ class Kairos:
         if permit is not None:
             breaker.succeeded(permit, now)
 
-    def offer(self, models: Iterable[int]) -> None:
+    def set_models(self, models: Iterable[int]) -> None:
         self._selector.replace_models(self._models[index] for index in models)
 
     def _availability(self, model: str, now: float, /) -> Availability:
@@ -120,21 +120,21 @@ class Thompson:
         self._burdens = burdens
         self._draw = draws.betavariate
         self._beliefs: dict[str, list[list[float]]] = {}
-        self._offered: tuple[int, ...] = tuple(range(len(burdens)))
+        self._available: tuple[int, ...] = tuple(range(len(burdens)))
 
     def choose(self, task_type: str, now: float, failed: Sequence[int] = ()) -> tuple[int | None, int]:
         beliefs = self._of(task_type)
-        return max(self._offered, key=lambda m: self._draw(beliefs[m][0], beliefs[m][1]) - self._burdens[m]), 0
+        return max(self._available, key=lambda m: self._draw(beliefs[m][0], beliefs[m][1]) - self._burdens[m]), 0
 
-    def learn(self, outcome: Outcome, now: float) -> None:
+    def observe(self, outcome: ReplayOutcome, now: float) -> None:
         belief = self._of(outcome.task_type)[outcome.model]
         belief[0] += outcome.quality
         belief[1] += 1.0 - outcome.quality
 
     def fail(self, model: int, token: int, now: float) -> None: ...
     def succeed(self, model: int, now: float) -> None: ...
-    def offer(self, models: Iterable[int]) -> None:
-        self._offered = tuple(models)
+    def set_models(self, models: Iterable[int]) -> None:
+        self._available = tuple(models)
 
     def _of(self, task_type: str) -> list[list[float]]:
         return self._beliefs.setdefault(task_type, [[1.0, 1.0] for _ in self._burdens])
@@ -147,13 +147,13 @@ class Uniform:
 
     def __init__(self, models: int, draws: random.Random) -> None:
         self._draws = draws
-        self._offered = tuple(range(models))
+        self._available = tuple(range(models))
 
     def choose(self, task_type: str, now: float, failed: Sequence[int] = ()) -> tuple[int | None, int]:
-        return self._draws.choice(self._offered), 0
+        return self._draws.choice(self._available), 0
 
-    def learn(self, outcome: Outcome, now: float) -> None: ...
+    def observe(self, outcome: ReplayOutcome, now: float) -> None: ...
     def fail(self, model: int, token: int, now: float) -> None: ...
     def succeed(self, model: int, now: float) -> None: ...
-    def offer(self, models: Iterable[int]) -> None:
-        self._offered = tuple(models)
+    def set_models(self, models: Iterable[int]) -> None:
+        self._available = tuple(models)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
-from kairos.llm.replay.baselines import Outcome
+from kairos.llm.replay.baselines import ReplayOutcome
 
 Figure = float | None
 
 
 @dataclass(slots=True)
-class Run:
+class ReplayRun:
     """One order as one player played it."""
 
     quality: float = 0.0
@@ -30,7 +30,7 @@ class Run:
     trail: list[tuple[str, int | None]] = field(default_factory=list)
     """(task_type, model that answered) of every request."""
 
-    def count(self, task_type: str, outcome: Outcome | None, utility: float, regret: float) -> None:
+    def count(self, task_type: str, outcome: ReplayOutcome | None, utility: float, regret: float) -> None:
         if outcome is not None:
             self.quality += outcome.quality
             self.cost += outcome.cost_usd
@@ -56,7 +56,7 @@ class PlayerReport:
     errors: dict[str, Figure]
 
     @classmethod
-    def of(cls, runs: Sequence[Run]) -> PlayerReport:
+    def of(cls, runs: Sequence[ReplayRun]) -> PlayerReport:
         series: dict[str, list[float]] = {
             "quality": [run.quality / run.requests for run in runs],
             "cost": [run.cost / run.requests for run in runs],

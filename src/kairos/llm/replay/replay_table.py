@@ -16,7 +16,7 @@ Numbers = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class ReplayTable:
     """One row for a prompt, one column for a model."""
 
     models: tuple[str, ...]
@@ -30,7 +30,7 @@ class Recording:
         return len(self.task_types)
 
     @classmethod
-    def read(cls, path: Path | str) -> Recording:
+    def read(cls, path: Path | str) -> ReplayTable:
         """Raises `InvalidInput` with the line and the column of what is wrong."""
         try:
             with open(path, newline="", encoding="utf-8-sig") as file:
@@ -39,7 +39,7 @@ class Recording:
             raise InvalidInput(where=path, problem=f"cannot be read ({error})", remedy="Give a CSV file.") from error
 
     @classmethod
-    def parse(cls, lines: Iterable[str], where: str = "table") -> Recording:
+    def parse(cls, lines: Iterable[str], where: str = "table") -> ReplayTable:
         rows = csv.reader(lines)
         try:
             header = [name.strip() for name in next(rows, [])]
@@ -62,7 +62,7 @@ class Recording:
         type_place: int,
         wanted: dict[str, list[tuple[str, int]]],
         where: str,
-    ) -> Recording:
+    ) -> ReplayTable:
         task_types: list[str] = []
         tables: dict[str, list[Numbers]] = {kind: [] for kind in wanted}
         for line, record in records:
