@@ -192,7 +192,7 @@ class Worker:
                 await self._catch_up()
 
     async def _catch_up(self) -> None:
-        """Cancels asked for while nothing could be notice stand on the rows: a renewal reads them."""
+        """Renew leases now, which reads cancel requests missed while the connection was lost."""
         try:
             await self._leases.renew()
         except KairosError as error:
