@@ -30,7 +30,7 @@ from kairos.cli import (
 from kairos.cli.client import Refused
 from kairos.cli.console import tolerate_narrow_encodings
 from kairos.cli.context import Context
-from kairos.db.libpq import forget_environment
+from kairos.db.libpq import clear_environment
 from kairos.errors import KairosError
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def run(arguments: list[str] | None = None) -> int:
     """Run a command line. Returns the exit code."""
     tolerate_narrow_encodings()
     logs.configure("warning")
-    forget_environment()
+    clear_environment()
     try:
         app(arguments)
     except SystemExit as ended:  # of typer, which has said what there was to say

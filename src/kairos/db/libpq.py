@@ -72,7 +72,7 @@ SETTINGS = {
 """Settings that the code relies on; a database or a role may have other defaults."""
 
 
-def forget_environment() -> None:
+def clear_environment() -> None:
     """Remove libpq's variables from the environment of this process and its children."""
     for name in VARIABLES:
         os.environ.pop(name, None)

@@ -68,7 +68,7 @@ async def list_entries(
 ) -> AuditPage:
     """Who did what, newest first."""
     principal, project_id = who
-    wanted = audit.AuditFilter(action=action, user_id=user_id, words=q, since=since, until=until)
+    wanted = audit.AuditFilter(action=action, user_id=user_id, search=q, since=since, until=until)
     scope = Scope(project_id) if project_id else Scope(user_id=principal.user_id, operator=True)
     async with services.database.scope(scope) as session:
         rows = await audit.page(session, project_id, wanted, before=cursor, limit=limit + 1)

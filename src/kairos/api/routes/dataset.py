@@ -136,7 +136,7 @@ async def list_samples(
     """The rows, newest first."""
     async with services.database.project(member.project_id) as session:
         rows = await dataset.page(
-            session, before=cursor, limit=limit + 1, states=state or (), task_type=task_type, words=q
+            session, before=cursor, limit=limit + 1, states=state or (), task_type=task_type, search=q
         )
     more = len(rows) > limit
     return SamplePage(items=[_shown(row) for row in rows[:limit]], next=str(rows[limit - 1].id) if more else None)
@@ -230,7 +230,7 @@ async def show_sample(services: ServicesDep, member: ReaderDep, sample_id: UUID)
         row = await dataset.get(session, sample_id)
         if row is None:
             raise NotFound(what="row", id=sample_id)
-        adapters = await dataset.seen_by(session, sample_id)
+        adapters = await dataset.adapters_of(session, sample_id)
     seen = [SeenByOut(id=adapter.id, base=adapter.base, version=adapter.version) for adapter in adapters]
     return SampleDetail(**_shown(row).model_dump(), adapters=seen)
 

@@ -235,7 +235,7 @@ async def list_tasks(
             agent=agent,
             model=model,
             task_type=task_type,
-            words=q or None,
+            search=q or None,
             ended_since=ended_since,
             labelled=labelled,
         )

@@ -1,4 +1,4 @@
-"""How the models did at each task type, from the calls that were kept."""
+"""Results of the models at each task type, from the stored calls."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class LeaderboardRow:
     calls: int
     failures: int
     measured: int
-    """Answers whose quality was measured."""
+    """Answers with measured quality."""
     quality: float | None
-    """Their mean, in [0, 1]."""
+    """Mean quality, in [0, 1]."""
     deviation: float | None
-    """Their sample standard deviation; None below two."""
+    """Sample standard deviation of the quality; None for fewer than two answers."""
     first_token_s: float | None
     duration_s: float | None
     cost_usd: float | None
@@ -33,7 +33,7 @@ class LeaderboardRow:
 
 
 async def rows(session: AsyncSession, since: datetime) -> Sequence[LeaderboardRow]:
-    """The calls since then, by task type, best quality first."""
+    """Results since then, by task type, best quality first."""
     quality = func.avg(MetricRow.quality)
     statement = (
         select(

@@ -1,4 +1,4 @@
-"""What plugins keep: small JSON values by key, of one plugin in one project; in the project's scope."""
+"""Storage of plugins: small JSON values by key, of one plugin in one project. In the project's scope."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ LONGEST_KEY = 200
 VALUE_BYTES = 64 * 1024
 MOST_KEYS = 1_000
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-"""In JSON; PostgreSQL keeps every character but this one."""
+"""NUL in JSON, the only character that PostgreSQL cannot store."""
 
 
 class StorageLimit(ValueError):
-    """A bound was reached; the words say which."""
+    """A storage limit was reached; the message names it."""
 
 
 def checked_key(key: Any) -> str:
-    """Raises `ValueError` for what is no key."""
+    """The key, if it is valid; else raises `ValueError`."""
     if not isinstance(key, str) or not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
-        raise ValueError(f"a key is a printable text of 1 to {LONGEST_KEY} characters, not {key!r:.100}")
+        raise ValueError(f"a key must be a printable text of 1 to {LONGEST_KEY} characters, not {key!r:.100}")
     return key
 
 
 def checked_value(value: Any) -> str:
-    """The value as JSON. Raises `ValueError` for what is none, `StorageLimit` for what is too large."""
+    """Serialize a value to JSON. Raises `ValueError` if it is not serializable, `StorageLimit` if it is too large."""
     try:
         body = orjson.dumps(value)
     except orjson.JSONEncodeError as fault:
@@ -41,19 +41,19 @@ def checked_value(value: Any) -> str:
     if len(body) > VALUE_BYTES:
         raise StorageLimit(f"a value of {len(body)} bytes as JSON is larger than {VALUE_BYTES}")
     if NUL.search(body):
-        raise ValueError("a value must not hold the character NUL")
+        raise ValueError("a value must not contain the NUL character")
     return body.decode()
 
 
 async def get(session: AsyncSession, plugin: str, key: str) -> str | None:
-    """The value as JSON; None where there is none."""
+    """The value as JSON; None if there is none."""
     statement = select(sql_cast(PluginValueRow.value, Text)).where(*_is(plugin, key))
     return (await session.execute(statement)).scalar_one_or_none()
 
 
 async def put(session: AsyncSession, project_id: ProjectId, plugin: str, key: str, value: str) -> None:
-    """Keep a checked value. Raises `StorageLimit`."""
-    # Two that add at once would both count before the other's row is there.
+    """Store a checked value. Raises `StorageLimit`."""
+    # Locked, because concurrent writers would count keys before the other's row is visible.
     await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"{project_id} {plugin}", 0))))
     others = select(func.count()).select_from(PluginValueRow)
     others = others.where(PluginValueRow.plugin == plugin, PluginValueRow.key != key)
@@ -70,7 +70,7 @@ async def put(session: AsyncSession, project_id: ProjectId, plugin: str, key: st
 
 
 async def remove(session: AsyncSession, plugin: str, key: str) -> bool:
-    """Whether there was one."""
+    """Delete a value. Returns False if there was none."""
     result = await session.execute(delete(PluginValueRow).where(*_is(plugin, key)))
     return cast(CursorResult[Any], result).rowcount > 0
 

@@ -1,4 +1,4 @@
-"""The daemons that live: each says so every few seconds. Above projects, and without a scope."""
+"""Heartbeats of the daemons, written every few seconds. They belong to no project and need no scope."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from kairos.db.models import ReplicaRow
 
 SILENT = timedelta(seconds=10)
-"""A daemon not heard of for this long counts as dead: five heartbeats."""
+"""A daemon without a heartbeat for this long counts as dead: five heartbeats."""
 SHOWN = timedelta(hours=1)
-"""A dead one is shown for this long."""
+"""Time for which a dead daemon is still listed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """A daemon as its last heartbeat left it."""
+    """A daemon as of its last heartbeat."""
 
     name: str
     role: str
@@ -40,7 +40,7 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class DaemonStatus:
-    """What a daemon says of itself with each heartbeat."""
+    """The status that a daemon writes with each heartbeat."""
 
     role: str
     version: str
@@ -62,7 +62,7 @@ async def leave(session: AsyncSession, name: str) -> None:
 
 
 async def known(session: AsyncSession) -> list[Replica]:
-    """Those alive or dead for a short time, oldest first."""
+    """Daemons that are alive or recently died, oldest first."""
     alive = ReplicaRow.heartbeat_at > func.now() - SILENT
     statement = (
         select(

@@ -1,4 +1,4 @@
-"""Training runs: started, followed, ended. Every function but `due` runs in the project's scope."""
+"""Training runs. Every function except `due` runs in the project's scope."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRIGGER_LOCK = 0x7472_6169_6E
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """A run with what tells how it stands: the state of its task, and the adapter it made."""
+    """A run with the state of its task and the adapter it produced."""
 
     run: TrainingRunRow
     task_state: str | None
@@ -27,7 +27,7 @@ class RunStatus:
 
 
 async def page(session: AsyncSession, limit: int) -> list[RunStatus]:
-    """Newest first."""
+    """Runs, newest first."""
     statement = _statuses().order_by(TrainingRunRow.id.desc()).limit(limit)
     return [RunStatus(*row) for row in await session.execute(statement)]
 
@@ -38,7 +38,7 @@ async def get(session: AsyncSession, run_id: UUID) -> RunStatus | None:
 
 
 async def lock(session: AsyncSession, base: str) -> None:
-    """Nobody else starts a run of this base in the project before this transaction has ended."""
+    """Lock the start of runs of this base in the project until the transaction ends."""
     lock = func.pg_advisory_xact_lock(func.hashtext(func.current_setting("kairos.project_id") + base))
     await session.execute(select(lock))
 
@@ -53,7 +53,7 @@ async def change(session: AsyncSession, run_id: UUID, **values: Any) -> None:
 
 
 async def begin(session: AsyncSession, run: TrainingRunRow) -> None:
-    """A worker has it. Begun again after a kill, it keeps the time of its first beginning."""
+    """Mark a run as training. A restarted run keeps its first start time."""
     started = func.coalesce(TrainingRunRow.started_at, func.now())
     await change(session, run.id, state=RunState.TRAINING, started_at=started, error=None)
     await session.refresh(run)
@@ -64,8 +64,8 @@ async def end(session: AsyncSession, run_id: UUID, state: RunState, error: str |
 
 
 async def due(connection: AsyncConnection, rows: int | None, every: timedelta | None) -> list[ProjectId]:
-    """Projects whose approved rows ask for a run by the installation's triggers; by a function of the system role. None
-    where another replica is at it."""
+    """Projects whose approved rows meet the installation's triggers, by a function of the system role. Empty if another
+    replica holds the lock."""
     if not await connection.scalar(text("select pg_try_advisory_xact_lock(:lock)"), {"lock": TRIGGER_LOCK}):
         return []
     query = text("select kairos_training_due(cast(:rows as integer), cast(:every as interval))")
