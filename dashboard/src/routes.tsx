@@ -31,7 +31,7 @@ const root = createRootRoute({
 const signIn = createRoute({
   getParentRoute: () => root,
   path: "/sign-in",
-  validateSearch: (search): { next?: string } => ({ next: within(one(search.next)) }),
+  validateSearch: (search): { next?: string } => ({ next: localAddress(one(search.next)) }),
   component: lazyRouteComponent(() => import("./pages/entry/SignInPage"), "SignInPage"),
 });
 const setup = createRoute({
@@ -56,7 +56,7 @@ const app = createRoute({
   id: "app",
   component: Shell,
   beforeLoad: async ({ location }) => {
-    if (!(await session.start())) throw redirect({ to: "/sign-in", search: { next: within(location.href) } });
+    if (!(await session.start())) throw redirect({ to: "/sign-in", search: { next: localAddress(location.href) } });
   },
 });
 
@@ -197,7 +197,7 @@ export const router = createRouter({
 });
 
 /** The address to open after sign-in. Addresses of other sites are refused, to prevent open redirects. */
-function within(address: string | undefined): string | undefined {
+function localAddress(address: string | undefined): string | undefined {
   return address && /^\/(?![/\\])/.test(address) && !address.startsWith("/sign-in") ? address : undefined;
 }
 

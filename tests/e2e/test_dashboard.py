@@ -189,7 +189,7 @@ async def test_rows_are_labelled_without_leaving_the_keyboard(browser: Browser, 
 
     async with Visitor.arrive(browser, company.address) as ben:
         await ben.sign_in(company.ben.email, PASSWORD)
-        page, last = ben.page, ben.page.locator(".desk-last")
+        page, last = ben.page, ben.page.locator(".labelling-last")
         await expect(page.get_by_role("link", name="Learning")).to_be_visible()
         await page.keyboard.press("g")
         await page.keyboard.press("l")

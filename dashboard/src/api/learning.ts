@@ -15,14 +15,14 @@ export type Adapter = Schemas["AdapterOut"];
 export type Pair = Schemas["PairOut"];
 export type Comparison = Schemas["ComparisonOut"];
 export type Report = Schemas["ReportOut"];
-export type LineageRow = Schemas["SeenOut"];
+export type LineageRow = Schemas["AdapterSampleOut"];
 export type AdapterDetail = Schemas["AdapterDetail"];
 
-export function isUnderWay({ state }: Pick<Run, "state">): boolean {
+export function isActive({ state }: Pick<Run, "state">): boolean {
   return state === "waiting" || state === "training" || state === "evaluating";
 }
 
 /** True while the host should serve the adapter but does not yet. It may be loading; no event reports the end. */
-export function isAwaited({ serving }: Pick<Adapter, "serving">): boolean {
+export function isLoading({ serving }: Pick<Adapter, "serving">): boolean {
   return serving.state === "waiting";
 }

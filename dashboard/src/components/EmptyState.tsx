@@ -5,7 +5,7 @@ import "./States.css";
 export function EmptyState({ title, children, action }: { title: ReactNode; children?: ReactNode; action?: ReactNode }) {
   return (
     <div className="state">
-      <div className="state-words">
+      <div className="state-text">
         <strong>{title}</strong>
         {children && <p className="muted">{children}</p>}
         {action}

@@ -5,7 +5,7 @@ import { Button } from "./Button";
 import "./States.css";
 
 /** Problems for which the dashboard has its own, translated text. */
-const OWN_WORDS: Partial<Record<string, { title: MessageKey; detail: MessageKey }>> = {
+const TRANSLATED: Partial<Record<string, { title: MessageKey; detail: MessageKey }>> = {
   [UNREACHABLE]: { title: "error.unreachable", detail: "error.unreachable_detail" },
   weak_password: { title: "error.weak_password", detail: "error.weak_password_detail" },
   not_utf8: { title: "error.not_utf8", detail: "error.not_utf8_detail" },
@@ -24,11 +24,11 @@ export interface ErrorStateProps {
 export function ErrorState({ problem: thrown, onRetry, compact }: ErrorStateProps) {
   const t = useT();
   const problem = toProblem(thrown);
-  const own = OWN_WORDS[problem.code];
+  const own = TRANSLATED[problem.code];
   return (
     <div role="alert" className={compact ? "state state-error state-compact" : "state state-error"}>
       <CircleAlert aria-hidden />
-      <div className="state-words">
+      <div className="state-text">
         <strong>{own ? t(own.title) : problem.title}</strong>
         <p>{own ? t(own.detail) : problem.detail}</p>
         {problem.errors.length > 0 && (

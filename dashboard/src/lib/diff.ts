@@ -7,12 +7,12 @@ export interface Piece {
 }
 
 /** Maximum number of edits before a comparison is abandoned, so that the page does not freeze. */
-const MOST_EDITS = 2000;
-const MOST_MS = 200;
+const MAX_EDITS = 2000;
+const MAX_MS = 200;
 
 /** Compares two texts by word, by line where that takes too long, or else as wholly replaced. */
 export function diffWords(before: string, after: string): Piece[] {
-  const limits = { maxEditLength: MOST_EDITS, timeout: MOST_MS };
+  const limits = { maxEditLength: MAX_EDITS, timeout: MAX_MS };
   const found = diffWordsWithSpace(before, after, limits) ?? diffLines(before, after, limits);
   return found ? found.map(piece) : replaced(before, after);
 }

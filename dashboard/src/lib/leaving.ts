@@ -8,6 +8,6 @@ export function beforeLeaving(work: () => Promise<void>): void {
   works.add(work);
 }
 
-export async function settleBeforeLeaving(): Promise<void> {
+export async function flushBeforeLeaving(): Promise<void> {
   await Promise.allSettled([...works].map((work) => work()));
 }

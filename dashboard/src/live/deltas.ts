@@ -11,8 +11,8 @@ export interface Draft {
 }
 
 const NONE: readonly Draft[] = [];
-const MOST_TASKS = 2000;
-const MOST_CHARACTERS = 400_000;
+const MAX_TASKS = 2000;
+const MAX_CHARACTERS = 400_000;
 
 export class DeltaStore {
   readonly #drafts = new Map<string, readonly Draft[]>();
@@ -29,7 +29,7 @@ export class DeltaStore {
       const drafts = added(this.#drafts.get(task) ?? NONE, list);
       this.#drafts.delete(task);
       this.#drafts.set(task, drafts);
-      this.#tell(task);
+      this.#notify(task);
     }
     this.#trim();
   }
@@ -50,7 +50,7 @@ export class DeltaStore {
   clear(): void {
     const tasks = [...this.#drafts.keys()];
     this.#drafts.clear();
-    for (const task of tasks) this.#tell(task);
+    for (const task of tasks) this.#notify(task);
   }
 
   subscribe(task: string, listener: () => void): () => void {
@@ -62,13 +62,13 @@ export class DeltaStore {
     };
   }
 
-  #tell(task: string): void {
+  #notify(task: string): void {
     for (const listener of this.#listeners.get(task) ?? []) listener();
   }
 
   #trim(): void {
     for (const task of this.#drafts.keys()) {
-      if (this.#drafts.size <= MOST_TASKS) return;
+      if (this.#drafts.size <= MAX_TASKS) return;
       if (!this.#listeners.has(task)) this.#drafts.delete(task);
     }
   }
@@ -82,7 +82,7 @@ function added(drafts: readonly Draft[], deltas: readonly LiveDelta[]): readonly
     const missing = offset === undefined ? before.missing : Math.max(0, offset - before.text.length);
     const grown = { attempt, draft, text: before.text + text, missing };
     // Text cut off for its length counts as missing, so that the offset of the next message still matches.
-    const over = Math.max(0, grown.text.length - MOST_CHARACTERS);
+    const over = Math.max(0, grown.text.length - MAX_CHARACTERS);
     if (over > 0) Object.assign(grown, { text: grown.text.slice(over), missing: missing + over });
     if (at < 0) next.push(grown);
     else next[at] = grown;

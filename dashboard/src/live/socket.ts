@@ -56,7 +56,7 @@ export class LiveSocket {
   }
 
   /** Reconnects at once, because the network is back or the user asked. */
-  hurry(): void {
+  reconnectNow(): void {
     if (this.#stopped || this.#socket) return;
     this.#tries = 0;
     clearTimeout(this.#retry);

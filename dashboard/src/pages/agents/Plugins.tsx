@@ -17,11 +17,11 @@ import { translate, useT, type MessageKey } from "../../i18n/i18n";
 import { PluginDialog } from "./PluginDialog";
 import { fieldsOf } from "./schemaFields";
 
-const STATES: Record<string, { tone: Tone; icon: typeof CircleCheck; words: MessageKey }> = {
-  loaded: { tone: "good", icon: CircleCheck, words: "plugins.loaded" },
-  failed: { tone: "bad", icon: CircleAlert, words: "plugins.failed" },
-  set_aside: { tone: "warn", icon: Timer, words: "plugins.set_aside" },
-  disabled: { tone: "neutral", icon: CircleSlash, words: "plugins.disabled" },
+const STATES: Record<string, { tone: Tone; icon: typeof CircleCheck; label: MessageKey }> = {
+  loaded: { tone: "good", icon: CircleCheck, label: "plugins.loaded" },
+  failed: { tone: "bad", icon: CircleAlert, label: "plugins.failed" },
+  set_aside: { tone: "warn", icon: Timer, label: "plugins.set_aside" },
+  disabled: { tone: "neutral", icon: CircleSlash, label: "plugins.disabled" },
 };
 
 /** Plugins that operators installed; built-in agents are listed above. */
@@ -61,7 +61,7 @@ function Card({ plugin, onConfigure }: { plugin: PluginOut; onConfigure: () => v
       <div className="spread">
         <h3>{plugin.name}</h3>
         <Badge tone={shown.tone} icon={<shown.icon aria-hidden />}>
-          {t(shown.words)}
+          {t(shown.label)}
         </Badge>
       </div>
       {plugin.description && <p className="small">{plugin.description}</p>}

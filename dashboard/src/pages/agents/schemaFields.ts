@@ -9,7 +9,7 @@ export interface SchemaField {
   /** Can be set in kairos.toml only. */
   secret: boolean;
   /** Projects can set it; other fields can be set by operators only. */
-  ofProject: boolean;
+  projectScoped: boolean;
 }
 
 type Json = Record<string, unknown>;
@@ -26,7 +26,7 @@ export function fieldsOf(schema: Json): SchemaField[] {
       choices: Array.isArray(about.enum) ? about.enum.map(String) : [],
       fallback: write(about.default),
       secret: about.writeOnly === true,
-      ofProject: about["x-kairos-scope"] === "project",
+      projectScoped: about["x-kairos-scope"] === "project",
     }));
 }
 
@@ -39,7 +39,7 @@ export function write(value: unknown): string {
  * Parses the input for the field's type. Returns null for empty input, which resets the value. The API validates the
  * rest.
  */
-export function readField(text: string, { kind }: Pick<SchemaField, "kind">): unknown {
+export function parseField(text: string, { kind }: Pick<SchemaField, "kind">): unknown {
   if (text.trim() === "") return null;
   if (kind === "text" || kind === "choice") return text;
   try {

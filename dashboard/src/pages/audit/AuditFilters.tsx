@@ -18,7 +18,7 @@ export function AuditFilters({ search, members, onChange }: AuditFiltersProps) {
   return (
     <div role="search" aria-label={t("audit.filters")} className="audit-filters">
       <Field label={t("audit.search")}>
-        <Words value={search.q ?? ""} onChange={(q) => onChange({ q: q || undefined })} />
+        <SearchField value={search.q ?? ""} onChange={(q) => onChange({ q: q || undefined })} />
       </Field>
       <Field label={t("audit.action")}>
         <Select value={search.action ?? ""} onChange={(event) => onChange({ action: text(event) })}>
@@ -54,7 +54,7 @@ export function AuditFilters({ search, members, onChange }: AuditFiltersProps) {
 }
 
 /** Searches when typing pauses, not at every keystroke. */
-function Words({ value, onChange }: { value: string; onChange: (value: string) => void }) {
+function SearchField({ value, onChange }: { value: string; onChange: (value: string) => void }) {
   const t = useT();
   const [text, setText] = useState(value);
   useEffect(() => setText(value), [value]);

@@ -38,7 +38,7 @@ export function AuditRows({ entries, members, onFilter }: AuditRowsProps) {
                 </button>
               </td>
               <td>
-                <Who entry={entry} onFilter={onFilter} />
+                <UserCell entry={entry} onFilter={onFilter} />
               </td>
               <td>{entry.target !== null && <Target text={entry.target} members={members} />}</td>
               <td>
@@ -54,11 +54,11 @@ export function AuditRows({ entries, members, onFilter }: AuditRowsProps) {
 
 function ActionName({ action }: { action: string }) {
   const t = useT();
-  const words = ACTIONS[action];
-  return <>{words ? t(words) : action}</>;
+  const message = ACTIONS[action];
+  return <>{message ? t(message) : action}</>;
 }
 
-function Who({ entry, onFilter }: { entry: AuditEntry; onFilter: AuditRowsProps["onFilter"] }) {
+function UserCell({ entry, onFilter }: { entry: AuditEntry; onFilter: AuditRowsProps["onFilter"] }) {
   const t = useT();
   const { user_id: user, who } = entry;
   if (user === null) return <span className="muted">{t("audit.nobody")}</span>;

@@ -54,7 +54,7 @@ export function Secrets({ sample, onClear }: { sample: SampleOut; onClear?: () =
   return (
     <div className={sample.cleared ? "notice" : "notice notice-warn"} role="note">
       <KeyRound aria-hidden />
-      <div className="notice-words">
+      <div className="notice-text">
         <strong>{t(sample.cleared ? "secrets.cleared" : "secrets.title")}</strong>
         <ul className="notice-list">
           {sample.secrets.map(({ kind, where }) => (

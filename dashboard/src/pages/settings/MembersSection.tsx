@@ -4,7 +4,7 @@ import { call } from "../../api/client";
 import type { MemberOut, Role } from "../../api/contract";
 import { toProblem } from "../../api/problem";
 import { projectKey, useCan, useMe } from "../../api/queries";
-import { leaveGoneProject } from "../../auth/leave";
+import { leaveProject } from "../../auth/leave";
 import { session } from "../../auth/session";
 import { Badge } from "../../components/Badge";
 import { Button } from "../../components/Button";
@@ -53,7 +53,7 @@ export function MembersSection() {
   async function remove(member: MemberOut) {
     const project = session.projectId ?? "";
     await call("DELETE", `/api/members/${member.user_id}`);
-    if (member.you) await leaveGoneProject(project);
+    if (member.you) await leaveProject(project);
     else await client.invalidateQueries({ queryKey: projectKey("members") });
   }
 

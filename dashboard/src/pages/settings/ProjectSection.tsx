@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useProjectId } from "../../api/queries";
 import { Loaded } from "../../components/Loaded";
-import { ProjectActs } from "./ProjectActs";
+import { ProjectActions } from "./ProjectActions";
 import { ProjectForm } from "./ProjectForm";
 import { projectQuery } from "./queries";
 import "./settings.css";
@@ -15,7 +15,7 @@ export function ProjectSection() {
         <div className="sections">
           {/* Remounts after a change elsewhere, so that no field shows an outdated value. */}
           <ProjectForm key={JSON.stringify([project.name, project.settings])} project={project} />
-          <ProjectActs project={project} />
+          <ProjectActions project={project} />
         </div>
       )}
     </Loaded>

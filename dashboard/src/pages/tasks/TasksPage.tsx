@@ -71,7 +71,7 @@ export function TasksPage() {
           onOpen={open}
           onEnd={more}
           loading={query.isPending || isFetchingNextPage}
-          empty={<Nothing filtered={filtered} onClear={() => void navigate({ to: "/tasks", search: {} })} />}
+          empty={<EmptyTasks filtered={filtered} onClear={() => void navigate({ to: "/tasks", search: {} })} />}
         />
       )}
       {query.isFetchNextPageError && <ErrorState problem={query.error} onRetry={() => void fetchNextPage()} compact />}
@@ -81,7 +81,7 @@ export function TasksPage() {
 
 const idOf = (row: ListedTask) => row.id;
 
-function Nothing({ filtered, onClear }: { filtered: boolean; onClear: () => void }) {
+function EmptyTasks({ filtered, onClear }: { filtered: boolean; onClear: () => void }) {
   const t = useT();
   const write = useCan("tasks:write");
   if (filtered) {

@@ -10,7 +10,7 @@ function setUp() {
   return { queue, sent, labels: () => sent.map(([held]) => `${held.task} ${held.body.label}`) };
 }
 
-it("sends after the time to undo, once", async () => {
+it("sends once, after the time to undo", async () => {
   const { queue, labels } = setUp();
   queue.hold("a", { label: "accept" });
   await vi.advanceTimersByTimeAsync(HOLD_MS - 1);
@@ -22,7 +22,7 @@ it("sends after the time to undo, once", async () => {
   expect(queue.state).toHaveLength(0);
 });
 
-it("sends nothing that was undone", async () => {
+it("does not send a label that was undone", async () => {
   const { queue, labels } = setUp();
   const undo = queue.hold("a", { label: "reject" });
   undo?.();
@@ -31,7 +31,7 @@ it("sends nothing that was undone", async () => {
   expect(labels()).toEqual([]);
 });
 
-it("lets the newest label of a task count, and keeps tasks apart", async () => {
+it("sends the newest label of each task", async () => {
   const { queue, labels } = setUp();
   queue.hold("a", { label: "reject" });
   queue.hold("b", { label: "accept" });
@@ -40,14 +40,14 @@ it("lets the newest label of a task count, and keeps tasks apart", async () => {
   expect(labels().sort()).toEqual(["a accept", "b accept"]);
 });
 
-it("sends what is held when the page goes, in a way that outlives it", async () => {
+it("sends delayed labels with keepalive when the page closes", async () => {
   const { queue, sent } = setUp();
   queue.hold("a", { label: "accept" });
   await queue.flush(true);
   expect(sent.map(([, keepalive]) => keepalive)).toEqual([true]);
 });
 
-it("does not hold back what could not outlive the page", async () => {
+it("does not delay a label that is too large for keepalive", async () => {
   const { queue, labels } = setUp();
   const half = "x".repeat(KEEPALIVE_BYTES / 2);
   queue.hold("a", { label: "edit", output: half });

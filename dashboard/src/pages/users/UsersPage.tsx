@@ -23,7 +23,7 @@ const usersQuery = () =>
     queryFn: async ({ signal }) => (await call<Items<UserOut>>("GET", "/api/users", { signal })).items,
   });
 
-type Act = "operator" | "no_operator" | "disable" | "enable" | "reset";
+type UserAction = "operator" | "no_operator" | "disable" | "enable" | "reset";
 const BODIES = { operator: { operator: true }, no_operator: { operator: false }, disable: { disabled: true }, enable: { disabled: false } };
 interface Link {
   link: string;
@@ -48,7 +48,7 @@ function Users() {
   const me = useMe();
   const client = useQueryClient();
   const { data = [], error, isPending, refetch } = useQuery(usersQuery());
-  const [asked, setAsked] = useState<{ act: Act; user: UserOut } | null>(null);
+  const [asked, setAsked] = useState<{ act: UserAction; user: UserOut } | null>(null);
   const [link, setLink] = useState<Link | null>(null);
 
   async function act() {

@@ -77,7 +77,7 @@ function Difference({ comparison: { difference, low, high }, margin }: { compari
   const formats = useFormats();
   if (difference === null) return <p className="muted">{t("report.unmeasured")}</p>;
   const signed = (value: number) => (value > 0 ? "+" : "") + formats.number(value, 3);
-  const words =
+  const summary =
     low !== null && high !== null
       ? t("report.difference", { difference: signed(difference), low: signed(low), high: signed(high) })
       : t("report.difference_only", { difference: signed(difference) });
@@ -92,7 +92,7 @@ function Difference({ comparison: { difference, low, high }, margin }: { compari
         {low !== null && high !== null && <rect x={x(low)} width={x(high) - x(low)} y="6" height="8" className="interval-span" />}
         <line x1={x(difference)} x2={x(difference)} y1="3" y2="17" className="interval-mean" />
       </svg>
-      <p>{words}</p>
+      <p>{summary}</p>
       {margin > 0 && <p className="muted small">{t("report.margin", { margin: formats.number(margin, 3) })}</p>}
     </div>
   );

@@ -61,7 +61,7 @@ export function DatasetPage() {
           onOpen={open}
           onEnd={more}
           loading={query.isPending || isFetchingNextPage}
-          empty={<Nothing filtered={filtered} onClear={() => void navigate({ to: "/learning/dataset", search: {} })} />}
+          empty={<EmptyDataset filtered={filtered} onClear={() => void navigate({ to: "/learning/dataset", search: {} })} />}
         />
       )}
       {query.isFetchNextPageError && <ErrorState problem={query.error} onRetry={() => void fetchNextPage()} compact />}
@@ -122,7 +122,7 @@ function columnsOf(): Columns<SampleOut> {
   ];
 }
 
-function Nothing({ filtered, onClear }: { filtered: boolean; onClear: () => void }) {
+function EmptyDataset({ filtered, onClear }: { filtered: boolean; onClear: () => void }) {
   const t = useT();
   const write = useCan("dataset:write");
   if (filtered) {

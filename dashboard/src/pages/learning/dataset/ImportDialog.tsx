@@ -10,7 +10,7 @@ import { datasetChanged } from "../queries";
 import { upload, type Report } from "./upload";
 
 const EXAMPLE = '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}], "task_type": "summary"}';
-const MOST_REFUSALS = 100;
+const MAX_REFUSALS = 100;
 
 interface Progress {
   share: number;
@@ -74,7 +74,7 @@ export function ImportDialog({ onClose }: { onClose: () => void }) {
           onChange={(event) => setApprove(event.target.checked)}
         />
         {busy && <progress className="progress" max={1} value={progress?.share ?? 0} aria-label={t("dataset.sent_share")} />}
-        {progress && <Outcome report={progress.report} />}
+        {progress && <ImportResult report={progress.report} />}
         {problem && <ErrorState problem={problem} compact />}
         {problem && progress && <p className="small">{t("dataset.resume")}</p>}
         <DialogActions>
@@ -90,9 +90,9 @@ export function ImportDialog({ onClose }: { onClose: () => void }) {
   );
 }
 
-function Outcome({ report }: { report: Report }) {
+function ImportResult({ report }: { report: Report }) {
   const t = useT();
-  const shown = report.refusals.slice(0, MOST_REFUSALS);
+  const shown = report.refusals.slice(0, MAX_REFUSALS);
   return (
     <div className="stack" role="status">
       <ul className="import-outcome small">

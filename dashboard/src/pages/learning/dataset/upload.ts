@@ -79,7 +79,7 @@ async function sendPart(part: FileRecord[], report: Report, approve: boolean, si
   }
   if (sent.length === 0) return;
   try {
-    add(report, sent, await tried(() => send(lines, approve, signal), signal));
+    add(report, sent, await withRetries(() => send(lines, approve, signal), signal));
   } catch (error) {
     if (!(error instanceof Problem) || error.status !== 413) throw error;
     const [only] = sent;
@@ -110,7 +110,7 @@ function onOneLine(text: string): string | null {
   return text.replace(/[\r\n]/g, " ");
 }
 
-async function tried<T>(request: () => Promise<T>, signal: AbortSignal): Promise<T> {
+async function withRetries<T>(request: () => Promise<T>, signal: AbortSignal): Promise<T> {
   for (let number = 1; ; number += 1) {
     try {
       return await request();

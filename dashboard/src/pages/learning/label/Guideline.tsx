@@ -13,13 +13,13 @@ export function Guideline() {
   const query = useQuery({ ...projectQuery(id ?? ""), enabled: id !== null });
   const may = useCan("project:manage");
   return (
-    <aside className="desk-side">
+    <aside className="labelling-side">
       <Panel
-        title={t("desk.guideline")}
+        title={t("labelling.guideline")}
         aside={
           may && (
             <Link to="/settings/$section" params={{ section: "project" }} className="small">
-              {t("desk.guideline_edit")}
+              {t("labelling.guideline_edit")}
             </Link>
           )
         }
@@ -29,7 +29,7 @@ export function Guideline() {
             settings.labelling_guideline ? (
               <p className="guideline">{settings.labelling_guideline}</p>
             ) : (
-              <p className="muted">{t("desk.no_guideline")}</p>
+              <p className="muted">{t("labelling.no_guideline")}</p>
             )
           }
         </Loaded>

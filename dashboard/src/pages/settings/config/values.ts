@@ -6,8 +6,8 @@ export function tableOf(key: string): string {
 }
 
 /** By table in the order of the API, project values first. Search terms match the key or its description. */
-export function grouped(values: readonly ConfigValue[], words: string): [string, ConfigValue[]][] {
-  const wanted = words.trim().toLowerCase();
+export function grouped(values: readonly ConfigValue[], search: string): [string, ConfigValue[]][] {
+  const wanted = search.trim().toLowerCase();
   const groups = new Map<string, ConfigValue[]>();
   for (const value of values) {
     if (!`${value.key} ${value.description}`.toLowerCase().includes(wanted)) continue;
@@ -17,13 +17,13 @@ export function grouped(values: readonly ConfigValue[], words: string): [string,
 }
 
 /** Formats a value for display and editing: text unchanged, everything else as JSON. */
-export function written(value: unknown): string {
+export function formatValue(value: unknown): string {
   if (value === null || value === undefined) return "";
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
 /** Parses the input for the type of the key. The API validates it. */
-export function read(text: string, kind: string): unknown {
+export function parseValue(text: string, kind: string): unknown {
   if (kind.startsWith("text") || kind.startsWith("path")) return text;
   try {
     return JSON.parse(text) as unknown;

@@ -24,8 +24,8 @@ export function LabelBar({ task }: { task: TaskDetail }) {
   const answered = task.output !== null;
   const give = useMemo(
     () => (label: LabelKind, output?: string) => {
-      const said = reason.trim();
-      giveLabel(task.id, titleOf(task.prompt), { label, ...(output !== undefined && { output }), ...(said && { reason: said }) });
+      const given = reason.trim();
+      giveLabel(task.id, titleOf(task.prompt), { label, ...(output !== undefined && { output }), ...(given && { reason: given }) });
       setReason("");
     },
     [task.id, task.prompt, reason],
@@ -42,7 +42,7 @@ export function LabelBar({ task }: { task: TaskDetail }) {
     <section className="panel" aria-labelledby="label-title">
       <div className="spread panel-head">
         <h2 id="label-title">{t("label.title")}</h2>
-        <Present task={task} />
+        <CurrentLabel task={task} />
       </div>
       {may && (
         <div className="label-bar">
@@ -86,7 +86,7 @@ export function LabelBar({ task }: { task: TaskDetail }) {
   );
 }
 
-function Present({ task }: { task: TaskDetail }) {
+function CurrentLabel({ task }: { task: TaskDetail }) {
   const t = useT();
   const held = useHeldLabel(task.id);
   const label = held?.label ?? task.label?.label;

@@ -43,7 +43,7 @@ export function Timeline({ task }: { task: TaskDetail }) {
           <Items key={attempt} stages={items} />
         ),
       )}
-      {running && last && <Present state={task.state} since={last.at} />}
+      {running && last && <CurrentStage state={task.state} since={last.at} />}
     </div>
   );
 }
@@ -76,7 +76,7 @@ function Item({ stage }: { stage: Stage }) {
   return (
     <li className={`stage stage-${stage.tone}`}>
       <Icon aria-hidden />
-      <div className="stage-words">
+      <div className="stage-text">
         <span>{t(stage.key, stage.values)}</span>
         {stage.note && <span className="muted small stage-note">{stage.note}</span>}
       </div>
@@ -87,14 +87,14 @@ function Item({ stage }: { stage: Stage }) {
   );
 }
 
-function Present({ state, since }: { state: TaskDetail["state"]; since: string }) {
+function CurrentStage({ state, since }: { state: TaskDetail["state"]; since: string }) {
   const t = useT();
   const formats = useFormats();
   const now = useNow(true);
   return (
     <div className="stage stage-info stage-now">
       <LoaderCircle aria-hidden className="turning" />
-      <div className="stage-words">{t(`state.${state}`)}</div>
+      <div className="stage-text">{t(`state.${state}`)}</div>
       <span className="muted small value" aria-hidden>
         +{formats.duration(Math.max(0, Math.floor((now - Date.parse(since)) / 1000)))}
       </span>

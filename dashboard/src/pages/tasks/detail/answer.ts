@@ -19,16 +19,16 @@ export function answerOf(task: TaskDetail, drafts: readonly Draft[]): ShownAnswe
   const running = task.state === "running" && begun !== undefined && begun.attempt === task.attempts;
   if (!running) return { kind: "waiting", text: "", draft: null, missing: 0, findings: [] };
   const draft = numberOf(begun);
-  const said = task.events.findLast((event) => event.attempt === begun.attempt && isVerdict(event) && numberOf(event) === draft);
+  const verdict = task.events.findLast((event) => event.attempt === begun.attempt && isVerdict(event) && numberOf(event) === draft);
   const piece = drafts.find((one) => one.attempt === begun.attempt && one.draft === draft);
   // A stored verdict contains the whole text; the live messages may be incomplete.
   const stored = task.verdicts.find((one) => one.attempt === begun.attempt && one.draft === draft);
   return {
-    kind: !said ? (piece ? "writing" : "waiting") : said.kind === "attempt_rejected" ? "replaced" : "checked",
+    kind: !verdict ? (piece ? "writing" : "waiting") : verdict.kind === "attempt_rejected" ? "replaced" : "checked",
     text: stored?.output ?? piece?.text ?? "",
     draft,
     missing: stored ? 0 : (piece?.missing ?? 0),
-    findings: said ? findingsOf(said) : [],
+    findings: verdict ? findingsOf(verdict) : [],
   };
 }
 
@@ -57,14 +57,14 @@ function findingsOf(event: EventOut): FindingOut[] {
   return Array.isArray(findings) ? (findings as FindingOut[]) : [];
 }
 
-export interface Placed {
+export interface PlacedFindings {
   /** Findings by 1-based line number. */
   byLine: Map<number, FindingOut[]>;
   /** Findings on the whole answer, or on a line that it does not have. */
   whole: FindingOut[];
 }
 
-export function placed(findings: readonly FindingOut[], lines: number): Placed {
+export function placeFindings(findings: readonly FindingOut[], lines: number): PlacedFindings {
   const byLine = new Map<number, FindingOut[]>();
   const whole: FindingOut[] = [];
   for (const finding of findings) {

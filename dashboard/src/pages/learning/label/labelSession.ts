@@ -11,7 +11,7 @@ export interface Change {
   corrected_output?: string;
 }
 
-export interface DeskApi {
+export interface LabelApi {
   /** The next sample to label, except `skipped`; null when there is none. */
   next(skipped: readonly string[]): Promise<SampleOut | null>;
   get(id: string): Promise<SampleOut>;
@@ -25,39 +25,39 @@ export interface Step {
   what: SampleState | "skipped";
 }
 
-export interface DeskState {
+export interface LabelSessionState {
   phase: "loading" | "ready" | "writing" | "empty" | "failed";
   row: SampleOut | null;
   /** The decision on the sample while it is being saved. */
-  given: Step["what"] | null;
+  pending: Step["what"] | null;
   /** Decisions that can be undone, newest last. */
   steps: readonly Step[];
   /** Skipped in this session; shown again at its end. */
   skipped: readonly string[];
   problem: Problem | null;
   /** Someone else changed the sample after it was shown. */
-  overtaken: boolean;
+  conflict: boolean;
 }
 
-const FRESH: DeskState = {
+const INITIAL: LabelSessionState = {
   phase: "loading",
   row: null,
-  given: null,
+  pending: null,
   steps: [],
   skipped: [],
   problem: null,
-  overtaken: false,
+  conflict: false,
 };
 
 /** The maximum number of ids that the daemon accepts. */
-export const MOST_SKIPPED = 100;
+export const MAX_SKIPPED = 100;
 const WAITING: readonly SampleState[] = ["open", "corrected"];
 
-export class Desk extends Store<DeskState> {
+export class LabelSession extends Store<LabelSessionState> {
   #started = false;
 
-  constructor(private readonly api: DeskApi) {
-    super(FRESH);
+  constructor(private readonly api: LabelApi) {
+    super(INITIAL);
   }
 
   /** Starts once; later calls do nothing. */
@@ -68,7 +68,7 @@ export class Desk extends Store<DeskState> {
   }
 
   async next(): Promise<void> {
-    this.#patch({ phase: "loading", given: null, problem: null, overtaken: false });
+    this.#patch({ phase: "loading", pending: null, problem: null, conflict: false });
     try {
       const row = await this.api.next(this.state.skipped);
       this.#patch({ phase: row ? "ready" : "empty", row });
@@ -82,11 +82,11 @@ export class Desk extends Store<DeskState> {
     const { row, phase } = this.state;
     if (!row || phase !== "ready") return;
     const what = change.state ?? "corrected";
-    this.#patch({ phase: "writing", given: what, problem: null, overtaken: false });
+    this.#patch({ phase: "writing", pending: what, problem: null, conflict: false });
     try {
       const written = await this.api.change(row, change);
       this.#did({ row: written, what });
-      if (WAITING.includes(written.state)) this.#patch({ phase: "ready", row: written, given: null });
+      if (WAITING.includes(written.state)) this.#patch({ phase: "ready", row: written, pending: null });
       else await this.next();
     } catch (error) {
       await this.#refused(row, toProblem(error));
@@ -97,7 +97,7 @@ export class Desk extends Store<DeskState> {
     const { row, phase, skipped } = this.state;
     if (!row || phase !== "ready") return;
     this.#did({ row, what: "skipped" });
-    this.#patch({ skipped: [...skipped, row.id].slice(-MOST_SKIPPED) });
+    this.#patch({ skipped: [...skipped, row.id].slice(-MAX_SKIPPED) });
     await this.next();
   }
 
@@ -122,7 +122,7 @@ export class Desk extends Store<DeskState> {
     const { steps, phase, skipped } = this.state;
     const last = steps.at(-1);
     if (!last || phase === "writing" || phase === "loading") return;
-    this.#patch({ phase: "writing", given: null, problem: null, overtaken: false });
+    this.#patch({ phase: "writing", pending: null, problem: null, conflict: false });
     try {
       const id = last.row.id;
       const row = await (last.what === "skipped" ? this.api.get(id) : this.api.undo(id));
@@ -136,10 +136,10 @@ export class Desk extends Store<DeskState> {
   }
 
   async #refused(row: SampleOut, problem: Problem): Promise<void> {
-    this.#patch({ phase: "ready", given: null, problem });
+    this.#patch({ phase: "ready", pending: null, problem });
     if (problem.code !== "row_changed") return;
     try {
-      this.#patch({ row: await this.api.get(row.id), overtaken: true, problem: null });
+      this.#patch({ row: await this.api.get(row.id), conflict: true, problem: null });
     } catch {
       // Only the error is shown; the sample stays as it was.
     }
@@ -149,13 +149,13 @@ export class Desk extends Store<DeskState> {
     this.#patch({ steps: [...this.state.steps.filter((one) => one.row.id !== step.row.id), step] });
   }
 
-  #patch(part: Partial<DeskState>): void {
+  #patch(part: Partial<LabelSessionState>): void {
     this.set({ ...this.state, ...part });
   }
 }
 
 /** The reason why the sample cannot be approved; null when it can. */
-export function hindrance(row: SampleOut): "uncorrected" | "secrets" | null {
+export function approvalBlocker(row: SampleOut): "uncorrected" | "secrets" | null {
   if (!row.corrected_output) return "uncorrected";
   return row.secrets.length > 0 && !row.cleared ? "secrets" : null;
 }

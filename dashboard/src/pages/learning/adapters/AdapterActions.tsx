@@ -8,20 +8,20 @@ import { ConfirmDialog } from "../../../components/ConfirmDialog";
 import { showToast } from "../../../components/Toast";
 import { translate, useT } from "../../../i18n/i18n";
 import { adaptersQuery } from "../queries";
-import { actsOf, type Act } from "./acts";
+import { actionsOf, type AdapterAction } from "./actions";
 
 /** The actions on an adapter. Each asks for confirmation and describes its effects. */
-export function Acts({ adapter, small }: { adapter: Adapter; small?: boolean }) {
+export function AdapterActions({ adapter, small }: { adapter: Adapter; small?: boolean }) {
   const t = useT();
   const may = useCan("training:write");
   const client = useQueryClient();
-  const [asked, setAsked] = useState<Act | null>(null);
+  const [asked, setAsked] = useState<AdapterAction | null>(null);
   const others = useQuery({ ...adaptersQuery(), enabled: may }).data;
-  const acts = may ? actsOf(adapter, others) : [];
+  const acts = may ? actionsOf(adapter, others) : [];
   if (acts.length === 0) return null;
   const { base, name } = adapter;
 
-  async function run(act: Act) {
+  async function run(act: AdapterAction) {
     // The response to a rollback may name another adapter, when someone else promoted a canary in the meantime.
     const moved = await send(act, adapter);
     showToast(translate(`adapter.did_${act}`, { name: moved.name }));
@@ -61,13 +61,13 @@ export function Acts({ adapter, small }: { adapter: Adapter; small?: boolean }) 
 }
 
 /** A canary serves beside the live adapter and does not replace it. */
-function detailOf(act: Act, { state }: Adapter) {
+function detailOf(act: AdapterAction, { state }: Adapter) {
   if (act === "promote" && state === "needs_approval") return "adapter.promote_detail_trial";
   if (act === "roll_back" && state === "canary") return "adapter.roll_back_detail_trial";
   return `adapter.${act}_detail` as const;
 }
 
-function send(act: Act, { id, base }: Adapter): Promise<Adapter> {
+function send(act: AdapterAction, { id, base }: Adapter): Promise<Adapter> {
   const params = { path: { adapter_id: id } };
   if (act === "roll_back") return ok(api.POST("/api/adapters/roll-back", { body: { base } }));
   if (act === "delete") return ok(api.DELETE("/api/adapters/{adapter_id}", { params }));

@@ -5,7 +5,7 @@ import type { Permission, ProjectDetail } from "../../api/contract";
 import { download } from "../../api/download";
 import { toProblem, type Problem } from "../../api/problem";
 import { projectKey, useCan } from "../../api/queries";
-import { leaveGoneProject } from "../../auth/leave";
+import { leaveProject } from "../../auth/leave";
 import { Button } from "../../components/Button";
 import { ConfirmDialog } from "../../components/ConfirmDialog";
 import { ErrorState } from "../../components/ErrorState";
@@ -15,7 +15,7 @@ import { useFormats } from "../../i18n/format";
 import { useT } from "../../i18n/i18n";
 
 /** Actions on the whole project. Actions that the role does not permit are hidden. */
-export function ProjectActs({ project }: { project: ProjectDetail }) {
+export function ProjectActions({ project }: { project: ProjectDetail }) {
   const t = useT();
   const manage = useCan("project:manage");
   const exports = useCan("project:export");
@@ -32,7 +32,7 @@ export function ProjectActs({ project }: { project: ProjectDetail }) {
   );
 }
 
-function Act({ needs, title, detail, children }: { needs: Permission; title: string; detail: string; children: ReactNode }) {
+function ProjectAction({ needs, title, detail, children }: { needs: Permission; title: string; detail: string; children: ReactNode }) {
   if (!useCan(needs)) return null;
   return (
     <div className="settings-act">
@@ -61,12 +61,12 @@ function Export({ project }: { project: ProjectDetail }) {
     }
   }
   return (
-    <Act needs="project:export" title={t("settings.export")} detail={t("settings.export_detail")}>
+    <ProjectAction needs="project:export" title={t("settings.export")} detail={t("settings.export_detail")}>
       <Button busy={busy} onClick={() => void fetchArchive()}>
         {t(busy ? "settings.exporting" : "settings.export_button")}
       </Button>
       {problem && <ErrorState problem={problem} compact />}
-    </Act>
+    </ProjectAction>
   );
 }
 
@@ -84,7 +84,7 @@ function Archive({ project }: { project: ProjectDetail }) {
     ]);
   }
   return (
-    <Act
+    <ProjectAction
       needs="project:manage"
       title={t(archived ? "settings.restore" : "settings.archive")}
       detail={archived ? t("settings.restore_detail", { when: formats.date(archived) }) : t("settings.archive_detail")}
@@ -99,7 +99,7 @@ function Archive({ project }: { project: ProjectDetail }) {
       >
         {t(archived ? "settings.restore_confirm" : "settings.archive_detail")}
       </ConfirmDialog>
-    </Act>
+    </ProjectAction>
   );
 }
 
@@ -109,10 +109,10 @@ function Delete({ project }: { project: ProjectDetail }) {
   async function act() {
     await call("DELETE", `/api/projects/${project.id}`, { query: { confirm: project.name } });
     showToast(t("settings.deleted", { name: project.name }));
-    await leaveGoneProject(project.id);
+    await leaveProject(project.id);
   }
   return (
-    <Act needs="project:delete" title={t("settings.delete")} detail={t("settings.delete_detail")}>
+    <ProjectAction needs="project:delete" title={t("settings.delete")} detail={t("settings.delete_detail")}>
       <Button kind="danger" onClick={() => setAsked(true)}>
         {t("settings.delete_button")}
       </Button>
@@ -126,6 +126,6 @@ function Delete({ project }: { project: ProjectDetail }) {
       >
         {t("settings.delete_confirm")}
       </ConfirmDialog>
-    </Act>
+    </ProjectAction>
   );
 }

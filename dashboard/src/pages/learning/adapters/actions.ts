@@ -1,9 +1,9 @@
 import type { Adapter, AdapterState } from "../../../api/learning";
 
-export type Act = "promote" | "refuse" | "roll_back" | "delete";
+export type AdapterAction = "promote" | "refuse" | "roll_back" | "delete";
 
 /** The transitions that promotion.py permits. */
-const ACTS: Record<AdapterState, readonly Act[]> = {
+const ALLOWED: Record<AdapterState, readonly AdapterAction[]> = {
   candidate: ["refuse", "delete"],
   needs_approval: ["promote", "refuse", "delete"],
   canary: ["promote", "roll_back"],
@@ -17,10 +17,10 @@ const ACTS: Record<AdapterState, readonly Act[]> = {
  * The actions permitted for an adapter. A rollback names a base model and retires its canary first. Beside a canary,
  * the live adapter cannot be rolled back; while `others` are unknown, there may be one.
  */
-export function actsOf(adapter: Adapter, others: readonly Adapter[] | undefined): readonly Act[] {
+export function actionsOf(adapter: Adapter, others: readonly Adapter[] | undefined): readonly AdapterAction[] {
   const { base, state } = adapter;
   const canaryFirst = state === "live" && (!others || others.some((one) => one.base === base && one.state === "canary"));
-  return canaryFirst ? [] : ACTS[state];
+  return canaryFirst ? [] : ALLOWED[state];
 }
 
 /** The adapters by base model, in the order of names; newest first within a base model. */
