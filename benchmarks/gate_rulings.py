@@ -1,10 +1,12 @@
-"""Whom the gate lets in: seeded adapters, half of them harmed on purpose, and what each is worth on fresh prompts.
+"""Which adapters the evaluation gate promotes: seeded adapters, half of them damaged, and their quality on fresh
+prompts.
 
-Run: python -m benchmarks.gate_rulings --pairs 20 --at-once 2   (needs `make train`; minutes for each adapter)
-Each pair is the embedded model and an adapter trained on a made-up API with another seed. Odd ones are harmed: by
-answers that belong to other prompts, or by many passes at a high rate without replay. The gate rules by its own
-questions, as in a real run; then base and adapter are asked fresh ones that neither training nor gate has seen. Not one
-that is worse there may be promoted: at what it was trained for, or by more than the gate's margin elsewhere.
+Run: python -m benchmarks.gate_rulings --pairs 20 --at-once 2 (needs `make train`; minutes per adapter)
+
+Each pair is the embedded model and an adapter trained on a made-up API with another seed. Odd seeds are damaged: by
+answers of other prompts, or by many epochs at a high learning rate without replay. The gate decides by its own
+questions, as in a real run. Then base and adapter answer fresh prompts that neither training nor gate has seen. No
+promoted adapter may be worse there: at its training task, or by more than the gate's margin at ordinary prompts.
 """
 
 from __future__ import annotations
@@ -49,19 +51,19 @@ FRESH_PROMPTS = Path(__file__).with_name("fresh_prompts.txt")
 
 @dataclass(frozen=True, slots=True)
 class Worth:
-    """What base and adapter got right of fresh prompts, as shares."""
+    """Shares of correct answers of base and adapter on fresh prompts."""
 
     similar: tuple[float, float]
     ordinary: tuple[float, float]
 
     @property
     def worse(self) -> bool:
-        """By the promise of the gate: worse at what it was trained for, or beyond the margin elsewhere."""
+        """Whether it is worse at its training task, or by more than the margin elsewhere."""
         return self.similar[1] < self.similar[0] or self.ordinary[1] < self.ordinary[0] - SETTINGS.margin
 
 
 class Remembering(Providers):
-    """Asks the base each question once: it is the same for all pairs, and at temperature 0 so is its answer."""
+    """Caches the base's answers, which are the same for all pairs at temperature 0."""
 
     def __init__(self, http: HttpClient) -> None:
         super().__init__(http)
@@ -77,7 +79,7 @@ class Remembering(Providers):
 
 
 class Bench:
-    """One folder of engines; each pair has llama.cpp processes of its own."""
+    """Trains and evaluates pairs in one folder; each pair has its own llama.cpp processes."""
 
     def __init__(self, folder: Path, providers: Providers) -> None:
         self._folder = folder
@@ -138,10 +140,11 @@ class Bench:
 
 @cache
 def fresh_prompts() -> tuple[ControlPrompt, ...]:
-    """Of the gate's kind, and none of those that it asks or that training replays."""
+    """Return fresh prompts of the gate's kind that neither the gate nor the training replay contains."""
     lines = [line.split("|") for line in FRESH_PROMPTS.read_text().splitlines() if not line.startswith("#")]
     found = tuple(
-        ControlPrompt(prompt.strip(), tuple(word.strip() for word in words.split(","))) for prompt, words in lines
+        ControlPrompt(prompt.strip(), tuple(answer.strip() for answer in answers.split(",")))
+        for prompt, answers in lines
     )
     seen = {*control_prompts.replayed(), *(one.prompt for one in control_prompts.control())}
     assert seen.isdisjoint(one.prompt for one in found)
@@ -153,7 +156,7 @@ def messages(prompt: str):
 
 
 def harm_of(seed: int) -> str:
-    """Nothing for even seeds; the two ways in turn for odd ones."""
+    """Return the kind of damage: none for even seeds, the two kinds alternately for odd ones."""
     return "" if seed % 2 == 0 else ("answers of other prompts", "many passes, no replay")[seed // 2 % 2]
 
 

@@ -1,8 +1,10 @@
-"""Tokens a second and memory of a training, beside plain trl on the same data, base and number of steps.
+"""Tokens per second and memory of training, compared with plain trl on the same data, base model and number of steps.
 
-Run: python -m benchmarks.training_speed [--base FOLDER_OR_GGUF] [--steps 10]   (needs `make train`)
-With an NVIDIA GPU both train there in bf16; else both on the CPU in float32. Ours holds the base in 4 bits (NF4, double
-quantisation), plain trl holds it whole; rank, batch, lengths and optimiser are the same. Each is a process of its own.
+Run: python -m benchmarks.training_speed [--base FOLDER_OR_GGUF] [--steps 10] (needs `make train`)
+
+With an NVIDIA GPU both train on it in bf16; otherwise both on the CPU in float32. Kairos loads the base in 4 bits (NF4,
+double quantisation), plain trl loads it whole; rank, batch, lengths and optimiser are equal. Each runs in its own
+process.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from kairos.fine_tuning.training.process.job import Job
 base_model.load(Job.read(Path(sys.argv[1])))
 print("{}")
 """
-"""Else the memory of whichever comes first would hold that of reading the GGUF file."""
+"""Converts the weights first; otherwise the memory of the first run would include reading the GGUF file."""
 OURS = """
 import json, resource, sys
 from pathlib import Path

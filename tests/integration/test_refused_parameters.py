@@ -22,7 +22,7 @@ from kairos.llm.calls.model_traits import KEPT_S, ModelTraits, Traits, identity
 from kairos.llm.calls.served_context import ModelContexts, ServedContext
 from kairos.llm.calls.shared_traits import SharedTraits
 from kairos.llm.catalog.catalog import Model
-from kairos.llm.health.health import HealthState
+from kairos.llm.health.health import ModelHealthState
 from kairos.redis_client import connect
 from tests.kit.conditions import eventually
 from tests.kit.house import House, open_house
@@ -156,7 +156,7 @@ async def test_a_refused_parameter_says_nothing_of_health_and_its_answer_is_not_
             task = await house.finished(await house.submit("say hello", model="cold", temperature=0.0))
             assert task.state == TaskState.SUCCEEDED
     assert len(models.calls_of("cold")) == 3, "the refused one, and one for each task: none came from the cache"
-    assert router.health.status("cold", time.time()).state is HealthState.HEALTHY
+    assert router.health.status("cold", time.time()).state is ModelHealthState.HEALTHY
     assert router.adjustments(router.require("cold")) == ["temperature not sent"]
     router.reset(router.require("cold"))
     assert router.adjustments(router.require("cold")) == []

@@ -241,7 +241,7 @@ async def test_names_that_would_harm_a_terminal_are_left_out_and_counted(here: N
     port = await here.serve(listing("good", "\x1b[2Jbad", "", "x" * 300, "good"))
     (server,) = await here.scan({ServerKind.OLLAMA: port})
     assert [model.name for model in server.models] == ["good"]
-    assert server.problem == "3 of the 4 names it lists are not usable as names"
+    assert server.problem == "3 of the 4 listed names are not valid"
 
 
 @pytest.mark.parametrize(

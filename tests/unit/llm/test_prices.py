@@ -24,7 +24,7 @@ def test_an_entry_is_a_price_with_its_source(provider: str, model: prices.KnownM
 
 def test_the_file_says_of_which_day_it_is() -> None:
     assert date(2026, 11, 1) <= prices.price_list().as_of <= date.today()
-    assert prices.price_list().wording
+    assert prices.price_list().notice
 
 
 def test_no_provider_has_two_entries_for_one_model() -> None:

@@ -150,9 +150,9 @@ def test_a_table_is_read_with_its_latencies():
     [
         ("", "task_type"),
         ("task_type\nt\n", "q:MODEL"),
-        ("q:a,c:a\n1,1\n", "lacks the column task_type"),
-        ("task_type,q:a\nt,1\n", "lacks the column c:a"),
-        ("task_type,q:a,q:b,c:a,c:b,l:a\nt,1,1,1,1,1\n", "lacks the column l:b"),
+        ("q:a,c:a\n1,1\n", "has no column task_type"),
+        ("task_type,q:a\nt,1\n", "has no column c:a"),
+        ("task_type,q:a,q:b,c:a,c:b,l:a\nt,1,1,1,1,1\n", "has no column l:b"),
         ("task_type,q:a,q:a,c:a\nt,1,1,1\n", "twice"),
         ("task_type,q:a,c:a\n", "has no rows"),
         ("task_type,q:a,c:a\nt,1.01,0.1\n", "line 2, q:a: '1.01' is not a number from 0 to 1"),

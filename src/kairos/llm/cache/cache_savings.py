@@ -1,4 +1,4 @@
-"""What the response cache saved: counted in the process, sent to Redis together, so that a hit pays nothing for it."""
+"""Counts what the response cache saved. Counters are sent to Redis in batches, so that a hit does not wait for them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from kairos.llm.cache.response_store import ResponseStore
 from kairos.tenancy import ProjectId
 
 SEND_INTERVAL_S = 0.2
-"""Between two messages to Redis."""
+"""Interval between two batches."""
 
 
 @dataclass(frozen=True, slots=True)
 class CacheStats:
-    """What a project's cache holds, and what it saved since the project began."""
+    """Contents of a project's cache, and its total savings."""
 
     entries: int
     bytes: int
@@ -31,7 +31,7 @@ class CacheStats:
 
 
 class Savings:
-    """The counters of all projects. What cannot be sent is kept and sent with the next."""
+    """The counters of all projects. Counts that cannot be sent are sent with the next batch."""
 
     def __init__(self, store: ResponseStore) -> None:
         self._store = store
@@ -39,7 +39,7 @@ class Savings:
         self._sender: asyncio.Task[None] | None = None
 
     def hit(self, project_id: ProjectId, answer: CachedAnswer) -> None:
-        """An answer served: all that it cost the first time is saved."""
+        """Count a cached answer: the whole cost of the original call is saved."""
         usage = answer.usage
         self._add(
             project_id,
@@ -54,7 +54,7 @@ class Savings:
         self._add(project_id, misses=1)
 
     async def stats(self, project_id: ProjectId) -> CacheStats:
-        """The project's figures. Raises `EngineUnavailable`."""
+        """Return the project's statistics. Raises `EngineUnavailable`."""
         await self.send()
         entries, amount, counts = await self._store.stats(project_id)
         return CacheStats(
@@ -70,7 +70,7 @@ class Savings:
         )
 
     async def send(self) -> None:
-        """Send what was counted."""
+        """Send the counts to Redis."""
         while self._unsent:
             project_id, amounts = self._unsent.popitem()
             try:
@@ -82,7 +82,7 @@ class Savings:
                 raise
 
     def discard(self, project_id: ProjectId) -> None:
-        """Send nothing of an erased project."""
+        """Discard the unsent counts of an erased project."""
         self._unsent.pop(project_id, None)
 
     async def aclose(self) -> None:

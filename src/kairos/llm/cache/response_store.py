@@ -1,4 +1,4 @@
-"""The Redis side of the response cache: one script a call, within a small time, and not at all while Redis is away."""
+"""The response cache's data in Redis: one script per call, with a short timeout, and a pause after each failure."""
 
 from __future__ import annotations
 
@@ -24,70 +24,71 @@ from kairos.tenancy import ProjectId
 LUA = files("kairos.llm.cache").joinpath("response_cache.lua").read_text()
 
 MAX_CONCURRENT = 16
-"""Calls on their way. redis-py fails where its pool is empty, and the queue shares it."""
+"""Maximum concurrent calls. redis-py fails when its pool is exhausted, and the queue shares the pool."""
 PAUSE_S = 1.0
-"""How long a Redis that failed is left alone."""
+"""Pause after a failure of Redis."""
 PUT_S = 0.5
 COMMAND_LIMIT_S = 5.0
-"""For what must not be left undone: dropping, flushing, raising the epoch."""
+"""For commands that must not be skipped: dropping, flushing, raising the epoch."""
 MAX_TRIMS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
-    """How much is kept, for how long, and what is waited for."""
+    """Size limits and timeouts of the cache."""
 
     ttl_s: float = 86_400
     project_bytes: int = 32 * 1024 * 1024
     total_bytes: int | None = 256 * 1024 * 1024
-    """Over all projects. Kept to a moment after a put, by taking from the largest project: they lie in different slots
-    of a Cluster, which no script may span."""
+    """Limit over all projects. Enforced shortly after a write by removing from the largest project: projects are in
+    different slots of a Cluster, which a script may not span."""
     entry_bytes: int = 256 * 1024
     wait_s: float = 60
-    """Longest wait for another caller's answer, when the caller names no shorter one."""
+    """Maximum wait for another caller's answer, if the caller gives no shorter one."""
     lookup_budget_s: float = 0.1
     lease_s: float = 10
-    """How long the death of a process that asks a model goes unnoticed by those that wait for its answer."""
+    """Lifetime of a lease: the delay until waiters notice that a process which calls a model has died."""
     hold_s: float = 900
-    """Longest time a caller may hold a lease: from the lookup to the guardian's verdict."""
+    """Maximum time that a caller may hold a lease, from the lookup to the guardian's verdict."""
 
 
 class PutResult(StrEnum):
-    """What became of an answer to store."""
+    """The result of storing an answer."""
 
     STORED = "stored"
     VOID = "void"
     """The cache was flushed, or the epoch raised, since the lookup."""
     TOO_LARGE = "too_large"
     FULL = "full"
-    """The limit was lowered, and the old answers are still being removed."""
+    """The limit was lowered, and old answers are still being removed."""
     AWAY = "away"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """Redis has it."""
+    """The answer is in Redis."""
 
     answer: CachedAnswer
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseGranted:
-    """Redis does not have it; the asker may put it under this mark, and holds the lease if it wanted one."""
+    """The answer is not in Redis. The caller may store it under this mark, and holds the lease if it requested one."""
 
     mark: str
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseHeld:
-    """Redis does not have it, and somebody is asking a model."""
+    """The answer is not in Redis, and another caller is calling a model."""
 
     mark: str
     holder: bytes
 
 
 class ResponseStore:
-    """Answers, leases and counters in Redis. `EngineUnavailable` when it is away, or was a moment ago."""
+    """Answers, leases and counters in Redis. Raises `EngineUnavailable` if Redis is unavailable or failed a moment
+    ago."""
 
     def __init__(self, redis: Redis, settings: CacheSettings, namespace: str = redis_keys.NAMESPACE) -> None:
         self._redis = redis
@@ -101,19 +102,21 @@ class ResponseStore:
     async def ask(
         self, key: CacheKey, *, read: bool = True, token: str = ""
     ) -> StoredAnswer | LeaseGranted | LeaseHeld:
-        """The answer, or the lease under `token`, or who holds it. Without a token no lease is wanted."""
+        """Return the answer, a lease under `token`, or the holder of the lease. Without a token no lease is
+        requested."""
         arguments = (key.digest, int(key.follows_routing), int(read), token, self._lease_ms)
         state, *rest = await self._within_budget(key.project_id, "ask", *arguments)
         if state == b"hit":
             try:
                 return StoredAnswer(CachedAnswer.unpack(rest[0].split(b" ", 3)[3]))
-            except ValueError:  # not ours: better asked for again than refused for a day
+            except ValueError:  # invalid entry: drop it and call a model
                 await self.drop(key)
                 return await self.ask(key, read=False, token=token)
         return LeaseHeld(rest[0].decode(), rest[1]) if state == b"held" else LeaseGranted(rest[0].decode())
 
     async def put(self, key: CacheKey, token: str, mark: str, answer: CachedAnswer) -> tuple[PutResult, int]:
-        """Store an answer, within the project's limit, and give the lease back. Also the bytes the project has now."""
+        """Store an answer within the project's limit, and return the lease. Returns also the project's size in
+        bytes."""
         packed = answer.pack()
         if len(packed) > self.settings.entry_bytes:
             await self.unlock(key, token)
@@ -135,7 +138,7 @@ class ResponseStore:
         return PutResult(state.decode()), amount
 
     async def renew(self, key: CacheKey, token: str) -> bool:
-        """False when the lease is no longer this token's."""
+        """Renew a lease. Returns False if it no longer belongs to this token."""
         return bool(await self._within_budget(key.project_id, "renew", key.digest, token, self._lease_ms))
 
     async def unlock(self, key: CacheKey, token: str) -> None:
@@ -157,21 +160,21 @@ class ResponseStore:
         return await self._always(project_id, "raise_epoch")
 
     async def stats(self, project_id: ProjectId) -> tuple[int, int, dict[str, int]]:
-        """Entries, bytes and counters."""
+        """Return the number of entries, their bytes, and the counters."""
         entries, amount, about = await self._always(project_id, "stats")
         names = [name.decode() for name in about[::2]]
         return entries, amount, dict(zip(names, map(int, about[1::2]), strict=True))
 
     async def erase(self, project_id: ProjectId) -> None:
-        """Take an erased project out of the total; its own keys go with all others of the project."""
+        """Remove an erased project from the total. Its own keys are removed with the project's other keys."""
         with redis_errors(self._redis):
             async with asyncio.timeout(COMMAND_LIMIT_S), self._slots:
                 await self._script([self._total], ("report", str(project_id), 0))
 
     async def bound_total(self, project_id: ProjectId, amount: int) -> None:
-        """Report what a project takes, and bring the sum of all projects back under the total limit.
+        """Report a project's size, and bring the total of all projects below the limit.
 
-        One other project, by chance, is measured as well: what ran out by itself was reported by nobody.
+        One other project, chosen at random, is measured too, because expired answers are not reported.
         """
         limit = self.settings.total_bytes
         if limit is None:
@@ -202,7 +205,7 @@ class ResponseStore:
         return await self._call(stem, *arguments, within_s=self.settings.lookup_budget_s)
 
     async def _always(self, project_id: ProjectId, *arguments: Any) -> Any:
-        """A person or a verdict wants this done: Redis is asked even if it failed a moment ago."""
+        """Call Redis even if it failed a moment ago, for commands that must not be skipped."""
         with redis_errors(self._redis):
             async with asyncio.timeout(COMMAND_LIMIT_S), self._slots:
                 return await self._script([redis_keys.response_cache(project_id)], arguments)
@@ -223,11 +226,11 @@ class ResponseStore:
         return answer
 
     def _check_pause(self) -> None:
-        """Raises while Redis is left alone. Afterwards one call tries it for all."""
+        """Raise during the pause after a failure. After the pause, one call tests Redis for all."""
         now = time.monotonic()
         if now < self._retry_at:
             reason = "it failed a moment ago"
-            remedy = "Models are asked without the cache until it answers. See `kairos doctor`."
+            remedy = "Models are called without the cache until it recovers. See `kairos doctor`."
             raise EngineUnavailable(engine="Redis", address=address(self._redis), reason=reason, remedy=remedy)
         if self._failing:
             self._retry_at = now + PAUSE_S

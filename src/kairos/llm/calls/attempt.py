@@ -1,4 +1,4 @@
-"""One call of a model: the body that is sent, with less in it after each refusal that names something."""
+"""The request body of a model call, adapted after each refusal that names a parameter."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from kairos.llm.catalog.catalog import Model
 log = logging.getLogger(__name__)
 
 MAX_STEPS = 6
-"""Requests that may be refused before a call fails: a server that objects to more is not one that Kairos can call."""
+"""Maximum number of refusals in one call. A server that refuses more is not supported."""
 SCHEMAS_KEPT = 256
 
 
 class SchemaForms:
-    """The form in which single schemas were taken, where it is less than their model takes of others."""
+    """The accepted form of individual schemas, where it is less than the model's usual form."""
 
     def __init__(self) -> None:
         self._forms: OrderedDict[tuple[str, bytes], SchemaForm] = OrderedDict()
@@ -47,7 +47,7 @@ class SchemaForms:
 
 
 class AdaptiveRequest:
-    """The requests of one call."""
+    """The successive requests of one call."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class AdaptiveRequest:
         *,
         own_limit: bool = False,
     ) -> None:
-        """`own_limit` says that nobody asked for the limit of the answer that the body has."""
+        """`own_limit`: the answer limit in the body is Kairos' default, not the caller's."""
         self.model = model
         self._own_limit = own_limit
         self._body = body
@@ -66,16 +66,16 @@ class AdaptiveRequest:
         self._forms = forms
         self.changes = traits.of(model).adjustments.merged(self._of_schema())
         self._found = Adjustments()
-        """What these refusals showed about the model."""
+        """The adjustments learned from the refusals of this call."""
         self._for_schema: SchemaForm | None = None
         self._steps = 0
 
     def body(self) -> dict[str, Any]:
-        """The body of the next request."""
+        """Return the body of the next request."""
         return adjusted(self._body, self.changes)
 
     def adapt(self, error: Exception) -> bool:
-        """Whether another request may be taken after this error; `sent` gives it then."""
+        """Adapt the request to an error. Returns whether to send another one."""
         refusal = _refusal(error)
         if refusal is None or self._steps >= MAX_STEPS:
             return False
@@ -91,7 +91,7 @@ class AdaptiveRequest:
         return True
 
     def accepted(self) -> None:
-        """The last request was answered: what the refusals before it showed is remembered."""
+        """Save the adjustments learned from refusals, after the last request was answered."""
         if self._found != Adjustments():
             log.info("model %s: %s from now on", self.model.name, ", ".join(self._found.described()))
             self._traits.learn(self.model, Traits(self._found))
@@ -99,13 +99,13 @@ class AdaptiveRequest:
             self._forms.save(self.model, self._body, self._for_schema)
 
     def _changeable(self) -> Mapping[str, Any]:
-        """Without what its operator wants in each request: an adapter is chosen so."""
+        """Return the body without the fields that the model's configuration adds, because they select an adapter."""
         return {key: value for key, value in self._body.items() if key not in self.model.body}
 
     def _of_schema(self) -> Adjustments:
         try:
             return Adjustments(schema_form=self._forms.of(self.model, self._body))
-        except orjson.JSONEncodeError:  # sending it will say so
+        except orjson.JSONEncodeError:  # sending the request reports the error
             return Adjustments()
 
 
@@ -118,7 +118,7 @@ def _refusal(error: Exception) -> ParameterRefusal | None:
 
 
 def _difference(before: Adjustments, after: Adjustments) -> Adjustments:
-    """What one step changed."""
+    """Return the changes of one step."""
     return replace(
         after,
         dropped=after.dropped - before.dropped,

@@ -1,4 +1,4 @@
-"""Finds answers to prompts that their server cut without saying so, by the prompt tokens that it reports."""
+"""Detects prompts that the server truncated silently, from the prompt tokens that it reports."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from kairos.llm.calls.served_context import self_hosted
 from kairos.llm.catalog.catalog import Model
 
 MIN_CHECKED = 400
-"""Tokens, estimated from below: of shorter prompts, servers' ways of counting differ by more than a cut would."""
+"""Minimum estimated prompt tokens for the check. For shorter prompts, differences between tokenizers exceed a cut."""
 FAR_BELOW = 0.6
-"""A count below this share of the estimate from below is no other way of counting."""
+"""A count below this share of the lower bound cannot be explained by another tokenizer."""
 BLOCK = 256
-"""Contexts are multiples of it."""
+"""Contexts are multiples of this."""
 CONTEXTS = frozenset(2**power for power in range(11, 18))
-"""Sizes that servers serve by default."""
+"""Common default context sizes."""
 
 
 class ModelPromptCut(ModelCallError):
-    """The server of the model {model} cut the prompt: it read {read} tokens of about {sent}, so its answer is not used.
-    It serves a context of {context} tokens: raise that there (Ollama: OLLAMA_CONTEXT_LENGTH, or `PARAMETER num_ctx` in
-    the Modelfile), or give a smaller `context` for {model} in kairos.toml, or shorten the prompt.
-    """
+    """The server of the model {model} truncated the prompt: it read {read} of about {sent} tokens, so its answer was
+    discarded. It has a context of {context} tokens. Raise it there (Ollama: OLLAMA_CONTEXT_LENGTH, or `PARAMETER
+    num_ctx` in the Modelfile), set a smaller `context` for {model} in kairos.toml, or shorten the prompt."""
 
     status, code = 502, "model_prompt_cut"
     retryable = False
@@ -31,7 +30,7 @@ class ModelPromptCut(ModelCallError):
         self, model: Model, request: ChatRequest, completion: Completion, read: int, context: int | None
     ) -> None:
         self.context = context
-        """The context that it really has, where the count tells it."""
+        """The server's actual context, if the count reveals it."""
         super().__init__(
             model=model.name,
             reason="",
@@ -45,9 +44,9 @@ class ModelPromptCut(ModelCallError):
 
 
 def check_prompt(model: Model, request: ChatRequest, completion: Completion, context: int, served: int | None) -> None:
-    """Raise `ModelPromptCut` where the reported prompt tokens show that the model did not see all of the prompt.
+    """Raise `ModelPromptCut` if the reported prompt tokens show that the model did not read the whole prompt.
 
-    `context` is what Kairos goes by, `served` what the server itself says, where it says anything.
+    `context` is the size that Kairos assumes, `served` the one that the server reports, if any.
     """
     read = completion.usage.input_tokens if completion.usage else 0
     if read <= 0:
@@ -56,6 +55,6 @@ def check_prompt(model: Model, request: ChatRequest, completion: Completion, con
     if least >= MIN_CHECKED and read < FAR_BELOW * least:
         raise ModelPromptCut(model, request, completion, read, read if read % BLOCK == 0 else served)
     if prompt_upper_bound(request.messages, request.tools, SMALL) <= read:
-        return  # no tokenizer makes more of it, so all of it was read
+        return  # no tokenizer produces more, so the whole prompt was read
     if read >= (served or context) or (self_hosted(model) and served is None and read in CONTEXTS):
         raise ModelPromptCut(model, request, completion, read, read)

@@ -1,7 +1,7 @@
-"""Reads a server's refusal of a request for the parameter that it names, and says what to send instead.
+"""Parses the refused parameter from a server's error, and determines how to change the request.
 
-The forms are those of OpenAI, Azure, vLLM, Mistral, Groq, Together, LM Studio, llama.cpp, Ollama, LiteLLM and Google;
-`refused_limits.py` reads the numbers in them.
+Supports the messages of OpenAI, Azure, vLLM, Mistral, Groq, Together, LM Studio, llama.cpp, Ollama, LiteLLM and Google;
+`refused_limits.py` parses the numbers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ KEPT = frozenset(
         *("prompt", "input"),
     }
 )
-"""What a request cannot do without: an answer to anything else would be another answer."""
+"""Parameters that are never dropped, because the answer would change."""
 TEXT_LENGTH = 8_000
 UNSUPPORTED = re.compile(
     "|".join(
@@ -63,7 +63,7 @@ OF_THIS_SCHEMA = re.compile(
     r"|must contain the word|json_validate_failed|failed to|keyword|'required'",
     re.IGNORECASE,
 )
-"""Words about the one schema that was sent, and not about what the server can do."""
+"""Messages about the schema in this request rather than the server's abilities."""
 SYSTEM = re.compile(
     r"system (?:role|message|prompt|instruction)s? (?:is |are )?(?:currently )?(?:not|un)[ -]?(?:supported|allowed"
     r"|enabled|permitted)|(?:does not|doesn't|not) support (?:the )?['\"`]?system|developer instruction is not enabled"
@@ -76,23 +76,23 @@ STREAM = re.compile(
     re.IGNORECASE,
 )
 TEXT_FIELDS = ("message", "msg", "detail", "error", "errors", "type", "code", "param", "reason", "raw", "metadata")
-"""Fields of an error's body that hold the server's own words."""
+"""Fields of an error body that hold messages of the server."""
 ECHO = re.compile(r"""(['"]input['"]: ).*?(?=, '(?:ctx|url|type|loc)'|\}\]|$)""", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class ParameterRefusal:
-    """What a server said of a request that it did not take."""
+    """A server's refusal of a request."""
 
     status: int
     text: str
-    """Its words, cut to a bounded length."""
+    """The server's message, limited in length."""
     named: tuple[str, ...] = ()
-    """Places that it names in fields of its own: `param`, `loc`."""
+    """Parameters named in separate fields: `param`, `loc`."""
 
     @classmethod
     def of(cls, status: int, body: bytes, reason: str = "") -> ParameterRefusal:
-        """From the body of an error; `reason` where there is no body."""
+        """Parse an error body; `reason` is used if there is none."""
         text = body[: TEXT_LENGTH * 4].decode(errors="replace")[:TEXT_LENGTH] if body else reason[:TEXT_LENGTH]
         try:
             value = orjson.loads(body) if body else None
@@ -106,7 +106,7 @@ class ParameterRefusal:
 
     @property
     def readable(self) -> bool:
-        """Whether its status is one that servers give for parameters. Some give 500 for a schema."""
+        """Whether the status is one that servers use for refused parameters. Some use 500 for a schema."""
         return self.status in (400, 415, 422, 501) or (
             self.status == 500 and bool(re.search("UnsupportedParams|grammar|json.?schema", self.text, re.IGNORECASE))
         )
@@ -114,19 +114,20 @@ class ParameterRefusal:
 
 @dataclass(frozen=True, slots=True)
 class AdjustmentStep:
-    """What to send instead."""
+    """A change to the request."""
 
     changes: Adjustments
     permanent: bool
-    """Whether it is about the model, and not about this one request."""
+    """Whether it applies to all requests to the model, not only to this one."""
 
 
 def next_adjustment(
     body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal, *, own_limit: bool = False
 ) -> AdjustmentStep | None:
-    """The changes for another try, which take one thing more away; None where the refusal names nothing of the kind.
+    """Return the changes for the next attempt, which removes one more thing; None if the refusal names nothing
+    removable.
 
-    `own_limit` says that the limit of the answer is Kairos' default: it is left out where nothing else helps.
+    `own_limit`: the answer limit is Kairos' default, which is dropped if nothing else helps.
     """
     if not refusal.readable:
         return None
@@ -158,7 +159,7 @@ def _in_one_piece(body: Mapping[str, Any], changes: Adjustments, refusal: Parame
 def _with_fewer_tokens(
     body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal
 ) -> AdjustmentStep | None:
-    """An answer limit above what the server allows is lowered to what it says that it allows."""
+    """Lower the answer limit to the maximum that the server reports."""
     key = _refused_limit(body, changes, refusal)
     if key is None or not isinstance(body[key], int):
         return None
@@ -167,14 +168,14 @@ def _with_fewer_tokens(
 
 
 def _without_limit(body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal) -> AdjustmentStep | None:
-    """This request without a limit. It is not remembered: another limit may be one that the server takes."""
+    """Drop the answer limit from this request only, because the server may accept another limit."""
     key = _refused_limit(body, changes, refusal)
     return AdjustmentStep(without(changes, key), permanent=False) if key else None
 
 
 def _refused_limit(body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal) -> str | None:
-    """The parameter that limits the answer, where the refusal is about it. Where prompt and answer together are too
-    long, the context that the server names is what counts (`ModelCaller`)."""
+    """Return the parameter of the answer limit if the refusal is about it. If prompt and answer together are too long,
+    the reported context matters instead (`ModelCaller`)."""
     about = names_answer_limit("\n".join((refusal.text, *refusal.named))) and refused_context(refusal.text) is None
     return next((key for key in body if key in LENGTH_NAMES and key not in changes.dropped), None) if about else None
 
@@ -182,7 +183,7 @@ def _refused_limit(body: Mapping[str, Any], changes: Adjustments, refusal: Param
 def _with_less_format(
     body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal
 ) -> AdjustmentStep | None:
-    """A schema without `strict`, JSON without the schema, and at last neither."""
+    """Send the schema without `strict`, then JSON without a schema, then neither."""
     sent = form_of(body, changes)
     if sent is SchemaForm.NONE or not (FORMAT.search(refusal.text) or _names_format(refusal)):
         return None
@@ -211,7 +212,7 @@ def _less(sent: SchemaForm, text: str) -> SchemaForm:
 
 
 def _without_named(body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal) -> AdjustmentStep | None:
-    """A parameter that is named as unsupported goes out under its other name, or not at all."""
+    """Send an unsupported parameter under its alternative name, or drop it."""
     if not refusal.unsupported or len(changes.dropped) >= NAMES_KEPT:
         return None
     keys = _named_keys(body, changes, refusal)
@@ -227,28 +228,28 @@ def _without_named(body: Mapping[str, Any], changes: Adjustments, refusal: Param
 def _named_keys(
     body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal, *, quoted_only: bool = False
 ) -> list[str]:
-    """Parameters of the body that the refusal names, the most certain first, without those that must be sent."""
-    words: list[str] = []
+    """Return the parameters in the body that the refusal names, most certain first, without those that must be sent."""
+    names: list[str] = []
     for place in refusal.named:
         parts = [part for part in re.split(r"[.\[\]]+", place) if part and part != "body"]
         if parts and parts[0] in KEPT:
             return []
-        words += parts
-    words += re.findall(r"""['"`‘“]([A-Za-z_][\w.]{1,63})['"`’”]""", refusal.text)
+        names += parts
+    names += re.findall(r"""['"`‘“]([A-Za-z_][\w.]{1,63})['"`’”]""", refusal.text)
     if not quoted_only:
-        words += re.findall(r"[A-Za-z_]\w{1,63}", refusal.text) if len(refusal.text) < 2_000 else []
+        names += re.findall(r"[A-Za-z_]\w{1,63}", refusal.text) if len(refusal.text) < 2_000 else []
     found: dict[str, None] = {}
-    for word in words:
-        name = _snake(word)
+    for mentioned in names:
+        name = _snake(mentioned)
         key = key_of(body, changes, name) if len(name) <= NAME_LENGTH else None
         if key is not None and key not in KEPT:
             found[key] = None
     return list(found)
 
 
-def _snake(word: str) -> str:
-    """`streamOptions` and `body.stream_options` as the protocol writes it."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", _last(word)).lower()
+def _snake(name: str) -> str:
+    """Convert names such as `streamOptions` and `body.stream_options` to the protocol's form."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", _last(name)).lower()
 
 
 def _last(place: str) -> str:
@@ -256,8 +257,8 @@ def _last(place: str) -> str:
 
 
 def _messages(value: Any) -> str:
-    """The messages in an error's body, joined; empty where it is no JSON object. What a server echoes of the request
-    is left out: a prompt must not be read as a refusal."""
+    """Return the joined messages of an error body; empty if it is not a JSON object. Echoes of the request are removed,
+    so that a prompt is not read as a refusal."""
     texts: list[str] = []
     _collect(value, texts, 0)
     return "\n".join(texts)[:TEXT_LENGTH]
@@ -277,12 +278,12 @@ def _collect(value: Any, texts: list[str], depth: int) -> None:
 
 
 def _without_echo(text: str) -> str:
-    """vLLM and Mistral give pydantic's errors as a text, with the input beside."""
+    """Remove the input from pydantic errors, which vLLM and Mistral send as text."""
     return ECHO.sub(r"\1…", text[:TEXT_LENGTH])
 
 
 def _places(value: Any, depth: int = 0) -> Iterator[str]:
-    """`param` and `loc` wherever an error's body has them, and in pydantic's errors written as text."""
+    """Iterate over `param` and `loc` anywhere in an error body, including pydantic errors sent as text."""
     if depth > 5:
         return
     if isinstance(value, Mapping):

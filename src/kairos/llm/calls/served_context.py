@@ -1,6 +1,6 @@
-"""The context that the servers of models really serve, asked of them again and again.
+"""Polls model servers for the context that they actually serve.
 
-Ollama: https://github.com/ollama/ollama/blob/main/docs/api.md (`/api/ps`, `/api/show`); vLLM and llama.cpp give it with
+Ollama: https://github.com/ollama/ollama/blob/main/docs/api.md (`/api/ps`, `/api/show`). vLLM and llama.cpp report it in
 their list of models, llama.cpp also at `/props`, LM Studio at `/api/v0/models`.
 """
 
@@ -24,32 +24,32 @@ log = logging.getLogger(__name__)
 INTERVAL_S = 20.0
 LIMITS = HttpLimits(connect_s=1.0, first_byte_s=2.0, idle_s=2.0, total_s=3.0)
 OLLAMA_DEFAULT = 4096
-"""What Ollama serves of a model that is not loaded and sets nothing, unless OLLAMA_CONTEXT_LENGTH says otherwise."""
+"""Ollama's context for a model that is not loaded and sets none, unless OLLAMA_CONTEXT_LENGTH overrides it."""
 CLOUD_CONTEXT = 32_768
-"""Of a provider's model whose entry names none: such servers refuse a longer prompt in words, and cut nothing."""
+"""Context of a cloud model whose entry names none: cloud servers refuse longer prompts and truncate nothing."""
 MAX_CONTEXT = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class ServedContext:
-    """What a server says of one model."""
+    """The context that a server reports for a model."""
 
     context: int
     certain: bool = True
-    """False: Ollama's default, which its environment may change; known once the model is loaded."""
+    """False for Ollama's default, which its environment may override. It is known once the model is loaded."""
 
 
 class ModelContexts:
-    """The context of each model: declared, served, and found by calls, the smallest of them."""
+    """The context of each model: the smallest of the declared one, the served one, and the one that calls revealed."""
 
     def __init__(self, traits: ModelTraits) -> None:
         self._traits = traits
         self._served: dict[tuple[str, str], ServedContext] = {}
         self.changed: Callable[[], None] = lambda: None
-        """Called when a server says something else than before."""
+        """Called when a server reports a different context."""
 
     def of(self, model: Model) -> int:
-        """Tokens of prompt and answer together."""
+        """Return the context of a model in tokens of prompt and answer together."""
         served = self._served.get(_key(model))
         found = self._traits.of(model).context
         context = model.context if model.context_declared or self_hosted(model) else CLOUD_CONTEXT
@@ -58,29 +58,30 @@ class ModelContexts:
         return context if found is None else min(context, found)
 
     def served(self, model: Model) -> int | None:
-        """What its server says for certain; None where it says nothing."""
+        """Return the context that the server reports with certainty; None if it reports none."""
         served = self._served.get(_key(model))
         return served.context if served and served.certain else None
 
     def update(self, model: Model, served: ServedContext) -> None:
-        """Take over what a server says. What calls had found before holds no more, once it says something else."""
+        """Save the context that a server reports. What calls revealed earlier is discarded if it has changed."""
         before = self._served.get(_key(model))
         if served == before or (before and before.certain and not served.certain):
-            return  # unloaded: it will most likely be loaded as it was
+            return  # unloaded: it will probably be loaded with the same context
         self._served[_key(model)] = served
         if served.certain and (before is None or not before.certain or before.context != served.context):
             self._discard_found(model, served.context)
-        log.info("model %s: its server serves a context of %d tokens", model.name, served.context)
+        log.info("model %s: the server has a context of %d tokens", model.name, served.context)
         self.changed()
 
     def _discard_found(self, model: Model, context: int) -> None:
-        """Also where nothing is known here: what an earlier process found may not have been read yet."""
+        """Discard the context that calls revealed, even if none is known here: an earlier process may have saved
+        one."""
         if self._traits.of(model).context != context:
             self._traits.forget_context(model)
 
 
 class ContextWatch:
-    """Asks the servers of the models that an operator hosts; providers in the cloud are not asked."""
+    """Polls the servers that the operator hosts; cloud providers are not polled."""
 
     def __init__(
         self,
@@ -89,20 +90,20 @@ class ContextWatch:
         models: Callable[[], Iterable[Model]],
         interval_s: float = INTERVAL_S,
     ) -> None:
-        """`models` gives those of now: adapters come and go."""
+        """`models` returns the current models, because adapters come and go."""
         self._http = http
         self._contexts = contexts
         self._models = models
         self._interval_s = interval_s
 
     async def run(self) -> None:
-        """Until cancelled. Owned by the daemon."""
+        """Poll until cancelled. Runs as a background task of the daemon."""
         while True:
             await self.poll()
             await asyncio.sleep(self._interval_s * random.uniform(0.8, 1.2))
 
     async def poll(self) -> None:
-        """Ask every server once, side by side."""
+        """Poll every server once, concurrently."""
         servers: defaultdict[tuple[str, str | None], list[Model]] = defaultdict(list)
         for model in self._models():
             if model.adapter_host is not AdapterHost.EMBEDDED and (model.local or model.base_url.startswith("http://")):
@@ -158,12 +159,12 @@ class ContextWatch:
 
 
 def self_hosted(model: Model) -> bool:
-    """Whether its server is most likely the operator's own."""
+    """Whether its server is probably hosted by the operator."""
     return model.local or model.base_url.startswith("http://")
 
 
 def _shown(shown: Mapping[str, Any]) -> ServedContext | None:
-    """What `/api/show` says of a model that is not loaded."""
+    """Parse the reply of `/api/show` for a model that is not loaded."""
     info = shown.get("model_info")
     info = info if isinstance(info, Mapping) else {}
     trained = next((_tokens(value) for key, value in info.items() if str(key).endswith(".context_length")), None)

@@ -1,6 +1,6 @@
-"""Shares between replicas, over Redis, what was found out about models by calling them.
+"""Shares model traits between replicas over Redis.
 
-One hash holds it all. A lost write costs one refused request, so nothing here is atomic over several replicas.
+All traits are in one hash. A lost write costs one refused request, so writes are not atomic across replicas.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 POLL_S = 5.0
 LIMIT_S = 2.0
 MAX_MODELS = 1_000
-"""Models that are remembered; the oldest findings go first."""
+"""Maximum number of stored models; the oldest are dropped first."""
 
 
 class SharedTraits:
-    """Writes what `ModelTraits` learns here, and reads what the other replicas learned."""
+    """Writes the traits learned here and reads those of other replicas."""
 
     def __init__(
         self, redis: Redis, traits: ModelTraits, *, namespace: str = redis_keys.NAMESPACE, poll_s: float = POLL_S
@@ -38,20 +38,20 @@ class SharedTraits:
         self._poll_s = poll_s
         self._pending: dict[str, Traits | None] = {}
         self._void: set[str] = set()
-        """Models of which everything that is stored was forgotten here; the next write leaves it out."""
+        """Models whose stored traits were discarded here; the next write removes them."""
         self._void_contexts: set[str] = set()
-        """Models whose stored context was forgotten."""
+        """Models whose stored context was discarded."""
         self._woken = asyncio.Event()
         traits.learned = self._learned
         traits.context_forgotten = self._context_forgotten
 
     async def run(self) -> None:
-        """Until cancelled. Owned by the daemon."""
+        """Exchange traits until cancelled. Runs as a background task of the daemon."""
         while True:
             try:
                 await self.exchange()
             except EngineUnavailable as error:
-                log.debug("what was found out about models is not shared now: %s", error)
+                log.debug("model traits are not shared: %s", error)
             self._woken.clear()
             try:
                 async with asyncio.timeout(self._poll_s * random.uniform(0.8, 1.2)):
@@ -60,7 +60,7 @@ class SharedTraits:
                 pass
 
     async def exchange(self) -> None:
-        """Write what is pending and read the rest. Raises `EngineUnavailable`."""
+        """Write pending traits and read the others. Raises `EngineUnavailable`."""
         with redis_errors(self._redis):
             async with asyncio.timeout(LIMIT_S):
                 await self._write()
@@ -100,7 +100,7 @@ class SharedTraits:
         self._void_contexts.discard(digest)
 
     def _whole(self, digest: str, stored: Traits | None) -> Traits | None:
-        """What is pending together with what is stored, less what was forgotten; None where nothing is left."""
+        """Merge pending and stored traits without the discarded ones; None if nothing remains."""
         if stored is None or digest in self._void:
             stored = NO_TRAITS
         if digest in self._void_contexts:

@@ -1,11 +1,11 @@
-"""Cheap looks at the servers of models that nobody called lately: whether they can be reached at all.
+"""Connection probes of the servers of idle models.
 
-Decided so: a server that cannot be reached is as good as three failed calls, so its breaker opens before a user's call
-fails, and while it stays away no call is spent on it. A server that can be reached is believed to be back only where it
-was away: one that listed its models while it answered 500 to every chat closes nothing. Every HTTP status counts as
-reached: keys may be allowed to chat and not to list, and not every server lists.
+A server that cannot be reached counts as three failed calls: its breaker opens before a user's call fails, and no call
+is spent on it while it is unreachable. A server that can be reached is considered recovered only if it was unreachable,
+because a server may list its models and still answer 500 to every chat. Every HTTP status counts as reached: keys may
+be allowed to chat but not to list, and not every server supports listing.
 
-Looked at are the servers of the configured models. Adapters have no looks of their own: calls tell of them.
+Only the servers of configured models are probed. The health of adapters depends on calls alone.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from kairos.redis_client import redis_errors
 
 LOCAL_INTERVAL_S = 20.0
 UNREACHABLE_INTERVAL_S = 5.0
-"""A server on own hardware that was away is looked at this often, so that its return is noticed."""
+"""Interval for an unreachable local server, so that its return is noticed."""
 CLOUD_INTERVAL_S = 300.0
 JITTER = 0.2
 CONFIRM_S = 0.5
-"""Between the looks that make sure of a server that was not reached."""
+"""Interval between the probes that confirm that a server is unreachable."""
 PROBE_TIMEOUT_S = 3.0
 LOCK_TIMEOUT_S = 1.0
 
 
 class Probes:
-    """Looks at each quiet server now and then; one replica does it for all."""
+    """Probes each idle server regularly; one replica does so for all."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Probes:
         namespace: str = redis_keys.NAMESPACE,
         interval_s: float | None = None,
     ) -> None:
-        """`interval_s` replaces the times above, for tests."""
+        """`interval_s` replaces the intervals above, for tests."""
         self._servers = [_Server(models) for models in _by_server(models)]
         self._health = health
         self._providers = providers
@@ -62,13 +62,13 @@ class Probes:
         self._interval_s = interval_s
 
     async def run(self) -> None:
-        """Until cancelled. Owned by the daemon."""
+        """Probe until cancelled. Runs as a background task of the daemon."""
         if not self._servers:
             await asyncio.Event().wait()
         await run_together(*(self._watch(server) for server in self._servers))
 
     async def _watch(self, server: _Server) -> None:
-        """Each server for itself: one that hangs makes no other wait."""
+        """Probe one server in a loop of its own, so that a hanging server delays no other."""
         while True:
             interval_s = self._pause_s(server)
             await asyncio.sleep(interval_s * random.uniform(1 - JITTER, 1 + JITTER))
@@ -89,7 +89,7 @@ class Probes:
                 return
 
     async def _problem(self, model: Model) -> str:
-        """Why there was no connection; empty where there was one."""
+        """Return why there was no connection; empty if there was one."""
         try:
             await self._providers.list_models(model.base_url, model.api_key, timeout_s=PROBE_TIMEOUT_S)
         except HttpTimeout as error:
@@ -115,12 +115,13 @@ class Probes:
         return all(state is not BreakerState.CLOSED for state in states)
 
     def _is_quiet(self, server: _Server, interval_s: float) -> bool:
-        """Calls say more than a look can, so a server that is called needs none; one that is away always does."""
+        """Whether the server has had no calls for the interval. Calls make probes unnecessary; an unreachable server is
+        always probed."""
         called_at = max(self._health.last_called_at(model.name) for model in server.models)
         return self._is_unreachable(server) or time.time() - called_at >= interval_s
 
     async def _acquire_lock(self, server: _Server, interval_s: float) -> bool:
-        """The lock stays for most of the pause: whoever comes next within it has nothing to look for."""
+        """Take the lock for most of the interval, so that no other replica probes within it."""
         try:
             with redis_errors(self._redis):
                 async with asyncio.timeout(LOCK_TIMEOUT_S):
@@ -128,11 +129,11 @@ class Probes:
                     lock_s = interval_s * (1 - JITTER)
                     return bool(await self._redis.set(key, 1, nx=True, px=max(1, int(lock_s * 1000))))
         except EngineUnavailable:
-            return server.model.local  # a provider in the cloud is not asked by every replica
+            return server.model.local  # cloud providers are not probed by every replica
 
 
 class _Server:
-    """The models behind one address and credential: one look tells of all."""
+    """The models behind one address and credential, which one probe covers."""
 
     def __init__(self, models: list[Model]) -> None:
         self.models = models

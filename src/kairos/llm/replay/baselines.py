@@ -1,4 +1,4 @@
-"""Who plays in a replay: the router as it serves, and what a user could pick instead of it."""
+"""The players of a replay: the router, and simple baselines."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from kairos.llm.routing.statistics import Observation, RouterWeights
 
 PROJECT = "replay"
 TOKENS = 1000.0
-"""Of a replayed request: with prices set to match, a call is expected to cost the model's recorded mean."""
+"""Tokens of a replayed request. Prices are set so that the expected cost of a call is the model's recorded mean."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayOutcome:
-    """What the chosen model made of a prompt: all that a player is shown."""
+    """The result of the chosen model, the only one shown to the player."""
 
     task_type: str
     model: int
@@ -28,32 +28,32 @@ class ReplayOutcome:
     cost_usd: float
     latency_s: float | None
     token: int
-    """What `choose` gave with the choice."""
+    """The token that `choose` returned."""
 
 
 class Player(Protocol):
-    """Chooses a model for every prompt of an order, and is shown the outcome of its choice alone."""
+    """Chooses a model for every prompt of an order, and observes only the outcome of its choice."""
 
     falls_back: bool
-    """Whether it asks another model when a call fails."""
+    """Whether it tries another model when a call fails."""
 
     def choose(self, task_type: str, now: float, failed: Sequence[int] = ()) -> tuple[int | None, int]:
-        """(model, or None if none may be called; token)"""
+        """Return (model, or None if none may be called; token)."""
         ...
 
     def observe(self, outcome: ReplayOutcome, now: float) -> None: ...
     def fail(self, model: int, token: int, now: float) -> None:
-        """The call met an infrastructure error."""
+        """Report an infrastructure error of a call."""
         ...
 
     def succeed(self, model: int, now: float) -> None: ...
     def set_models(self, models: Iterable[int]) -> None:
-        """These models can be chosen from now on."""
+        """Set the models that can be chosen from now on."""
         ...
 
 
 class KairosPlayer:
-    """`ModelSelector` and `Breaker` as they serve."""
+    """The router: `ModelSelector` and `Breaker` as in production."""
 
     falls_back = True
 
@@ -107,12 +107,14 @@ class KairosPlayer:
         breaker = self._breakers[model]
         if breaker.allows(now):
             return HEALTHY
-        return Availability(open=True, reason=f"its breaker is {breaker.state(now)}", retry_at=breaker.retry_at(now))
+        return Availability(
+            open=True, reason=f"its circuit breaker is {breaker.state(now)}", retry_at=breaker.retry_at(now)
+        )
 
 
 class Thompson:
-    """Thompson sampling with a Beta(1, 1) prior for each task type and model (Agrawal & Goyal 2012); a quality between
-    0 and 1 counts as that part of a success. What each model costs it knows as Kairos does."""
+    """Thompson sampling with a Beta(1, 1) prior per task type and model (Agrawal & Goyal 2012). A quality between 0 and
+    1 counts as a partial success. Costs are known, as for the router."""
 
     falls_back = False
 
@@ -141,7 +143,7 @@ class Thompson:
 
 
 class Uniform:
-    """A model at random."""
+    """Chooses a model at random."""
 
     falls_back = False
 

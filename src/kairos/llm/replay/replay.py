@@ -1,9 +1,9 @@
-"""Replays a recorded table through the classes that serve, beside Thompson sampling and chance on the same orders.
+"""Replays a recorded table through the production router, compared with Thompson sampling and random choice.
 
     report = replay(ReplayTable.read("table.csv"), ReplayOptions(lambda_cost=0.15, orders=100))
     print(report.text())        # or json.dumps(report.to_dict())
 
-Only the chosen model's outcome is shown to a player. The clock advances one second a decision.
+Players observe only the outcome of the model they chose. The clock advances one second per decision.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from kairos.llm.routing.statistics import RouterWeights
 
 OUTAGE_DECISIONS = 600
 DEGRADED = 0.4
-"""What is left of the quality of a model that silently gets worse."""
+"""Factor on the quality of a model that silently degrades."""
 WINDOW = 20
-"""Decisions over which a model's share of its task types is taken."""
+"""Number of decisions over which a model's share of its task types is computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,10 @@ class ReplayOptions:
     lambda_cost: float = 0.0
     lambda_latency: float = 0.0
     orders: int = 10
-    """Random orders of the rows over which the report averages."""
+    """Number of random row orders that the report averages over."""
     seed: int = 0
     delay: int = 0
-    """Decisions after which an outcome is shown."""
+    """Number of decisions until an outcome is observed."""
     outage: str | None = None
     """This model's calls fail for 600 decisions in the middle."""
     degrade: str | None = None
@@ -45,11 +45,11 @@ class ReplayOptions:
     add_model: str | None = None
     """This model joins half-way."""
     weights: RouterWeights = field(default_factory=RouterWeights)
-    """What the router runs with; the lambdas above replace its own."""
+    """The router's weights; the lambdas above override theirs."""
 
 
 def replay(table: ReplayTable, options: ReplayOptions) -> ReplayReport:
-    """Play every order with every player. Raises `InvalidInput` for options that do not fit the table."""
+    """Run every order with every player. Raises `InvalidInput` for options that do not fit the table."""
     check(table, options)
     scenario = Scenario.of(table, options)
     runs: dict[str, list[ReplayRun]] = {"kairos": [], "thompson": [], "random": []}
@@ -93,16 +93,16 @@ def check(table: ReplayTable, options: ReplayOptions) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What happens when, and what each choice is worth: the same for every player and order."""
+    """The events of a replay and the values of each choice, the same for every player and order."""
 
     table: ReplayTable
     weights: RouterWeights
     delay: int
     mean_costs: tuple[float, ...]
     burdens: tuple[float, ...]
-    """λ·ĉ (and λ·l̂) of each model: what is taken from its quality to give utility."""
+    """λ·ĉ (and λ·l̂) of each model, subtracted from its quality to give the utility."""
     means: dict[str, tuple[float, ...]]
-    """Mean quality of each model by task type: what hindsight knows."""
+    """Mean quality of each model by task type, known in hindsight."""
     out: int | None
     out_from: int
     out_until: int
@@ -135,7 +135,7 @@ class Scenario:
         return model == self.out and self.out_from <= step < self.out_until
 
     def available(self, step: int) -> tuple[int, ...]:
-        """The models in the catalogue at a step."""
+        """Return the models in the catalogue at a step."""
         hidden = self.added if step < self.half else None
         return tuple(model for model in range(len(self.table.models)) if model != hidden)
 
@@ -146,7 +146,7 @@ class Scenario:
         return DEGRADED if model == self.degraded and step >= self.half else 1.0
 
     def best(self, task_type: str, step: int) -> float:
-        """Utility of the model that is best for the task type in hindsight, among those that could serve then."""
+        """Return the utility of the best model for a task type in hindsight, among those available at the step."""
         return max(
             (
                 self.means[task_type][model] * self._quality_factor(model, step) - self.burdens[model]
@@ -157,7 +157,7 @@ class Scenario:
         )
 
     def own_types(self, model: int) -> frozenset[str]:
-        """Task types for which the model is the best in hindsight."""
+        """Return the task types for which the model is best in hindsight."""
         return frozenset(
             task_type
             for task_type, means in self.means.items()
@@ -166,7 +166,7 @@ class Scenario:
 
 
 def play(player: Player, order: Sequence[int], scenario: Scenario) -> ReplayRun:
-    """One order. Outcomes are shown `delay` decisions after their own."""
+    """Run one order. Outcomes are observed `delay` decisions later."""
     run = ReplayRun()
     waiting: deque[tuple[int, ReplayOutcome]] = deque()
     best: dict[tuple[str, bool, bool], float] = {}
@@ -191,7 +191,8 @@ def play(player: Player, order: Sequence[int], scenario: Scenario) -> ReplayRun:
 
 
 def _serve(player: Player, row: int, step: int, scenario: Scenario, run: ReplayRun) -> ReplayOutcome | None:
-    """One request: a choice, its call and, where the player falls back, the next ones. None if nothing answered."""
+    """Serve one request: a choice, its call and, if the player falls back, further ones. Returns None without an
+    answer."""
     table, failed = scenario.table, []
     task_type = table.task_types[row]
     while True:
@@ -214,8 +215,8 @@ def _serve(player: Player, row: int, step: int, scenario: Scenario, run: ReplayR
 
 
 def _decisions_until(run: ReplayRun, scenario: Scenario, model: int | None, gaining: bool) -> int | None:
-    """How many decisions of the model's task types passed from half-way until it had the smaller share of the last
-    twenty of them (or, `gaining`, the larger one). All of them if that never came; None if it is best at nothing."""
+    """Count decisions of the model's task types from half-way until it had the smaller share of the last twenty (or, if
+    `gaining`, the larger). Returns all of them if that never happened; None if the model is best at nothing."""
     if model is None:
         return None
     own = scenario.own_types(model)

@@ -116,7 +116,7 @@ class Score:
 def evidence(row: Statistics, w: RouterWeights) -> tuple[float, float]:
     """Return (weight, weight·mean): a task type's evidence for the model's quality at other task types.
 
-    The weight n/(n+evidence_scale) saturates, because many measurements of one task type say little about another. A
+    The weight n/(n+evidence_scale) saturates, because many measurements of one task type predict little for another. A
     model is also measured most where it is best, so a mean over all its observations would overestimate it (Efron &
     Morris 1975 shrink group means for the same reason).
     """
