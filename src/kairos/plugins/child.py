@@ -1,6 +1,6 @@
-"""The process in which a sync plugin does one task: `python -m kairos.plugins.child FD`.
+"""Process that runs one task of a sync plugin: `python -m kairos.plugins.child FD`.
 
-It gets the task, makes its calls through the daemon, sends what `execute` returned, and is ended.
+It receives the task, makes its calls through the daemon, sends the result of `execute`, and exits.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kairos.plugins import child_ipc
-from kairos.plugins.base_plugin import Answer, CallFailed, PluginContext, PluginError, PluginTask, PluginFinding
+from kairos.plugins.base_plugin import Answer, CallFailed, PluginContext, PluginError, PluginFinding, PluginTask
 from kairos.plugins.protocol import InvalidResult, shape
 from kairos.plugins.sources import find, load
 
@@ -47,7 +47,7 @@ def _outcome(channel: child_ipc.Channel, request: Mapping[str, Any]) -> dict[str
         return {"end": "call", "number": error.number, "message": str(error), "retryable": error.retryable}
     except PluginError as error:
         return {"end": "refused", "message": str(error), "retryable": error.retryable}
-    except BaseException as error:  # sys.exit among them: this is the place that records it
+    except BaseException as error:  # also SystemExit, which must be reported
         child_ipc.more_memory()
         return {"end": "crash", "message": child_ipc.error_line(error), "trace": child_ipc.trace_of(error)}
 
@@ -65,13 +65,13 @@ def _task(channel: child_ipc.Channel, request: Mapping[str, Any]) -> PluginTask:
 
 
 class _Calls:
-    """Calls that the daemon makes for us."""
+    """Calls that the daemon makes on behalf of the plugin."""
 
     def __init__(self, channel: child_ipc.Channel) -> None:
         self._channel = channel
 
     def __call__(self, method: str, **arguments: Any) -> Any:
-        """Raises `CallFailed`, and `TypeError` or `ValueError` for arguments that cannot be sent."""
+        """Call a method. Raises `CallFailed`, and `TypeError` or `ValueError` for arguments that cannot be sent."""
         reply = self._channel.call({"call": method, "arguments": arguments})
         if error := reply.get("error"):
             raise CallFailed(error["message"], error["code"], retryable=error["retryable"], number=error["number"])
@@ -118,7 +118,7 @@ class _ChildHttp:
 
 
 class _ToDaemon(logging.Handler):
-    """Records go to the daemon's log."""
+    """Forwards log records to the daemon."""
 
     def __init__(self, channel: child_ipc.Channel) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A child process with a line to it, from the daemon's side: started, heard, logged, and ended with all it started."""
+"""The daemon's side of a plugin process: starts it, exchanges messages, logs its output, and ends its process group."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ Value = TypeVar("Value")
 READ_BYTES = 1 << 16
 LONGEST_LINE = 2_000
 MOST_LINES = 1_000
-"""Of one process in the daemon's log; what it writes beyond them is dropped."""
+"""Lines of one process in the daemon's log; further output is dropped."""
 LAST_LINES = 40
 LAST_OUTPUT_S = 1.0
-"""How long the rest of what an ended process wrote is waited for: a descendant may hold its pipes open."""
+"""Time to wait for remaining output of an ended process: a descendant may keep its pipes open."""
 
 
 class ProtocolError(Exception):
-    """What came over the line was not what a child of ours would say."""
+    """A message on the channel does not follow the protocol."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChildLimits:
-    """What one process of a plugin may use."""
+    """Resource limits of one plugin process."""
 
     memory_mb: int
-    """Of what it may write; address space is limited to several times that (`inner.SPACE_FACTOR`)."""
+    """Writable memory; address space is limited to several times that (`child_ipc.SPACE_FACTOR`)."""
     cpu_s: float
 
 
 class ChildProcess:
-    """One running child."""
+    """A running plugin process."""
 
     def __init__(
         self,
@@ -72,28 +72,28 @@ class ChildProcess:
 
     @property
     def last_output(self) -> str:
-        """The last lines that it wrote to standard output or error."""
+        """The last lines written to standard output or error."""
         return "\n".join(self._last)
 
     async def send(self, value: Any) -> None:
-        """Raises `ValueError` for what cannot travel. A child that is gone is noticed by whoever listens to it."""
+        """Send a message. Raises `ValueError` if it is not serializable. An ended process is detected by `receive`."""
         self._writer.write(frame(value))
         with suppress(ConnectionError):
             await self._writer.drain()
 
     async def receive(self) -> Any:
-        """The next frame; None once the line is closed or the process has ended. Raises `ProtocolError`."""
+        """The next message; None after the channel was closed or the process has ended. Raises `ProtocolError`."""
         reading = asyncio.create_task(self._frame())
         try:
             await asyncio.wait([reading, self._ended], return_when=asyncio.FIRST_COMPLETED)
-            if not reading.done():  # it ended; what it had message before may still be under way
+            if not reading.done():  # it ended, but its last message may not have arrived yet
                 await asyncio.wait([reading], timeout=LAST_OUTPUT_S)
             return reading.result() if reading.done() else None
         finally:
             await end(reading)
 
     async def while_alive(self, work: Coroutine[Any, Any, Value]) -> Value | None:
-        """Do it as long as the process lives; None where it ended first: nobody waits for the outcome any more."""
+        """Run the work while the process is alive. Returns None, and cancels the work, if the process ends first."""
         working = asyncio.create_task(work)
         try:
             await asyncio.wait([working, self._ended], return_when=asyncio.FIRST_COMPLETED)
@@ -102,12 +102,12 @@ class ChildProcess:
             await end(working)
 
     async def exit_status(self) -> int | None:
-        """Its exit status, minus the signal's number where one ended it; None where it goes on without a word."""
+        """The exit status, or minus the signal's number; None if the process closed its channel but still runs."""
         await asyncio.wait([self._ended], timeout=LAST_OUTPUT_S)
         return self._process.returncode
 
     async def finish(self) -> None:
-        """End it and what it started, and take in the rest of what it wrote."""
+        """End the process and its descendants, and read the rest of its output."""
         await kill_process_tree(self._process)
         self._writer.close()
         await asyncio.wait(self._listening, timeout=LAST_OUTPUT_S)
@@ -117,14 +117,14 @@ class ChildProcess:
         try:
             (size,) = HEAD.unpack(await self._reader.readexactly(HEAD.size))
             if size > LARGEST_FRAME:
-                raise ProtocolError("it wrote into the line to the daemon")
+                raise ProtocolError("it wrote to the channel of the daemon")
             message = json.loads(await self._reader.readexactly(size))
         except (asyncio.IncompleteReadError, ConnectionError):
             return None
         except ValueError:
-            raise ProtocolError("it wrote into the line to the daemon") from None
+            raise ProtocolError("it wrote to the channel of the daemon") from None
         if not isinstance(message, dict):
-            raise ProtocolError("it wrote into the line to the daemon")
+            raise ProtocolError("it wrote to the channel of the daemon")
         return message
 
     async def _listen(self, stream: asyncio.StreamReader) -> None:
@@ -146,16 +146,16 @@ class ChildProcess:
         if self._lines <= MOST_LINES:
             self._log.info("%s", text)
         elif self._lines == MOST_LINES + 1:
-            self._log.warning("it writes more than %d lines; the rest is dropped", MOST_LINES)
+            self._log.warning("it wrote more than %d lines; further output is dropped", MOST_LINES)
 
 
 @asynccontextmanager
 async def child_process(
     module: str, source: PluginSource, limits: ChildLimits, log: logging.Logger, first: Mapping[str, Any]
 ) -> AsyncIterator[ChildProcess]:
-    """Run `python -m kairos.plugins.<module>` with these text as its first; at the end of the block it is ended.
+    """Run `python -m kairos.plugins.<module>`, send it the message `first`, and end it at the end of the block.
 
-    Of the daemon's environment it gets the paths alone: the rest holds keys.
+    Only path variables of the daemon's environment are passed on, because others may contain keys.
     """
     ours, theirs = socket.socketpair()
     try:
@@ -202,7 +202,7 @@ async def child_process(
 
 
 async def _surely(work: Coroutine[Any, Any, None]) -> None:
-    """Do it to its end, cancelled or not: it is bounded, and what it ends must not be left behind."""
+    """Run a clean-up to its end even if cancelled; it is bounded in time."""
     working = asyncio.create_task(work)
     cancelled = False
     while not working.done():
@@ -216,9 +216,9 @@ async def _surely(work: Coroutine[Any, Any, None]) -> None:
 
 
 def cause_of(status: int | None) -> str:
-    """How a process ended, in text."""
+    """The exit status as text."""
     if status is None:
-        return "it closed its line to the daemon"
+        return "it closed its channel to the daemon"
     if status >= 0:
-        return f"it ended the program with status {status}"
+        return f"it exited with status {status}"
     return f"it was ended by {signal.Signals(-status).name}"

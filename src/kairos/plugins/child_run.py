@@ -1,4 +1,4 @@
-"""One execution of a sync plugin: its process, the calls that it makes through us, and what became of it."""
+"""Runs one execution of a sync plugin in a process, and makes its calls."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ LEVELS = {logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.C
 async def run_in_child(
     source: PluginSource, kind: str, limits: ChildLimits, context: Calls, task: PluginTask
 ) -> Mapping[str, Any]:
-    """What `wire.shape` made of its answer. Cancelled, it ends the process. Raises the errors of plugins, and those
-    that its calls met and that it did not catch."""
+    """Run a plugin and return its result as `protocol.shape` does. A cancel ends the process.
+
+    Raises the errors in `plugin_errors`, and errors of the plugin's calls that it did not catch.
+    """
     given = {name: getattr(task, name) for name in ("id", "project_id", "prompt", "attempt", "timeout_s", "rejected")}
     first = {
         "class": kind,
@@ -49,7 +51,7 @@ async def run_in_child(
 
 
 class _Execution:
-    """Listens to one child until its end."""
+    """Processes the messages of one child until its end."""
 
     def __init__(self, child: ChildProcess, limits: ChildLimits, context: Calls) -> None:
         self._child = child
@@ -72,7 +74,7 @@ class _Execution:
                 if reply is not None:
                     await self._child.send(reply)
             else:
-                raise ProtocolError("it wrote into the line to the daemon")
+                raise ProtocolError("it wrote to the channel of the daemon")
 
     async def _reply(self, message: Mapping[str, Any]) -> dict[str, Any]:
         try:

@@ -1,4 +1,4 @@
-"""A plugin as an agent: asked by the coordinator like any other, and kept from harming more than its own task."""
+"""Makes a plugin an agent, and isolates its failures from other tasks."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ from kairos.plugins.task_context import PluginServices, TaskContext
 log = logging.getLogger(__name__)
 
 PLUGIN_FAULTS = (PluginCallInvalid, PluginCpu, PluginCrashed, PluginDied, PluginMemory, PluginReturnedNonsense)
-"""Errors that speak of the plugin; all others speak of the task, of a model or of another server."""
+"""Errors that count as failures of the plugin; all others are caused by the task, a model or another server."""
 LEAST_TIME_S = 10.0
-"""A task that had less time and ran out of it says nothing of the plugin."""
+"""A timeout counts as a failure of the plugin only if the task had at least this many seconds."""
 CANCEL_LIMIT_S = 5.0
-"""How long an async plugin may take to heed its cancel before its task goes on without it."""
+"""Time for an async plugin to react to a cancel, before its task ends without it."""
 HOOK_S = 5.0
 
 
 class PluginAgent:
-    """Runs one plugin's tasks: an async one here, a sync one in a child process each."""
+    """Runs one plugin's tasks: async plugins in the daemon, sync ones in a process for each task."""
 
     def __init__(
         self, found: ProbeResult, settings: PluginSettings, services: PluginServices, plugin: BasePlugin | None
     ) -> None:
-        """`plugin` is the object of an async one; None runs it in child processes."""
+        """`plugin` is the object of an async plugin; None for a sync one, which runs in child processes."""
         assert found.name is not None
         self.name = found.name
         self.capabilities = frozenset(found.capabilities)
@@ -71,7 +71,7 @@ class PluginAgent:
 
     @property
     def set_aside_until(self) -> datetime | None:
-        """When it is tried again after its failures; None while it takes tasks."""
+        """The time at which it may run again after failures; None while it takes tasks."""
         now = time.time()
         if self._breaker.state(now) is BreakerState.CLOSED:
             return None
@@ -79,15 +79,15 @@ class PluginAgent:
 
     @property
     def last_failure(self) -> str:
-        """Its own last one, in reason; empty where it had none."""
+        """The message of its last failure; empty if there was none."""
         return self._last_failure
 
     async def configuration(self, project: Mapping[str, Any]) -> dict[str, Any]:
-        """Its values with the project's over the system's. Raises `PluginMisconfigured`."""
+        """The system's values overridden by the project's. Raises `PluginMisconfigured`."""
         return await self._checked(merged(self.found.schema, self._settings.settings.get(self.name, {}), project))
 
     async def check(self, system: Mapping[str, Any]) -> None:
-        """Whether these could be the system's values. Raises `PluginMisconfigured`."""
+        """Validate values for the system's configuration. Raises `PluginMisconfigured`."""
         await self._checked(merged(self.found.schema, system, {}))
 
     async def _checked(self, values: dict[str, Any]) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class PluginAgent:
         return values
 
     async def perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
-        """Raises the errors of plugins, and what the plugin's own calls met and it did not catch."""
+        """Run a task. Raises the errors in `plugin_errors`, and errors of the plugin's calls that it did not catch."""
         self._begin()
         try:
             return await self._perform(task, attempt, emit)
@@ -124,7 +124,7 @@ class PluginAgent:
         except Exception as error:
             self._record(permit, error)
             raise
-        except BaseException:  # our cancel, or the end of the task's time
+        except BaseException:  # cancelled, or the task's time is over
             hung = attempt.timeout_s >= LEAST_TIME_S and time.monotonic() - began >= attempt.timeout_s - 1
             if hung:
                 self._failed(permit, f"it did not end within the {attempt.timeout_s:.0f} s that its task had")
@@ -135,12 +135,12 @@ class PluginAgent:
             await context.close(draft)
 
     async def start(self) -> None:
-        """Its `on_start`, where it lives here. Raises what that raises, `TimeoutError`."""
+        """Call `on_start` of an async plugin. Raises its errors, and `TimeoutError`."""
         if self._plugin:
             await _hook(self._plugin.on_start)
 
     async def retire(self) -> None:
-        """Once its running tasks have ended, its `on_stop`. What does not end even then is cancelled on."""
+        """Wait for running tasks, then call `on_stop`. Tasks that do not react to a cancel are cancelled again."""
         try:
             await self._idle.wait()
         finally:
@@ -163,7 +163,7 @@ class PluginAgent:
         return await run_in_child(self.found.source, self.found.kind, limits, context, task)
 
     async def _here(self, plugin: BasePlugin, context: TaskContext, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """In a task of its own: one that does not heed its cancel is left behind, and its context is closed to it."""
+        """Run in a separate asyncio task. If it does not react to a cancel, it is abandoned and its context closed."""
         working = asyncio.create_task(in_daemon(self.name, plugin, _plugin_task(context, config)))
         try:
             await asyncio.wait([working])
@@ -173,7 +173,7 @@ class PluginAgent:
             raise
         finally:
             if not working.done():
-                log.error("the plugin %s does not heed its cancel; its task ends without it", self.name)
+                log.error("the plugin %s does not react to a cancel; its task ends without it", self.name)
                 self._uncancelled.add(working)
             working.add_done_callback(self._left)
         if working.cancelled():
@@ -181,7 +181,7 @@ class PluginAgent:
         return working.result()
 
     def _left(self, working: asyncio.Task[Any]) -> None:
-        """It has ended, perhaps long after its task: what it raised then is nobody's error any more."""
+        """Retrieve the exception of an ended asyncio task, so that none is logged as never retrieved."""
         self._uncancelled.discard(working)
         if not working.cancelled():
             working.exception()
@@ -202,7 +202,7 @@ class PluginAgent:
         if isinstance(error, PLUGIN_FAULTS):
             self._failed(permit, str(error))
         elif isinstance(error, PluginRefused):
-            self._breaker.succeeded(permit, time.time())  # it works, and said so
+            self._breaker.succeeded(permit, time.time())  # a refusal is not a failure
         else:
             self._breaker.abandoned(permit)
 
@@ -223,7 +223,8 @@ class PluginAgent:
 
 
 async def in_daemon(name: str, plugin: BasePlugin, task: PluginTask) -> Mapping[str, Any]:
-    """What `wire.shape` makes of an async plugin's answer. Whatever it raises comes out as the error of a plugin."""
+    """Run an async plugin and return its result as `protocol.shape` does. Its exceptions are raised as plugin
+    errors."""
     try:
         return shape(await plugin.execute(task))
     except InvalidResult as fault:
@@ -253,7 +254,7 @@ def _plugin_task(context: TaskContext, config: Mapping[str, Any]) -> PluginTask:
 
 
 async def _hook(method: Any) -> None:
-    """`on_start` or `on_stop`, sync or async. Raises what it raises, and `TimeoutError`."""
+    """Call `on_start` or `on_stop`, sync or async. Raises its errors, and `TimeoutError`."""
     if not asyncio.iscoroutinefunction(method):
         await run_in_thread(method, HOOK_S)
         return
@@ -265,13 +266,13 @@ async def _hook(method: Any) -> None:
 
 
 async def _end_within(seconds: float, *tasks: asyncio.Task[Any]) -> None:
-    """Cancel them; what swallows every cancel is closed like a generator, or the event loop could never end."""
+    """Cancel asyncio tasks. Coroutines that swallow every cancel are closed, so that the event loop can end."""
     try:
         async with asyncio.timeout(seconds):
             await end(*tasks)
     except TimeoutError:
         for task in tasks:
             coroutine = task.get_coro()
-            with suppress(RuntimeError):  # it does not heed that either, or runs at this moment
+            with suppress(RuntimeError):  # it ignores that too, or runs at this moment
                 if coroutine is not None and not task.done():
                     coroutine.close()

@@ -1,6 +1,6 @@
-"""Finds plugins, has each looked at in a throw-away process, and registers what is fit as an agent.
+"""Finds plugins, imports each in a temporary process first, and registers valid ones as agents.
 
-What is not fit is listed with its cause, and stops nothing. The built-in agents come in through the same door.
+Invalid plugins are listed with the reason, and do not affect others. Built-in agents are registered here as well.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 GROUP = "kairos.plugins"
 RETIRE_S = 10.0
-"""How long a stopping daemon waits for the `on_stop` of its plugins."""
+"""Time that a stopping daemon waits for `on_stop` of its plugins."""
 
 
 class UnknownPlugin(KairosError):
@@ -42,26 +42,25 @@ class UnknownPlugin(KairosError):
 
 @dataclass(frozen=True, slots=True)
 class PluginEntry:
-    """One plugin, or what kept a file from being one."""
+    """A plugin, or a file with the reason why it is not one."""
 
     name: str
-    """The agent's; where that is not known, the file's or the entry point's."""
+    """The agent's name; if it is unknown, that of the file or the entry point."""
     origin: Origin
     label: str
-    """File name within the folder, or package and entry point; empty of a built-in one."""
+    """File name within the folder, or package and entry point; empty for built-in agents."""
     capabilities: tuple[str, ...] = ()
     schema: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
     is_async: bool = False
     agent: Agent | None = None
-    """None: it takes no tasks, for the reason in `error`."""
+    """None if it takes no tasks, for the reason in `error`."""
     error: str | None = None
     trace: str | None = None
 
 
 class Scan:
-    """What lies in the folder and in packages, looked at from now on. A start begins it before its engines, which take
-    their time too."""
+    """A scan of folder and packages, started at once, so that a starting daemon scans while its engines start."""
 
     def __init__(self, settings: PluginSettings) -> None:
         self.folder = settings.folder
@@ -69,14 +68,14 @@ class Scan:
         self._scanning = asyncio.create_task(_scanned(self.folder, settings.probe_s, limits))
 
     async def result(self) -> tuple[list[PluginEntry], list[ProbeResult]]:
-        """What could not even be looked at, and what was found. Cancelled, it ends the processes."""
+        """Sources that could not be read, and the probe results. A cancel ends the processes."""
         try:
             return await self._scanning
         finally:
             await self.end()
 
     async def end(self) -> None:
-        """Nobody waits for it any more."""
+        """Cancel the scan."""
         await end(self._scanning)
 
 
@@ -84,7 +83,7 @@ class PluginLoader:
     """The plugins of one daemon."""
 
     def __init__(self, settings: PluginSettings, agents: AgentRegistry, services: PluginServices) -> None:
-        """Settings are read when they are used: a live view of them may change between two scans."""
+        """`settings` may be a live view: they are read when they are used."""
         self._settings = settings
         self._agents = agents
         self._services = services
@@ -95,7 +94,7 @@ class PluginLoader:
         self._retiring: set[asyncio.Task[None]] = set()
 
     def add_built_in(self, agent: Agent) -> None:
-        """Register an agent of Kairos' own."""
+        """Register a built-in agent."""
         self._agents.register(agent)
         about = (type(agent).__doc__ or "").partition("\n")[0]
         capabilities = tuple(sorted(agent.capabilities))
@@ -105,16 +104,16 @@ class PluginLoader:
 
     @property
     def private_hosts(self) -> Sequence[str]:
-        """What projects may name in settings although it is not on the public internet."""
+        """Non-public hosts that projects may name in plugin settings."""
         return self._settings.private_hosts
 
     @property
     def entries(self) -> list[PluginEntry]:
-        """Built-in ones first, then files and packages by name, those that failed among them."""
+        """Built-in agents first, then files and packages by name, failed ones included."""
         return [*self._built_in, *self._loaded]
 
     def entry(self, name: str) -> PluginEntry:
-        """Raises `UnknownPlugin`."""
+        """The plugin with this name or label. Raises `UnknownPlugin`."""
         found = [entry for entry in self.entries if name in (entry.name, entry.label)]
         if found:
             return max(found, key=lambda entry: entry.agent is not None)
@@ -122,9 +121,9 @@ class PluginLoader:
         raise UnknownPlugin(name=name, remedy=did_you_mean(name, names) or f"There are: {', '.join(names)}")
 
     async def reload(self, begun: Scan | None = None) -> None:
-        """Scan folder and packages anew. Running tasks end with the plugin that they began with.
+        """Scan folder and packages again. Running tasks end with the plugin with which they started.
 
-        `begun` is a scan that is under way already; it counts where it is of the folder that the settings name.
+        `begun` is a scan already in progress; it is used if it is of the configured folder.
         """
         async with self._lock:
             self._scanned = (self._settings.folder, self._settings.reloads)
@@ -138,12 +137,12 @@ class PluginLoader:
             log.warning("a plugin is not loaded: %s", one)
 
     async def refresh(self) -> None:
-        """After a change of the settings: scan again where they name another folder, or ask for it (`reloads`)."""
+        """Scan again if the settings have another folder or another number of `reloads`."""
         if (self._settings.folder, self._settings.reloads) != self._scanned:
             await self.reload()
 
     async def close(self) -> None:
-        """End what still runs of plugins that are gone or go now."""
+        """Retire all plugins, and wait until they have stopped."""
         self._replace([])
         if self._retiring:
             await asyncio.wait(self._retiring, timeout=RETIRE_S)
@@ -165,13 +164,14 @@ class PluginLoader:
         return entries
 
     async def _made(self, entry: PluginEntry, found: ProbeResult) -> PluginEntry:
-        """With its agent. An async plugin is imported here now; its file has passed the probe."""
+        """The entry with its agent. An async plugin is imported into the daemon, after its file has passed the
+        probe."""
         try:
             plugin = await self._imported(found) if found.is_async else None
             agent = PluginAgent(found, self._settings, self._services, plugin)
             await agent.start()
-        except Exception as error:  # its own code: it is listed with what it raised
-            reason = f"it did not start within the time that it has: {error_line(error)}"
+        except Exception as error:  # an error of the plugin's code, shown in the list
+            reason = f"it did not start within the time limit: {error_line(error)}"
             reason = reason if isinstance(error, TimeoutError) else f"it did not start: {error_line(error)}"
             return replace(entry, error=reason, trace=trace_of(error))
         return replace(entry, agent=agent)
@@ -205,7 +205,7 @@ async def _scanned(folder: Path, seconds: float, limits: ChildLimits) -> tuple[l
 
 
 def _sources(folder: Path) -> tuple[list[PluginSource], list[PluginEntry]]:
-    """What there is to look at; a folder that cannot be read is an entry that failed."""
+    """The sources in folder and packages; an unreadable folder becomes a failed entry."""
     packages = of_packages()
     try:
         return [*in_folder(folder), *packages], []
@@ -216,7 +216,7 @@ def _sources(folder: Path) -> tuple[list[PluginSource], list[PluginEntry]]:
 
 
 def of_packages() -> list[PluginSource]:
-    """The entry points of installed packages, by name. Nothing is imported for it."""
+    """The entry points of installed packages, by name, without importing them."""
     points = sorted(metadata.entry_points(group=GROUP), key=lambda point: point.name)
     packages = [point.dist.name if point.dist else "a package" for point in points]
     return [

@@ -1,6 +1,6 @@
-"""The throw-away process in which a plugin is imported first: `python -m kairos.plugins.probe FD`.
+"""Temporary process in which a plugin is imported first: `python -m kairos.plugins.probe FD`.
 
-Whatever its code does here, it does to this process alone. What comes out is a description, or what is wrong.
+The plugin's code can harm this process only. The result is a description of the plugins, or an error.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", re.ASCII)
 MOST_CAPABILITIES = 50
 LONGEST_CAPABILITY = 100
 DUMP_SHARE = 0.8
-"""Share of the time after which whoever still runs has its place written down."""
+"""Share of the time limit after which the stack of a running import is dumped."""
 
 
 class NotAPlugin(Exception):
-    """The class is no plugin yet; the words say why."""
+    """The class is not a valid plugin; the message has the reason."""
 
 
 def main() -> None:
@@ -38,15 +38,15 @@ def main() -> None:
     with contextlib.suppress(ValueError, OSError):
         sys.stdout.flush()
     channel.send(found)
-    os._exit(0)  # whatever threads and exit handlers were left behind
+    os._exit(0)  # without waiting for threads and exit handlers
 
 
 def examine(source: PluginSource) -> dict[str, Any]:
-    """`plugins`: what the source defines, each with what is right or wrong with it; or `error` and `trace`."""
+    """`plugins`: the plugins of the source, each with its description or error; or `error` and `trace`."""
     try:
         module = load(source)
         found = list(classes(source, module))
-    except BaseException as error:  # sys.exit among them: this is the place that records it
+    except BaseException as error:  # also SystemExit, which must be reported
         child_ipc.more_memory()
         return {"error": _import_error(error), "trace": child_ipc.trace_of(error)}
     fit = [kind for kind in found if not _missing(kind)]
@@ -57,14 +57,14 @@ def examine(source: PluginSource) -> dict[str, Any]:
 
 def _import_error(error: BaseException) -> str:
     if isinstance(error, MemoryError):
-        return "it needs more memory than a plugin gets (plugins.memory_mb) while it is imported"
+        return "it exceeded its memory limit (plugins.memory_mb) while it was imported"
     if isinstance(error, SystemExit):
-        return f"it ends the program (SystemExit: {error.code}) while it is imported"
+        return f"it exits the program (SystemExit: {error.code}) while it is imported"
     return child_ipc.error_line(error)
 
 
 def _no_plugin(source: PluginSource, found: list[type[BasePlugin]]) -> str:
-    missing = [f"{kind.__name__} lacks {', '.join(_missing(kind))}" for kind in found]
+    missing = [f"{kind.__name__} is missing {', '.join(_missing(kind))}" for kind in found]
     if missing:
         return "; ".join(missing)
     where = "the package" if source.origin is Origin.PACKAGE else "the file"
@@ -72,9 +72,9 @@ def _no_plugin(source: PluginSource, found: list[type[BasePlugin]]) -> str:
 
 
 def _missing(kind: Any) -> list[str]:
-    """The methods that it lacks; an entry point may name anything."""
+    """The required methods that are missing; an entry point may name any object."""
     if not (inspect.isclass(kind) and issubclass(kind, BasePlugin)):
-        return ["BasePlugin as its base"]
+        return ["the base class BasePlugin"]
     return sorted(kind.__abstractmethods__)
 
 
@@ -94,7 +94,7 @@ def _of(kind: type[BasePlugin]) -> dict[str, Any]:
     plugin = kind()
     name = _called(plugin.get_name)
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise NotAPlugin(f"get_name gave {name!r:.100}; a name has letters, digits, _, - and ., and at most 100 of them")
+        raise NotAPlugin(f"get_name returned {name!r:.100}; a name has at most 100 letters, digits, _, - and .")
     return {
         "name": name,
         "capabilities": _capabilities(_called(plugin.get_capabilities)),
@@ -111,20 +111,20 @@ def _called(method: Callable[[], Any]) -> Any:
 
 
 def _capabilities(given: Any) -> list[str]:
-    wanted = "get_capabilities must give short texts, such as ['weather']"
+    wanted = "get_capabilities must return short texts, such as ['weather']"
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
-        raise NotAPlugin(f"{wanted}; it gave {given!r:.100}")
+        raise NotAPlugin(f"{wanted}; it returned {given!r:.100}")
     found = [value for value, _ in zip(given, range(MOST_CAPABILITIES + 1), strict=False)]
     for value in found:
         if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_CAPABILITY:
             raise NotAPlugin(f"{wanted}; {value!r:.100} is among them")
     if len(found) > MOST_CAPABILITIES:
-        raise NotAPlugin(f"get_capabilities gave more than {MOST_CAPABILITIES}")
+        raise NotAPlugin(f"get_capabilities returned more than {MOST_CAPABILITIES}")
     return sorted(set(found))
 
 
 def _schema(plugin: BasePlugin) -> Any:
-    """A JSON Schema as an attribute or a method; whether it is one at all, the daemon looks."""
+    """`config_schema`, an attribute or a method. The daemon checks if it is a valid JSON Schema."""
     given: Any = plugin.config_schema
     given = _called(given) if callable(given) else given
     if not isinstance(given, Mapping):
@@ -132,7 +132,7 @@ def _schema(plugin: BasePlugin) -> Any:
     try:
         return json.loads(json.dumps(dict(given), allow_nan=False))
     except (TypeError, ValueError) as fault:
-        raise NotAPlugin(f"config_schema is no JSON: {fault}") from None
+        raise NotAPlugin(f"config_schema is not valid JSON: {fault}") from None
 
 
 def _is_async(plugin: BasePlugin) -> bool:
@@ -145,7 +145,7 @@ def _is_async(plugin: BasePlugin) -> bool:
         inspect.signature(plugin.execute).bind(None)
     except TypeError:
         raise NotAPlugin("execute must take one argument, the task") from None
-    except ValueError:  # made in C: nobody knows
+    except ValueError:  # implemented in C, without a signature
         pass
     return kind
 

@@ -1,4 +1,4 @@
-"""Every source imported in a throw-away process first, side by side: what it defines, or what is wrong with it."""
+"""Imports each source in a temporary process, in parallel, and returns its plugins or errors."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from kairos.plugins.sources import PluginSource
 
 SILENT = logging.getLogger(f"{__name__}.output")
 SILENT.setLevel(logging.WARNING)
-"""What an import prints is in the trace where it matters, and not in the log of every start."""
+"""Output of imports is part of the trace on errors, but is not written to the log at every start."""
 
 START_S = 30.0
-"""Longest time for the interpreter of a probe to start. It does not count as import time: on a loaded machine with
-many plugins it would use up the time of imports that are fine."""
+"""Time limit for the start of the interpreter. It does not count as import time, because it is long on a loaded machine
+with many plugins."""
 AT_ONCE = 4 * (os.cpu_count() or 1)
-"""More than there are cores: one that sleeps or hangs must not keep the others waiting for its whole time."""
+"""Parallel probes: more than cores, so that an import that sleeps or hangs does not delay the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """One plugin of a source, or what kept a source from being one."""
+    """A plugin of a source, or the error of the source."""
 
     source: PluginSource
     kind: str | None = None
-    """Its class; None where the source itself is the trouble."""
+    """Name of the class; None if the source itself failed."""
     name: str | None = None
     capabilities: tuple[str, ...] = ()
     schema: Mapping[str, Any] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class ProbeResult:
 
 
 async def probe_all(sources: Sequence[PluginSource], seconds: float, limits: ChildLimits) -> list[ProbeResult]:
-    """What was found in each, in the same order."""
+    """The results of all sources, in the same order."""
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def one(source: PluginSource) -> list[ProbeResult]:
@@ -53,7 +53,7 @@ async def probe_all(sources: Sequence[PluginSource], seconds: float, limits: Chi
 
 
 async def probe(source: PluginSource, seconds: float, limits: ChildLimits) -> list[ProbeResult]:
-    """Import a source in a process of its own, which is ended when the import takes longer than `seconds`."""
+    """Import a source in a process of its own, which is ended if the import takes longer than `seconds`."""
     try:
         async with child_process("probe", source, limits, SILENT, {"seconds": seconds}) as child:
             report = await _report(child, seconds)
@@ -61,12 +61,12 @@ async def probe(source: PluginSource, seconds: float, limits: ChildLimits) -> li
                 report = {"error": await _exit_reason(child, limits)}
         output = child.last_output
     except (ProtocolError, OSError) as fault:
-        report, output = {"error": f"it could not be looked at: {fault}"}, ""
+        report, output = {"error": f"it could not be examined: {fault}"}, ""
     return _results(source, report, output)
 
 
 async def _report(child: ChildProcess, seconds: float) -> Mapping[str, Any] | None:
-    """The probe's result; None where its process ended without one."""
+    """The report of the probe; None if its process ended without one."""
     try:
         started = await asyncio.wait_for(child.receive(), START_S)
     except TimeoutError:
@@ -87,13 +87,17 @@ async def _exit_reason(child: ChildProcess, limits: ChildLimits) -> str:
 
 
 def _plugin_frames(output: str) -> str:
-    """Of a place where it hung, written down by `faulthandler`, the frames that are the plugin's."""
+    """The plugin's frames of a stack dumped by `faulthandler`."""
     return "\n".join(line for line in output.splitlines() if OWN not in line and '"<frozen ' not in line)
 
 
 def _results(source: PluginSource, report: Mapping[str, Any], output: str) -> list[ProbeResult]:
     if "plugins" not in report:
-        return [ProbeResult(source, error=str(report.get("error")), trace=report.get("trace") or _plugin_frames(output) or None)]
+        return [
+            ProbeResult(
+                source, error=str(report.get("error")), trace=report.get("trace") or _plugin_frames(output) or None
+            )
+        ]
     return [
         ProbeResult(
             source,

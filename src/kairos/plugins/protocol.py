@@ -1,6 +1,6 @@
-"""What daemon and child say to each other: frames of JSON, each behind its length; and what `execute` may return.
+"""The protocol between daemon and child: JSON frames with a length prefix; and validation of the result of `execute`.
 
-Standard library alone, for the child's sake.
+Imports the standard library only, so that the child starts fast.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from kairos.plugins.base_plugin import Answer
 HEAD = struct.Struct(">I")
 LARGEST_FRAME = 32 << 20
 LONGEST_RESULT = 1_000_000
-"""Characters; the guardian reads no longer JSON."""
+"""Characters; the guardian accepts no longer JSON."""
 
 
 class InvalidResult(ValueError):
-    """What a plugin returned is no answer."""
+    """The result of a plugin is not a valid answer."""
 
 
 def frame(value: Any) -> bytes:
-    """A value as it travels. Raises `ValueError` for one that JSON has no form for, or that is too large."""
+    """Encode a value. Raises `ValueError` if it is not JSON serializable or too large."""
     body = json.dumps(value, allow_nan=False).encode()
     if len(body) > LARGEST_FRAME:
-        raise ValueError(f"it has {len(body)} bytes, at most {LARGEST_FRAME} are taken")
+        raise ValueError(f"it has {len(body)} bytes, the limit is {LARGEST_FRAME}")
     return HEAD.pack(len(body)) + body
 
 
 def shape(value: Any) -> dict[str, Any]:
-    """The result of an execution in a form that travels: `text`, or `answer` with the number of a call.
+    """Convert the result of an execution to `text`, or to `answer` with the number of a call.
 
     Raises `InvalidResult`.
     """
@@ -46,9 +46,9 @@ def shape(value: Any) -> dict[str, Any]:
     if not text.strip():
         raise InvalidResult("execute returned an empty text")
     if len(text) > LONGEST_RESULT:
-        raise InvalidResult(f"execute returned {len(text)} characters; at most {LONGEST_RESULT} are taken")
+        raise InvalidResult(f"execute returned {len(text)} characters; at most {LONGEST_RESULT} are allowed")
     if "\x00" in text or not _is_text(text):
-        raise InvalidResult("execute returned a text with characters that cannot be kept (NUL or lone surrogates)")
+        raise InvalidResult("execute returned a text with characters that cannot be stored (NUL or lone surrogates)")
     return {"text": text}
 
 
@@ -56,7 +56,9 @@ def _rendered(value: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2)
     except (TypeError, ValueError, RecursionError) as fault:
-        raise InvalidResult(f"execute returned a {type(value).__name__} that is no JSON: {fault}") from None
+        raise InvalidResult(
+            f"execute returned a {type(value).__name__} that is not JSON serializable: {fault}"
+        ) from None
 
 
 def _named(value: Any) -> str:

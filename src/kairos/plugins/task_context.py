@@ -1,7 +1,7 @@
-"""What a plugin is given with a task, from the daemon's side: models, storage and HTTP, within the task's project.
+"""The daemon's implementation of a plugin's context: models, storage and HTTP, within the task's project.
 
-One object serves async plugins directly and the calls of a sync one's process. Once the task has ended it does nothing
-more, whoever still holds it.
+One object serves async plugins directly, and the calls of a sync plugin's process. After the end of the task all calls
+fail.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ HTTP_S = 30.0
 OVERLOADED = frozenset({408, 425, 429})
 GUARDIAN = "guardian"
 MOST_ANSWERS = 1_000
-"""Of one execution: each is kept until its end."""
+"""Model calls in one execution; all answers are kept until its end."""
 
 
 class HttpRefused(HttpStatus):
-    """{address} answered {http_status}: {reason}."""
+    """{address} responded with status {http_status}: {reason}."""
 
     code, retryable = "http_refused", False
 
 
 @dataclass(frozen=True, slots=True)
 class PluginServices:
-    """What every plugin works with."""
+    """Services of the daemon that plugins use."""
 
     router: LLMRouter
     database: Database
@@ -50,7 +50,7 @@ class PluginServices:
 
 
 class Calls(Protocol):
-    """What a child's calls are answered by: in the daemon `TaskContext`, without one `OfflineContext`."""
+    """Implementation of a child's calls: `TaskContext` in a daemon, else `OfflineContext`."""
 
     name: str
     llm: Any
@@ -60,13 +60,13 @@ class Calls(Protocol):
 
 
 class Clock(Protocol):
-    """Who knows how long a call may still take."""
+    """Provides the time limit of a call."""
 
     def left_s(self, method: str, wanted: float | None = None) -> float: ...
 
 
 class TaskContext:
-    """The services of one execution."""
+    """The context of one execution."""
 
     def __init__(
         self,
@@ -91,19 +91,19 @@ class TaskContext:
         self._over = False
 
     def left_s(self, method: str, wanted: float | None = None) -> float:
-        """Seconds that a call may take: what is wanted, and no more than the task has. Raises `PluginOver`."""
+        """Seconds that a call may take: the wanted time, at most the task's. Raises `PluginOver`."""
         if self._over:
             raise PluginOver(name=self.name, method=method)
         left = max(0.0, self._until - asyncio.get_running_loop().time())
         return left if wanted is None else min(left, float(wanted))
 
     def draft(self, result: Mapping[str, Any]) -> Draft:
-        """Of what `wire.shape` made of the plugin's answer."""
+        """The draft of a result of `protocol.shape`."""
         if "text" in result:
             return Draft(text=str(result["text"]), finish_reason="stop")
         number = result.get("answer")
         if not isinstance(number, int) or not 0 < number <= len(self.answers):
-            raise PluginReturnedNonsense(name=self.name, reason="execute returned an Answer that no model gave here")
+            raise PluginReturnedNonsense(name=self.name, reason="execute returned an Answer that is not from this task")
         routed, messages = self.answers[number - 1]
         return Draft(
             text=routed.completion.text,
@@ -117,8 +117,11 @@ class TaskContext:
         )
 
     async def close(self, draft: Draft | None) -> None:
-        """No more calls. Answers that the draft is not made of get no verdict, so the router must not wait for one:
-        what they cost in time and money it learns all the same, if the plugin came to its end."""
+        """End the context: further calls fail.
+
+        Answers that are not the draft get no verdict, so the router must not wait for one. If the plugin succeeded,
+        their speed and cost are recorded.
+        """
         self._over = True
         for routed, _ in self.answers:
             if routed.cached or (draft and draft.decision_id == str(routed.decision_id)):
@@ -131,7 +134,7 @@ class TaskContext:
 
 
 class TaskModels:
-    """`base_plugin.Models`."""
+    """Implements `base_plugin.Models`."""
 
     def __init__(self, context: TaskContext) -> None:
         self._context = context
@@ -150,12 +153,12 @@ class TaskModels:
         context = self._context
         left_s = context.left_s("llm.complete", timeout_s)
         if len(context.answers) >= MOST_ANSWERS:
-            raise ValueError(f"one execution may ask at most {MOST_ANSWERS} times")
+            raise ValueError(f"one execution may call models at most {MOST_ANSWERS} times")
         task, attempt = context.task, context.attempt
         messages = checked_messages(prompt, system)
         watchers = attempt.stream if stream else None
         routed = await context.services.router.complete(
-            replace(call_context(task, attempt), prompt=None),  # what the plugin asks tells the kind of work
+            replace(call_context(task, attempt), prompt=None),  # the task type is that of the plugin's own prompt
             ChatRequest(
                 messages=messages,
                 temperature=task.temperature if temperature is None else float(temperature),
@@ -178,7 +181,7 @@ class TaskModels:
 
 
 class TaskStorage:
-    """`base_plugin.Storage`."""
+    """Implements `base_plugin.Storage`."""
 
     def __init__(self, context: TaskContext) -> None:
         self._context = context
@@ -216,7 +219,7 @@ class TaskStorage:
 
 
 class TaskHttp:
-    """`base_plugin.Http`."""
+    """Implements `base_plugin.Http`."""
 
     def __init__(self, clock: Clock, http: HttpClient, addresses: AddressPolicy = AddressPolicy({}, {}, {})) -> None:
         self._clock = clock
@@ -274,7 +277,7 @@ class TaskHttp:
 
 
 async def _final_refusals(call: Any) -> Any:
-    """A server that refuses what it was asked does so again: the task is not queued once more for it."""
+    """Make client errors (4xx) final: a retry would be refused again, so the task is not queued again."""
     try:
         return await call
     except HttpStatus as error:
@@ -292,7 +295,7 @@ def _with(url: str, params: Mapping[str, Any] | None) -> str:
 
 
 def checked_messages(prompt: Any, system: str | None) -> tuple[Mapping[str, Any], ...]:
-    """Raises `TypeError` for anything but a text, or messages with `role` and `content`."""
+    """The prompt as messages. Raises `TypeError` unless it is a text, or messages with `role` and `content`."""
     if isinstance(prompt, str):
         messages: list[Mapping[str, Any]] = [{"role": "user", "content": prompt}]
     elif isinstance(prompt, Sequence) and prompt and all(map(_is_message, prompt)):

@@ -119,7 +119,7 @@ DEATHS: dict[str, tuple[str, type[KairosError], str]] = {
     "forges an answer": (
         "from kairos.plugins.base_plugin import Answer; return Answer('x', 'm', number=4)",
         PluginReturnedNonsense,
-        "no model gave",
+        "not from this task",
     ),
     "writes into the line": ("import os, sys; os.write(int(sys.argv[1]), b'}' * 99); return 'x'", PluginDied, "wrote"),
     "closes the line": ("import os, sys; os.close(int(sys.argv[1])); return 'x'", PluginDied, "status"),
@@ -128,7 +128,7 @@ DEATHS: dict[str, tuple[str, type[KairosError], str]] = {
     "calls what is not there": ("task.context.storage._calls('storage._values')", PluginCallInvalid, "no such method"),
     "asks with a number": ("task.context.llm.complete(7)", PluginCallInvalid, "must be a text"),
     "sends what is no JSON": ("task.context.storage.set('k', {1, 2})", PluginCrashed, "TypeError"),
-    "asks a model": ("return task.context.llm.complete('x')", PluginRefused, "asks a model"),
+    "asks a model": ("return task.context.llm.complete('x')", PluginRefused, "calls a model"),
 }
 
 
@@ -153,7 +153,7 @@ async def test_a_call_that_failed_may_be_caught(run: Ran):
         except CallFailed as error:
             return f'{error.code}: {error}'
     """
-    assert await run(code) == "plugin_refused: P: it calls http://nowhere/, for which there is no reply"
+    assert await run(code) == "plugin_refused: P: it calls http://nowhere/, for which no reply was given"
 
 
 @pytest.mark.parametrize(

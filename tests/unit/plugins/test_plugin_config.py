@@ -64,7 +64,7 @@ async def test_what_is_wrong_with_a_secret_does_not_tell_it():
     faults = await config_faults(strict, {"units": "k", "key": "sk-very-secret"})
     assert len(faults) == 2
     assert any("$.units" in fault for fault in faults)
-    assert not any("sk-" in fault or "secret" in fault.replace("tell a secret", "") for fault in faults)
+    assert not any("sk-" in fault or "secret" in fault.replace("contain a secret", "") for fault in faults)
     whole = {**strict, "not": {"required": ["key"]}}
     assert "very" not in "".join(await config_faults(whole, {"units": "c", "key": "x" * 400 + "very-secret"}))
 

@@ -108,7 +108,7 @@ async def test_an_entry_point_names_a_class_or_a_module():
     [
         ("async def get_capabilities(self): return []", "get_capabilities is `async def`"),
         ("config_schema = 7", "config_schema must be a dict"),
-        ("config_schema = {'default': {1, 2}}", "config_schema is no JSON"),
+        ("config_schema = {'default': {1, 2}}", "config_schema is not valid JSON"),
         ("def get_capabilities(self): return ['x', 3]", "3 is among them"),
         ("def get_capabilities(self): return (str(n) for n in range(10**9))", "more than 50"),
         ("async def on_start(self): pass", "only where execute is"),

@@ -26,10 +26,10 @@ def test_texts_dicts_lists_and_answers():
         (" \n", "empty text"),
         ("x" * (LONGEST_RESULT + 1), "at most"),
         ({"x": "y" * LONGEST_RESULT}, "at most"),
-        ({"x": {1, 2}}, "no JSON"),
-        ({"x": float("nan")}, "no JSON"),
-        ("a\x00b", "cannot be kept"),
-        ("a\ud800b", "cannot be kept"),
+        ({"x": {1, 2}}, "not JSON serializable"),
+        ({"x": float("nan")}, "not JSON serializable"),
+        ("a\x00b", "cannot be stored"),
+        ("a\ud800b", "cannot be stored"),
     ],
 )
 def test_anything_else_is_nonsense(value: object, words: str):
