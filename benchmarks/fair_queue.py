@@ -60,7 +60,7 @@ async def bare(client: Redis, namespace: str) -> float:
 
 
 async def fair(queue: FairQueue) -> tuple[float, list[float]]:
-    """Steps a second of take + done, and the ms of each step."""
+    """Return steps per second of take + done, and the duration of each step in ms."""
 
     async def step() -> None:
         [taken] = await queue.take(LANE)
@@ -71,7 +71,7 @@ async def fair(queue: FairQueue) -> tuple[float, list[float]]:
 
 
 async def sixteens(queue: FairQueue) -> float:
-    """Tasks a second, taken by 16 by a single caller."""
+    """Return tasks per second, taken 16 at a time by a single caller."""
     start, taken = time.perf_counter(), []
     while len(taken) + 16 <= STEPS:
         taken += await queue.take(LANE, 16)

@@ -233,9 +233,9 @@ async def serve_bare(redis_url: str) -> None:
             await send({"type": "websocket.send", "text": await queue.get()})
 
     async def fan_out() -> None:
-        async for heard in PubSub(connect(redis_url)).listen([CHANNEL]):
-            if isinstance(heard, Notice):
-                text = heard.payload.decode()
+        async for notice in PubSub(connect(redis_url)).listen([CHANNEL]):
+            if isinstance(notice, Notice):
+                text = notice.payload.decode()
                 for queue in queues:
                     queue.put_nowait(text)
 

@@ -56,7 +56,7 @@ from kairos.lanes import Lane
 from kairos.llm.cache.response_cache import ResponseCache
 from kairos.llm.cache.response_store import CacheSettings
 from kairos.llm.calls.providers import Providers
-from kairos.llm.calls.served_context import ContextWatch
+from kairos.llm.calls.served_context import ContextPoller
 from kairos.llm.calls.shared_traits import SharedTraits
 from kairos.llm.catalog.catalog import AdapterHost, Catalog, Model
 from kairos.llm.catalog.configured_models import configured_models
@@ -175,7 +175,7 @@ async def assemble(
         )
         statistics = SharedStatistics(database, pubsub, _fading(), settings.router, router.restore)
         router.use_statistics(statistics)
-        watch = ContextWatch(http, router.contexts, lambda: (*catalog, *catalog.adapters))
+        watch = ContextPoller(http, router.contexts, lambda: (*catalog, *catalog.adapters))
         stack.push_async_callback(statistics.close)
         judge = await stack.enter_async_context(Judge(settings.judge, router, database))
         isolation = HostIsolation(_protected(settings), allow_weak=settings.guardian.allow_weak_isolation)

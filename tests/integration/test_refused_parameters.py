@@ -18,7 +18,7 @@ from kairos.config import JudgeSettings, ModelSettings
 from kairos.db.models import TaskState
 from kairos.embedded import Addresses
 from kairos.llm.calls.adjustments import Adjustments
-from kairos.llm.calls.model_traits import KEPT_S, ModelTraits, Traits, identity
+from kairos.llm.calls.model_traits import EXPIRY_S, ModelTraits, Traits, identity
 from kairos.llm.calls.served_context import ModelContexts, ServedContext
 from kairos.llm.calls.shared_traits import SharedTraits
 from kairos.llm.catalog.catalog import Model
@@ -52,7 +52,7 @@ async def test_what_one_replica_finds_out_all_know_until_it_is_reset(two: list[M
     await known(two, COLD)
     two[1].learn(MODEL, SEED)
     await known(two, COLD.merged(SEED))
-    two[0].forget(MODEL)
+    two[0].discard(MODEL)
     await known(two, Traits())
 
 
@@ -89,7 +89,7 @@ async def test_what_is_found_right_after_a_reset_does_not_bring_back_the_rest(va
     shared = SharedTraits(valkey, traits, namespace=namespace)
     traits.learn(MODEL, SEED)
     await shared.exchange()
-    traits.forget(MODEL)
+    traits.discard(MODEL)
     traits.learn(MODEL, COLD)
     await shared.exchange()
     assert traits.of(MODEL) == COLD
@@ -99,7 +99,7 @@ async def test_old_findings_and_those_of_another_version_are_dropped(
     two: list[ModelTraits], valkey: Redis, namespace: str
 ):
     key = redis_keys.model_traits(namespace)
-    await valkey.hset(key, "old", Traits(COLD.adjustments, at=time.time() - KEPT_S - 1).to_json())  # type: ignore[misc]
+    await valkey.hset(key, "old", Traits(COLD.adjustments, at=time.time() - EXPIRY_S - 1).to_json())  # type: ignore[misc]
     await valkey.hset(key, "strange", b"[]")  # type: ignore[misc]
     await valkey.hset(key, identity(MODEL), Traits(COLD.adjustments, at=time.time()).to_json())  # type: ignore[misc]
     await known(two, COLD)

@@ -69,7 +69,7 @@ def test_a_variable_that_a_model_names_must_be_set(tmp_path: Path, monkeypatch: 
     settings = config.load(file)
     with pytest.raises(InvalidConfig) as fault:
         require_variables(settings, file)
-    assert "kairos.toml:4: the environment has no SOME_PROVIDER_KEY" in str(fault.value)
+    assert "kairos.toml:4: the environment variable SOME_PROVIDER_KEY" in str(fault.value)
     assert "Did you mean 'SOME_PROVIDERS_KEY'?" in str(fault.value)
     monkeypatch.setenv("SOME_PROVIDER_KEY", "k")
     require_variables(settings, file)
@@ -84,11 +84,11 @@ def test_a_wrong_variable_is_named_as_such(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("KAIROS_SERVER", "x", "its value is not JSON"),
-        ("KAIROS_SERVER", "", "its value is not JSON"),
+        ("KAIROS_SERVER", "x", "its value is not valid JSON"),
+        ("KAIROS_SERVER", "", "its value is not valid JSON"),
         ("KAIROS_SERVER", "7", "server: input should be a valid dictionary"),
         ("KAIROS_SERVER", '{"port": "x"}', "server.port: "),
-        ("KAIROS_MODELS", "x", "its value is not JSON"),
+        ("KAIROS_MODELS", "x", "its value is not valid JSON"),
         ("KAIROS_MODELS", '[{"name": "a"}]', "models.0.base_url: a value is required"),
         ("KAIROS_MODELS__0__NAME", "a", "models: input should be a valid list"),
         ("KAIROS_SERVER__PORT", "abc", "server.port: "),

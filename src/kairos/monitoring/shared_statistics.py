@@ -121,10 +121,10 @@ class SharedStatistics:
                 await self._read_back(project_id)
 
     async def _listen(self) -> None:
-        async for heard in self._pubsub.listen([redis_keys.learned_channel()]):
+        async for notice in self._pubsub.listen([redis_keys.learned_channel()]):
             projects = list(self._versions)
-            if isinstance(heard, Notice):
-                named = heard.payload.decode(errors="replace")
+            if isinstance(notice, Notice):
+                named = notice.payload.decode(errors="replace")
                 projects = [project for project in projects if str(project) == named]
             for project_id in projects:
                 await self._read_back(project_id)

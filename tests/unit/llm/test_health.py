@@ -212,7 +212,7 @@ def test_a_change_made_again_on_the_same_state_comes_out_the_same():
 def test_what_others_know_counts_from_the_next_decision_on():
     health = ModelHealth()
     assert health("m", NOW) is HEALTHY
-    health.take_over("m", failed(3).snapshot("m")[0], LastError("seen elsewhere"))
+    health.apply_shared("m", failed(3).snapshot("m")[0], LastError("seen elsewhere"))
     assert "seen elsewhere" in health("m", NOW).reason
 
 

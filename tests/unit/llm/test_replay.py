@@ -66,7 +66,7 @@ def test_a_switch_is_another_model_than_the_previous_one_of_the_same_task_type()
 
 def test_the_cost_that_utility_loses_is_log_normalised_over_the_models():
     scene = Scenario.of(table(50), ReplayOptions(lambda_cost=0.5))
-    assert scene.burdens == pytest.approx((0.0, 0.5 * 0.1505, 0.5), abs=1e-4)
+    assert scene.penalties == pytest.approx((0.0, 0.5 * 0.1505, 0.5), abs=1e-4)
 
 
 def test_a_price_on_cost_moves_choices_to_the_cheap_model():

@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 MAX_FAILED_WAITS = 2
 """Number of ended leases without an answer after which a waiter calls a model itself. The key includes the checks, so
 an answer rejected for one caller is rejected for all, and waiting in turn would only delay them."""
-PAUSES_S = (0.02, 0.25)
+POLL_INTERVALS_S = (0.02, 0.25)
 """Minimum and maximum interval for polling another process's lease."""
 
 Flight = asyncio.Future[CachedAnswer | None]
@@ -59,7 +59,7 @@ class Lease:
 
     key: CacheKey
     token: str = ""
-    mark: str | None = None
+    stamp: str | None = None
     """The project's version in Redis, which must not have changed when the answer is stored. None if Redis was
     unavailable: nothing is stored."""
     flight: Flight | None = None
@@ -111,8 +111,8 @@ class ResponseCache:
         Waits for another caller's answer for at most `wait_s`, and never longer than the configured limit.
         """
         end = time.monotonic() + min(self._settings.wait_s, math.inf if wait_s is None else wait_s)
-        ends_without = 0
-        while not refresh and ends_without < MAX_FAILED_WAITS:
+        failed_waits = 0
+        while not refresh and failed_waits < MAX_FAILED_WAITS:
             flight = self._flights.get(key)
             if flight is None:
                 return await self._lead(key, end)
@@ -123,7 +123,7 @@ class ResponseCache:
                 continue
             if answer := flight.result():
                 return self._hit(key, answer)
-            ends_without += 1
+            failed_waits += 1
         return await self._lookup_now(key, read=not refresh)
 
     async def store(self, lease: Lease, answer: CachedAnswer) -> bool:
@@ -134,7 +134,7 @@ class ResponseCache:
         try:
             outcome, amount = await self._put(lease, answer)
         except BaseException:
-            self._spawn(self._give_back(lease))
+            self._spawn(self._return_lease(lease))
             raise
         self._end(lease, None if outcome is PutResult.VOID else answer)
         if outcome is PutResult.STORED:
@@ -146,7 +146,7 @@ class ResponseCache:
         waiter continues."""
         if not lease.ended:
             lease.ended = True
-            self._spawn(self._give_back(lease))
+            self._spawn(self._return_lease(lease))
 
     async def drop(self, key: CacheKey) -> bool:
         """Remove an answer that was rejected later. Returns whether there was one. Raises `EngineUnavailable`: try
@@ -205,10 +205,10 @@ class ResponseCache:
         if isinstance(found, StoredAnswer):
             self._end(lease, found.answer)
             return self._hit(key, found.answer)
-        lease.mark = found.mark
+        lease.stamp = found.stamp
         if isinstance(found, LeaseHeld):
             self._resign(lease)
-            return self._miss(Lease(key, mark=found.mark))
+            return self._miss(Lease(key, stamp=found.stamp))
         return self._miss(lease)
 
     async def _ask_redis(self, lease: Lease, end: float) -> StoredAnswer | LeaseGranted | LeaseHeld:
@@ -223,7 +223,7 @@ class ResponseCache:
             now = time.monotonic()
             if now >= end or len(holders) > MAX_FAILED_WAITS:
                 return found
-            pause = min(max((now - began) / 10, PAUSES_S[0]), PAUSES_S[1]) * random.uniform(0.5, 1)
+            pause = min(max((now - began) / 10, POLL_INTERVALS_S[0]), POLL_INTERVALS_S[1]) * random.uniform(0.5, 1)
             await asyncio.sleep(min(pause, end - now))
 
     async def _lookup_now(self, key: CacheKey, *, read: bool) -> Hit | Miss:
@@ -234,7 +234,7 @@ class ResponseCache:
             return self._miss(Lease(key), degraded=True)
         if isinstance(found, StoredAnswer):
             return self._hit(key, found.answer)
-        return self._miss(Lease(key, mark=found.mark))
+        return self._miss(Lease(key, stamp=found.stamp))
 
     def _hit(self, key: CacheKey, answer: CachedAnswer) -> Hit:
         self._savings.hit(key.project_id, answer)
@@ -250,11 +250,11 @@ class ResponseCache:
         return Miss(lease, degraded)
 
     async def _put(self, lease: Lease, answer: CachedAnswer) -> tuple[PutResult, int]:
-        if lease.mark is None:
+        if lease.stamp is None:
             self._spawn(self._unlock(lease))  # Redis may have granted it, and the reply was lost
             return PutResult.AWAY, 0
         try:
-            return await self._store.put(lease.key, lease.token, lease.mark, answer)
+            return await self._store.put(lease.key, lease.token, lease.stamp, answer)
         except EngineUnavailable as error:
             log.debug("answer not cached: %s", error)
             return PutResult.AWAY, 0
@@ -278,7 +278,7 @@ class ResponseCache:
         if lease.shared and self._flights.get(lease.key) is lease.flight:
             del self._flights[lease.key]
 
-    async def _give_back(self, lease: Lease) -> None:
+    async def _return_lease(self, lease: Lease) -> None:
         """Unlock in Redis first, so that the next request in this process finds the lease free."""
         try:
             await self._unlock(lease)
@@ -297,7 +297,7 @@ class ResponseCache:
                 if time.monotonic() >= lease.until:
                     log.warning("a cache lease was held for %g s and is released", self._settings.hold_s)
                     self.release(lease)
-                elif lease.mark is not None and not lease.ended:
+                elif lease.stamp is not None and not lease.ended:
                     await _if_reached(self._store.renew(lease.key, lease.token))
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:

@@ -73,16 +73,16 @@ class StoredAnswer:
 
 @dataclass(frozen=True, slots=True)
 class LeaseGranted:
-    """The answer is not in Redis. The caller may store it under this mark, and holds the lease if it requested one."""
+    """The answer is not in Redis. The caller may store it under this stamp, and holds the lease if it requested one."""
 
-    mark: str
+    stamp: str
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseHeld:
     """The answer is not in Redis, and another caller is calling a model."""
 
-    mark: str
+    stamp: str
     holder: bytes
 
 
@@ -105,7 +105,7 @@ class ResponseStore:
         """Return the answer, a lease under `token`, or the holder of the lease. Without a token no lease is
         requested."""
         arguments = (key.digest, int(key.follows_routing), int(read), token, self._lease_ms)
-        state, *rest = await self._within_budget(key.project_id, "ask", *arguments)
+        state, *rest = await self._call_within_budget(key.project_id, "ask", *arguments)
         if state == b"hit":
             try:
                 return StoredAnswer(CachedAnswer.unpack(rest[0].split(b" ", 3)[3]))
@@ -114,7 +114,7 @@ class ResponseStore:
                 return await self.ask(key, read=False, token=token)
         return LeaseHeld(rest[0].decode(), rest[1]) if state == b"held" else LeaseGranted(rest[0].decode())
 
-    async def put(self, key: CacheKey, token: str, mark: str, answer: CachedAnswer) -> tuple[PutResult, int]:
+    async def put(self, key: CacheKey, token: str, stamp: str, answer: CachedAnswer) -> tuple[PutResult, int]:
         """Store an answer within the project's limit, and return the lease. Returns also the project's size in
         bytes."""
         packed = answer.pack()
@@ -128,7 +128,7 @@ class ResponseStore:
             key.digest,
             int(key.follows_routing),
             token,
-            mark,
+            stamp,
             ttl_ms,
             self.settings.project_bytes,
             answer.decision_id.hex,
@@ -139,29 +139,29 @@ class ResponseStore:
 
     async def renew(self, key: CacheKey, token: str) -> bool:
         """Renew a lease. Returns False if it no longer belongs to this token."""
-        return bool(await self._within_budget(key.project_id, "renew", key.digest, token, self._lease_ms))
+        return bool(await self._call_within_budget(key.project_id, "renew", key.digest, token, self._lease_ms))
 
     async def unlock(self, key: CacheKey, token: str) -> None:
-        await self._within_budget(key.project_id, "unlock", key.digest, token)
+        await self._call_within_budget(key.project_id, "unlock", key.digest, token)
 
     async def drop(self, key: CacheKey) -> bool:
-        return bool(await self._always(key.project_id, "drop", key.digest))
+        return bool(await self._call_always(key.project_id, "drop", key.digest))
 
     async def drop_decision(self, project_id: ProjectId, decision_id: UUID) -> bool:
-        return bool(await self._always(project_id, "drop_decision", decision_id.hex))
+        return bool(await self._call_always(project_id, "drop_decision", decision_id.hex))
 
     async def flush(self, project_id: ProjectId) -> int:
-        return await self._always(project_id, "flush")
+        return await self._call_always(project_id, "flush")
 
     async def count(self, project_id: ProjectId, amounts: Mapping[str, int]) -> None:
-        await self._within_budget(project_id, "count", *(value for pair in amounts.items() for value in pair))
+        await self._call_within_budget(project_id, "count", *(value for pair in amounts.items() for value in pair))
 
     async def raise_epoch(self, project_id: ProjectId) -> int:
-        return await self._always(project_id, "raise_epoch")
+        return await self._call_always(project_id, "raise_epoch")
 
     async def stats(self, project_id: ProjectId) -> tuple[int, int, dict[str, int]]:
         """Return the number of entries, their bytes, and the counters."""
-        entries, amount, about = await self._always(project_id, "stats")
+        entries, amount, about = await self._call_always(project_id, "stats")
         names = [name.decode() for name in about[::2]]
         return entries, amount, dict(zip(names, map(int, about[1::2]), strict=True))
 
@@ -200,11 +200,11 @@ class ResponseStore:
     def _lease_ms(self) -> int:
         return math.ceil(self.settings.lease_s * 1000)
 
-    async def _within_budget(self, project_id: ProjectId, *arguments: Any) -> Any:
+    async def _call_within_budget(self, project_id: ProjectId, *arguments: Any) -> Any:
         stem = redis_keys.response_cache(project_id)
         return await self._call(stem, *arguments, within_s=self.settings.lookup_budget_s)
 
-    async def _always(self, project_id: ProjectId, *arguments: Any) -> Any:
+    async def _call_always(self, project_id: ProjectId, *arguments: Any) -> Any:
         """Call Redis even if it failed a moment ago, for commands that must not be skipped."""
         with redis_errors(self._redis):
             async with asyncio.timeout(COMMAND_LIMIT_S), self._slots:

@@ -15,7 +15,7 @@ from kairos.llm.catalog.catalog import Model
 
 NO_SCHEMA = "no_json_schema"
 """A capability that prevents JSON schemas from being sent to a model."""
-KEPT_S = 7 * 24 * 3600.0
+EXPIRY_S = 7 * 24 * 3600.0
 """Traits expire after this time, because servers are updated."""
 MIN_CONTEXT = 256
 
@@ -61,7 +61,7 @@ class ModelTraits:
         self._found: dict[str, Traits] = {}
         self.learned: Callable[[str, Traits | None], None] = lambda digest, traits: None
         """Called with traits learned here; None if they were discarded."""
-        self.context_forgotten: Callable[[str, Traits], None] = lambda digest, rest: None
+        self.context_discarded: Callable[[str, Traits], None] = lambda digest, rest: None
         """Called with the remaining traits after a context was discarded."""
         self.changed: Callable[[], None] = lambda: None
         """Called after each change of a context."""
@@ -88,22 +88,22 @@ class ModelTraits:
         if after.context != before.context:
             self.changed()
 
-    def forget(self, model: Model) -> None:
+    def discard(self, model: Model) -> None:
         """Discard all traits of a model, on every replica."""
         digest = identity(model)
         self._found.pop(digest, None)
         self.learned(digest, None)
         self.changed()
 
-    def forget_context(self, model: Model) -> None:
+    def discard_context(self, model: Model) -> None:
         """Discard the context that calls revealed, on every replica, because the server has changed it."""
         digest = identity(model)
         rest = replace(self._found.get(digest, NO_TRAITS), context=None)
         if digest in self._found:
             self._found[digest] = rest
-        self.context_forgotten(digest, rest)
+        self.context_discarded(digest, rest)
 
-    def take_over(self, found: Mapping[str, Traits]) -> None:
+    def replace_all(self, found: Mapping[str, Traits]) -> None:
         """Replace the local traits with those of all replicas."""
         before = {digest: traits.context for digest, traits in self._found.items()}
         self._found = dict(found)

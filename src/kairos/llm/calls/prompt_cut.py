@@ -10,7 +10,7 @@ from kairos.llm.catalog.catalog import Model
 
 MIN_CHECKED = 400
 """Minimum estimated prompt tokens for the check. For shorter prompts, differences between tokenizers exceed a cut."""
-FAR_BELOW = 0.6
+MIN_SHARE = 0.6
 """A count below this share of the lower bound cannot be explained by another tokenizer."""
 BLOCK = 256
 """Contexts are multiples of this."""
@@ -52,7 +52,7 @@ def check_prompt(model: Model, request: ChatRequest, completion: Completion, con
     if read <= 0:
         return  # not counted
     least = prompt_lower_bound(request.messages)
-    if least >= MIN_CHECKED and read < FAR_BELOW * least:
+    if least >= MIN_CHECKED and read < MIN_SHARE * least:
         raise ModelPromptCut(model, request, completion, read, read if read % BLOCK == 0 else served)
     if prompt_upper_bound(request.messages, request.tools, SMALL) <= read:
         return  # no tokenizer produces more, so the whole prompt was read

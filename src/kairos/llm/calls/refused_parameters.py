@@ -28,7 +28,7 @@ from kairos.llm.calls.adjustments import (
 )
 from kairos.llm.calls.refused_limits import allowed_answer, names_answer_limit, refused_context
 
-KEPT = frozenset(
+REQUIRED = frozenset(
     {
         *("model", "messages", "stream", "tools", "tool_choice", "functions", "function_call", "n", "modalities"),
         *("prompt", "input"),
@@ -232,7 +232,7 @@ def _named_keys(
     names: list[str] = []
     for place in refusal.named:
         parts = [part for part in re.split(r"[.\[\]]+", place) if part and part != "body"]
-        if parts and parts[0] in KEPT:
+        if parts and parts[0] in REQUIRED:
             return []
         names += parts
     names += re.findall(r"""['"`‘“]([A-Za-z_][\w.]{1,63})['"`’”]""", refusal.text)
@@ -242,7 +242,7 @@ def _named_keys(
     for mentioned in names:
         name = _snake(mentioned)
         key = key_of(body, changes, name) if len(name) <= NAME_LENGTH else None
-        if key is not None and key not in KEPT:
+        if key is not None and key not in REQUIRED:
             found[key] = None
     return list(found)
 

@@ -77,10 +77,10 @@ class ModelContexts:
         """Discard the context that calls revealed, even if none is known here: an earlier process may have saved
         one."""
         if self._traits.of(model).context != context:
-            self._traits.forget_context(model)
+            self._traits.discard_context(model)
 
 
-class ContextWatch:
+class ContextPoller:
     """Polls the servers that the operator hosts; cloud providers are not polled."""
 
     def __init__(

@@ -67,13 +67,13 @@ class BreakerChange:
     """
 
     act: Callable[[Breaker], Any]
-    mark: int = field(default_factory=lambda: random.getrandbits(62))
+    generation: int = field(default_factory=lambda: random.getrandbits(62))
 
     def __call__(self, breaker: Breaker) -> Any:
         before = breaker.generation
         result = self.act(breaker)
         if breaker.generation != before:
-            breaker.generation = self.mark
+            breaker.generation = self.generation
         return result
 
 
@@ -221,7 +221,7 @@ class ModelHealth:
         record = self._records[model]
         return record.breaker, record.last_error
 
-    def take_over(self, model: str, breaker: Breaker, last_error: LastError) -> None:
+    def apply_shared(self, model: str, breaker: Breaker, last_error: LastError) -> None:
         """Apply the state shared by all replicas."""
         record = self._records[model]
         if record.breaker.refused and not breaker.refused:  # a user reset it

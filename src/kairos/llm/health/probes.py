@@ -72,7 +72,7 @@ class Probes:
         while True:
             interval_s = self._pause_s(server)
             await asyncio.sleep(interval_s * random.uniform(1 - JITTER, 1 + JITTER))
-            if self._is_quiet(server, interval_s) and await self._acquire_lock(server, interval_s):
+            if self._is_idle(server, interval_s) and await self._acquire_lock(server, interval_s):
                 await self._probe(server)
 
     async def _probe(self, server: _Server) -> None:
@@ -114,7 +114,7 @@ class Probes:
         states = (self._health.snapshot(model.name)[0].state(time.time()) for model in server.models)
         return all(state is not BreakerState.CLOSED for state in states)
 
-    def _is_quiet(self, server: _Server, interval_s: float) -> bool:
+    def _is_idle(self, server: _Server, interval_s: float) -> bool:
         """Whether the server has had no calls for the interval. Calls make probes unnecessary; an unreachable server is
         always probed."""
         called_at = max(self._health.last_called_at(model.name) for model in server.models)

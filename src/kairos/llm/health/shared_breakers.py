@@ -229,7 +229,7 @@ class SharedBreakers:
         entry.number, entry.breaker, entry.kept = stored.number, stored.breaker, True
         wanted = entry.wanted()
         ours = self._health.snapshot(entry.model)[1]
-        self._health.take_over(entry.model, wanted, stored.last_error if wanted == stored.breaker else ours)
+        self._health.apply_shared(entry.model, wanted, stored.last_error if wanted == stored.breaker else ours)
         return None
 
 

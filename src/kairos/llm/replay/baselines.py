@@ -118,15 +118,15 @@ class Thompson:
 
     falls_back = False
 
-    def __init__(self, burdens: Sequence[float], draws: random.Random) -> None:
-        self._burdens = burdens
+    def __init__(self, penalties: Sequence[float], draws: random.Random) -> None:
+        self._penalties = penalties
         self._draw = draws.betavariate
         self._beliefs: dict[str, list[list[float]]] = {}
-        self._available: tuple[int, ...] = tuple(range(len(burdens)))
+        self._available: tuple[int, ...] = tuple(range(len(penalties)))
 
     def choose(self, task_type: str, now: float, failed: Sequence[int] = ()) -> tuple[int | None, int]:
         beliefs = self._of(task_type)
-        return max(self._available, key=lambda m: self._draw(beliefs[m][0], beliefs[m][1]) - self._burdens[m]), 0
+        return max(self._available, key=lambda m: self._draw(beliefs[m][0], beliefs[m][1]) - self._penalties[m]), 0
 
     def observe(self, outcome: ReplayOutcome, now: float) -> None:
         belief = self._of(outcome.task_type)[outcome.model]
@@ -139,7 +139,7 @@ class Thompson:
         self._available = tuple(models)
 
     def _of(self, task_type: str) -> list[list[float]]:
-        return self._beliefs.setdefault(task_type, [[1.0, 1.0] for _ in self._burdens])
+        return self._beliefs.setdefault(task_type, [[1.0, 1.0] for _ in self._penalties])
 
 
 class Uniform:

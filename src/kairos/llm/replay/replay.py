@@ -58,7 +58,7 @@ def replay(table: ReplayTable, options: ReplayOptions) -> ReplayReport:
         random.Random(f"{options.seed} order {number}").shuffle(order)
         draws = random.Random(f"{options.seed} draws {number}")
         runs["kairos"].append(play(KairosPlayer(table.models, scenario.mean_costs, scenario.weights), order, scenario))
-        runs["thompson"].append(play(Thompson(scenario.burdens, draws), order, scenario))
+        runs["thompson"].append(play(Thompson(scenario.penalties, draws), order, scenario))
         runs["random"].append(play(Uniform(len(table.models), draws), order, scenario))
     return ReplayReport(
         rows=len(table),
@@ -99,7 +99,7 @@ class Scenario:
     weights: RouterWeights
     delay: int
     mean_costs: tuple[float, ...]
-    burdens: tuple[float, ...]
+    penalties: tuple[float, ...]
     """λ·ĉ (and λ·l̂) of each model, subtracted from its quality to give the utility."""
     means: dict[str, tuple[float, ...]]
     """Mean quality of each model by task type, known in hindsight."""
@@ -115,10 +115,10 @@ class Scenario:
         weights = replace(options.weights, lambda_cost=options.lambda_cost, lambda_latency=options.lambda_latency)
         costs = _column_means(table.cost)
         floor, inverse = cost_scale(costs)
-        burdens = [weights.lambda_cost * cost_term(cost, floor, inverse) for cost in costs]
+        penalties = [weights.lambda_cost * cost_term(cost, floor, inverse) for cost in costs]
         if table.latency is not None:
             for model, seconds in enumerate(_column_means(table.latency)):
-                burdens[model] += weights.lambda_latency * latency_term(seconds, weights.latency_target_s)
+                penalties[model] += weights.lambda_latency * latency_term(seconds, weights.latency_target_s)
         rows = len(table)
         length = min(OUTAGE_DECISIONS, rows)
         start = (rows - length) // 2
@@ -127,7 +127,7 @@ class Scenario:
             None if name is None else index[name] for name in (options.outage, options.degrade, options.add_model)
         )
         return cls(
-            table, weights, options.delay, costs, tuple(burdens), _means_by_type(table), out, start, start + length,
+            table, weights, options.delay, costs, tuple(penalties), _means_by_type(table), out, start, start + length,
             degraded, added, rows // 2,
         )  # fmt: skip
 
@@ -149,7 +149,7 @@ class Scenario:
         """Return the utility of the best model for a task type in hindsight, among those available at the step."""
         return max(
             (
-                self.means[task_type][model] * self._quality_factor(model, step) - self.burdens[model]
+                self.means[task_type][model] * self._quality_factor(model, step) - self.penalties[model]
                 for model in self.available(step)
                 if not self.is_out(model, step)
             ),
@@ -161,7 +161,7 @@ class Scenario:
         return frozenset(
             task_type
             for task_type, means in self.means.items()
-            if max(range(len(means)), key=lambda m: means[m] - self.burdens[m]) == model
+            if max(range(len(means)), key=lambda m: means[m] - self.penalties[m]) == model
         )
 
 
@@ -178,7 +178,7 @@ def play(player: Player, order: Sequence[int], scenario: Scenario) -> ReplayRun:
         phase = (task_type, step >= scenario.half, scenario.out_from <= step < scenario.out_until)
         if phase not in best:
             best[phase] = scenario.best(task_type, step)
-        utility = 0.0 if outcome is None else outcome.quality - scenario.burdens[outcome.model]
+        utility = 0.0 if outcome is None else outcome.quality - scenario.penalties[outcome.model]
         run.count(task_type, outcome, utility, best[phase] - utility)
         if outcome is not None:
             waiting.append((step, outcome))

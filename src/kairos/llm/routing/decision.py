@@ -22,7 +22,7 @@ class Request:
     output_tokens: float = 300.0
     context_tokens: int = 0
     """Tokens of prompt and answer together; 0 sets no requirement."""
-    least_context_tokens: int = 0
+    min_context_tokens: int = 0
     """The same with the shortest useful answer. Used when no model has room for the longest one."""
     capabilities: frozenset[str] = frozenset()
     local_only: bool = False

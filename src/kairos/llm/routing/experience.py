@@ -22,7 +22,7 @@ ROWS_KEPT = 1000
 """Maximum task types of a project in memory: callers choose type names freely."""
 STALE_S = 3600.0
 """Age after which a row is decayed before it is read. 14 days halve it; an hour removes .2 %."""
-LAST_CALLS = 0.1
+AVERAGE_WEIGHT = 0.1
 """Weight of a new call in a model's average over all task types, and in a task type's average over all models."""
 
 NO_EVIDENCE = (0.0, 0.0)
@@ -146,8 +146,8 @@ class Experience:
             sample = Sample(row.position, cell.turn, row.at, seen.quality)
         add_call(cell, seen, self.weights)
         total = project.models[seen.model]
-        total.latency_s = averaged(total.latency_s, seen.latency_s, LAST_CALLS)
-        row.output_tokens = averaged(row.output_tokens, seen.output_tokens, LAST_CALLS)
+        total.latency_s = averaged(total.latency_s, seen.latency_s, AVERAGE_WEIGHT)
+        row.output_tokens = averaged(row.output_tokens, seen.output_tokens, AVERAGE_WEIGHT)
         project.correct_rounding()
         return sample
 

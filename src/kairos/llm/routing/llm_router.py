@@ -46,7 +46,7 @@ CHARACTERS_PER_TOKEN = 4
 into a context."""
 
 DEFAULT_ANSWER_TOKENS = 512
-LITTLE_KNOWN = 50
+FEW_OBSERVATIONS = 50
 """With fewer measured answers than this, each one is shared immediately (docs/learning.md)."""
 
 Emit = Callable[[str, Mapping[str, Any]], Awaitable[None]]
@@ -194,9 +194,9 @@ class LLMRouter:
         """Choose a model. If no context holds the longest allowed answer, a shorter answer is preferred to none and to
         the last resort."""
         decision = self._selector.choose(request, time.time())
-        if decision.ranked or request.least_context_tokens >= request.context_tokens:
+        if decision.ranked or request.min_context_tokens >= request.context_tokens:
             return decision
-        least = self._selector.choose(replace(request, context_tokens=request.least_context_tokens), time.time())
+        least = self._selector.choose(replace(request, context_tokens=request.min_context_tokens), time.time())
         kept, other = (least, decision) if least.ranked or decision.chosen is None else (decision, least)
         self._selector.release(other.ticket)
         return kept
@@ -345,7 +345,7 @@ class LLMRouter:
     def reset(self, model: Model) -> None:
         """Close a model's circuit breaker and discard everything learned about its parameters, at a user's request."""
         self.health.reset(model.name)
-        self._providers.traits.forget(model)
+        self._providers.traits.discard(model)
 
     def _is_sampled(self, model: Model, request: ChatRequest) -> bool:
         """Whether an answer requested at temperature 0 was sampled anyway, because the server refuses the parameter.
@@ -384,7 +384,7 @@ class LLMRouter:
             input_tokens=input_tokens,
             output_tokens=output_tokens,
             context_tokens=prompt_tokens + (request.max_tokens or room),
-            least_context_tokens=prompt_tokens + room,
+            min_context_tokens=prompt_tokens + room,
             capabilities=frozenset({"tools"}) if request.tools else frozenset(),
             local_only=context.local_only,
             session=context.session,
@@ -469,7 +469,7 @@ class LLMRouter:
         if opened is None:
             return True
         known = self._selector.statistics(project_id, opened.task_type, opened.model, time.time())
-        return quality is not None and known.n < LITTLE_KNOWN
+        return quality is not None and known.n < FEW_OBSERVATIONS
 
 
 def summary(decision: Decision) -> dict[str, Any]:

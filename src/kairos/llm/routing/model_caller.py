@@ -28,7 +28,7 @@ Fit = tuple[ChatRequest, AnswerLimit]
 
 RETRIES = 2
 """One with the context size that the server reported or revealed, one without a limit."""
-UNCOUNTED = -1
+IGNORED_PERMIT = -1
 """A permit of no generation: the breaker ignores its result."""
 
 
@@ -164,7 +164,7 @@ class ModelCaller:
             # The local state was stale: another call is the probe, or has already closed the breaker.
             permit = None if self._health.is_probe(model.name, now) else self._health.acquire(model.name, now)
         if permit is None and model.name == self._selector.last_resort:
-            return UNCOUNTED
+            return IGNORED_PERMIT
         if permit is None:
             raise ModelBeingProbed(model=model.name)
         return permit

@@ -137,11 +137,11 @@ def expectation(row: Statistics, prior: float, row_n: float, w: RouterWeights) -
     """Return (n, mu, bonus): the weight of the memory used, its mean shrunk towards the prior, and the exploration
     bonus.
 
-    With m = n + kappa + pending, bonus = doubt·sqrt(var/m · (1 + ln(1 + min(N, horizon)/m))), where N is the number of
-    observations of the task type. This is the ln(N/n) of MOSS (Audibert & Bubeck 2009) on a posterior variance. Without
-    it, a model that was unlucky once or twice, or was added late, would not be tried again. Without the horizon, a
-    long-lived project would keep paying to try models known to be worse. Pending decisions count as observations;
-    otherwise every request until the first verdict would explore the same model.
+    With m = n + kappa + pending, bonus = exploration·sqrt(var/m · (1 + ln(1 + min(N, horizon)/m))), where N is the
+    number of observations of the task type. This is the ln(N/n) of MOSS (Audibert & Bubeck 2009) on a posterior
+    variance. Without it, a model that was unlucky once or twice, or was added late, would not be tried again. Without
+    the horizon, a long-lived project would keep paying to try models known to be worse. Pending decisions count as
+    observations; otherwise every request until the first verdict would explore the same model.
     """
     n, s, q, kappa = row.n, row.s, row.q, w.kappa
     spread = q - s * s / n if n > 0.0 else 0.0
@@ -155,8 +155,8 @@ def expectation(row: Statistics, prior: float, row_n: float, w: RouterWeights) -
     total = n + kappa
     variance = (kappa * w.prior_variance + (spread if spread > 0.0 else 0.0)) / total
     m = total + row.pending
-    growth = 1.0 + log(1.0 + (row_n if row_n < w.doubt_horizon else w.doubt_horizon) / m)
-    return n, (s + kappa * prior) / total, w.doubt * sqrt(variance / m * growth)
+    growth = 1.0 + log(1.0 + (row_n if row_n < w.exploration_horizon else w.exploration_horizon) / m)
+    return n, (s + kappa * prior) / total, w.exploration * sqrt(variance / m * growth)
 
 
 def cost_scale(costs: Iterable[float]) -> tuple[float, float]:

@@ -84,8 +84,10 @@ class ModelSelector:
         row = self._experience.project(request.project_id).rows[request.task_type]
         best = max(candidates, key=_UTILITY)
         chosen, kind = self._stable_choice(request, candidates, best, row.incumbent)
-        lasting = kind is not DecisionKind.FALLBACK and request.session is None and request.model is None
-        if lasting and chosen.name not in self._candidate_sets.canaries:  # the next request may exclude a canary
+        updates_incumbent = kind is not DecisionKind.FALLBACK and request.session is None and request.model is None
+        if (
+            updates_incumbent and chosen.name not in self._candidate_sets.canaries
+        ):  # the next request may exclude a canary
             row.incumbent = chosen.name
         return Decision(request, now, chosen, kind, candidates, excluded, self._count_pending(chosen, now))
 
@@ -267,9 +269,9 @@ def _find(candidates: list[ScoredCandidate], name: str) -> ScoredCandidate | Non
     return None
 
 
-def _expected_latency(cell: Statistics, elsewhere_s: float | None, output_tokens: float) -> float | None:
+def _expected_latency(cell: Statistics, overall_latency_s: float | None, output_tokens: float) -> float | None:
     """Estimate the seconds until an answer is complete: from the speed at this task type, else its average latency,
     else the model's average over all task types."""
     if cell.first_token_s is not None and cell.tokens_per_s:
         return cell.first_token_s + output_tokens / cell.tokens_per_s
-    return elsewhere_s if cell.latency_s is None else cell.latency_s
+    return overall_latency_s if cell.latency_s is None else cell.latency_s

@@ -25,9 +25,9 @@ class RouterWeights:
     """Latency term of a model without measured latency."""
     kappa: float = 3.0
     """Weight of the prior, in observations."""
-    doubt: float = 0.7
+    exploration: float = 0.7
     """Posterior standard deviations added to the expected quality, before the growth term."""
-    doubt_horizon: float = 100.0
+    exploration_horizon: float = 100.0
     """Number of observations of a task type up to which the bonus of rarely tried models grows."""
     prior_variance: float = 0.2
     """Prior variance of one observation; .25 would be a fair coin's."""
