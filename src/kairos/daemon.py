@@ -210,7 +210,7 @@ async def _run(
     if parts.engines:
         background.append(parts.engines.watch())
     tasks = [asyncio.create_task(work) for work in background]
-    isolation = asyncio.create_task(parts.services.isolation.known())
+    isolation = asyncio.create_task(parts.services.isolation.status())
     worker = (
         asyncio.create_task(parts.worker.run(stopping.asked, stopping.hurry)) if role is not DaemonRole.API else None
     )

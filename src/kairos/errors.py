@@ -1,8 +1,8 @@
 """The errors that Kairos raises: types with a status, a code, and a message that names the problem and the remedy.
 
 The first paragraph of an error's docstring is its message; `{names}` in it are filled from the keywords given to
-the constructor. `api/app.py` renders errors as RFC 9457 problem documents, `cli/app.py` as a line on standard error with
-the exit code.
+the constructor. `api/problems.py` renders errors as RFC 9457 problem documents, `cli/app.py` as a line on standard
+error with the exit code.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ def fold(text: str) -> str:
     """The folded text, equal for texts that look the same. Line ends are kept.
 
     Canonical caseless matching (The Unicode Standard, 3.13.5, D145) in NFC. In addition, I, İ, ı and i are one letter:
-    the language of a text is unknown, and the rules of one language would keep İSTANBUL and istanbul apart in the other.
+    the language of a text is unknown, and the rules of one language would separate İSTANBUL and istanbul in the other.
     Invisible characters (soft hyphens, zero-width spaces and joiners, directional marks) are removed.
     """
     seen = _INVISIBLE.sub("", text)

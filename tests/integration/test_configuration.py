@@ -70,7 +70,7 @@ class TestValues:
         url = "postgresql://app:verysecret@db/kairos"
         urls = dict.fromkeys(("url", "migration_url", "system_url"), url)
         configuration.base = Settings.model_validate({"database": urls})
-        await configuration.live.take(configuration.base)
+        await configuration.live.apply(configuration.base)
         reply = await boss.get("/api/config")
         assert "verysecret" not in str(reply.body)
         assert (await values(boss))["database.url"]["value"] == "********"

@@ -189,6 +189,6 @@ async def test_an_erased_project_leaves_no_note_of_a_refused_access(house: House
     await delete(owner, house.project_id)
     assert (await stranger.get(f"/api/projects/{house.project_id}")).status == 404
     async with house.working():
-        await house.parts.services.refusals.settle()
+        await house.parts.services.refusals.join()
         await eventually(lambda: erased(house, house.project_id), why="the project is erased")
     assert not any(rows_of(addresses, house.project_id).values())

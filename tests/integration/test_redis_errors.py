@@ -105,7 +105,7 @@ async def test_a_redis_that_is_full_shows_as_degraded_until_it_has_room(apart: H
         await client.config_set("maxmemory", 1)
         part = await ready(apart)
         assert part["state"] == "degraded"
-        assert "takes no data" in part["detail"]
+        assert "refuses writes" in part["detail"]
         assert "Raise its maxmemory" in part["detail"]
         waiting = await apart.submit()
         await client.config_set("maxmemory", 0)

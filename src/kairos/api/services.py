@@ -1,4 +1,4 @@
-"""What the endpoints work with, built by `daemon.py` and handed to the app."""
+"""The components that endpoints use, built by `assembly.py`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from kairos.orchestration.tasks.trainings import Trainings
 from kairos.plugins.plugin_loader import PluginLoader
 
 Part = Mapping[str, Any]
-"""A part of the system as `ready` shows it: `state`, and `detail` where there is something to say."""
+"""The state of a component in the readiness response: `state`, and optionally `detail`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,9 @@ class Services:
     adapter_files: AdapterFiles
     isolation: HostIsolation
     probe: Callable[[], Any]
-    """Gives the parts by name; a coroutine function."""
+    """Coroutine function that returns the state of each component by name."""
     local_secret: str
-    """In a 0600 file of the data folder: whoever can read it is the one who runs this daemon."""
+    """Also in a 0600 file of the data folder: only the user who runs this daemon can read it."""
 
 
 def services_of(request: Request) -> Services:

@@ -1,4 +1,4 @@
-"""What every command gets: the options before it, and a client when it asks for one."""
+"""The global options of a command, and the client made from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `kairos start` shows, and the sample task of the first start."""
+"""Run a daemon for `kairos start`, print its start message, and run the sample task of the first start."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ SAMPLE = {
         "require": ["Paris"],
     },
 }
-"""A task that a model of 135 million parameters can do, with checks that would notice if it did not."""
+"""A task that a model of 135 million parameters can solve, with checks of the answer."""
 
 
 def run_daemon(settings: Settings, role: str, began: float, *, sample: bool) -> None:
-    """Serve until a signal."""
+    """Run a daemon until a signal arrives."""
     if role not in list(DaemonRole):
         raise InvalidInput(
-            where="--role", problem=f"{role!r} is no role", remedy=f"Use one of: {', '.join(DaemonRole)}"
+            where="--role", problem=f"{role!r} is not a role", remedy=f"Use one of: {', '.join(DaemonRole)}"
         )
     logs.configure(settings.log_level)
     environment.seal(model.api_key_env for model in settings.models if model.api_key_env)
@@ -57,9 +57,9 @@ def run_daemon(settings: Settings, role: str, began: float, *, sample: bool) -> 
 
 
 def _show(started: Started) -> None:
-    """Print in one write, so that no log line comes between."""
+    """Print the start message in one write, so that log lines cannot interrupt it."""
     usage = memory(os.getpid())
-    used = f", {usage.sizes['total']:.0f} {usage.measure} in all" if usage else ""
+    used = f", {usage.sizes['total']:.0f} {usage.measure} in total" if usage else ""
     where = started.page or "(worker, no API)"
     lines = [output.line(output.bold("Kairos is ready"), f" at {where} in {started.seconds:.1f} s{used}")]
     lines += [
@@ -68,38 +68,38 @@ def _show(started: Started) -> None:
     ]
     lines.append(_isolation(started.isolation))
     if started.setup_link:
-        notice = "No operator has a password yet. This link sets it (each start prints another one): "
+        notice = "No operator has a password yet. Set it with this link (each start prints a new one): "
         lines.append(output.line(notice, output.bold(started.setup_link)))
     output.out.print(Text("\n").join(lines), soft_wrap=True)
 
 
 def _isolation(isolation: IsolationStatus) -> Text:
-    """Whether tests given with tasks run on this host, and how."""
+    """A line about the isolation of supplied tests on this host."""
     detail = output.plain(isolation.detail)
     if isolation.full:
-        return output.line(f"tests given with tasks run isolated {detail}")
+        return output.line(f"tests supplied with tasks run isolated {detail}")
     if isolation.allowed:
         return output.line(
-            ("tests given with tasks run WITHOUT full isolation", "bold red"),
+            ("tests supplied with tasks run WITHOUT full isolation", "bold red"),
             ", as guardian.allow_weak_isolation allows: they can reach this daemon's files, secrets and network"
             f" ({detail})",
         )
     return output.line(
-        ("tests given with tasks are not run: this host cannot isolate code", "yellow"),
+        ("tests supplied with tasks are not run: this host cannot isolate code", "yellow"),
         f" ({detail}). See docs/isolation.md",
     )
 
 
 def _run_sample(address: str, data_dir: Path) -> None:
-    """The way of any task, by the command line's own client. Done once: a project with tasks needs no sample."""
+    """Run the sample task through the API, unless the project already has tasks."""
     client = Client(address, data_dir, CredentialFile())
     try:
         if client.get("/api/tasks", limit=1)["items"]:
             return
-        output.out.print("\na first task on the embedded model:")
+        output.out.print("\nsample task on the embedded model:")
         task = client.post("/api/tasks", SAMPLE)
         follow(client, task["id"], quiet=False)
         output.out.print(output.task_detail(client.get(f"/api/tasks/{task['id']}")))
     except KairosError as error:
-        output.err.print(output.line(("the sample task could not be done: ", "red"), output.prose(str(error))))
+        output.err.print(output.line(("the sample task failed: ", "red"), output.prose(str(error))))
     output.out.print(f'\nAPI: {address}/api  try: kairos task submit "…" --wait  stop: Ctrl-C', soft_wrap=True)
