@@ -50,7 +50,7 @@ FRESH_PROMPTS = Path(__file__).with_name("fresh_prompts.txt")
 
 
 @dataclass(frozen=True, slots=True)
-class Worth:
+class FreshQuality:
     """Shares of correct answers of base and adapter on fresh prompts."""
 
     similar: tuple[float, float]
@@ -62,7 +62,7 @@ class Worth:
         return self.similar[1] < self.similar[0] or self.ordinary[1] < self.ordinary[0] - SETTINGS.margin
 
 
-class Remembering(Providers):
+class CachingProviders(Providers):
     """Caches the base's answers, which are the same for all pairs at temperature 0."""
 
     def __init__(self, http: HttpClient) -> None:
@@ -88,17 +88,17 @@ class Bench:
         self._trainer = Trainer(SETTINGS, folder / "models")
         self._weights = check_weights()
 
-    async def pair(self, seed: int) -> tuple[GateReport, Worth]:
-        chance = random.Random(seed)
+    async def pair(self, seed: int) -> tuple[GateReport, FreshQuality]:
+        rng = random.Random(seed)
         wishes = [Wish(verb, thing) for verb in VERBS for thing in KNOWN]
-        chance.shuffle(wishes)
+        rng.shuffle(wishes)
         training, held_out = wishes[:TRAINED], wishes[TRAINED : TRAINED + HELD_OUT]
-        fresh = [Wish(chance.choice(VERBS), thing) for thing in (NEW * 2)[:FRESH]]
+        fresh = [Wish(rng.choice(VERBS), thing) for thing in (NEW * 2)[:FRESH]]
         adapter = await self._trained(seed, training)
         async with self._models(seed, [adapter]) as (base, candidate):
             questions = [GatePrompt(wish.prompt, messages(wish.prompt), wish.right) for wish in held_out]
-            report = await self._gate.measure(base, candidate, questions, grade, SYSTEM, unheard)
-            return report, await self._worth(base, candidate, fresh)
+            report = await self._gate.measure(base, candidate, questions, grade, SYSTEM, ignore_progress)
+            return report, await self._fresh_quality(base, candidate, fresh)
 
     def _models(self, seed: int, adapters: Sequence[Path]) -> AbstractAsyncContextManager[tuple[Model, Model]]:
         return OneOffModels(self._folder / f"pair-{seed}")(self._weights, adapters)
@@ -121,17 +121,17 @@ class Bench:
             for number, (wish, right) in enumerate(zip(wishes, rights, strict=True))
         ]
         async with self._models(seed, []) as (base, _):
-            replayed = await self._gate.replayed(base, amount, SYSTEM, unheard)
+            replayed = await self._gate.replayed(base, amount, SYSTEM, ignore_progress)
         await self._trainer.prepare(folder, model, rows, [], replayed, settings)
-        trained = await self._trainer.train(folder, unheard_reports)
+        trained = await self._trainer.train(folder, ignore_reports)
         return trained.adapter / "adapter.gguf"
 
-    async def _worth(self, base: Model, candidate: Model, fresh: Sequence[Wish]) -> Worth:
+    async def _fresh_quality(self, base: Model, candidate: Model, fresh: Sequence[Wish]) -> FreshQuality:
         similar, elsewhere = [], []
         for model in (base, candidate):
             similar.append(fmean([wish.right in await self._ask(model, wish.prompt) for wish in fresh]))
             elsewhere.append(fmean([one.quality(await self._ask(model, one.prompt)) for one in fresh_prompts()]))
-        return Worth((similar[0], similar[1]), (elsewhere[0], elsewhere[1]))
+        return FreshQuality((similar[0], similar[1]), (elsewhere[0], elsewhere[1]))
 
     async def _ask(self, model: Model, prompt: str) -> str:
         request = ChatRequest(messages=messages(prompt), temperature=0.0, max_tokens=256)
@@ -164,11 +164,11 @@ async def grade(question: GatePrompt, answer: str) -> float:
     return float(question.wanted in answer)
 
 
-async def unheard(what: str, done: int, of: int) -> None:
+async def ignore_progress(what: str, done: int, of: int) -> None:
     del what, done, of
 
 
-async def unheard_reports(reports: object) -> None:
+async def ignore_reports(reports: object) -> None:
     del reports
 
 
@@ -176,34 +176,36 @@ async def main(pairs: int, at_once: int) -> int:
     print(
         f"{'seed':>4}  {'harm':<24} {'ruling':<15} {'held out':>12} {'ordinary':>12} {'fresh':>12} {'fresh ord.':>12}"
     )
-    room = asyncio.Semaphore(at_once)
+    slots = asyncio.Semaphore(at_once)
     with tempfile.TemporaryDirectory() as name:
         async with HttpClient() as http:
             with DataFolder(Path(name)):
-                bench = Bench(Path(name), Remembering(http))
+                bench = Bench(Path(name), CachingProviders(http))
 
-                async def one(seed: int) -> tuple[GateReport, Worth]:
-                    async with room:
-                        report, worth = await bench.pair(seed)
-                    print(row(seed, report, worth), flush=True)
-                    return report, worth
+                async def one(seed: int) -> tuple[GateReport, FreshQuality]:
+                    async with slots:
+                        report, fresh_quality = await bench.pair(seed)
+                    print(row(seed, report, fresh_quality), flush=True)
+                    return report, fresh_quality
 
                 found = await asyncio.gather(*(one(seed) for seed in range(pairs)))
-    promoted = [worth for report, worth in found if report.ruling is GateOutcome.PROMOTE]
-    wrong = sum(worth.worse for worth in promoted)
+    promoted = [fresh_quality for report, fresh_quality in found if report.ruling is GateOutcome.PROMOTE]
+    wrong = sum(fresh_quality.worse for fresh_quality in promoted)
     print(f"{len(promoted)} of {pairs} promoted, {wrong} of them worse on fresh prompts")
     return 1 if wrong else 0
 
 
-def row(seed: int, report: GateReport, worth: Worth) -> str:
+def row(seed: int, report: GateReport, fresh_quality: FreshQuality) -> str:
     pairs = (
         (report.held_out.base or 0, report.held_out.candidate or 0),
         (report.control.base or 0, report.control.candidate or 0),
-        worth.similar,
-        worth.ordinary,
+        fresh_quality.similar,
+        fresh_quality.ordinary,
     )
     shown = " ".join(f"{before:>5.0%} →{after:>4.0%}" for before, after in pairs)
-    return f"{seed:>4}  {harm_of(seed) or '–':<24} {report.ruling:<15} {shown}{'  worse' if worth.worse else ''}"
+    return (
+        f"{seed:>4}  {harm_of(seed) or '–':<24} {report.ruling:<15} {shown}{'  worse' if fresh_quality.worse else ''}"
+    )
 
 
 if __name__ == "__main__":

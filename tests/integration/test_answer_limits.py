@@ -164,7 +164,7 @@ async def test_the_context_that_ollama_serves_is_known_and_followed(addresses: A
             router = house.parts.services.router
             model = router.require("o")
             watch = next(run for run in house.parts.background if "ContextPoller" in run.__qualname__)
-            look = watch.__self__.look  # type: ignore[attr-defined]
+            look = watch.__self__.poll  # type: ignore[attr-defined]
             await look()
             assert router.contexts.of(model) == 4096, "its default, while nothing is loaded"
             ollama.loaded = 2048

@@ -230,6 +230,7 @@ class ModelHealth:
         self._availability[model] = _CachedAvailability(-math.inf, HEALTHY)  # evaluated when read
 
     def status(self, model: str, now: float) -> HealthStatus:
+        """Return a model's health for display."""
         record = self._records.get(model)
         if record is None or not (record.called_at or record.last_error.message):
             return HealthStatus(ModelHealthState.HEALTHY, "not called yet")

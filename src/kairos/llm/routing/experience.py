@@ -29,7 +29,7 @@ NO_EVIDENCE = (0.0, 0.0)
 """Evidence of a cell without observations."""
 
 
-class TaskTypeRow:
+class ExperienceRow:
     """One task type of a project, with a cell for every model that was considered."""
 
     __slots__ = ("at", "cells", "evidence", "incumbent", "n", "output_tokens", "position", "task_type")
@@ -64,29 +64,29 @@ class ProjectExperience:
     """The rows of one project. Other projects never see them."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, TaskTypeRow] = {}
+        self.rows: dict[str, ExperienceRow] = {}
         self.models: dict[str, ModelPrior] = {}
         self._changes = 0
 
-    def row(self, task_type: str, now: float, weights: RouterWeights) -> TaskTypeRow:
+    def row(self, task_type: str, now: float, weights: RouterWeights) -> ExperienceRow:
         """Return the row of a task type, decayed to the present if it is stale."""
         row = self.rows.get(task_type)
         if row is None:
             if len(self.rows) >= ROWS_KEPT:
                 self._discard(min(self.rows.values(), key=lambda kept: kept.at))
-            row = self.rows[task_type] = TaskTypeRow(task_type, now)
+            row = self.rows[task_type] = ExperienceRow(task_type, now)
         elif now - row.at > STALE_S:
             self.advance(row, 0, now, weights)
         return row
 
-    def cell(self, row: TaskTypeRow, model: str) -> Statistics:
+    def cell(self, row: ExperienceRow, model: str) -> Statistics:
         cell = row.cells.get(model)
         if cell is None:
             cell = row.cells[model] = Statistics(last_change=row.at)
             self.models.setdefault(model, ModelPrior())
         return cell
 
-    def advance(self, row: TaskTypeRow, observations: int, now: float, weights: RouterWeights) -> None:
+    def advance(self, row: ExperienceRow, observations: int, now: float, weights: RouterWeights) -> None:
         """Decay the whole row by a number of observations and by the time since its last change."""
         now = max(now, row.at)
         factor = decay(weights, observations, now - row.at)
@@ -98,7 +98,7 @@ class ProjectExperience:
             cell.last_change = now
             self.update_evidence(row, model, weights)
 
-    def update_evidence(self, row: TaskTypeRow, model: str, weights: RouterWeights) -> None:
+    def update_evidence(self, row: ExperienceRow, model: str, weights: RouterWeights) -> None:
         """Update the evidence that a cell contributes to its model's prior."""
         total, new, old = self.models[model], evidence(row.cells[model], weights), row.evidence.get(model, NO_EVIDENCE)
         row.evidence[model] = new
@@ -113,7 +113,7 @@ class ProjectExperience:
                 parts = [row.evidence[model] for row in self.rows.values() if model in row.evidence]
                 total.weight, total.weighted = sum(w for w, _ in parts), sum(x for _, x in parts)
 
-    def _discard(self, row: TaskTypeRow) -> None:
+    def _discard(self, row: ExperienceRow) -> None:
         for model, (weight, weighted) in row.evidence.items():
             self.models[model].weight -= weight
             self.models[model].weighted -= weighted

@@ -47,7 +47,7 @@ into a context."""
 
 DEFAULT_ANSWER_TOKENS = 512
 FEW_OBSERVATIONS = 50
-"""With fewer measured answers than this, each one is shared immediately (docs/learning.md)."""
+"""With fewer measured answers than this, each one is shared immediately (docs/router.md)."""
 
 Emit = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 

@@ -1,4 +1,4 @@
-"""The router's score with all its terms: pure arithmetic, without I/O or a clock."""
+"""The router's score with all its terms (docs/router.md): pure arithmetic, without I/O or a clock."""
 
 from __future__ import annotations
 

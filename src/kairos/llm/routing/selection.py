@@ -1,4 +1,4 @@
-"""Model selection from measured statistics: synchronous and in memory.
+"""Model selection from measured statistics (docs/router.md): synchronous and in memory.
 
     decision = selector.select(Request(project_id, "code", input_tokens=400), now)
     sample = selector.observe(Observation(project_id, "code", decision.chosen, now, quality=0.9), decision.ticket)
@@ -18,7 +18,7 @@ from kairos.llm.catalog.catalog import Model
 from kairos.llm.health.availability import HEALTHY, Availability, HealthLookup
 from kairos.llm.routing.candidates import CandidateModel, CandidateSets, exclusion_of
 from kairos.llm.routing.decision import Decision, Request, ScoredCandidate
-from kairos.llm.routing.experience import NO_EVIDENCE, Experience, ModelPrior, TaskTypeRow
+from kairos.llm.routing.experience import NO_EVIDENCE, Experience, ExperienceRow, ModelPrior
 from kairos.llm.routing.scoring import (
     DecisionKind,
     Exclusion,
@@ -194,7 +194,7 @@ class ModelSelector:
         entry: CandidateModel,
         cell: Statistics,
         model_prior: ModelPrior,
-        row: TaskTypeRow,
+        row: ExperienceRow,
         cost: float,
         scale: tuple[float, float],
         output_tokens: float,
