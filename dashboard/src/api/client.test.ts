@@ -9,18 +9,18 @@ const refused = () => json({ title: "Not signed in", code: "unauthenticated", de
 const tokens = (access_token: string, project_id: string) => json({ access_token, project_id });
 
 type Server = (path: string, authorization: string | null) => Response | Promise<Response>;
-let asked: string[];
+let requests: string[];
 
 function serve(server: Server) {
-  asked = [];
+  requests = [];
   vi.stubGlobal("fetch", async (input: Request | string) => {
     const path = typeof input === "string" ? input : new URL(input.url).pathname;
-    asked.push(path);
+    requests.push(path);
     return server(path, typeof input === "string" ? null : input.headers.get("authorization"));
   });
 }
 
-const count = (path: string) => asked.filter((one) => one === path).length;
+const count = (path: string) => requests.filter((one) => one === path).length;
 
 describe("call", () => {
   beforeEach(() => session.adopt("old", "p1"));

@@ -10,7 +10,7 @@ export interface Piece {
 const MAX_EDITS = 2000;
 const MAX_MS = 200;
 
-/** Compares two texts by word, by line where that takes too long, or else as wholly replaced. */
+/** Compares two texts by term, by line where that takes too long, or else as wholly replaced. */
 export function diffWords(before: string, after: string): Piece[] {
   const limits = { maxEditLength: MAX_EDITS, timeout: MAX_MS };
   const found = diffWordsWithSpace(before, after, limits) ?? diffLines(before, after, limits);

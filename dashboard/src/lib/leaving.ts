@@ -2,12 +2,12 @@
  * Work that must be sent before the tab changes its project or signs out, since later requests would use another
  * identity.
  */
-const works = new Set<() => Promise<void>>();
+const callbacks = new Set<() => Promise<void>>();
 
-export function beforeLeaving(work: () => Promise<void>): void {
-  works.add(work);
+export function beforeLeaving(callback: () => Promise<void>): void {
+  callbacks.add(callback);
 }
 
 export async function flushBeforeLeaving(): Promise<void> {
-  await Promise.allSettled([...works].map((work) => work()));
+  await Promise.allSettled([...callbacks].map((callback) => callback()));
 }

@@ -23,7 +23,7 @@ export class FrameBatch<T> {
   constructor(
     private readonly flush: (items: T[]) => void,
     private readonly clock: Clock = browserClock,
-    private readonly most = 2000,
+    private readonly maxItems = 2000,
   ) {}
 
   push(item: T): void {
@@ -45,8 +45,8 @@ export class FrameBatch<T> {
 
   #run(): void {
     this.#scheduled = false;
-    const items = this.#items.slice(0, this.most);
-    this.#items = this.#items.slice(this.most);
+    const items = this.#items.slice(0, this.maxItems);
+    this.#items = this.#items.slice(this.maxItems);
     if (items.length === 0) return;
     const began = this.clock.now();
     try {

@@ -55,7 +55,7 @@ export class LiveSocket {
     this.#drop();
   }
 
-  /** Reconnects at once, because the network is back or the user asked. */
+  /** Reconnects at once, because the network is back or the user requests it. */
   reconnectNow(): void {
     if (this.#stopped || this.#socket) return;
     this.#tries = 0;

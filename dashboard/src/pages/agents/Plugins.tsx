@@ -28,7 +28,7 @@ const STATES: Record<string, { tone: Tone; icon: typeof CircleCheck; label: Mess
 export function Plugins() {
   const t = useT();
   const query = useQuery(pluginsQuery());
-  const [asked, setAsked] = useState<PluginOut | null>(null);
+  const [confirming, setConfirming] = useState<PluginOut | null>(null);
   const operator = useMe()?.operator ?? false;
   return (
     <Section title={t("plugins.title")} detail={t("plugins.detail")} actions={operator && <ScanAgain />}>
@@ -39,13 +39,13 @@ export function Plugins() {
           return (
             <ul className="agents" aria-label={t("plugins.title")}>
               {plugins.map((plugin) => (
-                <Card key={`${plugin.name} ${plugin.file}`} plugin={plugin} onConfigure={() => setAsked(plugin)} />
+                <Card key={`${plugin.name} ${plugin.file}`} plugin={plugin} onConfigure={() => setConfirming(plugin)} />
               ))}
             </ul>
           );
         }}
       </Loaded>
-      {asked && <PluginDialog plugin={asked} onClose={() => setAsked(null)} />}
+      {confirming && <PluginDialog plugin={confirming} onClose={() => setConfirming(null)} />}
     </Section>
   );
 }

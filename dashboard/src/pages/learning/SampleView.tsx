@@ -49,7 +49,7 @@ export function Outputs({ sample, title }: { sample: SampleOut; title?: ReactNod
 /** Lists possible secrets and their places. The sample is excluded until a person has reviewed them. */
 export function Secrets({ sample, onClear }: { sample: SampleOut; onClear?: () => Promise<void> }) {
   const t = useT();
-  const [asked, setAsked] = useState(false);
+  const [confirming, setConfirming] = useState(false);
   if (sample.secrets.length === 0) return null;
   return (
     <div className={sample.cleared ? "notice" : "notice notice-warn"} role="note">
@@ -63,15 +63,15 @@ export function Secrets({ sample, onClear }: { sample: SampleOut; onClear?: () =
         </ul>
         {!sample.cleared && <p>{t("secrets.detail")}</p>}
         {!sample.cleared && onClear && (
-          <Button size="small" onClick={() => setAsked(true)}>
+          <Button size="small" onClick={() => setConfirming(true)}>
             {t("secrets.clear")}
           </Button>
         )}
       </div>
       {onClear && (
         <ConfirmDialog
-          open={asked}
-          onClose={() => setAsked(false)}
+          open={confirming}
+          onClose={() => setConfirming(false)}
           title={t("secrets.clear_title")}
           action={t("secrets.clear")}
           onConfirm={onClear}

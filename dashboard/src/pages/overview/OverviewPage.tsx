@@ -173,14 +173,14 @@ const REJECTED = linkOptions({ to: "/tasks", search: { state: ["rejected"], labe
 
 function Health({ health }: { health: Overview["health"] }) {
   const t = useT();
-  const ill = Object.entries(health.parts).filter(([, part]) => part.state !== "ok");
+  const failing = Object.entries(health.parts).filter(([, part]) => part.state !== "ok");
   const Icon = health.state === "ok" ? CircleCheck : health.state === "down" ? CircleX : TriangleAlert;
   return (
     <div className={`health-line health-${health.state}`} role="status">
       <Icon aria-hidden />
       <div>
         <strong>{t(`overview.health_${health.state}`)}</strong>
-        {ill.map(([name, part]) => (
+        {failing.map(([name, part]) => (
           <p key={name} className="small">
             <Link to="/models">{name}</Link>: {part.detail || part.state}
           </p>

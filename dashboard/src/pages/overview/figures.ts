@@ -2,8 +2,8 @@ import type { Overview } from "../../api/contract";
 
 /** Approved share of all verdicts; null when there are none. */
 export function approvedShare({ approved, rejected }: { approved: number; rejected: number }): number | null {
-  const judged = approved + rejected;
-  return judged === 0 ? null : approved / judged;
+  const verdicts = approved + rejected;
+  return verdicts === 0 ? null : approved / verdicts;
 }
 
 /** Total tasks of the last days and today; zero for a new project. */

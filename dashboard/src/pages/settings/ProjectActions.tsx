@@ -74,7 +74,7 @@ function Archive({ project }: { project: ProjectDetail }) {
   const t = useT();
   const formats = useFormats();
   const client = useQueryClient();
-  const [asked, setAsked] = useState(false);
+  const [confirming, setConfirming] = useState(false);
   const archived = project.archived_at;
   async function act() {
     await call("POST", `/api/projects/${project.id}/${archived ? "restore" : "archive"}`);
@@ -89,10 +89,10 @@ function Archive({ project }: { project: ProjectDetail }) {
       title={t(archived ? "settings.restore" : "settings.archive")}
       detail={archived ? t("settings.restore_detail", { when: formats.date(archived) }) : t("settings.archive_detail")}
     >
-      <Button onClick={() => setAsked(true)}>{t(archived ? "settings.restore" : "settings.archive")}</Button>
+      <Button onClick={() => setConfirming(true)}>{t(archived ? "settings.restore" : "settings.archive")}</Button>
       <ConfirmDialog
-        open={asked}
-        onClose={() => setAsked(false)}
+        open={confirming}
+        onClose={() => setConfirming(false)}
         title={t(archived ? "settings.restore_title" : "settings.archive_title", { name: project.name })}
         action={t(archived ? "settings.restore" : "settings.archive")}
         onConfirm={act}
@@ -105,7 +105,7 @@ function Archive({ project }: { project: ProjectDetail }) {
 
 function Delete({ project }: { project: ProjectDetail }) {
   const t = useT();
-  const [asked, setAsked] = useState(false);
+  const [confirming, setConfirming] = useState(false);
   async function act() {
     await call("DELETE", `/api/projects/${project.id}`, { query: { confirm: project.name } });
     showToast(t("settings.deleted", { name: project.name }));
@@ -113,12 +113,12 @@ function Delete({ project }: { project: ProjectDetail }) {
   }
   return (
     <ProjectAction needs="project:delete" title={t("settings.delete")} detail={t("settings.delete_detail")}>
-      <Button kind="danger" onClick={() => setAsked(true)}>
+      <Button kind="danger" onClick={() => setConfirming(true)}>
         {t("settings.delete_button")}
       </Button>
       <ConfirmDialog
-        open={asked}
-        onClose={() => setAsked(false)}
+        open={confirming}
+        onClose={() => setConfirming(false)}
         title={t("settings.delete_title", { name: project.name })}
         action={t("settings.delete_button")}
         typed={project.name}

@@ -11,19 +11,19 @@ export interface LabelBody {
   reason?: string;
 }
 
-export interface HeldLabel {
+export interface DelayedLabel {
   task: string;
   body: LabelBody;
 }
 
-export const HOLD_MS = 5000;
+export const UNDO_MS = 5000;
 /** Browsers let 64 KiB of requests outlive their page, in total. */
 export const KEEPALIVE_BYTES = 60_000;
 
-export type Send = (held: HeldLabel, keepalive: boolean) => Promise<void>;
+export type Send = (held: DelayedLabel, keepalive: boolean) => Promise<void>;
 
-export class LabelQueue extends Store<readonly HeldLabel[]> {
-  readonly #timers = new Map<HeldLabel, ReturnType<typeof setTimeout>>();
+export class LabelQueue extends Store<readonly DelayedLabel[]> {
+  readonly #timers = new Map<DelayedLabel, ReturnType<typeof setTimeout>>();
 
   constructor(private readonly send: Send) {
     super([]);
@@ -33,7 +33,7 @@ export class LabelQueue extends Store<readonly HeldLabel[]> {
    * Delays a label. Returns a function that undoes it; null when it was sent at once, because it was too large to
    * outlive the page.
    */
-  hold(task: string, body: LabelBody): (() => void) | null {
+  delay(task: string, body: LabelBody): (() => void) | null {
     // The newest label counts, and it replaces the older one before anyone sees that.
     for (const older of this.state.filter((one) => one.task === task)) this.#drop(older);
     const held = { task, body };
@@ -43,7 +43,7 @@ export class LabelQueue extends Store<readonly HeldLabel[]> {
       return null;
     }
     if (this.state.reduce((sum, one) => sum + sizeOf(one), size) > KEEPALIVE_BYTES) void this.flush();
-    this.#timers.set(held, setTimeout(() => void this.#go(held, false), HOLD_MS));
+    this.#timers.set(held, setTimeout(() => void this.#go(held, false), UNDO_MS));
     this.set([...this.state, held]);
     return () => this.#drop(held);
   }
@@ -53,11 +53,11 @@ export class LabelQueue extends Store<readonly HeldLabel[]> {
     await Promise.all(this.state.map((held) => this.#go(held, keepalive)));
   }
 
-  async #go(held: HeldLabel, keepalive: boolean): Promise<void> {
+  async #go(held: DelayedLabel, keepalive: boolean): Promise<void> {
     if (this.#drop(held)) await this.send(held, keepalive);
   }
 
-  #drop(held: HeldLabel): boolean {
+  #drop(held: DelayedLabel): boolean {
     const timer = this.#timers.get(held);
     if (timer === undefined) return false;
     clearTimeout(timer);
@@ -67,6 +67,6 @@ export class LabelQueue extends Store<readonly HeldLabel[]> {
   }
 }
 
-function sizeOf({ body }: HeldLabel): number {
+function sizeOf({ body }: DelayedLabel): number {
   return new TextEncoder().encode(JSON.stringify(body)).length;
 }

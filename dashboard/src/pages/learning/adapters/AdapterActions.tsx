@@ -15,45 +15,45 @@ export function AdapterActions({ adapter, small }: { adapter: Adapter; small?: b
   const t = useT();
   const may = useCan("training:write");
   const client = useQueryClient();
-  const [asked, setAsked] = useState<AdapterAction | null>(null);
+  const [confirming, setConfirming] = useState<AdapterAction | null>(null);
   const others = useQuery({ ...adaptersQuery(), enabled: may }).data;
-  const acts = may ? actionsOf(adapter, others) : [];
-  if (acts.length === 0) return null;
+  const actions = may ? actionsOf(adapter, others) : [];
+  if (actions.length === 0) return null;
   const { base, name } = adapter;
 
-  async function run(act: AdapterAction) {
+  async function run(action: AdapterAction) {
     // The response to a rollback may name another adapter, when someone else promoted a canary in the meantime.
-    const moved = await send(act, adapter);
-    showToast(translate(`adapter.did_${act}`, { name: moved.name }));
+    const moved = await send(action, adapter);
+    showToast(translate(`adapter.did_${action}`, { name: moved.name }));
     await Promise.all(
       ["adapters", "overview", "models"].map((key) => client.invalidateQueries({ queryKey: projectKey(key) })),
     );
   }
 
   return (
-    <div className="row adapter-acts">
-      {acts.map((act) => (
+    <div className="row adapter-actions">
+      {actions.map((action) => (
         <Button
-          key={act}
+          key={action}
           size={small ? "small" : "normal"}
-          kind={act === "promote" ? "primary" : act === "delete" || act === "refuse" ? "danger" : "plain"}
-          aria-label={t(`adapter.${act}_name`, { name })}
-          onClick={() => setAsked(act)}
+          kind={action === "promote" ? "primary" : action === "delete" || action === "refuse" ? "danger" : "plain"}
+          aria-label={t(`adapter.${action}_name`, { name })}
+          onClick={() => setConfirming(action)}
         >
-          {t(`adapter.${act}`)}
+          {t(`adapter.${action}`)}
         </Button>
       ))}
-      {asked && (
+      {confirming && (
         <ConfirmDialog
           open
-          onClose={() => setAsked(null)}
-          title={t(`adapter.${asked}_title`, { name, base })}
-          action={t(`adapter.${asked}`)}
-          kind={asked === "promote" || asked === "roll_back" ? "primary" : "danger"}
-          onConfirm={() => run(asked)}
+          onClose={() => setConfirming(null)}
+          title={t(`adapter.${confirming}_title`, { name, base })}
+          action={t(`adapter.${confirming}`)}
+          kind={confirming === "promote" || confirming === "roll_back" ? "primary" : "danger"}
+          onConfirm={() => run(confirming)}
         >
-          <p>{t(detailOf(asked, adapter), { name, base })}</p>
-          {asked === "promote" && adapter.reason && <p className="muted">{adapter.reason}</p>}
+          <p>{t(detailOf(confirming, adapter), { name, base })}</p>
+          {confirming === "promote" && adapter.reason && <p className="muted">{adapter.reason}</p>}
         </ConfirmDialog>
       )}
     </div>
@@ -61,15 +61,15 @@ export function AdapterActions({ adapter, small }: { adapter: Adapter; small?: b
 }
 
 /** A canary serves beside the live adapter and does not replace it. */
-function detailOf(act: AdapterAction, { state }: Adapter) {
-  if (act === "promote" && state === "needs_approval") return "adapter.promote_detail_trial";
-  if (act === "roll_back" && state === "canary") return "adapter.roll_back_detail_trial";
-  return `adapter.${act}_detail` as const;
+function detailOf(action: AdapterAction, { state }: Adapter) {
+  if (action === "promote" && state === "needs_approval") return "adapter.promote_detail_trial";
+  if (action === "roll_back" && state === "canary") return "adapter.roll_back_detail_trial";
+  return `adapter.${action}_detail` as const;
 }
 
-function send(act: AdapterAction, { id, base }: Adapter): Promise<Adapter> {
+function send(action: AdapterAction, { id, base }: Adapter): Promise<Adapter> {
   const params = { path: { adapter_id: id } };
-  if (act === "roll_back") return ok(api.POST("/api/adapters/roll-back", { body: { base } }));
-  if (act === "delete") return ok(api.DELETE("/api/adapters/{adapter_id}", { params }));
-  return ok(api.POST(`/api/adapters/{adapter_id}/${act}`, { params }));
+  if (action === "roll_back") return ok(api.POST("/api/adapters/roll-back", { body: { base } }));
+  if (action === "delete") return ok(api.DELETE("/api/adapters/{adapter_id}", { params }));
+  return ok(api.POST(`/api/adapters/{adapter_id}/${action}`, { params }));
 }

@@ -107,7 +107,7 @@ function Erase({ sample }: { sample: SampleDetail }) {
   const t = useT();
   const navigate = useNavigate();
   const client = useQueryClient();
-  const [asked, setAsked] = useState(false);
+  const [confirming, setConfirming] = useState(false);
   const names = sample.adapters.map(({ base, version }) => `${base} v${version}`);
   async function erase() {
     await ok(api.DELETE("/api/dataset/{sample_id}", { params: { path: { sample_id: sample.id } } }));
@@ -118,10 +118,10 @@ function Erase({ sample }: { sample: SampleDetail }) {
   }
   return (
     <>
-      <Button kind="danger" icon={<Trash2 aria-hidden />} onClick={() => setAsked(true)}>
+      <Button kind="danger" icon={<Trash2 aria-hidden />} onClick={() => setConfirming(true)}>
         {t("sample.erase")}
       </Button>
-      <ConfirmDialog open={asked} onClose={() => setAsked(false)} title={t("sample.erase_title")} action={t("sample.erase")} onConfirm={erase}>
+      <ConfirmDialog open={confirming} onClose={() => setConfirming(false)} title={t("sample.erase_title")} action={t("sample.erase")} onConfirm={erase}>
         <p>{t("sample.erase_detail")}</p>
         {names.length > 0 && <p>{t("sample.erase_adapters", { names: names.join(", ") })}</p>}
       </ConfirmDialog>

@@ -56,11 +56,11 @@ function LabelSamples() {
       <Counts />
       <div className="labelling">
         <div className="stack labelling-main">
-          <LastStep state={state} waits={editing !== null} onUndo={() => void session.undo()} />
+          <LastStep state={state} editing={editing !== null} onUndo={() => void session.undo()} />
           {row && state.phase !== "loading" ? (
             <CurrentSample session={session} row={row} editing={editing} onEdit={edit} keys={keys} />
           ) : (
-            <Without state={state} onAgain={() => void session.again()} />
+            <NoSample state={state} onAgain={() => void session.again()} />
           )}
         </div>
         <Guideline />
@@ -84,7 +84,7 @@ function keysOf(session: LabelSession, row: SampleOut, edit: (text: string) => v
 }
 
 /** The last decision, also announced to screen readers, with an undo button. */
-function LastStep({ state: { steps, phase }, waits, onUndo }: { state: LabelSessionState; waits: boolean; onUndo: () => void }) {
+function LastStep({ state: { steps, phase }, editing, onUndo }: { state: LabelSessionState; editing: boolean; onUndo: () => void }) {
   const t = useT();
   const last = steps.at(-1);
   return (
@@ -95,7 +95,7 @@ function LastStep({ state: { steps, phase }, waits, onUndo }: { state: LabelSess
       <Button
         size="small"
         icon={<Undo2 aria-hidden />}
-        disabled={!last || waits || phase === "loading" || phase === "writing"}
+        disabled={!last || editing || phase === "loading" || phase === "writing"}
         onClick={onUndo}
       >
         {t("common.undo")} <kbd>u</kbd>
@@ -104,7 +104,7 @@ function LastStep({ state: { steps, phase }, waits, onUndo }: { state: LabelSess
   );
 }
 
-function Without({ state, onAgain }: { state: LabelSessionState; onAgain: () => void }) {
+function NoSample({ state, onAgain }: { state: LabelSessionState; onAgain: () => void }) {
   const t = useT();
   if (state.phase === "failed") return <ErrorState problem={state.problem} onRetry={onAgain} />;
   if (state.phase !== "empty") return <SkeletonRows rows={10} />;

@@ -7,7 +7,7 @@ import { LabelSession, approvalBlocker, type Change, type LabelApi } from "./lab
 class Rows implements LabelApi {
   rows: SampleOut[];
   before = new Map<string, SampleOut>();
-  asked: (readonly string[])[] = [];
+  requested: (readonly string[])[] = [];
   changes = 0;
 
   constructor(...ids: string[]) {
@@ -15,7 +15,7 @@ class Rows implements LabelApi {
   }
 
   async next(skipped: readonly string[]) {
-    this.asked.push(skipped);
+    this.requested.push(skipped);
     const waits = ({ id, state }: SampleOut) => (state === "open" || state === "corrected") && !skipped.includes(id);
     return this.rows.find(waits) ?? null;
   }
@@ -104,7 +104,7 @@ it("omits skipped samples until they are requested again", async () => {
   await session.skip();
   expect(at()).toBe("b");
   await session.skip();
-  expect([session.state.phase, rows.asked.at(-1)]).toEqual(["empty", ["a", "b"]]);
+  expect([session.state.phase, rows.requested.at(-1)]).toEqual(["empty", ["a", "b"]]);
   await session.undo();
   expect([at(), session.state.skipped]).toEqual(["b", ["a"]]);
   await session.again();

@@ -144,7 +144,7 @@ function Cancel({ run }: { run: Run }) {
   const t = useT();
   const may = useCan("training:write");
   const client = useQueryClient();
-  const [asked, setAsked] = useState(false);
+  const [confirming, setConfirming] = useState(false);
   const cancel = useMutation({
     mutationFn: () => ok(api.POST("/api/training/{run_id}/cancel", { params: { path: { run_id: run.id } } })),
     onSuccess: (after) => {
@@ -155,12 +155,12 @@ function Cancel({ run }: { run: Run }) {
   if (!may) return null;
   return (
     <>
-      <Button kind="danger" icon={<Ban aria-hidden />} onClick={() => setAsked(true)}>
+      <Button kind="danger" icon={<Ban aria-hidden />} onClick={() => setConfirming(true)}>
         {t("run.cancel")}
       </Button>
       <ConfirmDialog
-        open={asked}
-        onClose={() => setAsked(false)}
+        open={confirming}
+        onClose={() => setConfirming(false)}
         title={t("run.cancel_title")}
         action={t("run.cancel")}
         onConfirm={async () => void (await cancel.mutateAsync())}

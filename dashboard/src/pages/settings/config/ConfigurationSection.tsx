@@ -31,7 +31,7 @@ function Values() {
   const query = useQuery(configQuery());
   const [search, setSearch] = useState("");
   const [own, setOwn] = useState(false);
-  const [asked, setAsked] = useState<ConfigValue | null>(null);
+  const [confirming, setConfirming] = useState<ConfigValue | null>(null);
   return (
     <Section title={t("config.values")} detail={t("config.values_detail")}>
       <div className="config-filters">
@@ -43,8 +43,8 @@ function Values() {
       <Loaded query={query}>
         {(configuration) => (
           <>
-            <Groups configuration={configuration} search={search} own={own} onChange={setAsked} />
-            {asked && <ValueDialog value={asked} configuration={configuration} onClose={() => setAsked(null)} />}
+            <Groups configuration={configuration} search={search} own={own} onChange={setConfirming} />
+            {confirming && <ValueDialog value={confirming} configuration={configuration} onClose={() => setConfirming(null)} />}
           </>
         )}
       </Loaded>

@@ -17,7 +17,7 @@ import { formatValue } from "./values";
 export function History({ scope }: { scope: ConfigScope }) {
   const t = useT();
   const query = useInfiniteQuery(historyQuery(scope));
-  const [asked, setAsked] = useState<ConfigVersion | null>(null);
+  const [confirming, setConfirming] = useState<ConfigVersion | null>(null);
   const operator = useMe()?.operator ?? false;
   const manages = useCan("project:manage");
   const may = scope === "system" ? operator : manages;
@@ -42,7 +42,7 @@ export function History({ scope }: { scope: ConfigScope }) {
                 <Button
                   size="small"
                   aria-label={t("config.revert_to", { version: version.version })}
-                  onClick={() => setAsked(version)}
+                  onClick={() => setConfirming(version)}
                 >
                   {t("config.revert")}
                 </Button>
@@ -56,7 +56,7 @@ export function History({ scope }: { scope: ConfigScope }) {
           {t("config.older")}
         </Button>
       )}
-      {asked && <Revert scope={scope} to={asked.version} onClose={() => setAsked(null)} />}
+      {confirming && <Revert scope={scope} to={confirming.version} onClose={() => setConfirming(null)} />}
     </Section>
   );
 }

@@ -11,7 +11,7 @@ import { RelativeTime } from "../../../components/Values";
 import { useT } from "../../../i18n/i18n";
 import { titleOf } from "../../../lib/title";
 import { useShortcuts } from "../../../shell/shortcuts";
-import { giveLabel, useHeldLabel } from "../labels";
+import { giveLabel, useDelayedLabel } from "../labels";
 
 const TONES: Record<LabelKind, Tone> = { accept: "good", edit: "info", reject: "warn" };
 
@@ -88,7 +88,7 @@ export function LabelBar({ task }: { task: TaskDetail }) {
 
 function CurrentLabel({ task }: { task: TaskDetail }) {
   const t = useT();
-  const held = useHeldLabel(task.id);
+  const held = useDelayedLabel(task.id);
   const label = held?.label ?? task.label?.label;
   if (!label) return null;
   return (
