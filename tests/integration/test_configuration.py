@@ -171,7 +171,7 @@ class TestRights:
     async def test_a_system_value_is_the_operators(self, owner: Caller):
         reply = await change(owner, {"queue.max_attempts": 5})
         assert (reply.status, reply["code"]) == (403, "system_value")
-        assert "operators change it" in reply["detail"]
+        assert "only operators may change it" in reply["detail"]
 
     async def test_an_admin_sets_the_values_of_the_project(self, house: House, anybody: Caller):
         _, admin = await somebody(house, anybody, Role.ADMIN)

@@ -89,7 +89,7 @@ async def test_a_run_is_a_task_of_its_own_lane_and_the_second_of_a_base_waits_fo
     assert status.run.task_id
     task = await house.task(status.run.task_id)
     assert (task.lane, task.agent, state_of(status)) == (Lane.TRAIN, "TrainingAgent", RunState.WAITING)
-    with pytest.raises(Conflict, match="goes on"):
+    with pytest.raises(Conflict, match="is active"):
         await trainings(house).start(house.project_id, house.user_id, "tiny")
     cancelled = await trainings(house).cancel(house.project_id, status.run.id)
     assert state_of(cancelled) is RunState.CANCELLED

@@ -94,12 +94,12 @@ def _check(row: TaskRow, new: NewLabel) -> None:
     if row.lane == Lane.TRAIN:
         reason = "it is a training run and has no model's answer"
         remedy = "See the adapter it made with `kairos adapter list`"
-        raise Conflict(what=f"Task {row.id}, to label,", reason=reason, remedy=remedy)
+        raise Conflict(what=f"Labelling task {row.id}", reason=reason, remedy=remedy)
     if not TaskState(row.state).final:
-        raise Conflict(what=f"Task {row.id}, to label,", reason=f"it is {row.state}", remedy="Wait until it has ended")
+        raise Conflict(what=f"Labelling task {row.id}", reason=f"it is {row.state}", remedy="Wait until it has ended")
     if row.output is None and new.label is not Label.EDIT:
         raise Conflict(
-            what=f"Task {row.id}, to {new.label},",
+            what=f"Labelling task {row.id} with {new.label.value!r}",
             reason="it has no answer",
             remedy="Edit it: write the correct answer",
         )

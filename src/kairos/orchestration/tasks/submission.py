@@ -65,7 +65,7 @@ class Submissions:
         async with self._database.project(project_id) as session:
             row = await tasks.request_cancel(session, task_id)
             if row is None:
-                raise await _not_possible(session, task_id, "to cancel")
+                raise await _not_possible(session, task_id, "Cancelling")
             kind = "cancelled" if row.state == TaskState.CANCELLED else "cancel_requested"
             await history.add_event(session, project_id, row.id, row.attempts, kind, {})
         self._notices.notify(project_id)
@@ -78,7 +78,7 @@ class Submissions:
             status = await _open(session, project_id)
             row = await tasks.retry(session, task_id)
             if row is None:
-                raise await _not_possible(session, task_id, "to try again")
+                raise await _not_possible(session, task_id, "Retrying")
             await history.add_event(session, project_id, row.id, row.attempts, "queued", {"retry": "by hand"})
         self._notices.notify(project_id)
         await self._enqueue(row, status)
@@ -88,7 +88,7 @@ class Submissions:
         row = await tasks.by_idempotency_key(session, new.idempotency_key or "")
         if row is None or row.request_hash != new.fingerprint():
             raise Conflict(
-                what=f"A task with idempotency key {new.idempotency_key!r}",
+                what=f"Submitting a task with idempotency key {new.idempotency_key!r}",
                 reason="the key was used with another body",
                 remedy="Use a new key for a new body",
             )
@@ -151,12 +151,12 @@ async def _open(session: Session, project_id: ProjectId) -> projects.ProjectStat
     return status
 
 
-async def _not_possible(session: Session, task_id: UUID, what: str) -> NotFound | Conflict:
+async def _not_possible(session: Session, task_id: UUID, action: str) -> NotFound | Conflict:
     row = await tasks.get(session, task_id)
     if row is None:
         return NotFound(what="task", id=task_id)
     remedy = "No action is needed" if TaskState(row.state).final else "Cancel it first"
-    return Conflict(what=f"Task {task_id}, {what},", reason=f"it is {row.state}", remedy=remedy)
+    return Conflict(what=f"{action} task {task_id}", reason=f"it is {row.state}", remedy=remedy)
 
 
 def as_order(created_at: datetime) -> int:

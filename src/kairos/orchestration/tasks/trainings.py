@@ -180,8 +180,8 @@ class Trainings:
         for status in statuses:
             if status.run.base == base and state_of(status) in ACTIVE:
                 raise Conflict(
-                    what=f"A training of {base}",
-                    reason=f"run {status.run.id} of it is active",
+                    what=f"Training {base}",
+                    reason=f"run {status.run.id} is active",
                     remedy="Wait for that run, or cancel it",
                 )
 
