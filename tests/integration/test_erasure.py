@@ -177,7 +177,7 @@ async def test_what_is_learned_of_an_erased_project_is_dropped_and_stops_no_daem
     with pytest.raises(ProjectGone):
         async with house.database.project(gone) as session:
             await observe(session, gone)
-    await shared.judge(gone, Judgement(new_id(), 1.0, QualitySource.JUDGE), at_once=True)
+    await shared.record(gone, Judgement(new_id(), 1.0, QualitySource.JUDGE), at_once=True)
     await shared.flush(gone)
     assert not shared._waiting.get(gone)
     await house_redis.aclose()
