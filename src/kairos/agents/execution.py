@@ -1,4 +1,4 @@
-"""The agent that writes: code or text, through the router."""
+"""The agent that writes code or text by calling a model through the router."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ FORMATS = {
     AnswerFormat.TEXT: "Answer with plain text.",
 }
 DRAFT_LENGTHS = (6_000, 1_500)
-"""Characters of an earlier draft that a retry shows where the whole of it does not fit."""
+"""Characters of the rejected draft that a retry shows if the whole draft does not fit."""
 FAULT_LENGTHS = (2_000, 120)
-"""Characters of its faults where no draft fits beside them."""
+"""Characters of the findings if no draft fits beside them."""
 
 
 class ExecutionAgent:
-    """Writes code or text for a prompt. Rejected before, it sees its answer and the guardian's findings."""
+    """Writes code or text for a prompt. A retry includes the rejected draft and the guardian's findings."""
 
     name = "ExecutionAgent"
     capabilities = frozenset({"execute", "write", "code"})
@@ -62,7 +62,7 @@ class ExecutionAgent:
 
 
 def call_context(task: Task, attempt: AttemptContext) -> CallContext:
-    """For whom a model is called, with everything that task and project ask of the call."""
+    """Return the router's call context for a task: its project and the options of task and project."""
     return CallContext(
         project_id=task.project_id,
         task_id=task.id,
@@ -81,8 +81,8 @@ def call_context(task: Task, attempt: AttemptContext) -> CallContext:
 
 
 def _messages(task: Task, attempt: AttemptContext) -> list[tuple[Mapping[str, str], ...]]:
-    """What the model is asked; on a retry in several forms, with ever less of the draft and of its faults in the words
-    of the guardian, so that the retry fits wherever the first try did."""
+    """Return the messages for the model. For a retry, several versions with ever less of the draft and the findings, so
+    that a retry fits wherever the first prompt did."""
     system = "\n".join([task.system or SYSTEM, *_instructions(task)])
     first = ({"role": "system", "content": system}, {"role": "user", "content": _prompt(task, attempt)})
     if attempt.rejected is None:
@@ -98,7 +98,7 @@ def _messages(task: Task, attempt: AttemptContext) -> list[tuple[Mapping[str, st
 
 
 def shortened(text: str, most: int) -> str:
-    """Beginning and end of a text, with a mark that says how much is left out between them."""
+    """Return the beginning and end of a text, with a note between them on how many characters were left out."""
     if len(text) <= most:
         return text
     head = most * 2 // 3
@@ -128,7 +128,7 @@ def _instructions(task: Task) -> list[str]:
 
 
 def _faults(attempt: AttemptContext) -> str:
-    """People read messages; a model reads the hint where there is one."""
+    """Return the errors as a list for the model, with the hint in place of the message where there is one."""
     errors = [finding for finding in attempt.findings if finding.severity is Severity.ERROR]
     return "\n".join(dict.fromkeys(f"- {finding.hint or finding.message}" for finding in errors))
 
@@ -138,7 +138,10 @@ def _correction(faults: str) -> str:
 
 
 def response_format(schema: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Servers that can constrain the output to a schema are asked to; the guardian checks it all the same."""
+    """Return the response format that asks the server to constrain the output to the schema.
+
+    The guardian checks the answer regardless.
+    """
     if schema is None:
         return None
     return {

@@ -1,4 +1,4 @@
-"""The agent that checks what the others make: approved or rejected, why, and how good."""
+"""The agent that checks the drafts of other agents: accepted or rejected, with findings and a score."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from kairos.agents.checks.task_tests import check_tests, reject_tests, skip_disa
 from kairos.config import GuardianSettings
 
 WEIGHTS = {"tests": 3.0, "schema": 2.0, "format": 1.0, "require": 1.0, "forbid": 1.0}
-"""What each check of the content counts. Tests most: they alone say whether the answer does what was asked."""
+"""Weight of each content check. Tests weigh most: only they show whether the answer does the task."""
 REJECTED = 0.5
-"""A rejected answer keeps this share of what its checks found: any approved one scores higher, and the router still
-learns that eight tests of nine are better than none."""
+"""Factor on the score of a rejected answer: every approved answer scores higher, and the router still learns that eight
+passed tests of nine are better than none."""
 SAFE_CHECKS = ("python", "safety", "secrets", "tampering")
 
 
 class GuardianAgent:
-    """Judges drafts, and reviews code or text as a task of its own. It asks no model."""
+    """Judges drafts, and reviews code or text as a task of its own. Calls no model."""
 
     name = "GuardianAgent"
     capabilities = frozenset({"review"})
 
     def __init__(self, settings: GuardianSettings | None = None, host: HostIsolation | None = None) -> None:
-        """Without a host, each run of the sandbox still decides by itself whether it can isolate code."""
+        """Without `host`, each sandbox run decides by itself whether it can isolate code."""
         self._settings = settings or GuardianSettings()
         self._host = host
 
     async def judge(self, task: Task, draft: Draft) -> Verdict:
-        """Approved when no finding is an error.
+        """Return the verdict on a draft: approved when no finding is an error.
 
-        The score is the weighted mean of what the checks given with the task found (`WEIGHTS`: format, schema, require,
-        forbid, tests; each in [0, 1]), times `REJECTED` if the answer is rejected. Form, safety and secrets can only
-        object: approved with nothing else to say, the score is None; rejected with nothing else to say, 0. An empty
-        answer scores 0. Where the only finding is that a check could not be made, the score is None too.
+        The score is the weighted mean of the task's own checks (`WEIGHTS`: format, schema, require, forbid, tests; each
+        in [0, 1]), times `REJECTED` if the answer is rejected. Form, safety and secrets contribute no score: with only
+        these, the score is None if approved and 0 if rejected. An empty answer scores 0. If a check could not run and
+        no other check has a score, the score is None.
 
-        Raises `SandboxFailed` when the tests could not be run. Cancelled, it ends the processes that it started.
+        Raises `SandboxFailed` when the tests could not be run. On cancellation, ends the processes that it started.
         """
         form = check_form(draft)
         if is_empty(draft.text):
@@ -54,7 +54,7 @@ class GuardianAgent:
         return _verdict([*results, *await self._task_checks(task, draft.text, code)])
 
     async def perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
-        """Review the code or text in the prompt; the draft is the findings as Markdown."""
+        """Review the code or text in the prompt. The draft lists the findings as Markdown."""
         del attempt, emit
         if is_empty(task.prompt):
             findings: tuple[Finding, ...] = (error("form", "There is nothing to review."),)
@@ -63,14 +63,14 @@ class GuardianAgent:
         return Draft(text=f"# Review\n\n{render_findings(findings)}", finish_reason="stop")
 
     async def _code(self, task: Task, text: str) -> CheckedCode:
-        """What the answer's code looks like, if it has any. Read in the limited process."""
+        """Check the answer's code, if it has any, in the limited process."""
         checks = task.checks
         if not await asyncio.to_thread(_is_code, checks, text):
             return CheckedCode((), None)
         return await check_code(text, checks.format, tested=checks.tests is not None, owner=task.project_id)
 
     async def _task_checks(self, task: Task, text: str, code: CheckedCode) -> list[CheckResult]:
-        """The checks that apply what came with the task: its schema, its tests."""
+        """Run the task's own schema and tests."""
         found = []
         if task.checks.schema is not None:
             found.append(await check_schema(task.checks.schema, text, task.project_id))
@@ -79,11 +79,11 @@ class GuardianAgent:
         return found
 
     async def _tests(self, task: Task, source: str, code: CheckedCode) -> CheckResult:
-        """Code that is dangerous by its looks, or reaches for its judge, is not run."""
+        """Run the task's tests, unless the static checks found the code unsafe or tampering with its tests."""
         if not task.run_tests:
             return skip_disallowed_tests()
         allow_weak = self._settings.allow_weak_isolation
-        isolation = await self._host.known() if self._host else None
+        isolation = await self._host.status() if self._host else None
         if isolation and not isolation.allowed:
             return skip_unisolated_tests(isolation.detail)
         if code.source is None:
@@ -95,7 +95,7 @@ class GuardianAgent:
 
 
 def render_findings(findings: Iterable[Finding]) -> str:
-    """Findings as a Markdown list, for a person and for the prompt of the next try."""
+    """Return the findings as a Markdown list, for people and for the prompt of the next attempt."""
     lines = [
         f"- {finding.severity.value.capitalize()}{f', line {finding.line}' if finding.line else ''}: {finding.message}"
         for finding in findings
@@ -104,7 +104,7 @@ def render_findings(findings: Iterable[Finding]) -> str:
 
 
 def _read_only(checks: Checks, text: str) -> list[CheckResult]:
-    """The checks that search the answer for texts, or read it as JSON: their work grows with its length alone."""
+    """Run the checks whose cost grows only with the length of the answer: JSON format, required and forbidden texts."""
     results = []
     if checks.format and checks.format is not AnswerFormat.PYTHON:
         results.append(check_format(checks.format, text, None))
@@ -136,5 +136,5 @@ def _score(results: Sequence[CheckResult], rejected: bool) -> float | None:
 
 
 def _was_skipped(result: CheckResult) -> bool:
-    """Tests that the project does not allow were not run; saying so is no check."""
+    """Whether the tests were not run; such a result is not listed as a check."""
     return result.check == "tests" and result.score is None

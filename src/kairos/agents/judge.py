@@ -53,7 +53,7 @@ CONCURRENCY = 2
 ATTEMPTS = 2
 """The second attempt asks for the correct form."""
 GRADE_TOKENS = 600
-"""A sentence and a number enqueue 60; models that think before they answer need the rest."""
+"""A sentence and a number take 60 tokens; reasoning models need the rest."""
 STOP_S = 10.0
 """How long a stopping daemon waits for queued answers to be judged."""
 
@@ -72,14 +72,14 @@ class JudgingStatus(StrEnum):
 
 
 class GradeUnreadable(KairosError):
-    """The judge {model} answered {tries} times without a grade that can be read: {excerpt!r}."""
+    """The judge {model} returned no valid grade in {tries} attempts: {excerpt!r}."""
 
     code = "no_mark"
 
 
 @dataclass(frozen=True, slots=True)
 class _QueuedAnswer:
-    """An answer that waits for its grade."""
+    """An answer that waits to be graded."""
 
     judge: Model
     """The judge model configured when the answer was queued."""
@@ -90,7 +90,7 @@ class _QueuedAnswer:
 
 @dataclass(slots=True)
 class _CallTotals:
-    """What the calls for one grade took."""
+    """Cost and tokens of the calls for one grade."""
 
     cost_usd: float | None = 0.0
     """None if the cost of any call is unknown."""
@@ -192,7 +192,7 @@ class Judge:
             return await judging.figures(session, JUDGE_TASK_TYPE, JUDGE, since)
 
     async def grade(self, task: Task, answer: str, author: str | None) -> float | None:
-        """A grade in [0, 1] for an answer that belongs to no decision. None where no judge may or can give one."""
+        """Return a score in [0, 1] for an answer without a decision, or None if no judge may or can grade it."""
         judge = self.model
         if judge is None or self._is_author(judge, author) or (task.local_only and not judge.local):
             return None

@@ -113,18 +113,18 @@ def test_processor_time_of_all_processes_is_summed(tmp_path: Path):
     spin = "for _ in range(3): os.fork()\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass"
     top = subprocess.Popen([sys.executable, "-c", f"import os, time\nif os.fork(): time.sleep(60)\n{spin}"])
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
-    tree = ResourceMonitor(
+    monitor = ResourceMonitor(
         ProcessTree(top.pid, proc), TotalLimits(1 << 40, 0.5, 1000, 1 << 40), str(tmp_path), in_memory=False
     )
     try:
         end, words = time.monotonic() + 30, None
         while words is None and time.monotonic() < end:
-            words = tree.excess()
+            words = monitor.exceeded_limit()
             time.sleep(0.02)
         assert words is not None
         assert "0.5 s of processor time" in words
-        tree.family.kill()
-        assert not list(tree.family.processes())
+        monitor.tree.kill()
+        assert not list(monitor.tree.processes())
     finally:
         os.close(proc)
         top.kill()
@@ -148,15 +148,15 @@ turn = process_tree.ProcessLock()
 first = os.fork()
 if first:
     limits = process_tree.TotalLimits(1 << 40, 1000, 1, 1 << 40)
-    tree = process_tree.ResourceMonitor(SlowTree(first, os.open("/proc", os.O_RDONLY)), limits, ".", in_memory=False)
-    raise SystemExit(os.waitstatus_to_exitcode(process_tree.enforce_limits(tree, telling[1], turn)))
+    monitor = process_tree.ResourceMonitor(SlowTree(first, os.open("/proc", os.O_RDONLY)), limits, ".", in_memory=False)
+    raise SystemExit(os.waitstatus_to_exitcode(process_tree.enforce_limits(monitor, telling[1], turn)))
 process_tree.connect_monitor(telling[0], turn)
 pair = [os.fork() or time.sleep(60) for _ in range(2)]
 while not os.path.exists("ending"):
     time.sleep(0.01)
 with process_tree.starting_processes():
     next_one = os.fork() or time.sleep(1.5) or os._exit(0)
-words = process_tree.reported_excess()
+words = process_tree.reported_limit()
 ended = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in (*pair, next_one)]
 print(*ended, words, flush=True)
 os._exit(0)
@@ -171,17 +171,17 @@ os._exit(0)
 def test_a_process_that_has_ended_uses_no_memory(tmp_path: Path):
     """It may end after it was listed; its shared pages would count in full then."""
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
-    family = ProcessTree(os.getpid(), proc)
-    tree = ResourceMonitor(family, TotalLimits(1, 1, 1, 1), str(tmp_path), in_memory=False)
+    tree = ProcessTree(os.getpid(), proc)
+    monitor = ResourceMonitor(tree, TotalLimits(1, 1, 1, 1), str(tmp_path), in_memory=False)
     with subprocess.Popen([sys.executable, "-c", "input(0)"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout
         assert child.stdout.read(1) == b"0", "it runs"
-        listed = family.process(child.pid)
+        listed = tree.process(child.pid)
         assert listed
-        assert tree._proportional_bytes(listed) > 0
+        assert monitor._proportional_bytes(listed) > 0
         child.communicate(b"\n", timeout=20)
     assert listed.resident_bytes > 0
-    assert tree._proportional_bytes(listed) == 0
+    assert monitor._proportional_bytes(listed) == 0
     os.close(proc)
 
 

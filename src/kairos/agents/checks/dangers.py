@@ -1,11 +1,11 @@
-"""Calls that make code dangerous to run, found in its syntax tree.
+"""Dangerous calls, found in the syntax tree of the code.
 
-Rejected (error): what runs a shell or another program by a command line, what executes or unpickles data, what switches
-off the checking of certificates, what reaches memory through ctypes, what deletes a whole file system or home.
-Shown only (warning): what is dangerous in some places and right in others, such as listening on every interface.
+Errors: running a shell or replacing the process, executing or unpickling data, disabling certificate verification,
+accessing memory through ctypes, deleting a file system or home directory.
+Warnings: calls that are dangerous only in some places, such as listening on all interfaces.
 
-Not found: what is put together at run time (a method's name from data), or handed on through containers and attributes
-of objects; see `python_names`. The sandbox in which tests run does not rely on this check.
+Not detected: names built at run time, and values passed through containers or object attributes; see `python_names`.
+The sandbox for tests does not rely on this check.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ CHECK = "safety"
 
 SHELL = "runs a command line through the shell. Use subprocess.run with a list of arguments."
 PROGRAM = "replaces or starts a process directly. Use subprocess.run with a list of arguments."
-UNPICKLE = "executes code that the data carries. Use json, or another format that holds data alone."
-UNVERIFIED = "switches off the checking of certificates. Leave it on; for a private authority name its file."
-MEMORY = "reaches native code and memory through ctypes. Leave it out."
+UNPICKLE = "executes code from the data. Use json, or another format for data only."
+UNVERIFIED = "disables certificate verification. Keep it on; for a private authority, pass its certificate file."
+MEMORY = "accesses native code and memory through ctypes. Remove it."
 
 ALWAYS: dict[str, str] = {
     **{f"os.{name}": SHELL for name in ("system", "popen", "startfile")},
@@ -55,14 +55,14 @@ ALWAYS: dict[str, str] = {
         )
     },
 }
-"""Refused wherever it is named, called or not: `run = os.system` and `map(os.system, …)` are calls in waiting."""
+"""Errors for any reference, called or not: `run = os.system` and `map(os.system, …)` lead to calls."""
 
 SUSPECT: dict[str, str] = {
     "tempfile.mktemp": "gives a name that another process can take first. Use tempfile.NamedTemporaryFile or mkstemp.",
     "os.fork": "copies the process with all its threads' locks. Use multiprocessing or subprocess.",
     "os._exit": "ends the process without cleaning up. Use sys.exit.",
 }
-"""Shown wherever it is named."""
+"""Warnings for any reference."""
 
 SAFE_LOADERS = frozenset({"yaml.SafeLoader", "yaml.CSafeLoader", "yaml.BaseLoader", "yaml.CBaseLoader"})
 HTTP_CLIENTS = frozenset({"requests", "httpx", "aiohttp", "urllib3", "urllib"})
@@ -74,7 +74,7 @@ FROM_ENVIRONMENT = ("os.environ", "os.getenv", "os.path.expanduser", "os.path.ex
 
 
 def check_dangers(program: Program) -> CheckResult:
-    """What makes the code dangerous. It can only object."""
+    """Return findings on dangerous calls. Gives no score."""
     findings = list(_in_tree(program.tree, program.names))
     unique = {(finding.message, finding.line): finding for finding in findings}
     return CheckResult(CHECK, first(unique.values()))
@@ -100,7 +100,7 @@ def _named(node: ast.expr, names: NameResolver) -> Iterator[Finding]:
 
 
 def _shell(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
-    """`shell=` in a call of subprocess, unless it is a literal that is false."""
+    """`shell=` in a call of subprocess, unless it is a false literal."""
     function = _in_module(names.paths(call.func), "subprocess")
     value = keyword(call, "shell")
     if function and value is not None and not _is_false(value):
@@ -108,7 +108,7 @@ def _shell(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
 
 
 def _shell_by_name(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
-    """`subprocess.run(["sh", "-c", command])` with a command that is no literal."""
+    """`subprocess.run(["sh", "-c", command])` with a command that is not a literal."""
     function, command = _in_module(names.paths(call.func), "subprocess"), _first_argument(call, "args")
     if not function or not isinstance(command, ast.List | ast.Tuple) or len(command.elts) < 3:
         return
@@ -118,11 +118,11 @@ def _shell_by_name(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
 
 
 def _evaluation(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
-    """Code from data is an error. Code from a literal is read like the rest of the answer."""
+    """`eval` and `exec`: of data an error; code in a literal is checked like the rest of the answer."""
     for name in sorted({"eval", "exec", "compile"} & names.paths(call.func)):
         source = constant_text(call.args[0]) if call.args else None
         if source is None:
-            yield error(CHECK, f"`{name}` of something that is no literal executes data as code.", call.lineno)
+            yield error(CHECK, f"`{name}` of a non-literal executes data as code.", call.lineno)
             continue
         yield warning(CHECK, f"`{name}` of a literal: write the code itself.", call.lineno)
         yield from _in_literal(source, call.lineno)
@@ -141,7 +141,9 @@ def _in_literal(source: str, line: int) -> Iterator[Finding]:
 def _dynamic_import(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
     found = {"__import__", "importlib.import_module", "importlib.__import__"} & names.paths(call.func)
     if found and (not call.args or constant_text(call.args[0]) is None):
-        yield error(CHECK, f"`{min(found)}` with a name that is no literal loads any module. Name it.", call.lineno)
+        yield error(
+            CHECK, f"`{min(found)}` with a name that is not a literal can load any module. Use a literal.", call.lineno
+        )
 
 
 def _dynamic_attribute(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
@@ -149,7 +151,7 @@ def _dynamic_attribute(call: ast.Call, names: NameResolver) -> Iterator[Finding]
     if "getattr" not in names.paths(call.func) or len(call.args) < 2 or constant_text(call.args[1]) is not None:
         return
     for module in sorted({"os", "sys", "subprocess", "builtins", "__builtins__", "ctypes"} & names.paths(call.args[0])):
-        message = f"`getattr({module}, …)` with a name that is no literal reaches anything in it. Name it."
+        message = f"`getattr({module}, …)` with a name that is not a literal can return anything. Use a literal."
         yield error(CHECK, message, call.lineno)
 
 
@@ -181,7 +183,7 @@ def _unverified(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
 
 
 def _is_request(call: ast.Call, names: NameResolver) -> bool:
-    """A function of an HTTP library, or a method with the name of a request: of a session, whose type is not known."""
+    """Whether the call is to an HTTP library, or to a method with a request's name, perhaps of a session."""
     method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
     return method in REQUEST_METHODS or any(path.split(".")[0] in HTTP_CLIENTS for path in names.paths(call.func))
 
@@ -193,14 +195,14 @@ def _hostname_unchecked(node: ast.Assign) -> Iterator[Finding]:
 
 
 def _deletion(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
-    """`shutil.rmtree` of a root, a home, or what the environment says."""
+    """`shutil.rmtree` of a root, a home, or a path from the environment."""
     if "shutil.rmtree" not in names.paths(call.func) or not (target := _first_argument(call, "path")):
         return
     text = constant_text(target)
     if text is not None and (text in PRECIOUS or text.rstrip("/*") in PRECIOUS or text.startswith("~")):
         yield error(CHECK, f"`shutil.rmtree({text!r})` deletes everything there.", call.lineno)
     elif text is None and _reads_environment(target, names):
-        message = "`shutil.rmtree` of a path from the environment or a home deletes whatever it names that day."
+        message = "`shutil.rmtree` of a path from the environment or a home can delete anything."
         yield error(CHECK, message, call.lineno)
 
 
@@ -217,14 +219,16 @@ def _listening_everywhere(call: ast.Call, names: NameResolver) -> Iterator[Findi
     elif is_bind:
         return
     if address is not None and constant_text(address) in EVERYWHERE:
-        yield warning(CHECK, "It listens on every interface. Use 127.0.0.1 unless others must reach it.", call.lineno)
+        yield warning(
+            CHECK, "It listens on all interfaces. Use 127.0.0.1 unless other hosts must reach it.", call.lineno
+        )
 
 
 def _debug_server(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
     value = keyword(call, "debug")
     is_run = isinstance(call.func, ast.Attribute) and call.func.attr == "run"
     if is_run and value is not None and _is_literal(value, True):
-        yield warning(CHECK, "`run(debug=True)` gives every caller a console. Leave it out in production.", call.lineno)
+        yield warning(CHECK, "`run(debug=True)` gives every caller a console. Remove it in production.", call.lineno)
 
 
 Rule = Callable[[ast.Call, NameResolver], Iterator[Finding]]
@@ -235,7 +239,7 @@ CALL_RULES: tuple[Rule, ...] = (
 
 
 def keyword(call: ast.Call, name: str) -> ast.expr | None:
-    """The value of a keyword in a call, `**{...}` of literals included."""
+    """Return the value of a keyword argument, also from `**{...}` with literal keys."""
     for argument in call.keywords:
         if argument.arg == name:
             return argument.value

@@ -1,4 +1,4 @@
-"""The checks that read an answer as Python. They work in the limited process (`confined`): `parse` is unbounded."""
+"""Checks of Python code. They run in the limited process (`confined`), because the cost of parsing is unbounded."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from kairos.agents.checks.secret_literals import check_secrets
 from kairos.agents.checks.tampering import check_tampering
 
 INTRODUCTION = 10
-"""Lines of prose before unfenced code that a review skips."""
+"""Maximum lines of prose before unfenced code in a prompt to review."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedCode:
-    """What the checks of the code said, and the code itself if it parses."""
+    """The results of the code checks, and the code if it parses."""
 
     results: tuple[CheckResult, ...]
     source: str | None
 
 
 async def check_code(text: str, wanted: AnswerFormat | None, *, tested: bool, owner: object = None) -> CheckedCode:
-    """Read the answer's code, and check that it has the format Python if that is wanted."""
+    """Check the answer's code, including the format if Python was requested."""
     question = {"text": text, "wanted": wanted is AnswerFormat.PYTHON, "tested": tested}
     try:
-        told = await confined("code", question, owner)
+        data = await confined("code", question, owner)
     except TooMuchWork as limit:
         return CheckedCode((check_syntax(_too_much(limit)),), None)
-    return CheckedCode(tuple(map(result_from_dict, told["results"])), told["source"])
+    return CheckedCode(tuple(map(result_from_dict, data["results"])), data["source"])
 
 
 async def review_code(text: str, owner: object = None) -> tuple[Finding, ...]:
-    """Findings on code that stands in a prompt, fenced or not."""
+    """Return findings on the code in a prompt, fenced or not."""
     try:
-        told = await confined("review", {"text": text}, owner)
+        data = await confined("review", {"text": text}, owner)
     except TooMuchWork as limit:
         return check_syntax(_too_much(limit)).findings
-    return tuple(Finding(**{**finding, "severity": Severity(finding["severity"])}) for finding in told)
+    return tuple(Finding(**{**finding, "severity": Severity(finding["severity"])}) for finding in data)
 
 
 def code_results(text: str, wanted: bool, tested: bool) -> dict[str, Any]:
-    """What `check_code` says, worked out in the limited process."""
+    """Compute the results of `check_code`. Runs in the limited process."""
     code = read_python(text)
     results = _on_code(code, tested=tested)
     if wanted:
@@ -57,7 +57,7 @@ def code_results(text: str, wanted: bool, tested: bool) -> dict[str, Any]:
 
 
 def review_findings(text: str) -> list[dict[str, Any]]:
-    """What `review_code` says, worked out in the limited process."""
+    """Compute the findings of `review_code`. Runs in the limited process."""
     code = read_python(text) if has_python(text) else _unfenced(text)
     results = _on_code(code, tested=False) if code else []
     return [finding for result in results for finding in result_to_dict(result)["findings"]]
@@ -74,7 +74,7 @@ def _on_code(code: Program | UnparsableCode, *, tested: bool) -> list[CheckResul
 
 
 def _unfenced(text: str) -> Program | None:
-    """Code that stands in a prompt without a fence, after at most a few lines that say what to do with it."""
+    """Return unfenced code from a prompt, after at most `INTRODUCTION` lines of instructions."""
     lines = text.split("\n")
     for skipped in range(min(INTRODUCTION, len(lines))):
         code = read_python("\n" * skipped + "\n".join(lines[skipped:]))

@@ -1,4 +1,4 @@
-"""Starts the warden, hands it the tests, and ends everything it started, whatever happens."""
+"""Starts the warden, sends it the tests, and always ends all processes of the sandbox."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from kairos.errors import KairosError
 log = logging.getLogger(__name__)
 
 GRACE_S = 5.0
-"""What the warden gets beyond the tests' own time, to start and to end."""
+"""Time for the warden to start and end, beyond the tests' own time."""
 FILE_BYTES = 16 << 20
 DISK_BYTES = 64 << 20
-"""All files together: as much as the work folder holds where it lies in memory (`jail`)."""
+"""All files together: the size of the work folder in memory (`jail`)."""
 PROCESSES = 24
 """Processes and threads."""
 CPU_FACTOR = 2
-"""Processor time of all processes together, for one second of the tests' time: they may share the work."""
+"""Processor time of all processes together per second of the tests' time."""
 SOURCES = Path(kairos.__file__).parents[1]
 START = (
     "import sys; path = list(sys.path); sys.path.insert(0, {sources!r}); "
@@ -41,7 +41,7 @@ START = (
 
 
 class SandboxFailed(KairosError):
-    """The tests given with the task could not be run: {reason}. Nothing was decided; it is tried again."""
+    """The tests supplied with the task could not be run: {reason}. The check is retried."""
 
     status, code = 500, "sandbox_failed"
     retryable = True
@@ -49,11 +49,11 @@ class SandboxFailed(KairosError):
 
 @dataclass(frozen=True, slots=True)
 class SandboxTests:
-    """SandboxTests as the warden takes them; the numbers are those of the results."""
+    """Tests in the form that the warden expects. Results refer to them by number."""
 
     source: str
     statements: Mapping[int, int]
-    """Position of a top-level statement that is a test -> its number."""
+    """Position of each top-level statement that is a test -> its number."""
     calls: tuple[tuple[str, int, int], ...]
     """Name, line and number of each test function."""
     left_out: tuple[int, ...]
@@ -62,23 +62,23 @@ class SandboxTests:
 
 @dataclass(frozen=True, slots=True)
 class SandboxResult:
-    """What came of one test."""
+    """The result of one test."""
 
     passed: bool
     message: str = ""
     line: int | None = None
-    """The line of the answer that it failed on."""
+    """The line of the answer on which the test failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxReport:
-    """What came of all of them. A test that is missing from the results was not reached, and has failed."""
+    """The results of a sandbox run. A test without a result was not reached and has failed."""
 
     results: Mapping[int, SandboxResult]
     method: IsolationMethod
-    """How the code was kept in."""
+    """How the code was isolated."""
     unavailable_reason: str = ""
-    """Why it was not kept in fully, in words."""
+    """Why full isolation was unavailable; empty if it was."""
 
     @property
     def isolated(self) -> bool:
@@ -88,18 +88,18 @@ class SandboxReport:
 async def run_sandboxed(
     answer: str, tests: SandboxTests, seconds: float, memory_bytes: int, *, allow_weak: bool = False
 ) -> SandboxReport:
-    """Run the tests against the answer's code. Cancelled, it ends the processes first. Raises `SandboxFailed`.
+    """Run the tests against the answer's code. On cancellation, ends the processes first. Raises `SandboxFailed`.
 
-    Where this host cannot isolate code, nothing is run (`SandboxReport.isolated`), unless it may be done allow_weak.
+    If this host cannot isolate code, nothing is run (`SandboxReport.isolated`) unless `allow_weak` is set.
     """
     folder = tempfile.mkdtemp(prefix="kairos-tests-")
     try:
         process = await _start()
         try:
-            question = _question(folder, answer, tests, seconds, memory_bytes, allow_weak)
-            stdout, stderr = await asyncio.wait_for(process.communicate(question), seconds + GRACE_S)
+            request = _request(folder, answer, tests, seconds, memory_bytes, allow_weak)
+            stdout, stderr = await asyncio.wait_for(process.communicate(request), seconds + GRACE_S)
         except TimeoutError:
-            raise SandboxFailed(reason=f"it did not end within {seconds + GRACE_S:g} s") from None
+            raise SandboxFailed(reason=f"the sandbox did not end within {seconds + GRACE_S:g} s") from None
         finally:
             await kill_process_tree(process)
     finally:
@@ -108,7 +108,7 @@ async def run_sandboxed(
 
 
 async def _start() -> asyncio.subprocess.Process:
-    """The interpreter that the virtual environment is made of: only its own library can be seen from the jail."""
+    """Start the warden with the virtual environment's base interpreter, the only one that the jail contains."""
     python = getattr(sys, "_base_executable", None) or sys.executable
     try:
         return await asyncio.create_subprocess_exec(
@@ -124,10 +124,10 @@ async def _start() -> asyncio.subprocess.Process:
         raise SandboxFailed(reason=f"{python} cannot be started ({fault})") from fault
 
 
-def _question(
+def _request(
     folder: str, answer: str, tests: SandboxTests, seconds: float, memory_bytes: int, allow_weak: bool
 ) -> bytes:
-    """What the warden reads itself, after its length; then the tests, which it leaves for another process."""
+    """Return the warden's own request with its length, then the tests, which another process reads."""
     cpu_s = math.ceil(seconds)
     limits = Limits(cpu_s, memory_bytes, FILE_BYTES, PROCESSES, cpu_s * CPU_FACTOR, DISK_BYTES)
     bare = sorted(tests.statements.values())
@@ -151,8 +151,10 @@ def _question(
 
 
 async def kill_process_tree(process: asyncio.subprocess.Process) -> None:
-    """Kill the leader of a session with all its descendants, and wait for it; within a namespace of their own they end
-    with its first process."""
+    """Kill the leader of a session with all descendants, and wait for it.
+
+    In a PID namespace, all processes end with the first one.
+    """
     with contextlib.suppress(psutil.Error):
         for child in psutil.Process(process.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
@@ -163,7 +165,7 @@ async def kill_process_tree(process: asyncio.subprocess.Process) -> None:
 
 
 def _remove(folder: str) -> None:
-    """With what its owner closed: the tests may have made folders that even their owner cannot read."""
+    """Remove the folder, including subfolders that the tests made unreadable for their owner."""
 
     def open_up(function: object, path: str, fault: object) -> None:
         with contextlib.suppress(OSError):
@@ -174,11 +176,11 @@ def _remove(folder: str) -> None:
         shutil.rmtree(folder, onerror=open_up)
         if not os.path.exists(folder):
             return
-    log.warning("the folder %s of tests that have ended could not be removed", folder)
+    log.warning("the folder %s of finished tests could not be removed", folder)
 
 
 CLOSED_FOLDERS = 3
-"""How often it is tried: each pass opens one more level."""
+"""Passes of removal: each makes one more level readable."""
 
 
 def _parse_output(stdout: bytes, stderr: bytes) -> SandboxReport:

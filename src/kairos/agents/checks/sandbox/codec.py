@@ -1,4 +1,4 @@
-"""Values as they cross between the processes: plain data by value, the rest by a number that its owner gave it."""
+"""Encodes values for transfer between the processes: plain data by value, other objects by a number."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ LIBRARY_ERRORS = frozenset(
         *("calendar", "argparse", "email", "pickle", "unicodedata", "locale", "multiprocessing", "inspect", "enum"),
     }
 )
-"""Modules whose exceptions cross by their name. None of them does anything when it is imported."""
+"""Modules whose exceptions are sent by name. Importing them has no side effects."""
 LONGEST_NAME = 200
 
 
 class Codec:
-    """Takes values apart and builds them. One for each side; `trusted` is that of the tests."""
+    """Encodes and decodes values, on each side. `trusted` marks the side of the tests."""
 
     def __init__(self, peer: Any, trusted: bool) -> None:
         self._peer = peer
@@ -40,7 +40,7 @@ class Codec:
         self._classes: dict[int, Any] = {}
         self._value_names: dict[type, str | None] = {}
 
-    # Out
+    # Encoding
 
     def encode(self, value: Any, depth: int = 0) -> Any:
         kind = type(value)
@@ -58,13 +58,13 @@ class Codec:
             return ["f", self._all(list(value), depth)]
         return self._special(value, kind, depth)
 
-    def forget(self, number: Any) -> None:
-        """The other side has no stand-in for it any more."""
+    def release(self, number: Any) -> None:
+        """Release an object whose proxy on the other side is gone."""
         if type(number) is int and number in self._exports and number not in self._described:
             self._numbers.pop(id(self._exports.pop(number)), None)
 
     def unsent(self, released: list[int]) -> list[int]:
-        """Of the numbers of stand-ins that ended, those that got no new one meanwhile."""
+        """Return the numbers of released proxies that have not been recreated."""
         return [number for number in released if number not in self._proxies]
 
     def _all(self, items: Any, depth: int) -> list[Any]:
@@ -157,7 +157,7 @@ class Codec:
             self._numbers[id(value)] = number
         return number
 
-    # In
+    # Decoding
 
     def decode(self, data: Any, depth: int = 0) -> Any:
         if type(data) in SCALARS:
@@ -180,7 +180,7 @@ class Codec:
         return [self.decode(item, depth + 1) for item in data]
 
     def own(self, number: Any) -> Any:
-        """What we gave this number. Raises `ProtocolError`."""
+        """Return this side's object with that number. Raises `ProtocolError`."""
         if type(number) is not int or number not in self._exports:
             raise ProtocolError("an object that was never passed")
         return self._exports[number]
@@ -204,7 +204,7 @@ class Codec:
             return made
         plain = self.decode(content, depth + 1)
         if type(plain) is not base:
-            raise ProtocolError("a content of another type")
+            raise ProtocolError("content of another type")
         made = self._kept[number] = base.__new__(cls, plain)
         object.__setattr__(made, "_kairos_number", number)
         return made
@@ -212,7 +212,7 @@ class Codec:
     def _read_error(self, depth: int, number: Any, kind: Any, args: Any, extra: Any, cause: Any) -> Any:
         cls = self.decode(kind, depth + 1)
         if not (isinstance(cls, type) and issubclass(cls, BaseException)):
-            raise ProtocolError("an exception of no class")
+            raise ProtocolError("an exception without a class")
         values = self.decode(args, depth + 1)
         if type(values) is not tuple:
             raise ProtocolError("an exception of an unknown form")
@@ -230,7 +230,7 @@ class Codec:
     def _read_class(self, data: Any, depth: int) -> Any:
         cls = self.decode(data, depth + 1)
         if type(cls) is not ProxyType or issubclass(cls, BaseException):
-            raise ProtocolError("an object of no class of the other side")
+            raise ProtocolError("an object without a class of the other side")
         return cls
 
     def _read_new_class(
@@ -249,14 +249,14 @@ class Codec:
     ) -> Any:
         _whole(number)
         if number in self._classes or not all(_is_name(text) for text in (name, module, qualname)):
-            raise ProtocolError("a class that cannot be")
+            raise ProtocolError("an invalid class")
         methods = [method for method in methods if _is_name(method) and _may_be_inherited(method)]
         if not specials.SPECIALS.issuperset(own) or not (doc is None or type(doc) is str):
             raise ProtocolError("a class of an unknown form")
         base = {NAMES[kind]: kind for kind in PLAIN}[content] if content is not None else None
         parents = [self.decode(parent, depth + 1) for parent in bases]
         if not all(isinstance(parent, type) for parent in parents):
-            raise ProtocolError("a class without classes for its bases")
+            raise ProtocolError("a class with invalid bases")
         own = [method for method in own if method not in missing]
         cls = mirrors.make_class(self._peer, number, name, module, qualname, doc, parents, own, methods, base)
         self._classes[number] = cls
@@ -269,7 +269,7 @@ class Codec:
         return found
 
     def _read_library(self, _: int, module: str, qualname: str) -> Any:
-        """By name from the tests alone: the tests' side takes nothing by name but exceptions and plain types."""
+        """Resolve a name sent by the tests. The tests' side accepts only exceptions and plain types by name."""
         if self.trusted:
             raise ProtocolError("a name of the standard library")
         return _resolved(module, qualname)
@@ -299,7 +299,7 @@ def _new_error(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException
     if type(cls) is not ProxyType:
         try:
             return cls(*args)
-        except Exception:  # noqa: S110 - its constructor wants other things than what it keeps (JSONDecodeError)
+        except Exception:  # noqa: S110 - its constructor has other parameters than `args` (JSONDecodeError)
             pass
     fault = cls.__new__(cls, *args)
     fault.args = args
@@ -307,7 +307,7 @@ def _new_error(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException
 
 
 def _content(kind: type) -> type | None:
-    """The immutable builtin that the class extends, whose content decides comparisons."""
+    """Return the immutable builtin that the class extends, whose content is compared."""
     return next((base for base in PLAIN if base is not kind and base in kind.__mro__), None)
 
 
@@ -321,12 +321,12 @@ def _redefines_equality(kind: type) -> bool:
 
 
 def _is_of_library(kind: type) -> bool:
-    """Enum brings a hash of its own. A class that claims to be of the library gains nothing: its content decides."""
+    """Whether a class is in the library, as Enum defines a hash. A false claim is harmless: content is compared."""
     return kind.__module__ in ("enum", "builtins")
 
 
 def _named_error(kind: Any) -> tuple[str, str] | None:
-    """Module and name of an exception of the standard library."""
+    """Return module and name of a standard library exception, else None."""
     if not (isinstance(kind, type) and issubclass(kind, BaseException)) or kind in NAMES:
         return None
     module, qualname = str(kind.__module__), str(kind.__qualname__)
@@ -336,7 +336,7 @@ def _named_error(kind: Any) -> tuple[str, str] | None:
 
 
 def _library_path(value: Any) -> tuple[str, str] | None:
-    """Module and name of a module, function or class of the standard library, which the answer's side has as well."""
+    """Return module and name of a standard library module, function or class, else None."""
     if isinstance(value, types.ModuleType):
         name = value.__name__
         return (name, "") if _is_standard(name) and sys.modules.get(name) is value else None
@@ -375,5 +375,5 @@ def _may_be_inherited(method: str) -> bool:
 
 def _whole(number: Any) -> int:
     if type(number) is not int or number < 0:
-        raise ProtocolError("a number that is none")
+        raise ProtocolError("an invalid number")
     return number

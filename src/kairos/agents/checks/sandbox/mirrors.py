@@ -1,14 +1,14 @@
-"""Stand-ins for what lives in the other process: one class for each class there, one object for each object there.
+"""Proxies for classes and objects of the other process: a local class per remote class, a local object per object.
 
-A stand-in forwards attributes, calls and operators. What decides an assertion is decided on the side of the tests:
+A proxy forwards attribute access, calls and operators. Assertions are decided on the side of the tests:
 
-- `==` with anything that is not the answer's is never true: an object of the answer's is no plain data. `is`, `type`
-  and `isinstance` see the stand-in's class and never what the object claims.
-- Comparisons and operators that would show an expected value to an object (`<`, `-`, `in`, …) are forwarded for objects
-  whose class the tests name themselves, such as `Stack` in `Stack().push(1)`. For all others they are a TypeError, or
-  decided by iterating. So `abs(f(2) - 1.41) < 0.1` cannot be won by an object that makes every difference 0.
-- Subclasses of an immutable builtin (named tuples, members of IntEnum) are compared by that plain content, which
-  crosses with them, unless they bring an equality of their own.
+- `==` between a proxy and a local value is always false, as an object of the answer is not plain data. `is`, `type`
+  and `isinstance` use the proxy's class, not what the object claims.
+- Comparisons and operators that would reveal an expected value to an object (`<`, `-`, `in`, …) are forwarded only if
+  the tests name the object's class, such as `Stack` in `Stack().push(1)`. For others they raise TypeError or are
+  decided by iteration. So an object that makes every difference 0 does not pass `abs(f(2) - 1.41) < 0.1`.
+- Instances of subclasses of an immutable builtin (named tuples, members of IntEnum) are transferred with their plain
+  content and compared by it, unless the class defines its own equality.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PLAIN: dict[type, Callable[[Any], Any]] = {
     tuple: lambda value: tuple(tuple.__iter__(value)),
     frozenset: lambda value: frozenset(frozenset.__iter__(value)),
 }
-"""Immutable builtins, and how the plain content of an object of a subclass is read."""
+"""Immutable builtins, with functions that read the plain content of a subclass instance."""
 _LOCAL = frozenset(
     {
         *("__class__", "__new__", "__init__", "__del__", "__getattribute__", "__setattr__", "__delattr__"),
@@ -41,7 +41,7 @@ _OWN = frozenset(dir(type)) - _REMOTE_OF_CLASSES
 
 
 class ProxyType(type):
-    """The class of the stand-ins' classes."""
+    """The metaclass of proxy classes."""
 
     peer: Any
     number: int
@@ -108,16 +108,16 @@ INTERPRETER: dict[tuple[Any, Any], type] = {
         *(type({}.keys()), type({}.values()), type({}.items()), type(re.match("", ""))),
     )
 }
-"""What `isinstance` takes a stand-in for: types that decide nothing about a value."""
+"""Interpreter types that `isinstance` reports for proxies. None of them depends on a value."""
 _FIELDS = frozenset({"peer", "number", "lineage", "forwarded", "content"})
 
 
 _MADE = "@made"
-"""In the body of a class that this module makes. A class statement of the tests has none."""
+"""Marks the body of a class that this module creates, in contrast to class statements of the tests."""
 
 
 def _extended(name: str, bases: tuple[type, ...], body: dict[str, Any], options: dict[str, Any]) -> Any:
-    """A class of the tests that extends one of the code: it lives there, and its methods are called back."""
+    """Create a test class that extends a class of the code: in the other process, with callbacks to its methods."""
     cell = body.pop("__classcell__", None)
     functions = {key: value for key, value in body.items() if isinstance(value, types.FunctionType)}
     data = {key: value for key, value in body.items() if key not in functions}
@@ -133,12 +133,12 @@ def _peer(value: Any) -> Any:
 
 
 def lineage(kind: type) -> tuple[type, ...]:
-    """The classes that an object of this class is an instance of."""
+    """Return the classes that instances of this class are instances of."""
     return type.__getattribute__(kind, "lineage") if type(kind) is ProxyType else kind.__mro__
 
 
 class ProxyObject:
-    """An object of the other process."""
+    """A proxy for an object of the other process."""
 
     __slots__ = ("__weakref__", "_kairos_number")
 
@@ -157,7 +157,7 @@ class ProxyObject:
         _peer(self).request("del", self, name)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        raise TypeError("an object of the code that is tested cannot be pickled by the tests")
+        raise TypeError("tests cannot pickle an object of the code under test")
 
     def __copy__(self) -> Any:
         return _peer(self).request("copy", self)
@@ -170,7 +170,7 @@ class ProxyObject:
 
 
 class ProxyValue:
-    """An object of the other process whose class extends an immutable builtin: that part of it is here."""
+    """A proxy for an instance of a subclass of an immutable builtin, with its plain content."""
 
     def __getattr__(self, name: str) -> Any:
         return _attribute(self, type(self), name)
@@ -182,7 +182,7 @@ class ProxyValue:
 
 
 class ProxyException(BaseException):
-    """An exception of the other process: of a local class, so that `except` and `raise` can take it."""
+    """A proxy for an exception of the other process, which `except` and `raise` accept."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "_kairos_number" not in BaseException.__getattribute__(self, "__dict__"):
@@ -191,7 +191,7 @@ class ProxyException(BaseException):
 
 
 def number_of(value: Any) -> int | None:
-    """The number under which the other process knows what this stands for; None when it stands for nothing there."""
+    """Return the number of the proxied object in the other process; None if the value is not a proxy."""
     if type(value) is ProxyType:
         return type.__getattribute__(value, "number")
     if type(type(value)) is not ProxyType:
@@ -202,8 +202,8 @@ def number_of(value: Any) -> int | None:
 
 
 def _attribute(value: Any, kind: Any, name: str) -> Any:
-    if name in specials.WORDS and not kind.peer.is_named(kind):
-        raise TypeError(f"{_of(kind)} has no say in `{name}`: {ADVICE}")
+    if name in specials.PREDICATES and not kind.peer.is_named(kind):
+        raise TypeError(f"`{name}` is not available on {_of(kind)}: {ADVICE}")
     return kind.peer.request("get", value, name)
 
 
@@ -211,11 +211,11 @@ def _release(value: Any) -> None:
     try:
         type(value).peer.released.append(object.__getattribute__(value, "_kairos_number"))
     except AttributeError:
-        return  # it was never whole, or the interpreter is going down
+        return  # not fully constructed, or the interpreter is shutting down
 
 
 ADVICE = (
-    "the tests do not name its class, so it is not asked about values that the tests expect. Return plain data, "
+    "the tests do not name its class, so it does not receive values that the tests expect. Return plain data, "
     "or name the class in the tests"
 )
 
@@ -236,7 +236,7 @@ def make_class(
     methods: list[str],
     content: type | None,
 ) -> Any:
-    """The local class that stands for a class of the other process."""
+    """Create the proxy class for a class of the other process."""
     local, extra = _local_bases(bases, content)
     forwarded = frozenset(own)
     home: list[Any] = []
@@ -270,7 +270,7 @@ def make_class(
 
 
 def _local_bases(bases: list[Any], content: type | None) -> tuple[tuple[type, ...], bool]:
-    """What the local class extends, and whether its objects have a dictionary."""
+    """Return the bases of the proxy class, and whether its instances have a dictionary."""
     errors = [base for base in bases if issubclass(base, BaseException)]
     if errors:
         return (*(base for base in errors if type(base) is ProxyType), *_once(errors), ProxyException), True
@@ -286,13 +286,13 @@ def _once(errors: list[Any]) -> list[Any]:
 
 
 def _created(name: str, bases: tuple[type, ...], body: dict[str, Any]) -> Any:
-    """Where Python cannot order the bases or lay out their objects, the first of them stands for all."""
+    """Create the class, with fewer bases if Python cannot combine them."""
     for attempt in (bases, (*bases[:1], bases[-1]), bases[:1], bases[-1:]):
         try:
             return ProxyType(name, tuple(dict.fromkeys(attempt)), body)  # type: ignore[call-arg]
         except TypeError:
             continue
-    raise TypeError(f"the class {name} cannot be shown to the tests")
+    raise TypeError(f"the class {name} has no proxy for the tests")
 
 
 def _method(name: str, home: list[Any]) -> Callable[..., Any]:
@@ -303,7 +303,7 @@ def _method(name: str, home: list[Any]) -> Callable[..., Any]:
 
 
 def _inherited(name: str, home: list[Any]) -> Callable[..., Any]:
-    """For `super().name()` in a class of the tests that extends this one. Of plain content, its type's own method."""
+    """Return a method for `super().name()` in a test class. For plain content, that is the builtin's own method."""
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         kind, peer = home[0], home[0].peer
@@ -354,7 +354,7 @@ def _operator(name: str, home: list[Any]) -> Callable[..., Any]:
     def method(self: Any, other: Any, *more: Any) -> Any:
         kind = type(self)
         if kind.peer.trusted and type(type(other)) is not ProxyType and not kind.peer.is_named(kind):
-            raise TypeError(f"{_of(kind)} is not asked for `{name}`: {ADVICE}")
+            raise TypeError(f"`{name}` is not forwarded to {_of(kind)}: {ADVICE}")
         return _ask(self, home, name, (other, *more))
 
     return method
@@ -374,7 +374,7 @@ def _truth(name: str, home: list[Any]) -> Callable[..., Any]:
     def method(self: Any) -> Any:
         kind = type(self)
         if kind.peer.trusted and not kind.peer.is_named(kind):
-            raise TypeError(f"{_of(kind)} does not decide whether it is true: {ADVICE}")
+            raise TypeError(f"{_of(kind)} has no truth value: {ADVICE}")
         return _ask(self, home, name, ())
 
     return method
@@ -389,7 +389,7 @@ def _call(name: str, home: list[Any]) -> Callable[..., Any]:
 
 def _exit(name: str, home: list[Any]) -> Callable[..., Any]:
     def method(self: Any, kind: Any, fault: Any, trace: Any) -> Any:
-        """An assertion that fails within `with` has failed, whatever the context manager makes of it."""
+        """Record assertions that fail inside `with`, even if the context manager suppresses them."""
         peer = _peer(self)
         if peer.trusted and isinstance(fault, AssertionError):
             peer.failed_assertion = fault
@@ -400,19 +400,19 @@ def _exit(name: str, home: list[Any]) -> Callable[..., Any]:
 
 def _await(name: str, home: list[Any]) -> Callable[..., Any]:
     def method(self: Any) -> Any:
-        """Run it to its end in its own process; this side's event loop waits meanwhile."""
+        """Run the awaitable to completion in its own process, while this side's event loop blocks."""
         return _Done(self)
 
     return method
 
 
 def _driven(self: Any, value: Any) -> Any:
-    """A coroutine, driven by an event loop on this side."""
+    """Drive a coroutine by an event loop on this side."""
     raise StopIteration(_peer(self).request("await", self))
 
 
 class _Done:
-    """An iterator that ends at once, with the result."""
+    """An iterator that ends immediately with the result."""
 
     def __init__(self, awaited: Any) -> None:
         self._awaited = awaited

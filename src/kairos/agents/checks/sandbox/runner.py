@@ -1,15 +1,16 @@
-"""The process of the tests: it runs them, trusted their assertions and reports. Standard library alone.
+"""The process that runs the tests, evaluates their assertions and reports. Uses only the standard library.
 
-The answer's code is never loaded here. The tests' names for it are stand-ins for what lives in the answer's process
-(`mirrors`), results of calls are plain data that this process built itself (`codec`), and so no object, builtin, frame,
-signal handler or changed module of the answer's takes part in the decision whether an assertion holds.
+The answer's code is never loaded here. The tests use proxies for the objects in the answer's process (`mirrors`), and
+results of calls are plain data built by this process (`codec`). So no object, builtin, frame, signal handler or changed
+module of the answer influences whether an assertion holds.
 
 Not guaranteed:
-- Code that recognises the tests' inputs and answers only those passes.
-- Two objects of the answer's own are compared by its own `__eq__`, and what a method of a class that the tests name
-  returns is up to that class: `Stack().is_empty()` is as good as the tests that follow it.
-- Tests that `eval`, `exec` or unpickle what the answer returned hand this process over to it.
-- Code shares /work and /tmp with the tests: what is read back from a file is what the code left there.
+
+- Code that recognises the inputs of the tests and answers only those passes.
+- Two objects of the answer are compared by their own `__eq__`, and methods of a class that the tests name return
+  arbitrary results: `Stack().is_empty()` is as reliable as the tests that follow it.
+- Tests that `eval`, `exec` or unpickle results of the answer give it control of this process.
+- Code shares /work and /tmp with the tests, so it controls the content of files there.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from kairos.agents.checks.sandbox import mirrors, reach, surroundings
 from kairos.agents.checks.sandbox.answer import MODULES
 from kairos.agents.checks.sandbox.assertions import (
     CHECK,
-    UNMET,
-    AssertionUnmet,
+    FAIL,
     CompiledStatement,
+    FailedAssertion,
     check_assertion,
     text,
 )
@@ -47,16 +48,16 @@ PROTECTED = frozenset(
     }
     - {name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, OSError)}
 )
-"""Builtins that tests keep, even if the answer defines the name.
+"""Builtins that the answer cannot redefine for the tests.
 
-Others may be what is tested: `sum`, `sorted`, or a `TimeoutError` of the answer's own.
+Others can be under test, such as `sum`, `sorted`, or the answer's own `TimeoutError`.
 """
 CaseOutcome = tuple[bool, str, int | None]
-"""Whether it passed, message for how it did not, the line of the answer."""
+"""Whether the test passed, the failure message, and the line of the answer."""
 
 
 def run(plan: dict[str, Any], number: int, link: socket.socket, write: Callable[[bytes], object]) -> NoReturn:
-    """Load the answer in its process, run the steps, then the test function of this number if it is one."""
+    """Load the answer in its process, run the statements, then the test function with this number, if any."""
     end = os._exit
     _hide()
 
@@ -68,7 +69,7 @@ def run(plan: dict[str, Any], number: int, link: socket.socket, write: Callable[
     except ConnectionLost as lost:
         report(lost=str(lost))
     except BaseException:
-        report(lost=BROKEN)  # what the answer's process sent as its names is none
+        report(lost=BROKEN)  # the answer's process sent invalid names
     end(0)
 
 
@@ -91,11 +92,11 @@ def _run(plan: dict[str, Any], number: int, peer: Peer, report: Callable[..., No
 
 
 DECIDING_BUILTINS = frozenset({"all", "any", "next", "vars", "dir", "iter", "eval", "exec", "globals", "locals"})
-"""Builtins by which tests judge. They are the answer's only where the tests import them from it by name."""
+"""Builtins that can decide assertions. The answer's versions are used only if the tests import them by name."""
 
 
 def _hide() -> None:
-    """The tests cannot import Kairos."""
+    """Make Kairos unavailable for import."""
     for name in list(sys.modules):
         if name.partition(".")[0] == "kairos":
             del sys.modules[name]
@@ -103,7 +104,7 @@ def _hide() -> None:
 
 
 def _namespace(peer: Peer, module: Any, names: SourceNames) -> dict[str, Any]:
-    """The tests' names: the answer's that they mention, without those that decide what a test means."""
+    """Return the tests' namespace: the answer's names that they mention, except protected builtins."""
     for name in MODULES:
         sys.modules[name] = module
     found = {name: value for name, value in peer.request("names", names["mentioned"]) if name in names["mentioned"]}
@@ -114,11 +115,11 @@ def _namespace(peer: Peer, module: Any, names: SourceNames) -> dict[str, Any]:
         own = {name: value for name, value in own.items() if not _is_tool(name, names)}
     own = {name: value for name, value in own.items() if name not in DECIDING_BUILTINS or name in names["imported"]}
     own |= {name: __import__(name) for name in own if name in names["modules"] or _is_library(name, own[name])}
-    return {**own, "__name__": "tests", "__builtins__": builtins, CHECK: check_assertion, UNMET: AssertionUnmet}
+    return {**own, "__name__": "tests", "__builtins__": builtins, CHECK: check_assertion, FAIL: FailedAssertion}
 
 
 def _is_tool(name: str, names: SourceNames) -> bool:
-    """A builtin function (`all`, `abs`, `sorted`) in tests of something else: it trusted, and is not the answer's."""
+    """Whether the name is a builtin function (`all`, `abs`, `sorted`) that the tests do not import from the answer."""
     return (
         callable(getattr(builtins, name, None))
         and not isinstance(getattr(builtins, name), type(OSError))
@@ -134,11 +135,11 @@ def _is_library(name: str, value: Any) -> bool:
 def _run_statements(
     steps: list[CompiledStatement], tests: dict[str, Any], report: Callable[..., None], peer: Peer, *, silent: bool
 ) -> CaseOutcome | None:
-    """Run the statements in order, as Python would. What prepares and fails is the outcome of all that come after."""
+    """Run the statements in order. A failed set-up statement is the outcome of all later tests, and is returned."""
     setup_failure: CaseOutcome | None = None
     for step in steps:
-        what = "" if step.test is not None else "what prepares the tests"
-        outcome = setup_failure or _outcome(lambda code=step.code: exec(code, tests), what, step.line, peer)  # noqa: S102
+        name = "" if step.test is not None else "the set-up of the tests"
+        outcome = setup_failure or _outcome(lambda code=step.code: exec(code, tests), name, step.line, peer)  # noqa: S102
         if step.test is None and not outcome[0]:
             setup_failure = outcome
         if step.test is not None and not silent:
@@ -152,14 +153,14 @@ def _called(function: Any) -> None:
         asyncio.run(result)
 
 
-def _outcome(work: Callable[[], object], what: str, line: int | None, peer: Peer) -> CaseOutcome:
-    """Whether the work ended well, message for how it did not, and the line of the answer that it failed on."""
+def _outcome(work: Callable[[], object], name: str, line: int | None, peer: Peer) -> CaseOutcome:
+    """Run the work, and return its outcome. `name` and `line` identify it in the message."""
     place = f"line {line} of the tests"
-    where = (f"{what} ({place})" if what else place) if line else what
+    where = (f"{name} ({place})" if name else place) if line else name
     outcome: CaseOutcome = (True, "", None)
     try:
         work()
-    except AssertionUnmet as failed_assertion:
+    except FailedAssertion as failed_assertion:
         outcome = False, f"{where}: {failed_assertion}"[:1000], None
     except SystemExit as exit_:
         outcome = False, f"{where} ended the program (exit code {text(exit_.code)})"[:1000], _line(exit_)
@@ -182,4 +183,4 @@ def _line(fault: BaseException) -> int | None:
 
 def _message(fault: BaseException) -> str:
     message = ", ".join(value if isinstance(value, str) else text(value) for value in fault.args)
-    return f"{message} (only the standard library is there)" if isinstance(fault, ModuleNotFoundError) else message
+    return f"{message} (only the standard library is available)" if isinstance(fault, ModuleNotFoundError) else message

@@ -1,11 +1,11 @@
-"""The process between Kairos and the code: it loads neither the answer nor the tests, so what it says can be trusted.
+"""The supervising process of the sandbox. It loads neither the answer nor the tests, so its reports can be trusted.
 
-A question comes on standard input, results leave on standard output, one JSON line each. Every `test_*` function has a
-pair of processes of its own (an endless loop, an exit or a crash costs that test alone); the bare statements share one
-pair, since each may depend on those before it. Of a pair, one process runs the tests (`runner`) and reports through a
-pipe that the other one does not have; the other one runs the answer's code (`answer`) and serves the first one over a
-socket. The tests are read and compiled by a process of their own, within the limits: the answer's process is made by
-this one, which has never held them.
+It reads a request from standard input and writes results to standard output, one JSON line each. Every `test_*`
+function gets its own pair of processes, so that an endless loop, an exit or a crash affects only that test; the bare
+statements share one pair, since each can depend on earlier ones. One process of a pair runs the tests (`runner`) and
+reports through a pipe that the other cannot access. The other runs the answer's code (`answer`) and serves the first
+one over a socket. A separate process, within the same limits, reads and compiles the tests, so that the answer's
+process, a fork of this one, never contains them.
 """
 
 from __future__ import annotations
@@ -29,53 +29,53 @@ from kairos.agents.checks.sandbox.names import names_in
 from kairos.agents.checks.sandbox.peer import BROKEN
 
 CaseOutcome = tuple[bool, str, int | None]
-"""Whether it passed, message for how it did not, the line of the answer."""
+"""Whether the test passed, the failure message, and the line of the answer."""
 RESULT_BYTES = 4 << 20
-"""Most that one process may report; a thousand tests' failures fit."""
-SECOND = 1.0
-GLANCE_S = 0.05
+"""Maximum size of a process's report, enough for a thousand failures."""
+MIN_SHARE_S = 1.0
+POLL_S = 0.05
 GRACE_S = 0.5
-"""What tests may go on for after the answer's process has ended."""
+"""How long tests can continue after the answer's process has ended."""
 UNREADABLE = 78
-"""Exit status where the code's user cannot read Python's library, and it could not be mounted elsewhere."""
+"""Exit status if the code's user cannot read Python's library and it could not be mounted elsewhere."""
 
 
 @dataclass(slots=True)
 class ProcessPair:
-    """One pair of processes, and what came of it."""
+    """A pair of processes, and its results."""
 
     tests: list[int]
     loaded: bool = False
     results: dict[int, CaseOutcome] = field(default_factory=dict)
     reason: CaseOutcome | None = None
-    """What stands for the tests that have no result of their own."""
+    """The outcome of tests without a result."""
 
     def outcome(self, test: int) -> CaseOutcome:
-        reason = self.reason or (False, "the code ended the program while it was tested", None)
+        reason = self.reason or (False, "the code ended the program while it was test_pid", None)
         return self.results.get(test, reason)
 
 
 def main() -> None:
-    """Build the isolation, then work as the first process within them."""
-    question = json.loads(_exactly(int.from_bytes(_exactly(8), "big")))
+    """Set up the isolation, and run all tests from the first isolated process."""
+    request = json.loads(_exactly(int.from_bytes(_exactly(8), "big")))
     jail.die_with_parent()
-    isolation = jail.build(question["folder"])
-    limits = jail.Limits(**question["limits"])
+    isolation = jail.build(request["folder"])
+    limits = jail.Limits(**request["limits"])
     limits = replace(limits, processes=limits.processes + 1)  # the answer's process beside that of the tests
     reading, writing = os.pipe()
     lock = process_tree.ProcessLock()
     child = os.fork()
     if child:
         os.close(reading)
-        tree = jail.resource_monitor(child, limits)
-        status = process_tree.enforce_limits(tree, writing, lock) if tree else os.waitpid(child, 0)[1]
+        monitor = jail.resource_monitor(child, limits)
+        status = process_tree.enforce_limits(monitor, writing, lock) if monitor else os.waitpid(child, 0)[1]
         os._exit(0 if status == 0 else 1)
     os.close(writing)
     process_tree.connect_monitor(reading, lock)
     jail.enter_init_process()
     _send({"method": isolation.method, "unavailable_reason": isolation.unavailable_reason})
-    if isolation.full or question["weak"]:
-        _work(question, limits, isolation)
+    if isolation.full or request["weak"]:
+        _run_all(request, limits, isolation)
     _send({"end": True})
     os._exit(0)
 
@@ -90,20 +90,20 @@ def _exactly(length: int) -> bytes:
     return data
 
 
-def _work(question: dict[str, Any], limits: jail.Limits, isolation: jail.Isolation) -> None:
-    end = time.monotonic() + question["seconds"]
+def _run_all(request: dict[str, Any], limits: jail.Limits, isolation: jail.Isolation) -> None:
+    end = time.monotonic() + request["seconds"]
     plan, fault = _compiled(limits, isolation, end)
-    pairs = [ProcessPair(tests) for tests in question["pairs"]]
+    pairs = [ProcessPair(tests) for tests in request["pairs"]]
     reason: CaseOutcome | None = None
     if fault:
         reason = (False, f"the tests could not be compiled within the limits: their process {fault}", None)
     for number, pair in enumerate(pairs):
         if reason is None and time.monotonic() >= end:
-            reason = (False, "the time for all tests was over before this one began", None)
+            reason = (False, "the time for all tests had run out before this one started", None)
         if reason is None:
-            _run(pair, question["answer"], plan, limits, isolation, _share(end, last=number == len(pairs) - 1))
+            _run(pair, request["answer"], plan, limits, isolation, _deadline(end, last=number == len(pairs) - 1))
             if not pair.loaded:
-                reason = pair.reason  # what does not load for one test does not load for the next
+                reason = pair.reason  # the code would not load for the next test either
         else:
             pair.reason = reason
         for test in pair.tests:
@@ -111,15 +111,17 @@ def _work(question: dict[str, Any], limits: jail.Limits, isolation: jail.Isolati
             _send({"test": test, "passed": passed, "message": message, "line": line})
 
 
-def _share(end: float, *, last: bool) -> float:
-    """Until when a pair may run: half of what is left, so that one endless loop does not cost all other tests."""
+def _deadline(end: float, *, last: bool) -> float:
+    """Return the deadline of a pair: half of the remaining time, so that one endless loop does not block all tests."""
     left = end - time.monotonic()
-    return end if last else end - left + max(left / 2, min(left, SECOND))
+    return end if last else end - left + max(left / 2, min(left, MIN_SHARE_S))
 
 
 def _compiled(limits: jail.Limits, isolation: jail.Isolation, end: float) -> tuple[int, str]:
-    """The tests, read from standard input and compiled by a process of their own: a descriptor to read them from, and
-    how that process failed, if it did."""
+    """Compile the tests from standard input in a separate process.
+
+    Returns a file descriptor of the compiled tests, and the reason of a failure, if any.
+    """
     plan = os.memfd_create("tests") if hasattr(os, "memfd_create") else _unnamed_file()
     child = _forked(lambda: (_confine([0, plan], limits, isolation), _compile(plan)))
     while not _has_ended(child):
@@ -131,7 +133,7 @@ def _compiled(limits: jail.Limits, isolation: jail.Isolation, end: float) -> tup
 
 
 def _forked(work: Callable[[], object]) -> int:
-    """A process that does the work and never comes back from it."""
+    """Fork a process that does the work and exits. Returns its process id."""
     child = os.fork()
     if child:
         return child
@@ -166,7 +168,7 @@ def _compile(plan: int) -> None:
 
 
 def _run(pair: ProcessPair, source: str, plan: int, limits: jail.Limits, isolation: jail.Isolation, end: float) -> None:
-    """One pair: started, listened to until it ends or its time is over, and ended with all that it started."""
+    """Start a pair, collect its report until it ends or times out, and kill it with all its descendants."""
     reading, writing = os.pipe()
     ours, theirs = socket.socketpair()
 
@@ -179,13 +181,13 @@ def _run(pair: ProcessPair, source: str, plan: int, limits: jail.Limits, isolati
         runner.run(_read(plan), pair.tests[0], ours, lambda data: os.write(writing, data))
 
     with process_tree.starting_processes():
-        coded, tested = _forked(code), _forked(test)
+        code_pid, test_pid = _forked(code), _forked(test)
     os.close(writing)
     ours.close()
     theirs.close()
-    output, in_time = _collect(reading, tested, coded, end)
+    output, in_time = _collect(reading, test_pid, code_pid, end)
     os.close(reading)
-    status = _end_all(tested, coded, isolation, in_time=in_time)
+    status = _end_all(test_pid, code_pid, isolation, in_time=in_time)
     _apply_report(pair, output)
     if pair.reason is None:
         message = _exit_reason(status) if in_time else "ran out of time"
@@ -201,7 +203,7 @@ def _read(plan: int) -> dict[str, Any]:
 
 
 def _confine(kept: list[int], limits: jail.Limits, isolation: jail.Isolation) -> None:
-    """No input, no output, no open file but those kept, no privilege."""
+    """Drop privileges, and close standard streams and all descriptors except those in `kept`."""
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
     for stream in {0, 1, 2}.difference(kept):
@@ -214,18 +216,18 @@ def _confine(kept: list[int], limits: jail.Limits, isolation: jail.Isolation) ->
         os._exit(UNREADABLE)
 
 
-def _collect(reading: int, tested: int, coded: int, end: float) -> tuple[bytes, bool]:
-    """What the tests report until they end or close their end of the pipe, and whether that was in time.
+def _collect(reading: int, test_pid: int, code_pid: int, end: float) -> tuple[bytes, bool]:
+    """Return the report of the tests, and whether they finished in time.
 
-    That they ended is asked for, too: what they started may keep the pipe open, and would cost all the time there is.
-    Once the answer's process has ended they get a moment more: what it started may keep the socket open.
+    The end of the process is polled as well, since a descendant could keep the pipe open. When the answer's process has
+    ended, the tests get `GRACE_S` more, since a descendant of it could keep the socket open.
     """
     output = b""
     while (left := end - time.monotonic()) > 0:
-        over = _has_ended(tested)
-        if not over and left > GRACE_S and _has_ended(coded):
+        over = _has_ended(test_pid)
+        if not over and left > GRACE_S and _has_ended(code_pid):
             end = time.monotonic() + GRACE_S
-        ready, _, _ = select.select([reading], [], [], 0 if over else min(left, GLANCE_S))
+        ready, _, _ = select.select([reading], [], [], 0 if over else min(left, POLL_S))
         if not ready:
             if over:
                 return output, True
@@ -234,33 +236,33 @@ def _collect(reading: int, tested: int, coded: int, end: float) -> tuple[bytes, 
         if not data or len(output) > RESULT_BYTES:
             return output, True
         output += data
-    return output, _has_ended(coded)
+    return output, _has_ended(code_pid)
 
 
 def _has_ended(child: int) -> bool:
     return os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
 
-def _end_all(tested: int, coded: int, isolation: jail.Isolation, *, in_time: bool) -> int:
-    """End both processes and what they started; how the one that broke off ended: the answer's, if it did by itself.
+def _end_all(test_pid: int, code_pid: int, isolation: jail.Isolation, *, in_time: bool) -> int:
+    """Kill both processes and their descendants. Returns the exit status of the answer if it failed, else of the tests.
 
-    Within our own namespace -1 is everything but us. Elsewhere it would be the machine: there it is what lies below us,
-    or where the system does not show that, the session alone, and `box` ends what left it.
+    In a PID namespace, -1 addresses all other processes. Elsewhere, the descendants are killed or, if `/proc` does not
+    list them, the sessions; `box` then kills the rest.
     """
     if in_time:
-        _wait_for_exit(tested, coded)
-    broke_off = coded if _has_ended(coded) and not _ended_well(coded) else tested
+        _wait_for_exit(test_pid, code_pid)
+    failed = code_pid if _has_ended(code_pid) and not _has_succeeded(code_pid) else test_pid
     alone = isolation.own_processes and os.getpid() == 1
     if alone:
         _kill(-1)
     else:
-        _kill(-tested)
-        _kill(-coded)
+        _kill(-test_pid)
+        _kill(-code_pid)
         if isolation.full:
             process_tree.kill_descendants()
-    status = {child: os.waitpid(child, 0)[1] for child in (tested, coded)}
+    status = {child: os.waitpid(child, 0)[1] for child in (test_pid, code_pid)}
     _reap(wait=alone)
-    return status[broke_off]
+    return status[failed]
 
 
 def _kill(group: int) -> None:
@@ -268,27 +270,27 @@ def _kill(group: int) -> None:
         os.kill(group, signal.SIGKILL)
 
 
-def _ended_well(child: int) -> bool:
+def _has_succeeded(child: int) -> bool:
     ended = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG)
     return ended is not None and ended.si_code == os.CLD_EXITED and ended.si_status == 0
 
 
 def _wait_for_exit(*children: int) -> None:
-    """Let them end by themselves for a moment, so that their status tells how they ended."""
+    """Let the processes exit by themselves for a moment, so that their exit status is meaningful."""
     end = time.monotonic() + 0.2
     while time.monotonic() < end and not all(map(_has_ended, children)):
         time.sleep(0.001)
 
 
 def _reap(*, wait: bool) -> None:
-    """Until none is left where all were killed, so that the next test meets none of them; else who has ended."""
+    """Collect ended children. With `wait`, wait for all of them, so that none remains for the next test."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, 0 if wait else os.WNOHANG)[0]:
             pass
 
 
 def _apply_report(pair: ProcessPair, output: bytes) -> None:
-    """Take over what the tests' process reported. The first line that is no report ends it."""
+    """Apply the report of the tests' process, up to the first invalid line."""
     for line in output.splitlines():
         report = _report(line)
         if "test" in report and report["test"] in pair.tests and report["test"] not in pair.results:
@@ -321,12 +323,12 @@ def _line(report: dict[str, Any]) -> int | None:
 
 def _exit_reason(status: int) -> str:
     if os.WIFEXITED(status):
-        unreadable = "could not be run, for its user may not read Python's library,"
+        unreadable = "could not be run, since its user cannot read Python's library,"
         return unreadable if os.WEXITSTATUS(status) == UNREADABLE else "ended the program"
     if os.WTERMSIG(status) == signal.SIGXCPU:
         return "ran out of time"
-    if excess := process_tree.reported_excess():
-        return excess
+    if limit := process_tree.reported_limit():
+        return limit
     return f"was ended by {signal.Signals(os.WTERMSIG(status)).name}"
 
 
