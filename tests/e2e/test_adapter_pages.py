@@ -85,7 +85,7 @@ async def test_an_adapter_is_let_in_and_taken_back(browser: Browser, works: Work
         await expect(page.get_by_role("heading", name="Adapters")).to_be_in_viewport()
         await page.get_by_role("link", name=adapter.name).click()
         await is_(page, "Needs approval")
-        await expect(main).to_contain_text("perhaps worse on ordinary prompts")
+        await expect(main).to_contain_text("possibly worse on control prompts")
 
         await expect(page.locator(".pair")).to_have_count(8)
         await main.get_by_role("link", name="Control").click()

@@ -191,7 +191,7 @@ async def test_one_step_back_by_hand_and_other_tools_follow(works: Works):
     assert await works.state(first) is AdapterState.LIVE
     assert works.ollama.store.models[aliases[0]] != with_second
     await works.promotions.roll_back(project, BASE, user)
-    with pytest.raises(Conflict, match="no adapter of it is in service"):
+    with pytest.raises(Conflict, match="no adapter of this base is deployed"):
         await works.promotions.roll_back(project, BASE, user)
     await works.promotions.promote(project, first.id, user)
     with pytest.raises(Conflict, match="to delete"):
@@ -217,7 +217,7 @@ async def test_ollama_away_the_service_waits_and_says_so(works: Works):
     row = await works.candidate("right")
     await works.ruled(row, GateOutcome.PROMOTE)
     services, project = works.house.parts.services, works.house.project_id
-    assert "away" in (services.deployments.problem(row.id) or "")
+    assert "unavailable" in (services.deployments.problem(row.id) or "")
     await works.ollama.back()
     await services.deployments.refresh()
     assert services.deployments.problem(row.id) is None
@@ -231,7 +231,7 @@ async def test_ollama_away_the_gate_asks_a_llama_cpp_of_its_own_and_says_so(work
     request = ChatRequest(({"role": "user", "content": PROMPT},), temperature=0.0, max_tokens=8)
     async with works.house.parts.services.deployments.gate_models(row) as both, HttpClient() as http:
         assert "llama.cpp" in both.note
-        assert "away" in both.note
+        assert "unavailable" in both.note
         base, candidate = [
             (await Providers(http).chat(model, request, timeout_s=60)).text for model in (both.base, both.candidate)
         ]

@@ -105,7 +105,7 @@ async def test_an_error_of_its_own_is_said_at_once(run: Run):
 async def test_a_process_that_is_killed_at_its_beginning_is_not_started_for_ever(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(trainer_module, "STARTS", 2)
+    monkeypatch.setattr(trainer_module, "MAX_STARTS", 2)
     command = trainer_module._command
     killed = ["/bin/sh", "-c", "kill -9 $$"]
     monkeypatch.setattr(trainer_module, "_command", lambda folder: replace(command(folder), program=tuple(killed)))

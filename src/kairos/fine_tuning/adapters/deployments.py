@@ -1,7 +1,6 @@
-"""Which adapters are in service, in this daemon: the database says which should be, their hosts serve them, and the
-router gets them as candidates.
+"""The adapters deployed in this daemon: read from the database, served by their hosts, offered to the router.
 
-Every replica does this for itself, at its start, when another one gives notice, and every few seconds.
+Every replica refreshes its deployments at start, on a notification by another replica, and every few seconds.
 """
 
 from __future__ import annotations
@@ -34,33 +33,33 @@ log = logging.getLogger(__name__)
 
 POLL_S = 10.0
 NOTIFY_WAIT_S = 5.0
-"""Whoever changed something waits so long for it to be served here; a host may take minutes to load a model."""
+"""How long a change waits for its refresh here. A host can take minutes to load a model."""
 PROMPTS = 3
-"""Of those that an adapter was trained on, for a host that must see whether it changes anything."""
+"""Number of training prompts with which a host tests whether an adapter has an effect."""
 
 
 class NotServed(KairosError):
-    """The adapter {name} cannot be asked: {problem}."""
+    """The adapter {name} cannot be called: {problem}."""
 
     status, code, exit_code = 503, "adapter_not_served", 3
 
 
 @dataclass(frozen=True, slots=True)
 class GateModels:
-    """A base and its candidate as the gate asks them."""
+    """A base and its candidate, as called by the gate."""
 
     base: Model
     candidate: Model
     note: str = ""
-    """Said in the report where it is not the server that will serve them."""
+    """For the report, if another server than the deployment's is used."""
 
 
 OneOff = Callable[[Path, Sequence[Path]], AbstractAsyncContextManager[tuple[Model, Model]]]
-"""A llama.cpp of its own for as long as it lasts: from weights and one adapter the plain base and the adapted one."""
+"""Context manager of a temporary llama.cpp: from weights and adapters to the plain and the adapted model."""
 
 
 class AdapterDeployments:
-    """One in each daemon."""
+    """The deployments of one daemon."""
 
     def __init__(
         self,
@@ -82,48 +81,48 @@ class AdapterDeployments:
         self._refresh_lock = asyncio.Lock()
         self._refreshes: set[asyncio.Task[None]] = set()
         self._candidates: dict[UUID, ServedAdapter] = {}
-        """Served for the gate, and not yet for anybody else."""
+        """Served for the gate only."""
         self._statuses: dict[UUID, Serving | str] = {}
         self._aliases: dict[tuple[ProjectId, str], UUID] = {}
-        """What other tools get at the hosts, as far as this daemon moved it."""
+        """Aliases at the hosts set by this daemon, with the adapter that they name."""
         self._problems: dict[UUID, str] = {}
         self._verified: dict[str, tuple[int, int]] = {}
-        """Files whose hash was found right, with their size and time of change."""
+        """Verified files, with size and modification time."""
 
     async def run(self) -> None:
-        """Owned by the daemon; ends with its cancellation."""
+        """Keep the deployments up to date, as a background task of the daemon until cancelled."""
         try:
             await run_together(self._poll(), self._listen())
         finally:
             await end(*self._refreshes)
 
     def problem(self, adapter_id: UUID) -> str | None:
-        """Why an adapter in service is not served by this daemon; None where it is."""
+        """Return why a deployed adapter is not served by this daemon; None if it is."""
         status = self._statuses.get(adapter_id)
         if status is None:
-            return "this daemon has not looked at it yet"
+            return "this daemon has not checked it yet"
         return status if isinstance(status, str) else status.problem
 
     async def notify(self) -> None:
-        """Something changed: here at once, in the other replicas by a notice, or by their own look if it is lost."""
+        """Refresh after a change, and notify the other replicas, which otherwise poll."""
         with suppress(EngineUnavailable):
             await self._pubsub.publish(redis_keys.adapters_channel(), b"")
-        task = asyncio.create_task(self._refresh_if_possible(), name="looking at adapters")
+        task = asyncio.create_task(self._refresh_if_possible(), name="refresh adapters")
         self._refreshes.add(task)
         task.add_done_callback(self._refreshes.discard)
         await asyncio.wait([task], timeout=NOTIFY_WAIT_S)
 
     async def remove(self, row: AdapterRow) -> None:
-        """What its host keeps of one that is deleted; its files are still there. A host that is away keeps it."""
+        """Remove a deleted adapter from its host, before its files are deleted. An unavailable host keeps it."""
         served = await self._served(row)
         if isinstance(served, ServedAdapter) and (server := self._servers.get(served.base.adapter_host)):
             try:
                 await server.remove(served)
             except KairosError as error:
-                log.warning("the deleted adapter %s v%d stays at its host: %s", row.base, row.version, error)
+                log.warning("cannot remove the deleted adapter %s v%d from its host: %s", row.base, row.version, error)
 
     async def refresh(self) -> None:
-        """Serve what the database says, and hand it to the router. Raises `EngineUnavailable`."""
+        """Serve the adapters deployed in the database, and pass them to the router. Raises `EngineUnavailable`."""
         async with self._refresh_lock:
             rows = await self._rows()
             statuses: dict[UUID, Serving | str] = {}
@@ -141,7 +140,7 @@ class AdapterDeployments:
             self._router.replace_adapters([model for row in rows if (model := self._model(row))])
 
     async def erase(self, project_id: ProjectId) -> None:
-        """Everything of a project's adapters and runs but their rows: at the hosts, and on the disk."""
+        """Delete a project's adapters and runs from hosts and disk, but not their rows."""
         async with self._database.project(project_id) as session:
             rows = await adapters.page(session)
         for row in rows:
@@ -150,7 +149,7 @@ class AdapterDeployments:
 
     @asynccontextmanager
     async def gate_models(self, row: AdapterRow) -> AsyncIterator[GateModels]:
-        """Base and candidate where they will be served; on a llama.cpp of our own where that host is away.
+        """Serve base and candidate at their host, or on a temporary llama.cpp if the host is unavailable.
 
         Raises `NotServed`, `AdapterMissing`, `AdapterCorrupt`.
         """
@@ -171,7 +170,7 @@ class AdapterDeployments:
                 raise NotServed(name=f"{row.base} v{row.version}", problem=problem)
             async with self._one_off(weights, [served.file]) as (plain, adapted):
                 address = plain_address(base.base_url)
-                note = f"on llama.cpp with the base's own file, as {address} could not be asked: {problem}"
+                note = f"on llama.cpp with the base's own file, as {address} was unavailable: {problem}"
                 yield GateModels(plain, adapted, note)
         finally:
             self._candidates.pop(row.id, None)
@@ -189,9 +188,9 @@ class AdapterDeployments:
         try:
             await self.refresh()
         except EngineUnavailable as error:
-            log.warning("adapters stay as they are for now: %s", error)
-        except Exception:  # one that cannot be served must not end the daemon; it is tried again
-            log.exception("adapters could not be looked at")
+            log.warning("cannot refresh the adapters for now: %s", error)
+        except Exception:  # must not end the daemon; it is retried
+            log.exception("refreshing the adapters failed")
 
     async def _rows(self) -> list[AdapterRow]:
         async with self._database.system() as connection:
@@ -203,12 +202,12 @@ class AdapterDeployments:
         return rows
 
     async def _served(self, row: AdapterRow) -> ServedAdapter | str:
-        """What its host must know, or why there is nothing to serve."""
+        """Return the adapter for its host, or the reason why it cannot be served."""
         base = self._router.catalog.get(row.base)
         if base is None:
             return f"its base {row.base} is not in the catalogue of this daemon"
         if base.adapter_host is None:
-            return f"nothing serves adapters of {row.base}: its entry in kairos.toml has no `adapters`"
+            return f"no host serves adapters of {row.base}: its entry in kairos.toml has no `adapters`"
         try:
             file = await asyncio.to_thread(self._file, StoredAdapter(row.path, row.sha256, row.bytes))
         except KairosError as error:
@@ -219,7 +218,7 @@ class AdapterDeployments:
         return ServedAdapter(row.id, ProjectId(row.project_id), base, row.version, file, row.sha256, asked)
 
     def _file(self, stored: StoredAdapter) -> Path:
-        """Its hash is computed again only where the file is not the one that was looked at."""
+        """Return the file, verified by hash. The hash is computed again only if the file has changed."""
         path = self._files.path(stored)
         seen = self._verified.get(stored.path)
         if seen is None or not path.exists() or _stat(path) != seen:
@@ -232,11 +231,10 @@ class AdapterDeployments:
         for host, server in self._servers.items():
             servings += await server.serve([one for one in wanted if one.base.adapter_host is host])
         unserved = [one for one in wanted if one.base.adapter_host not in self._servers]
-        return servings + [Serving(one, None, "this daemon has no server for adapters of its base") for one in unserved]
+        return servings + [Serving(one, None, "this daemon has no host for adapters of its base") for one in unserved]
 
     async def _move_aliases(self, live: set[UUID]) -> None:
-        """Other tools that ask a host for the project's model of a base get what is live. A host that is away is told
-        at a later look."""
+        """Point the aliases for other tools to the live adapters. An unavailable host is updated by a later refresh."""
         served = [s.adapter for s in self._statuses.values() if isinstance(s, Serving) and s.model]
         wanted = {(one.project_id, one.base.name): one for one in served if one.id in live}
         for key, adapter in wanted.items():
@@ -259,7 +257,7 @@ class AdapterDeployments:
         return replace(status.model, adapter_id=row.id, share=share)
 
     def _log_problems(self, rows: Sequence[AdapterRow]) -> None:
-        """A problem once, and not at every look."""
+        """Log each problem once."""
         problems = {row.id: problem for row in rows if (problem := self.problem(row.id))}
         for row in rows:
             if (problem := problems.get(row.id)) and problem != self._problems.get(row.id):
@@ -268,7 +266,7 @@ class AdapterDeployments:
 
 
 def _gguf(base: Model) -> Path | None:
-    """The file that a llama.cpp of our own could load in place of the base's host; None where there is none."""
+    """Return the file that a temporary llama.cpp can load instead of the base's host, or None."""
     if base.weights is None or base.adapter_host is AdapterHost.EMBEDDED:
         return None
     return path if (path := Path(base.weights)).is_file() else None

@@ -1,11 +1,11 @@
-"""Adapters on Ollama: each is a model of its own there, made of the plain base and one file.
+"""Adapters on Ollama, each as a model made from the plain base and the adapter's file.
 
     host = OllamaAdapters(http)
     for serving in await host.serve(adapters): serving.model or serving.problem
 
-Ollama checks next to nothing when a model is made: a file of the wrong shape shows at the first chat, one that changes
-nothing never. So each is tried before it is called: at temperature 0 it must answer a prompt that it was trained on
-differently from its base. All of it was seen in Ollama 0.6.5, 0.12.6 and 0.17.4.
+Ollama validates little when a model is created: a file of the wrong shape fails at the first chat, and an adapter
+without effect is not detected. So each is probed before use: at temperature 0 it must answer a training prompt
+differently from its base. This behaviour was observed in Ollama 0.6.5, 0.12.6 and 0.17.4.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from kairos.tenancy import ProjectId
 __all__ = ["AdapterNotRemoved", "AliasNotMoved", "OllamaAdapters", "runner_of"]
 
 PROMPTS_TRIED = 4
-"""An adapter that answers this many of its own prompts as its base does has learned nothing worth serving."""
+"""An adapter that answers this many training prompts like its base has no effect."""
 LOADS_AGAIN_S = 300.0
-"""Until one that could not be loaded is tried again: the memory may be free by then; each try unloads the base."""
+"""Pause before an adapter that failed to load is probed again, as each probe unloads the base."""
 BAD_REQUEST = 400
 AWAY = (HttpUnreachable, HttpTimeout, HttpCut)
 NO_PROMPT = "Hello"
@@ -37,21 +37,21 @@ REFUSES_ADAPTERS = "loras are not yet implemented"
 
 
 class AliasNotMoved(KairosError):
-    """{alias} at Ollama {address} still answers as before: {reason}. See that this Ollama runs, and try again."""
+    """{alias} at Ollama {address} is unchanged: {reason}. Check that this Ollama runs, and try again."""
 
     status, code, exit_code = 502, "alias_not_moved", 3
     retryable = True
 
 
 class AdapterNotRemoved(KairosError):
-    """{name} could not be deleted at Ollama {address}: {reason}. See that this Ollama runs, and try again."""
+    """{name} could not be deleted at Ollama {address}: {reason}. Check that this Ollama runs, and try again."""
 
     status, code, exit_code = 502, "adapter_not_removed", 3
     retryable = True
 
 
 class _AdapterRefused(Exception):
-    """The adapter cannot be served; the text is for a person."""
+    """The adapter cannot be served; the message is shown to people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class _ProbeResult:
 
     problem: str | None
     again_at: float = math.inf
-    """In seconds of the clock."""
+    """Clock time in seconds from which the probe is repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +74,18 @@ class _Deployment:
 
 
 class OllamaAdapters:
-    """The adapters of all bases that are served by an Ollama. It deletes nothing but what `remove` names."""
+    """The host for adapters of all bases on Ollama. Only `remove` deletes anything."""
 
     def __init__(self, http: HttpClient, clock: Callable[[], float] = time.monotonic) -> None:
         self._http = http
         self._clock = clock
         self._probes: dict[_Deployment, _ProbeResult] = {}
         self._manifests: dict[_Deployment, str] = {}
-        """The manifest that was seen to hold the adapter's file."""
+        """Manifests known to contain the adapter's file."""
         self._serving = asyncio.Lock()
 
     async def serve(self, adapters: Sequence[ServedAdapter]) -> list[Serving]:
-        """Serve these. Only what changed costs more than one call for each Ollama; nothing is raised."""
+        """Serve these adapters. Without changes, that takes one call per Ollama server. Raises nothing."""
         by_server: dict[tuple[str, str | None], list[ServedAdapter]] = {}
         for adapter in adapters:
             by_server.setdefault((address_of(adapter.base), adapter.base.api_key), []).append(adapter)
@@ -96,7 +96,7 @@ class OllamaAdapters:
         return [found[adapter.id] for adapter in adapters]
 
     async def promote(self, adapter: ServedAdapter) -> None:
-        """The alias names this adapter from the next request on. Raises `AliasNotMoved`."""
+        """Point the alias to this adapter. Raises `AliasNotMoved`."""
         calls, alias = self._calls(adapter.base), alias_name(adapter.project_id, adapter.base)
         try:
             await calls.copy(adapter_name(adapter), alias)
@@ -104,7 +104,7 @@ class OllamaAdapters:
             raise AliasNotMoved(alias=alias, address=_shown(calls), reason=_clause(error)) from error
 
     async def demote(self, project_id: ProjectId, base: Model) -> None:
-        """An alias that there is names the plain base, or nothing if that is gone. Raises `AliasNotMoved`."""
+        """Point an existing alias to the plain base, or delete it if the base is gone. Raises `AliasNotMoved`."""
         calls, alias = self._calls(base), alias_name(project_id, base)
         try:
             names = await calls.names()
@@ -115,7 +115,7 @@ class OllamaAdapters:
             raise AliasNotMoved(alias=alias, address=_shown(calls), reason=_clause(error)) from error
 
     async def remove(self, adapter: ServedAdapter) -> None:
-        """Delete its model, and the alias where that is the same one. Raises `AdapterNotRemoved`."""
+        """Delete the adapter's model, and the alias if it is a copy. Raises `AdapterNotRemoved`."""
         calls, name = self._calls(adapter.base), adapter_name(adapter)
         alias = alias_name(adapter.project_id, adapter.base)
         try:
@@ -138,7 +138,7 @@ class OllamaAdapters:
         except AWAY as error:
             return [Serving(adapter, None, _away(calls, error)) for adapter in adapters]
         except HttpError as error:
-            problem = f"Ollama at {_shown(calls)} does not tell its models: {_clause(error)}; it is tried again."
+            problem = f"Ollama at {_shown(calls)} does not list its models: {_clause(error)}. Kairos retries."
             return [Serving(adapter, None, problem) for adapter in adapters]
         return [await self._serve_one(calls, adapter, names) for adapter in adapters]
 
@@ -177,7 +177,7 @@ class OllamaAdapters:
     async def _ensure(
         self, calls: OllamaCalls, adapter: ServedAdapter, deployment: _Deployment, names: dict[str, str]
     ) -> None:
-        """See that the model is there with the adapter's file; upload and make it if not."""
+        """Upload the file and create the model, unless the model exists with this file."""
         manifest = names.get(deployment.name)
         if manifest is not None:
             if self._manifests.get(deployment) == manifest:
@@ -188,8 +188,8 @@ class OllamaAdapters:
         base = adapter.base.upstream
         if await calls.adapters_of(base):
             raise _AdapterRefused(
-                f"{base} at Ollama {_shown(calls)} has an adapter itself, on which another one would be stacked. "
-                "Name the plain base as the model's upstream."
+                f"{base} at Ollama {_shown(calls)} already has an adapter, on which this one would be stacked. "
+                "Set the plain base as the model's upstream."
             )
         if not await calls.has_blob(adapter.sha256):
             await calls.upload(adapter.sha256, adapter.file)
@@ -207,19 +207,19 @@ class OllamaAdapters:
         except HttpStatus as error:
             if REFUSES_ADAPTERS in error.reason:
                 return _ProbeResult(
-                    f"Ollama serves no adapters for the family of {base} ({error.reason}). llama and qwen2 work: "
-                    "choose a base of one of these, and train the adapter on it."
+                    f"Ollama does not support adapters for the family of {base} ({error.reason}). llama and qwen2 "
+                    "work: choose such a base, and train the adapter on it."
                 )
             if error.http_status < 500:
                 raise
             return _ProbeResult(
-                f"Ollama at {_shown(calls)} cannot load {name} ({error.http_status}: {error.reason}). Its shape is not "
-                f"that of {base}: train it on the weights that Ollama serves. It is tried again in some minutes.",
+                f"Ollama at {_shown(calls)} cannot load {name} ({error.http_status}: {error.reason}). Its shape "
+                f"does not match {base}: train it on the weights that Ollama serves. Kairos retries in some minutes.",
                 self._clock() + LOADS_AGAIN_S,
             )
         except HttpTimeout as error:
             problem = (
-                f"{name} at Ollama {_shown(calls)} does not answer: {_clause(error)}. It is tried again in minutes."
+                f"{name} at Ollama {_shown(calls)} does not answer: {_clause(error)}. Kairos retries in some minutes."
             )
             return _ProbeResult(problem, self._clock() + LOADS_AGAIN_S)
         return _ProbeResult(
@@ -234,8 +234,8 @@ def _deployment_of(calls: OllamaCalls, adapter: ServedAdapter, names: dict[str, 
     digest = names.get(full_name(base))
     if digest is None:
         raise _AdapterRefused(
-            f"Ollama at {_shown(calls)} has no model {base}, the base of this adapter, and is not left to fetch it "
-            f"from the internet: run `ollama pull {base}` there, or `ollama create {base}` from its file."
+            f"Ollama at {_shown(calls)} has no model {base}, the base of this adapter, and Kairos does not let it "
+            f"fetch models from the internet: run `ollama pull {base}` there, or `ollama create {base}` from its file."
         )
     return _Deployment(calls.address, adapter_name(adapter), adapter.sha256, digest)
 
@@ -259,13 +259,13 @@ def _shown(calls: OllamaCalls) -> str:
 
 
 def _clause(error: Exception) -> str:
-    """An error's message inside another sentence."""
+    """Return an error's message for use inside a sentence."""
     return str(error).rstrip(".")
 
 
 def _away(calls: OllamaCalls, error: HttpError) -> str:
-    return f"Ollama at {_shown(calls)} is away ({_clause(error)}); it is tried again."
+    return f"Ollama at {_shown(calls)} is unavailable ({_clause(error)}). Kairos retries."
 
 
 def _not_taken(calls: OllamaCalls, adapter: ServedAdapter, error: HttpError) -> str:
-    return f"Ollama at {_shown(calls)} did not take {adapter_name(adapter)}: {_clause(error)}; it is tried again."
+    return f"Ollama at {_shown(calls)} refused {adapter_name(adapter)}: {_clause(error)}. Kairos retries."

@@ -1,4 +1,4 @@
-"""Alpaca: `instruction`, an optional `input`, `output`; with `system` and `history` as LLaMA-Factory writes them."""
+"""Alpaca: `instruction`, optional `input`, `output`; also `system` and `history`, as in LLaMA-Factory."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Preference pairs (DPO): OpenAI's `input`, `preferred_output`, `non_preferred_output`, and TRL's `prompt`, `chosen`,
-`rejected` as text or as messages, also without `prompt` where both begin with it."""
+`rejected` as text or messages, also without `prompt` if both start with it."""
 
 from __future__ import annotations
 

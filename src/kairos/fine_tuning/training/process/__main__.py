@@ -1,6 +1,6 @@
-"""The process that trains: `python -m kairos.fine_tuning.training.process FOLDER`. SIGTERM stops it after its step.
+"""The training process: `python -m kairos.fine_tuning.training.process FOLDER`. SIGTERM stops it after its step.
 
-It needs no daemon: killed, it is started again on the same folder and goes on from its last checkpoint.
+It needs no daemon. After a crash, it can be restarted on the same folder and resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-# Threads that wait for each other spin by default: beside other work on the same cores a step took many times as long.
+# By default, waiting threads spin, which slows a step many times if other work uses the same cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from kairos.fine_tuning.training.process import gguf_lora, loop
@@ -51,14 +51,14 @@ def main(folder: Path) -> int:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        progress.report("failed", error="the disk is full; free some space and start the run again: it goes on")
+        progress.report("failed", error="the disk is full; free some space and start the run again to resume it")
         return EXIT_REFUSED
     progress.report("done")
     return 0
 
 
 def _finish(folder: Path, metrics: dict) -> None:
-    """The adapter's folder gets its name once everything is in it."""
+    """Convert the adapter, and rename its folder once it is complete."""
     part = folder / f"{ADAPTER}.part"
     config = json.loads((part / "base_config.json").read_text())
     metrics["tensors"] = gguf_lora.convert(part, config, part / GGUF)
