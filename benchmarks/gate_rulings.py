@@ -41,7 +41,7 @@ from kairos.http import HttpClient
 from kairos.llm.calls.providers import ChatRequest, Completion, Providers
 from kairos.llm.catalog.catalog import Model
 from kairos.tenancy import ProjectId
-from scripts.demo_learning import KNOWN, NEW, VERBS, Wish
+from scripts.demo_learning import KNOWN, NEW, VERBS, DemoTask
 
 SETTINGS = FineTuningSettings(threads=1)
 PROJECT = ProjectId(UUID(int=0))
@@ -90,10 +90,10 @@ class Bench:
 
     async def pair(self, seed: int) -> tuple[GateReport, FreshQuality]:
         rng = random.Random(seed)
-        wishes = [Wish(verb, thing) for verb in VERBS for thing in KNOWN]
+        wishes = [DemoTask(verb, thing) for verb in VERBS for thing in KNOWN]
         rng.shuffle(wishes)
         training, held_out = wishes[:TRAINED], wishes[TRAINED : TRAINED + HELD_OUT]
-        fresh = [Wish(rng.choice(VERBS), thing) for thing in (NEW * 2)[:FRESH]]
+        fresh = [DemoTask(rng.choice(VERBS), thing) for thing in (NEW * 2)[:FRESH]]
         adapter = await self._trained(seed, training)
         async with self._models(seed, [adapter]) as (base, candidate):
             questions = [GatePrompt(wish.prompt, messages(wish.prompt), wish.right) for wish in held_out]
@@ -103,7 +103,7 @@ class Bench:
     def _models(self, seed: int, adapters: Sequence[Path]) -> AbstractAsyncContextManager[tuple[Model, Model]]:
         return OneOffModels(self._folder / f"pair-{seed}")(self._weights, adapters)
 
-    async def _trained(self, seed: int, wishes: Sequence[Wish]) -> Path:
+    async def _trained(self, seed: int, wishes: Sequence[DemoTask]) -> Path:
         folder = self._trainer.folder(PROJECT, seed)
         model = Model("smollm2-135m", "smollm2-135m", "", weights=str(self._weights))
         rights = [wish.right for wish in wishes]
@@ -126,7 +126,7 @@ class Bench:
         trained = await self._trainer.train(folder, ignore_reports)
         return trained.adapter / "adapter.gguf"
 
-    async def _fresh_quality(self, base: Model, candidate: Model, fresh: Sequence[Wish]) -> FreshQuality:
+    async def _fresh_quality(self, base: Model, candidate: Model, fresh: Sequence[DemoTask]) -> FreshQuality:
         similar, elsewhere = [], []
         for model in (base, candidate):
             similar.append(fmean([wish.right in await self._ask(model, wish.prompt) for wish in fresh]))

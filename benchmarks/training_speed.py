@@ -20,7 +20,7 @@ from pathlib import Path
 from kairos.embedded.model import check_weights
 from kairos.fine_tuning.training.process.job import TRAIN, VALIDATION, Example, Job, TrainingSettings, write_examples
 from kairos.fine_tuning.training.trainer import hash_of_weights
-from scripts.demo_learning import KNOWN, VERBS, Wish
+from scripts.demo_learning import KNOWN, VERBS, DemoTask
 
 CONVERT = """
 import sys
@@ -79,7 +79,7 @@ def main(base: Path, steps: int) -> int:
     if util.find_spec("trl") is None:
         print("not run: the libraries of `make train` are not installed")
         return 0
-    wishes = [Wish(verb, thing) for verb in VERBS for thing in KNOWN]
+    wishes = [DemoTask(verb, thing) for verb in VERBS for thing in KNOWN]
     examples = [Example([{"role": "user", "content": wish.prompt}], wish.right) for wish in wishes]
     settings = TrainingSettings(epochs=steps * 4 / len(examples), checkpoint_steps=10**6)
     print(f"{'':<10} {'tokens/s':>10} {'memory':>12} {'loss':>8}")
