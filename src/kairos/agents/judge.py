@@ -183,7 +183,7 @@ class Judge:
             self._router.discard(queued.decision_id)
 
     async def drain(self) -> None:
-        """Until everything that was queued has been judged."""
+        """Wait until all queued answers have been judged."""
         await self._waiting.join()
 
     async def figures(self, project_id: ProjectId, since: datetime) -> JudgeFigures:

@@ -10,7 +10,7 @@ from kairos.agents.base import Finding
 from kairos.agents.checks.opinion import CheckResult, error, first
 from kairos.agents.checks.python_names import constant_text
 from kairos.agents.checks.python_syntax import Program
-from kairos.secret_shapes import is_plausible, looks_secret, is_secret_name, shapes_in
+from kairos.secret_shapes import is_plausible, is_secret_name, looks_secret, shapes_in
 
 CHECK = "secrets"
 REMEDY = "Read it from the environment or a secret store."

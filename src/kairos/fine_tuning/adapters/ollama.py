@@ -56,7 +56,7 @@ class _AdapterRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _ProbeResult:
-    """How the probe of an adapter came out."""
+    """The result of probing an adapter."""
 
     problem: str | None
     again_at: float = math.inf
@@ -65,7 +65,7 @@ class _ProbeResult:
 
 @dataclass(frozen=True, slots=True)
 class _Deployment:
-    """An adapter at one Ollama, on the base that this Ollama has under the name now."""
+    """An adapter at one Ollama server, with the current digest of its base there."""
 
     address: str
     name: str
@@ -132,7 +132,7 @@ class OllamaAdapters:
         return OllamaCalls(self._http, address_of(base), base.api_key)
 
     async def _serve_at(self, calls: OllamaCalls, adapters: Sequence[ServedAdapter]) -> list[Serving]:
-        """One after the other: they share runners, and two trials at once would unload each other's model."""
+        """Serve adapters one at a time, as concurrent probes would unload each other's model from the shared runner."""
         try:
             names = await calls.names()
         except AWAY as error:
@@ -158,7 +158,7 @@ class OllamaAdapters:
     async def _probed(
         self, calls: OllamaCalls, adapter: ServedAdapter, deployment: _Deployment, names: dict[str, str]
     ) -> _ProbeResult:
-        """The probe of the adapter, made now unless one still holds. The model is there after a good one."""
+        """Return the adapter's valid or new probe result. After a successful probe, the model exists."""
         probe = self._probes.get(deployment)
         if probe and probe.problem and probe.again_at > self._clock():
             return probe
@@ -169,7 +169,7 @@ class OllamaAdapters:
         except HttpStatus as error:
             if error.http_status != BAD_REQUEST:
                 raise
-            # Not at once again: it would send the whole file to be refused every few seconds.
+            # Wait before a retry, which would upload the whole file again.
             probe = _ProbeResult(_not_taken(calls, adapter, error), self._clock() + LOADS_AGAIN_S)
         self._probes[deployment] = probe
         return probe
@@ -196,7 +196,7 @@ class OllamaAdapters:
         await calls.create(deployment.name, base, adapter.sha256)
 
     async def _probe(self, calls: OllamaCalls, adapter: ServedAdapter) -> _ProbeResult:
-        """Whether it answers, and differently from its base. The base first with all prompts: two loads, not eight."""
+        """Probe whether the adapter answers differently from its base. The base answers all first, to save loads."""
         prompts = adapter.prompts[:PROMPTS_TRIED] or (NO_PROMPT,)
         base, name = adapter.base.upstream, adapter_name(adapter)
         plain = [await calls.chat(base, prompt) for prompt in prompts]
@@ -229,7 +229,7 @@ class OllamaAdapters:
 
 
 def _deployment_of(calls: OllamaCalls, adapter: ServedAdapter, names: dict[str, str]) -> _Deployment:
-    """Raises `_AdapterRefused` where the base is not there: `create` would have it pulled from the internet."""
+    """Return the deployment. Raises `_AdapterRefused` if the base is missing, as `create` would pull it."""
     base = adapter.base.upstream
     digest = names.get(full_name(base))
     if digest is None:

@@ -50,7 +50,7 @@ class FailedAssertion(AssertionError):
 def prepare(source: str, statements: dict[int, int], left_out: list[int]) -> list[CompiledStatement]:
     """Compile the tests, with their assertions rewritten.
 
-    `statements`: the position of a statement -> the number of the test that it is; `left_out`: positions not to run.
+    `statements`: position of each statement that is a test -> test number; `left_out`: positions not to run.
     """
     tree = ast.parse(source)
     flags = _future_flags(tree)

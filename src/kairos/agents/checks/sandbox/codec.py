@@ -10,7 +10,7 @@ from typing import Any
 from kairos.agents.checks.sandbox import mirrors, specials, wire
 from kairos.agents.checks.sandbox.containers import KINDS, Containers
 from kairos.agents.checks.sandbox.mirrors import PLAIN, ProxyType
-from kairos.agents.checks.sandbox.wire import DEEPEST, NAMED, NAMES, SCALARS, SINGLETONS, ProtocolError, TooDeep
+from kairos.agents.checks.sandbox.wire import DEEPEST, NAMED, NAMES, SCALARS, SINGLETONS, ProtocolViolation, TooDeep
 
 LIBRARY_ERRORS = frozenset(
     {
@@ -163,26 +163,26 @@ class Codec:
         if type(data) in SCALARS:
             return data
         if type(data) is not list or not data or type(data[0]) is not str or depth > 3 * DEEPEST:
-            raise ProtocolError("a value of an unknown form")
+            raise ProtocolViolation("a value of an unknown form")
         reader = _READERS.get(data[0])
         if reader is None:
-            raise ProtocolError("a value of an unknown form")
+            raise ProtocolViolation("a value of an unknown form")
         try:
             return reader(self, depth, *data[1:])
         except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError):
-            raise ProtocolError("a value of an unknown form") from None
+            raise ProtocolViolation("a value of an unknown form") from None
 
     def decode_all(self, data: Any, depth: int) -> list[Any]:
         if type(data) is not list:
-            raise ProtocolError("values of an unknown form")
+            raise ProtocolViolation("values of an unknown form")
         if set(map(type, data)) <= SCALARS:
             return data
         return [self.decode(item, depth + 1) for item in data]
 
     def own(self, number: Any) -> Any:
-        """Return this side's object with that number. Raises `ProtocolError`."""
+        """Return this side's object with that number. Raises `ProtocolViolation`."""
         if type(number) is not int or number not in self._exports:
-            raise ProtocolError("an object that was never passed")
+            raise ProtocolViolation("an object that was never passed")
         return self._exports[number]
 
     def _read_container(self, depth: int, number: int, kind: str, extra: Any, items: Any) -> Any:
@@ -204,7 +204,7 @@ class Codec:
             return made
         plain = self.decode(content, depth + 1)
         if type(plain) is not base:
-            raise ProtocolError("content of another type")
+            raise ProtocolViolation("content of another type")
         made = self._kept[number] = base.__new__(cls, plain)
         object.__setattr__(made, "_kairos_number", number)
         return made
@@ -212,10 +212,10 @@ class Codec:
     def _read_error(self, depth: int, number: Any, kind: Any, args: Any, extra: Any, cause: Any) -> Any:
         cls = self.decode(kind, depth + 1)
         if not (isinstance(cls, type) and issubclass(cls, BaseException)):
-            raise ProtocolError("an exception without a class")
+            raise ProtocolViolation("an exception without a class")
         values = self.decode(args, depth + 1)
         if type(values) is not tuple:
-            raise ProtocolError("an exception of an unknown form")
+            raise ProtocolViolation("an exception of an unknown form")
         fault = _new_error(cls, values)
         for name, part in extra:
             if type(name) is str and type(part) in SCALARS:
@@ -230,7 +230,7 @@ class Codec:
     def _read_class(self, data: Any, depth: int) -> Any:
         cls = self.decode(data, depth + 1)
         if type(cls) is not ProxyType or issubclass(cls, BaseException):
-            raise ProtocolError("an object without a class of the other side")
+            raise ProtocolViolation("an object without a class of the other side")
         return cls
 
     def _read_new_class(
@@ -249,14 +249,14 @@ class Codec:
     ) -> Any:
         _whole(number)
         if number in self._classes or not all(_is_name(text) for text in (name, module, qualname)):
-            raise ProtocolError("an invalid class")
+            raise ProtocolViolation("an invalid class")
         methods = [method for method in methods if _is_name(method) and _may_be_inherited(method)]
         if not specials.SPECIALS.issuperset(own) or not (doc is None or type(doc) is str):
-            raise ProtocolError("a class of an unknown form")
+            raise ProtocolViolation("a class of an unknown form")
         base = {NAMES[kind]: kind for kind in PLAIN}[content] if content is not None else None
         parents = [self.decode(parent, depth + 1) for parent in bases]
         if not all(isinstance(parent, type) for parent in parents):
-            raise ProtocolError("a class with invalid bases")
+            raise ProtocolViolation("a class with invalid bases")
         own = [method for method in own if method not in missing]
         cls = mirrors.make_class(self._peer, number, name, module, qualname, doc, parents, own, methods, base)
         self._classes[number] = cls
@@ -265,13 +265,13 @@ class Codec:
     def _read_library_error(self, _: int, module: str, qualname: str) -> Any:
         found = _resolved(module, qualname) if module.partition(".")[0] in LIBRARY_ERRORS else None
         if not (isinstance(found, type) and issubclass(found, BaseException)):
-            raise ProtocolError("an exception that the standard library does not have")
+            raise ProtocolViolation("an exception that the standard library does not have")
         return found
 
     def _read_library(self, _: int, module: str, qualname: str) -> Any:
         """Resolve a name sent by the tests. The tests' side accepts only exceptions and plain types by name."""
         if self.trusted:
-            raise ProtocolError("a name of the standard library")
+            raise ProtocolViolation("a name of the standard library")
         return _resolved(module, qualname)
 
 
@@ -375,5 +375,5 @@ def _may_be_inherited(method: str) -> bool:
 
 def _whole(number: Any) -> int:
     if type(number) is not int or number < 0:
-        raise ProtocolError("an invalid number")
+        raise ProtocolViolation("an invalid number")
     return number

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from kairos.agents.checks.sandbox.wire import ProtocolError
+from kairos.agents.checks.sandbox.wire import ProtocolViolation
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def _assign_list(target: list[Any], items: list[Any]) -> None:
 
 def _assign_mapping(target: dict[Any, Any], items: list[Any]) -> None:
     if len(items) % 2:
-        raise ProtocolError("a key without a value")
+        raise ProtocolViolation("a key without a value")
     pairs = list(zip(items[::2], items[1::2], strict=True))
     target.clear()
     for key, value in pairs:
@@ -56,19 +56,19 @@ def _assign_deque(target: collections.deque[Any], items: list[Any]) -> None:
 
 def _assign_bytes(target: bytearray, items: list[Any]) -> None:
     if len(items) != 1 or type(items[0]) is not str:
-        raise ProtocolError("a bytearray without its text")
+        raise ProtocolViolation("a bytearray without its text")
     target[:] = items[0].encode("latin-1")
 
 
 def _deque(extra: Any) -> collections.deque[Any]:
     if extra is not None and type(extra) is not int:
-        raise ProtocolError("a length that is not a number")
+        raise ProtocolViolation("a length that is not a number")
     return collections.deque(maxlen=extra)
 
 
 def _defaultdict(extra: Any) -> collections.defaultdict[Any, Any]:
     if extra is not None and not callable(extra):
-        raise ProtocolError("a factory that cannot be called")
+        raise ProtocolViolation("a factory that cannot be called")
     return collections.defaultdict(extra)
 
 
@@ -126,16 +126,16 @@ class Containers:
         return number
 
     def accept(self, number: Any, kind: Any, extra: Any) -> Any:
-        """Create an empty container of the other side, to be filled with `fill`. Raises `ProtocolError`."""
+        """Create an empty container of the other side, to be filled with `fill`. Raises `ProtocolViolation`."""
         if type(number) is not int or number in self._shared or number % 2 == self._next % 2 or kind not in BY_NAME:
-            raise ProtocolError("an invalid container")
+            raise ProtocolViolation("an invalid container")
         container = BY_NAME[kind].make(extra)
         self._keep(number, container)
         return container
 
     def get(self, number: Any) -> Any:
         if type(number) is not int or number not in self._shared:
-            raise ProtocolError("a container that is not shared")
+            raise ProtocolViolation("a container that is not shared")
         return self._shared[number].container
 
     def fill(self, number: int, items: list[Any]) -> None:
@@ -144,7 +144,7 @@ class Containers:
         try:
             shared.kind.assign(shared.container, items)
         except (TypeError, ValueError):
-            raise ProtocolError("content that does not fit its container") from None
+            raise ProtocolViolation("content that does not fit its container") from None
         shared.seen = shared.kind.items(shared.container)
 
     def changed(self) -> list[tuple[int, list[Any]]]:

@@ -30,9 +30,9 @@ from kairos.agents.checks.sandbox.process_tree import ProcessTree, ResourceMonit
 
 NOBODY = 65534
 FIRST_SANDBOX_USER = 1_900_000_000
-"""Users that no machine gives out (above systemd's ranges for containers, below 2^31): as root, each sandbox runs as
-another one. `nobody` would be shared: with the boxes beside it, whose processes would count against its limit, and with
-services that run as nobody, such as the embedded database, whose files and processes would then be its own."""
+"""First of the user ids for sandboxes, above systemd's ranges for containers and below 2^31. As root, each sandbox runs
+as a different user. `nobody` would be shared with other sandboxes, whose processes would count against the limit, and
+with services such as the embedded database, whose files and processes would be accessible."""
 NEW_MOUNTS, NEW_UTS, NEW_IPC, NEW_USER, NEW_PID, NEW_NETWORK = (
     *(0x00020000, 0x04000000, 0x08000000),
     *(0x10000000, 0x20000000, 0x40000000),

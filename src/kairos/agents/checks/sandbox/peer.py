@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from kairos.agents.checks.sandbox import mirrors, specials, wire
 from kairos.agents.checks.sandbox.codec import Codec
-from kairos.agents.checks.sandbox.wire import ProtocolError
+from kairos.agents.checks.sandbox.wire import ProtocolViolation
 
 LINE = "_kairos_line"
 """Attribute of an exception from the answer: the line on which it was raised."""
@@ -119,10 +119,10 @@ class Peer:
     def _reply(self, message: list[Any]) -> tuple[Any, ...]:
         try:
             if self.trusted and not _is_on_own_object(message):
-                raise ProtocolError("a request on an object that was never passed")
+                raise ProtocolViolation("a request on an object that was never passed")
             operation, *operands = self._read(message)
             return ("=", self._perform(operation, operands))
-        except (ProtocolError, ConnectionLost):
+        except (ProtocolViolation, ConnectionLost):
             self._disconnect(BROKEN)
         except BaseException as fault:
             if isinstance(fault, AssertionError):
@@ -148,7 +148,7 @@ class Peer:
             return perform(*operands)
         handler = self.handlers.get(operation) if type(operation) is str else None
         if handler is None:
-            raise ProtocolError("an unknown request")
+            raise ProtocolViolation("an unknown request")
         return handler(*operands)
 
     def _fault(self, message: list[Any], operation: str, operands: tuple[Any, ...]) -> BaseException:
@@ -181,7 +181,7 @@ class Peer:
             if data is None:
                 self._disconnect(ENDED)
             message = wire.load(data or b"")
-        except (OSError, ProtocolError):
+        except (OSError, ProtocolViolation):
             self._disconnect(self.lost or BROKEN)
         if message[0] not in ("?", "=", "!"):
             self._disconnect(BROKEN)
@@ -200,7 +200,7 @@ class Peer:
                 self._codec.containers.drop(number)
             operands = [self._codec.decode(operand) for operand in message[2:]]
             self.after_receiving(more)
-        except (ProtocolError, TypeError, ValueError, IndexError, RecursionError):
+        except (ProtocolViolation, TypeError, ValueError, IndexError, RecursionError):
             self._disconnect(BROKEN)
         if not operands:
             self._disconnect(BROKEN)

@@ -1,8 +1,8 @@
 """Transfers plain data between the tests' process and the answer's, as length-prefixed JSON.
 
 The receiver builds every value from JSON as one of the types listed here. The sender cannot make it build other types,
-load modules or run code. Frames have limits on length and depth; an invalid frame raises `ProtocolError`. Other objects
-are transferred as references (see `peer`). Uses only the standard library.
+load modules or run code. Frames have limits on length and depth; an invalid frame raises `ProtocolViolation`. Other
+objects are transferred as references (see `peer`). Uses only the standard library.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ NAMES = {kind: name for name, kind in NAMED.items()}
 SINGLETONS = {"...": Ellipsis, "NotImplemented": NotImplemented}
 
 
-class ProtocolError(Exception):
+class ProtocolViolation(Exception):
     """The other process violated the protocol."""
 
 
@@ -54,24 +54,24 @@ def dump(message: list[Any]) -> bytes:
 
 
 def load(data: bytes) -> list[Any]:
-    """Parse the body of a frame. Raises `ProtocolError`."""
+    """Parse the body of a frame. Raises `ProtocolViolation`."""
     try:
         message = json.loads(data)
     except (ValueError, RecursionError) as fault:
-        raise ProtocolError(f"not JSON ({type(fault).__name__})") from None
+        raise ProtocolViolation(f"not JSON ({type(fault).__name__})") from None
     if type(message) is not list or not message:
-        raise ProtocolError("not a message")
+        raise ProtocolViolation("not a message")
     return message
 
 
 def receive(read: Callable[[int], bytes]) -> bytes | None:
-    """Return the body of the next frame, or None at the end of the stream. Raises `ProtocolError`."""
+    """Return the body of the next frame, or None at the end of the stream. Raises `ProtocolViolation`."""
     head = _exactly(read, 4)
     if head is None:
         return None
     length = int.from_bytes(head, "big")
     if length > LONGEST_FRAME:
-        raise ProtocolError("a frame that is too long")
+        raise ProtocolViolation("a frame that is too long")
     return _exactly(read, length)
 
 
@@ -150,15 +150,15 @@ def value_name(kind: type) -> str | None:
 
 
 def build_value(name: Any, parts: list[Any]) -> Any:
-    """Build a standard library value from its parts. Raises `ProtocolError`."""
+    """Build a standard library value from its parts. Raises `ProtocolViolation`."""
     if type(name) is not str or name not in VALUES:
-        raise ProtocolError("a value of an unknown type")
+        raise ProtocolViolation("a value of an unknown type")
     if not all(type(part) in SCALARS or value_name(type(part)) for part in parts):
-        raise ProtocolError("a part that is not a plain value")
+        raise ProtocolViolation("a part that is not a plain value")
     try:
         return VALUES[name][1](*parts)
     except Exception as fault:
-        raise ProtocolError(f"invalid {name}: {type(fault).__name__}") from None
+        raise ProtocolViolation(f"invalid {name}: {type(fault).__name__}") from None
 
 
 def _library(name: str) -> Any:
