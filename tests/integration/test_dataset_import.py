@@ -169,7 +169,7 @@ async def test_a_second_import_into_the_project_is_refused_until_the_first_has_e
 
 async def test_the_slot_of_a_daemon_that_died_is_free_after_a_while(house: House, ada: Caller):
     async with house.database.project(house.project_id) as session:
-        assert await dataset_imports.take_slot(session, house.project_id, new_id())
+        assert await dataset_imports.acquire_slot(session, house.project_id, new_id())
     assert (await ada.call("POST", "/api/dataset/import", data=json.dumps(row("q", "a")))).status == 409
     async with house.database.project(house.project_id) as session:
         past = DatasetImportRow.held_until - dataset_imports.HELD * 2
