@@ -32,8 +32,8 @@ class InvalidConfig(KairosError):
     status, code, exit_code = 500, "invalid_config", 2
 
 
-Part = TypeVar("Part", bound=BaseModel)
-Most = Annotated[int, Field(ge=1, le=100_000)]
+SectionT = TypeVar("SectionT", bound=BaseModel)
+Count = Annotated[int, Field(ge=1, le=100_000)]
 
 
 class DatabaseSettings(Section):
@@ -103,11 +103,11 @@ class AuthSettings(Section):
     refresh_days: Annotated[int, Field(ge=1, le=365)] = Field(
         default=30, description="Lifetime of an unused refresh token."
     )
-    sessions_per_user: Most = Field(default=100, description="Active sessions of one user; a new one ends the oldest.")
-    sockets_per_user: Most = Field(default=50, description="WebSockets of one user per daemon.")
-    projects_per_user: Most = Field(default=200, description="Projects that one user may own.")
-    keys_per_project: Most = Field(default=200, description="API keys of one project, revoked ones not counted.")
-    invitations_per_project: Most = Field(default=200, description="Open invitations of one project.")
+    sessions_per_user: Count = Field(default=100, description="Active sessions of one user; a new one ends the oldest.")
+    sockets_per_user: Count = Field(default=50, description="WebSockets of one user per daemon.")
+    projects_per_user: Count = Field(default=200, description="Projects that one user may own.")
+    keys_per_project: Count = Field(default=200, description="API keys of one project, revoked ones not counted.")
+    invitations_per_project: Count = Field(default=200, description="Open invitations of one project.")
 
 
 class GuardianSettings(Section):
@@ -314,7 +314,7 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
 
-class _Given(Settings):
+class _ArgumentSettings(Settings):
     """Settings validated from the arguments only, without the environment."""
 
     @classmethod
@@ -340,7 +340,7 @@ def with_overrides(settings: Settings, overrides: Mapping[str, Any]) -> Settings
         place = values[section[0]] if section else values
         place[name] = merge_patch(place[name], value) if isinstance(value, Mapping) else value
     try:
-        return _Given(**values)
+        return _ArgumentSettings(**values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = tuple(first["loc"])
@@ -386,7 +386,7 @@ def load(path: Path | None = None) -> Settings:
         raise InvalidConfig(source=file, problem=f"not valid TOML: {error}", remedy="Fix this line") from error
     settings = _validated(values, file, text)
     _refuse_duplicate_models(settings, file)
-    return _placed(settings, file)
+    return _with_absolute_folders(settings, file)
 
 
 def read_text(file: Path) -> str:
@@ -401,19 +401,19 @@ def read_text(file: Path) -> str:
         ) from error
 
 
-def _placed(settings: Settings, file: Path) -> Settings:
-    plugins = _with(settings.plugins, folder=_beside(file, settings.plugins.folder))
-    return _with(settings, data_dir=_beside(file, settings.data_dir), plugins=plugins)
+def _with_absolute_folders(settings: Settings, file: Path) -> Settings:
+    plugins = _copy_with(settings.plugins, folder=_absolute(file, settings.plugins.folder))
+    return _copy_with(settings, data_dir=_absolute(file, settings.data_dir), plugins=plugins)
 
 
-def _with(part: Part, **values: Any) -> Part:
+def _copy_with(part: SectionT, **values: Any) -> SectionT:
     """A copy with these values, whose `model_fields_set` still contains only the keys that were set by people."""
     copy = part.model_copy(update=values)
     copy.model_fields_set.intersection_update(part.model_fields_set)
     return copy
 
 
-def _beside(file: Path, folder: Path) -> Path:
+def _absolute(file: Path, folder: Path) -> Path:
     """The absolute path of a folder; relative ones start at the configuration file, not at the working directory."""
     try:
         return (file.parent / folder.expanduser()).resolve()
@@ -433,7 +433,7 @@ def _validated(values: dict[str, Any], file: Path, text: str) -> Settings:
         first = config_faults.first_error(error.errors(include_url=False))
         where = tuple(part for part in first["loc"])
         missing = first["type"] == "missing"
-        by = config_faults.given_by(where[:-1] if missing else where, os.environ)
+        by = config_faults.variable_for(where[:-1] if missing else where, os.environ)
         if missing and not by and not _given(values, where):
             by = config_faults.variable(where)
         raise InvalidConfig(
@@ -441,12 +441,12 @@ def _validated(values: dict[str, Any], file: Path, text: str) -> Settings:
             problem=f"{'.'.join(map(str, where))}: {config_faults.problem(first)}",
             remedy=config_faults.remedy(Settings, where, first["type"]),
         ) from None
-    return settings if text else _placed(settings, file)
+    return settings if text else _with_absolute_folders(settings, file)
 
 
 def _check_variables() -> None:
     """Raise `InvalidConfig` for a variable that would have no effect."""
-    if (name := config_faults.stray_variable(os.environ, Settings.model_fields)) is not None:
+    if (name := config_faults.unknown_variable(os.environ, Settings.model_fields)) is not None:
         section = config_faults.section_of(name)
         remedy = did_you_mean(section, Settings.model_fields) or "docs/configuration.md lists every key"
         raise InvalidConfig(source=f"environment {name}", problem=f"there is no section {section!r}", remedy=remedy)
@@ -455,7 +455,7 @@ def _check_variables() -> None:
 def _not_json(error: SettingsError) -> InvalidConfig:
     """The error for a variable that sets a whole section or list and is not valid JSON."""
     return InvalidConfig(
-        source=f"environment {config_faults.unread_variable(str(error), os.environ)}",
+        source=f"environment {config_faults.invalid_variable(str(error), os.environ)}",
         problem="its value is not valid JSON, which is required for a section or a list",
         remedy=f"Set single keys, such as {PREFIX}SERVER{NESTED}PORT=8484, or use JSON",
     )

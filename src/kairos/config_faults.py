@@ -70,7 +70,7 @@ def variable(where: tuple[int | str, ...]) -> str:
     return PREFIX + NESTED.join(str(part).upper() for part in where)
 
 
-def given_by(where: tuple[int | str, ...], environ: Mapping[str, str]) -> str | None:
+def variable_for(where: tuple[int | str, ...], environ: Mapping[str, str]) -> str | None:
     """The environment variable that set the value at this key, or None.
 
     This is the key's own variable, one below it, or one of an enclosing section whose JSON contains the key.
@@ -92,7 +92,7 @@ def section_of(name: str) -> str:
     return name.upper().removeprefix(PREFIX).partition(NESTED)[0].lower()
 
 
-def stray_variable(environ: Iterable[str], known: Container[str]) -> str | None:
+def unknown_variable(environ: Iterable[str], known: Container[str]) -> str | None:
     """The first variable whose section does not exist, such as KAIROS_QEUE__LEASE_S, or None.
 
     Variables without a double underscore may belong to another program, such as KAIROS_SERVICE_HOST of Kubernetes.
@@ -101,11 +101,11 @@ def stray_variable(environ: Iterable[str], known: Container[str]) -> str | None:
     return next((name for name in nested if section_of(name) not in known), None)
 
 
-def unread_variable(message: str, environ: Mapping[str, str]) -> str:
+def invalid_variable(message: str, environ: Mapping[str, str]) -> str:
     """The variable whose value pydantic-settings could not parse, according to its error message."""
     found = re.search(r'field "(\w+)"', message)
     where = (found[1],) if found else ()
-    return given_by(where, environ) or variable(where)
+    return variable_for(where, environ) or variable(where)
 
 
 def _holds(text: str, where: tuple[int | str, ...]) -> bool:

@@ -148,7 +148,7 @@ def _replace(target: Path, before: bytes | None, after: bytes, shown: Path) -> N
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if before is None else 0o600)
         with os.fdopen(descriptor, "wb") as file:
             if before is not None:
-                _take_after(target, descriptor)
+                _copy_ownership(target, descriptor)
             file.write(after)
             file.flush()
             os.fsync(descriptor)
@@ -164,7 +164,7 @@ def _replace(target: Path, before: bytes | None, after: bytes, shown: Path) -> N
     _sync_folder(target.parent)
 
 
-def _take_after(model: Path, descriptor: int) -> None:
+def _copy_ownership(model: Path, descriptor: int) -> None:
     """Copy owner and mode of the old file; else `model scan`, run as root, would make it unreadable for the daemon."""
     old, new = model.stat(), os.fstat(descriptor)
     if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):

@@ -22,7 +22,7 @@ from kairos import environment
 from kairos.agents.checks.isolation import IsolationStatus
 from kairos.api.access.public_address import link_base
 from kairos.api.app import create_app
-from kairos.api.connections import Connections, GuardedHttp, GuardedWebSocket, raised_file_limit
+from kairos.api.connections import Connections, GuardedHttp, GuardedWebSocket, raise_file_limit
 from kairos.api.services import Services
 from kairos.assembly import DaemonRole, Parts, assemble
 from kairos.background_tasks import end
@@ -76,7 +76,7 @@ async def serve(
 
     Raises `InvalidConfig`, `EngineUnavailable`, `PortInUse`, `DataFolderInUse` and other errors of the start.
     """
-    raised_file_limit()
+    raise_file_limit()
     stopping = Stopping()
     proxies = Proxies.of({name: environment.value(name) or "" for name in environment.names()})
     loop = asyncio.get_running_loop()

@@ -49,7 +49,7 @@ def seal(named: Iterable[str] = ()) -> None:
         if name in secrets or _is_secret(name, os.environ[name]):
             _sealed[name] = os.environ.pop(name)
     if sys.platform == "linux":
-        _close_to_others()
+        _make_undumpable()
         _wipe()
 
 
@@ -59,7 +59,7 @@ def _is_secret(name: str, text: str) -> bool:
     return name.startswith(OURS) or bool(SECRET.search(name)) or bool(WITH_PASSWORD.search(text))
 
 
-def _close_to_others() -> None:
+def _make_undumpable() -> None:
     """Make the process non-dumpable: `/proc/PID` belongs to root, no debugger can attach, and no core is written."""
     fault = ctypes.CDLL(None, use_errno=True).prctl(SET_DUMPABLE, *(ctypes.c_ulong(0),) * 4)
     if fault:

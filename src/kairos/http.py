@@ -250,7 +250,7 @@ class HttpClient:
         if self._session is None or self._fresh is None:
             raise RuntimeError("the HttpClient is not open: use `async with HttpClient() as http`")
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s)
-        through = self._through(url, headers)
+        through = self._proxy_options(url, headers)
         used: list[bool] = []
         began = time.monotonic()
         try:
@@ -298,7 +298,7 @@ class HttpClient:
         if self._fresh is None:
             raise RuntimeError("the HttpClient is not open: use `async with HttpClient() as http`")
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s)
-        through = self._through(url, headers)
+        through = self._proxy_options(url, headers)
         content = await asyncio.to_thread(file.open, "rb")
         try:
             return await self._fresh.request(
@@ -309,7 +309,7 @@ class HttpClient:
         finally:
             content.close()
 
-    def _through(self, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
+    def _proxy_options(self, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
         """The headers and proxy of a request, as keyword arguments for aiohttp. Raises `HttpUnreachable`."""
         proxy = self._proxies.for_url(url)
         if proxy is None:

@@ -49,7 +49,7 @@ def cancel_channel(owner: str, namespace: str = NAMESPACE) -> str:
     return f"{namespace}:cancel:{owner}"
 
 
-def learned_channel(namespace: str = NAMESPACE) -> str:
+def statistics_channel(namespace: str = NAMESPACE) -> str:
     """The channel for updated routing statistics of a project; the statistics are in PostgreSQL."""
     return f"{namespace}:learned"
 
@@ -84,7 +84,7 @@ def project_data(project_id: ProjectId, *parts: str) -> str:
     return ":".join((str(project_id), *parts))
 
 
-def of_project(project_id: ProjectId) -> str:
+def project_pattern(project_id: ProjectId) -> str:
     """The pattern of every key with a project's id in its name."""
     return f"*{project_id}*"
 

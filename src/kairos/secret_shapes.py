@@ -47,7 +47,7 @@ SHAPES: dict[str, re.Pattern[str]] = {
 """None has nested repetition, so that searching a long string is fast."""
 
 
-def is_meant(name: str, text: str) -> bool:
+def is_plausible(name: str, text: str) -> bool:
     """Whether a secret is plausible. A `token` of letters only is more often a parser's (`NUMBER`, `left_paren`)."""
     parts = set(snake_case(name).split("_"))
     if "token" not in parts or parts & (SECRET_NAMES - {"token"} | {"auth", "api", "access", "bearer", "session"}):
@@ -55,7 +55,7 @@ def is_meant(name: str, text: str) -> bool:
     return len(text) >= 24 or any(character.isdigit() for character in text)
 
 
-def names_a_secret(name: str) -> bool:
+def is_secret_name(name: str) -> bool:
     """Whether a value of this name is secret: `db_password`, `apiKey`, `X-Auth-Token`; not `token_url`."""
     if len(name) > 80:
         return False

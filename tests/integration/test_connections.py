@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from kairos.api import connections
-from kairos.api.connections import raised_file_limit
+from kairos.api.connections import raise_file_limit
 from kairos.config_server import ServerSettings
 from kairos.embedded import Addresses
 from tests.kit.api import Caller, serving, signed_in
@@ -191,7 +191,7 @@ def test_the_soft_limit_of_files_is_raised():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
-        raised = raised_file_limit()
+        raised = raise_file_limit()
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == raised
         assert raised == min(hard if hard != resource.RLIM_INFINITY else connections.MOST_FILES, connections.MOST_FILES)
     finally:

@@ -145,7 +145,7 @@ async def test_a_redis_without_its_replicas_is_named():
 
 async def test_a_listener_hears_again_after_its_subscription_was_refused(client: Redis, namespace: str):
     """An access list may forbid a channel for a while."""
-    channel = redis_keys.learned_channel(namespace)
+    channel = redis_keys.statistics_channel(namespace)
     await client.execute_command("ACL", "SETUSER", "default", "resetchannels")
     listening = PubSub(client, namespace=namespace).listen([channel])
     hearing = asyncio.create_task(anext(listening))

@@ -2321,7 +2321,7 @@ export interface components {
              * Refusals
              * @description The first 1,000 refused rows with the reasons.
              */
-            refusals: components["schemas"]["RefusedRow"][];
+            refusals: components["schemas"]["RefusedRowOut"][];
         };
         /** InvitationBody */
         InvitationBody: {
@@ -2842,7 +2842,7 @@ export interface components {
              * @description Share of these days' answers from local models; null without answers.
              */
             local_share: number | null;
-            waiting: components["schemas"]["PendingReviews"];
+            waiting: components["schemas"]["PendingReviewsOut"];
             health: components["schemas"]["SystemHealth"];
         };
         /** PairOut */
@@ -2864,7 +2864,7 @@ export interface components {
         };
         /**
          * Part
-         * @description Where a row goes.
+         * @description The part of the dataset that a sample belongs to.
          * @enum {string}
          */
         Part: "training" | "held_out";
@@ -2881,8 +2881,8 @@ export interface components {
              */
             new: string;
         };
-        /** PendingReviews */
-        PendingReviews: {
+        /** PendingReviewsOut */
+        PendingReviewsOut: {
             /**
              * Samples Open
              * @description Dataset rows without a label.
@@ -3196,8 +3196,8 @@ export interface components {
              */
             project_id?: string | null;
         };
-        /** RefusedRow */
-        RefusedRow: {
+        /** RefusedRowOut */
+        RefusedRowOut: {
             /**
              * Line
              * @description The line of the body at which the row begins, from 1.

@@ -83,7 +83,7 @@ class Connections:
         self._proxies = [ipaddress.ip_network(network) for network in self.settings.trusted_proxies]
         self._reports = ConnectionLog()
         self._timer: asyncio.TimerHandle | None = None
-        self.most = min(self.settings.max_connections, max(8, raised_file_limit() - RESERVED_FILES))
+        self.most = min(self.settings.max_connections, max(8, raise_file_limit() - RESERVED_FILES))
         self._limits = {
             ConnectionPhase.HEADERS: (
                 self.settings.header_timeout_s,
@@ -311,7 +311,7 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
         return ConnectionPhase.BUSY if self.writable.is_set() else ConnectionPhase.WRITING
 
 
-def raised_file_limit() -> int:
+def raise_file_limit() -> int:
     """Raise the soft limit of open files as far as allowed, at most to `MOST_FILES`; return the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)

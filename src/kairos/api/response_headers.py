@@ -10,7 +10,7 @@ from kairos.errors import KairosError
 
 
 class SocketRefused(KairosError):
-    """No WebSocket is served at this path, or not to pages of this origin. Open one at /api/events from the dashboard."""
+    """No WebSocket is served at this path or to pages of this origin. Open one at /api/events from the dashboard."""
 
     status, code, exit_code = 403, "socket_refused", 6
 

@@ -9,7 +9,7 @@ import typer
 
 from kairos.cli import output
 from kairos.cli.client import Client
-from kairos.cli.context import Json, of
+from kairos.cli.context import Json, context_of
 from kairos.cli.fine_tuning import Project, client_in
 from kairos.errors import NotFound
 
@@ -21,7 +21,7 @@ Which = Annotated[str, typer.Argument(help="Id, or name as shown by `kairos adap
 @app.command("list")
 def list_adapters(context: typer.Context, project: Project = None, json: Json = False) -> None:
     """List the adapters of the project, by base model."""
-    items = client_in(of(context), project).get("/api/adapters")["items"]
+    items = client_in(context_of(context), project).get("/api/adapters")["items"]
     if json:
         return output.show_json(items)
     rows = [
@@ -41,7 +41,7 @@ def list_adapters(context: typer.Context, project: Project = None, json: Json = 
 @app.command()
 def show(context: typer.Context, adapter: Which, project: Project = None, json: Json = False) -> None:
     """Show an adapter with the gate's report, pair by pair."""
-    client = client_in(of(context), project)
+    client = client_in(context_of(context), project)
     found = client.get(f"/api/adapters/{_find(client, adapter)['id']}")
     if json:
         return output.show_json(found)
@@ -56,14 +56,14 @@ def show(context: typer.Context, adapter: Which, project: Project = None, json: 
 @app.command()
 def promote(context: typer.Context, adapter: Which, project: Project = None) -> None:
     """Promote an adapter: to canary if it needs approval, otherwise to all requests."""
-    client = client_in(of(context), project)
+    client = client_in(context_of(context), project)
     _show_state(client.post(f"/api/adapters/{_find(client, adapter)['id']}/promote"))
 
 
 @app.command()
 def refuse(context: typer.Context, adapter: Which, project: Project = None) -> None:
     """Refuse an adapter that needs approval."""
-    client = client_in(of(context), project)
+    client = client_in(context_of(context), project)
     _show_state(client.post(f"/api/adapters/{_find(client, adapter)['id']}/refuse"))
 
 
@@ -74,13 +74,13 @@ def roll_back(
     project: Project = None,
 ) -> None:
     """Retire the base model's current deployment and restore the previous one."""
-    _show_state(client_in(of(context), project).post("/api/adapters/roll-back", {"base": base}))
+    _show_state(client_in(context_of(context), project).post("/api/adapters/roll-back", {"base": base}))
 
 
 @app.command()
 def delete(context: typer.Context, adapter: Which, project: Project = None) -> None:
     """Delete an adapter's files; its metadata is kept."""
-    client = client_in(of(context), project)
+    client = client_in(context_of(context), project)
     _show_state(client.call("DELETE", f"/api/adapters/{_find(client, adapter)['id']}"))
 
 
@@ -94,7 +94,7 @@ def export(
     project: Project = None,
 ) -> None:
     """Write an adapter to a GGUF file for llama.cpp and Ollama."""
-    client = client_in(of(context), project)
+    client = client_in(context_of(context), project)
     found = _find(client, adapter)
     target = to or Path(f"{found['name'].replace('/', '-')}.gguf")
     size = client.download(f"/api/adapters/{found['id']}/gguf", target)

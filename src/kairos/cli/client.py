@@ -12,7 +12,7 @@ from typing import Any
 
 from kairos import config
 from kairos.cli.addresses import at_daemon, server_address
-from kairos.cli.credentials import Credential, CredentialFile, NotSaved
+from kairos.cli.credentials import CredentialFile, NotSaved, StoredCredential
 from kairos.cli.transport import NotRunning, Refused, Transport, json_body
 from kairos.errors import KairosError
 
@@ -79,7 +79,7 @@ class Client:
         content = json_body(body) if body is not None else None
         return self._transport.send(method, path, content, {"Content-Type": "application/json", **(headers or {})})
 
-    def sign_in(self, project_id: str | None = None) -> Credential:
+    def sign_in(self, project_id: str | None = None) -> StoredCredential:
         """Sign in with the daemon's local secret, which only its user can read. Raises `NotSignedIn` without one."""
         secret = self._local_secret()
         if secret is None:
@@ -88,9 +88,9 @@ class Client:
         tokens = self.open("POST", "/api/auth/local", {"secret": secret, "project_id": project_id})
         return self._save_if_possible(tokens)
 
-    def save(self, tokens: Mapping[str, Any]) -> Credential:
+    def save(self, tokens: Mapping[str, Any]) -> StoredCredential:
         """Save a session. Raises `NotSaved`."""
-        credential = Credential(tokens["access_token"], tokens["refresh_token"], tokens["project_id"])
+        credential = StoredCredential(tokens["access_token"], tokens["refresh_token"], tokens["project_id"])
         self._credentials.put(self.address, credential)
         return credential
 
@@ -100,7 +100,7 @@ class Client:
         credential = self._credentials.get(self.address)
         assert credential is not None
         self._credentials.put(
-            self.address, Credential(switched["access_token"], credential.refresh_token, switched["project_id"])
+            self.address, StoredCredential(switched["access_token"], credential.refresh_token, switched["project_id"])
         )
 
     def in_project(self, project_id: str) -> Client:
@@ -119,20 +119,20 @@ class Client:
             return (self._data_dir / LOCAL_SECRET).read_text(encoding="ascii")
         return None
 
-    def _fresh(self) -> Credential:
+    def _fresh(self) -> StoredCredential:
         """A credential whose access token has just been accepted."""
         self.get("/api/auth/me")
         credential = self._credentials.get(self.address)
         assert credential is not None
         return credential
 
-    def _save_if_possible(self, tokens: Mapping[str, Any]) -> Credential:
+    def _save_if_possible(self, tokens: Mapping[str, Any]) -> StoredCredential:
         """The credential, saved if possible; otherwise the next command signs in again."""
         with suppress(NotSaved):
             return self.save(tokens)
-        return Credential(tokens["access_token"], tokens["refresh_token"], tokens["project_id"])
+        return StoredCredential(tokens["access_token"], tokens["refresh_token"], tokens["project_id"])
 
-    def _renewed(self, credential: Credential) -> Credential:
+    def _renewed(self, credential: StoredCredential) -> StoredCredential:
         body = {"refresh_token": credential.refresh_token, "project_id": credential.project_id}
         try:
             return self._save_if_possible(self.open("POST", "/api/auth/refresh", body))
@@ -144,7 +144,7 @@ class Client:
         return self.sign_in(credential.project_id)
 
     def _authorized(
-        self, credential: Credential, method: str, path: str, body: Any, headers: Mapping[str, str] | None
+        self, credential: StoredCredential, method: str, path: str, body: Any, headers: Mapping[str, str] | None
     ) -> Any:
         return self.open(method, path, body, {**(headers or {}), **_bearer(credential)})
 
@@ -152,16 +152,18 @@ class Client:
 class _ProjectCredentials(CredentialFile):
     """A session in another project than the saved one. A renewed refresh token is still saved to the file."""
 
-    def __init__(self, file: CredentialFile, saved: Credential, access_token: str, project_id: str) -> None:
+    def __init__(self, file: CredentialFile, saved: StoredCredential, access_token: str, project_id: str) -> None:
         self._file, self._saved = file, saved
-        self._current: Credential | None = Credential(access_token, saved.refresh_token, project_id)
+        self._current: StoredCredential | None = StoredCredential(access_token, saved.refresh_token, project_id)
 
-    def get(self, address: str) -> Credential | None:
+    def get(self, address: str) -> StoredCredential | None:
         return self._current
 
-    def put(self, address: str, credential: Credential) -> None:
+    def put(self, address: str, credential: StoredCredential) -> None:
         self._current = credential
-        self._file.put(address, Credential(self._saved.access_token, credential.refresh_token, self._saved.project_id))
+        self._file.put(
+            address, StoredCredential(self._saved.access_token, credential.refresh_token, self._saved.project_id)
+        )
 
     def remove(self, address: str) -> None:
         self._current = None
@@ -201,5 +203,5 @@ def _query(values: Mapping[str, Any]) -> str:
     return urllib.parse.urlencode(values, doseq=True, errors="surrogatepass")
 
 
-def _bearer(credential: Credential) -> dict[str, str]:
+def _bearer(credential: StoredCredential) -> dict[str, str]:
     return {"Authorization": f"Bearer {credential.access_token}"}

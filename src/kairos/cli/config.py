@@ -9,7 +9,7 @@ import typer
 
 from kairos.cli import output
 from kairos.cli.client import Client
-from kairos.cli.context import Json, of
+from kairos.cli.context import Json, context_of
 from kairos.config_reference import nearest
 from kairos.errors import InvalidInput
 
@@ -32,7 +32,7 @@ def show(
     json: Json = False,
 ) -> None:
     """List all values with their sources."""
-    found = of(context).client().get("/api/config")
+    found = context_of(context).client().get("/api/config")
     values = [
         value
         for value in found["values"]
@@ -51,7 +51,7 @@ def show(
 @app.command()
 def get(context: typer.Context, key: str, json: Json = False) -> None:
     """Show a value with its description, type and default."""
-    value = _find(of(context).client().get("/api/config"), key)
+    value = _find(context_of(context).client().get("/api/config"), key)
     if json:
         return output.show_json(value)
     shown = f" = {output.plain(_shown(value['value']))}"
@@ -72,7 +72,7 @@ def set_values(
     json: Json = False,
 ) -> None:
     """Change values while the system runs: all of them, or none if one is refused."""
-    client = of(context).client()
+    client = context_of(context).client()
     known = client.get("/api/config")
     changes: dict[str, Any] = {}
     for assignment in assignments:
@@ -92,7 +92,7 @@ def unset(
     json: Json = False,
 ) -> None:
     """Reset values to those of file, environment and defaults."""
-    client = of(context).client()
+    client = context_of(context).client()
     known = client.get("/api/config")
     _change(client, known, {_find(known, key)["key"]: None for key in keys}, why, dry_run, json)
 
@@ -106,7 +106,7 @@ def history(
 ) -> None:
     """List the changes with author, time and reason, newest first."""
     whose = "project" if of_project else "system"
-    items = of(context).client().get("/api/config/history", whose=whose, limit=limit)["items"]
+    items = context_of(context).client().get("/api/config/history", whose=whose, limit=limit)["items"]
     if json:
         return output.show_json(items)
     rows = [
@@ -133,7 +133,7 @@ def revert(
     json: Json = False,
 ) -> None:
     """Restore the values of an old version."""
-    client = of(context).client()
+    client = context_of(context).client()
     known = client.get("/api/config")
     whose, version = ("project", known["project_version"]) if of_project else ("system", known["version"])
     body = {"whose": whose, "to": to, "why": why, "version": version, "dry_run": dry_run}
@@ -143,7 +143,7 @@ def revert(
 @app.command()
 def replicas(context: typer.Context, json: Json = False) -> None:
     """Show the configuration version that each daemon runs."""
-    found = of(context).client().get("/api/config/replicas")
+    found = context_of(context).client().get("/api/config/replicas")
     if json:
         return output.show_json(found)
     rows = [

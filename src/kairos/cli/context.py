@@ -27,7 +27,7 @@ class Context:
         return connect(self.url, self.file)
 
 
-def of(context: typer.Context) -> Context:
+def context_of(context: typer.Context) -> Context:
     found = context.find_object(Context)
     assert found is not None
     return found

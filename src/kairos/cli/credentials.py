@@ -23,7 +23,7 @@ class NotSaved(KairosError):
 
 
 @dataclass(frozen=True, slots=True)
-class Credential:
+class StoredCredential:
     """A session at one address, and its active project."""
 
     access_token: str
@@ -41,14 +41,14 @@ class CredentialFile:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or _usual_path()
-        self._unsaved: dict[str, Credential | None] = {}
+        self._unsaved: dict[str, StoredCredential | None] = {}
 
-    def get(self, address: str) -> Credential | None:
+    def get(self, address: str) -> StoredCredential | None:
         if address in self._unsaved:
             return self._unsaved[address]
         return _credential(self._read().get(address))
 
-    def put(self, address: str, credential: Credential) -> None:
+    def put(self, address: str, credential: StoredCredential) -> None:
         """Save a credential. Raises `NotSaved`."""
         self._change(address, credential)
 
@@ -57,7 +57,7 @@ class CredentialFile:
         if self.get(address) is not None:
             self._change(address, None)
 
-    def _change(self, address: str, credential: Credential | None) -> None:
+    def _change(self, address: str, credential: StoredCredential | None) -> None:
         self._unsaved[address] = credential
         entries = {known: entry for known, entry in self._read().items() if known != address}
         if credential:
@@ -112,14 +112,14 @@ def _usual_path() -> Path | None:
     return home / "kairos" / "credentials.json"
 
 
-def _credential(entry: Any) -> Credential | None:
+def _credential(entry: Any) -> StoredCredential | None:
     """The credential of a valid entry, whose tokens can be sent in a header; None otherwise."""
     if not isinstance(entry, dict):
         return None
     access, refresh, project = (entry.get(name) for name in ("access_token", "refresh_token", "project_id"))
     if not (_token(access) and _token(refresh) and (project is None or isinstance(project, str))):
         return None
-    return Credential(str(access), str(refresh), project)
+    return StoredCredential(str(access), str(refresh), project)
 
 
 def _token(value: Any) -> bool:

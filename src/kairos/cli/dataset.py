@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from kairos.cli import dataset_upload, output
-from kairos.cli.context import Json, of
+from kairos.cli.context import Json, context_of
 from kairos.errors import InvalidInput
 
 app = typer.Typer(help="Corrections and other samples for fine-tuning.", no_args_is_help=True)
@@ -25,7 +25,7 @@ def list_rows(
     json: Json = False,
 ) -> None:
     """List the newest rows."""
-    items = of(context).client().get("/api/dataset", state=state, limit=limit)["items"]
+    items = context_of(context).client().get("/api/dataset", state=state, limit=limit)["items"]
     if json:
         return output.show_json(items)
     rows = [
@@ -46,7 +46,7 @@ def list_rows(
 @app.command()
 def stats(context: typer.Context, json: Json = False) -> None:
     """Show the number of rows by state."""
-    found = of(context).client().get("/api/dataset/stats")
+    found = context_of(context).client().get("/api/dataset/stats")
     if json:
         return output.show_json(found)
     output.out.print(output.table(["state", "rows"], [[name, str(count)] for name, count in found["states"].items()]))
@@ -71,7 +71,7 @@ def import_rows(
 
     Refused rows are listed with line and reason (exit code 2). After an interruption, run the same command again.
     """
-    done = dataset_upload.send(of(context).client(), file, approve=approve)
+    done = dataset_upload.send(context_of(context).client(), file, approve=approve)
     if json:
         output.show_json(done)
     else:
@@ -96,5 +96,5 @@ def export(
     state: Annotated[str, typer.Option(help="The state of the rows.")] = "approved",
 ) -> None:
     """Write rows with a correct answer as JSON lines, without rows that contain possible secrets."""
-    size = of(context).client().download(f"/api/dataset/export?state={state}", file)
+    size = context_of(context).client().download(f"/api/dataset/export?state={state}", file)
     output.out.print(f"{output.plain(str(file))}: {size} bytes")

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from kairos.cli import output
 from kairos.cli.client import Client
-from kairos.cli.context import Context, Json, of
+from kairos.cli.context import Context, Json, context_of
 from kairos.cli.projects import find
 
 POLL_S = 1.0
@@ -46,7 +46,7 @@ def fine_tune(
     json: Json = False,
 ) -> None:
     """Train an adapter on the approved rows. The gate evaluates it, and a better adapter is deployed."""
-    client = client_in(of(context), project)
+    client = client_in(context_of(context), project)
     body: dict[str, Any] = {"base": model}
     if dry_run:
         return _show_plan(client.post("/api/training/plan", body), json)
@@ -63,7 +63,7 @@ def fine_tune(
 @training.command("list")
 def list_runs(context: typer.Context, project: Project = None, json: Json = False) -> None:
     """List the runs, newest first."""
-    items = client_in(of(context), project).get("/api/training")["items"]
+    items = client_in(context_of(context), project).get("/api/training")["items"]
     if json:
         return output.show_json(items)
     rows = [
@@ -83,13 +83,13 @@ def list_runs(context: typer.Context, project: Project = None, json: Json = Fals
 @training.command()
 def watch(context: typer.Context, run: RunId, project: Project = None, json: Json = False) -> None:
     """Follow a run to its end."""
-    _follow(client_in(of(context), project), run, json)
+    _follow(client_in(context_of(context), project), run, json)
 
 
 @training.command()
 def cancel(context: typer.Context, run: RunId, project: Project = None) -> None:
     """Cancel a run. It produces no adapter."""
-    client_in(of(context), project).post(f"/api/training/{run}/cancel")
+    client_in(context_of(context), project).post(f"/api/training/{run}/cancel")
     output.out.print(f"run {output.plain(run)} stops after its current step")
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from kairos.cli import output
-from kairos.cli.context import Json, of
+from kairos.cli.context import Json, context_of
 
 app = typer.Typer(help="The models in the catalogue.", no_args_is_help=True)
 
@@ -16,7 +16,7 @@ app = typer.Typer(help="The models in the catalogue.", no_args_is_help=True)
 @app.command("list")
 def list_models(context: typer.Context, json: Json = False) -> None:
     """List the models with their health and their results in the active project."""
-    items = of(context).client().get("/api/models")["items"]
+    items = context_of(context).client().get("/api/models")["items"]
     if json:
         return output.show_json(items)
     if not items:
@@ -39,7 +39,7 @@ def list_models(context: typer.Context, json: Json = False) -> None:
 @app.command()
 def show(context: typer.Context, name: str, json: Json = False) -> None:
     """Show a model: limits, health, and adjustments of its requests."""
-    model = of(context).client().get(f"/api/models/{urllib.parse.quote(name)}")
+    model = context_of(context).client().get(f"/api/models/{urllib.parse.quote(name)}")
     if json:
         return output.show_json(model)
     output.out.print(output.plain(model["name"]), output.state(model["health"]), output.plain(model["health_detail"]))
@@ -50,7 +50,7 @@ def show(context: typer.Context, name: str, json: Json = False) -> None:
 @app.command()
 def reset(context: typer.Context, name: str) -> None:
     """Close a model's circuit breaker after its key or server was fixed, and undo adjustments of its requests."""
-    of(context).client().post(f"/api/models/{urllib.parse.quote(name)}/reset")
+    context_of(context).client().post(f"/api/models/{urllib.parse.quote(name)}/reset")
     output.out.print(f"{name} will be tried again with the next call")
 
 
@@ -66,7 +66,7 @@ def scan(
     """Find model servers and providers' API keys, and add selected models to kairos.toml."""
     from kairos.cli.scanning import scan_models  # imports an HTTP client, which other commands do not need
 
-    scan_models(of(context), pick or [], all_models=all_models, json=json)
+    scan_models(context_of(context), pick or [], all_models=all_models, json=json)
 
 
 def _facts(model: dict[str, Any]) -> dict[str, str]:

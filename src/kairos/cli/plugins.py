@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from kairos.cli import output, tasks
-from kairos.cli.context import Json, of
+from kairos.cli.context import Json, context_of
 from kairos.errors import InvalidInput
 
 app = typer.Typer(help="Plugins with your own agents.", no_args_is_help=True)
@@ -22,7 +22,7 @@ Name = Annotated[str, typer.Argument(help="Name of the plugin.")]
 @app.command("list")
 def list_plugins(context: typer.Context, json: Json = False) -> None:
     """List plugins and built-in agents, with the errors of those that are not loaded."""
-    items = of(context).client().get("/api/plugins")["items"]
+    items = context_of(context).client().get("/api/plugins")["items"]
     if json:
         return output.show_json(items)
     rows = [
@@ -47,7 +47,7 @@ def list_plugins(context: typer.Context, json: Json = False) -> None:
 @app.command()
 def show(context: typer.Context, name: Name, json: Json = False) -> None:
     """Show a plugin: configuration, today's tasks, and its error with the traceback."""
-    plugin = of(context).client().get(f"/api/plugins/{urllib.parse.quote(name, safe='')}")
+    plugin = context_of(context).client().get(f"/api/plugins/{urllib.parse.quote(name, safe='')}")
     if json:
         return output.show_json(plugin)
     output.out.print(output.plain(plugin["name"]), output.state(plugin["state"]), output.plain(plugin["description"]))
@@ -83,7 +83,7 @@ def new(
     """Write an example plugin and its test."""
     from kairos.cli.plugin_files import write_example
 
-    written = write_example(name, folder or of(context).settings().plugins.folder, sync=sync)
+    written = write_example(name, folder or context_of(context).settings().plugins.folder, sync=sync)
     for path in written:
         output.out.print(f"wrote {path}", soft_wrap=True)
     output.err.print(f"check it: kairos plugin check {written[0]}", style="dim", soft_wrap=True)
@@ -100,7 +100,7 @@ def check(
     """Import a plugin as the daemon does, and show its agents or its errors. No daemon is needed."""
     from kairos.cli.plugin_files import examine
 
-    found = examine(of(context).settings().plugins, file)
+    found = examine(context_of(context).settings().plugins, file)
     if json:
         output.show_json([_plain(one) for one in found])
     for one in found if not json else ():
@@ -126,13 +126,13 @@ def run(
             raise InvalidInput(
                 where="--config", problem="it requires --file", remedy="Set the configuration in kairos.toml"
             )
-        client = of(context).client()
+        client = context_of(context).client()
         task = client.post("/api/tasks", {"prompt": prompt, "agent": name})
         tasks.follow(client, task["id"], quiet=json)
         return tasks.show_end(client.get(f"/api/tasks/{task['id']}"), json)
     from kairos.cli.plugin_files import run_offline  # imports the daemon's modules, which other commands do not need
 
-    settings = of(context).settings().plugins
+    settings = context_of(context).settings().plugins
     text = run_offline(settings, file, name, prompt, _config(config))
     return output.show_json({"output": text}) if json else output.show_text(text)
 
@@ -140,7 +140,7 @@ def run(
 @app.command()
 def reload(context: typer.Context, json: Json = False) -> None:
     """Scan for plugins again on all daemons. Running tasks continue with the old version."""
-    done = of(context).client().post("/api/plugins/reload")
+    done = context_of(context).client().post("/api/plugins/reload")
     if json:
         return output.show_json(done)
     output.out.print(f"{done['loaded']} loaded, {done['failed']} failed")

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from kairos.cli import output
 from kairos.cli.client import Client
-from kairos.cli.context import Json, of
+from kairos.cli.context import Json, context_of
 from kairos.errors import InvalidInput, NotFound
 
 app = typer.Typer(help="The projects of which you are a member.", no_args_is_help=True)
@@ -21,7 +21,7 @@ Which = Annotated[str, typer.Argument(help="Name or id.", metavar="PROJECT")]
 @app.command("list")
 def list_projects(context: typer.Context, json: Json = False) -> None:
     """List your projects; the active one is marked."""
-    client = of(context).client()
+    client = context_of(context).client()
     items = client.get("/api/projects")["items"]
     if json:
         return output.show_json(items)
@@ -46,7 +46,7 @@ def create(
     json: Json = False,
 ) -> None:
     """Create a project. You become its owner."""
-    client = of(context).client()
+    client = context_of(context).client()
     project = client.post("/api/projects", {"name": name})
     if use:
         client.switch(project["id"])
@@ -59,7 +59,7 @@ def create(
 @app.command("use")
 def use_project(context: typer.Context, project: Which) -> None:
     """Make a project the active one for later commands."""
-    client = of(context).client()
+    client = context_of(context).client()
     found = find(client, project)
     client.switch(found["id"])
     output.out.print(output.line("active project: ", output.bold(found["name"])))
@@ -68,7 +68,7 @@ def use_project(context: typer.Context, project: Which) -> None:
 @app.command()
 def rename(context: typer.Context, project: Which, name: str, json: Json = False) -> None:
     """Rename a project."""
-    client = of(context).client()
+    client = context_of(context).client()
     found = find(client, project)
     changed = client.call("PATCH", f"/api/projects/{found['id']}", {"name": name})
     _show(changed, output.line("renamed to ", output.bold(changed["name"])), json)
@@ -77,7 +77,7 @@ def rename(context: typer.Context, project: Which, name: str, json: Json = False
 @app.command()
 def archive(context: typer.Context, project: Which, json: Json = False) -> None:
     """Archive a project: it accepts no tasks; running ones finish, queued ones wait until it is restored."""
-    client = of(context).client()
+    client = context_of(context).client()
     changed = client.post(f"/api/projects/{find(client, project)['id']}/archive")
     _show(changed, output.line("archived ", output.bold(changed["name"])), json)
 
@@ -85,7 +85,7 @@ def archive(context: typer.Context, project: Which, json: Json = False) -> None:
 @app.command()
 def restore(context: typer.Context, project: Which, json: Json = False) -> None:
     """Restore an archived project and continue its queued tasks."""
-    client = of(context).client()
+    client = context_of(context).client()
     changed = client.post(f"/api/projects/{find(client, project)['id']}/restore")
     _show(changed, output.line("restored ", output.bold(changed["name"])), json)
 
@@ -98,7 +98,7 @@ def export(
     json: Json = False,
 ) -> None:
     """Export all data of a project to a .tar.gz: a manifest, and JSON lines for each table."""
-    client = of(context).client()
+    client = context_of(context).client()
     found = find(client, project)
     target = to or Path(f"kairos-{found['id']}.tar.gz")
     size = client.download(f"/api/projects/{found['id']}/export", target)
@@ -112,7 +112,7 @@ def delete(
     confirm: Annotated[str | None, typer.Option(help="The project's name, to delete without a prompt.")] = None,
 ) -> None:
     """Delete a project and all its data permanently."""
-    client = of(context).client()
+    client = context_of(context).client()
     found = find(client, project)
     if confirm is None:
         confirm = typer.prompt(f"Everything in {found['name']!r} will be erased. Type its name to continue", err=True)

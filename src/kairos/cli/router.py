@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from kairos.cli import output
-from kairos.cli.context import Json, of
+from kairos.cli.context import Json, context_of
 
 app = typer.Typer(help="Routing decisions, model results, and replays of recorded data.", no_args_is_help=True)
 
@@ -18,7 +18,7 @@ def explain(
     context: typer.Context, task_id: Annotated[str, typer.Argument(help="Id of a task.")], json: Json = False
 ) -> None:
     """Show all routing decisions of a task, with the terms of every candidate's score."""
-    decisions = of(context).client().get(f"/api/tasks/{task_id}")["decisions"]
+    decisions = context_of(context).client().get(f"/api/tasks/{task_id}")["decisions"]
     if json:
         return output.show_json(decisions)
     if not decisions:
@@ -35,7 +35,7 @@ def leaderboard(
     json: Json = False,
 ) -> None:
     """Show the results of the models by task type in the active project."""
-    board = of(context).client().get("/api/leaderboard", days=days)
+    board = context_of(context).client().get("/api/leaderboard", days=days)
     if json:
         return output.show_json(board)
     if not board["items"]:
@@ -100,7 +100,7 @@ def cache(
     json: Json = False,
 ) -> None:
     """Show size and savings of the active project's response cache."""
-    client = of(context).client()
+    client = context_of(context).client()
     if flush:
         flushed = client.post("/api/cache/flush")
         return output.show_json(flushed) if json else output.out.print(f"{flushed['entries']} answers deleted")
@@ -124,7 +124,7 @@ def judge(
     json: Json = False,
 ) -> None:
     """Show number and cost of the judge model's calls in the active project."""
-    figures = of(context).client().get("/api/judge", days=days)
+    figures = context_of(context).client().get("/api/judge", days=days)
     if json:
         return output.show_json(figures)
     share = "–" if figures["share"] is None else f"{figures['share']:.0%}"

@@ -13,7 +13,7 @@ import typer
 from kairos.cli import output
 from kairos.cli.addresses import is_loopback
 from kairos.cli.client import Refused, connect, daemon_address, runtime
-from kairos.cli.context import Json, of
+from kairos.cli.context import Json, context_of
 from kairos.cli.credentials import CredentialFile
 from kairos.cli.diagnosis import Diagnosis, diagnose
 from kairos.cli.readiness import readiness
@@ -38,8 +38,8 @@ def start(
 ) -> None:
     """Start Kairos and serve until Ctrl-C. Without addresses in kairos.toml it starts its embedded engines."""
     began = time.monotonic() - _age_of_process()
-    settings = of(context).settings()
-    require_variables(settings, of(context).file)
+    settings = context_of(context).settings()
+    require_variables(settings, context_of(context).file)
     # The daemon's imports take most of a second, so other commands avoid them.
     from kairos.cli.starting import run_daemon
 
@@ -48,9 +48,9 @@ def start(
 
 def status(context: typer.Context, json: Json = False) -> None:
     """Show whether Kairos runs, the state of its components, and its memory use."""
-    client = of(context).client()
+    client = context_of(context).client()
     ready = readiness(client)
-    folder = of(context).settings().data_dir
+    folder = context_of(context).settings().data_dir
     running = runtime(folder)
     usage = memory(running.get("pid")) if daemon_address(folder) == client.address else None
     answer = {
@@ -69,7 +69,7 @@ def status(context: typer.Context, json: Json = False) -> None:
 
 def doctor(context: typer.Context, json: Json = False) -> None:
     """Check the installation, and show problems with their remedies."""
-    findings = diagnose(of(context).file)
+    findings = diagnose(context_of(context).file)
     if json:
         output.show_json([{"what": f.what, "ok": f.ok, "detail": f.detail, "remedy": f.remedy} for f in findings])
     else:
@@ -84,7 +84,7 @@ def migrate(context: typer.Context, json: Json = False) -> None:
     from kairos.db import schema  # SQLAlchemy takes a third of a second to import
     from kairos.db.addresses import DatabaseAddresses
 
-    database = of(context).settings().database
+    database = context_of(context).settings().database
     if not (database.url and database.migration_url and database.system_url):
         raise InvalidInput(
             where="[database]",
@@ -105,7 +105,7 @@ def login(
     email: Annotated[str | None, typer.Option(help="Your e-mail.")] = None,
 ) -> None:
     """Sign in to a Kairos server on another machine. On the daemon's own machine this is not needed."""
-    client = connect(url or of(context).url, of(context).file)
+    client = connect(url or context_of(context).url, context_of(context).file)
     client.open("GET", "/api/health/live")
     if client.address.startswith("http:") and not is_loopback(client.address):
         output.err.print(f"{client.address} does not use https: your password is sent unencrypted", style="yellow")
@@ -119,7 +119,7 @@ def login(
 
 def logout(context: typer.Context) -> None:
     """End the session at this address and delete it."""
-    client = of(context).client()
+    client = context_of(context).client()
     if CredentialFile().get(client.address) is None:
         return output.out.print(f"not signed in at {client.address}")
     try:

@@ -12,7 +12,7 @@ import typer
 
 from kairos.cli import output
 from kairos.cli.client import Client, NotRunning
-from kairos.cli.context import Json, of
+from kairos.cli.context import Json, context_of
 from kairos.errors import InvalidInput
 from kairos.text_files import NotUtf8, decode_text, read_text_file
 
@@ -68,7 +68,7 @@ def submit(
         "timeout_s": timeout,
         "checks": _given(checks) or None,
     }
-    client = of(context).client()
+    client = context_of(context).client()
     task = client.post("/api/tasks", _given(body), {"Idempotency-Key": key} if key else None)
     if wait:
         follow(client, task["id"], quiet=json)
@@ -89,7 +89,7 @@ def list_tasks(
     json: Json = False,
 ) -> None:
     """List the project's tasks, newest first."""
-    page = of(context).client().get("/api/tasks", state=state, agent=agent, limit=limit, cursor=cursor)
+    page = context_of(context).client().get("/api/tasks", state=state, agent=agent, limit=limit, cursor=cursor)
     if json:
         return output.show_json(page)
     if not page["items"]:
@@ -113,7 +113,7 @@ def list_tasks(
 @app.command()
 def show(context: typer.Context, task_id: TaskId, json: Json = False) -> None:
     """Show a task with its routing decisions, verdicts and answer."""
-    task = of(context).client().get(f"/api/tasks/{task_id}")
+    task = context_of(context).client().get(f"/api/tasks/{task_id}")
     if json:
         return output.show_json(task)
     output.out.print(output.task_detail(task))
@@ -122,7 +122,7 @@ def show(context: typer.Context, task_id: TaskId, json: Json = False) -> None:
 @app.command()
 def watch(context: typer.Context, task_id: TaskId, json: Json = False) -> None:
     """Follow a task to its end."""
-    client = of(context).client()
+    client = context_of(context).client()
     follow(client, task_id, quiet=json)
     show_end(client.get(f"/api/tasks/{task_id}"), json)
 
@@ -130,13 +130,13 @@ def watch(context: typer.Context, task_id: TaskId, json: Json = False) -> None:
 @app.command()
 def cancel(context: typer.Context, task_id: TaskId, json: Json = False) -> None:
     """Cancel a task; a running model call is aborted."""
-    _changed(of(context).client().post(f"/api/tasks/{task_id}/cancel"), json)
+    _changed(context_of(context).client().post(f"/api/tasks/{task_id}/cancel"), json)
 
 
 @app.command()
 def retry(context: typer.Context, task_id: TaskId, json: Json = False) -> None:
     """Queue an ended task again."""
-    _changed(of(context).client().post(f"/api/tasks/{task_id}/retry"), json)
+    _changed(context_of(context).client().post(f"/api/tasks/{task_id}/retry"), json)
 
 
 def follow(client: Client, task_id: str, *, quiet: bool) -> None:

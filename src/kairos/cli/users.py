@@ -11,8 +11,8 @@ import typer
 
 from kairos.cli import output
 from kairos.cli.client import LOCAL_SECRET, Client, daemon_address
-from kairos.cli.context import Json, of
-from kairos.cli.credentials import Credential, CredentialFile
+from kairos.cli.context import Json, context_of
+from kairos.cli.credentials import CredentialFile, StoredCredential
 from kairos.errors import KairosError
 
 app = typer.Typer(help="The accounts of the installation, for operators.", no_args_is_help=True)
@@ -59,12 +59,12 @@ class _InMemory(CredentialFile):
     """A session that is not saved and ends with the command."""
 
     def __init__(self) -> None:
-        self.credential: Credential | None = None
+        self.credential: StoredCredential | None = None
 
-    def get(self, address: str) -> Credential | None:
+    def get(self, address: str) -> StoredCredential | None:
         return self.credential
 
-    def put(self, address: str, credential: Credential) -> None:
+    def put(self, address: str, credential: StoredCredential) -> None:
         self.credential = credential
 
     def remove(self, address: str) -> None:
@@ -75,7 +75,7 @@ class _InMemory(CredentialFile):
 def _operator(context: typer.Context) -> Iterator[Client]:
     """A client for the first operator if the data folder is readable, in a session that ends with the block; otherwise
     for the signed-in user."""
-    client, folder = of(context).client(), of(context).settings().data_dir
+    client, folder = context_of(context).client(), context_of(context).settings().data_dir
     if daemon_address(folder) != client.address or not os.access(folder / LOCAL_SECRET, os.R_OK):
         yield client
         return

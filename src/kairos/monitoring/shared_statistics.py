@@ -91,7 +91,7 @@ class SharedStatistics:
                     del waiting[decision_id]
             await self._read(project_id)
         with suppress(EngineUnavailable):  # the others find it when they poll
-            await self._pubsub.publish(redis_keys.learned_channel(), str(project_id).encode())
+            await self._pubsub.publish(redis_keys.statistics_channel(), str(project_id).encode())
 
     async def run(self) -> None:
         """Flush, poll and listen until cancelled. Runs as a background task of the daemon, which then calls `close`."""
@@ -121,7 +121,7 @@ class SharedStatistics:
                 await self._read_back(project_id)
 
     async def _listen(self) -> None:
-        async for notice in self._pubsub.listen([redis_keys.learned_channel()]):
+        async for notice in self._pubsub.listen([redis_keys.statistics_channel()]):
             projects = list(self._versions)
             if isinstance(notice, Notice):
                 named = notice.payload.decode(errors="replace")

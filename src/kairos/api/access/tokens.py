@@ -104,33 +104,33 @@ class TokenKeys:
     async def refresh_token(self, claims: RefreshClaims) -> str:
         """The refresh token of this session and generation."""
         named = claims.session_id.bytes + claims.generation.to_bytes(GENERATION_BYTES, "big")
-        return await self._sealed("refresh", named)
+        return await self._signed("refresh", named)
 
     async def read_refresh(self, token: str) -> RefreshClaims:
         """Verify a refresh token. Raises `Unauthenticated`."""
-        named = await self._opened("refresh", token, 16 + GENERATION_BYTES)
+        named = await self._verified("refresh", token, 16 + GENERATION_BYTES)
         if named is None:
             raise Unauthenticated(reason="The refresh token is not valid")
         return RefreshClaims(UUID(bytes=named[:16]), int.from_bytes(named[16:], "big"))
 
     async def device_token(self, account: UUID) -> str:
         """A token that identifies the client at later sign-ins as a known device of this account."""
-        return await self._sealed("device", account.bytes + secrets.token_bytes(16))
+        return await self._signed("device", account.bytes + secrets.token_bytes(16))
 
     async def read_device(self, token: str, account: UUID) -> str | None:
         """The device's key for counting attempts; None if the token does not belong to this account."""
-        named = await self._opened("device", token, 32) if token else None
+        named = await self._verified("device", token, 32) if token else None
         return named[16:].hex() if named and hmac.compare_digest(named[:16], account.bytes) else None
 
     async def keyed_hash(self, api_key: str) -> bytes:
         """The keyed hash of an API key, which is stored in its place."""
         return await self._mac("api_key", api_key.encode())
 
-    async def _sealed(self, purpose: str, named: bytes) -> str:
+    async def _signed(self, purpose: str, named: bytes) -> str:
         return base64.urlsafe_b64encode(named + await self._mac(purpose, named)).decode().rstrip("=")
 
-    async def _opened(self, purpose: str, token: str, length: int) -> bytes | None:
-        """The payload of a token made by `_sealed`; None for any other token."""
+    async def _verified(self, purpose: str, token: str, length: int) -> bytes | None:
+        """The payload of a token made by `_signed`; None for any other token."""
         try:
             raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
         except ValueError:

@@ -103,7 +103,7 @@ class VersionBody(Body):
     version: int = Field(ge=1, le=2**62)
 
 
-class RefusedRow(BaseModel):
+class RefusedRowOut(BaseModel):
     line: int = Field(description="The line of the body at which the row begins, from 1.")
     reason: str
 
@@ -116,7 +116,7 @@ class ImportedOut(BaseModel):
     updated: int = Field(description="Existing rows, identified by id or content, that were changed.")
     unchanged: int = Field(description="Existing rows with the same answer.")
     refused: int
-    refusals: list[RefusedRow] = Field(description=f"The first {MOST_REFUSALS:,} refused rows with the reasons.")
+    refusals: list[RefusedRowOut] = Field(description=f"The first {MOST_REFUSALS:,} refused rows with the reasons.")
 
 
 class Erased(BaseModel):
@@ -203,7 +203,7 @@ async def import_rows(
         counts = {str(outcome): count for outcome, count in report.counts.items()}
         async with taken.transaction() as session:
             await _audit(session, member, "dataset.imported", None, {"rows": report.rows, **counts})
-    refusals = [RefusedRow(line=one.line, reason=one.reason) for one in report.refusals]
+    refusals = [RefusedRowOut(line=one.line, reason=one.reason) for one in report.refusals]
     return ImportedOut(rows=report.rows, refusals=refusals, **counts)
 
 

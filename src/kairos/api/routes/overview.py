@@ -51,7 +51,7 @@ class Saved(BaseModel):
     usd: float | None = Field(description="Null if the models have no known price.")
 
 
-class PendingReviews(BaseModel):
+class PendingReviewsOut(BaseModel):
     samples_open: int = Field(description="Dataset rows without a label.")
     rejected_tasks: int = Field(description="Rejected tasks without a label.")
     adapters_need_approval: int = Field(description="Adapters that need a person's approval.")
@@ -76,7 +76,7 @@ class Overview(BaseModel):
     local_share: float | None = Field(
         description="Share of these days' answers from local models; null without answers."
     )
-    waiting: PendingReviews
+    waiting: PendingReviewsOut
     health: SystemHealth
 
 
@@ -97,7 +97,7 @@ async def show_overview(services: ServicesDep, member: ReaderDep) -> Overview:
         spend_today_usd=days[-1].cost_usd,
         saved_by_cache=await _saved(services, member.project_id),
         local_share=_local_share(services, member.project_id, answers),
-        waiting=PendingReviews.model_validate(waiting, from_attributes=True),
+        waiting=PendingReviewsOut.model_validate(waiting, from_attributes=True),
         health=await _health(services, daemons),
     )
 

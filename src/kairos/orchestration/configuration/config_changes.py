@@ -20,7 +20,7 @@ from kairos.orchestration.configuration.configuration import Configuration
 from kairos.orchestration.configuration.project_limits import ProjectLimits
 from kairos.orchestration.configuration.project_settings import ProjectSettings, settings_after
 from kairos.plugins.plugin_loader import PluginLoader
-from kairos.secret_shapes import looks_secret, names_a_secret, shapes_in
+from kairos.secret_shapes import is_secret_name, looks_secret, shapes_in
 from kairos.tenancy import NOBODY, ProjectId, Scope, UserId
 
 PROJECT = "project."
@@ -330,7 +330,7 @@ def _refuse_secrets(changes: Mapping[str, Any]) -> None:
     """Reject values that look like secrets: values set here are visible to others and stay in the history."""
     for key, value in changes.items():
         for name, text in _texts(key, value):
-            if any(shapes_in(text)) or (names_a_secret(name) and looks_secret(text)):
+            if any(shapes_in(text)) or (is_secret_name(name) and looks_secret(text)):
                 raise InvalidInput(
                     where=name,
                     problem="it looks like a secret, and secrets must not be stored in the configuration",

@@ -26,6 +26,6 @@ class ProjectKeys:
         gone = 0
         with redis_errors(self._redis):
             async with asyncio.timeout(LIMIT_S):
-                async for key in self._redis.scan_iter(match=redis_keys.of_project(project_id), count=SCAN_COUNT):
+                async for key in self._redis.scan_iter(match=redis_keys.project_pattern(project_id), count=SCAN_COUNT):
                     gone += await self._redis.unlink(key)
         return gone
