@@ -52,10 +52,10 @@ alone() {
     docker rm --force "$ID-alone" > /dev/null
     run_alone "$ID-alone" "$ID-alone" --env KAIROS_MODELS="$MODELS" -- kairos start
     until_ready "$ID-alone"
-    [ "$(newest_task "$ID-alone")" = "$id" ] || fail "the task is gone after the container was created anew"
+    [ "$(newest_task "$ID-alone")" = "$id" ] || fail "the task is missing after the container was recreated"
     second=$(link_of "$ID-alone")
-    [ "$second" != "$first" ] || fail "the container created anew shows no fresh link"
-    seen "created anew on its volume: the task is there, and a fresh link"
+    [ "$second" != "$first" ] || fail "the container recreated shows no new link"
+    seen "recreated on its volume: the task is there, and a new link"
     kairos "$ID-alone" user reset-password admin@localhost 2> /dev/null | grep -q '^http://localhost:8484/reset#' ||
         fail "kairos user reset-password shows no link"
     seen "kairos user reset-password shows a link"
@@ -82,7 +82,7 @@ volumes() {
     run_alone "$ID-group" "$ID-group" --group-add 2000 --env KAIROS_EMBEDDED__MODEL=false -- kairos start
     until_started "$ID-group"
     [ "$(docker exec "$ID-group" stat --format %a /data/secrets.json)" = 600 ] || fail "secrets.json is open to the group"
-    seen "it starts again after such a volume was mounted anew, and closed its secrets"
+    seen "it starts again after such a volume was remounted, and closed its secrets"
     prepare_volume "$ID-closed" 'mkdir /data/lost+found && chown 0:0 /data && chmod 0755 /data'
     run_alone "$ID-closed" "$ID-closed" -- kairos start
     eventually 30 ended "$ID-closed" || fail "it runs on a volume that it cannot write"
@@ -121,13 +121,13 @@ END
 
     dc restart kairos > /dev/null 2>&1
     until_ready "$container"
-    [ "$(newest_task "$container")" = "$id" ] || fail "the task is gone after a restart"
+    [ "$(newest_task "$container")" = "$id" ] || fail "the task is missing after a restart"
     dc up --detach --wait --no-build --force-recreate kairos > "$WORK/up.log" 2>&1 || fail "compose up again"
     container=$(dc ps --quiet kairos)
     until_ready "$container"
-    [ "$(newest_task "$container")" = "$id" ] || fail "the task is gone after the container was created anew"
-    [ "$(link_of "$container")" != "$first" ] || fail "the container created anew shows no fresh link"
-    seen "restarted and created anew: the task is there, and a fresh link"
+    [ "$(newest_task "$container")" = "$id" ] || fail "the task is missing after the container was recreated"
+    [ "$(link_of "$container")" != "$first" ] || fail "the container recreated shows no new link"
+    seen "restarted and recreated: the task is there, and a new link"
 }
 
 # The password of one role gives access to no other role.

@@ -107,8 +107,10 @@ def shortened(text: str, most: int) -> str:
 
 
 def _without_draft(first: tuple[Mapping[str, str], ...], faults: str, most: int) -> tuple[Mapping[str, str], ...]:
-    asked = f"{first[-1]['content']}\n\nAn earlier answer was rejected:\n{shortened(faults, most)}\nAvoid these faults."
-    return (*first[:-1], {"role": "user", "content": asked})
+    content = (
+        f"{first[-1]['content']}\n\nAn earlier answer was rejected:\n{shortened(faults, most)}\nAvoid these faults."
+    )
+    return (*first[:-1], {"role": "user", "content": content})
 
 
 def _prompt(task: Task, attempt: AttemptContext) -> str:

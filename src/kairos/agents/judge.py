@@ -216,7 +216,7 @@ class Judge:
             try:
                 await self._grade_queued(queued)
             except EngineUnavailable as error:
-                log.warning("what the judge answer of task %s is lost: %s", queued.task.id, error)
+                log.warning("the judge's grade of task %s is lost: %s", queued.task.id, error)
             except Exception:
                 log.exception("judging task %s failed", queued.task.id)
             finally:

@@ -82,10 +82,10 @@ class Grade:
 def question(rubric: str, task: str, answer: str) -> tuple[Mapping[str, str], ...]:
     """Return the messages that ask for a grade. The boundary is random, so that no answer can contain it."""
     boundary = secrets.token_hex(8)
-    asked = QUESTION.format(rubric=rubric, boundary=boundary, task=task, answer=answer, form=FORM)
+    content = QUESTION.format(rubric=rubric, boundary=boundary, task=task, answer=answer, form=FORM)
     return (
         {"role": "system", "content": SYSTEM.format(boundary=boundary)},
-        {"role": "user", "content": asked},
+        {"role": "user", "content": content},
     )
 
 

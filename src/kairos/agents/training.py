@@ -227,8 +227,8 @@ class TrainingAgent:
             return verdict.score or 0.0
         if same_answer(answer, question.wanted):
             return 1.0
-        asked = replace(task, prompt=str(question.messages[-1].get("content", "")), task_type=None)
-        return await self._judge.grade(asked, answer, None) or 0.0
+        judged = replace(task, prompt=str(question.messages[-1].get("content", "")), task_type=None)
+        return await self._judge.grade(judged, answer, None) or 0.0
 
 
 async def approved_rows(database: Database, project_id: ProjectId) -> list[ApprovedSample]:

@@ -133,8 +133,8 @@ def _findings(results: list[SandboxResult]) -> Iterator[Finding]:
     failed = [result for result in results if not result.passed]
     for result in dict.fromkeys(failed):
         number = failed.count(result)
-        what = "A test failed" if number == 1 else f"{number} of {len(results)} tests failed"
-        yield error(CHECK, f"{what}: {result.message}.", result.line)
+        summary = "A test failed" if number == 1 else f"{number} of {len(results)} tests failed"
+        yield error(CHECK, f"{summary}: {result.message}.", result.line)
 
 
 def _parsed(source: str) -> ast.Module:

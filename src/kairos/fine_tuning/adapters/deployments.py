@@ -214,8 +214,8 @@ class AdapterDeployments:
             return str(error)
         async with self._database.project(ProjectId(row.project_id)) as session:
             prompts = await adapters.trained_prompts(session, row.id, PROMPTS)
-        asked = tuple(str(messages[-1].get("content", "")) for messages in prompts if messages)
-        return ServedAdapter(row.id, ProjectId(row.project_id), base, row.version, file, row.sha256, asked)
+        texts = tuple(str(messages[-1].get("content", "")) for messages in prompts if messages)
+        return ServedAdapter(row.id, ProjectId(row.project_id), base, row.version, file, row.sha256, texts)
 
     def _file(self, stored: StoredAdapter) -> Path:
         """Return the file, verified by hash. The hash is computed again only if the file has changed."""

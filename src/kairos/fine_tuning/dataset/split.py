@@ -44,8 +44,8 @@ def group_of(messages: Sequence[Mapping[str, Any]]) -> str:
 
     A retry of the same task, with findings in later turns, is in the same group.
     """
-    asked = next((str(m.get("content", "")) for m in messages if m.get("role") == "user"), "")
-    return SPACES.sub(" ", asked).strip().casefold()
+    prompt = next((str(m.get("content", "")) for m in messages if m.get("role") == "user"), "")
+    return SPACES.sub(" ", prompt).strip().casefold()
 
 
 def part_of(row: ApprovedSample, held_out_share: float) -> Part:

@@ -35,11 +35,11 @@ LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate
 
 
 def main(folder: Path) -> int:
-    asked: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    signals: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: signals.append(number))
     progress = Progress(folder)
     try:
-        metrics = loop.train(folder, Job.read(folder), progress, lambda: bool(asked))
+        metrics = loop.train(folder, Job.read(folder), progress, lambda: bool(signals))
         progress.report("saving")
         _finish(folder, metrics)
     except loop.Cancelled:
