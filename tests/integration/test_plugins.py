@@ -269,10 +269,10 @@ class TestStorage:
             house.project_id = first
 
     async def test_its_bounds(self, kairos: Installed, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(plugin_storage, "MOST_KEYS", 20)
+        monkeypatch.setattr(plugin_storage, "MAX_KEYS", 20)
         for prompt, words in (
             ("fill 21", "it holds 20 keys"),
-            (f"big {plugin_storage.VALUE_BYTES}", "larger than 65536"),
+            (f"big {plugin_storage.MAX_VALUE_BYTES}", "larger than 65536"),
         ):
             task = await kairos.done("Keeps", prompt)
             assert task.error

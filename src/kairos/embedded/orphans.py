@@ -30,7 +30,7 @@ async def end_orphans(folder: Path, program: str, stops: tuple[signal.Signals, .
         log.warning(
             "an earlier daemon left %s running (process %s), ending it", program, ", ".join(str(p.pid) for p in found)
         )
-        for process in _heads(found) if number is not signal.SIGKILL else found:
+        for process in _roots(found) if number is not signal.SIGKILL else found:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
         await run_in_thread(partial(psutil.wait_procs, found, END_LIMIT_S), 2 * END_LIMIT_S)
@@ -46,7 +46,7 @@ def _working_in(folder: Path, program: str) -> list[psutil.Process]:
     return [process for process in found if process.pid != os.getpid()]
 
 
-def _heads(processes: list[psutil.Process]) -> list[psutil.Process]:
+def _roots(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Processes whose parent is not in the list. They end their children themselves (as PostgreSQL does)."""
     pids = {process.pid for process in processes}
     heads = []

@@ -162,17 +162,17 @@ class PostgresEngine:
         for unfinished in home.glob("new-data-*"):
             await run_in_thread(partial(shutil.rmtree, unfinished, ignore_errors=True), PREPARE_LIMIT_S)
         made = Path(tempfile.mkdtemp(prefix="new-data-", dir=home))
-        self.paths.give(made)
+        self.paths.chown(made)
         password = home / "initdb.password"
         password.unlink(missing_ok=True)
         password.touch(mode=0o600)
         password.write_text(superuser_password)
-        self.paths.give(password)
+        self.paths.chown(password)
         try:
             await self._run_initdb(made, password)
         finally:
             password.unlink()
-        _adopt(made, self.paths.data)
+        _move_into_place(made, self.paths.data)
 
     async def _run_initdb(self, made: Path, password: Path) -> None:
         program = (
@@ -224,7 +224,7 @@ def _raise_ping_error(error: psycopg.Error) -> None:
         raise NoAnswer(text) from error
 
 
-def _adopt(made: Path, data: Path) -> None:
+def _move_into_place(made: Path, data: Path) -> None:
     made.rename(data)
     descriptor = os.open(data.parent, os.O_RDONLY)
     try:

@@ -48,7 +48,7 @@ class PostgresPaths:
     def data(self) -> Path:
         return self.home / "data"
 
-    def give(self, path: Path) -> None:
+    def chown(self, path: Path) -> None:
         """Make PostgreSQL's user the owner of a path."""
         if self.user:
             os.chown(path, self.user.uid, self.user.gid)
@@ -114,16 +114,16 @@ def _owner_of(data: Path) -> User | None:
 def _home_within_reach(data_dir: Path, user: User) -> Path:
     inside = data_dir / "postgres"
     if inside.is_symlink():
-        return _given(inside.readlink(), user)
+        return _owned_folder(inside.readlink(), user)
     if _can_reach(data_dir.resolve().parent, user):
         # Only this group may traverse the folder; it stays closed to all other users.
         os.chown(data_dir, -1, user.gid)
         data_dir.chmod(0o710)
-        return _given(inside, user)
+        return _owned_folder(inside, user)
     name = f"{re.sub(r'[^A-Za-z0-9_-]+', '-', data_dir.name).strip('-') or 'data'}-{_digest(data_dir)}"
     SHARED_HOME.mkdir(parents=True, exist_ok=True)
     SHARED_HOME.chmod(0o711)
-    home = _given(SHARED_HOME / name, user)
+    home = _owned_folder(SHARED_HOME / name, user)
     inside.symlink_to(home)
     log.warning(
         "PostgreSQL's data is in %s: it runs as user %d, who cannot reach %s", home, user.uid, data_dir.resolve().parent
@@ -134,7 +134,7 @@ def _home_within_reach(data_dir: Path, user: User) -> Path:
 def _programs_within_reach(site: Path, home: Path, user: User) -> Path:
     if _can_reach(site / INSTALL / "bin", user):
         return site / INSTALL / "bin"
-    copy = _plain(home) / f"programs-{metadata.version(PACKAGE)}"
+    copy = _quotable_folder(home) / f"programs-{metadata.version(PACKAGE)}"
     if not copy.exists():
         log.warning("PostgreSQL's programs are copied to %s: user %d cannot reach %s", copy, user.uid, site)
         unfinished = Path(tempfile.mkdtemp(prefix="new-programs-", dir=copy.parent))
@@ -145,7 +145,7 @@ def _programs_within_reach(site: Path, home: Path, user: User) -> Path:
     return copy / INSTALL / "bin"
 
 
-def _plain(home: Path) -> Path:
+def _quotable_folder(home: Path) -> Path:
     """A folder whose path needs no escaping within double quotes of a shell, in which initdb puts program paths."""
     if not re.search(r'["\\$`\n]', str(home)):
         return home
@@ -173,7 +173,7 @@ def _may_pass(status: os.stat_result, user: User) -> bool:
     return bool(status.st_mode & stat.S_IXOTH)
 
 
-def _given(home: Path, user: User) -> Path:
+def _owned_folder(home: Path, user: User) -> Path:
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.chown(home, user.uid, user.gid)
     return home

@@ -22,14 +22,14 @@ from kairos.agents.checks.sandbox.jail import die_with_parent
 from kairos.plugins.protocol import HEAD, frame
 from kairos.plugins.sources import Origin, PluginSource
 
-OWN = str(Path(__file__).parent)
+PLUGINS_FOLDER = str(Path(__file__).parent)
 SPACE_FACTOR = 4
 """Address space per byte of memory: threads and libraries map much memory that they never write (numpy with OpenBLAS on
 many cores maps gigabytes). Since Linux 4.7 RLIMIT_DATA covers private writable memory; the limit on address space
 covers the rest, such as shared memory."""
-LAST_BYTES = 64 << 20
+RESERVE_BYTES = 64 << 20
 """Extra memory above the limit, to report that the limit was reached."""
-LONGEST_TRACE = 20_000
+MAX_TRACE = 20_000
 
 
 class Channel:
@@ -78,8 +78,8 @@ def begin() -> tuple[Channel, dict[str, Any]]:
     space = memory * SPACE_FACTOR
     limits = (
         (resource.RLIMIT_CORE, 0, 0),
-        (resource.RLIMIT_DATA, memory, memory + LAST_BYTES),
-        (resource.RLIMIT_AS, space, space + LAST_BYTES),
+        (resource.RLIMIT_DATA, memory, memory + RESERVE_BYTES),
+        (resource.RLIMIT_AS, space, space + RESERVE_BYTES),
         (resource.RLIMIT_CPU, request["cpu_s"], request["cpu_s"] + 1),
     )
     for kind, soft, hard in limits:
@@ -107,20 +107,20 @@ def error_line(error: BaseException) -> str:
 
 def trace_of(error: BaseException) -> str:
     """The traceback as text, from the first frame of the plugin's code. Clears the frames to free their objects."""
-    text = "".join(traceback.format_exception(type(error), error, _theirs(error.__traceback__), chain=True))
+    text = "".join(traceback.format_exception(type(error), error, _plugin_traceback(error.__traceback__), chain=True))
     for frames in _chain(error):
         traceback.clear_frames(frames.__traceback__)
-    return text if len(text) <= LONGEST_TRACE else f"{text[: LONGEST_TRACE // 2]}\n…\n{text[-LONGEST_TRACE // 2 :]}"
+    return text if len(text) <= MAX_TRACE else f"{text[: MAX_TRACE // 2]}\n…\n{text[-MAX_TRACE // 2 :]}"
 
 
-def _theirs(trace: TracebackType | None) -> TracebackType | None:
-    while trace is not None and _is_ours(trace.tb_frame.f_code.co_filename):
+def _plugin_traceback(trace: TracebackType | None) -> TracebackType | None:
+    while trace is not None and _is_kairos_frame(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
     return trace
 
 
-def _is_ours(file: str) -> bool:
-    return file.startswith((OWN, "<frozen importlib")) or file.endswith("importlib/__init__.py")
+def _is_kairos_frame(file: str) -> bool:
+    return file.startswith((PLUGINS_FOLDER, "<frozen importlib")) or file.endswith("importlib/__init__.py")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

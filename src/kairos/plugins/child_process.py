@@ -19,14 +19,14 @@ from typing import Any, TypeVar
 from kairos.agents.checks.sandbox.box import kill_process_tree
 from kairos.background_tasks import end
 from kairos.embedded.process import INHERITED
-from kairos.plugins.protocol import HEAD, LARGEST_FRAME, frame
+from kairos.plugins.protocol import HEAD, MAX_FRAME, frame
 from kairos.plugins.sources import PluginSource
 
 Value = TypeVar("Value")
 
 READ_BYTES = 1 << 16
-LONGEST_LINE = 2_000
-MOST_LINES = 1_000
+MAX_LINE = 2_000
+MAX_LINES = 1_000
 """Lines of one process in the daemon's log; further output is dropped."""
 LAST_LINES = 40
 LAST_OUTPUT_S = 1.0
@@ -116,7 +116,7 @@ class ChildProcess:
     async def _frame(self) -> Any:
         try:
             (size,) = HEAD.unpack(await self._reader.readexactly(HEAD.size))
-            if size > LARGEST_FRAME:
+            if size > MAX_FRAME:
                 raise ProtocolError("it wrote to the channel of the daemon")
             message = json.loads(await self._reader.readexactly(size))
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -133,20 +133,20 @@ class ChildProcess:
             *lines, begun = (begun + data).split(b"\n")
             for line in lines:
                 self._log_line(line)
-            if len(begun) > LONGEST_LINE:
+            if len(begun) > MAX_LINE:
                 self._log_line(begun)
                 begun = b""
         if begun:
             self._log_line(begun)
 
     def _log_line(self, line: bytes) -> None:
-        text = line[:LONGEST_LINE].decode(errors="replace").rstrip()
+        text = line[:MAX_LINE].decode(errors="replace").rstrip()
         self._last.append(text)
         self._lines += 1
-        if self._lines <= MOST_LINES:
+        if self._lines <= MAX_LINES:
             self._log.info("%s", text)
-        elif self._lines == MOST_LINES + 1:
-            self._log.warning("it wrote more than %d lines; further output is dropped", MOST_LINES)
+        elif self._lines == MAX_LINES + 1:
+            self._log.warning("it wrote more than %d lines; further output is dropped", MAX_LINES)
 
 
 @asynccontextmanager
@@ -157,14 +157,14 @@ async def child_process(
 
     Only path variables of the daemon's environment are passed on, because others may contain keys.
     """
-    ours, theirs = socket.socketpair()
+    parent_end, child_end = socket.socketpair()
     try:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-X", "utf8", "-m", f"kairos.plugins.{module}", str(theirs.fileno())),
+            *(sys.executable, "-P", "-X", "utf8", "-m", f"kairos.plugins.{module}", str(child_end.fileno())),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            pass_fds=(theirs.fileno(),),
+            pass_fds=(child_end.fileno(),),
             start_new_session=True,
             env={
                 "LANG": "C.UTF-8",
@@ -174,12 +174,12 @@ async def child_process(
             cwd="/",
         )
     except BaseException:
-        ours.close()
+        parent_end.close()
         raise
     finally:
-        theirs.close()
+        child_end.close()
     try:
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        reader, writer = await asyncio.open_unix_connection(sock=parent_end)
         child = ChildProcess(process, reader, writer, log)
     except BaseException:
         await kill_process_tree(process)
@@ -198,10 +198,10 @@ async def child_process(
         )
         yield child
     finally:
-        await _surely(child.finish())
+        await _shielded(child.finish())
 
 
-async def _surely(work: Coroutine[Any, Any, None]) -> None:
+async def _shielded(work: Coroutine[Any, Any, None]) -> None:
     """Run a clean-up to its end even if cancelled; it is bounded in time."""
     working = asyncio.create_task(work)
     cancelled = False

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 PLUGIN_FAULTS = (PluginCallInvalid, PluginCpu, PluginCrashed, PluginDied, PluginMemory, PluginReturnedNonsense)
 """Errors that count as failures of the plugin; all others are caused by the task, a model or another server."""
-LEAST_TIME_S = 10.0
+MIN_TIME_S = 10.0
 """A timeout counts as a failure of the plugin only if the task had at least this many seconds."""
 CANCEL_LIMIT_S = 5.0
 """Time for an async plugin to react to a cancel, before its task ends without it."""
@@ -125,7 +125,7 @@ class PluginAgent:
             self._record(permit, error)
             raise
         except BaseException:  # cancelled, or the task's time is over
-            hung = attempt.timeout_s >= LEAST_TIME_S and time.monotonic() - began >= attempt.timeout_s - 1
+            hung = attempt.timeout_s >= MIN_TIME_S and time.monotonic() - began >= attempt.timeout_s - 1
             if hung:
                 self._failed(permit, f"it did not end within the {attempt.timeout_s:.0f} s that its task had")
             else:
@@ -156,13 +156,15 @@ class PluginAgent:
 
     async def _result(self, context: TaskContext, config: Mapping[str, Any]) -> Mapping[str, Any]:
         if self._plugin is not None:
-            return await self._here(self._plugin, context, config)
+            return await self._run_async(self._plugin, context, config)
         limits = ChildLimits(self._settings.memory_mb, self._settings.cpu_s)
         task = _plugin_task(context, config)
         assert self.found.kind is not None
         return await run_in_child(self.found.source, self.found.kind, limits, context, task)
 
-    async def _here(self, plugin: BasePlugin, context: TaskContext, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _run_async(
+        self, plugin: BasePlugin, context: TaskContext, config: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
         """Run in a separate asyncio task. If it does not react to a cancel, it is abandoned and its context closed."""
         working = asyncio.create_task(in_daemon(self.name, plugin, _plugin_task(context, config)))
         try:
@@ -175,12 +177,12 @@ class PluginAgent:
             if not working.done():
                 log.error("the plugin %s does not react to a cancel; its task ends without it", self.name)
                 self._uncancelled.add(working)
-            working.add_done_callback(self._left)
+            working.add_done_callback(self._on_done)
         if working.cancelled():
             raise PluginCrashed(name=self.name, reason="it cancelled itself")
         return working.result()
 
-    def _left(self, working: asyncio.Task[Any]) -> None:
+    def _on_done(self, working: asyncio.Task[Any]) -> None:
         """Retrieve the exception of an ended asyncio task, so that none is logged as never retrieved."""
         self._uncancelled.discard(working)
         if not working.cancelled():

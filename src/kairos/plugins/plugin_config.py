@@ -16,7 +16,7 @@ HIDDEN = "***"
 FAULT_HIDDEN = "At $: a value is not valid (details are hidden because they contain a secret)"
 SCOPE = "x-kairos-scope"
 PROJECT, OPERATOR = "project", "operator"
-DEEPEST = 50
+MAX_DEPTH = 50
 SECRET_NAMES = re.compile(r"secret|token|passw|credential|api[_-]?key|auth|bearer|^key$|private", re.IGNORECASE)
 NO_TEXT = frozenset({"boolean", "integer", "number", "null"})
 PIECE = 4
@@ -121,8 +121,8 @@ def _closed(about: Values) -> bool:
 
 
 def _holds_secret(schema: Any, depth: int) -> bool:
-    """Whether `writeOnly` or the name of a secret occurs anywhere; True if nested deeper than `DEEPEST`."""
-    if depth > DEEPEST:
+    """Whether `writeOnly` or the name of a secret occurs anywhere; True if nested deeper than `MAX_DEPTH`."""
+    if depth > MAX_DEPTH:
         return True
     if isinstance(schema, Mapping):
         named = any(name for name, _ in _properties(schema) if SECRET_NAMES.search(str(name)))

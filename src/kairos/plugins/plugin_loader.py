@@ -29,7 +29,7 @@ from kairos.plugins.task_context import PluginServices
 
 log = logging.getLogger(__name__)
 
-GROUP = "kairos.plugins"
+ENTRY_POINTS = "kairos.plugins"
 RETIRE_S = 10.0
 """Time that a stopping daemon waits for `on_stop` of its plugins."""
 
@@ -129,7 +129,7 @@ class PluginLoader:
             self._scanned = (self._settings.folder, self._settings.reloads)
             scan = begun if begun and begun.folder == self._settings.folder else Scan(self._settings)
             refused, found = await scan.result()
-            entries = [*refused, *await self._admitted(found)]
+            entries = [*refused, *await self._entries(found)]
             self._replace(entries)
         failed = [f"{entry.label} ({entry.error})" for entry in entries if entry.agent is None]
         log.info("plugins loaded: %d", len(entries) - len(failed))
@@ -148,7 +148,7 @@ class PluginLoader:
             await asyncio.wait(self._retiring, timeout=RETIRE_S)
         await end(*self._retiring)
 
-    async def _admitted(self, found: Iterable[ProbeResult]) -> list[PluginEntry]:
+    async def _entries(self, found: Iterable[ProbeResult]) -> list[PluginEntry]:
         taken = {entry.name: "a built-in agent" for entry in self._built_in}
         entries = []
         for one in found:
@@ -157,17 +157,17 @@ class PluginLoader:
                 owner = taken[entry.name]
                 entry = replace(entry, error=f"the name {entry.name!r} is already taken by {owner}: choose another")
             if entry.error is None:
-                entry = await self._made(entry, one)
+                entry = await self._with_agent(entry, one)
             if entry.agent:
                 taken[entry.name] = entry.label
             entries.append(entry)
         return entries
 
-    async def _made(self, entry: PluginEntry, found: ProbeResult) -> PluginEntry:
+    async def _with_agent(self, entry: PluginEntry, found: ProbeResult) -> PluginEntry:
         """The entry with its agent. An async plugin is imported into the daemon, after its file has passed the
         probe."""
         try:
-            plugin = await self._imported(found) if found.is_async else None
+            plugin = await self._import(found) if found.is_async else None
             agent = PluginAgent(found, self._settings, self._services, plugin)
             await agent.start()
         except Exception as error:  # an error of the plugin's code, shown in the list
@@ -176,7 +176,7 @@ class PluginLoader:
             return replace(entry, error=reason, trace=trace_of(error))
         return replace(entry, agent=agent)
 
-    async def _imported(self, found: ProbeResult) -> BasePlugin:
+    async def _import(self, found: ProbeResult) -> BasePlugin:
         def made() -> BasePlugin:
             assert found.kind is not None
             return find(found.source, load(found.source), found.kind)()
@@ -217,7 +217,7 @@ def _sources(folder: Path) -> tuple[list[PluginSource], list[PluginEntry]]:
 
 def of_packages() -> list[PluginSource]:
     """The entry points of installed packages, by name, without importing them."""
-    points = sorted(metadata.entry_points(group=GROUP), key=lambda point: point.name)
+    points = sorted(metadata.entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
     packages = [point.dist.name if point.dist else "a package" for point in points]
     return [
         PluginSource(Origin.PACKAGE, point.value, f"{package}: {point.name}")

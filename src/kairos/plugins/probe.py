@@ -20,8 +20,8 @@ from kairos.plugins.base_plugin import BasePlugin
 from kairos.plugins.sources import Origin, PluginSource, classes, load
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", re.ASCII)
-MOST_CAPABILITIES = 50
-LONGEST_CAPABILITY = 100
+MAX_CAPABILITIES = 50
+MAX_CAPABILITY = 100
 DUMP_SHARE = 0.8
 """Share of the time limit after which the stack of a running import is dumped."""
 
@@ -114,12 +114,12 @@ def _capabilities(given: Any) -> list[str]:
     wanted = "get_capabilities must return short texts, such as ['weather']"
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         raise NotAPlugin(f"{wanted}; it returned {given!r:.100}")
-    found = [value for value, _ in zip(given, range(MOST_CAPABILITIES + 1), strict=False)]
+    found = [value for value, _ in zip(given, range(MAX_CAPABILITIES + 1), strict=False)]
     for value in found:
-        if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_CAPABILITY:
+        if not isinstance(value, str) or not value.strip() or len(value) > MAX_CAPABILITY:
             raise NotAPlugin(f"{wanted}; {value!r:.100} is among them")
-    if len(found) > MOST_CAPABILITIES:
-        raise NotAPlugin(f"get_capabilities returned more than {MOST_CAPABILITIES}")
+    if len(found) > MAX_CAPABILITIES:
+        raise NotAPlugin(f"get_capabilities returned more than {MAX_CAPABILITIES}")
     return sorted(set(found))
 
 

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kairos.plugins.child_ipc import OWN
+from kairos.plugins.child_ipc import PLUGINS_FOLDER
 from kairos.plugins.child_process import ChildLimits, ChildProcess, ProtocolError, cause_of, child_process
 from kairos.plugins.sources import PluginSource
 
-SILENT = logging.getLogger(f"{__name__}.output")
-SILENT.setLevel(logging.WARNING)
+OUTPUT_LOG = logging.getLogger(f"{__name__}.output")
+OUTPUT_LOG.setLevel(logging.WARNING)
 """Output of imports is part of the trace on errors, but is not written to the log at every start."""
 
 START_S = 30.0
@@ -55,7 +55,7 @@ async def probe_all(sources: Sequence[PluginSource], seconds: float, limits: Chi
 async def probe(source: PluginSource, seconds: float, limits: ChildLimits) -> list[ProbeResult]:
     """Import a source in a process of its own, which is ended if the import takes longer than `seconds`."""
     try:
-        async with child_process("probe", source, limits, SILENT, {"seconds": seconds}) as child:
+        async with child_process("probe", source, limits, OUTPUT_LOG, {"seconds": seconds}) as child:
             report = await _report(child, seconds)
             if report is None:
                 report = {"error": await _exit_reason(child, limits)}
@@ -88,7 +88,7 @@ async def _exit_reason(child: ChildProcess, limits: ChildLimits) -> str:
 
 def _plugin_frames(output: str) -> str:
     """The plugin's frames of a stack dumped by `faulthandler`."""
-    return "\n".join(line for line in output.splitlines() if OWN not in line and '"<frozen ' not in line)
+    return "\n".join(line for line in output.splitlines() if PLUGINS_FOLDER not in line and '"<frozen ' not in line)
 
 
 def _results(source: PluginSource, report: Mapping[str, Any], output: str) -> list[ProbeResult]:

@@ -13,9 +13,9 @@ from typing import Any
 from kairos.plugins.base_plugin import Answer
 
 HEAD = struct.Struct(">I")
-LARGEST_FRAME = 32 << 20
-LONGEST_RESULT = 1_000_000
-"""Characters; the guardian accepts no longer JSON."""
+MAX_FRAME = 32 << 20
+MAX_RESULT = 1_000_000
+"""Maximum number of characters, as for the guardian's JSON."""
 
 
 class InvalidResult(ValueError):
@@ -25,8 +25,8 @@ class InvalidResult(ValueError):
 def frame(value: Any) -> bytes:
     """Encode a value. Raises `ValueError` if it is not JSON serializable or too large."""
     body = json.dumps(value, allow_nan=False).encode()
-    if len(body) > LARGEST_FRAME:
-        raise ValueError(f"it has {len(body)} bytes, the limit is {LARGEST_FRAME}")
+    if len(body) > MAX_FRAME:
+        raise ValueError(f"it has {len(body)} bytes, the limit is {MAX_FRAME}")
     return HEAD.pack(len(body)) + body
 
 
@@ -45,8 +45,8 @@ def shape(value: Any) -> dict[str, Any]:
         raise InvalidResult(f"execute returned {_named(value)}; return a str, a dict, a list or an Answer")
     if not text.strip():
         raise InvalidResult("execute returned an empty text")
-    if len(text) > LONGEST_RESULT:
-        raise InvalidResult(f"execute returned {len(text)} characters; at most {LONGEST_RESULT} are allowed")
+    if len(text) > MAX_RESULT:
+        raise InvalidResult(f"execute returned {len(text)} characters; at most {MAX_RESULT} are allowed")
     if "\x00" in text or not _is_text(text):
         raise InvalidResult("execute returned a text with characters that cannot be stored (NUL or lone surrogates)")
     return {"text": text}

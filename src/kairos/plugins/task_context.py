@@ -30,7 +30,7 @@ from kairos.plugins.plugin_reach import AddressPolicy
 HTTP_S = 30.0
 OVERLOADED = frozenset({408, 425, 429})
 GUARDIAN = "guardian"
-MOST_ANSWERS = 1_000
+MAX_ANSWERS = 1_000
 """Model calls in one execution; all answers are kept until its end."""
 
 
@@ -152,8 +152,8 @@ class TaskModels:
     ) -> Answer:
         context = self._context
         left_s = context.left_s("llm.complete", timeout_s)
-        if len(context.answers) >= MOST_ANSWERS:
-            raise ValueError(f"one execution may call models at most {MOST_ANSWERS} times")
+        if len(context.answers) >= MAX_ANSWERS:
+            raise ValueError(f"one execution may call models at most {MAX_ANSWERS} times")
         task, attempt = context.task, context.attempt
         messages = checked_messages(prompt, system)
         watchers = attempt.stream if stream else None

@@ -44,7 +44,7 @@ class Server:
 
 
 def test_a_server_can_name_every_refused_row_of_a_part():
-    assert PART_ROWS <= dataset_import.MOST_REFUSALS
+    assert PART_ROWS <= dataset_import.MAX_REFUSALS
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from kairos.errors import KairosError
-from kairos.plugins.child_process import MOST_LINES, ChildLimits
+from kairos.plugins.child_process import MAX_LINES, ChildLimits
 from kairos.plugins.child_run import run_in_child
 from kairos.plugins.offline import OfflineContext
 from kairos.plugins.plugin_errors import (
@@ -215,14 +215,14 @@ async def test_what_it_writes_is_logged_within_bounds(run: Ran, caplog: pytest.L
         print('said aloud')
         print('and here', file=sys.stderr)
         task.context.log.warning('by the log')
-        for n in range({MOST_LINES} * 3): print(n)
+        for n in range({MAX_LINES} * 3): print(n)
         sys.stdout.write('x' * 5_000_000)
         return 'done'
     """
     assert await run(code) == "done"
     lines = [record.getMessage() for record in caplog.records]
     assert {"said aloud", "and here", "by the log"} <= set(lines)
-    assert len(lines) <= MOST_LINES + 5
+    assert len(lines) <= MAX_LINES + 5
     assert any(record.levelno == logging.WARNING and record.getMessage() == "by the log" for record in caplog.records)
 
 

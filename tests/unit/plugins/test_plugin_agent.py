@@ -193,7 +193,7 @@ class TestSetAside:
     ):
         one = agent(lambda task: asyncio.Event().wait())
         for long_enough, set_aside in ((10.0, False), (0.0, True)):
-            monkeypatch.setattr(plugin_agent, "LEAST_TIME_S", long_enough)
+            monkeypatch.setattr(plugin_agent, "MIN_TIME_S", long_enough)
             for _ in range(3):
                 with pytest.raises(TimeoutError):
                     async with asyncio.timeout(0.02):

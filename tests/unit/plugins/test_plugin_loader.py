@@ -53,7 +53,9 @@ class House:
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     agents, settings = AgentRegistry(), Live(PluginSettings(folder=tmp_path / "plugins", memory_mb=128))
     loader = PluginLoader(
-        cast(PluginSettings, settings), agents, PluginServices(cast(LLMRouter, None), cast(Database, None), HttpClient())
+        cast(PluginSettings, settings),
+        agents,
+        PluginServices(cast(LLMRouter, None), cast(Database, None), HttpClient()),
     )
     loader.add_built_in(GuardianAgent())
     yield House(loader, agents, tmp_path / "plugins", settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kairos.plugins.base_plugin import Answer
-from kairos.plugins.protocol import HEAD, LONGEST_RESULT, InvalidResult, frame, shape
+from kairos.plugins.protocol import HEAD, MAX_RESULT, InvalidResult, frame, shape
 
 
 def test_texts_dicts_lists_and_answers():
@@ -24,8 +24,8 @@ def test_texts_dicts_lists_and_answers():
         (object, "returned a type"),
         ("", "empty text"),
         (" \n", "empty text"),
-        ("x" * (LONGEST_RESULT + 1), "at most"),
-        ({"x": "y" * LONGEST_RESULT}, "at most"),
+        ("x" * (MAX_RESULT + 1), "at most"),
+        ({"x": "y" * MAX_RESULT}, "at most"),
         ({"x": {1, 2}}, "not JSON serializable"),
         ({"x": float("nan")}, "not JSON serializable"),
         ("a\x00b", "cannot be stored"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kairos.plugins.sources import classes, find, unload, in_folder, load, of_file
+from kairos.plugins.sources import classes, find, in_folder, load, of_file, unload
 from tests.kit.plugins import plugin, put
 
 

@@ -24,7 +24,7 @@ from kairos.db.repositories.excerpts import EXCERPT, ITEMS
 from kairos.errors import InvalidInput, NotFound
 from kairos.fine_tuning.dataset.dataset import RowChanged, check_move, line_of, secrets_of
 from kairos.fine_tuning.dataset.formats.records import Record, WideText, records
-from kairos.orchestration.dataset.dataset_import import MOST_REFUSALS, import_records, slot
+from kairos.orchestration.dataset.dataset_import import MAX_REFUSALS, import_records, slot
 from kairos.orchestration.dataset.samples import SampleSource
 from kairos.text import Text
 
@@ -116,7 +116,7 @@ class ImportedOut(BaseModel):
     updated: int = Field(description="Existing rows, identified by id or content, that were changed.")
     unchanged: int = Field(description="Existing rows with the same answer.")
     refused: int
-    refusals: list[RefusedRowOut] = Field(description=f"The first {MOST_REFUSALS:,} refused rows with the reasons.")
+    refusals: list[RefusedRowOut] = Field(description=f"The first {MAX_REFUSALS:,} refused rows with the reasons.")
 
 
 class Erased(BaseModel):

@@ -27,7 +27,7 @@ from kairos.db.models import (
 
 RUNNING = TaskRow.state == TaskState.RUNNING
 LIVE = (TaskState.QUEUED, TaskState.RUNNING)
-MOST_SHOWN = 200
+MAX_RUNNING = 200
 EXCERPT = 500
 
 
@@ -100,7 +100,7 @@ def _day(column: Any) -> Any:
 
 
 async def running(session: AsyncSession) -> list[RunningTask]:
-    """Running tasks, newest first, at most `MOST_SHOWN`."""
+    """Running tasks, newest first, at most `MAX_RUNNING`."""
     statement = (
         select(
             TaskRow.id,
@@ -113,7 +113,7 @@ async def running(session: AsyncSession) -> list[RunningTask]:
         )
         .where(RUNNING)
         .order_by(TaskRow.started_at.desc())
-        .limit(MOST_SHOWN)
+        .limit(MAX_RUNNING)
     )
     return [RunningTask(*row) for row in await session.execute(statement)]
 

@@ -198,8 +198,8 @@ async def usable(session: AsyncSession, state: SampleState, after: UUID | None, 
 async def erase(session: AsyncSession, sample_id: UUID) -> list[AdapterRow] | None:
     """Delete a row. Returns the adapters that used it; None if the row does not exist."""
     adapters = await adapters_of(session, sample_id)
-    gone = await session.execute(delete(SampleRow).where(SampleRow.id == sample_id).returning(SampleRow.id))
-    return adapters if gone.first() else None
+    deleted = await session.execute(delete(SampleRow).where(SampleRow.id == sample_id).returning(SampleRow.id))
+    return adapters if deleted.first() else None
 
 
 async def adapters_of(session: AsyncSession, sample_id: UUID) -> list[AdapterRow]:

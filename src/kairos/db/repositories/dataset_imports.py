@@ -18,13 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from kairos.db.models import DatasetImportRow, SampleRow
 from kairos.tenancy import ProjectId
 
-HELD = timedelta(seconds=60)
+HOLD = timedelta(seconds=60)
 """Time for which a slot stays taken after its holder last extended it."""
 
 
 async def acquire_slot(session: AsyncSession, project_id: ProjectId, holder: UUID) -> bool:
     """Take the slot. Returns False if another holder has it."""
-    until = func.now() + HELD
+    until = func.now() + HOLD
     statement = insert(DatasetImportRow).values(project_id=project_id, holder=holder, held_until=until)
     statement = statement.on_conflict_do_update(
         index_elements=["project_id"],
@@ -37,7 +37,7 @@ async def acquire_slot(session: AsyncSession, project_id: ProjectId, holder: UUI
 async def extend_slot(session: AsyncSession, holder: UUID) -> bool:
     """Extend the slot and lock it until the transaction ends. Returns False if the holder lost it."""
     statement = update(DatasetImportRow).where(DatasetImportRow.holder == holder)
-    statement = statement.values(held_until=func.now() + HELD).returning(DatasetImportRow.holder)
+    statement = statement.values(held_until=func.now() + HOLD).returning(DatasetImportRow.holder)
     return (await session.execute(statement)).first() is not None
 
 

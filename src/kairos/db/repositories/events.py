@@ -20,7 +20,7 @@ from kairos.db.models import TaskEventRow, TaskRow, TicketRow
 from kairos.errors import InvalidInput
 
 CURSOR = re.compile(r"(\d{1,19})-(\d{1,19})", re.ASCII)
-LARGEST = 2**63 - 1
+MAX_INT8 = 2**63 - 1
 TITLE_LENGTH = 120
 """Characters of the prompt used as a task's title."""
 
@@ -41,7 +41,7 @@ class Cursor(NamedTuple):
         """Parse the result of `str`. Raises `InvalidInput`."""
         found = CURSOR.fullmatch(given)
         cursor = cls(int(found[1]), int(found[2])) if found else None
-        if cursor is None or max(cursor) > LARGEST:
+        if cursor is None or max(cursor) > MAX_INT8:
             raise InvalidInput(
                 where="after",
                 problem="it is not a valid event cursor",

@@ -16,7 +16,7 @@ from kairos.tenancy import ProjectId
 
 PAGE = 100
 """Rows in memory at once: a prompt or an answer may have half a million characters."""
-KEPT_BACK = {"key_hash", "token_hash"}
+EXCLUDED_COLUMNS = {"key_hash", "token_hash"}
 LOCKS = (DatasetImportRow,)
 """Locks of running requests, which are not exported."""
 TABLES: tuple[Table, ...] = tuple(
@@ -28,7 +28,7 @@ TABLES: tuple[Table, ...] = tuple(
 
 async def pages(session: AsyncSession, table: Table, project_id: ProjectId) -> AsyncIterator[list[dict[str, Any]]]:
     """The project's rows of a table in pages, ordered by primary key."""
-    columns = [column for column in table.columns if column.name not in KEPT_BACK]
+    columns = [column for column in table.columns if column.name not in EXCLUDED_COLUMNS]
     keys: list[ColumnElement[Any]] = [column for column in table.primary_key.columns if column.name != "project_id"]
     statement = select(*columns).where(table.c.project_id == project_id).order_by(*keys).limit(PAGE)
     names = [column.name for column in table.primary_key.columns if column.name != "project_id"]

@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from kairos.db.models import PluginValueRow
 from kairos.tenancy import ProjectId
 
-LONGEST_KEY = 200
-VALUE_BYTES = 64 * 1024
-MOST_KEYS = 1_000
+MAX_KEY = 200
+MAX_VALUE_BYTES = 64 * 1024
+MAX_KEYS = 1_000
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 """NUL in JSON, the only character that PostgreSQL cannot store."""
 
@@ -27,8 +27,8 @@ class StorageLimit(ValueError):
 
 def checked_key(key: Any) -> str:
     """The key, if it is valid; else raises `ValueError`."""
-    if not isinstance(key, str) or not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
-        raise ValueError(f"a key must be a printable text of 1 to {LONGEST_KEY} characters, not {key!r:.100}")
+    if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY or not key.isprintable():
+        raise ValueError(f"a key must be a printable text of 1 to {MAX_KEY} characters, not {key!r:.100}")
     return key
 
 
@@ -38,8 +38,8 @@ def checked_value(value: Any) -> str:
         body = orjson.dumps(value)
     except orjson.JSONEncodeError as fault:
         raise ValueError(f"a value must be JSON: {fault}") from None
-    if len(body) > VALUE_BYTES:
-        raise StorageLimit(f"a value of {len(body)} bytes as JSON is larger than {VALUE_BYTES}")
+    if len(body) > MAX_VALUE_BYTES:
+        raise StorageLimit(f"a value of {len(body)} bytes as JSON is larger than {MAX_VALUE_BYTES}")
     if NUL.search(body):
         raise ValueError("a value must not contain the NUL character")
     return body.decode()
@@ -57,8 +57,8 @@ async def put(session: AsyncSession, project_id: ProjectId, plugin: str, key: st
     await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"{project_id} {plugin}", 0))))
     others = select(func.count()).select_from(PluginValueRow)
     others = others.where(PluginValueRow.plugin == plugin, PluginValueRow.key != key)
-    if (await session.execute(others)).scalar_one() >= MOST_KEYS:
-        raise StorageLimit(f"it holds {MOST_KEYS} keys")
+    if (await session.execute(others)).scalar_one() >= MAX_KEYS:
+        raise StorageLimit(f"it holds {MAX_KEYS} keys")
     row = {"project_id": project_id, "plugin": plugin, "key": key, "value": sql_cast(literal(value, Text), JSONB)}
     statement = insert(PluginValueRow).values(row)
     await session.execute(

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from kairos.db.models import ReplicaRow
 
-SILENT = timedelta(seconds=10)
+DEAD_AFTER = timedelta(seconds=10)
 """A daemon without a heartbeat for this long counts as dead: five heartbeats."""
-SHOWN = timedelta(hours=1)
+LISTED_FOR = timedelta(hours=1)
 """Time for which a dead daemon is still listed."""
 
 
@@ -63,7 +63,7 @@ async def leave(session: AsyncSession, name: str) -> None:
 
 async def known(session: AsyncSession) -> list[Replica]:
     """Daemons that are alive or recently died, oldest first."""
-    alive = ReplicaRow.heartbeat_at > func.now() - SILENT
+    alive = ReplicaRow.heartbeat_at > func.now() - DEAD_AFTER
     statement = (
         select(
             ReplicaRow.name,
@@ -77,7 +77,7 @@ async def known(session: AsyncSession) -> list[Replica]:
             ReplicaRow.config_waiting,
             alive,
         )
-        .where(ReplicaRow.heartbeat_at > func.now() - SHOWN)
+        .where(ReplicaRow.heartbeat_at > func.now() - LISTED_FOR)
         .order_by(ReplicaRow.started_at, ReplicaRow.name)
     )
     return [Replica(*row) for row in await session.execute(statement)]

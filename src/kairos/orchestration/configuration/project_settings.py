@@ -12,8 +12,8 @@ from kairos.errors import InvalidInput
 from kairos.lanes import Lane
 from kairos.text import JsonObject, Text
 
-MOST = 100_000
-LONGEST_GUIDELINE = 20_000
+MAX_CAP = 100_000
+MAX_GUIDELINE = 20_000
 
 AgentName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
@@ -27,10 +27,10 @@ class ProjectSettings(BaseModel):
     interactive_cap: int | None = Field(
         None,
         ge=1,
-        le=MOST,
+        le=MAX_CAP,
         description="Maximum of interactive tasks running at once, over all daemons; null: no limit.",
     )
-    batch_cap: int | None = Field(None, ge=1, le=MOST, description="The same for batch tasks.")
+    batch_cap: int | None = Field(None, ge=1, le=MAX_CAP, description="The same for batch tasks.")
     weight: float = Field(
         1, ge=0.1, le=10, allow_inf_nan=False, description="Share of the workers relative to other projects."
     )
@@ -38,7 +38,7 @@ class ProjectSettings(BaseModel):
     run_tests: bool = Field(True, description="Run the tests supplied with a task.")
     labelling_guideline: Text = Field(
         "",
-        max_length=LONGEST_GUIDELINE,
+        max_length=MAX_GUIDELINE,
         description="Guideline for people who label, shown beside every row.",
     )
 

@@ -26,9 +26,9 @@ from kairos.tenancy import ProjectId, UserId, new_id
 BATCH_ROWS = 500
 """Rows in one transaction. With 14 columns they stay below PostgreSQL's limit of 65,535 parameters."""
 BATCH_BYTES = 2_000_000
-MOST_ROWS = 50_000
+MAX_ROWS = 50_000
 """Rows in one request."""
-MOST_REFUSALS = 1_000
+MAX_REFUSALS = 1_000
 """Rejected rows reported with line and reason in one request; further ones are only counted."""
 
 
@@ -62,7 +62,7 @@ class ImportReport:
     def add(self, outcome: RowOutcome, line: int, reason: str = "") -> None:
         self.rows += 1
         self.counts[outcome] += 1
-        if outcome is RowOutcome.REFUSED and len(self.refusals) < MOST_REFUSALS:
+        if outcome is RowOutcome.REFUSED and len(self.refusals) < MAX_REFUSALS:
             self.refusals.append(RefusedRow(line, reason))
 
 
@@ -98,9 +98,9 @@ async def import_records(slot: ImportSlot, records: Iterable[Record], *, approve
 
     With `approve`, correct answers are approved without review. Raises `ImportRunning`, `TooManyRows`.
     """
-    given = await asyncio.to_thread(lambda: list(islice(records, MOST_ROWS + 1)))
-    if len(given) > MOST_ROWS:
-        raise TooManyRows(most=f"{MOST_ROWS:,}")
+    given = await asyncio.to_thread(lambda: list(islice(records, MAX_ROWS + 1)))
+    if len(given) > MAX_ROWS:
+        raise TooManyRows(most=f"{MAX_ROWS:,}")
     report, decisions = ImportReport(), Decisions(slot.project_id, slot.user_id, approve)
     for batch in _batches(given):
         prepared = await asyncio.to_thread(lambda batch=batch: [_prepared(record) for record in batch])

@@ -90,13 +90,13 @@ class Erasure:
         await self._stop(project_id)
         await asyncio.sleep(GRACE_S)
         await self._adapters.erase(project_id)
-        gone = await self._delete_rows(project_id)
-        gone["audit_log"] += await self._delete_audit(project_id)
+        deleted = await self._delete_rows(project_id)
+        deleted["audit_log"] += await self._delete_audit(project_id)
         async with self._database.system() as connection:
             await sweep.wait_to_lead(connection)  # a running sweep may put its tasks back into Redis
-            gone["redis_keys"] += await self._delete_keys(project_id)
-            gone["audit_log"] += await self._delete_audit(project_id)
-            done = await self._close(project_id, gone)
+            deleted["redis_keys"] += await self._delete_keys(project_id)
+            deleted["audit_log"] += await self._delete_audit(project_id)
+            done = await self._close(project_id, deleted)
             await self._delete_keys(project_id)
         return done
 
@@ -118,22 +118,22 @@ class Erasure:
         log.warning("tasks of the deleted project %s did not stop in time; their leases will expire", project_id)
 
     async def _delete_rows(self, project_id: ProjectId) -> Counter[str]:
-        gone: Counter[str] = Counter()
+        deleted: Counter[str] = Counter()
         for table in erasure.CHILDREN_FIRST:
             count = BATCH
             while count == BATCH:
                 async with self._database.project(project_id) as session:
                     count = await erasure.delete_some(session, table, project_id, BATCH)
-                gone[str(table.name)] += count
-        return gone
+                deleted[str(table.name)] += count
+        return deleted
 
     async def _delete_audit(self, project_id: ProjectId) -> int:
-        gone, count = 0, BATCH
+        deleted, count = 0, BATCH
         while count == BATCH:
             async with self._database.system() as connection:
                 count = await projects.erase_audit(connection, project_id, BATCH)
-            gone += count
-        return gone
+            deleted += count
+        return deleted
 
     async def _delete_keys(self, project_id: ProjectId) -> int:
         """Delete the project's keys in Redis: cache, queue and all others. Returns their number."""
@@ -142,8 +142,8 @@ class Erasure:
             await self._queue.delete_project(lane, project_id)
         return await self._keys.delete(project_id)
 
-    async def _close(self, project_id: ProjectId, gone: Counter[str]) -> bool:
-        counts = {name: count for name, count in sorted(gone.items()) if count}
+    async def _close(self, project_id: ProjectId, deleted: Counter[str]) -> bool:
+        counts = {name: count for name, count in sorted(deleted.items()) if count}
         async with self._database.scope(Scope(project_id)) as session:
             if not await projects.erase(session, project_id):
                 return False

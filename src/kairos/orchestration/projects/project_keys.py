@@ -23,9 +23,9 @@ class ProjectKeys:
 
     async def delete(self, project_id: ProjectId) -> int:
         """Delete the project's keys. Returns their number. Raises `EngineUnavailable`."""
-        gone = 0
+        deleted = 0
         with redis_errors(self._redis):
             async with asyncio.timeout(LIMIT_S):
                 async for key in self._redis.scan_iter(match=redis_keys.project_pattern(project_id), count=SCAN_COUNT):
-                    gone += await self._redis.unlink(key)
-        return gone
+                    deleted += await self._redis.unlink(key)
+        return deleted

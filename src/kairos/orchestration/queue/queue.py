@@ -167,11 +167,11 @@ class FairQueue:
 
     async def missing(self, lane: Lane, project_id: ProjectId, task_ids: Iterable[TaskId]) -> list[TaskId]:
         """For the sweeper: the tasks that are neither waiting, running nor delayed. Also repairs the project's turn."""
-        gone: list[TaskId] = []
+        missing: list[TaskId] = []
         for page in _pages(task_ids):
             answer = await self._call(lane, "missing", str(project_id), *map(str, page))
-            gone += [TaskId(_uuid(value)) for value in answer]
-        return gone
+            missing += [TaskId(_uuid(value)) for value in answer]
+        return missing
 
     async def stale_runs(self, lane: Lane, older_than_s: float) -> list[TakenTask]:
         """For the sweeper: tasks taken longer ago than this and not done, long-running ones included."""

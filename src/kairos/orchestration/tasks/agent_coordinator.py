@@ -123,7 +123,7 @@ class AgentCoordinator:
             try:
                 outcome = await self._attempt(claim, run, drafts)
                 written = await self._conclude(claim, outcome)
-                self._hand_to_judge(claim, drafts)
+                self._enqueue_for_judge(claim, drafts)
                 return written
             except LeaseLost as error:
                 log.warning("%s", error)
@@ -195,7 +195,7 @@ class AgentCoordinator:
         except EngineUnavailable as error:
             log.warning("a rejected answer stays in the cache: %s", error)
 
-    def _hand_to_judge(self, claim: Claim, drafts: list[JudgedDraft]) -> None:
+    def _enqueue_for_judge(self, claim: Claim, drafts: list[JudgedDraft]) -> None:
         """Queue drafts for the judge model; called after the result is stored, so that it does not wait for the
         judge."""
         for judged in drafts:
@@ -241,18 +241,18 @@ class AgentCoordinator:
         cannot be stored at all fails the task at once. Raises `LeaseLost`.
         """
         try:
-            written = await self._persistently(claim, outcome, _write_history)
+            written = await self._write_with_retries(claim, outcome, _write_history)
         except (LeaseLost, EngineUnavailable, ProjectGone):
             raise
         except Exception as error:
             log.exception("the result of task %s cannot be stored", claim.task_id)
             refused = ResultNotStored(error=type(error).__name__, reason=_cause(error))
             failed = Outcome(TaskState.FAILED, (), {"code": refused.code, "message": str(refused)})
-            written = await self._persistently(claim, failed, _write_end)
+            written = await self._write_with_retries(claim, failed, _write_end)
         self._notices.notify(claim.project_id)
         return written
 
-    async def _persistently(self, claim: Claim, outcome: Outcome, write_history: WriteHistory) -> Outcome:
+    async def _write_with_retries(self, claim: Claim, outcome: Outcome, write_history: WriteHistory) -> Outcome:
         async def write() -> Outcome:
             async with self._database.project(claim.project_id) as session:
                 state = await tasks.conclude(session, claim.task_id, claim.epoch, _conclusion(outcome))

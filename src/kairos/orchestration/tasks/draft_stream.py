@@ -25,7 +25,7 @@ NO_LISTENER_S = 0.5
 """The same while PUBLISH reports no subscribers."""
 UNREACHABLE_S = 2.0
 """The same while Redis is unreachable."""
-LARGEST = 65_536
+MAX_MESSAGE = 65_536
 """Characters of one message; older text that could not be sent while Redis was unreachable is dropped."""
 
 
@@ -97,8 +97,8 @@ class DraftStream:
         text, offset = "".join(self._text), self._offset
         self._text.clear()
         self._offset += len(text)
-        if len(text) > LARGEST:
-            text, offset = text[-LARGEST:], offset + len(text) - LARGEST
+        if len(text) > MAX_MESSAGE:
+            text, offset = text[-MAX_MESSAGE:], offset + len(text) - MAX_MESSAGE
         self._arrived.clear()
         try:
             message = orjson.dumps({**self._head, "offset": offset, "text": text})
