@@ -3,7 +3,6 @@ export const common = {
   "common.cancel": "Cancel",
   "common.close": "Close",
   "common.create": "Create",
-  "common.delete": "Delete",
   "common.retry": "Retry",
   "common.undo": "Undo",
   "common.copy": "Copy",

@@ -41,7 +41,7 @@ export const settings = {
   "settings.delete_confirm": "All members lose access at once, and all data, keys and files are erased. This cannot be undone. Export the project first if you may need it.",
   "settings.deleted": "{name} deleted. Its data is being erased.",
   "settings.members_detail": "Members of this project and their roles.",
-  "settings.person": "Person",
+  "settings.person": "Member",
   "settings.you": "you",
   "settings.role": "Role",
   "settings.role_of": "Role of {name}",

@@ -6,7 +6,6 @@ export const common: Translation<typeof english> = {
   "common.cancel": "Vazgeç",
   "common.close": "Kapat",
   "common.create": "Oluştur",
-  "common.delete": "Sil",
   "common.retry": "Yeniden dene",
   "common.undo": "Geri al",
   "common.copy": "Kopyala",

@@ -44,7 +44,7 @@ export const settings: Translation<typeof english> = {
   "settings.delete_confirm": "Tüm üyeler erişimini hemen kaybeder; tüm veriler, anahtarlar ve dosyalar silinir. Bu işlem geri alınamaz. Gerekebilirse önce projeyi dışa aktarın.",
   "settings.deleted": "{name} silindi. Verileri temizleniyor.",
   "settings.members_detail": "Bu projenin üyeleri ve rolleri.",
-  "settings.person": "Kişi",
+  "settings.person": "Üye",
   "settings.you": "siz",
   "settings.role": "Rol",
   "settings.role_of": "{name} için rol",
