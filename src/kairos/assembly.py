@@ -32,7 +32,7 @@ from kairos.api.access.sign_in_limits import SignInLimits
 from kairos.api.access.tokens import TokenKeys
 from kairos.api.live.event_feed import EventFeed
 from kairos.api.refusals import Refusals
-from kairos.api.services import Part, Services
+from kairos.api.services import ComponentState, Services
 from kairos.background_tasks import run_in_thread
 from kairos.config import InvalidConfig, Settings, config_path
 from kairos.config_reference import value_of
@@ -119,7 +119,7 @@ LANES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Components:
     """Everything a daemon runs."""
 
     settings: Settings
@@ -141,7 +141,7 @@ async def assemble(
     role: DaemonRole = DaemonRole.ALL,
     scan: Scan | None = None,
     proxies: Proxies = DIRECT,
-) -> AsyncIterator[Parts]:
+) -> AsyncIterator[Components]:
     """Migrate the database, build every component on the engines at these addresses, and close all of them at the end.
 
     `scan` is the plugin scan, if it has been started already.
@@ -238,7 +238,7 @@ async def assemble(
         sweeper = Sweeper(database, queue, notices, settings)
         _follow(configuration, router, worker, sweeper, plugins)
         await plugins.reload(scan)
-        yield Parts(
+        yield Components(
             settings=settings,
             services=services,
             worker=worker,
@@ -419,8 +419,8 @@ def _fading() -> Fading:
 
 
 def _probe(database: Database, redis: Any, router: LLMRouter, engines: EmbeddedEngines | None):
-    async def probe() -> dict[str, Part]:
-        parts: dict[str, Part] = {
+    async def probe() -> dict[str, ComponentState]:
+        parts: dict[str, ComponentState] = {
             "postgresql": await _state(database.ping),
             "redis": await _redis_state(redis),
             "models": router.readiness(),
@@ -434,7 +434,7 @@ def _probe(database: Database, redis: Any, router: LLMRouter, engines: EmbeddedE
     return probe
 
 
-async def _redis_state(redis: Any) -> Part:
+async def _redis_state(redis: Any) -> ComponentState:
     """The state of Redis: degraded if it refuses writes, because caching, limits and the queue then stop."""
     part = await _state(redis.ping)
     if part["state"] != "ok":
@@ -448,7 +448,7 @@ async def _redis_state(redis: Any) -> Part:
     return part
 
 
-async def _state(ping: Callable[[], Any]) -> Part:
+async def _state(ping: Callable[[], Any]) -> ComponentState:
     try:
         async with asyncio.timeout(3):
             await ping()

@@ -24,7 +24,7 @@ from kairos.api.access.public_address import link_base
 from kairos.api.app import create_app
 from kairos.api.connections import Connections, GuardedHttp, GuardedWebSocket, raise_file_limit
 from kairos.api.services import Services
-from kairos.assembly import DaemonRole, Parts, assemble
+from kairos.assembly import Components, DaemonRole, assemble
 from kairos.background_tasks import end
 from kairos.config import InvalidConfig, Settings
 from kairos.embedded import Addresses, DataFolder, EmbeddedEngines
@@ -96,7 +96,7 @@ async def serve(
 
 async def _started(
     stack: AsyncExitStack, settings: Settings, folder: DataFolder, role: DaemonRole, proxies: Proxies
-) -> Parts:
+) -> Components:
     """Start the engines and build every component on them; the stack closes them."""
     scan = Scan(settings.plugins)
     stack.push_async_callback(scan.end)
@@ -114,7 +114,7 @@ class Stopping:
     def ask(self) -> None:
         (self.hurry if self.asked.is_set() else self.asked).set()
 
-    async def unless_asked(self, work: Coroutine[Any, Any, Parts]) -> Parts | None:
+    async def unless_asked(self, work: Coroutine[Any, Any, Components]) -> Components | None:
         """The result of the work; None if a signal arrived first and the work was cancelled.
 
         It is cancelled once and may clean up for `ABANDON_LIMIT_S`, or until a second signal; then it is cancelled
@@ -194,7 +194,7 @@ def _merged(given: Addresses, started: Addresses) -> Addresses:
 
 
 async def _run(
-    parts: Parts,
+    parts: Components,
     folder: DataFolder,
     role: DaemonRole,
     listener: socket.socket | None,
@@ -305,7 +305,7 @@ def _address(listener: socket.socket | None) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-async def _setup_link(parts: Parts, listener: socket.socket) -> str | None:
+async def _setup_link(parts: Components, listener: socket.socket) -> str | None:
     """A new setup link, or None once an operator has a password. A new one at each start, in case the log was lost."""
     token = await parts.first_account.new_link()
     return f"{link_base(parts.settings, listener.getsockname()[1])}/setup#{token}" if token else None

@@ -31,7 +31,7 @@ from kairos.orchestration.tasks.submission import Submissions
 from kairos.orchestration.tasks.trainings import Trainings
 from kairos.plugins.plugin_loader import PluginLoader
 
-Part = Mapping[str, Any]
+ComponentState = Mapping[str, Any]
 """The state of a component in the readiness response: `state`, and optionally `detail`."""
 
 
