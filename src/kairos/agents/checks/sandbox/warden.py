@@ -51,7 +51,7 @@ class ProcessPair:
     """The outcome of tests without a result."""
 
     def outcome(self, test: int) -> CaseOutcome:
-        reason = self.reason or (False, "the code ended the program while it was test_pid", None)
+        reason = self.reason or (False, "the code ended the program while it was tested", None)
         return self.results.get(test, reason)
 
 
