@@ -1,4 +1,4 @@
-# make run | test | lint | bench: each sets up what it needs in .venv, and nothing outside this folder.
+# make run | test | lint | bench: each installs its dependencies into .venv and changes nothing outside this folder.
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV := .venv
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PAGES := src/kairos/dashboard_files/index.html
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-help: ## What can be made
+help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(BIN)/python:
@@ -23,14 +23,14 @@ $(VENV)/.dev: $(VENV)/.kairos requirements/dev.lock
 	$(PIP) --require-hashes -r requirements/dev.lock
 	@touch $@
 
-# torch by itself, before what rests on it: the build for CPUs (0.2 GB to load) where there is no NVIDIA GPU and
-# PyTorch's index answers within 5 s, else PyPI's, which brings CUDA (2.5 GB to load, 2 minutes). scripts/torch.sh has the choices.
+# PyTorch is installed before the libraries that depend on it: the CPU build (0.2 GB to download) if there is no NVIDIA GPU and
+# PyTorch's index responds within 5 s, else PyPI's with CUDA (2.5 GB, 2 minutes). scripts/torch.sh documents the options.
 $(VENV)/.train: $(VENV)/.kairos requirements/train.lock
 	@PYTHON_BIN=$(BIN)/python scripts/torch.sh
 	$(PIP) --no-deps --require-hashes -r requirements/train.lock
 	@touch $@
 
-train: $(VENV)/.train ## Install what training needs: .venv takes about 2 GB, with CUDA 6 GB
+train: $(VENV)/.train ## Install PyTorch and the training libraries: .venv takes about 2 GB, with CUDA 6 GB
 
 setup: $(VENV)/.kairos ## Install Kairos into .venv
 
@@ -40,12 +40,12 @@ $(PAGES): $(BIN)/python dashboard/package-lock.json $(shell find dashboard/src d
 
 dashboard: $(PAGES) ## Build the dashboard into the package
 
-run: setup dashboard ## Start Kairos; the first time it does one sample task
+run: setup dashboard ## Start Kairos; the first start runs a sample task
 	$(BIN)/kairos start --sample
 
-# Files stay whole, for what their tests share, and in their order: the long ones of tests/e2e come first.
-test: $(VENV)/.dev $(VENV)/.train dashboard browser ## Run all tests, in two processes with engines of their own
-	$(BIN)/python -m compileall -q src # once, and not in each of the processes that tests start
+# Whole files are distributed, because their tests share fixtures, and in order: the long files of tests/e2e come first.
+test: $(VENV)/.dev $(VENV)/.train dashboard browser ## Run all tests in two processes, each with its own engines
+	$(BIN)/python -m compileall -q src # once, not in each process that tests start
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev dashboard ## Format check, lint, types, architecture, file sizes
@@ -57,26 +57,26 @@ lint: $(VENV)/.dev dashboard ## Format check, lint, types, architecture, file si
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	cd dashboard && ../scripts/node.sh npm run --silent check
 
-browser: ## A Chromium for the tests: the one there is, else Debian's, as root
+browser: ## Find a Chromium for the tests, or install Debian's as root
 	@scripts/browser.sh
 
 format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-demo-learning: $(VENV)/.dev $(VENV)/.train ## The whole learning loop with the embedded model, and its table
+demo-learning: $(VENV)/.dev $(VENV)/.train ## Run the learning loop with the embedded model and print its table
 	$(BIN)/python -m scripts.demo_learning
 
 bench: $(VENV)/.dev ## Run the benchmarks and print their tables
 	$(BIN)/python -m benchmarks
 
-audit: $(VENV)/.dev ## Look for known vulnerabilities, where the service can be reached
+audit: $(VENV)/.dev ## Check for known vulnerabilities (needs network access)
 	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/kairos.lock
 
-lock: $(VENV)/.dev ## Resolve the locked versions anew
+lock: $(VENV)/.dev ## Update the locked versions
 	scripts/lock.sh
 
-clean: ## Remove what was installed and cached, but no data
+clean: ## Remove installed and cached files, but no data
 	rm -rf $(VENV) dashboard/node_modules src/kairos/dashboard_files .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .PHONY: help setup train demo-learning dashboard browser run test lint format bench audit lock clean

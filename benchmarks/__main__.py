@@ -1,4 +1,4 @@
-"""`make bench`: run each benchmark of this folder after the other and print its table."""
+"""`make bench`: run each benchmark in this folder and print its table."""
 
 from __future__ import annotations
 

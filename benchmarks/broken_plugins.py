@@ -1,8 +1,10 @@
-"""What broken plugins cost a start: a daemon with a dozen of them beside good ones, and the same daemon without.
+"""How much broken plugins delay a start: a daemon with a dozen of them next to working ones, and the same daemon
+without.
 
 Run: python -m benchmarks.broken_plugins [--starts N]
-One never ends its import and has 5 s for it (`plugins.probe_s`), one eats memory; all are looked at side by side, in
-processes that are thrown away, while the daemon starts its other parts. The limit is 6 s more than without them.
+
+One never finishes its import and gets 5 s (`plugins.probe_s`), one exhausts memory. All are probed concurrently in
+disposable processes while the daemon starts its other parts. The limit is 6 s more than without them.
 """
 
 from __future__ import annotations
@@ -50,5 +52,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--starts", type=int, default=5)
     with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)  # PostgreSQL runs as another user when we are root
+        Path(name).chmod(0o755)  # PostgreSQL runs as another user if this process is root
         raise SystemExit(asyncio.run(main(Path(name), parser.parse_args().starts)))

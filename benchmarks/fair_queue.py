@@ -1,8 +1,9 @@
-"""What the fair queue costs, beside the least that any queue on the same server would: pop and increment.
+"""Cost of the fair queue, compared with the minimum that any queue on the same server needs: pop and increment.
 
-Run: python benchmarks/fair_queue.py [URL]    (without an address a Valkey of its own is started)
-Both are measured in turns, seven rounds of each for every row, in the same process and with as many workers, so that a
-busy machine slows down both; the ratio is the median of the rounds. Only ratios compare between runs.
+Run: python benchmarks/fair_queue.py [URL] (without a URL, a Valkey server is started)
+
+Both are measured alternately, seven rounds each per row, in the same process and with the same number of workers, so
+that a busy machine slows down both. The ratio is the median of the rounds. Only ratios are comparable between runs.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from redis.asyncio import Redis
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from kairos.lanes import Lane
-from kairos.orchestration.queue.queue import Entry, FairQueue
+from kairos.orchestration.queue.queue import FairQueue, QueueEntry
 from kairos.redis_client import connect
 from kairos.tenancy import ProjectId, TaskId
 from tests.kit.valkey import ValkeyServer, forget
@@ -32,7 +33,7 @@ HEAD = ("waiting", "projects", "bare/s", "put/s", "take+done/s", "ratio", "p50 m
 
 
 async def at_once(step: Callable[[], Awaitable[object]]) -> list[float]:
-    """ms of each of STEPS steps, done by ten workers; the last value is that of the whole round."""
+    """Return the duration of each of STEPS steps in ms, run by ten workers. The last value is the whole round's."""
     times: list[float] = []
 
     async def worker() -> None:
@@ -47,7 +48,7 @@ async def at_once(step: Callable[[], Awaitable[object]]) -> list[float]:
 
 
 async def bare(client: Redis, namespace: str) -> float:
-    """Steps a second of popping a task and counting it, the least a queue does, in two round trips as well."""
+    """Return steps per second of popping a task and counting it, the minimum of a queue, also in two round trips."""
     key, count = f"{namespace}:bare", f"{namespace}:count"
     await client.zadd(key, {str(uuid4()): i for i in range(STEPS)})
 
@@ -59,7 +60,7 @@ async def bare(client: Redis, namespace: str) -> float:
 
 
 async def fair(queue: FairQueue) -> tuple[float, list[float]]:
-    """Steps a second of take + done, and the ms of each step."""
+    """Return steps per second of take + done, and the duration of each step in ms."""
 
     async def step() -> None:
         [taken] = await queue.take(LANE)
@@ -70,7 +71,7 @@ async def fair(queue: FairQueue) -> tuple[float, list[float]]:
 
 
 async def sixteens(queue: FairQueue) -> float:
-    """Tasks a second, taken by 16 by a single caller."""
+    """Return tasks per second, taken 16 at a time by a single caller."""
     start, taken = time.perf_counter(), []
     while len(taken) + 16 <= STEPS:
         taken += await queue.take(LANE, 16)
@@ -83,7 +84,7 @@ async def fill(queue: FairQueue, amount: int, owners: list[ProjectId]) -> float:
     start = time.perf_counter()
     for i, owner in enumerate(owners):
         share = range(i, amount, len(owners))
-        await queue.put_many(LANE, owner, [Entry(TaskId(uuid4()), order) for order in share])
+        await queue.put_many(LANE, owner, [QueueEntry(TaskId(uuid4()), order) for order in share])
     return amount / (time.perf_counter() - start)
 
 
@@ -109,7 +110,7 @@ async def row(client: Redis, amount: int, projects: int) -> tuple[str, ...]:
 
 
 async def latency(client: Redis) -> None:
-    """One caller alone, so that no queue of our own is measured: take + done against pop + increment."""
+    """Print the latency with a single caller, without queueing: take + done against pop + increment."""
     namespace = f"bench-{uuid4().hex[:8]}"
     queue, times = FairQueue(client, namespace=namespace), ([], [])
     await fill(queue, 2000, [ProjectId(uuid4()) for _ in range(100)])

@@ -1,10 +1,12 @@
-"""Whom the gate lets in: seeded adapters, half of them harmed on purpose, and what each is worth on fresh prompts.
+"""Which adapters the evaluation gate promotes: seeded adapters, half of them damaged, and their quality on fresh
+prompts.
 
-Run: python -m benchmarks.gate_rulings --pairs 20 --at-once 2   (needs `make train`; minutes for each adapter)
-Each pair is the embedded model and an adapter trained on a made-up API with another seed. Odd ones are harmed: by
-answers that belong to other prompts, or by many passes at a high rate without replay. The gate rules by its own
-questions, as in a real run; then base and adapter are asked fresh ones that neither training nor gate has seen. Not one
-that is worse there may be promoted: at what it was trained for, or by more than the gate's margin elsewhere.
+Run: python -m benchmarks.gate_rulings --pairs 20 --at-once 2 (needs `make train`; minutes per adapter)
+
+Each pair is the embedded model and an adapter trained on a made-up API with another seed. Odd seeds are damaged: by
+answers of other prompts, or by many epochs at a high learning rate without replay. The gate decides by its own
+questions, as in a real run. Then base and adapter answer fresh prompts that neither training nor gate has seen. No
+promoted adapter may be worse there: at its training task, or by more than the gate's margin at ordinary prompts.
 """
 
 from __future__ import annotations
@@ -28,10 +30,10 @@ from kairos.config import FineTuningSettings
 from kairos.embedded import DataFolder
 from kairos.embedded.model import check_weights
 from kairos.fine_tuning.adapters.llama_cpp import OneOffModels
-from kairos.fine_tuning.dataset.split import Row
+from kairos.fine_tuning.dataset.split import ApprovedSample
 from kairos.fine_tuning.gate import control_prompts
-from kairos.fine_tuning.gate.control_prompts import Ordinary
-from kairos.fine_tuning.gate.evaluation import Question, Report, Ruling
+from kairos.fine_tuning.gate.control_prompts import ControlPrompt
+from kairos.fine_tuning.gate.evaluation import GateOutcome, GatePrompt, GateReport
 from kairos.fine_tuning.gate.gate import Gate
 from kairos.fine_tuning.training.process.job import TrainingSettings
 from kairos.fine_tuning.training.trainer import Trainer, replays
@@ -39,7 +41,7 @@ from kairos.http import HttpClient
 from kairos.llm.calls.providers import ChatRequest, Completion, Providers
 from kairos.llm.catalog.catalog import Model
 from kairos.tenancy import ProjectId
-from scripts.demo_learning import KNOWN, NEW, VERBS, Wish
+from scripts.demo_learning import KNOWN, NEW, VERBS, DemoTask
 
 SETTINGS = FineTuningSettings(threads=1)
 PROJECT = ProjectId(UUID(int=0))
@@ -48,20 +50,20 @@ FRESH_PROMPTS = Path(__file__).with_name("fresh_prompts.txt")
 
 
 @dataclass(frozen=True, slots=True)
-class Worth:
-    """What base and adapter got right of fresh prompts, as shares."""
+class FreshQuality:
+    """Shares of correct answers of base and adapter on fresh prompts."""
 
     similar: tuple[float, float]
     ordinary: tuple[float, float]
 
     @property
     def worse(self) -> bool:
-        """By the promise of the gate: worse at what it was trained for, or beyond the margin elsewhere."""
+        """Whether it is worse at its training task, or by more than the margin elsewhere."""
         return self.similar[1] < self.similar[0] or self.ordinary[1] < self.ordinary[0] - SETTINGS.margin
 
 
-class Remembering(Providers):
-    """Asks the base each question once: it is the same for all pairs, and at temperature 0 so is its answer."""
+class CachingProviders(Providers):
+    """Caches the base's answers, which are the same for all pairs at temperature 0."""
 
     def __init__(self, http: HttpClient) -> None:
         super().__init__(http)
@@ -77,7 +79,7 @@ class Remembering(Providers):
 
 
 class Bench:
-    """One folder of engines; each pair has llama.cpp processes of its own."""
+    """Trains and evaluates pairs in one folder; each pair has its own llama.cpp processes."""
 
     def __init__(self, folder: Path, providers: Providers) -> None:
         self._folder = folder
@@ -86,22 +88,22 @@ class Bench:
         self._trainer = Trainer(SETTINGS, folder / "models")
         self._weights = check_weights()
 
-    async def pair(self, seed: int) -> tuple[Report, Worth]:
-        chance = random.Random(seed)
-        wishes = [Wish(verb, thing) for verb in VERBS for thing in KNOWN]
-        chance.shuffle(wishes)
+    async def pair(self, seed: int) -> tuple[GateReport, FreshQuality]:
+        rng = random.Random(seed)
+        wishes = [DemoTask(verb, thing) for verb in VERBS for thing in KNOWN]
+        rng.shuffle(wishes)
         training, held_out = wishes[:TRAINED], wishes[TRAINED : TRAINED + HELD_OUT]
-        fresh = [Wish(chance.choice(VERBS), thing) for thing in (NEW * 2)[:FRESH]]
+        fresh = [DemoTask(rng.choice(VERBS), thing) for thing in (NEW * 2)[:FRESH]]
         adapter = await self._trained(seed, training)
         async with self._models(seed, [adapter]) as (base, candidate):
-            questions = [Question(wish.prompt, messages(wish.prompt), wish.right) for wish in held_out]
-            report = await self._gate.measure(base, candidate, questions, grade, SYSTEM, unheard)
-            return report, await self._worth(base, candidate, fresh)
+            questions = [GatePrompt(wish.prompt, messages(wish.prompt), wish.right) for wish in held_out]
+            report = await self._gate.measure(base, candidate, questions, grade, SYSTEM, ignore_progress)
+            return report, await self._fresh_quality(base, candidate, fresh)
 
     def _models(self, seed: int, adapters: Sequence[Path]) -> AbstractAsyncContextManager[tuple[Model, Model]]:
         return OneOffModels(self._folder / f"pair-{seed}")(self._weights, adapters)
 
-    async def _trained(self, seed: int, wishes: Sequence[Wish]) -> Path:
+    async def _trained(self, seed: int, wishes: Sequence[DemoTask]) -> Path:
         folder = self._trainer.folder(PROJECT, seed)
         model = Model("smollm2-135m", "smollm2-135m", "", weights=str(self._weights))
         rights = [wish.right for wish in wishes]
@@ -115,21 +117,21 @@ class Bench:
             case "many passes, no replay":
                 settings, amount = replace(settings, epochs=settings.epochs * 4, learning_rate=2e-3), 0
         rows = [
-            Row(UUID(int=number), 1, None, None, messages(wish.prompt), right)
+            ApprovedSample(UUID(int=number), 1, None, None, messages(wish.prompt), right)
             for number, (wish, right) in enumerate(zip(wishes, rights, strict=True))
         ]
         async with self._models(seed, []) as (base, _):
-            replayed = await self._gate.replayed(base, amount, SYSTEM, unheard)
+            replayed = await self._gate.replayed(base, amount, SYSTEM, ignore_progress)
         await self._trainer.prepare(folder, model, rows, [], replayed, settings)
-        trained = await self._trainer.train(folder, unheard_reports)
+        trained = await self._trainer.train(folder, ignore_reports)
         return trained.adapter / "adapter.gguf"
 
-    async def _worth(self, base: Model, candidate: Model, fresh: Sequence[Wish]) -> Worth:
+    async def _fresh_quality(self, base: Model, candidate: Model, fresh: Sequence[DemoTask]) -> FreshQuality:
         similar, elsewhere = [], []
         for model in (base, candidate):
             similar.append(fmean([wish.right in await self._ask(model, wish.prompt) for wish in fresh]))
             elsewhere.append(fmean([one.quality(await self._ask(model, one.prompt)) for one in fresh_prompts()]))
-        return Worth((similar[0], similar[1]), (elsewhere[0], elsewhere[1]))
+        return FreshQuality((similar[0], similar[1]), (elsewhere[0], elsewhere[1]))
 
     async def _ask(self, model: Model, prompt: str) -> str:
         request = ChatRequest(messages=messages(prompt), temperature=0.0, max_tokens=256)
@@ -137,10 +139,13 @@ class Bench:
 
 
 @cache
-def fresh_prompts() -> tuple[Ordinary, ...]:
-    """Of the gate's kind, and none of those that it asks or that training replays."""
+def fresh_prompts() -> tuple[ControlPrompt, ...]:
+    """Return fresh prompts of the gate's kind that neither the gate nor the training replay contains."""
     lines = [line.split("|") for line in FRESH_PROMPTS.read_text().splitlines() if not line.startswith("#")]
-    found = tuple(Ordinary(prompt.strip(), tuple(word.strip() for word in words.split(","))) for prompt, words in lines)
+    found = tuple(
+        ControlPrompt(prompt.strip(), tuple(answer.strip() for answer in answers.split(",")))
+        for prompt, answers in lines
+    )
     seen = {*control_prompts.replayed(), *(one.prompt for one in control_prompts.control())}
     assert seen.isdisjoint(one.prompt for one in found)
     return found
@@ -151,19 +156,19 @@ def messages(prompt: str):
 
 
 def harm_of(seed: int) -> str:
-    """Nothing for even seeds; the two ways in turn for odd ones."""
+    """Return the kind of damage: none for even seeds, the two kinds alternately for odd ones."""
     return "" if seed % 2 == 0 else ("answers of other prompts", "many passes, no replay")[seed // 2 % 2]
 
 
-async def grade(question: Question, answer: str) -> float:
+async def grade(question: GatePrompt, answer: str) -> float:
     return float(question.wanted in answer)
 
 
-async def unheard(what: str, done: int, of: int) -> None:
+async def ignore_progress(what: str, done: int, of: int) -> None:
     del what, done, of
 
 
-async def unheard_reports(reports: object) -> None:
+async def ignore_reports(reports: object) -> None:
     del reports
 
 
@@ -171,34 +176,36 @@ async def main(pairs: int, at_once: int) -> int:
     print(
         f"{'seed':>4}  {'harm':<24} {'ruling':<15} {'held out':>12} {'ordinary':>12} {'fresh':>12} {'fresh ord.':>12}"
     )
-    room = asyncio.Semaphore(at_once)
+    slots = asyncio.Semaphore(at_once)
     with tempfile.TemporaryDirectory() as name:
         async with HttpClient() as http:
             with DataFolder(Path(name)):
-                bench = Bench(Path(name), Remembering(http))
+                bench = Bench(Path(name), CachingProviders(http))
 
-                async def one(seed: int) -> tuple[Report, Worth]:
-                    async with room:
-                        report, worth = await bench.pair(seed)
-                    print(row(seed, report, worth), flush=True)
-                    return report, worth
+                async def one(seed: int) -> tuple[GateReport, FreshQuality]:
+                    async with slots:
+                        report, fresh_quality = await bench.pair(seed)
+                    print(row(seed, report, fresh_quality), flush=True)
+                    return report, fresh_quality
 
                 found = await asyncio.gather(*(one(seed) for seed in range(pairs)))
-    promoted = [worth for report, worth in found if report.ruling is Ruling.PROMOTE]
-    wrong = sum(worth.worse for worth in promoted)
+    promoted = [fresh_quality for report, fresh_quality in found if report.ruling is GateOutcome.PROMOTE]
+    wrong = sum(fresh_quality.worse for fresh_quality in promoted)
     print(f"{len(promoted)} of {pairs} promoted, {wrong} of them worse on fresh prompts")
     return 1 if wrong else 0
 
 
-def row(seed: int, report: Report, worth: Worth) -> str:
+def row(seed: int, report: GateReport, fresh_quality: FreshQuality) -> str:
     pairs = (
         (report.held_out.base or 0, report.held_out.candidate or 0),
         (report.control.base or 0, report.control.candidate or 0),
-        worth.similar,
-        worth.ordinary,
+        fresh_quality.similar,
+        fresh_quality.ordinary,
     )
     shown = " ".join(f"{before:>5.0%} →{after:>4.0%}" for before, after in pairs)
-    return f"{seed:>4}  {harm_of(seed) or '–':<24} {report.ruling:<15} {shown}{'  worse' if worth.worse else ''}"
+    return (
+        f"{seed:>4}  {harm_of(seed) or '–':<24} {report.ruling:<15} {shown}{'  worse' if fresh_quality.worse else ''}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""R1.1.9 over many seeds, with one replica and with three: in how many does each kind of work go to its model?
+"""In how many of many seeds the router assigns each kind of task to the right model, with one replica and with three.
 
 Run: python -m benchmarks.learning_to_choose [--seeds 20] [--verbose]
 """
@@ -17,13 +17,13 @@ from tests.kit.engines import engines_for_tests
 
 
 async def measure(folder: Path, seeds: int, verbose: bool) -> None:
-    """Run every story and print what held."""
+    """Run every seed and print the number that passed."""
     async with engines_for_tests(folder) as found:
         schema.migrate(DatabaseAddresses(found.database_url, found.migration_url, found.system_url))
         for replicas in (1, 3):
             stories = [await run_story(found, seed, replicas) for seed in range(seeds)]
             held = sum(choices.held for choices in stories)
-            print(f"{replicas} replicas: held in {held} of {seeds} seeds (wanted: 19 of 20)")
+            print(f"{replicas} replicas: passed with {held} of {seeds} seeds (required: 19 of 20)")
             for choices in stories:
                 if verbose or not choices.held:
                     print(choices.table())

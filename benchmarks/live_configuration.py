@@ -1,8 +1,9 @@
-"""How long a changed value takes until every daemon runs it, with Redis and without.
+"""How long a changed value takes until every daemon has applied it, with Redis and without.
 
 Run: python -m benchmarks.live_configuration
-Three real daemons on the same engines; `max_concurrent_tasks` is changed through one of them, and another is asked
-until all three have reported the new version. The reference is the limit of two seconds.
+
+Three daemons share the same engines. `max_concurrent_tasks` is changed through one of them, and another is polled until
+all three have reported the new version. The reference is the limit of two seconds.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ LIMIT_S = 2.0
 
 
 async def measure(daemons: list[DaemonProcess]) -> list[float]:
-    """Seconds from the answer to each change until all daemons have said that they run it."""
+    """Return the seconds from the reply to each change until all daemons report it."""
     first, last = daemons[0].client(), daemons[-1].client()
     taken = []
     for number in range(CHANGES):
@@ -54,18 +55,18 @@ async def main(folder: Path) -> None:
             print(f"{'':<16} {'median':>8} {'longest':>8} {'of the limit':>13}")
             show("with Redis", await measure(daemons))
             valkey.kill()
-            show("Redis away", await measure(daemons))
+            show("without Redis", await measure(daemons))
         finally:
             for daemon in daemons:
                 await daemon.stop()
             valkey.close()
 
 
-def show(what: str, taken: list[float]) -> None:
-    print(f"{what:<16} {median(taken):>6.2f} s {max(taken):>6.2f} s {max(taken) / LIMIT_S:>13.2f}", flush=True)
+def show(label: str, taken: list[float]) -> None:
+    print(f"{label:<16} {median(taken):>6.2f} s {max(taken):>6.2f} s {max(taken) / LIMIT_S:>13.2f}", flush=True)
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)  # PostgreSQL runs as another user when we are root
+        Path(name).chmod(0o755)  # PostgreSQL runs as another user if this process is root
         asyncio.run(main(Path(name)))

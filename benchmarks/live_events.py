@@ -1,9 +1,10 @@
-"""How long an event takes from its commit to 1,000 WebSocket clients of one daemon, at the rate of a busy project.
+"""Latency of an event from its commit to 1,000 WebSocket clients of one daemon, at the rate of a busy project.
 
 Run: python -m benchmarks.live_events [--clients N] [--rate N] [--seconds N]
-The reference in the same run is a bare fan-out: the same server library and message, one queue for each socket, fed by
-one Redis channel, with no database, no order, no rights and no cursor. Clients, writer, daemon and PostgreSQL share the
-machine; the clients read raw frames, so that they take as little of it as they can.
+
+The reference in the same run is a bare fan-out: the same server library and message, one queue per socket, fed by one
+Redis channel, without database, ordering, access control or cursor. Clients, writer, daemon and PostgreSQL share the
+machine; the clients read raw frames to use as little of it as possible.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from kairos.db.models import SessionRow, TaskRow
 from kairos.db.repositories import events, history
 from kairos.embedded import Addresses
 from kairos.orchestration.queue.event_notices import EventNotices
-from kairos.pubsub import Notice, Signals
+from kairos.pubsub import Notice, PubSub
 from kairos.redis_client import connect
 from kairos.tenancy import ProjectId, Scope, UserId, new_id
 from tests.kit.conditions import eventually
@@ -50,11 +51,11 @@ CHANNEL = "bench:fan-out"
 HEAD = ("", "clients", "events/s", "received", "p50 ms", "p99 ms", "max ms", "server CPU")
 MARK = b'"bench_mark":'
 PADDING = "x" * 300
-"""An event with its task is some 600 bytes."""
+"""An event with its task has about 600 bytes."""
 
 
 class Client(asyncio.Protocol):
-    """One WebSocket that notes when each marked message came."""
+    """A WebSocket client that records when each marked message arrives."""
 
     def __init__(self, path: str, host: str, received: list[tuple[int, float]]) -> None:
         self._path, self._host, self._received = path, host, received
@@ -90,7 +91,7 @@ class Client(asyncio.Protocol):
 
     def _take(self, message: bytes, now: float) -> None:
         if not self.open.done():
-            self.open.set_result(None)  # the greeting: from here on it hears everything
+            self.open.set_result(None)  # the greeting: from here on it receives everything
         at = message.find(MARK)
         if at >= 0:
             self._received.append((int(message[at + len(MARK) :].split(b"}", 1)[0].split(b",", 1)[0]), now))
@@ -99,7 +100,7 @@ class Client(asyncio.Protocol):
 async def measured(
     name: str, address: str, paths: list[str], server: int, write: Callable[[int], Awaitable[float]], given: Any
 ) -> tuple[str, ...]:
-    """Connect all, write at the rate, and give the row of what came."""
+    """Connect all clients, write events at the given rate, and return the row of results."""
     host, port = address.removeprefix("http://").split(":")
     received: list[tuple[int, float]] = []
     clients = []
@@ -140,13 +141,13 @@ async def database_of(addresses: Addresses) -> AsyncIterator[Database]:
 
 
 async def kairos(addresses: Addresses, folder: Path, given: Any) -> tuple[str, ...]:
-    """The daemon as it is, with its API alone."""
+    """Measure the real daemon, with the API role only."""
     daemon = DaemonProcess(
         folder / "daemon", on_engines(addresses, log_level="warning", auth={"sockets_per_user": given.clients})
     )
     redis = connect(addresses.redis_url)
-    notices = EventNotices(Signals(redis))
-    telling = asyncio.create_task(notices.run())
+    notices = EventNotices(PubSub(redis))
+    notifier = asyncio.create_task(notices.run())
     await daemon.start("--role", "api")
     try:
         async with database_of(addresses) as database:
@@ -163,14 +164,14 @@ async def kairos(addresses: Addresses, folder: Path, given: Any) -> tuple[str, .
                     data = {"padding": PADDING, "bench_mark": number}
                     await history.add_event(session, project_id, task_id, 1, "bench", data)
                 at = time.time()
-                notices.tell(project_id)
+                notices.notify(project_id)
                 return at
 
             address = runtime(daemon.folder / "data")["address"]
             return await measured("Kairos", address, paths, daemon.process.pid, write, given)
     finally:
         await daemon.stop()
-        await end(telling)
+        await end(notifier)
         await redis.aclose()
 
 
@@ -198,7 +199,7 @@ async def _ticket(database: Database, project_id: ProjectId, user_id: UserId, se
 
 
 async def bare(addresses: Addresses, given: Any) -> tuple[str, ...]:
-    """The reference, in a process of its own."""
+    """Measure the reference, in its own process."""
     command = [sys.executable, "-m", "benchmarks.live_events", "--bare", addresses.redis_url]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert process.stdout
@@ -232,9 +233,9 @@ async def serve_bare(redis_url: str) -> None:
             await send({"type": "websocket.send", "text": await queue.get()})
 
     async def fan_out() -> None:
-        async for heard in Signals(connect(redis_url)).listen([CHANNEL]):
-            if isinstance(heard, Notice):
-                text = heard.payload.decode()
+        async for notice in PubSub(connect(redis_url)).listen([CHANNEL]):
+            if isinstance(notice, Notice):
+                text = notice.payload.decode()
                 for queue in queues:
                     queue.put_nowait(text)
 

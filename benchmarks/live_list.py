@@ -1,9 +1,10 @@
-"""A thousand tasks move at once before a person who looks at the list: does the page stay usable?
+"""Whether the task list stays responsive while a thousand tasks change.
 
 Run: python -m benchmarks.live_list [--tasks N] [--seconds N]
-A real Chromium (software rendering, on the machine that also runs the daemon and its models) shows /tasks while the
-tasks are done. Gaps between two animation frames are measured in the page; the reference in the same run is the same
-page with nothing moving. Long tasks are the browser's own count of its main thread held for more than 50 ms.
+
+A Chromium browser (software rendering, on the machine that also runs the daemon and its models) shows /tasks while the
+tasks run. Gaps between animation frames are measured in the page; the reference in the same run is the same page
+without changes. Long tasks are the browser's own count of blocks of its main thread of more than 50 ms.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""How often an Ollama loads a model anew, for 100 tasks that a base and its adapter share, by the real selector.
+"""How often Ollama reloads a model for 100 tasks that a base model and its adapter share, with the real selector.
 
 Run: python -m benchmarks.ollama_reloads [--rounds 10]
-One runner holds the base or the adapter, never both. Two kinds of task come in turn, one a little better served by the
-adapter, the other by the base: the worst case, as each task would switch. With the switching cost in the utility
-(`RouterWeights.switching`) and without it, the mean of the rounds; each round draws its own verdicts. The answers come
-from the kit's Ollama over HTTP, its loads are counted there.
+
+One runner holds either the base or the adapter. Two kinds of task alternate, one better suited to the adapter, the
+other to the base: the worst case, because each task would switch. Measured with the switching penalty
+(`RouterWeights.switching`) and without it, as the mean of the rounds; each round draws its own verdicts. Answers come
+from the test kit's Ollama over HTTP, which counts the loads.
 """
 
 from __future__ import annotations
@@ -26,23 +27,23 @@ from tests.kit.ollama_place import OllamaPlace, ollama_kit
 
 TASKS = 100
 GAPS = (0.0, 0.03, 0.10, 0.30)
-"""By how much the one better suited to a task is better, in the share of approved answers."""
+"""Difference in the share of approved answers between the better and the worse model."""
 LEARNED = 40
-"""Verdicts of each model at each kind that are known before: what is measured is how it goes on, not how it begins."""
+"""Verdicts of each model and kind before the measurement, which covers the steady state and not the beginning."""
 KINDS = ("for the adapter", "for the base")
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """One round of tasks."""
+class RoundResult:
+    """The result of one round."""
 
     loads: int
     approved: float
-    """Expected share, by the models chosen."""
+    """The expected share of approved answers of the chosen models."""
 
 
-async def play(place: OllamaPlace, adapter: Model, gap: float, switching: float, seed: int) -> Outcome:
-    """The tasks in turn: decided, answered, judged."""
+async def play(place: OllamaPlace, adapter: Model, gap: float, switching: float, seed: int) -> RoundResult:
+    """Run one round: choose a model for each task, call it, and record a verdict."""
     assert place.kit
     base, draws = replace(place.base, runner=runner_of(place.base)), random.Random(seed)
     models = {base.name: base, adapter.name: adapter}
@@ -65,11 +66,11 @@ async def play(place: OllamaPlace, adapter: Model, gap: float, switching: float,
         chance = _suits(kind, chosen.name, adapter, gap)
         approved += chance
         selector.observe(_seen(kind, chosen.name, now, _verdict(draws, chance)), decision.ticket)
-    return Outcome(len(place.kit.store.loads) - loads, approved / TASKS)
+    return RoundResult(len(place.kit.store.loads) - loads, approved / TASKS)
 
 
 def _suits(kind: str, name: str, adapter: Model, gap: float) -> float:
-    """The chance that the answer is approved."""
+    """Return the probability that the answer is approved."""
     return 0.8 if (name == adapter.name) == (kind == KINDS[0]) else 0.8 - gap
 
 
@@ -78,7 +79,7 @@ def _verdict(draws: random.Random, chance: float) -> float:
 
 
 def _seen(kind: str, name: str, now: float, quality: float) -> Observation:
-    # No times: as if loading cost nothing but what the switching cost says.
+    # Without durations: the switching penalty is the only cost of loading.
     return Observation("project", kind, name, now, quality)
 
 

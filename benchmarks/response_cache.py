@@ -1,8 +1,10 @@
-"""What asking the response cache costs, beside a bare GET of as many bytes on the same server.
+"""Cost of a lookup in the response cache, compared with a bare GET of as many bytes from the same server.
 
-Run: python -m benchmarks.response_cache [URL]    (without an address a Valkey of its own is started)
-Rows are measured in turns, in one process, so that a busy machine slows down all alike. Only ratios compare between
-runs. At the end: how many model calls 200 identical requests make, from one process and from two daemons' caches.
+Run: python -m benchmarks.response_cache [URL] (without a URL, a Valkey server is started)
+
+Rows are measured alternately in one process, so that a busy machine slows down all of them. Only ratios are comparable
+between runs. At the end: the number of model calls for 200 identical requests, from one process and from two daemons'
+caches.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ Step = Callable[[], Awaitable[object]]
 
 
 async def measured(steps: dict[str, Step]) -> dict[str, tuple[float, float]]:
-    """p50 and p99 of each in microseconds."""
+    """Return p50 and p99 of each step in microseconds."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(ROUNDS):
         for name, step in steps.items():
@@ -99,7 +101,7 @@ async def store(cache: ResponseCache, key: CacheKey, stored: CachedAnswer) -> No
 
 
 async def stampede(*caches: ResponseCache) -> int:
-    """Model calls that the askers make together; a call takes a fifth of a second."""
+    """Return the number of model calls of all callers together; a call takes a fifth of a second."""
     calls = 0
     key = fresh(ProjectId(uuid4()))
 

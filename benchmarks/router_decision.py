@@ -1,7 +1,4 @@
-"""How long one decision of the router takes, in process: the median of repeats of p50 and p99.
-
-python benchmarks/router_decision.py [--repeats 5]
-"""
+"""Duration of one routing decision, in process: the median over repeats of p50 and p99."""
 
 from __future__ import annotations
 
@@ -32,7 +29,7 @@ def main() -> None:
 
 
 def _run(models: int, task_types: int, seed: int) -> tuple[float, float]:
-    """Decide and observe in turn, as a warm daemon does; only the decision is timed."""
+    """Decide and observe alternately, as a warm daemon does. Only decisions are timed."""
     draws = random.Random(seed)
     catalog = [Model(f"m{i}", f"m{i}", "http://model", price=Price(i + 1, 2 * i + 2)) for i in range(models)]
     selector = ModelSelector(catalog, health=_healthy)

@@ -1,8 +1,8 @@
-"""The router against Thompson sampling and chance on a recorded table, plain and under every fault.
+"""Compare the router with Thompson sampling and random choice on a recorded table, without and with faults.
 
     python benchmarks/router_replay.py [TABLE.csv] [--orders 100] [--seed 0]
 
-Prints one line for each claim of the router, with the figure and its limit.
+Prints one line per property of the router, with the measured value and its limit.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from pathlib import Path
 
 from kairos.llm.replay.replay import ReplayOptions, replay
 from kairos.llm.replay.replay_report import ReplayReport
-from kairos.llm.replay.replay_table import Recording
+from kairos.llm.replay.replay_table import ReplayTable
 
 DEVELOPMENT_TABLE = Path(__file__).resolve().parents[2] / "shared" / "data" / "routing_dev.csv"
 
 
 def main() -> None:
     arguments = _arguments()
-    table = Recording.read(arguments.table)
+    table = ReplayTable.read(arguments.table)
     plain = ReplayOptions(orders=arguments.orders, seed=arguments.seed)
     best = _best_model(table)
     print(f"{arguments.table}: {len(table)} prompts, {len(table.models)} models, best over all: {best}")
@@ -30,8 +30,8 @@ def main() -> None:
     _line("switch_rate", _figure(undisturbed, "kairos", "switch_rate"), 0.12)
     _line("decision_us_p50", _figure(undisturbed, "kairos", "decision_us_p50"), None)
     _line("decision_us_p99", _figure(undisturbed, "kairos", "decision_us_p99"), 60.0)
-    dear = replay(table, replace(plain, lambda_cost=0.15))
-    ratio = _figure(dear, "kairos", "regret") / _figure(dear, "thompson", "regret")
+    priced = replay(table, replace(plain, lambda_cost=0.15))
+    ratio = _figure(priced, "kairos", "regret") / _figure(priced, "thompson", "regret")
     _line("regret / Thompson's, λ-cost .15", ratio, 0.70)
     late = replay(table, replace(plain, delay=200))
     _line("regret 200 late / Thompson's at once", _figure(late, "kairos", "regret") / thompson, 0.80)
@@ -51,7 +51,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _best_model(table: Recording) -> str:
+def _best_model(table: ReplayTable) -> str:
     totals = [sum(column) for column in zip(*table.quality, strict=True)]
     return table.models[totals.index(max(totals))]
 

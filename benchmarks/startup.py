@@ -1,4 +1,4 @@
-"""How long `kairos start` takes to be ready on a folder that was started before, and what all processes use when idle.
+"""Start time of `kairos start` with an existing data folder, and idle memory of all processes.
 
 Run: python -m benchmarks.startup [--starts N]. The reference in the same run is a bare interpreter.
 """
@@ -21,7 +21,7 @@ IDLE_S = 3
 
 
 async def measure(folder: Path, starts: int) -> tuple[float, list[float], Memory | None]:
-    """Seconds of the first start, of each later one, and memory in MB (PSS) after a while of idleness."""
+    """Return the seconds of the first start and of each later one, and the memory in MB (PSS) when idle."""
     first, later, usage = 0.0, [], None
     for number in range(starts + 1):
         daemon = DaemonProcess(folder, {})

@@ -1,9 +1,9 @@
-"""What telling task types costs, and how often it is right.
+"""Cost and accuracy of classifying task types.
 
 python -m benchmarks.task_types
 
-Accuracy and coverage are those of the 160 prompts of 8 types in `tests/data/labelled_prompts.tsv`, and of 24 prompts of
-no type; all were written for this table, and the thresholds were chosen on it: expect less on prompts of your own.
+Accuracy and coverage are for the 160 prompts of 8 types in `tests/data/labelled_prompts.tsv`, and for 24 prompts of no
+type. All were written for this table, and the thresholds were chosen on it, so expect less on other prompts.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Example(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """A prompt that was not learned from, and the guess about it."""
+    """A prompt that was not used for training, with the guess about it."""
 
     task_type: str
     known: bool
@@ -67,7 +67,7 @@ async def _idle(embedder: Embedder) -> None:
     before = _memory_mb()
     while embedder.state.loaded:
         await asyncio.sleep(0.05)
-    await asyncio.sleep(0.1)  # until the thread gave the memory back
+    await asyncio.sleep(0.1)  # until the thread has released the memory
     print(f"dropped when idle                       {_memory_mb() - before:+7.0f} MB")
     began = time.perf_counter()
     await embedder.embed(["the first text after a pause"])
@@ -77,7 +77,7 @@ async def _idle(embedder: Embedder) -> None:
 async def _times(embedder: Embedder, prompts: list[str]) -> None:
     print(f"\n{'embed':28} {'p50 ms':>8} {'p99 ms':>8}")
     await _time(embedder, "the labelled prompts", [f"{text} " for text in prompts], READ_TOKENS)
-    long = [f"{number} " + "many words about things " * 200 for number in range(60)]
+    long = [f"{number} " + "many texts about things " * 200 for number in range(60)]
     for tokens in (READ_TOKENS, 128, 256):
         await _time(embedder, f"cut at {tokens} tokens", long, tokens)
     await _time(embedder, "a recent text", ["the first text"] * 1000, READ_TOKENS)
@@ -94,10 +94,11 @@ async def _time(embedder: Embedder, label: str, texts: list[str], tokens: int) -
 
 
 def _guessing(examples: list[Example]) -> None:
-    """The comparison alone, which is done on the loop: with the types of the table, and with as many as are kept."""
+    """Time the comparison alone, which runs on the event loop: with the table's types, and with the maximum number of
+    types."""
     print(f"\n{'compare':28} {'us':>8}")
     known = _centroids([e for e in examples if e.task_type != NO_TYPE])
-    many = {f"{name} {n}": c for n in range(centroids.MOST_TYPES // len(known)) for name, c in known.items()}
+    many = {f"{name} {n}": c for n in range(centroids.MAX_TYPES // len(known)) for name, c in known.items()}
     for types in (known, many):
         classifier, began = Classifier(types), time.perf_counter()
         for example in examples:
@@ -134,7 +135,7 @@ def _leave_one_out(typed: list[Example], others: list[Example]) -> list[Trial]:
 def _draw(
     typed: list[Example], others: list[Example], names: list[str], count: int, shots: int, draws: random.Random
 ) -> list[Trial]:
-    """Learn from some examples of some types, and guess all other prompts."""
+    """Train on some examples of some types, and classify all other prompts."""
     known = draws.sample(names, count)
     learned: list[Example] = []
     for name in known:
@@ -158,17 +159,17 @@ def _print_row(label: str, trials: list[Trial]) -> None:
 
 
 def _centroids(examples: list[Example]) -> dict[str, Centroid]:
-    """Few examples are enough here: how few may be is what the table asks."""
+    """Build centroids. The minimum number of examples is bypassed, because the table measures its effect."""
     by_type: dict[str, list[Vector]] = defaultdict(list)
     for example in examples:
         by_type[example.task_type].append(example.vector)
-    enough = float(centroids.LEAST_EXAMPLES)
+    enough = float(centroids.MIN_EXAMPLES)
     made = {name: Centroid.of(vectors) for name, vectors in by_type.items()}
     return {n: c if c.count >= enough else _scaled(c, enough / c.count) for n, c in made.items()}
 
 
 def _scaled(centroid: Centroid, factor: float) -> Centroid:
-    """The same mean, as if it came from more examples."""
+    """Return the same mean with the weight of more examples."""
     return Centroid(centroid.count * factor, [x * factor for x in centroid.sum])
 
 

@@ -1,8 +1,10 @@
-"""Tokens a second and memory of a training, beside plain trl on the same data, base and number of steps.
+"""Tokens per second and memory of training, compared with plain trl on the same data, base model and number of steps.
 
-Run: python -m benchmarks.training_speed [--base FOLDER_OR_GGUF] [--steps 10]   (needs `make train`)
-With an NVIDIA GPU both train there in bf16; else both on the CPU in float32. Ours holds the base in 4 bits (NF4, double
-quantisation), plain trl holds it whole; rank, batch, lengths and optimiser are the same. Each is a process of its own.
+Run: python -m benchmarks.training_speed [--base FOLDER_OR_GGUF] [--steps 10] (needs `make train`)
+
+With an NVIDIA GPU both train on it in bf16; otherwise both on the CPU in float32. Kairos loads the base in 4 bits (NF4,
+double quantisation), plain trl loads it whole; rank, batch, lengths and optimiser are equal. Each runs in its own
+process.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from pathlib import Path
 from kairos.embedded.model import check_weights
 from kairos.fine_tuning.training.process.job import TRAIN, VALIDATION, Example, Job, TrainingSettings, write_examples
 from kairos.fine_tuning.training.trainer import hash_of_weights
-from scripts.demo_learning import KNOWN, VERBS, Wish
+from scripts.demo_learning import KNOWN, VERBS, DemoTask
 
 CONVERT = """
 import sys
@@ -28,7 +30,7 @@ from kairos.fine_tuning.training.process.job import Job
 base_model.load(Job.read(Path(sys.argv[1])))
 print("{}")
 """
-"""Else the memory of whichever comes first would hold that of reading the GGUF file."""
+"""Converts the weights first; otherwise the memory of the first run would include reading the GGUF file."""
 OURS = """
 import json, resource, sys
 from pathlib import Path
@@ -77,7 +79,7 @@ def main(base: Path, steps: int) -> int:
     if util.find_spec("trl") is None:
         print("not run: the libraries of `make train` are not installed")
         return 0
-    wishes = [Wish(verb, thing) for verb in VERBS for thing in KNOWN]
+    wishes = [DemoTask(verb, thing) for verb in VERBS for thing in KNOWN]
     examples = [Example([{"role": "user", "content": wish.prompt}], wish.right) for wish in wishes]
     settings = TrainingSettings(epochs=steps * 4 / len(examples), checkpoint_steps=10**6)
     print(f"{'':<10} {'tokens/s':>10} {'memory':>12} {'loss':>8}")

@@ -9,7 +9,7 @@ export default defineConfig({
     outDir: "../src/kairos/dashboard_files",
     emptyOutDir: true,
     manifest: true,
-    // The daemon's policy allows data: for images only, so nothing else may be inlined.
+    // The daemon's content security policy permits data: for images only, so nothing else may be inlined.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     target: ["chrome123", "edge123", "firefox121", "safari17.5"],
@@ -20,7 +20,7 @@ export default defineConfig({
         target: daemon,
         ws: true,
         changeOrigin: true,
-        // The daemon compares Origin with its own address before it takes the refresh cookie.
+        // The daemon compares Origin with its own address before it accepts the refresh cookie.
         configure: (proxy) => {
           proxy.on("proxyReq", (request) => {
             if (request.getHeader("origin")) request.setHeader("origin", daemon);

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make sure that the browser tests find a Chromium: one on PATH serves, else Debian's package is installed.
+# Provide Chromium for the browser tests: the one on PATH, else Debian's package.
 set -euo pipefail
 for name in chromium chromium-browser google-chrome; do
   if command -v "$name" >/dev/null; then exit 0; fi
@@ -9,4 +9,4 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   install() { DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; }
   if install 2>/dev/null || { apt-get update -qq >/dev/null && install; }; then exit 0; fi
 fi
-echo "no Chromium on PATH: the browser tests will fail; install one, for instance 'apt-get install chromium'" >&2
+echo "no Chromium on PATH: the browser tests will fail; install it, for example with 'apt-get install chromium'" >&2

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Build the image on a Docker Engine and try it: alone and with docker-compose.yml, as a user without rights, on a
-# read-only root, without capabilities, under the default seccomp profile. About 4 minutes. Whatever it creates is removed
-# at its end, also after a failure; base images and build cache stay. Each line that it prints is something it has seen.
+# Build the image on a Docker Engine and test it, alone and with docker-compose.yml: as an unprivileged user, on a
+# read-only root, without capabilities, under the default seccomp profile. Takes about 4 minutes. All created resources
+# are removed at the end, also after a failure; base images and build cache are kept. Each printed line was verified.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,18 +25,18 @@ main() {
 }
 
 build() {
-    # The host's network, because some builders' own does not reach the registries.
+    # The host's network, because some builders' own network cannot reach the registries.
     docker build --quiet --network host --tag "$IMAGE" . > "$WORK/build.log" 2>&1 || { tail -30 "$WORK/build.log" >&2; exit 1; }
     local user missing
     user=$(docker image inspect --format '{{.Config.User}}' "$IMAGE")
     [[ $user =~ ^[1-9][0-9]*(:[0-9]+)?$ ]] || fail "the image's user is '$user', which runAsNonRoot refuses"
     seen "its user is the number $user"
     missing=$(docker run --rm --interactive --entrypoint sh "$IMAGE" -s < scripts/missing_libraries.sh)
-    [ -z "$missing" ] || fail "libraries that the installed packages link to are missing: $missing"
+    [ -z "$missing" ] || fail "shared libraries of the installed packages are missing: $missing"
     seen "no shared library is missing"
 }
 
-# With its own engines and its own model, and no writable place but /data.
+# With embedded engines and model, and only /data writable.
 alone() {
     local first second id
     run_alone "$ID-alone" "$ID-alone" --env KAIROS_MODELS="$MODELS" -- kairos start --sample
@@ -52,21 +52,21 @@ alone() {
     docker rm --force "$ID-alone" > /dev/null
     run_alone "$ID-alone" "$ID-alone" --env KAIROS_MODELS="$MODELS" -- kairos start
     until_ready "$ID-alone"
-    [ "$(newest_task "$ID-alone")" = "$id" ] || fail "the task is gone after the container was created anew"
+    [ "$(newest_task "$ID-alone")" = "$id" ] || fail "the task is missing after the container was recreated"
     second=$(link_of "$ID-alone")
-    [ "$second" != "$first" ] || fail "the container created anew shows no fresh link"
-    seen "created anew on its volume: the task is there, and a fresh link"
+    [ "$second" != "$first" ] || fail "the container recreated shows no new link"
+    seen "recreated on its volume: the task is there, and a new link"
     kairos "$ID-alone" user reset-password admin@localhost 2> /dev/null | grep -q '^http://localhost:8484/reset#' ||
         fail "kairos user reset-password shows no link"
     seen "kairos user reset-password shows a link"
-    # The small model may answer wrongly: exit code 10 is a verdict as well.
+    # The small model may answer wrongly: exit code 10 (rejected) is accepted as well.
     kairos "$ID-alone" task submit --model smollm2-135m --require Paris --wait \
         "Which city is the capital of France?" > "$WORK/task.log" 2>&1 || [ $? = 10 ] ||
         fail "a task by the command line: $(tail -5 "$WORK/task.log")"
     seen "kairos task submit --wait"
 }
 
-# A user id without a name; a volume as Kubernetes hands it over with fsGroup; one that cannot be written.
+# A user id without a name; a volume as mounted by Kubernetes with fsGroup; a volume that is not writable.
 volumes() {
     run_alone "$ID-any" "$ID-any" --user 54321:0 --env HOME=/nowhere --env KAIROS_EMBEDDED__MODEL=false -- kairos start
     prepare_volume "$ID-group" 'mkdir /data/lost+found && chown 0:2000 /data && chmod 2775 /data'
@@ -77,12 +77,12 @@ volumes() {
     seen "it runs as an arbitrary user id of group 0, and without a home folder"
     seen "it runs on a volume of root that its group may write (fsGroup)"
     docker rm --force "$ID-group" > /dev/null
-    # What the kubelet does to a volume at each mount.
+    # As the kubelet does at each mount.
     prepare_volume "$ID-group" 'chgrp -R 2000 /data && chmod -R g+rwX /data && find /data -type d -exec chmod g+s {} +'
     run_alone "$ID-group" "$ID-group" --group-add 2000 --env KAIROS_EMBEDDED__MODEL=false -- kairos start
     until_started "$ID-group"
     [ "$(docker exec "$ID-group" stat --format %a /data/secrets.json)" = 600 ] || fail "secrets.json is open to the group"
-    seen "it starts again after such a volume was mounted anew, and closed its secrets"
+    seen "it starts again after such a volume was remounted, and closed its secrets"
     prepare_volume "$ID-closed" 'mkdir /data/lost+found && chown 0:0 /data && chmod 0755 /data'
     run_alone "$ID-closed" "$ID-closed" -- kairos start
     eventually 30 ended "$ID-closed" || fail "it runs on a volume that it cannot write"
@@ -109,7 +109,7 @@ END
     docker exec "$container" getent hosts host.docker.internal > /dev/null || fail "host.docker.internal is unknown"
     seen "compose is up, healthy, without rights; the container knows its host"
     roles
-    container=$(dc ps --quiet kairos)  # another one, for its new password
+    container=$(dc ps --quiet kairos)  # recreated for its new password
     until_ready "$container"
     serve_scripted "$container"
     kairos "$container" task submit --model scripted --wait --json "Write add(a, b) in Python." > "$WORK/task.json" 2> "$WORK/task.log" ||
@@ -121,16 +121,16 @@ END
 
     dc restart kairos > /dev/null 2>&1
     until_ready "$container"
-    [ "$(newest_task "$container")" = "$id" ] || fail "the task is gone after a restart"
+    [ "$(newest_task "$container")" = "$id" ] || fail "the task is missing after a restart"
     dc up --detach --wait --no-build --force-recreate kairos > "$WORK/up.log" 2>&1 || fail "compose up again"
     container=$(dc ps --quiet kairos)
     until_ready "$container"
-    [ "$(newest_task "$container")" = "$id" ] || fail "the task is gone after the container was created anew"
-    [ "$(link_of "$container")" != "$first" ] || fail "the container created anew shows no fresh link"
-    seen "restarted and created anew: the task is there, and a fresh link"
+    [ "$(newest_task "$container")" = "$id" ] || fail "the task is missing after the container was recreated"
+    [ "$(link_of "$container")" != "$first" ] || fail "the container recreated shows no new link"
+    seen "restarted and recreated: the task is there, and a new link"
 }
 
-# Whoever has one role's password has no other role.
+# The password of one role gives access to no other role.
 roles() {
     sql kairos_app KAIROS_APP_PASSWORD 'select 1' || fail "the app role cannot sign in"
     local role
@@ -143,7 +143,7 @@ roles() {
     sql kairos_owner KAIROS_OWNER_PASSWORD 'select 1' || fail "the owner cannot sign in"
     ! sql kairos_app KAIROS_APP_PASSWORD 'create table mine (n int)' || fail "the app role creates tables"
     seen "the app role's password opens no other role, and it cannot become one"
-    # A change of passwords in .env, as after an upgrade from one shared password.
+    # Changed passwords in .env, as after an upgrade from one shared password.
     local before
     before=$(grep '^KAIROS_OWNER_PASSWORD=' "$WORK/env")
     sed -i '/^KAIROS_OWNER_PASSWORD=/d' "$WORK/env"
@@ -156,7 +156,7 @@ roles() {
     seen "roles.sh sets new passwords on a volume that exists"
 }
 
-# Tests that pass only where they reach what they must not: never above 0. Honest ones pass, or are refused in words.
+# Hostile tests pass only if they escape, so their score is 0. Honest tests pass, or are refused with a reason.
 isolation() {
     local container honest hostile
     for container in "$ID-alone" "$(dc ps --quiet kairos)"; do
@@ -171,7 +171,7 @@ isolation() {
     done
 }
 
-# --- words of the checks ---
+# --- helpers ---
 
 step() { STEP=$1; echo "$1 ($SECONDS s)"; }
 seen() { echo "  $*"; }
@@ -184,13 +184,13 @@ run_alone() {
     docker run --detach --name "$name" --volume "$volume:/data" "${HARDENED[@]}" "${options[@]}" "$IMAGE" "${@:2}" > /dev/null
 }
 
-# Not empty, as Docker gives an empty volume the owner of the image's folder.
+# Not empty, because Docker gives an empty volume the owner of the image's folder.
 prepare_volume() { docker run --rm --user 0:0 --volume "$1:/data" --entrypoint sh "$IMAGE" -c "$2"; }
 dc() { docker compose --project-name "$ID" --env-file "$WORK/env" --file docker-compose.yml --file "$WORK/override.yml" "$@"; }
 kairos() { docker exec "$1" kairos "${@:2}"; }
 eventually() { local limit=$((SECONDS + $1)); shift; until "$@"; do [ "$SECONDS" -lt "$limit" ] || return 1; sleep 0.5; done; }
 ended() { [ "$(docker inspect --format '{{.State.Running}}' "$1")" = false ]; }
-# Not `grep -q` on a pipe: it ends early, and `pipefail` would count the broken pipe of what writes.
+# Not `grep -q` on a pipe: it exits early, and `pipefail` would report the broken pipe of the writer.
 logged() { docker logs "$1" 2>&1 | grep -E "$2" > /dev/null; }
 starts() { docker logs "$1" 2>&1 | grep -c 'Kairos is ready' || true; }
 healthy() { ! ended "$1" && kairos "$1" status --json > "$WORK/status.json" 2> /dev/null; }
@@ -220,26 +220,26 @@ without_rights() {
     grep -q 'Read-only' <<< "$status" || fail "its root can be written"
 }
 
-# sql ROLE VARIABLE STATEMENT: as that role, over TCP, with the password that stands under this name in the file
+# sql ROLE VARIABLE STATEMENT: as that role, over TCP, with the password of this variable in the file
 sql() { sql_with "$1" "$(sed -n "s/^$2=//p" "$WORK/env")" "$3"; }
 sql_with() {
     dc exec -T --env PGPASSWORD="$2" postgres \
         psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --host "$(own_address)" --username "$1" --dbname kairos --command "$3" > "$WORK/sql.log" 2>&1
 }
-# Not localhost, which pg_hba.conf of PostgreSQL's image trusts.
+# Not localhost, which PostgreSQL's image trusts in pg_hba.conf.
 own_address() { docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "$(dc ps --quiet postgres)"; }
 
 serve_scripted() {
     docker exec --detach "$1" python -c "$(cat scripts/scripted_model.py)" 9310
     eventually 20 docker exec "$1" python -c 'import urllib.request as r; r.urlopen("http://127.0.0.1:9310/v1/models", timeout=2)' 2> /dev/null ||
         fail "the scripted model does not answer"
-    kairos "$1" model reset scripted > /dev/null  # it was away when the daemon started
+    kairos "$1" model reset scripted > /dev/null  # it was unavailable when the daemon started
 }
 
 # ruling CONTAINER honest|hostile: the score of the tests, or `refused`
 ruling() {
     docker exec -i "$1" sh -c 'cat > "$0"' "/data/$2.py" < "scripts/image_tests/$2.py"
-    # Rejected is an answer here, and an exit code of the command line.
+    # A rejected task is a valid result, but a non-zero exit code.
     { kairos "$1" task submit --model scripted --tests "/data/$2.py" --wait --json "Write add(a, b) in Python. $2" 2> /dev/null || true; } |
         docker exec -i "$1" python -c '
 import json, sys

@@ -1,9 +1,9 @@
-"""The whole learning loop on this machine, from nothing, with the embedded model: `make demo-learning`.
+"""Run the whole learning loop on this machine with the embedded model: `make demo-learning`.
 
-A team has an API of its own, Vex, that no model can know. Tasks are submitted with a rule for the right answer; the
-guardian rejects what the model makes up; the rejected answers fill the dataset; they are corrected through the API;
-`kairos fine-tune` trains an adapter, has the gate judge it, and brings it into service; the router moves the next tasks
-to it by what it measures; a roll-back restores the former answers. Every figure in the table comes from this run.
+A team has its own API, Vex, which no model knows. Tasks are submitted with a check for the correct answer, the guardian
+rejects invented answers, and the rejected drafts become dataset rows. They are corrected through the API.
+`kairos fine-tune` trains an adapter, which the evaluation gate accepts and deploys. The router measures the adapter and
+prefers it for new tasks. A roll-back restores the earlier answers. All figures in the table come from this run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from kairos.cli.credentials import CredentialFile
 console = Console(highlight=False)
 
 BASE = "smollm2-135m"
-IN_SERVICE = ("canary", "live")
+DEPLOYED = ("canary", "live")
 VERBS = ("clean", "heat", "paint", "weigh")
 KNOWN = [
     "kettle",
@@ -61,15 +61,15 @@ KNOWN = [
     "cradle",
     "trumpet",
 ]
-"""Things that the corrected tasks speak of, each with two of the verbs."""
+"""Objects in the corrected tasks, each with two of the verbs."""
 NEW = ("table", "spoon", "window", "bicycle", "hammer", "pillow", "guitar", "oven", "clock", "shirt")
-"""Things that stand in no row of the dataset, each with all four."""
+"""Objects that occur in no dataset row, each with all four verbs."""
 READY_S, TASK_S, TRAINING_S = 60.0, 120.0, 1500.0
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """A task, with the one right answer."""
+class DemoTask:
+    """A prompt with its only correct answer."""
 
     verb: str
     thing: str
@@ -85,96 +85,99 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much of everything. The short form proves that the loop closes, the long one how good it gets."""
+    """The size of the demo. A short run shows that the loop closes, a long one how good the adapter gets."""
 
     known: Sequence[str] = tuple(KNOWN)
     rounds: int = 2
-    """Of twenty tasks each, after the promotion."""
+    """Rounds of 20 tasks after the promotion."""
     epochs: float = 4
     answer_tokens: int = 64
-    """The longest answer to a task; a right one takes a dozen."""
+    """Maximum length of an answer. A right one takes a dozen tokens."""
 
 
 @dataclass(slots=True)
-class Told:
-    """What was measured."""
+class Measurements:
+    """The figures of a run."""
 
     before_right: int = 0
-    asked: int = 0
+    before_total: int = 0
     rows: int = 0
     training_s: float = 0
     report: dict[str, Any] = field(default_factory=dict)
     state: str = ""
     adapter: str = ""
     rounds: list[tuple[int, int, int]] = field(default_factory=list)
-    """For each round: tasks, right answers, and how many the adapter was given."""
+    """For each round: tasks, correct answers, and tasks routed to the adapter."""
     restored: int = 0
     compared: int = 0
     seconds: float = 0
 
 
-class Story:
-    """Tells it to one daemon, through the API alone."""
+class LearningLoop:
+    """The steps of the demo, performed on one daemon through its API."""
 
     def __init__(self, client: Client, scale: Scale) -> None:
         self._client = client
         self._scale = scale
-        self.told = Told()
-        self._fresh = shuffled(Wish(verb, thing) for verb, thing in itertools.product(VERBS, NEW))[: 20 * scale.rounds]
-        self._before: dict[Wish, dict[str, Any]] = {}
+        self.measured = Measurements()
+        new = itertools.product(VERBS, NEW)
+        self._new = shuffled(DemoTask(verb, thing) for verb, thing in new)[: 20 * scale.rounds]
+        self._before: dict[DemoTask, dict[str, Any]] = {}
 
-    def ask_the_base(self) -> None:
-        """In another project, so that what comes later is in no row of this one's dataset."""
-        elsewhere = self._client.in_project(self._client.post("/api/projects", {"name": "Before"})["id"])
-        self._before = {wish: self._ask(wish, elsewhere) for wish in self._fresh}
-        self.told.asked = len(self._before)
-        self.told.before_right = sum(task["state"] == "succeeded" for task in self._before.values())
+    def measure_base(self) -> None:
+        """Submit the new tasks in another project, so that they do not enter the dataset."""
+        other = self._client.in_project(self._client.post("/api/projects", {"name": "Before"})["id"])
+        self._before = {task: self._submit(task, other) for task in self._new}
+        self.measured.before_total = len(self._before)
+        self.measured.before_right = sum(task["state"] == "succeeded" for task in self._before.values())
 
-    def fill_the_dataset(self) -> None:
-        """Tasks come in, and the guardian holds every answer against the task's rule."""
-        for wish in self._known():
-            self._ask(wish)
+    def fill_dataset(self) -> None:
+        """Submit the known tasks. The guardian rejects wrong answers, which become dataset rows."""
+        for task in self._known():
+            self._submit(task)
 
     def correct(self) -> None:
-        """Row after row, as the labelling page does it."""
-        right = {wish.prompt: wish.right for wish in self._known()}
+        """Correct and approve the rows one by one, as on the labelling page."""
+        right = {task.prompt: task.right for task in self._known()}
         while row := self._client.post("/api/dataset/next"):
-            asked = next(message["content"] for message in row["prompt"] if message["role"] == "user")
-            body = {"version": row["version"], "corrected_output": right[asked], "state": "approved"}
+            prompt = next(message["content"] for message in row["prompt"] if message["role"] == "user")
+            body = {"version": row["version"], "corrected_output": right[prompt], "state": "approved"}
             self._client.call("PATCH", f"/api/dataset/{row['id']}", body)
-            self.told.rows += 1
+            self.measured.rows += 1
 
     def fine_tune(self, environment: dict[str, str]) -> None:
-        """By the command that a person would give."""
+        """Run `kairos fine-tune`, as a person would."""
         epochs, began = str(self._scale.epochs), time.monotonic()
         command = [sys.executable, "-m", "kairos", "fine-tune", "--model", BASE, "--epochs", epochs, "--watch"]
         subprocess.run(command, env=environment, check=True, timeout=TRAINING_S)
-        self.told.training_s = time.monotonic() - began
+        self.measured.training_s = time.monotonic() - began
 
-    def look_at_the_adapter(self) -> None:
+    def read_adapter(self) -> None:
+        """Read the adapter's state and the gate's report."""
         adapter = self._client.get(f"/api/adapters/{self._adapters()[0]['id']}")
-        self.told.report, self.told.state, self.told.adapter = adapter["report"], adapter["state"], adapter["name"]
+        self.measured.report, self.measured.state = adapter["report"], adapter["state"]
+        self.measured.adapter = adapter["name"]
 
-    def ask_the_router(self, number: int) -> None:
-        """Twenty tasks that nobody has corrected; the router chooses."""
-        tasks = [self._ask(wish) for wish in self._fresh[20 * number : 20 * (number + 1)]]
+    def run_round(self, number: int) -> None:
+        """Submit 20 new tasks, without corrections, and let the router choose the model."""
+        tasks = [self._submit(task) for task in self._new[20 * number : 20 * (number + 1)]]
         right = sum(task["state"] == "succeeded" for task in tasks)
-        self.told.rounds.append((len(tasks), right, sum(task["model"] == self.told.adapter for task in tasks)))
+        self.measured.rounds.append((len(tasks), right, sum(task["model"] == self.measured.adapter for task in tasks)))
 
     def roll_back(self) -> None:
-        """To the plain base, which is asked again what it was asked at first."""
-        while any(one["state"] in IN_SERVICE for one in self._adapters()):
+        """Roll back to the base, and compare its answers with the first ones."""
+        while any(one["state"] in DEPLOYED for one in self._adapters()):
             self._client.post("/api/adapters/roll-back", {"base": BASE})
-        again = {wish: self._ask(wish) for wish in self._fresh[:5]}
-        self.told.compared = len(again)
-        self.told.restored = sum(task["output"] == self._before[wish]["output"] for wish, task in again.items())
+        again = {task: self._submit(task) for task in self._new[:5]}
+        self.measured.compared = len(again)
+        self.measured.restored = sum(result["output"] == self._before[task]["output"] for task, result in again.items())
 
-    def _ask(self, wish: Wish, client: Client | None = None) -> dict[str, Any]:
-        return ask(client or self._client, wish, self._scale.answer_tokens)
+    def _submit(self, task: DemoTask, client: Client | None = None) -> dict[str, Any]:
+        return submit(client or self._client, task, self._scale.answer_tokens)
 
-    def _known(self) -> list[Wish]:
+    def _known(self) -> list[DemoTask]:
         return shuffled(
-            Wish(VERBS[(number + turn) % 4], thing)
+            DemoTask(VERBS[(number + turn) % 4], thing)
             for number, thing in enumerate(self._scale.known)
             for turn in (0, 1 + (number // 4) % 3)
         )
@@ -183,65 +186,66 @@ class Story:
         return self._client.get("/api/adapters")["items"]
 
 
-def tell(client: Client, environment: dict[str, str]) -> Told:
-    """The whole of it, with a line for each step."""
-    began, story = time.monotonic(), Story(client, Scale())
-    say("new tasks are asked of the base, in another project, to know where it stands")
-    story.ask_the_base()
-    say("tasks come in; the guardian holds every answer against the task's rule")
-    story.fill_the_dataset()
-    say("a person corrects what was rejected, one row after another")
-    story.correct()
-    say("kairos fine-tune")
-    story.fine_tune(environment)
-    story.look_at_the_adapter()
-    if story.told.state in IN_SERVICE:
-        for number in range(story.told.asked // 20):
-            say(f"the next 20 tasks, round {number + 1}; the router chooses")
-            story.ask_the_router(number)
-        say("roll back, and ask again what the base was asked at first")
-        story.roll_back()
-    story.told.seconds = time.monotonic() - began
-    return story.told
+def run_loop(client: Client, environment: dict[str, str]) -> Measurements:
+    """Run all steps, and print a line for each."""
+    began, loop = time.monotonic(), LearningLoop(client, Scale())
+    log("submit new tasks to the base, in another project, to measure it")
+    loop.measure_base()
+    log("submit tasks; the guardian checks every answer against the task's check")
+    loop.fill_dataset()
+    log("correct the rejected answers, one row at a time")
+    loop.correct()
+    log("kairos fine-tune")
+    loop.fine_tune(environment)
+    loop.read_adapter()
+    if loop.measured.state in DEPLOYED:
+        for number in range(loop.measured.before_total // 20):
+            log(f"submit 20 new tasks, round {number + 1}; the router chooses the model")
+            loop.run_round(number)
+        log("roll back, and submit the first tasks to the base again")
+        loop.roll_back()
+    loop.measured.seconds = time.monotonic() - began
+    return loop.measured
 
 
-def shuffled(wishes: Iterable[Wish]) -> list[Wish]:
-    """In an order without a pattern, the same every time."""
-    ordered = list(wishes)
+def shuffled(tasks: Iterable[DemoTask]) -> list[DemoTask]:
+    """Return the tasks in a random but reproducible order."""
+    ordered = list(tasks)
     random.Random(7).shuffle(ordered)
     return ordered
 
 
-def ask(client: Client, wish: Wish, max_tokens: int) -> dict[str, Any]:
-    """Submit the task with its rule, and wait for the verdict."""
-    task = client.post(
+def submit(client: Client, task: DemoTask, max_tokens: int) -> dict[str, Any]:
+    """Submit the task with its check, and wait for its end. Raises `TimeoutError` after `TASK_S`."""
+    row = client.post(
         "/api/tasks",
         {
-            "prompt": wish.prompt,
+            "prompt": task.prompt,
             "task_type": "vex",
             "temperature": 0,
             "max_tokens": max_tokens,
             "cache": False,
-            "checks": {"require": [wish.right]},
+            "checks": {"require": [task.right]},
         },
     )
     deadline = time.monotonic() + TASK_S
-    while task["state"] in ("queued", "running"):
+    while row["state"] in ("queued", "running"):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"task {task['id']} is {task['state']} after {TASK_S:g} s")
+            raise TimeoutError(f"task {row['id']} is {row['state']} after {TASK_S:g} s")
         time.sleep(0.1)
-        task = client.get(f"/api/tasks/{task['id']}")
-    return task
+        row = client.get(f"/api/tasks/{row['id']}")
+    return row
 
 
 @contextmanager
 def daemon(folder: Path, settings: dict[str, Any]) -> Iterator[tuple[Client, dict[str, str]]]:
-    """`kairos start` on a folder of its own, and a client that is signed in."""
+    """Run `kairos start` in its own folder, and yield a signed-in client and the environment for commands."""
     config = folder / "kairos.toml"
     config.write_text(tomlkit.dumps({"data_dir": "data", "server": {"port": 0}, **settings}))
     environment = {**os.environ, "KAIROS_CONFIG": str(config), "XDG_CONFIG_HOME": str(folder / "config")}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "kairos", "start"], stdout=log, stderr=log, env=environment)
+    with (folder / "log").open("wb") as log_file:
+        command = [sys.executable, "-m", "kairos", "start"]
+        process = subprocess.Popen(command, stdout=log_file, stderr=log_file, env=environment)
     try:
         deadline = time.monotonic() + READY_S
         while runtime(folder / "data").get("pid") != process.pid:
@@ -255,65 +259,65 @@ def daemon(folder: Path, settings: dict[str, Any]) -> Iterator[tuple[Client, dic
         process.wait(60)
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     console.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim] {line}")
 
 
-def show(told: Told) -> None:
-    report = told.report
+def print_table(measured: Measurements) -> None:
+    report = measured.report
     control, held_out = report["control"], report["held_out"]
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("what", "before", "after"):
-        table.add_column(name, justify="left" if name == "what" else "right")
-    table.add_row("held-out rows, as served, by the gate", share(held_out["base"]), share(held_out["candidate"]))
-    words = f"ordinary prompts ({len(control['pairs'])}), as served"
-    table.add_row(words, share(control["base"]), share(control["candidate"]))
-    for number, (tasks, right, to_adapter) in enumerate(told.rounds, 1):
-        name = f"new tasks, round {number}: right ({to_adapter} of {tasks} to the adapter)"
-        table.add_row(name, f"{told.before_right}/{told.asked}", f"{right}/{tasks}")
-    table.add_row("answers as before after the roll-back", "", f"{told.restored}/{told.compared}")
+    for name in ("", "before", "after"):
+        table.add_column(name, justify="right" if name else "left")
+    table.add_row("held-out rows, as served, by the gate", percent(held_out["base"]), percent(held_out["candidate"]))
+    name = f"control prompts ({len(control['pairs'])}), as served"
+    table.add_row(name, percent(control["base"]), percent(control["candidate"]))
+    for number, (tasks, right, to_adapter) in enumerate(measured.rounds, 1):
+        name = f"new tasks, round {number}: correct ({to_adapter} of {tasks} by the adapter)"
+        table.add_row(name, f"{measured.before_right}/{measured.before_total}", f"{right}/{tasks}")
+    table.add_row("same answers after the roll-back", "", f"{measured.restored}/{measured.compared}")
     console.print(table)
-    console.print(f"the gate: {report['ruling']}: {report['reason']}")
-    words = f"{told.rows} rows corrected; training and gate {told.training_s:.0f} s; the whole {told.seconds:.0f} s"
-    console.print(words)
+    console.print(f"evaluation gate: {report['ruling']}: {report['reason']}")
+    seconds = f"training and gate {measured.training_s:.0f} s; in total {measured.seconds:.0f} s"
+    console.print(f"{measured.rows} rows corrected; {seconds}")
 
 
-def share(value: float | None) -> str:
+def percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.0%}"
 
 
-def holds(told: Told) -> list[str]:
-    """What the story promises and this run did not keep."""
-    control = told.report["control"]
-    tasks, right, to_adapter = told.rounds[-1] if told.rounds else (20, 0, 0)
-    promises = {
-        "the base gets under 10 % right": told.before_right < 0.1 * told.asked,
-        "the gate promotes": told.report["ruling"] == "promote",
-        "at least 40 ordinary prompts": len(control["pairs"]) >= 40,
-        "ordinary prompts lose 10 points at most": control["candidate"] >= control["base"] - 0.1,
-        "80 % of the last round are right": right >= 0.8 * tasks,
-        "16 of 20 of the last round go to the adapter": to_adapter >= 0.8 * tasks,
-        "the roll-back restores the answers": told.compared > 0 and told.restored == told.compared,
+def unmet_expectations(measured: Measurements) -> list[str]:
+    """Return the expected results that this run did not reach."""
+    control = measured.report["control"]
+    tasks, right, to_adapter = measured.rounds[-1] if measured.rounds else (20, 0, 0)
+    expectations = {
+        "the base answers less than 10 % correctly": measured.before_right < 0.1 * measured.before_total,
+        "the gate promotes the adapter": measured.report["ruling"] == "promote",
+        "at least 40 control prompts": len(control["pairs"]) >= 40,
+        "control prompts lose at most 10 points": control["candidate"] >= control["base"] - 0.1,
+        "80 % of the last round are correct": right >= 0.8 * tasks,
+        "16 of 20 of the last round are routed to the adapter": to_adapter >= 0.8 * tasks,
+        "the roll-back restores the answers": measured.compared > 0 and measured.restored == measured.compared,
     }
-    return [promise for promise, kept in promises.items() if not kept]
+    return [expectation for expectation, met in expectations.items() if not met]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="The learning loop from nothing to a better model in service.")
+    parser = argparse.ArgumentParser(description="Run the learning loop from an empty dataset to a deployed adapter.")
     parser.add_argument("--keep", type=Path, help="Keep the data of the run in this folder.")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = arguments.keep or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o755)  # PostgreSQL runs as another user where we are root
+        folder.chmod(0o755)  # as root, PostgreSQL runs as another user
         settings = {"guardian": {"tries": 1}, "fine_tuning": {"held_out_share": 0.25}}
         with daemon(folder, settings) as (client, environment):
-            told = tell(client, environment)
-    show(told)
-    broken = holds(told)
-    for promise in broken:
-        console.print(f"[red]not so:[/red] {promise}")
-    return 1 if broken else 0
+            measured = run_loop(client, environment)
+    print_table(measured)
+    unmet = unmet_expectations(measured)
+    for expectation in unmet:
+        console.print(f"[red]not met:[/red] {expectation}")
+    return 1 if unmet else 0
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""Measure how plainly the project is written: `python -m scripts.language [PATH…]`.
+"""Measure the language of the project: `python -m scripts.language [PATH…]`.
 
-Two figures per 1,000 lines, of which each must stay below 2: forms of say, tell, word and speak, and the phrases "what
-is", "what was" and "what it". Identifiers count by their parts. Generated files, the text of the changelog's releases
-and data of tests do not count.
+Prints two figures per 1,000 lines, which must stay below 2: forms of four informal verbs (`VERBS`) and a clumsy phrase
+(`PHRASES`). Parts of identifiers count. Generated files, test data and this script are excluded.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SUFFIXES = (".py", ".ts", ".tsx", ".md", ".sh", ".toml", ".yml", ".yaml", ".lua", ".sql")
 GENERATED = ("dashboard/src/api/schema.d.ts", "dashboard/package-lock.json", "docs/cli.md", "docs/configuration.md")
+EXCLUDED = (*GENERATED, "scripts/language.py")
 VERBS = re.compile(
     r"(?<![a-z])(?:say|says|said|saying|tell|tells|told|telling|words?|worded|wording|speaks?|spoke|spoken|speaking)(?![a-z])",
     re.IGNORECASE,
@@ -25,20 +25,20 @@ LIMIT = 2.0
 
 
 def files(paths: list[str]) -> list[Path]:
-    """The tracked files that people write, below these paths."""
+    """Return the tracked, hand-written files below these paths."""
     listed = subprocess.run(["git", "ls-files", "--", *paths], cwd=ROOT, capture_output=True, text=True, check=True)
-    names = (name for name in listed.stdout.splitlines() if name.endswith(SUFFIXES) and name not in GENERATED)
+    names = (name for name in listed.stdout.splitlines() if name.endswith(SUFFIXES) and name not in EXCLUDED)
     return [ROOT / name for name in names if "/data/" not in name and (ROOT / name).is_file()]
 
 
 def figures(paths: list[str]) -> tuple[float, float, Counter[str]]:
-    """Both figures, and how often each file has either."""
+    """Return both figures per 1,000 lines, and the number of matches in each file."""
     lines, verbs, phrases, by_file = 0, 0, 0, Counter[str]()
     for file in files(paths):
         text = file.read_text()
-        found, asked = len(VERBS.findall(text)), len(PHRASES.findall(text))
-        lines, verbs, phrases = lines + text.count("\n"), verbs + found, phrases + asked
-        by_file[str(file.relative_to(ROOT))] = found + asked
+        verb_count, phrase_count = len(VERBS.findall(text)), len(PHRASES.findall(text))
+        lines, verbs, phrases = lines + text.count("\n"), verbs + verb_count, phrases + phrase_count
+        by_file[str(file.relative_to(ROOT))] = verb_count + phrase_count
     per_line = 1000 / max(lines, 1)
     return verbs * per_line, phrases * per_line, by_file
 

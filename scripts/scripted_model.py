@@ -1,8 +1,8 @@
-"""A model server for scripts/check_image.sh: it answers every prompt with the same Python function.
+"""A model server for scripts/check_image.sh that answers every prompt with the same Python function.
 
     python scripted_model.py PORT
 
-OpenAI's protocol, whole and streamed, by the standard library alone.
+Implements OpenAI's protocol, streamed and not, with the standard library only.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def _usage(messages: list[dict[str, str]]) -> dict[str, int]:
-    """Four letters to a token: a count below what was sent would show a prompt that was cut."""
+    """Return the usage, at four letters per token. A lower count would look like a truncated prompt."""
     prompt, completion = sum(len(message["content"]) for message in messages) // 4, len(ANSWER) // 4
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 

@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Install torch into .venv. PyPI's build for Linux brings CUDA (4 GB); where no NVIDIA GPU is found, PyTorch's own index
-# with the build for CPUs is tried first, and PyPI serves where that cannot be reached.
-#   TORCH_INDEX=URL  take it from this index, whatever the machine has
-#   TORCH_INDEX=     take it from PyPI
-# In CI (CI=true) it comes from PyPI unless TORCH_INDEX names an index. `torch.sh --which` prints the choice and does
-# nothing else.
+# Install torch into .venv. PyPI's build for Linux includes CUDA (4 GB). Without an NVIDIA GPU, PyTorch's own index with
+# the CPU build is tried first, and PyPI is the fallback.
+#   TORCH_INDEX=URL  use this index, regardless of the machine
+#   TORCH_INDEX=     use PyPI
+# In CI (CI=true), PyPI is used unless TORCH_INDEX names an index. `torch.sh --which` only prints the choice.
 set -euo pipefail
 version=2.13.0
 python=${PYTHON_BIN:-$(cd "$(dirname "$0")/.." && pwd)/.venv/bin/python}
@@ -21,7 +20,7 @@ chosen_index() {
     echo "$cpu_index"
 }
 
-# One request with a limit: pip by itself would try five times, and wait 15 s each time.
+# One request with a time limit, as pip would try five times for 15 s each.
 answers() {
     "$python" - "$1" "$wait_s" <<'END'
 import sys, urllib.request
@@ -38,11 +37,11 @@ index=$(chosen_index)
 if [ "${1:-}" = --which ]; then echo "${index:-PyPI}"; exit 0; fi
 if [ -n "$index" ]; then
     if answers "$index" && pip --no-deps --retries 0 --timeout 60 --index-url "$index" "torch==$version"; then
-        pip "torch==$version"  # it is there: this brings what it depends on, from PyPI
+        pip "torch==$version"  # installs the dependencies from PyPI
         echo "torch $version from $index"
         exit 0
     fi
-    echo "torch comes from PyPI instead" >&2
+    echo "falling back to PyPI for torch" >&2
 fi
 pip "torch==$version"
 echo "torch $version from PyPI"

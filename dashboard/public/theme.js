@@ -1,7 +1,7 @@
-// A file of its own, loaded before anything is painted: the content policy forbids inline scripts.
+// Loaded as a separate file before the first paint, because the content security policy forbids inline scripts.
 try {
   const theme = localStorage.getItem("kairos.theme");
   if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
 } catch {
-  // Storage may be blocked; the system's theme applies then.
+  // Storage may be blocked; the system theme then applies.
 }

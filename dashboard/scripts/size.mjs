@@ -1,4 +1,4 @@
-// Adds up, compressed, all that the first load fetches: the entry's static import graph, its styles and the page.
+// Prints the compressed size of the first load: the entry's static import graph, its styles and the page.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -19,7 +19,7 @@ function visit(key) {
 }
 
 for (const [key, chunk] of Object.entries(manifest)) if (chunk.isEntry) visit(key);
-// What every signed-in visit loads next: the overview and all it imports.
+// Loaded next on every signed-in visit: the overview and its imports.
 for (const key of Object.keys(manifest)) if (key.endsWith("OverviewPage.tsx")) visit(key);
 
 let total = 0;

@@ -31,7 +31,7 @@ const root = createRootRoute({
 const signIn = createRoute({
   getParentRoute: () => root,
   path: "/sign-in",
-  validateSearch: (search): { next?: string } => ({ next: within(one(search.next)) }),
+  validateSearch: (search): { next?: string } => ({ next: localAddress(one(search.next)) }),
   component: lazyRouteComponent(() => import("./pages/entry/SignInPage"), "SignInPage"),
 });
 const setup = createRoute({
@@ -50,13 +50,13 @@ const join = createRoute({
   component: lazyRouteComponent(() => import("./pages/entry/JoinPage"), "JoinPage"),
 });
 
-/** All that needs somebody signed in. */
+/** All routes that require a signed-in user. */
 const app = createRoute({
   getParentRoute: () => root,
   id: "app",
   component: Shell,
   beforeLoad: async ({ location }) => {
-    if (!(await session.start())) throw redirect({ to: "/sign-in", search: { next: within(location.href) } });
+    if (!(await session.start())) throw redirect({ to: "/sign-in", search: { next: localAddress(location.href) } });
   },
 });
 
@@ -196,8 +196,8 @@ export const router = createRouter({
   scrollRestoration: true,
 });
 
-/** Where to go after sign-in; an address of another site would lend Kairos's name to it. */
-function within(address: string | undefined): string | undefined {
+/** The address to open after sign-in. Addresses of other sites are refused, to prevent open redirects. */
+function localAddress(address: string | undefined): string | undefined {
   return address && /^\/(?![/\\])/.test(address) && !address.startsWith("/sign-in") ? address : undefined;
 }
 

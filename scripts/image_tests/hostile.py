@@ -1,4 +1,4 @@
-# Each test passes only where it reaches what code supplied with a task must not reach.
+# Each test passes only if it can access something that supplied tests must not access.
 import os
 import socket
 

@@ -1,3 +1,3 @@
-"""Kairos: tasks, agents, a router that measures, a guardian that checks, and a loop that learns."""
+"""Kairos: a task queue with agents, a measuring model router, a guardian that checks answers, and fine-tuning."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""`python -m kairos` is `kairos`."""
+"""Run the command line interface: `python -m kairos` is the same as `kairos`."""
 
 from kairos.cli import main
 

@@ -1,4 +1,4 @@
-"""Every part of a daemon, built on its engines and handed to each other."""
+"""Build every component of a daemon and connect them."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ from kairos.api.access.sign_in_limits import SignInLimits
 from kairos.api.access.tokens import TokenKeys
 from kairos.api.live.event_feed import EventFeed
 from kairos.api.refusals import Refusals
-from kairos.api.services import Part, Services
-from kairos.background_tasks import in_own_thread
+from kairos.api.services import ComponentState, Services
+from kairos.background_tasks import run_in_thread
 from kairos.config import InvalidConfig, Settings, config_path
 from kairos.config_reference import value_of
 from kairos.db import schema
 from kairos.db.addresses import DatabaseAddresses
 from kairos.db.engine import Database
-from kairos.db.repositories.replicas import Said
+from kairos.db.repositories.replicas import DaemonStatus
 from kairos.db.repositories.statistics import Fading
 from kairos.embedded import Addresses, EmbeddedEngines
 from kairos.errors import EngineUnavailable
 from kairos.fine_tuning.adapters.adapters import AdapterFiles
-from kairos.fine_tuning.adapters.deployments import AdaptersInService
+from kairos.fine_tuning.adapters.deployments import AdapterDeployments
 from kairos.fine_tuning.adapters.llama_cpp import EmbeddedAdapters, OneOffModels
 from kairos.fine_tuning.adapters.ollama import OllamaAdapters, runner_of
 from kairos.fine_tuning.adapters.serving import AdapterServer
@@ -56,7 +56,7 @@ from kairos.lanes import Lane
 from kairos.llm.cache.response_cache import ResponseCache
 from kairos.llm.cache.response_store import CacheSettings
 from kairos.llm.calls.providers import Providers
-from kairos.llm.calls.served_context import ContextWatch
+from kairos.llm.calls.served_context import ContextPoller
 from kairos.llm.calls.shared_traits import SharedTraits
 from kairos.llm.catalog.catalog import AdapterHost, Catalog, Model
 from kairos.llm.catalog.configured_models import configured_models
@@ -88,20 +88,20 @@ from kairos.orchestration.tasks.trainings import Trainings
 from kairos.orchestration.workers.sweeper import Sweeper
 from kairos.orchestration.workers.worker import Worker
 from kairos.plugins.plugin_loader import PluginLoader, Scan
-from kairos.plugins.task_context import Means
+from kairos.plugins.task_context import PluginServices
 from kairos.proxies import DIRECT, Proxies
-from kairos.pubsub import Signals
-from kairos.redis_client import answers, check_writable, connect
+from kairos.pubsub import PubSub
+from kairos.redis_client import check_writable, connect, wait_until_reachable
 
 log = logging.getLogger(__name__)
 
 ENGINE_WAIT_S = 5
 MIGRATION_LIMIT_S = 3600
-"""It rewrites tables, which are as large as they are."""
+"""Long, because a migration may rewrite large tables."""
 
 
-class Role(StrEnum):
-    """What a daemon does: everything, only the API, only the tasks, or only the trainings."""
+class DaemonRole(StrEnum):
+    """The work of a daemon: everything, only the API, only tasks, or only trainings."""
 
     ALL = "all"
     API = "api"
@@ -110,16 +110,16 @@ class Role(StrEnum):
 
 
 LANES = {
-    Role.ALL: tuple(Lane),
-    Role.API: (),
-    Role.WORKER: (Lane.INTERACTIVE, Lane.BATCH),
-    Role.TRAINER: (Lane.TRAIN,),
+    DaemonRole.ALL: tuple(Lane),
+    DaemonRole.API: (),
+    DaemonRole.WORKER: (Lane.INTERACTIVE, Lane.BATCH),
+    DaemonRole.TRAINER: (Lane.TRAIN,),
 }
-"""What a daemon of each role takes from the queue."""
+"""The lanes from which a daemon of each role claims tasks."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Components:
     """Everything a daemon runs."""
 
     settings: Settings
@@ -127,7 +127,7 @@ class Parts:
     worker: Worker
     sweeper: Sweeper
     background: tuple[Callable[[], Coroutine[Any, Any, None]], ...]
-    """What else runs as long as the daemon does."""
+    """Loops that run until the daemon stops."""
     judge: Judge
     engines: EmbeddedEngines | None
     first_account: FirstAccount
@@ -138,17 +138,17 @@ async def assemble(
     settings: Settings,
     addresses: Addresses,
     engines: EmbeddedEngines | None = None,
-    role: Role = Role.ALL,
+    role: DaemonRole = DaemonRole.ALL,
     scan: Scan | None = None,
     proxies: Proxies = DIRECT,
-) -> AsyncIterator[Parts]:
-    """Build every part on the engines at these addresses, migrate the database first, and close all at the end.
+) -> AsyncIterator[Components]:
+    """Migrate the database, build every component on the engines at these addresses, and close all of them at the end.
 
-    `scan` is that of the plugins, where it is under way already.
+    `scan` is the plugin scan, if it has been started already.
     """
     async with AsyncExitStack() as stack:
         at = DatabaseAddresses(addresses.database_url, addresses.migration_url, addresses.system_url)
-        before, after = await in_own_thread(partial(schema.migrate, at), MIGRATION_LIMIT_S)
+        before, after = await run_in_thread(partial(schema.migrate, at), MIGRATION_LIMIT_S)
         if before != after:
             log.info("the database was migrated from %s to %s", before or "nothing", after)
         database = Database(at, settings.database)
@@ -157,47 +157,47 @@ async def assemble(
         await database.check_app_role()
         redis = connect(addresses.redis_url)
         stack.push_async_callback(redis.aclose)
-        # Later it may go away for a while; at a start its absence is most likely a wrong address.
-        await answers(redis, ENGINE_WAIT_S)
+        # A later outage is tolerated; at the start, an unreachable Redis is most likely a wrong address.
+        await wait_until_reachable(redis, ENGINE_WAIT_S)
         http = await stack.enter_async_context(
             HttpClient(proxies=proxies, private_hosts=lambda: configuration.live.view.plugins.private_hosts)
         )
-        signals = Signals(redis)
+        pubsub = PubSub(redis)
         catalog = Catalog(map(_with_runner, configured_models(settings, addresses)))
-        configuration = Configuration(database, signals, settings, partial(_check_models, catalog))
+        configuration = Configuration(database, pubsub, settings, partial(_check_models, catalog))
         configuration.check(settings)
         await configuration.begin()
         settings = configuration.live.view
         health, providers = ModelHealth(), Providers(http)
-        breakers, traits = SharedBreakers(redis, signals, health, catalog), SharedTraits(redis, providers.traits)
+        breakers, traits = SharedBreakers(redis, pubsub, health, catalog), SharedTraits(redis, providers.traits)
         router = await stack.enter_async_context(
             _router(settings, catalog, database, redis, providers, health, breakers)
         )
-        statistics = SharedStatistics(database, signals, _fading(), settings.router, router.restore)
-        router.share(statistics)
-        watch = ContextWatch(http, router.contexts, lambda: (*catalog, *catalog.adapters))
+        statistics = SharedStatistics(database, pubsub, _fading(), settings.router, router.restore)
+        router.use_statistics(statistics)
+        watch = ContextPoller(http, router.contexts, lambda: (*catalog, *catalog.adapters))
         stack.push_async_callback(statistics.close)
         judge = await stack.enter_async_context(Judge(settings.judge, router, database))
-        isolation = HostIsolation(_protected(settings), weakly=settings.guardian.allow_weak_isolation)
+        isolation = HostIsolation(_protected(settings), allow_weak=settings.guardian.allow_weak_isolation)
         guardian = GuardianAgent(settings.guardian, isolation)
-        learning = _learning(settings, database, signals, router, providers, http, engines)
+        learning = _learning(settings, database, pubsub, router, providers, http, engines)
         agents = AgentRegistry()
-        plugins = PluginLoader(settings.plugins, agents, Means(router, database, http))
+        plugins = PluginLoader(settings.plugins, agents, PluginServices(router, database, http))
         for agent in (ExecutionAgent(router), guardian, learning.agent(guardian, judge)):
             plugins.add_built_in(agent)
         stack.push_async_callback(plugins.close)
         queue = FairQueue(redis)
         leases = Leases(database, settings.queue.lease_s)
-        notices, feed, streams = EventNotices(signals), EventFeed(database, signals), DraftStreams(signals)
+        notices, feed, streams = EventNotices(pubsub), EventFeed(database, pubsub), DraftStreams(pubsub)
         stack.push_async_callback(streams.aclose)
         coordinator = AgentCoordinator(
             database, agents, guardian, router, judge, leases, settings.queue, settings.guardian, notices, streams
         )
         name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-        heartbeat = Heartbeat(database, name, partial(_said, role, settings, configuration))
+        heartbeat = Heartbeat(database, name, partial(_daemon_status, role, settings, configuration))
         configuration.report = heartbeat.beat
         stack.push_async_callback(heartbeat.leave)
-        erasure = Erasure(database, queue, signals, ProjectKeys(redis), router.cache, settings, learning.in_service)
+        erasure = Erasure(database, queue, pubsub, ProjectKeys(redis), router.cache, settings, learning.deployments)
         refusals = Refusals(database)
         keys = TokenKeys(database)
         first_account = FirstAccount(database)
@@ -205,7 +205,7 @@ async def assemble(
         pool = Passwords()
         stack.push_async_callback(pool.aclose)
         accounts = Accounts(database, keys, settings.auth, SignInLimits(redis), pool)
-        submissions = Submissions(database, queue, signals, notices, settings.queue)
+        submissions = Submissions(database, queue, pubsub, notices, settings.queue)
         trainings = Trainings(database, router, learning.trainer, submissions, settings)
         limits = ProjectLimits(database, queue, settings.queue)
         services = Services(
@@ -228,17 +228,17 @@ async def assemble(
             judge=judge,
             trainings=trainings,
             promotions=learning.promotions,
-            in_service=learning.in_service,
+            deployments=learning.deployments,
             adapter_files=learning.files,
             isolation=isolation,
             probe=_probe(database, redis, router, engines),
             local_secret=secrets.token_urlsafe(32),
         )
-        worker = Worker(name, database, queue, signals, coordinator, leases, settings, notices, LANES[role])
+        worker = Worker(name, database, queue, pubsub, coordinator, leases, settings, notices, LANES[role])
         sweeper = Sweeper(database, queue, notices, settings)
         _follow(configuration, router, worker, sweeper, plugins)
         await plugins.reload(scan)
-        yield Parts(
+        yield Components(
             settings=settings,
             services=services,
             worker=worker,
@@ -255,7 +255,7 @@ async def assemble(
                 configuration.run,
                 erasure.run,
                 refusals.run,
-                learning.in_service.run,
+                learning.deployments.run,
                 learning.promotions.run,
                 trainings.run,
             ),
@@ -266,13 +266,13 @@ async def assemble(
 
 
 def _protected(settings: Settings) -> list[Path]:
-    """What code that is tested must not reach, to try it: the daemon's files."""
+    """The daemon's files, which tested code must not be able to read."""
     places = (settings.data_dir, settings.data_dir / "postgres", settings.fine_tuning.folder, config_path())
     return [place.resolve() for place in places if place and place.exists()]
 
 
 def _with_runner(model: Model) -> Model:
-    """A base whose adapters Ollama serves shares its one loaded copy with them, whatever the configuration says."""
+    """The model, with a runner if Ollama serves its adapters: base and adapters then share one loaded copy."""
     if model.adapter_host is not AdapterHost.OLLAMA or model.runner:
         return model
     return replace(model, runner=runner_of(model))
@@ -280,14 +280,14 @@ def _with_runner(model: Model) -> Model:
 
 @dataclass(frozen=True, slots=True)
 class _Learning:
-    """What trains adapters, keeps them, and brings them into service."""
+    """The components that train, store and deploy adapters."""
 
     database: Database
     router: LLMRouter
     trainer: Trainer
     gate: Gate
     files: AdapterFiles
-    in_service: AdaptersInService
+    deployments: AdapterDeployments
     promotions: Promotions
 
     def agent(self, guardian: GuardianAgent, judge: Judge) -> TrainingAgent:
@@ -297,7 +297,7 @@ class _Learning:
             self.trainer,
             self.gate,
             self.files,
-            self.in_service,
+            self.deployments,
             self.promotions,
             guardian,
             judge,
@@ -307,7 +307,7 @@ class _Learning:
 def _learning(
     settings: Settings,
     database: Database,
-    signals: Signals,
+    pubsub: PubSub,
     router: LLMRouter,
     providers: Providers,
     http: HttpClient,
@@ -318,12 +318,12 @@ def _learning(
     servers: dict[AdapterHost | None, AdapterServer] = {AdapterHost.OLLAMA: OllamaAdapters(http)}
     if engines:
         servers[AdapterHost.EMBEDDED] = EmbeddedAdapters(engines)
-    in_service = AdaptersInService(
-        database, signals, router, files, servers, settings.fine_tuning, OneOffModels(settings.data_dir)
+    deployments = AdapterDeployments(
+        database, pubsub, router, files, servers, settings.fine_tuning, OneOffModels(settings.data_dir)
     )
-    promotions = Promotions(database, in_service, files, router.cache, settings.fine_tuning)
+    promotions = Promotions(database, deployments, files, router.cache, settings.fine_tuning)
     trainer, gate = Trainer(settings.fine_tuning, folder), Gate(providers, settings.fine_tuning)
-    return _Learning(database, router, trainer, gate, files, in_service, promotions)
+    return _Learning(database, router, trainer, gate, files, deployments, promotions)
 
 
 @asynccontextmanager
@@ -360,7 +360,7 @@ async def _router(
 
 
 def _check_models(catalog: Catalog, settings: Settings) -> None:
-    """Raises `InvalidConfig` where a value names a model that the catalogue does not have."""
+    """Raise `InvalidConfig` if a setting names a model that is not in the catalogue."""
     for key, none in (("default_llm_model", "auto"), ("router.last_resort", ""), ("judge.model", "")):
         name = value_of(settings, key)
         if name != none and name not in catalog:
@@ -374,9 +374,9 @@ def _check_models(catalog: Catalog, settings: Settings) -> None:
 def _follow(
     configuration: Configuration, router: LLMRouter, worker: Worker, sweeper: Sweeper, plugins: PluginLoader
 ) -> None:
-    """Hand changed settings to what was made of them once; everything else reads them when it uses them."""
+    """Apply changed settings to components that copied them; all others read them on each use."""
 
-    def take(settings: Settings) -> None:
+    def apply(settings: Settings) -> None:
         logs.set_level(settings.log_level)
         router.reweigh(_weights(settings), settings.default_llm_model, settings.router.last_resort or None)
         router.cache.resize(_cache_settings(settings))
@@ -384,17 +384,17 @@ def _follow(
         sweeper.wake()
 
     async def scan(settings: Settings) -> None:
-        del settings  # the loader reads them when it needs them
+        del settings  # the loader reads the live settings
         await plugins.refresh()
 
-    configuration.live.on_change(take)
+    configuration.live.on_change(apply)
     configuration.live.on_change(scan)
 
 
-def _said(role: Role, settings: Settings, configuration: Configuration) -> Said:
+def _daemon_status(role: DaemonRole, settings: Settings, configuration: Configuration) -> DaemonStatus:
     slots = settings.max_concurrent_tasks if Lane.BATCH in LANES[role] else len(LANES[role])
-    standing = configuration.standing
-    return Said(role, __version__, slots, standing.version, standing.error, standing.waiting)
+    status = configuration.status
+    return DaemonStatus(role, __version__, slots, status.version, status.error, status.waiting)
 
 
 def _weights(settings: Settings) -> RouterWeights:
@@ -419,8 +419,8 @@ def _fading() -> Fading:
 
 
 def _probe(database: Database, redis: Any, router: LLMRouter, engines: EmbeddedEngines | None):
-    async def probe() -> dict[str, Part]:
-        parts: dict[str, Part] = {
+    async def probe() -> dict[str, ComponentState]:
+        parts: dict[str, ComponentState] = {
             "postgresql": await _state(database.ping),
             "redis": await _redis_state(redis),
             "models": router.readiness(),
@@ -434,26 +434,26 @@ def _probe(database: Database, redis: Any, router: LLMRouter, engines: EmbeddedE
     return probe
 
 
-async def _redis_state(redis: Any) -> Part:
-    """A Redis that answers and takes no data is degraded: what is cached or counted there is not, and tasks wait."""
+async def _redis_state(redis: Any) -> ComponentState:
+    """The state of Redis: degraded if it refuses writes, because caching, limits and the queue then stop."""
     part = await _state(redis.ping)
     if part["state"] != "ok":
         return part
     try:
         await check_writable(redis)
     except (EngineUnavailable, TimeoutError) as error:
-        log.warning("Redis takes no data: %s", error)
+        log.warning("Redis refuses writes: %s", error)
         remedy = error.values["remedy"] if isinstance(error, EngineUnavailable) else "See `kairos doctor`."
-        return {"state": "degraded", "detail": f"it answers and takes no data. {remedy}"}
+        return {"state": "degraded", "detail": f"it answers but refuses writes. {remedy}"}
     return part
 
 
-async def _state(ping: Callable[[], Any]) -> Part:
+async def _state(ping: Callable[[], Any]) -> ComponentState:
     try:
         async with asyncio.timeout(3):
             await ping()
-    except Exception as error:  # a client library's own errors as well: whatever they are, the part is away
-        # Anybody may ask whether Kairos is ready: addresses and drivers' words go to the log alone.
-        log.warning("a part is away: %s", str(error) or "no answer within 3 s")
+    except Exception as error:  # includes errors of client libraries: in every case the component is unavailable
+        # The readiness endpoint is public, so addresses and driver messages go to the log only.
+        log.warning("a component is unavailable: %s", str(error) or "no answer within 3 s")
         return {"state": "away", "detail": "it does not answer; the daemon's log has the cause"}
     return {"state": "ok"}

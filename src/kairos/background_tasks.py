@@ -1,7 +1,7 @@
-"""Background work that somebody owns: run together, and really ended.
+"""Run background tasks together, and cancel them reliably.
 
-A library may swallow a cancel (asyncio.wait_for does before Python 3.12, when what it waits for is just done),
-so whoever ends a task cancels it until it has ended. A TaskGroup cancels its children once.
+A library may swallow a cancellation (before Python 3.12, asyncio.wait_for does if the awaited future has just
+finished), so `end` cancels a task repeatedly until it has ended. A TaskGroup cancels its children only once.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ Value = TypeVar("Value")
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel these until all have ended. What they raised is left in them."""
+    """Cancel these tasks repeatedly until all have ended. Their exceptions are not raised."""
     while pending := [task for task in tasks if not task.done()]:
         for task in pending:
             task.cancel()
         await asyncio.wait(pending, timeout=AGAIN_S)
 
 
-def heed_cancel() -> None:
-    """Raises `CancelledError` where the running task was asked to end and a library swallowed it.
+def raise_if_cancelled() -> None:
+    """Raise `CancelledError` if the current task was cancelled and a library swallowed the cancellation.
 
-    For loops that call such a library and would otherwise wait on for what nobody wants any more.
+    Loops that call such a library would otherwise run on after their cancellation.
     """
     task = asyncio.current_task()
     if task and task.cancelling():
         raise asyncio.CancelledError
 
 
-async def together(*works: Coroutine[Any, Any, None]) -> None:
-    """Run all until one ends or fails, or this is cancelled; then end the others. Raises what it failed with."""
+async def run_together(*works: Coroutine[Any, Any, None]) -> None:
+    """Run all until one ends, fails, or this is cancelled; then cancel the others. Raises the first error."""
     tasks = [asyncio.create_task(work) for work in works]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -46,27 +46,29 @@ async def together(*works: Coroutine[Any, Any, None]) -> None:
         await end(*tasks)
 
 
-async def in_own_thread(work: Callable[[], Value], limit_s: float) -> Value:
-    """Code of others that may hang: in a daemon thread, so that neither the pool's users nor the program's end wait
-    for it. Raises what it raises (`RuntimeError` for `SystemExit` and its like), and `TimeoutError`.
+async def run_in_thread(work: Callable[[], Value], limit_s: float) -> Value:
+    """Run third-party code that may hang in a daemon thread of its own, and return its result.
+
+    The thread blocks neither the thread pool nor the end of the program. Raises `TimeoutError` and the errors of
+    `work` (`RuntimeError` in place of `SystemExit` and other `BaseException`s).
     """
     loop = asyncio.get_running_loop()
-    outcome: asyncio.Future[Value] = loop.create_future()
+    future: asyncio.Future[Value] = loop.create_future()
 
-    def tell(settle: Callable[[Any], None], value: Any) -> None:
-        if not outcome.done():
-            settle(value)
+    def deliver(setter: Callable[[Any], None], value: Any) -> None:
+        if not future.done():
+            setter(value)
 
     def run() -> None:
         try:
-            told: tuple[Callable[[Any], None], Any] = (outcome.set_result, work())
+            result: tuple[Callable[[Any], None], Any] = (future.set_result, work())
         except Exception as error:
-            told = (outcome.set_exception, error)
-        except BaseException as error:  # in a future it would end the loop
-            told = (outcome.set_exception, RuntimeError(f"{type(error).__name__}: {error}"))
-        with suppress(RuntimeError):  # the loop has closed: nobody waits any more
-            loop.call_soon_threadsafe(tell, *told)
+            result = (future.set_exception, error)
+        except BaseException as error:  # set on a future, it would end the loop
+            result = (future.set_exception, RuntimeError(f"{type(error).__name__}: {error}"))
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(deliver, *result)
 
-    threading.Thread(target=run, name="code of others", daemon=True).start()
+    threading.Thread(target=run, name="third-party code", daemon=True).start()
     async with asyncio.timeout(limit_s):
-        return await outcome
+        return await future

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, and where: the words, the line of the file, the nearest known key."""
+"""Error messages for an invalid configuration: the problem, the line of the file, and the nearest known key."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pydantic import BaseModel
 from kairos.errors import did_you_mean
 
 PREFIX, NESTED = "KAIROS_", "__"
-"""Of the environment variables that set a key: KAIROS_SERVER__PORT."""
+"""Prefix and separator of environment variables that set a key: KAIROS_SERVER__PORT."""
 LONGEST_SHOWN = 200
-"""Characters of a refused value."""
+"""Characters of an invalid value that a message repeats."""
 
 
 def problem(error: Any) -> str:
-    """What pydantic found wrong, in words."""
+    """A pydantic error as text."""
     if error["type"] == "extra_forbidden":
         return "unknown key"
     if error["type"] == "missing":
         return "a value is required"
-    if error["type"] == "unusable":  # it may hold a credential
+    if error["type"] == "unusable":  # the value may contain a credential
         return error["msg"]
-    # Neither a whole table nor a text that cannot be stored is shown: a password may be in it.
+    # Whole tables and texts that cannot be stored are not shown: they may contain a password.
     shown = isinstance(error["input"], (str, int, float)) and error["type"] != "value_error"
     got = f", got {_shown(error['input'])}" if shown else ""
     found = error["msg"].removeprefix("Value error, ")
@@ -33,20 +33,20 @@ def problem(error: Any) -> str:
 
 
 def _shown(value: str | float) -> str:
-    """A value, or the beginning of a long one."""
+    """The value as text, shortened if it is long."""
     if isinstance(value, int) and value.bit_length() > LONGEST_SHOWN:
         return f"an integer of {value.bit_length()} bits"
     text = repr(value)
     return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + " …"
 
 
-def foremost(errors: list[Any]) -> Any:
-    """The error to name: a value that is missed may stand there under a misspelt key."""
+def first_error(errors: list[Any]) -> Any:
+    """The error to report: an unknown key first, because a missing value may be present under a misspelt key."""
     return min(errors, key=lambda error: error["type"] != "extra_forbidden")
 
 
 def remedy(root: type[BaseModel], where: tuple[int | str, ...], kind: str) -> str:
-    """With the nearest known key of the same table, where the key is unknown."""
+    """The remedy; for an unknown key, the nearest known key of the same table."""
     if kind != "extra_forbidden":
         return "Correct the value"
     known = _known_keys(root, where[:-1])
@@ -70,10 +70,10 @@ def variable(where: tuple[int | str, ...]) -> str:
     return PREFIX + NESTED.join(str(part).upper() for part in where)
 
 
-def given_by(where: tuple[int | str, ...], environ: Mapping[str, str]) -> str | None:
-    """The environment variable that gave the value at this place; None where none did.
+def variable_for(where: tuple[int | str, ...], environ: Mapping[str, str]) -> str | None:
+    """The environment variable that set the value at this key, or None.
 
-    That is the key's own, one below it, or one of a section around it, whose JSON holds the key.
+    This is the key's own variable, one below it, or one of an enclosing section whose JSON contains the key.
     """
     names = {name.upper(): name for name in environ}
     own = variable(where)
@@ -88,28 +88,28 @@ def given_by(where: tuple[int | str, ...], environ: Mapping[str, str]) -> str | 
 
 
 def section_of(name: str) -> str:
-    """The section or the key that a variable names first."""
+    """The first section or key in the name of a variable."""
     return name.upper().removeprefix(PREFIX).partition(NESTED)[0].lower()
 
 
-def stray_variable(environ: Iterable[str], known: Container[str]) -> str | None:
-    """A variable such as KAIROS_QEUE__LEASE_S, whose section does not exist.
+def unknown_variable(environ: Iterable[str], known: Container[str]) -> str | None:
+    """The first variable whose section does not exist, such as KAIROS_QEUE__LEASE_S, or None.
 
-    One without two underscores may belong to something else, as Kubernetes' KAIROS_SERVICE_HOST does.
+    Variables without a double underscore may belong to another program, such as KAIROS_SERVICE_HOST of Kubernetes.
     """
     nested = (name for name in environ if name.upper().startswith(PREFIX) and NESTED in name)
     return next((name for name in nested if section_of(name) not in known), None)
 
 
-def unread_variable(complaint: str, environ: Mapping[str, str]) -> str:
-    """The variable whose value pydantic-settings could not read, by its complaint."""
-    found = re.search(r'field "(\w+)"', complaint)
+def invalid_variable(message: str, environ: Mapping[str, str]) -> str:
+    """The variable whose value pydantic-settings could not parse, according to its error message."""
+    found = re.search(r'field "(\w+)"', message)
     where = (found[1],) if found else ()
-    return given_by(where, environ) or variable(where)
+    return variable_for(where, environ) or variable(where)
 
 
 def _holds(text: str, where: tuple[int | str, ...]) -> bool:
-    """Whether the JSON has something at this place, or could not have it because it is of another kind."""
+    """Whether the JSON has a value at this path, or has a value of another type in the middle of it."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -127,7 +127,7 @@ def _holds(text: str, where: tuple[int | str, ...]) -> bool:
 
 
 def line(text: str, where: tuple[int | str, ...]) -> str:
-    """`:12` for the line that sets the key, else for its table's; empty where the text shows neither."""
+    """`:12` for the line that sets the key, or for the line of its table; empty if the text has neither."""
     names = [str(part) for part in where if not isinstance(part, int)]
     section, number_in_section = ".".join(names[:-1]), next((p for p in where if isinstance(p, int)), 0)
     assignment = re.compile(rf"\s*[\"']?{re.escape(names[-1])}[\"']?\s*=")

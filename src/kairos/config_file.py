@@ -1,4 +1,4 @@
-"""Adding models to `kairos.toml`. What stands in the file stays as it is, byte for byte: new tables go to its end."""
+"""Add models to `kairos.toml`. New tables are appended; the existing content is kept byte for byte."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ from kairos.errors import Conflict, InvalidInput
 from kairos.text_files import BYTE_ORDER_MARK, NotUtf8, decode_text
 
 HEADER = """\
-# The configuration of Kairos. What is not set here has its default; the environment stands above this file.
-# Keys of providers do not belong here: `api_key_env` names the environment variable that holds one.
+# The configuration of Kairos. Keys that are not set here have their defaults; the environment overrides this file.
+# Do not put API keys of providers here: `api_key_env` names the environment variable that holds one.
 """
 
 
 def add_models(path: Path, models: Sequence[ModelSettings]) -> list[str]:
-    """Add a `[[models]]` table for each, creating the file where there is none; the names that were added.
+    """Add a `[[models]]` table for each model, create the file if needed, and return the names that were added.
 
-    All or none: on any error (`InvalidInput`, or `Conflict` when somebody else changed the file meanwhile) the file
-    is as it was.
+    On any error the file is unchanged. Raises `InvalidInput`, and `Conflict` if the file was changed concurrently.
     """
     if not models:
         return []
-    target = path.resolve()  # through a link to the file, so that the link stays one
+    target = path.resolve()  # follow a symlink, so that it is not replaced
     before = _read(target, path)
     text = HEADER if before is None else _text(before, path)
     values = _parsed(text, path)
@@ -45,13 +44,13 @@ def add_models(path: Path, models: Sequence[ModelSettings]) -> list[str]:
         raise InvalidInput(
             where=path,
             problem=f"it cannot be written: {error.strerror or error}",
-            remedy="Check the rights on it and its folder",
+            remedy="Check the permissions of the file and its folder",
         ) from error
     return [model.name for model in models]
 
 
 def model_names(path: Path) -> set[str]:
-    """The names of the models that the file has; none where there is no file. Raises `InvalidInput`."""
+    """The names of the models in the file; empty if there is no file. Raises `InvalidInput`."""
     content = _read(path.resolve(), path)
     return set() if content is None else _names(_parsed(_text(content, path), path), path)
 
@@ -63,12 +62,12 @@ def _read(target: Path, shown: Path) -> bytes | None:
         return None
     except OSError as error:
         raise InvalidInput(
-            where=shown, problem=f"it cannot be read: {error.strerror}", remedy="Check its path and rights"
+            where=shown, problem=f"it cannot be read: {error.strerror}", remedy="Check its path and permissions"
         ) from error
 
 
 def _text(content: bytes, path: Path) -> str:
-    """As it stands, with its mark and its line ends: what is in the file stays byte for byte."""
+    """The text with its byte order mark and line ends, so that the existing content can be kept byte for byte."""
     try:
         decode_text(content)
     except NotUtf8 as error:
@@ -80,9 +79,7 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text.lstrip(BYTE_ORDER_MARK))
     except tomllib.TOMLDecodeError as error:
-        raise InvalidInput(
-            where=path, problem=f"it is not valid TOML: {error}", remedy="Mend the line named"
-        ) from error
+        raise InvalidInput(where=path, problem=f"it is not valid TOML: {error}", remedy="Fix this line") from error
 
 
 def _refuse_duplicates(values: dict[str, Any], models: Sequence[ModelSettings], path: Path) -> None:
@@ -91,8 +88,8 @@ def _refuse_duplicates(values: dict[str, Any], models: Sequence[ModelSettings], 
         if model.name in taken:
             raise InvalidInput(
                 where=path,
-                problem=f"there is a model named {model.name!r} already",
-                remedy="Give the new one another name, or remove the old one first",
+                problem=f"there is already a model named {model.name!r}",
+                remedy="Give the new model another name, or remove the old one first",
             )
         taken.add(model.name)
 
@@ -101,15 +98,15 @@ def _names(values: dict[str, Any], path: Path) -> set[str]:
     found = values.get("models", [])
     if not isinstance(found, list) or not all(isinstance(model, dict) for model in found):
         raise InvalidInput(
-            where=path, problem="`models` is no list of tables", remedy="Write each model as a [[models]] table"
+            where=path, problem="`models` is not a list of tables", remedy="Write each model as a [[models]] table"
         )
     return {name for model in found if isinstance(name := model.get("name"), str)}
 
 
 def _addition(text: str, models: Sequence[ModelSettings]) -> str:
-    """The new tables, in the file's own kind of line ends.
+    """The new tables, with the line ends of the file.
 
-    At the end they are in nobody's way: `[[models]]` names its place from the root, whatever table comes before it.
+    Appending is safe: `[[models]]` is an absolute name in TOML, independent of the table before it.
     """
     tables = "\n".join(f"[[models]]\n{tomlkit.dumps(_table(model))}" for model in models)
     gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
@@ -129,14 +126,14 @@ def _table(model: ModelSettings) -> Table:
 
 
 def _check(after: str, models: Sequence[ModelSettings], path: Path) -> None:
-    """The new models must read back as they are; what came before them is the old text itself."""
+    """Raise `InvalidInput` unless the new text parses and contains the new models unchanged."""
     try:
         found = tomllib.loads(after.lstrip(BYTE_ORDER_MARK))["models"]
     except tomllib.TOMLDecodeError as error:
-        # `models = [...]` in brackets is a finished list: TOML lets no [[models]] follow it.
+        # TOML does not allow [[models]] after an inline `models = [...]`.
         raise InvalidInput(
             where=path,
-            problem="`models = [...]` is a list in brackets, to which no table can be added",
+            problem="`models = [...]` is an inline list, to which no table can be added",
             remedy="Write each of its models as a [[models]] table",
         ) from error
     if [ModelSettings(**model) for model in found[-len(models) :]] != list(models):
@@ -144,19 +141,21 @@ def _check(after: str, models: Sequence[ModelSettings], path: Path) -> None:
 
 
 def _replace(target: Path, before: bytes | None, after: bytes, shown: Path) -> None:
-    """Put the new file in the old one's place in one step, with the same owner and mode."""
+    """Replace the file atomically, with the same owner and mode."""
     draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        # Mode 0600 until the owner is right; a file that is new gets what the umask gives.
+        # Mode 0600 until the owner is set; a new file gets the mode that the umask allows.
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if before is None else 0o600)
         with os.fdopen(descriptor, "wb") as file:
             if before is not None:
-                _take_after(target, descriptor)
+                _copy_ownership(target, descriptor)
             file.write(after)
             file.flush()
             os.fsync(descriptor)
         if _read(target, shown) != before:
-            raise Conflict(what=f"Adding models to {shown}", reason="it was changed meanwhile", remedy="Try again.")
+            raise Conflict(
+                what=f"Adding models to {shown}", reason="the file was changed meanwhile", remedy="Try again."
+            )
         os.replace(draft, target)
     except BaseException:
         with suppress(OSError):
@@ -165,8 +164,8 @@ def _replace(target: Path, before: bytes | None, after: bytes, shown: Path) -> N
     _sync_folder(target.parent)
 
 
-def _take_after(model: Path, descriptor: int) -> None:
-    """Owner and mode of the old file: one that root's `model scan` made unreadable would stop the daemon's start."""
+def _copy_ownership(model: Path, descriptor: int) -> None:
+    """Copy owner and mode of the old file; else `model scan`, run as root, would make it unreadable for the daemon."""
     old, new = model.stat(), os.fstat(descriptor)
     if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
         os.fchown(descriptor, old.st_uid, old.st_gid)
@@ -174,7 +173,7 @@ def _take_after(model: Path, descriptor: int) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name last. The file is in place by now, so a file system that cannot do this is no error."""
+    """Flush the directory entry to disk. Errors are ignored: the file is in place, and some systems cannot flush it."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

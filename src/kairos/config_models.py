@@ -1,4 +1,4 @@
-"""The entries `[[models]]`: models behind addresses."""
+"""The type of the `[[models]]` entries: models behind an address."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from kairos.config_section import Reach, Section, Share
+from kairos.config_section import ApplyMode, Section, Share
 from kairos.model_address import Unusable, key_variable, model_address
 
 
 def _usable(read: Callable[[str], str], value: str) -> str:
-    """What `read` makes of it; an error that does not repeat the value, which may hold a credential."""
+    """The value as `read` returns it. The validation error does not repeat the value: it may contain a credential."""
     try:
         return read(value)
     except Unusable as fault:
@@ -30,37 +30,35 @@ class PriceSettings(Section):
 class ModelSettings(Section):
     """One `[[models]]` entry: a model behind an OpenAI-compatible address."""
 
-    reach: ClassVar[Reach] = Reach.FILE
+    reach: ClassVar[ApplyMode] = ApplyMode.FILE
     name: str = Field(min_length=1, max_length=200, description="Name in Kairos, unique.")
-    upstream: str | None = Field(
-        default=None, description="Name the server knows it by; the same as `name` when left out."
-    )
+    upstream: str | None = Field(default=None, description="Name of the model on its server; defaults to `name`.")
     base_url: Annotated[str, AfterValidator(partial(_usable, model_address))] = Field(
-        description="OpenAI-compatible address with its version path; a query such as ?api-version=… may follow."
+        description="OpenAI-compatible address with its version path; it may have a query such as ?api-version=…."
     )
     api_key_env: Annotated[str, AfterValidator(partial(_usable, key_variable))] | None = Field(
-        default=None, description="Environment variable that holds the key."
+        default=None, description="Environment variable that holds the API key."
     )
     local: bool = Field(default=False, description="Whether prompts stay on your own hardware.")
     price: PriceSettings | None = Field(
-        default=None, description="USD per million tokens; left out means unknown, not free."
+        default=None, description="USD per million tokens; without it the price is unknown, not free."
     )
     context: int = Field(
         default=8192,
         ge=256,
         le=2**31 - 1,
-        description="Tokens of prompt and answer together; left out, what its server says (else 32768 in the cloud).",
+        description="Tokens of prompt and answer together; by default the server's value (else 32768 in the cloud).",
     )
-    specialties: list[str] = Field(default=[], description="Task types it is declared good at.")
-    tier: Share | None = Field(default=None, description="Declared quality in [0, 1] before anything was measured.")
+    specialties: list[str] = Field(default=[], description="Task types for which the model is declared good.")
+    tier: Share | None = Field(default=None, description="Declared quality in [0, 1], used until it is measured.")
     capabilities: list[str] = Field(
         default=[],
-        description="What requests may demand: tools, vision. json_schema, no_json_schema overrule what calls showed.",
+        description="Capabilities: tools, vision. json_schema and no_json_schema override the detected one.",
     )
     runner: str | None = Field(default=None, description="Models with the same runner share one loaded copy.")
     weights: Path | None = Field(
-        default=None, description="Its weights on this machine, to train adapters on: a GGUF file or a folder."
+        default=None, description="Local weights to train adapters for: a GGUF file or a folder."
     )
     adapters: Literal["ollama"] | None = Field(
-        default=None, description="What serves its adapters: `ollama` where base_url is one; left out, it gets none."
+        default=None, description="Server of its adapters: `ollama` if base_url is an Ollama server; else it has none."
     )

@@ -1,4 +1,4 @@
-"""Every key of the configuration, read from the types of `config.py`: what the API, the CLI and the docs tell of it."""
+"""Describe every configuration key for the API, the CLI and the docs, derived from the types in `config.py`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from kairos import environment
-from kairos.config import ModelSettings, PriceSettings, Reach, Section, Settings
+from kairos.config import ApplyMode, ModelSettings, PriceSettings, Section, Settings
 from kairos.errors import did_you_mean
 
 
-class Source(StrEnum):
-    """Where a value comes from; the later ones stand above the earlier."""
+class ValueSource(StrEnum):
+    """The source of a value, in ascending precedence."""
 
     DEFAULT = "default"
     FILE = "file"
@@ -30,32 +30,32 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One value that may be set."""
+    """A configuration key."""
 
     name: str
-    """Dotted, as `queue.interactive_slots`."""
+    """Dotted, such as `queue.interactive_slots`."""
     kind: str
-    """Its type and range in words: `integer, 1 to 1000`."""
+    """Type and range as text: `integer, 1 to 1000`."""
     default: Any
-    """As JSON has it; None also where there is none."""
+    """As a JSON value; None also if there is no default."""
     description: str
-    reach: Reach
+    reach: ApplyMode
     secret: bool
 
     @property
     def section(self) -> str:
-        """The table of `kairos.toml`; empty for the keys above all tables."""
+        """The table of `kairos.toml`; empty for top-level keys."""
         return self.name.rpartition(".")[0]
 
     @property
     def variable(self) -> str:
-        """Its name in the environment."""
+        """Its environment variable."""
         return "KAIROS_" + self.name.upper().replace(".", "__")
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of `kairos.toml`; the first has no name and holds the keys above all tables."""
+    """A table of `kairos.toml`; the first has no name and contains the top-level keys."""
 
     name: str
     description: str
@@ -64,38 +64,38 @@ class Table:
 
 @cache
 def tables() -> tuple[Table, ...]:
-    """In the order of `Settings`, `[[models]]` left out."""
+    """All tables in the order of `Settings`, without `[[models]]`."""
     top = tuple(
-        _key("", name, field, Reach.FILE if name in Settings.only_in_file else Reach.LIVE)
+        _key("", name, field, ApplyMode.FILE if name in Settings.only_in_file else ApplyMode.LIVE)
         for name, field in Settings.model_fields.items()
         if not _section(field) and name != "models"
     )
     sections = ((name, _section(field)) for name, field in Settings.model_fields.items())
     return (
         Table("", "", top),
-        *(Table(name, _words(section), tuple(_keys(name, section))) for name, section in sections if section),
+        *(Table(name, _description(section), tuple(_keys(name, section))) for name, section in sections if section),
     )
 
 
 @cache
 def model_table() -> Table:
     """The keys of one `[[models]]` entry."""
-    return Table("models", _words(ModelSettings), tuple(_keys("models", ModelSettings)))
+    return Table("models", _description(ModelSettings), tuple(_keys("models", ModelSettings)))
 
 
 @cache
 def by_name() -> Mapping[str, Key]:
-    """All keys but those of `[[models]]`."""
+    """All keys by name, without those of `[[models]]`."""
     return {key.name: key for table in tables() for key in table.keys}
 
 
 def nearest(name: str, known: Mapping[str, Any]) -> str:
-    """The remedy for an unknown key."""
+    """The remedy for an unknown key: the nearest known one, or how to list them."""
     return did_you_mean(name, known) or "`kairos config show` and `GET /api/config` list the keys"
 
 
 def shown(value: Any) -> Any:
-    """A value as JSON has it, a secret as what it is: set or not."""
+    """A value for JSON output, with a secret masked."""
     if isinstance(value, SecretStr):
         return "********"
     if isinstance(value, Path):
@@ -113,23 +113,23 @@ def value_of(settings: Settings, name: str) -> Any:
     return place
 
 
-def source_of(settings: Settings, key: Key) -> Source:
-    """Of a value of settings that `config.load` gave."""
+def source_of(settings: Settings, key: Key) -> ValueSource:
+    """The source of a key's value in settings returned by `config.load`."""
     section, _, name = key.name.rpartition(".")
     variables = {variable.upper() for variable in environment.names()}
     if {key.variable, f"KAIROS_{section.upper()}" if section else key.variable} & variables:
-        return Source.ENVIRONMENT
+        return ValueSource.ENVIRONMENT
     given = getattr(settings, section).model_fields_set if section else settings.model_fields_set
-    return Source.FILE if name in given else Source.DEFAULT
+    return ValueSource.FILE if name in given else ValueSource.DEFAULT
 
 
 def _keys(name: str, section: type[Section]) -> Iterator[Key]:
     for field_name, field in section.model_fields.items():
-        reach = Reach.RESTART if field_name in section.restart else section.reach
-        yield _key(name, field_name, field, Reach.FILE if field_name in section.only_in_file else reach)
+        reach = ApplyMode.RESTART if field_name in section.restart else section.reach
+        yield _key(name, field_name, field, ApplyMode.FILE if field_name in section.only_in_file else reach)
 
 
-def _key(section: str, name: str, field: FieldInfo, reach: Reach) -> Key:
+def _key(section: str, name: str, field: FieldInfo, reach: ApplyMode) -> Key:
     return Key(
         name=f"{section}.{name}" if section else name,
         kind=kind_of(field),
@@ -145,11 +145,11 @@ def _section(field: FieldInfo) -> type[Section] | None:
     return kind if isinstance(kind, type) and issubclass(kind, Section) else None
 
 
-def _words(section: type[Section]) -> str:
+def _description(section: type[Section]) -> str:
     return " ".join((section.__doc__ or "").split())
 
 
-WORDS = {
+TYPE_NAMES = {
     int: "integer",
     float: "number",
     str: "text",
@@ -161,26 +161,27 @@ WORDS = {
 
 
 def kind_of(field: FieldInfo) -> str:
-    """`integer, 1 to 1000` for an `int` with `ge=1, le=1000`."""
-    word, metadata = _word(field.annotation)
-    return word + _range([*metadata, *field.metadata])
+    """Type and range as text: `integer, 1 to 1000` for an `int` with `ge=1, le=1000`."""
+    name, metadata = _type_name(field.annotation)
+    return name + _range([*metadata, *field.metadata])
 
 
-def _word(annotation: Any) -> tuple[str, list[Any]]:
+def _type_name(annotation: Any) -> tuple[str, list[Any]]:
+    """The name of a type, and the constraints in its annotation."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        word, inner = _word(arguments[0])
-        return word, [*inner, *[part for given in arguments[1:] for part in getattr(given, "metadata", [given])]]
+        name, inner = _type_name(arguments[0])
+        return name, [*inner, *[part for given in arguments[1:] for part in getattr(given, "metadata", [given])]]
     if origin in (Union, types.UnionType):
         [one] = [argument for argument in arguments if argument is not type(None)]
-        return _word(one)
+        return _type_name(one)
     if origin is Literal:
         return " or ".join(f"`{argument}`" for argument in arguments), []
     if origin is list:
-        return f"list of {_word(arguments[0])[0]}", []
+        return f"list of {_type_name(arguments[0])[0]}", []
     if origin is dict:
         return "table", []
-    return WORDS[annotation], []
+    return TYPE_NAMES[annotation], []
 
 
 def _range(metadata: list[Any]) -> str:
@@ -190,7 +191,7 @@ def _range(metadata: list[Any]) -> str:
     less = next((part.lt for part in metadata if isinstance(part, Lt)), None)
     if least is not None and most is not None:
         return f", {least} to {most}"
-    words = [
+    limits = [
         f"at least {least}" if least is not None else "",
         f"more than {more}" if more is not None else "",
         f"at most {most}" if most is not None else "",
@@ -198,4 +199,4 @@ def _range(metadata: list[Any]) -> str:
         next((f"at most {part.max_length} characters" for part in metadata if isinstance(part, MaxLen)), ""),
         "not empty" if any(isinstance(part, MinLen) and part.min_length for part in metadata) else "",
     ]
-    return "".join(f", {word}" for word in words if word)
+    return "".join(f", {limit}" for limit in limits if limit)

@@ -1,4 +1,4 @@
-"""The section `[server]`: where the API listens, and which addresses and connections it accepts."""
+"""The section `[server]`: listening address, accepted hosts, and limits of connections."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from kairos.config_section import Reach, Seconds, Section
+from kairos.config_section import ApplyMode, Seconds, Section
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 HOST = re.compile(r"[a-z0-9._:-]{1,253}")
@@ -33,7 +33,7 @@ def origin(value: str) -> str:
 
 
 def _host(value: str) -> str:
-    """A name or an address as it stands in a Host header, without its port."""
+    """A name or an address as in a Host header, without the port."""
     host = value.strip().lower().strip("[]").rstrip(".")
     if not HOST.fullmatch(host) or (":" in host and not is_address(host)):
         raise ValueError("give a name or an address without scheme, port and path, like kairos.internal")
@@ -56,40 +56,38 @@ def _network(value: str) -> str:
         raise ValueError("give an address or a network, like 10.0.0.0/8") from None
 
 
-# An empty text is none: compose files pass unset variables like that.
+# An empty string means none: compose files pass unset variables as empty strings.
 PublicUrl = Annotated[str | None, AfterValidator(lambda value: origin(value) if value else None)]
 HostName = Annotated[str, AfterValidator(_host)]
 Network = Annotated[str, AfterValidator(_network)]
 
 
 class ServerSettings(Section):
-    """Where the API listens."""
+    """The address and the limits of the HTTP server."""
 
-    reach: ClassVar[Reach] = Reach.FILE
+    reach: ClassVar[ApplyMode] = ApplyMode.FILE
     host: str = Field(default="127.0.0.1", description="Address the API listens on.")
-    port: int = Field(default=8484, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")
+    port: int = Field(default=8484, ge=0, le=65535, description="Port the API listens on; 0 chooses a free one.")
     public_url: PublicUrl = Field(
-        default=None, description="Address that people open, like https://kairos.example.org; links begin with it."
+        default=None, description="Public address, like https://kairos.example.org; links begin with it."
     )
     allowed_hosts: list[HostName] = Field(
-        default=[], description="More names under which Kairos may be asked, like that of a compose service."
+        default=[], description="Additional host names that requests may use, like the name of a compose service."
     )
     trusted_proxies: list[Network] = Field(
         default=["127.0.0.1/32", "::1/128"],
-        description="Addresses of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+        description="Addresses of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted.",
     )
-    body_limit_bytes: int = Field(
-        default=2 * 1024 * 1024, ge=1024, le=2**32, description="Largest request body that is read."
-    )
+    body_limit_bytes: int = Field(default=2 * 1024 * 1024, ge=1024, le=2**32, description="Largest request body.")
     header_timeout_s: Seconds = Field(default=10, description="Longest time until a request's headers are complete.")
     body_timeout_s: Seconds = Field(default=60, description="Longest time until a request's body is complete.")
     write_timeout_s: Seconds = Field(
-        default=30, description="Longest time that a client may accept nothing of an answer."
+        default=30, description="Longest time that a client may not read any of a response."
     )
     idle_timeout_s: Seconds = Field(default=30, description="How long a connection without a request is kept.")
     max_connections: int = Field(
-        default=4096, ge=8, le=1_000_000, description="Connections at once; the files that may be open limit them too."
+        default=4096, ge=8, le=1_000_000, description="Concurrent connections; the limit of open files applies as well."
     )
     max_connections_per_address: int = Field(
-        default=512, ge=1, le=1_000_000, description="Connections at once of one address that is no trusted proxy."
+        default=512, ge=1, le=1_000_000, description="Concurrent connections of one address, trusted proxies excepted."
     )

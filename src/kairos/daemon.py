@@ -1,4 +1,4 @@
-"""The daemon: takes its folder and its port, starts the engines, runs every part, and stops them in order."""
+"""Run a daemon: lock its folder, bind its port, start the engines and every component, and stop them in order."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from typing import Any
 import uvicorn
 
 from kairos import environment
-from kairos.agents.checks.isolation import Isolation
+from kairos.agents.checks.isolation import IsolationStatus
 from kairos.api.access.public_address import link_base
 from kairos.api.app import create_app
-from kairos.api.connections import Connections, GuardedHttp, GuardedWebSocket, raised_file_limit
+from kairos.api.connections import Connections, GuardedHttp, GuardedWebSocket, raise_file_limit
 from kairos.api.services import Services
-from kairos.assembly import Parts, Role, assemble
+from kairos.assembly import Components, DaemonRole, assemble
 from kairos.background_tasks import end
 from kairos.config import InvalidConfig, Settings
 from kairos.embedded import Addresses, DataFolder, EmbeddedEngines
@@ -41,40 +41,42 @@ ENGINE_WAIT_S = 5
 SERVER_WAIT_S = 30
 STOP_LIMIT_S = 10
 ABANDON_LIMIT_S = 8
-"""For a start that is given up."""
+"""Longest wait for an interrupted start to clean up."""
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 WEBSOCKET_BYTES = 65_536
-"""Largest message that is read from one; nobody needs to say anything."""
+"""Largest message that is read from a client; clients have nothing to send."""
 
 
 class PortInUse(KairosError):
-    """{host}:{port} is in use by another program. Stop it, or set `server.port` (0 takes a free one)."""
+    """{host}:{port} is in use by another program. Stop it, or set `server.port` (0 chooses a free one)."""
 
     status, code, exit_code = 500, "port_in_use", 3
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What a person wants to know once the daemon is ready."""
+    """A ready daemon: its addresses, degraded components and start time in seconds."""
 
     address: str
-    """Where programs on this machine reach the API; empty where none is served."""
+    """The API's address for programs on this machine; empty if this daemon serves no API."""
     page: str
-    """Where people open the dashboard, on the same host as the links; empty where no API is served."""
+    """The address of the dashboard, on the same host as the links; empty if this daemon serves no API."""
     setup_link: str | None
-    """Sets the first operator's password; None once an operator has one, and where no API is served."""
+    """Link to set the first operator's password; None once an operator has one, or without an API."""
     missing: Mapping[str, str]
-    """Parts that are not in order, each with what is wrong."""
+    """Degraded and unavailable components, each with the reason."""
     seconds: float
-    isolation: Isolation
+    isolation: IsolationStatus
 
 
-async def serve(settings: Settings, role: Role, announce: Callable[[Started, Services], None], began: float) -> None:
+async def serve(
+    settings: Settings, role: DaemonRole, announce: Callable[[Started, Services], None], began: float
+) -> None:
     """Run a daemon until SIGTERM or SIGINT. `announce` is called once it is ready.
 
-    Raises `InvalidConfig`, `EngineUnavailable`, `PortInUse`, `DataFolderInUse` and what else stops a start.
+    Raises `InvalidConfig`, `EngineUnavailable`, `PortInUse`, `DataFolderInUse` and other errors of the start.
     """
-    raised_file_limit()
+    raise_file_limit()
     stopping = Stopping()
     proxies = Proxies.of({name: environment.value(name) or "" for name in environment.names()})
     loop = asyncio.get_running_loop()
@@ -83,8 +85,8 @@ async def serve(settings: Settings, role: Role, announce: Callable[[Started, Ser
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(DataFolder(settings.data_dir))
         ensure_temporary_folder(folder.path)
-        private_folder(folder.path / "models")  # adapters, where `fine_tuning.folder` names no other place
-        listener = stack.enter_context(_listener(settings)) if role in (Role.ALL, Role.API) else None
+        private_folder(folder.path / "models")  # adapters, unless `fine_tuning.folder` is set
+        listener = stack.enter_context(_listener(settings)) if role in (DaemonRole.ALL, DaemonRole.API) else None
         parts = await stopping.unless_asked(_started(stack, settings, folder, role, proxies))
         if parts is None:
             log.info("stopped before it was ready")
@@ -93,9 +95,9 @@ async def serve(settings: Settings, role: Role, announce: Callable[[Started, Ser
 
 
 async def _started(
-    stack: AsyncExitStack, settings: Settings, folder: DataFolder, role: Role, proxies: Proxies
-) -> Parts:
-    """The engines and every part on them; the stack ends them."""
+    stack: AsyncExitStack, settings: Settings, folder: DataFolder, role: DaemonRole, proxies: Proxies
+) -> Components:
+    """Start the engines and build every component on them; the stack closes them."""
     scan = Scan(settings.plugins)
     stack.push_async_callback(scan.end)
     addresses, engines = await stack.enter_async_context(_engines(settings, folder))
@@ -103,7 +105,7 @@ async def _started(
 
 
 class Stopping:
-    """What the signals ask for: the first to stop once running tasks have ended, the second to stop at once."""
+    """Requests to stop: the first signal stops the daemon after its running tasks, the second stops it at once."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
@@ -112,10 +114,11 @@ class Stopping:
     def ask(self) -> None:
         (self.hurry if self.asked.is_set() else self.asked).set()
 
-    async def unless_asked(self, work: Coroutine[Any, Any, Parts]) -> Parts | None:
-        """What the work returns; None where a signal came first, and the work has ended.
+    async def unless_asked(self, work: Coroutine[Any, Any, Components]) -> Components | None:
+        """The result of the work; None if a signal arrived first and the work was cancelled.
 
-        It is cancelled once and has a while to stop what it started; then, or at a second signal, it is insisted.
+        It is cancelled once and may clean up for `ABANDON_LIMIT_S`, or until a second signal; then it is cancelled
+        repeatedly until it ends.
         """
         task, asked = asyncio.create_task(work), asyncio.create_task(self.asked.wait())
         try:
@@ -135,7 +138,7 @@ class Stopping:
 
 @contextmanager
 def _listener(settings: Settings) -> Iterator[socket.socket]:
-    """Bound before anything starts: a port in use is known at once."""
+    """The API's listening socket, bound before anything starts so that a port in use is reported at once."""
     host, port = settings.server.host, settings.server.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listener:
@@ -149,7 +152,7 @@ def _listener(settings: Settings) -> Iterator[socket.socket]:
 
 @asynccontextmanager
 async def _engines(settings: Settings, folder: DataFolder) -> AsyncIterator[tuple[Addresses, EmbeddedEngines | None]]:
-    """Start what has no address. Addresses given and addresses started come out the same."""
+    """Start the engines that have no configured address; yield the addresses of all engines."""
     given = _given_addresses(settings)
     wants_postgres, wants_valkey = given.database_url == "", given.redis_url == ""
     wants_model = settings.embedded.model and (wants_postgres or not settings.models)
@@ -171,7 +174,7 @@ def _given_addresses(settings: Settings) -> Addresses:
         raise InvalidConfig(
             source="[database]",
             problem="one of url, migration_url and system_url is missing",
-            remedy="Give all three: each role has its own address (README, 'Your own PostgreSQL and Redis')",
+            remedy="Set all three: each role has its own address (README, 'Your own PostgreSQL and Redis')",
         )
     app, owner, system = (url.get_secret_value() if url else "" for url in urls)
     redis = settings.redis.url.get_secret_value() if settings.redis.url else ""
@@ -191,15 +194,15 @@ def _merged(given: Addresses, started: Addresses) -> Addresses:
 
 
 async def _run(
-    parts: Parts,
+    parts: Components,
     folder: DataFolder,
-    role: Role,
+    role: DaemonRole,
     listener: socket.socket | None,
     stopping: Stopping,
     announce: Callable[[Started, Services], None],
     began: float,
 ) -> None:
-    """Run what the role asks for until a signal, or until a part fails; then stop work first and the API after it."""
+    """Run the components of the role until a signal arrives or one fails; then stop the worker, and then the API."""
     secret = folder.path / LOCAL_SECRET
     folder.write_secret(LOCAL_SECRET, parts.services.local_secret)
     server = http_server(parts.services) if listener else None
@@ -207,16 +210,18 @@ async def _run(
     if parts.engines:
         background.append(parts.engines.watch())
     tasks = [asyncio.create_task(work) for work in background]
-    isolation = asyncio.create_task(parts.services.isolation.known())
-    worker = asyncio.create_task(parts.worker.run(stopping.asked, stopping.hurry)) if role is not Role.API else None
+    isolation = asyncio.create_task(parts.services.isolation.status())
+    worker = (
+        asyncio.create_task(parts.worker.run(stopping.asked, stopping.hurry)) if role is not DaemonRole.API else None
+    )
     serving = asyncio.create_task(server.serve(sockets=[listener])) if server and listener else None
     everything = [task for task in (*tasks, worker, serving) if task]
     try:
         if server:
             await _until_serving(server, serving)
         address = _address(listener)
-        # What stands for as long as the daemon does is not looked through again by the collector of cycles: each such
-        # look held up every listener for a fifth of a second.
+        # Exclude objects that live as long as the daemon from garbage collection: a full collection blocked the event
+        # loop for 0.2 s.
         gc.collect()
         gc.freeze()
         link = await _setup_link(parts, listener) if listener else None
@@ -245,22 +250,22 @@ async def _run(
             raise result
 
 
-async def _reported(probing: asyncio.Task[Isolation]) -> Isolation:
-    """What tests can do on this host; what they cannot is for the log too."""
+async def _reported(probing: asyncio.Task[IsolationStatus]) -> IsolationStatus:
+    """The isolation of supplied tests on this host; a missing one is logged."""
     isolation = await probing
     if not isolation.full:
-        what = "run without full isolation" if isolation.allowed else "are not run: this host cannot isolate code"
-        log.warning("tests given with tasks %s (%s)", what, isolation.detail)
+        effect = "run without full isolation" if isolation.allowed else "are not run: this host cannot isolate code"
+        log.warning("tests supplied with tasks %s (%s)", effect, isolation.detail)
     return isolation
 
 
 def http_server(services: Services) -> uvicorn.Server:
-    """The HTTP server of a daemon; it leaves signals to the daemon."""
+    """The HTTP server of a daemon. The daemon handles the signals."""
     server_settings = services.settings.server
     guard = Connections(server_settings)
     config = uvicorn.Config(
         create_app(services),
-        http=partial(GuardedHttp, guard),  # type: ignore[arg-type]  # called as the class would be
+        http=partial(GuardedHttp, guard),  # type: ignore[arg-type]  # called like the class
         forwarded_allow_ips=server_settings.trusted_proxies,
         log_config=None,
         access_log=False,
@@ -270,7 +275,7 @@ def http_server(services: Services) -> uvicorn.Server:
         lifespan="off",
         ws=partial(GuardedWebSocket, guard),  # type: ignore[arg-type]
         ws_max_size=WEBSOCKET_BYTES,
-        ws_per_message_deflate=False,  # it costs each of many sockets time and memory, for the same short messages
+        ws_per_message_deflate=False,  # compression costs CPU and memory per socket, and the messages are short
     )
     server = uvicorn.Server(config)
     server.capture_signals = _no_signals  # type: ignore[method-assign]  # the daemon has its own handlers
@@ -287,12 +292,12 @@ async def _until_serving(server: uvicorn.Server, serving: asyncio.Task[None] | N
         while not server.started:
             if serving and serving.done():
                 serving.result()
-                raise RuntimeError("the HTTP server ended before it began")
+                raise RuntimeError("the HTTP server ended before it had started")
             await asyncio.sleep(0.01)
 
 
 def _address(listener: socket.socket | None) -> str:
-    """Where programs on this machine reach the API: a wildcard address is no address to connect to."""
+    """The API's address for programs on this machine: a wildcard address is replaced by loopback."""
     if listener is None:
         return ""
     bound, port = listener.getsockname()[:2]
@@ -300,8 +305,8 @@ def _address(listener: socket.socket | None) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-async def _setup_link(parts: Parts, listener: socket.socket) -> str | None:
-    """A link on the address that browsers use. Without it nobody could sign in whose first log is lost."""
+async def _setup_link(parts: Components, listener: socket.socket) -> str | None:
+    """A new setup link, or None once an operator has a password. A new one at each start, in case the log was lost."""
     token = await parts.first_account.new_link()
     return f"{link_base(parts.settings, listener.getsockname()[1])}/setup#{token}" if token else None
 

@@ -1,8 +1,8 @@
-"""The errors Kairos raises on purpose: each is a type with a status, a code and a message that says what to do.
+"""The errors that Kairos raises: types with a status, a code, and a message that names the problem and the remedy.
 
 The first paragraph of an error's docstring is its message; `{names}` in it are filled from the keywords given to
-the constructor. One handler in `api/app.py` renders them as RFC 9457 problem documents, one in `cli.py` as a line
-on standard error with the exit code.
+the constructor. `api/problems.py` renders errors as RFC 9457 problem documents, `cli/app.py` as a line on standard
+error with the exit code.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import ClassVar
 
 
 class KairosError(Exception):
-    """Kairos met an error it has no better name for."""
+    """An internal error occurred."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     exit_code: ClassVar[int] = 1
     retryable: ClassVar[bool] = False
-    """Whether the same attempt, made later, may well succeed: a task that fails of it is queued again."""
+    """Whether a later attempt may succeed: a task that fails with this error is queued again."""
 
     def __init__(self, **values: object) -> None:
         self.values = values
         super().__init__(self._message().format(**values))
 
     def public(self) -> str:
-        """The message for callers of the API, who learn nothing of this machine's addresses and drivers from it."""
+        """The message for API clients, without addresses and driver messages of this machine."""
         return str(self)
 
     @classmethod
@@ -37,12 +37,12 @@ class KairosError(Exception):
 
     @classmethod
     def title(cls) -> str:
-        """The kind of problem in words, the same for every instance (RFC 9457, 3.1.3)."""
+        """The kind of problem as text, the same for every instance (RFC 9457, 3.1.3)."""
         return cls.code.replace("_", " ").capitalize()
 
 
 class NotFound(KairosError):
-    """There is no {what} {id} in this project. See the list for those that exist."""
+    """There is no {what} {id} in this project. List them to see those that exist."""
 
     status, code, exit_code = 404, "not_found", 4
 
@@ -60,7 +60,7 @@ class Conflict(KairosError):
 
 
 class LimitReached(KairosError):
-    """There are {most} {what} already, and there may be no more. Remove some, or raise `{key}`."""
+    """There are already {most} {what}, which is the limit. Remove some, or raise `{key}`."""
 
     status, code, exit_code = 409, "limit_reached", 5
 
@@ -76,6 +76,6 @@ class EngineUnavailable(KairosError):
 
 
 def did_you_mean(word: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
-    """The remedy that names the nearest of the known words; None where none is like it."""
+    """The remedy that suggests the nearest known name, or None if none is similar."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=likeness)
     return f"Did you mean {near[0]!r}?" if near else None

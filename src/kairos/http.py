@@ -1,7 +1,7 @@
-"""HTTP to other servers: one session for the whole process, and a limit on everything a server could do to it.
+"""HTTP client for other servers: one session for the whole process, with limits on time and size.
 
-The only place that knows aiohttp. Redirects are never followed, so a credential reaches the host it is for and no
-other; messages name an address without its query, and never a credential, even where the server repeats it.
+The only module that imports aiohttp. Redirects are never followed, so a credential reaches only the host it is meant
+for. Error messages contain addresses without their query, and never a credential, even if the server repeats it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from yarl import URL
 from kairos import __version__
 from kairos.host_literals import literal
 from kairos.http_errors import (
+    CallPhase,
     HttpCut,
     HttpError,
     HttpForbidden,
@@ -33,7 +34,6 @@ from kairos.http_errors import (
     HttpTimeout,
     HttpTooLarge,
     HttpUnreachable,
-    Phase,
     joined,
     plain_address,
     server_root,
@@ -42,19 +42,19 @@ from kairos.proxies import DIRECT, Proxies
 from kairos.public_addresses import PublicResolver, must_be_public, not_public
 
 __all__ = [
-    "HttpAnswer",
+    "CallPhase",
     "HttpClient",
     "HttpCut",
     "HttpError",
     "HttpForbidden",
     "HttpGarbled",
     "HttpLimits",
+    "HttpResponse",
     "HttpStatus",
     "HttpTimeout",
     "HttpTooLarge",
     "HttpUnreachable",
-    "Phase",
-    "error_words",
+    "error_message",
     "excerpt",
     "joined",
     "parse_json",
@@ -64,24 +64,24 @@ __all__ = [
 
 CONNECTIONS = 512
 KEEP_ALIVE_S = 4.0
-"""Below the 5 s after which uvicorn, Node and cpp-httplib close an idle connection: a request sent into a closing
-connection fails, and a POST may not simply be sent again."""
+"""Below the 5 s after which uvicorn, Node and cpp-httplib close an idle connection: a request on a closing connection
+fails, and a POST cannot safely be repeated."""
 DNS_CACHE_S = 60
 STALE_S = 1.0
-"""A used connection that is lost this soon, without a byte of an answer, had been closed before we wrote to it."""
+"""If a reused connection is lost this soon without a byte of a response, it was closed before the request was sent."""
 DRAIN_S = 0.05
 ERROR_BODY_BYTES = 64 * 1024
 EXCERPT_LENGTH = 300
 
 
-class HttpAnswer:
-    """An answer whose status was good and whose body is still to be read."""
+class HttpResponse:
+    """A response with a 2xx status whose body has not been read yet."""
 
     def __init__(self, response: aiohttp.ClientResponse, clock: _Clock, address: str, limits: HttpLimits) -> None:
         self.content_type = response.content_type
         self.framed = _is_framed(response.headers)
-        """Whether the connection marks the end of the body, so that a server which died is not taken for one that
-        finished. A compressed body counts as unmarked: aiohttp does not see that its last block is missing."""
+        """Whether the end of the body is marked, so that a truncated body is detected. A compressed body counts as
+        unmarked: aiohttp does not detect that its last block is missing."""
         self._response = response
         self._clock = clock
         self._address = address
@@ -89,18 +89,18 @@ class HttpAnswer:
         self._received = 0
 
     async def read(self, *, idle_s: float | None = None, begun: bool = True) -> bytes:
-        """The bytes that are there, or the next ones; empty at the end.
+        """The available bytes, or the next ones; empty at the end.
 
-        `begun=False`: what came so far was no content, so the limit for the first byte goes on running.
+        `begun=False` means that no content has arrived so far: the limit for the first byte still applies.
         """
         if begun:
-            self._clock.allow(Phase.IDLE, self._limits.idle_s if idle_s is None else idle_s)
+            self._clock.allow(CallPhase.IDLE, self._limits.idle_s if idle_s is None else idle_s)
         else:
             self._clock.resume_first()
         try:
             chunk = await self._response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
-            raise HttpCut(address=self._address, reason=_words(error)) from error
+            raise HttpCut(address=self._address, reason=_error_text(error)) from error
         self._clock.pause()
         self._received += len(chunk)
         if self._received > self._limits.body_bytes:
@@ -108,14 +108,14 @@ class HttpAnswer:
         return chunk
 
     async def body(self) -> bytes:
-        """All of it."""
+        """The whole body."""
         chunks = []
         while chunk := await self.read(begun=bool(chunks)):
             chunks.append(chunk)
         return b"".join(chunks)
 
     async def drain(self) -> None:
-        """Wait a moment for the formal end of a body whose content is complete, so that the connection can be kept."""
+        """Wait up to `DRAIN_S` for the end of a body whose content is complete, to make the connection reusable."""
         content = self._response.content
         with suppress(TimeoutError, aiohttp.ClientError, OSError):
             async with asyncio.timeout(DRAIN_S):
@@ -134,18 +134,18 @@ class HttpClient:
         private_hosts: Callable[[], Sequence[str]] = tuple,
         resolver: AbstractResolver | None = None,
     ) -> None:
-        """`traceparent` is asked at each call for the W3C trace context to pass on. `private_hosts` gives the names,
-        addresses and networks that calls with `public_only` reach although they are not public; `resolver` replaces
-        the system's for those calls."""
+        """`traceparent` returns the W3C trace context to send with a call. `private_hosts` returns the names, addresses
+        and networks outside the public internet that calls with `public_only` may reach; `resolver` replaces the
+        system's resolver for those calls."""
         self._private_hosts = private_hosts
         self._resolver = resolver
         self._public: aiohttp.ClientSession | None = None
-        """Connects to nothing but public addresses, and keeps no connection."""
+        """Connects to public addresses only, on a new connection for each call."""
         self._traceparent = traceparent
         self._proxies = proxies
         self._session: aiohttp.ClientSession | None = None
         self._fresh: aiohttp.ClientSession | None = None
-        """Makes a new connection for each call."""
+        """Opens a new connection for each call."""
 
     async def __aenter__(self) -> Self:
         reuse = aiohttp.TraceConfig()
@@ -174,15 +174,15 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         limits: HttpLimits = HttpLimits(),
         public_only: bool = False,
-    ) -> AsyncIterator[HttpAnswer]:
-        """Make a call and read its answer as it comes; `token` goes out as a bearer token.
+    ) -> AsyncIterator[HttpResponse]:
+        """Make a call and yield its response as a stream; `token` is sent as a bearer token.
 
-        A body that is a `Path` is sent from that file piece by piece; `OSError` where it cannot be opened.
-        Left before the end, by an error or a cancel, it closes the connection at once. Raises `HttpStatus` for any
-        status but 2xx, and the other `HttpError`s. Everything inside the `async with` counts for the total limit.
+        A `Path` as body is streamed from that file; raises `OSError` if it cannot be opened. Leaving the context before
+        the end of the body closes the connection. Raises `HttpStatus` for any status but 2xx, and the other
+        `HttpError`s. The total limit covers everything inside the `async with`.
 
-        With `public_only` the address that is connected to must be a public one, else `HttpForbidden`. Such a call goes
-        through no proxy: which address that would connect to cannot be seen from here.
+        With `public_only` the connected address must be public, else `HttpForbidden` is raised. Such a call uses no
+        proxy, because the address that a proxy connects to cannot be checked.
         """
         address = plain_address(url)
         clock = _Clock(limits)
@@ -196,9 +196,9 @@ class HttpClient:
                     response = await self._send_file(method, url, body, sent, limits)
                 else:
                     response = await self._request(method, url, body, sent, limits)
-                answer = HttpAnswer(response, clock, address, limits)
+                answer = HttpResponse(response, clock, address, limits)
                 if not 200 <= response.status < 300:
-                    raise await _refusal(response, answer, address, token)
+                    raise await _status_error(response, answer, address, token)
                 yield answer
         except TimeoutError as error:
             if not clock.expired:
@@ -217,7 +217,7 @@ class HttpClient:
         limits: HttpLimits = HttpLimits(),
         public_only: bool = False,
     ) -> Any:
-        """The JSON at an address."""
+        """GET an address; its JSON."""
         call = self.stream("GET", url, token=token, headers=headers, limits=limits, public_only=public_only)
         async with call as answer:
             return parse_json(await answer.body(), plain_address(url))
@@ -232,7 +232,7 @@ class HttpClient:
         limits: HttpLimits = HttpLimits(),
         public_only: bool = False,
     ) -> Any:
-        """Send a value as JSON; the JSON that comes back."""
+        """POST a value as JSON; the JSON of the response."""
         body = orjson.dumps(value)
         call = self.stream("POST", url, body=body, token=token, headers=headers, limits=limits, public_only=public_only)
         async with call as answer:
@@ -241,15 +241,16 @@ class HttpClient:
     async def _request(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], limits: HttpLimits
     ) -> aiohttp.ClientResponse:
-        """Send a request, once more on a new connection where a used one turns out to be closed.
+        """Send a request; repeat it once on a new connection if the reused one turns out to be closed.
 
-        llama.cpp closes after each streamed answer without saying so, and any server may close an idle connection in
-        the moment it is used again. The request was not read then, so sending it again is safe (RFC 9110, 9.2.2).
+        llama.cpp closes the connection after each streamed response without announcing it, and any server may close an
+        idle connection at the moment of its reuse. The server has not read the request then, so repeating it is safe
+        (RFC 9110, 9.2.2).
         """
         if self._session is None or self._fresh is None:
             raise RuntimeError("the HttpClient is not open: use `async with HttpClient() as http`")
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s)
-        through = self._through(url, headers)
+        through = self._proxy_options(url, headers)
         used: list[bool] = []
         began = time.monotonic()
         try:
@@ -267,13 +268,13 @@ class HttpClient:
                 if not used or time.monotonic() > began + STALE_S:
                     raise
             return await self._fresh.request(method, url, data=body, timeout=timeout, allow_redirects=False, **through)
-        except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: an address that is none
-            raise _unsent(error, url, limits) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: an invalid address
+            raise _connection_error(error, url, limits) from error
 
     async def _request_public(
         self, method: str, url: str, body: bytes | Path | None, headers: Mapping[str, str], limits: HttpLimits
     ) -> aiohttp.ClientResponse:
-        """Send a request to a public address: a written one is checked here, a name by the session's resolver."""
+        """Send a request to a public address: IP addresses are checked here, names by the session's resolver."""
         if self._public is None:
             raise RuntimeError("the HttpClient is not open: use `async with HttpClient() as http`")
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s)
@@ -288,38 +289,38 @@ class HttpClient:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if forbidden := not_public(error):
                 raise HttpForbidden(address=plain_address(url), reason=str(forbidden)) from error
-            raise _unsent(error, url, limits) from error
+            raise _connection_error(error, url, limits) from error
 
     async def _send_file(
         self, method: str, url: str, file: Path, headers: Mapping[str, str], limits: HttpLimits
     ) -> aiohttp.ClientResponse:
-        """Send a file, on a new connection: what was read of it could not be sent again after a closed one."""
+        """Send a file on a new connection: a half-sent file could not be repeated after a stale connection."""
         if self._fresh is None:
             raise RuntimeError("the HttpClient is not open: use `async with HttpClient() as http`")
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s)
-        through = self._through(url, headers)
+        through = self._proxy_options(url, headers)
         content = await asyncio.to_thread(file.open, "rb")
         try:
             return await self._fresh.request(
                 method, url, data=content, timeout=timeout, allow_redirects=False, **through
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _unsent(error, url, limits) from error
+            raise _connection_error(error, url, limits) from error
         finally:
             content.close()
 
-    def _through(self, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
-        """Headers and proxy of a request, as aiohttp wants them. Raises `HttpUnreachable`."""
+    def _proxy_options(self, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
+        """The headers and proxy of a request, as keyword arguments for aiohttp. Raises `HttpUnreachable`."""
         proxy = self._proxies.for_url(url)
         if proxy is None:
             return {"headers": headers}
-        if not proxy.spoken:
-            fault = next(iter(self._proxies.faults), f"{proxy.url} is no HTTP proxy, and Kairos speaks to no other")
+        if not proxy.supported:
+            fault = next(iter(self._proxies.faults), f"{proxy.url} is not an HTTP proxy, the only supported kind")
             raise HttpUnreachable(address=plain_address(url), reason=f"its proxy cannot be used: {fault}")
         if proxy.user is None:
             return {"headers": headers, "proxy": proxy.url}
         credentials = {"Proxy-Authorization": aiohttp.encode_basic_auth(proxy.user, proxy.password)}
-        if url.lower().startswith("https:"):  # only the proxy gets them, with CONNECT
+        if url.lower().startswith("https:"):  # sent to the proxy only, with CONNECT
             return {"headers": headers, "proxy": proxy.url, "proxy_headers": credentials}
         return {"headers": {**headers, **credentials}, "proxy": proxy.url}
 
@@ -336,17 +337,17 @@ class HttpClient:
 
 
 class _Clock:
-    """One timer for one call, moved from phase to phase; the total limit bounds every phase."""
+    """The timer of one call, rescheduled for each phase; the total limit bounds every phase."""
 
     def __init__(self, limits: HttpLimits) -> None:
-        self.phase = Phase.FIRST_BYTE
+        self.phase = CallPhase.FIRST_BYTE
         self._loop = asyncio.get_running_loop()
         self._began = self._since = self._loop.time()
         self._first_at = self._began + limits.first_byte_s
         self._total_at = math.inf if limits.total_s is None else self._began + limits.total_s
         self._timeout = asyncio.timeout_at(min(self._first_at, self._total_at))
         if self._total_at <= self._first_at:
-            self.phase = Phase.TOTAL
+            self.phase = CallPhase.TOTAL
 
     async def __aenter__(self) -> Self:
         await self._timeout.__aenter__()
@@ -359,30 +360,30 @@ class _Clock:
     def expired(self) -> bool:
         return self._timeout.expired()
 
-    def allow(self, phase: Phase, seconds: float) -> None:
+    def allow(self, phase: CallPhase, seconds: float) -> None:
         self._since = self._loop.time()
         self._until(phase, self._since + seconds)
 
     def resume_first(self) -> None:
         self._since = self._began
-        self._until(Phase.FIRST_BYTE, self._first_at)
+        self._until(CallPhase.FIRST_BYTE, self._first_at)
 
     def pause(self) -> None:
-        """The caller is at work, not the server: only the total limit runs."""
-        self._until(Phase.TOTAL, math.inf)
+        """Run only the total limit while the caller processes data."""
+        self._until(CallPhase.TOTAL, math.inf)
 
     def waited(self) -> float:
-        return self._loop.time() - (self._began if self.phase is Phase.TOTAL else self._since)
+        return self._loop.time() - (self._began if self.phase is CallPhase.TOTAL else self._since)
 
-    def _until(self, phase: Phase, at: float) -> None:
-        self.phase = phase if at < self._total_at else Phase.TOTAL
+    def _until(self, phase: CallPhase, at: float) -> None:
+        self.phase = phase if at < self._total_at else CallPhase.TOTAL
         at = min(at, self._total_at)
         if not self._timeout.expired():
             self._timeout.reschedule(None if at == math.inf else at)
 
 
 def _is_framed(headers: Mapping[str, str]) -> bool:
-    """Whether a body has a length or comes in chunks (RFC 9112, 6.3), and is sent as it is."""
+    """Whether a body has a length or is chunked (RFC 9112, 6.3), and is not compressed."""
     if headers.get("Content-Encoding", "identity").lower() != "identity":
         return False
     return "chunked" in headers.get("Transfer-Encoding", "").lower() or "Content-Length" in headers
@@ -399,12 +400,12 @@ def parse_json(body: bytes, address: str) -> Any:
 def excerpt(body: bytes | str) -> str:
     """The beginning of a body, on one line, for a message."""
     text = body[: EXCERPT_LENGTH * 4].decode(errors="replace") if isinstance(body, bytes) else body
-    words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return (words[:EXCERPT_LENGTH] + " …" if len(words) > EXCERPT_LENGTH else words) or "an empty body"
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return (line[:EXCERPT_LENGTH] + " …" if len(line) > EXCERPT_LENGTH else line) or "an empty body"
 
 
-def error_words(value: Any) -> str | None:
-    """The message in an error body, in the shapes that servers of this protocol use; None where there is none."""
+def error_message(value: Any) -> str | None:
+    """The message in an error body, in the formats of OpenAI-compatible servers; None if it has none."""
     if not isinstance(value, Mapping):
         return None
     for key in ("error", "message", "detail"):
@@ -420,7 +421,7 @@ def _session(trace: aiohttp.TraceConfig | None = None, **connector: Any) -> aioh
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=CONNECTIONS, ttl_dns_cache=DNS_CACHE_S, **connector),
         cookie_jar=aiohttp.DummyCookieJar(),
-        # Compressed, a stream of tokens would be held back, and a small body could become a huge one.
+        # Compression would delay streamed tokens, and a small body could expand to a huge one.
         headers={"User-Agent": f"kairos/{__version__}", "Accept-Encoding": "identity"},
         trace_configs=[trace] if trace else None,
     )
@@ -430,16 +431,18 @@ async def _note_reuse(session: aiohttp.ClientSession, context: Any, params: obje
     context.trace_request_ctx.append(True)
 
 
-async def _refusal(response: aiohttp.ClientResponse, answer: HttpAnswer, address: str, token: str | None) -> HttpStatus:
-    """The error for a status that is not 2xx. A redirect names where it leads: the address in use is an old one."""
+async def _status_error(
+    response: aiohttp.ClientResponse, answer: HttpResponse, address: str, token: str | None
+) -> HttpStatus:
+    """The error for a status that is not 2xx. For a redirect it contains the new address."""
     body = b""
-    with suppress(HttpError):  # the status says enough when the body does not come
+    with suppress(HttpError):  # without a body, the status is reported alone
         while len(body) < ERROR_BODY_BYTES and (chunk := await answer.read()):
             body += chunk
     if location := response.headers.get("Location"):
         reason = f"it redirects to {plain_address(location)}, which is not followed"
     else:
-        reason = _reason(body) if body.strip() else (response.reason or "without a word")
+        reason = _reason(body) if body.strip() else (response.reason or "no reason given")
     if token:
         reason = reason.replace(token, "***")
     return HttpStatus(
@@ -451,22 +454,22 @@ async def _refusal(response: aiohttp.ClientResponse, answer: HttpAnswer, address
     )
 
 
-def _unsent(error: Exception, url: str, limits: HttpLimits) -> HttpError:
-    """The error for a request that got no answer."""
+def _connection_error(error: Exception, url: str, limits: HttpLimits) -> HttpError:
+    """The error for a request without a response."""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return HttpTimeout(address=plain_address(url), phase=Phase.CONNECT, seconds=limits.connect_s)
-    return HttpUnreachable(address=plain_address(url), reason=_words(error))
+        return HttpTimeout(address=plain_address(url), phase=CallPhase.CONNECT, seconds=limits.connect_s)
+    return HttpUnreachable(address=plain_address(url), reason=_error_text(error))
 
 
 def _reason(body: bytes) -> str:
     try:
-        return error_words(orjson.loads(body)) or excerpt(body)
+        return error_message(orjson.loads(body)) or excerpt(body)
     except orjson.JSONDecodeError:
         return excerpt(body)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds until the server wants to be asked again (RFC 9110, 10.2.3, and OpenAI's header in milliseconds)."""
+    """Seconds after which to retry (Retry-After, RFC 9110, 10.2.3, or OpenAI's header in milliseconds)."""
     for name, unit in (("retry-after-ms", 0.001), ("Retry-After", 1.0)):
         text = headers.get(name, "").strip()
         with suppress(ValueError):
@@ -478,17 +481,17 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return None
 
 
-def _words(error: BaseException) -> str:
-    """An error in words. aiohttp's connector errors carry the system's own words deeper in."""
-    if isinstance(error, aiohttp.InvalidURL):  # its own words are the whole address
-        return "it is no valid HTTP address"
+def _error_text(error: BaseException) -> str:
+    """An error as text. aiohttp's connector errors wrap the system's error."""
+    if isinstance(error, aiohttp.InvalidURL):  # its message is the whole address
+        return "it is not a valid HTTP address"
     if isinstance(error, aiohttp.ClientProxyConnectionError):
-        return f"the proxy {error.host}:{error.port} cannot be reached ({_words(error.os_error)})"
-    if isinstance(error, aiohttp.ClientHttpProxyError):  # its own words hold the headers
+        return f"the proxy {error.host}:{error.port} cannot be reached ({_error_text(error.os_error)})"
+    if isinstance(error, aiohttp.ClientHttpProxyError):  # its message contains the headers
         return f"its proxy refused the connection with {error.status} {error.message}"
-    if isinstance(error, aiohttp.ClientPayloadError):  # its own words are those of the parser
+    if isinstance(error, aiohttp.ClientPayloadError):  # its message is the parser's
         return "the connection closed before the end"
     inner = getattr(error, "os_error", None) or error
     number = getattr(inner, "errno", None) or 0
-    words = os.strerror(number) if number > 0 else getattr(inner, "strerror", None) or str(inner)
-    return (words or type(inner).__name__).rstrip(".")
+    text = os.strerror(number) if number > 0 else getattr(inner, "strerror", None) or str(inner)
+    return (text or type(inner).__name__).rstrip(".")

@@ -1,4 +1,4 @@
-"""How a call of another server fails, its limits, and addresses as messages and requests have them."""
+"""Errors and limits of calls to other servers, and helpers for their addresses."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 from kairos.errors import KairosError
 
 
-class Phase(StrEnum):
-    """What a call is waiting for."""
+class CallPhase(StrEnum):
+    """The event that a call waits for."""
 
     CONNECT = "the connection"
     FIRST_BYTE = "the first byte"
@@ -20,11 +20,11 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HttpLimits:
-    """How long a server may take, and how much it may send."""
+    """Limits on a server's response: seconds and bytes."""
 
     connect_s: float = 5.0
     first_byte_s: float = 30.0
-    """From the start of the call, connecting included."""
+    """From the start of the call, including the connection."""
     idle_s: float = 30.0
     total_s: float | None = None
     body_bytes: int = 4 * 1024 * 1024
@@ -44,11 +44,11 @@ class HttpUnreachable(HttpError):
 
 
 class HttpTimeout(HttpError):
-    """{address} was given up on after {seconds:.1f} s of waiting for {phase}."""
+    """The call to {address} was abandoned after {seconds:.1f} s of waiting for {phase}."""
 
     status, code = 504, "http_timeout"
 
-    def __init__(self, *, address: str, phase: Phase, seconds: float) -> None:
+    def __init__(self, *, address: str, phase: CallPhase, seconds: float) -> None:
         self.phase = phase
         self.seconds = seconds
         super().__init__(address=address, phase=phase, seconds=seconds)
@@ -66,12 +66,12 @@ class HttpStatus(HttpError):
         self.reason = reason
         self.retry_after_s = retry_after_s
         self.body = body
-        """What the server sent with it, cut to `ERROR_BODY_BYTES`; it may repeat the request."""
+        """The body of the response, cut to `ERROR_BODY_BYTES`; it may repeat the request."""
         super().__init__(address=address, http_status=http_status, reason=reason)
 
 
 class HttpTooLarge(HttpError):
-    """{address} sent more than {limit} bytes, which is all Kairos takes from it in one answer."""
+    """{address} sent more than {limit} bytes, the limit for one response."""
 
     code, retryable = "http_too_large", False
 
@@ -83,19 +83,21 @@ class HttpGarbled(HttpError):
 
 
 class HttpCut(HttpError):
-    """{address} broke the connection off in the middle of its answer: {reason}."""
+    """{address} closed the connection in the middle of its response: {reason}."""
 
     code = "http_cut"
 
 
 class HttpForbidden(HttpError):
-    """{address} is not called: {reason}, and a project chose it. An operator can allow it (`plugins.private_hosts`)."""
+    """{address} is not called: {reason}, and it was chosen by a project. An operator can allow it
+    (`plugins.private_hosts`).
+    """
 
     status, code, retryable = 422, "http_forbidden", False
 
 
 def joined(base_url: str, path: str) -> str:
-    """The address of a path below a base; a query of the base stays behind it (Azure: `…/v1?api-version=…`)."""
+    """The address of a path below a base address; the query of the base is kept (Azure: `…/v1?api-version=…`)."""
     parts = urlsplit(base_url)
     return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{path}", parts.query, ""))
 

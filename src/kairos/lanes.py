@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Lane(StrEnum):
-    """`interactive` has slots of its own that are never lent, `train` runs in trainer daemons, the rest is `batch`."""
+    """`interactive` has slots that only it uses, `train` runs on trainer daemons, `batch` is everything else."""
 
     INTERACTIVE = "interactive"
     BATCH = "batch"

@@ -1,4 +1,4 @@
-"""The settings as they stand now: parts keep a view, and read from it when they need a value."""
+"""The current settings. Components hold a view and read values from it on each use."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from kairos.config import Section, Settings
 log = logging.getLogger(__name__)
 
 OnChange = Callable[[Settings], Awaitable[None] | None]
-"""Told the settings that hold from now on. What it raises is shown as this replica's error."""
+"""Called with the new settings. Its exception is shown as the configuration error of this daemon."""
 
 
 class LiveSettings:
-    """Holds the settings in force, and tells those who made something of them when they change."""
+    """The settings in force, with hooks that run when they change."""
 
     def __init__(self, settings: Settings) -> None:
         self.now = settings
@@ -24,38 +24,38 @@ class LiveSettings:
 
     @property
     def view(self) -> Settings:
-        """Reads like `Settings`, and so do its sections; each read gives the present value."""
+        """A proxy that reads like `Settings`, sections included; each read returns the current value."""
         return cast(Settings, _View(lambda: self.now))
 
     def on_change(self, hook: OnChange) -> None:
-        """For what is made of settings once and kept, such as a pool of a size. A value read when it is used needs no
-        hook."""
+        """Register a hook for objects built from settings, such as a pool of a configured size. Values that are read on
+        each use need no hook."""
         self._hooks.append(hook)
 
-    async def take(self, settings: Settings) -> None:
-        """These hold from now on. Where a hook fails the former ones do again, and its error is raised."""
+    async def apply(self, settings: Settings) -> None:
+        """Put these settings in force. If a hook fails, restore the previous ones and raise its error."""
         before, self.now = self.now, settings
         try:
             for hook in self._hooks:
-                await _tell(hook, settings)
+                await _notify(hook, settings)
         except Exception:
             self.now = before
             for hook in self._hooks:
                 try:
-                    await _tell(hook, before)
+                    await _notify(hook, before)
                 except Exception:
-                    log.exception("the former configuration is not taken back everywhere")
+                    log.exception("the previous configuration could not be restored everywhere")
             raise
 
 
-async def _tell(hook: OnChange, settings: Settings) -> None:
-    told = hook(settings)
-    if inspect.isawaitable(told):
-        await told
+async def _notify(hook: OnChange, settings: Settings) -> None:
+    result = hook(settings)
+    if inspect.isawaitable(result):
+        await result
 
 
 class _View:
-    """Stands for an object that is replaced when the settings change."""
+    """A proxy for an object that is replaced when the settings change."""
 
     __slots__ = ("_read",)
 

@@ -1,7 +1,7 @@
-"""Logging: one line an event, with a time, on standard error.
+"""Logging to standard error: one line per event, with a time.
 
-Texts of people and programs cannot forge or hide a line: control characters in them are written as escapes. What
-PostgreSQL says of the values of a statement is left out.
+Logged text cannot forge or hide a line: control characters in it are escaped. Values of a statement in PostgreSQL's
+error messages are omitted.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from kairos import printable
 
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 DATA_EXCEPTION = "22"
-"""The class of SQLSTATEs whose message quotes the value at fault."""
+"""The class of SQLSTATEs whose message quotes the invalid value."""
 MOST_CAUSES = 10
 
 
 def configure(level: str) -> None:
-    """Set up the root logger; libraries speak only from warnings on."""
+    """Set up the root logger; noisy libraries log only warnings and errors."""
     handler = logging.StreamHandler()
     handler.setFormatter(LineFormatter(FORMAT, datefmt="%H:%M:%S"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
@@ -31,12 +31,12 @@ def configure(level: str) -> None:
 
 
 def set_level(level: str) -> None:
-    """Log from this level on, from now on."""
+    """Set the lowest level that is logged."""
     logging.getLogger().setLevel(level.upper())
 
 
 class LineFormatter(logging.Formatter):
-    """One line for each record; those of a trace follow it, indented."""
+    """One line per record, followed by the indented lines of a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         record.message = printable.one_line(record.getMessage())
@@ -49,13 +49,13 @@ class LineFormatter(logging.Formatter):
         return "\n".join(lines)
 
     def formatException(self, ei: Any) -> str:
-        """The traces of an exception and of its causes, the first cause first."""
+        """The tracebacks of an exception and its causes, the first cause first."""
         return _indented(line for error in reversed(list(_chain(ei[1]))) for line in _trace(error))
 
 
 def described(error: BaseException) -> str:
-    """An exception's type and message. Of PostgreSQL's errors, what holds no value of a row."""
-    if (original := getattr(error, "orig", None)) is not None:  # SQLAlchemy's; its statement has no values in it
+    """An exception's type and message; for PostgreSQL's errors, without values of rows."""
+    if (original := getattr(error, "orig", None)) is not None:  # SQLAlchemy's; its statement contains no values
         return f"{_name(error)}: {described(original)} [{getattr(error, 'statement', None)}]"
     if hasattr(error, "sqlstate") and hasattr(error, "diag"):
         return _of_postgresql(error)
@@ -63,14 +63,14 @@ def described(error: BaseException) -> str:
 
 
 def reason_for_callers(error: BaseException) -> str:
-    """An exception's message, where it is not a database driver's."""
+    """An exception's message; a general one for errors of the database driver."""
     if hasattr(error, "orig") or hasattr(error, "sqlstate"):
         return "the database refused a statement"
     return str(error) or "no message"
 
 
 def _of_postgresql(error: Any) -> str:
-    """Without DETAIL and CONTEXT, which quote the row. What libpq itself says has no SQLSTATE."""
+    """A PostgreSQL error without DETAIL and CONTEXT, which quote the row. Errors of libpq itself have no SQLSTATE."""
     if error.sqlstate is None:
         return f"{_name(error)}: {error}"
     hidden = error.sqlstate.startswith(DATA_EXCEPTION)

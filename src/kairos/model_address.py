@@ -1,4 +1,4 @@
-"""Addresses of model servers and the names and values of their keys, as people paste them."""
+"""Clean and validate pasted addresses of model servers, and the names and values of their API keys."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ ENDPOINTS = ("/chat/completions", "/completions", "/models")
 
 
 class Unusable(ValueError):
-    """Says what is wrong with an address or a key, without repeating it."""
+    """An address or a key is not valid; the message gives the reason without repeating the value."""
 
 
 def model_address(text: str) -> str:
-    """The address as it is used: no white space, quotes, closing slashes or endpoint; a query stays.
+    """The address without white space, quotes, trailing slashes and endpoint; a query is kept.
 
-    Raises `Unusable`. What is wrong is said without the address: it may hold a credential.
+    Raises `Unusable`, whose message omits the address because it may contain a credential.
     """
     text = unquoted(text)
     if re.search(r"\s", text) or not text.isprintable():
-        raise Unusable("it holds white space or control characters")
+        raise Unusable("it contains white space or control characters")
     if "://" not in text:
         raise Unusable("it has no scheme; begin it with http:// or https://")
     try:
@@ -39,25 +39,25 @@ def model_address(text: str) -> str:
 
 def _check(parts: SplitResult, host: str | None) -> None:
     if not host:
-        raise Unusable("it names no host")
+        raise Unusable("it has no host")
     if "@" in parts.netloc:
-        raise Unusable("it holds a user name or password; keep a key in the variable that `api_key_env` names")
+        raise Unusable("it contains a user name or password; put a key into the variable that `api_key_env` names")
     if parts.fragment:
-        raise Unusable("it has a fragment (#…), which no server gets; take that out")
+        raise Unusable("it has a fragment (#…), which is never sent to a server; remove it")
 
 
 def key_variable(text: str) -> str:
-    """The name of an environment variable. Raises `Unusable`: a key in its place must not be repeated in a message."""
+    """The name of an environment variable. Raises `Unusable`, whose message does not repeat a key given by mistake."""
     name = unquoted(text)
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", name):
-        raise Unusable("it is no name of an environment variable; put a key into a variable, and name that here")
+        raise Unusable("it is not the name of an environment variable; put the key into a variable and name it here")
     return name
 
 
 def clean_key(value: str) -> str:
-    """A key without the white space and quotes that come along when one is pasted.
+    """A key without surrounding white space and quotes, which pasting may add.
 
-    Raises `Unusable` where it cannot be sent in a header.
+    Raises `Unusable` if it cannot be sent in a header.
     """
     key = unquoted(value)
     if not key:
@@ -71,7 +71,7 @@ def clean_key(value: str) -> str:
 
 
 def unquoted(text: str) -> str:
-    """Without surrounding white space, invisible marks and quotes."""
+    """The text without surrounding white space, invisible characters and quotes."""
     before = None
     while before != text:
         before = text

@@ -1,4 +1,4 @@
-"""The keys of models, from the environment variables that their entries name."""
+"""Check the API keys of models, which are read from the environment variables that their entries name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kairos.model_address import Unusable, clean_key
 
 
 def require_variables(settings: Settings, path: Path | None = None) -> None:
-    """Every variable that the file names as the holder of a key is set. For a daemon: other commands need no keys.
+    """Check that every `api_key_env` variable is set and valid. Only a daemon needs the keys; other commands do not.
 
     Raises `InvalidConfig` with the file and the line.
     """
@@ -24,20 +24,20 @@ def require_variables(settings: Settings, path: Path | None = None) -> None:
         if name and value is None:
             raise InvalidConfig(
                 source=source,
-                problem=f"the environment has no {name}, which holds the key of the model {model.name!r}",
-                remedy=did_you_mean(name, environment.names(), 0.8) or "Set it, or take the model out of the file",
+                problem=f"the environment variable {name} for the key of the model {model.name!r} is not set",
+                remedy=did_you_mean(name, environment.names(), 0.8) or "Set it, or remove the model from the file",
             )
         if name and value is not None:
             usable_key(name, value, model.name, source)
 
 
 def usable_key(variable: str, value: str, model: str, source: str) -> str:
-    """The key in an environment variable, cleaned. Raises `InvalidConfig`, which never holds the key."""
+    """The cleaned key from an environment variable. Raises `InvalidConfig`, whose message never contains the key."""
     try:
         return clean_key(value)
     except Unusable as fault:
         raise InvalidConfig(
             source=source,
             problem=f"the key of the model {model!r} in the environment variable {variable} cannot be used: {fault}",
-            remedy=f"Set {variable} again, without it",
+            remedy=f"Correct the value of {variable}",
         ) from None

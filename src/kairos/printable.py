@@ -1,15 +1,15 @@
-r"""Text made visible: characters that a terminal or a log would obey, or not show, become escapes such as `\x1b`.
+r"""Escape characters that a terminal or a log would interpret or not show, for example as `\x1b`.
 
-These are control characters (ANSI sequences begin with one), the marks that change the direction of text
-(CVE-2021-42574), other invisible characters of Unicode's category Cf, fillers that look like nothing, line and
-paragraph separators, and lone surrogates.
+These are control characters (ANSI sequences begin with one), marks that change the direction of text
+(CVE-2021-42574), other invisible characters of Unicode's category Cf, blank fillers, line and paragraph separators,
+and lone surrogates.
 """
 
 from __future__ import annotations
 
 import re
 
-# Joiners inside emoji and inside words of scripts that need them are part of the letter that is seen.
+# Joiners in emoji and in scripts that need them are part of the visible character.
 _JOINED = (
     r"(?<=[\u0600-\u0dff\u2600-\u27bf\ufe0f\U0001f300-\U0001faff])[\u200c\u200d]"
     r"(?=[\u0600-\u0dff\u2640-\u27bf\U0001f300-\U0001faff])"
@@ -24,17 +24,17 @@ _LINE_END = re.compile(r"\r+\n")
 
 
 def one_line(text: str) -> str:
-    """The text with every such character escaped, line ends and tabs as well."""
+    """The text with every such character escaped, including line ends and tabs."""
     return _ANY.sub(_escape, text)
 
 
 def lines(text: str) -> str:
-    """The text with every such character escaped but line ends and tabs."""
+    """The text with every such character escaped, except line ends and tabs."""
     return _ANY.sub(_escape_within_lines, _LINE_END.sub("\n", text))
 
 
 def json_text(document: str) -> str:
-    """A JSON document with such characters as JSON's own escapes: the same values, safe to print."""
+    """A JSON document with such characters as JSON escapes: the same values, safe to print."""
     return _ANY.sub(_escape_in_json, document)
 
 
@@ -51,7 +51,7 @@ def _escape_within_lines(found: re.Match[str]) -> str:
 
 
 def _escape_in_json(found: re.Match[str]) -> str:
-    """What a JSON document has between its values are spaces and line ends alone."""
+    """The JSON escape of a character. Line ends are kept: unescaped ones occur only between values."""
     character, code = found[0], ord(found[0])
     if found["kept"] or character == "\n":
         return character

@@ -1,7 +1,7 @@
-"""Which proxy a call goes through, by the variables that curl, Git and Docker know.
+"""Choose the proxy of a call from the environment variables that curl, Git and Docker use.
 
-`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in small letters first. There is no standard; this follows curl
-(https://curl.se/docs/manpage.html#--noproxy) and Go's `httpproxy` (CIDR blocks, ports).
+`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`; lower-case names take precedence. There is no standard; this
+follows curl (https://curl.se/docs/manpage.html#--noproxy) and Go's `httpproxy` (CIDR blocks, ports).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """One proxy."""
+    """A proxy server with its credentials."""
 
     url: str
     """Without credentials."""
@@ -27,13 +27,13 @@ class Proxy:
     password: str = field(default="", repr=False)
 
     @property
-    def spoken(self) -> bool:
-        """Whether Kairos can use it: HTTP proxies, not SOCKS."""
+    def supported(self) -> bool:
+        """Whether Kairos can use the proxy: HTTP proxies, not SOCKS."""
         return urlsplit(self.url).scheme in PORTS
 
     @classmethod
     def of(cls, value: str) -> Self:
-        """Raises `ValueError` for what is no address; its words hold no credential."""
+        """Parse an address. Raises `ValueError` if it is not valid; the message contains no credential."""
         text = value.strip().strip("\"'")
         try:
             parts = urlsplit(text if "://" in text else f"http://{text}")
@@ -41,7 +41,7 @@ class Proxy:
         except ValueError:
             host, port, parts = None, None, urlsplit("")
         if not host:
-            raise ValueError("it is no address, such as http://proxy.example:3128")
+            raise ValueError("it is not an address such as http://proxy.example:3128")
         where = f"[{host}]" if ":" in host else host
         url = f"{parts.scheme.lower()}://{where}{f':{port}' if port else ''}"
         return cls(url, unquote(parts.username) if parts.username else None, unquote(parts.password or ""))
@@ -55,7 +55,7 @@ class _Bypass:
     name: str
     port: int | None
 
-    def holds(self, host: str, address: IPv4Address | IPv6Address | None, port: int) -> bool:
+    def matches(self, host: str, address: IPv4Address | IPv6Address | None, port: int) -> bool:
         if self.port is not None and self.port != port:
             return False
         if self.network is not None:
@@ -65,18 +65,18 @@ class _Bypass:
 
 @dataclass(frozen=True, slots=True)
 class Proxies:
-    """The proxies of one environment, read once."""
+    """The proxy settings of one environment."""
 
     http: Proxy | None = None
     https: Proxy | None = None
     bypass: tuple[_Bypass, ...] = ()
     bypass_all: bool = False
     faults: tuple[str, ...] = ()
-    """Variables that hold no address, and why; each call they would be for fails."""
+    """Invalid variables with the reason; calls that would use them fail."""
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Self:
-        """From the environment."""
+        """Read the proxy settings from the environment."""
         faults: list[str] = []
         everything = _proxy(environ, "all_proxy", faults)
         entries = [entry for entry in _value(environ, "no_proxy").replace(",", " ").split() if entry.strip(".")]
@@ -89,19 +89,19 @@ class Proxies:
         )
 
     def for_url(self, url: str) -> Proxy | None:
-        """The proxy for an address; None calls it directly, as for everything on this machine."""
+        """The proxy for an address; None for a direct connection, which loopback addresses always use."""
         try:
             parts = urlsplit(url)
             host, port = (parts.hostname or "").rstrip(".").lower(), parts.port or PORTS.get(parts.scheme, 0)
         except ValueError:
-            return None  # the call itself says what is wrong with it
+            return None  # the call itself reports the invalid address
         proxy = {"http": self.http, "https": self.https}.get(parts.scheme)
         if proxy is None or self.bypass_all or not host:
             return None
         address = literal(host)
-        if is_loopback(host) or (address and unmapped(address).is_unspecified):  # a call to 0.0.0.0 reaches it too
+        if is_loopback(host) or (address and unmapped(address).is_unspecified):  # 0.0.0.0 reaches this machine as well
             return None
-        return None if any(entry.holds(host, address, port) for entry in self.bypass) else proxy
+        return None if any(entry.matches(host, address, port) for entry in self.bypass) else proxy
 
 
 DIRECT = Proxies()
@@ -123,7 +123,7 @@ def _proxy(environ: Mapping[str, str], name: str, faults: list[str]) -> Proxy | 
 
 
 def _entry(text: str) -> _Bypass:
-    """`example.com`, `.example.com`, `*.example.com`, `host:8080`, `10.0.0.0/8`, `[::1]:80`."""
+    """Parse an entry: `example.com`, `.example.com`, `*.example.com`, `host:8080`, `10.0.0.0/8`, `[::1]:80`."""
     text = text.lower()
     try:
         return _Bypass(ip_network(text.strip("[]"), strict=False), text, None)

@@ -1,4 +1,4 @@
-"""Which addresses are on the public internet, however they are written."""
+"""Restrict calls to addresses on the public internet."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ CARRYING_IPV4 = tuple(
         ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16"),
     )
 )
-"""IPv6 that stands for IPv4: compatible, mapped, translated (RFC 2765), NAT64 (RFC 6052, 8215), Teredo, 6to4."""
+"""IPv6 ranges with embedded IPv4: compatible, mapped, translated (RFC 2765), NAT64 (RFC 6052, 8215), Teredo, 6to4."""
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Whether it is a plain unicast address of the internet, and of nothing closer or more special."""
+    """Whether the address is a global unicast address without an embedded IPv4 address."""
     if isinstance(address, IPv6Address) and (
         address.is_site_local or any(address in network for network in CARRYING_IPV4)
     ):
@@ -30,7 +30,7 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
 
 
 def is_listed(host: str, address: IPv4Address | IPv6Address | None, allowed: Iterable[str]) -> bool:
-    """Whether an operator's list holds the host by its name, or the address, alone or in a network (`10.0.0.0/8`)."""
+    """Whether the operator's list contains the host by name, by address, or within a network (`10.0.0.0/8`)."""
     for entry in allowed:
         if entry.lower().rstrip(".") == host.lower().rstrip("."):
             return True
@@ -44,7 +44,7 @@ def is_listed(host: str, address: IPv4Address | IPv6Address | None, allowed: Ite
 
 
 class Resolver(Protocol):
-    """What looks names up: aiohttp's."""
+    """The resolver interface of aiohttp."""
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[Any]: ...
 
@@ -52,19 +52,18 @@ class Resolver(Protocol):
 
 
 class NotPublic(OSError):
-    """An address is not a public one."""
+    """The address is not on the public internet."""
 
 
 class PublicResolver:
-    """Resolves names to public addresses alone. The connection goes to what was checked, so that a name which changes
-    its address between check and call gains nothing."""
+    """Resolves names to public addresses only. The connection uses the checked address, against DNS rebinding."""
 
     def __init__(self, inner: Resolver, allowed: Callable[[], Sequence[str]]) -> None:
         self._inner = inner
         self._allowed = allowed
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[Any]:
-        """Raises `NotPublic` where any of the addresses is not public."""
+        """The addresses of a name. Raises `NotPublic` if any of them is not public."""
         found = await self._inner.resolve(host, port, family)
         for result in found:
             must_be_public(host, literal(result["host"]), self._allowed())
@@ -75,13 +74,13 @@ class PublicResolver:
 
 
 def must_be_public(host: str, address: IPv4Address | IPv6Address | None, allowed: Sequence[str]) -> None:
-    """Raise `NotPublic` for an address that is neither public nor on the operator's list."""
+    """Raise `NotPublic` unless the address is public or on the operator's list."""
     if (address is None or not is_public(address)) and not is_listed(host, address, allowed):
         raise NotPublic("it is not on the public internet")
 
 
 def not_public(error: BaseException) -> NotPublic | None:
-    """The refusal behind an error of aiohttp's."""
+    """The `NotPublic` error in the chain of causes of an aiohttp error, or None."""
     seen = error
     for _ in range(5):
         if isinstance(seen, NotPublic):

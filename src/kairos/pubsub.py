@@ -1,7 +1,7 @@
-"""Short notices between daemons over Redis: 'stop this task' first of all.
+"""Publish and receive short notices between daemons over Redis, such as 'cancel this task'.
 
-A notice may be lost, so it only says where to look: PostgreSQL holds what it is about. A listener hears `Subscribed`
-whenever it may have missed something, at first and after each loss of the connection, and reads the truth again then.
+A notice may be lost, so it carries no state: PostgreSQL is the source of truth. A listener receives `Subscribed` after
+each connection, the first one included, because it may have missed notices before, and then reads PostgreSQL again.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
+from redis.asyncio.client import PubSub as RedisPubSub
 from redis.exceptions import ResponseError
 
 from kairos import redis_keys
 from kairos.errors import EngineUnavailable
-from kairos.redis_client import LOST, reached, waited_for
+from kairos.redis_client import CONNECTION_ERRORS, blocking_redis_errors, redis_errors
 from kairos.tenancy import TaskId
 
 LIMIT_S = 5.0
-SILENCE_S = 10.0  # after this long without a word the connection is tried; after twice as long it counts as dead
-PAUSES_S = (0.1, 5.0)  # between attempts to connect, at first and at most
+SILENCE_S = 10.0  # without a message, the connection is pinged after this time, and closed after twice this time
+PAUSES_S = (0.1, 5.0)  # between attempts to connect: first and longest
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What somebody published on a channel."""
+    """A message published on a channel."""
 
     channel: str
     payload: bytes
@@ -37,20 +37,20 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """From here on notices arrive; earlier ones may be lost: read the truth from PostgreSQL now."""
+    """The subscription is active. Earlier notices may be lost: read the state from PostgreSQL now."""
 
 
 class Channels:
-    """The channels that one connection hears; more may be added, and taken away again, while it does."""
+    """The subscribed channels of one connection. Channels can be added and removed while it is open."""
 
     def __init__(self, *always: str) -> None:
         self._always = always
         self._added: dict[str, None] = {}
-        self._pubsub: PubSub | None = None
+        self._pubsub: RedisPubSub | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Those that are always heard come last, so that the last one acknowledged means that all are."""
+        """All channels. The permanent ones come last: the acknowledgement of the last one means that all are active."""
         return (*self._added, *self._always)
 
     @property
@@ -58,21 +58,21 @@ class Channels:
         return self._always[-1]
 
     async def add(self, channel: str) -> None:
-        """Heard from now on, or from when Redis is there again."""
+        """Subscribe to a channel, now or as soon as Redis is reachable again."""
         self._added[channel] = None
         if self._pubsub:
             await self._ask(self._pubsub.subscribe(channel))
 
-    async def drop(self, channel: str) -> None:
+    async def remove(self, channel: str) -> None:
         self._added.pop(channel, None)
         if self._pubsub:
             await self._ask(self._pubsub.unsubscribe(channel))
 
     @asynccontextmanager
-    async def heard_by(self, pubsub: PubSub) -> AsyncIterator[None]:
-        """Subscribed by this connection, while it lasts. Raises what Redis raises."""
+    async def subscribed(self, pubsub: RedisPubSub) -> AsyncIterator[None]:
+        """Subscribe this connection to all channels. Raises errors of redis-py."""
         first = self.names
-        # Alone: redis-py takes a connection for each of two first commands, and what one of them asked for is lost.
+        # Only one first command: with two concurrent ones, redis-py opens two connections and loses one subscription.
         await pubsub.subscribe(*first)
         self._pubsub = pubsub
         try:
@@ -85,14 +85,14 @@ class Channels:
             self._pubsub = None
 
     async def _ask(self, sent: Awaitable[Any]) -> None:
-        """What cannot be sent is made good by the next connection, which begins with all names."""
-        with suppress(*LOST, ResponseError):
+        """Send a command; ignore a lost connection, because the next one subscribes to all channels."""
+        with suppress(*CONNECTION_ERRORS, ResponseError):
             async with asyncio.timeout(LIMIT_S):
                 await sent
 
 
-class Signals:
-    """Publishes and hears notices."""
+class PubSub:
+    """Publishes and receives notices."""
 
     def __init__(self, redis: Redis, *, namespace: str = redis_keys.NAMESPACE, silence_s: float = SILENCE_S) -> None:
         self._redis = redis
@@ -100,50 +100,50 @@ class Signals:
         self._namespace = namespace
 
     async def cancel(self, owner: str, task_id: TaskId) -> None:
-        """Asks the daemon that runs the task to stop it; the flag on the task's row must be set before."""
+        """Ask the daemon that runs the task to cancel it; the flag on the task's row must be set before."""
         await self.publish(redis_keys.cancel_channel(owner, self._namespace), str(task_id).encode())
 
     async def publish(self, channel: str, payload: bytes) -> int:
-        """Reaches those that listen now, and nobody else; how many they were."""
-        with reached(self._redis):
+        """Publish to the current subscribers; the number of subscribers reached."""
+        with redis_errors(self._redis):
             async with asyncio.timeout(LIMIT_S):
                 return await self._redis.publish(channel, payload)
 
     async def listen(self, channels: Iterable[str] | Channels) -> AsyncGenerator[Notice | Subscribed, None]:
-        """Notices of the channels, for ever: a lost connection is made again."""
+        """Yield the notices of the channels without end; a lost connection is reopened."""
         wanted, failures = channels if isinstance(channels, Channels) else Channels(*channels), 0
         while True:
             try:
-                async for heard in self._hear(wanted):
+                async for notice in self._connection(wanted):
                     failures = 0
-                    yield heard
+                    yield notice
             except EngineUnavailable:
                 await asyncio.sleep(random.uniform(0.5, 1) * min(PAUSES_S[1], PAUSES_S[0] * 2**failures))
                 failures = min(failures + 1, 16)
 
-    async def _hear(self, channels: Channels) -> AsyncGenerator[Notice | Subscribed, None]:
-        """The notices of one connection, until it fails."""
-        async with self._redis.pubsub() as pubsub, AsyncExitStack() as heard:
-            with waited_for(self._redis):
+    async def _connection(self, channels: Channels) -> AsyncGenerator[Notice | Subscribed, None]:
+        """Yield the notices of one connection until it fails."""
+        async with self._redis.pubsub() as pubsub, AsyncExitStack() as subscription:
+            with blocking_redis_errors(self._redis):
                 async with asyncio.timeout(LIMIT_S):
-                    await heard.enter_async_context(channels.heard_by(pubsub))
+                    await subscription.enter_async_context(channels.subscribed(pubsub))
             while True:
                 message = await self._message(pubsub)
                 if message["type"] == "message":
                     yield Notice(_text(message["channel"]), _bytes(message["data"]))
                 elif message["type"] == "subscribe" and _text(message["channel"]) == channels.last:
-                    yield Subscribed()  # redis-py may have reconnected by itself: then this comes again as well
+                    yield Subscribed()  # also when redis-py has reconnected by itself
 
-    async def _message(self, pubsub: PubSub) -> dict[str, Any]:
-        """The next message of any kind; a silent connection is tried with a ping before it is given up."""
-        with waited_for(self._redis):
+    async def _message(self, pubsub: RedisPubSub) -> dict[str, Any]:
+        """The next message of any kind; a silent connection is pinged before it is abandoned."""
+        with blocking_redis_errors(self._redis):
             for last in (False, True):
                 if message := await pubsub.get_message(timeout=self._silence_s):
                     return message
                 if not last:
                     async with asyncio.timeout(LIMIT_S):
                         await pubsub.ping()
-            raise TimeoutError(f"nothing heard for {2 * self._silence_s:.0f} s, not even the answer to a ping")
+            raise TimeoutError(f"nothing received for {2 * self._silence_s:.0f} s, not even the reply to a ping")
 
 
 def _text(value: bytes | str) -> str:

@@ -1,7 +1,7 @@
-"""How Kairos reaches Redis: a client that never repeats a command by itself, and one error for 'cannot serve now'.
+"""Connect to Redis: a client without automatic retries, and one error for a server that is temporarily unavailable.
 
-redis-py repeats any command after a lost connection, up to ten times. Handing out a task is not a thing to repeat: the
-first answer, lost on the way, has taken one already. So the client here does not, and callers repeat what they may.
+By default redis-py repeats any command up to ten times after a lost connection. Claiming a task must not be repeated:
+the lost reply may already have claimed one. So retries are off, and callers repeat only commands that are safe.
 """
 
 from __future__ import annotations
@@ -19,24 +19,30 @@ from redis.backoff import NoBackoff
 from kairos import redis_keys
 from kairos.errors import EngineUnavailable
 
-# The connection failed, which another attempt may mend; the builtin TimeoutError is an OSError.
-LOST = (faults.ConnectionError, faults.TimeoutError, faults.RedisClusterException, faults.InvalidResponse, OSError)
+# Connection failures, after which another attempt may succeed; the builtin TimeoutError is an OSError.
+CONNECTION_ERRORS = (
+    faults.ConnectionError,
+    faults.TimeoutError,
+    faults.RedisClusterException,
+    faults.InvalidResponse,
+    OSError,
+)
 PING_S = 3.0
 PROBE_MS = 10_000
 
 _BUGS = ("ERR", "WRONGTYPE")
-"""Codes of errors that say something of the command. Every other code says something of the server's state."""
-_STATE_IN_WORDS = re.compile(
+"""Error codes that concern the command. Every other code concerns the server's state."""
+_STATE_IN_TEXT = re.compile(
     r"\b(OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|LOADING|CLUSTERDOWN|BUSY)\b"
     r"|max number of clients|operation not permitted|failover|role change",
 )
-"""Older servers wrap such an error of a command inside a script in one of the code ERR."""
+"""State errors in the text of an ERR: older servers wrap errors of commands in a script that way."""
 
 
 def connect(url: str, *, connections: int = 64) -> Redis:
-    """A client of the Redis at this address (redis://, rediss://, unix://); nothing is sent yet.
+    """A client for the Redis at this address (redis://, rediss://, unix://). It connects at the first command.
 
-    With all connections in use a call waits for one: a burst of submissions is no outage.
+    If all connections are in use, a call waits for a free one.
     """
     pool = BlockingConnectionPool.from_url(
         url, max_connections=connections, timeout=5, retry=Retry(NoBackoff(), 0), socket_connect_timeout=3
@@ -45,7 +51,7 @@ def connect(url: str, *, connections: int = 64) -> Redis:
 
 
 def address(redis: Redis) -> str:
-    """Where the server is, without its password."""
+    """The server's address, without its password."""
     pool = getattr(redis, "connection_pool", None)
     if pool is None:
         return "the configured cluster"
@@ -53,12 +59,12 @@ def address(redis: Redis) -> str:
     return where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
 
 
-async def answers(redis: Redis, within_s: float) -> None:
-    """Wait until the server answers. Raises `EngineUnavailable` with the last reason when it does not in that time."""
+async def wait_until_reachable(redis: Redis, within_s: float) -> None:
+    """Wait until the server answers. Raises `EngineUnavailable` with the last reason after `within_s` seconds."""
     deadline = asyncio.get_running_loop().time() + within_s
     while True:
         try:
-            with reached(redis):
+            with redis_errors(redis):
                 async with asyncio.timeout(PING_S):
                     await redis.ping()
             return
@@ -69,11 +75,11 @@ async def answers(redis: Redis, within_s: float) -> None:
 
 
 @contextmanager
-def reached(redis: Redis) -> Iterator[None]:
-    """Turns what redis-py raises when the server cannot serve into EngineUnavailable; bugs stay what they are."""
+def redis_errors(redis: Redis) -> Iterator[None]:
+    """Translate redis-py's errors of an unavailable server to `EngineUnavailable`; errors in commands are re-raised."""
     try:
         yield
-    except LOST as error:
+    except CONNECTION_ERRORS as error:
         raise _unavailable(redis, error) from error
     except faults.ResponseError as error:
         if _is_bug(error):
@@ -82,27 +88,26 @@ def reached(redis: Redis) -> Iterator[None]:
 
 
 @contextmanager
-def waited_for(redis: Redis) -> Iterator[None]:
-    """The same around a command that blocks, or a subscription: the server ends such a wait with whatever error it has,
-    and CLIENT UNBLOCK with any text, so none of them is a bug."""
+def blocking_redis_errors(redis: Redis) -> Iterator[None]:
+    """Translate every error reply to `EngineUnavailable`, for blocking commands and subscriptions: the server ends such
+    waits with various errors, and CLIENT UNBLOCK with any text."""
     try:
-        with reached(redis):
+        with redis_errors(redis):
             yield
     except faults.ResponseError as error:
         raise _unavailable(redis, error) from error
 
 
 async def check_writable(redis: Redis) -> None:
-    """Raises `EngineUnavailable` where the server answers and takes no data: it is out of memory, cannot save, or is a
-    replica."""
-    with reached(redis):
+    """Raise `EngineUnavailable` if the server refuses writes: it is out of memory, cannot save, or is a replica."""
+    with redis_errors(redis):
         async with asyncio.timeout(PING_S):
             await redis.set(redis_keys.write_probe(), 1, px=PROBE_MS)
 
 
 def _is_bug(error: faults.ResponseError) -> bool:
-    """Whether an error reply is about the command. redis-py has classes for codes, and takes ERR off the text."""
-    if _STATE_IN_WORDS.search(str(error)):
+    """Whether an error reply concerns the command. redis-py maps codes to classes and removes ERR from the text."""
+    if _STATE_IN_TEXT.search(str(error)):
         return False
     if type(error) is not faults.ResponseError:
         return isinstance(error, faults.ModuleError | faults.ExecAbortError | faults.ClusterCrossSlotError)
@@ -113,9 +118,9 @@ def _is_bug(error: faults.ResponseError) -> bool:
 def _unavailable(redis: Redis, error: BaseException) -> EngineUnavailable:
     full = isinstance(error, faults.OutOfMemoryError) or str(error).startswith("OOM")
     remedy = (
-        "Raise its maxmemory, and keep the policy 'noeviction': an evicting one drops waiting tasks."
+        "Raise its maxmemory and keep the policy 'noeviction': eviction would lose queue entries."
         if full
-        else "Nothing is lost: tasks are in PostgreSQL and are handed out again once it answers. See `kairos doctor`."
+        else "Nothing is lost: tasks are in PostgreSQL and continue once it answers. See `kairos doctor`."
     )
     reason = " ".join(str(error).split()).rstrip(".") or "no answer in time"
     return EngineUnavailable(engine="Redis", address=address(redis), reason=reason, remedy=remedy)

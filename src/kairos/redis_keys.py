@@ -1,8 +1,8 @@
-"""Every name Kairos uses in Redis, keys and channels, is built here and nowhere else.
+"""Build the names of all Redis keys and channels; no other module does.
 
-Two kinds of keys: those that hold a project's data begin with the project, so that nobody reads across projects by a
-slip of a name; those of the queue hold ids alone, begin with the namespace and carry the lane as hash tag, so that all
-keys of a lane lie in one slot of a Redis Cluster and one script may touch them.
+Keys with a project's data begin with the project's id, so that a wrong name cannot read another project's data. Keys
+of the queue contain only ids; they begin with the namespace and have the lane as hash tag, so that all keys of a lane
+are in one slot of a Redis Cluster and one script can use them.
 """
 
 from __future__ import annotations
@@ -12,116 +12,119 @@ from uuid import UUID
 from kairos.lanes import Lane
 from kairos.tenancy import ProjectId
 
-NAMESPACE = "kairos"  # tests on a shared Redis take another
+NAMESPACE = "kairos"  # tests on a shared Redis use another
 
 
-# The lane's own, then those that a project's id completes; what each holds is said at the head of queue.lua.
+# Keys of the lane, then prefixes that a project's id completes; the head of queue.lua describes each.
 QUEUE_PARTS = ("turn", "vt", "last", "cap", "weight", "bell", "due", "projects", "wait:", "run:", "later:", "order:")
 
 
 def queue_lane(lane: Lane, namespace: str = NAMESPACE) -> str:
-    """The stem of all keys of a lane; queue.lua completes it with one of QUEUE_PARTS."""
+    """The prefix of all keys of a lane; queue.lua appends one of QUEUE_PARTS."""
     return f"{namespace}:queue:{{{lane}}}:"
 
 
 def queue_bell(lane: Lane, namespace: str = NAMESPACE) -> str:
-    """The list that a daemon with nothing to do sleeps on."""
+    """The list on which idle daemons block."""
     return queue_lane(lane, namespace) + "bell"
 
 
 def queue_projects(lane: Lane, namespace: str = NAMESPACE) -> str:
-    """The set of projects that have anything waiting, delayed or running in the lane."""
+    """The set of projects with waiting, delayed or running tasks in the lane."""
     return queue_lane(lane, namespace) + "projects"
 
 
 def queue_generation(lane: Lane, namespace: str = NAMESPACE) -> str:
-    """The mark of the last full refill; one for each lane, as a Cluster may lose one lane's slot and keep another's."""
+    """The id of the last full refill; one per lane, because a Cluster may lose the slot of a single lane."""
     return queue_lane(lane, namespace) + "generation"
 
 
 def write_probe(namespace: str = NAMESPACE) -> str:
-    """Written now and then, to see whether Redis takes data."""
+    """A key that is written to check that Redis accepts writes."""
     return f"{namespace}:write-probe"
 
 
 def cancel_channel(owner: str, namespace: str = NAMESPACE) -> str:
-    """Where a daemon hears which of its running tasks to stop; `owner` is as in the task's row."""
+    """The channel for cancellations of a daemon's running tasks; `owner` is as in the task's row."""
     return f"{namespace}:cancel:{owner}"
 
 
-def learned_channel(namespace: str = NAMESPACE) -> str:
-    """Where daemons hear in which project another one learned something; what it was stands in PostgreSQL."""
+def statistics_channel(namespace: str = NAMESPACE) -> str:
+    """The channel for updated routing statistics of a project; the statistics are in PostgreSQL."""
     return f"{namespace}:learned"
 
 
 def adapters_channel(namespace: str = NAMESPACE) -> str:
-    """Where daemons hear that adapters came into service, or left it: which ones stands in PostgreSQL."""
+    """The channel for changed deployments of adapters; the deployments are in PostgreSQL."""
     return f"{namespace}:adapters"
 
 
 def config_channel(namespace: str = NAMESPACE) -> str:
-    """Where daemons hear that the configuration has a new version; what it holds stands in PostgreSQL."""
+    """The channel for new configuration versions; the configuration is in PostgreSQL."""
     return f"{namespace}:config"
 
 
 def events_channel(namespace: str = NAMESPACE) -> str:
-    """Where daemons hear in which projects events were committed: ids alone, so one channel serves all projects."""
+    """The channel for committed events; it carries only project ids, so one channel serves all projects."""
     return f"{namespace}:events"
 
 
 def deltas_channel(project_id: ProjectId) -> str:
-    """Where daemons with listeners of a project hear the running answers of its tasks."""
+    """The channel for the streamed drafts of a project's tasks."""
     return f"{project_id}:deltas"
 
 
 def project_of_deltas(channel: str) -> ProjectId:
-    """The project of such a channel."""
+    """The project of a deltas channel."""
     return ProjectId(UUID(channel.removesuffix(":deltas")))
 
 
 def project_data(project_id: ProjectId, *parts: str) -> str:
-    """A key that holds a project's data: `<project>:cache:<digest>`, for one."""
+    """A key with a project's data, such as `<project>:cache:<digest>`."""
     return ":".join((str(project_id), *parts))
 
 
-def of_project(project_id: ProjectId) -> str:
-    """The pattern of every key that has a project's id in its name, whoever made it."""
+def project_pattern(project_id: ProjectId) -> str:
+    """The pattern of every key with a project's id in its name."""
     return f"*{project_id}*"
 
 
 def response_cache(project_id: ProjectId) -> str:
-    """The stem of all keys of a project's cached answers; response_cache.lua completes it. In braces, so that they lie
-    in one slot of a Redis Cluster."""
+    """The prefix of all keys of a project's response cache; response_cache.lua completes it.
+
+    The braces keep them in one slot of a Redis Cluster.
+    """
     return f"{{{project_id}}}:cache:"
 
 
 def response_cache_total(namespace: str = NAMESPACE) -> str:
-    """The stem of the sizes of all projects' caches."""
+    """The prefix of the keys with the sizes of all projects' caches."""
     return f"{namespace}:{{cache}}:"
 
 
 def breakers(namespace: str = NAMESPACE) -> str:
-    """Hash: digest of a model and its credential -> its breaker. Of the system, not of a project."""
+    """Hash: digest of a model and its credential -> its circuit breaker. Not scoped to a project."""
     return f"{namespace}:breakers"
 
 
 def breakers_channel(namespace: str = NAMESPACE) -> str:
-    """Where daemons hear that a breaker changed."""
+    """The channel for changed circuit breakers."""
     return f"{namespace}:breakers:changed"
 
 
 def model_traits(namespace: str = NAMESPACE) -> str:
-    """Hash: digest of a model as it is configured -> what was found out by calling it. Of the system, not of a
-    project."""
+    """Hash: digest of a model's configuration -> traits detected by calling it. Not scoped to a project."""
     return f"{namespace}:models:traits"
 
 
 def server_probe(digest: str, namespace: str = NAMESPACE) -> str:
-    """Held for as long as no replica needs to look again whether a models' server can be reached."""
+    """A key with an expiry; while it exists, no daemon probes the model server again."""
     return f"{namespace}:server:probe:{digest}"
 
 
 def sign_in_attempts(kind: str, of: str, namespace: str = NAMESPACE) -> str:
-    """How often a password was tried for an account (its digest), from an address, a device, a session or a link. In
-    braces, so that the counters of one attempt lie in one slot of a Redis Cluster."""
+    """The counter of password attempts for an account (its digest), an address, a device, a session or a link.
+
+    The braces keep the counters of one attempt in one slot of a Redis Cluster.
+    """
     return f"{namespace}:{{sign-in}}:{kind}:{of}"

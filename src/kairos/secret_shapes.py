@@ -1,6 +1,6 @@
-"""What secrets look like in a text: known forms of tokens, names that hold secrets, values that are no placeholder.
+"""Detect secrets in text: known token formats, names of secrets, and values that are not placeholders.
 
-The guardian reads an answer's syntax tree with it, the dataset every line of a row. See
+The guardian applies it to an answer's syntax tree, the dataset to every line of a row. See
 `docs/decisions/0011-dataset.md`.
 """
 
@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-SECRET_WORDS = frozenset({"password", "passwd", "pwd", "passphrase", "secret", "token", "apikey", "credential"})
+SECRET_NAMES = frozenset({"password", "passwd", "pwd", "passphrase", "secret", "token", "apikey", "credential"})
 SECRET_ENDS = ("api_key", "secret_key", "access_key", "private_key", "auth_key", "encryption_key", "signing_key")
 HARMLESS_ENDS = (
     *("_url", "_name", "_field", "_path", "_file", "_header", "_env", "_var", "_type", "_label", "_regex", "_pattern"),
@@ -25,10 +25,10 @@ PLACEHOLDERS = frozenset(
         *("refresh_token", "id_token", "csrf_token"),
     }
 )
-PLACEHOLDER_WORDS = ("your", "example", "placeholder", "changeme", "replace", "insert", "dummy", "xxxx", "****", "...")
+PLACEHOLDER_PARTS = ("your", "example", "placeholder", "changeme", "replace", "insert", "dummy", "xxxx", "****", "...")
 LEAST_LENGTH = 6
 LEAST_BITS = 12.0
-"""Entropy of the whole value (characters times Shannon's entropy of each): `aaaaaaaa` has 0, `hunter2!` 24."""
+"""Entropy of the whole value in bits (length times Shannon entropy per character): `aaaaaaaa` has 0, `hunter2!` 24."""
 
 SHAPES: dict[str, re.Pattern[str]] = {
     "an AWS access key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
@@ -44,25 +44,25 @@ SHAPES: dict[str, re.Pattern[str]] = {
     "a credential in a header": re.compile(r"\b(?:Bearer|Basic) (?P<secret>[A-Za-z0-9+/=._~-]{16,})"),
     "a password in an address": re.compile(r"\b[a-z][a-z0-9+.-]{1,15}://[^\s:/@{}<>$%]{1,64}:(?P<secret>[^\s:/@{}<>$%]{6,64})@"),
 }  # fmt: skip
-"""Each without nested repetition: a long string must not make a search slow."""
+"""None has nested repetition, so that searching a long string is fast."""
 
 
-def is_meant(name: str, text: str) -> bool:
-    """A `token` is more often a parser's word (`NUMBER`, `left_paren`) than a secret: there, letters alone are none."""
-    words = set(snake_case(name).split("_"))
-    if "token" not in words or words & (SECRET_WORDS - {"token"} | {"auth", "api", "access", "bearer", "session"}):
+def is_plausible(name: str, text: str) -> bool:
+    """Whether a secret is plausible. A `token` of letters only is more often a parser's (`NUMBER`, `left_paren`)."""
+    parts = set(snake_case(name).split("_"))
+    if "token" not in parts or parts & (SECRET_NAMES - {"token"} | {"auth", "api", "access", "bearer", "session"}):
         return True
     return len(text) >= 24 or any(character.isdigit() for character in text)
 
 
-def names_a_secret(name: str) -> bool:
-    """Whether a value of that name would be secret: `db_password`, `apiKey`, `X-Auth-Token`; not `token_url`."""
+def is_secret_name(name: str) -> bool:
+    """Whether a value of this name is secret: `db_password`, `apiKey`, `X-Auth-Token`; not `token_url`."""
     if len(name) > 80:
         return False
     snake = snake_case(name)
     if snake.endswith(HARMLESS_ENDS):
         return False
-    return snake.endswith(SECRET_ENDS) or not SECRET_WORDS.isdisjoint(snake.split("_"))
+    return snake.endswith(SECRET_ENDS) or not SECRET_NAMES.isdisjoint(snake.split("_"))
 
 
 def snake_case(name: str) -> str:
@@ -70,9 +70,9 @@ def snake_case(name: str) -> str:
 
 
 def looks_secret(text: str) -> bool:
-    """Whether a text given to such a name is a real value: no placeholder, no prose, not too plain."""
+    """Whether a value assigned to such a name looks real: not a placeholder, not prose, and with enough entropy."""
     lowered = text.strip().lower()
-    if len(lowered) < LEAST_LENGTH or lowered in PLACEHOLDERS or any(word in lowered for word in PLACEHOLDER_WORDS):
+    if len(lowered) < LEAST_LENGTH or lowered in PLACEHOLDERS or any(part in lowered for part in PLACEHOLDER_PARTS):
         return False
     if lowered[0] in "<{[$%" or any(character.isspace() for character in lowered):
         return False
@@ -85,15 +85,15 @@ def _bits(text: str) -> float:
 
 
 def shapes_in(text: str) -> Iterator[tuple[str, int]]:
-    """Every form of a secret that the text holds, and where it begins."""
+    """Yield each secret format found in the text, with its position."""
     for shape, pattern in SHAPES.items():
         yield from ((shape, match.start()) for match in pattern.finditer(text) if not _is_sample(match))
 
 
 def _is_sample(match: re.Match[str]) -> bool:
-    """Documentation's own samples (`AKIAIOSFODNN7EXAMPLE`, `sk-xxxx…`) and passwords that are placeholders."""
+    """Whether a match is a sample from documentation (`AKIAIOSFODNN7EXAMPLE`, `sk-xxxx…`) or a placeholder."""
     found = match.groupdict().get("secret")
     if found is not None:
         return not looks_secret(found)
     text = match[0].lower()
-    return any(word in text for word in PLACEHOLDER_WORDS) or (len(set(text)) < 8 and not text.startswith("-"))
+    return any(part in text for part in PLACEHOLDER_PARTS) or (len(set(text)) < 8 and not text.startswith("-"))

@@ -1,4 +1,4 @@
-"""Text that every part of Kairos can store: PostgreSQL takes no NUL, and UTF-8 has no half of a surrogate pair."""
+"""Make text storable: PostgreSQL stores no NUL, and UTF-8 cannot encode half of a surrogate pair."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ REPLACEMENT = "\ufffd"
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 LARGEST_WRITTEN, SMALLEST_WRITTEN = 2**64 - 1, -(2**63)
-"""What orjson writes, and JSON readers in other languages read."""
+"""The integers that orjson writes and JSON parsers in other languages read."""
 
 
 def join_pairs(text: str) -> str:
-    """Make one character of each surrogate pair that arrived as two."""
+    """Combine each surrogate pair into one character."""
     return _PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
 
 
 def is_storable(text: str) -> bool:
-    """Whether PostgreSQL, Redis and JSON take the text as it is."""
+    """Whether PostgreSQL, Redis and JSON can store the text unchanged."""
     if text.isascii():
         return "\x00" not in text
     return _UNSTORABLE.search(text) is None
@@ -32,7 +32,7 @@ def storable(text: str) -> str:
 
 
 def storable_value(value: Any) -> Any:
-    """The same for every text in a JSON value, its keys included. An integer beyond 64 bits becomes its digits."""
+    """A JSON value with every text made storable, including keys. Integers beyond 64 bits become strings."""
     match value:
         case str():
             return storable(value)

@@ -1,4 +1,4 @@
-"""The only home of the scope: whose rows a piece of work may see.
+"""The scope of a transaction: the project and the user whose rows it may see.
 
 Row-level security in PostgreSQL compares `project_id` and `user_id` columns with two settings of the transaction.
 `db/engine.py` sets them from a `Scope` at the start of every transaction; with no scope, no rows.
@@ -18,20 +18,20 @@ TaskId = NewType("TaskId", UUID)
 
 
 def new_id() -> UUID:
-    """A UUIDv7 (RFC 9562, 5.7): ids of one process sort by the time they were made."""
+    """A UUIDv7 (RFC 9562, 5.7): ids of one process sort by creation time."""
     return uuid_utils.compat.uuid7()
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose rows a transaction sees: those of one project, those of one user, both, or none."""
+    """The rows that a transaction sees: those of one project, those of one user, both, or none."""
 
     project_id: ProjectId | None = None
     user_id: UserId | None = None
     operator: bool = False
 
     def settings(self) -> dict[str, str]:
-        """The PostgreSQL settings that carry the scope; an empty string stands for 'none'."""
+        """The PostgreSQL settings for the scope; an empty string means none."""
         return {
             "kairos.project_id": str(self.project_id or ""),
             "kairos.user_id": str(self.user_id or ""),

@@ -1,6 +1,6 @@
-"""Types for text, whole numbers and times that PostgreSQL, JSON and Python can all store.
+"""Validated types for text, integers and times that PostgreSQL, JSON and Python can all store.
 
-PostgreSQL stores neither NUL nor half of a surrogate pair, and its widest integer has 64 bits.
+PostgreSQL stores neither NUL nor half of a surrogate pair, and its largest integer has 64 bits.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from kairos.storable_text import is_storable
 LARGEST_INTEGER = 2**63 - 1
 SMALLEST_INTEGER = -(2**63)
 FIRST_YEAR, LAST_YEAR = 2, 9998
-"""A year of room on either side, so that no time zone moves a time out of Python's range."""
+"""One year less than Python's range on either side, so that converting the time zone cannot overflow."""
 DEEPEST = 100
-"""Levels of nested JSON. orjson writes 254, Python's own parser reads about 1,000."""
+"""Levels of nested JSON. orjson writes 254, Python's parser reads about 1,000."""
 
 POINTER_NAMES, NAME_LENGTH = 8, 100
 
 Place: TypeAlias = "tuple[Place | None, str | int]"
-"""The place of the parent, None for the document itself, and the name below it."""
+"""The place of the parent (None for the document itself) and the name below it."""
 
 
 def fault_in(text: str) -> str | None:
-    """Why the text cannot be stored, or None."""
+    """The reason why the text cannot be stored, or None."""
     if is_storable(text):
         return None
     if "\x00" in text:
@@ -36,14 +36,14 @@ def fault_in(text: str) -> str | None:
 
 
 def storable_text(text: str) -> str:
-    """The text. Raises `ValueError`."""
+    """The text. Raises `ValueError` if it cannot be stored."""
     if fault := fault_in(text):
         raise ValueError(fault)
     return text
 
 
 def storable_json(value: Any) -> Any:
-    """The value: a JSON document, or a piece of one. Raises `ValueError` that names the first bad place."""
+    """The JSON value. Raises `ValueError` with the first place that cannot be stored."""
     for pointer, fault in faults_in(value):
         raise ValueError(f"{fault} (at {pointer})" if pointer else fault)
     return value
@@ -52,7 +52,7 @@ def storable_json(value: Any) -> Any:
 def faults_in(value: Any) -> Iterator[tuple[str, str]]:
     """Yield the place (`pointer_of`) and the reason of each value that cannot be stored.
 
-    Does not recurse. A place links to its parent's, so that a long name is not copied for each value below it.
+    Iterative. A place links to its parent, so that a long name is not copied for each value below it.
     """
     stack: list[tuple[Place | None, Any, int]] = [(None, value, 0)]
     while stack:
@@ -117,7 +117,7 @@ def _with_zone(value: datetime) -> datetime:
 
 
 Text = Annotated[str, AfterValidator(storable_text)]
-"""Every text of a request, a header, an address or the configuration."""
+"""Text in requests, headers, addresses and the configuration."""
 Json = Annotated[JsonValue, AfterValidator(storable_json)]
 """A JSON value of any shape."""
 JsonObject = Annotated[dict[str, JsonValue], AfterValidator(storable_json)]
@@ -126,4 +126,4 @@ Position = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 ZonedMoment = Annotated[datetime, AfterValidator(_with_zone), AfterValidator(_moment)]
 """A time with its zone, as UTC."""
 Moment = Annotated[datetime, AfterValidator(_moment)]
-"""A time as UTC. One without a zone is taken as UTC, like every time that the API gives."""
+"""A time as UTC. A time without a zone is UTC, like every time that the API returns."""

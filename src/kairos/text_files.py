@@ -1,4 +1,4 @@
-"""Text files as people and editors write them: UTF-8, with or without a byte order mark."""
+"""Read text files as editors write them: UTF-8, with or without a byte order mark."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OTHER_MARKS = (
 
 
 class NotUtf8(ValueError):
-    """The bytes are not UTF-8 text; the message says what they seem to be."""
+    """The bytes are not UTF-8 text; the message names the likely encoding."""
 
 
 def decode_text(content: bytes) -> str:
@@ -31,13 +31,13 @@ def decode_text(content: bytes) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise NotUtf8(f"it is not UTF-8 text (line {line}, byte {error.start + 1})") from None
-    if "\0" in text:  # ASCII in UTF-16 without a mark is UTF-8 with a NUL beside each letter
-        raise NotUtf8("it holds NUL characters, as binary files and UTF-16 text do")
+    if "\0" in text:  # UTF-16 ASCII without a mark decodes as UTF-8 with a NUL beside each letter
+        raise NotUtf8("it contains NUL characters, as binary files and UTF-16 text do")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_text_file(path: Path, where: str | None = None) -> str:
-    """The text of a file. Raises `InvalidInput` that names `where`, else the path."""
+    """The text of a file. Raises `InvalidInput`, located at `where` or at the path."""
     try:
         return decode_text(path.read_bytes())
     except NotUtf8 as error:
@@ -45,5 +45,5 @@ def read_text_file(path: Path, where: str | None = None) -> str:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or error
         raise InvalidInput(
-            where=where or path, problem=f"{path} cannot be read: {reason}", remedy="Check the path and its rights"
+            where=where or path, problem=f"{path} cannot be read: {reason}", remedy="Check the path and its permissions"
         ) from None

@@ -90,8 +90,8 @@ async def test_an_adapter_is_let_in_and_taken_back(browser: Browser, works: Work
         await page.get_by_role("link", name="1 adapter needs approval").click()
         await expect(page.get_by_role("heading", name="Adapters")).to_be_in_viewport()
         await page.get_by_role("link", name=adapter.name).click()
-        await is_(page, "Needs a person")
-        await expect(main).to_contain_text("perhaps worse on ordinary prompts")
+        await is_(page, "Needs approval")
+        await expect(main).to_contain_text("possibly worse on control prompts")
 
         await expect(page.locator(".pair")).to_have_count(8)
         await main.get_by_role("link", name="Control").click()
@@ -107,12 +107,12 @@ async def test_an_adapter_is_let_in_and_taken_back(browser: Browser, works: Work
         assert left["x"] + left["width"] < right["x"], "side by side"
 
         await act(ada, "Promote")
-        await is_(page, "On trial")
-        await expect(main).to_contain_text("Served · 50% of the base's traffic")
+        await is_(page, "Canary")
+        await expect(main).to_contain_text("Served · 50% of the base model's traffic")
         assert works.state() == "canary"
         await act(ada, "Promote")
         await is_(page, "Live")
-        await expect(main).to_contain_text("Served · 100% of the base's traffic")
+        await expect(main).to_contain_text("Served · 100% of the base model's traffic")
         assert works.state() == "live"
         await act(ada, "Roll back")
         await is_(page, "Retired")
@@ -144,6 +144,6 @@ async def test_an_adapter_on_trial_stands_under_its_base(browser: Browser, works
             assert await ada.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
         await card.get_by_role("link", name=adapter.name).click()
         await expect(ada.page).to_have_url(f"{works.address}/learning/adapters/{adapter.id}")
-        await is_(ada.page, "On trial")
+        await is_(ada.page, "Canary")
         assert ada.errors == []
     assert {look: found for look, found in faults.items() if found} == {}

@@ -67,7 +67,7 @@ async def test_every_page_is_whole_and_axe_has_nothing_serious_to_say(browser: B
         await ada.sign_in(company.ada.email, PASSWORD)
         for name, path in pages(company.ada).items():
             await ada.open(path)
-            await expect(ada.page.get_by_text("There is nothing at this address")).to_have_count(0)
+            await expect(ada.page.get_by_text("Page not found")).to_have_count(0)
             await examine(name)
         assert ada.errors == []
         assert ada.foreign == [], "no request to anybody else"
@@ -126,8 +126,8 @@ async def test_a_file_is_imported_and_every_refused_row_is_shown_with_its_reason
         dialog = ada.page.get_by_role("dialog")
         await dialog.get_by_label("File").set_input_files(file)
         await dialog.get_by_role("button", name="Import").click()
-        await expect(dialog.get_by_role("status")).to_contain_text("1 new row")
-        for refusal in ("2 rows refused", "Line 2: it has a `prompt`", "Line 3: it is not JSON"):
+        await expect(dialog.get_by_role("status")).to_contain_text("1 new sample")
+        for refusal in ("2 samples refused", "Line 2: it has a `prompt`", "Line 3: it is not JSON"):
             await expect(dialog.get_by_role("status")).to_contain_text(refusal)
         assert await ada.faults() == []
         await ada.shoot("import-dialog")
@@ -170,9 +170,9 @@ async def test_a_task_is_submitted_and_labelled_without_leaving_the_keyboard(bro
         await expect(ada.page.locator("main")).to_contain_text("Succeeded", timeout=20_000)
         await expect(ada.page.locator("main")).to_contain_text("def median")
         await ada.page.keyboard.press("r")
-        await expect(ada.page.get_by_text("will be sent in a moment")).to_be_visible()
+        await expect(ada.page.get_by_text("sent in a few seconds")).to_be_visible()
         await ada.page.get_by_role("button", name="Undo").click()
-        await expect(ada.page.get_by_text("will be sent in a moment")).to_be_hidden()
+        await expect(ada.page.get_by_text("sent in a few seconds")).to_be_hidden()
         await ada.page.keyboard.press("a")
         await ada.page.reload()  # leaving the page sends what is held
         await expect(ada.page.locator("main")).to_contain_text("Accepted")
@@ -189,12 +189,12 @@ async def test_rows_are_labelled_without_leaving_the_keyboard(browser: Browser, 
 
     async with Visitor.arrive(browser, company.address) as ben:
         await ben.sign_in(company.ben.email, PASSWORD)
-        page, last = ben.page, ben.page.locator(".desk-last")
+        page, last = ben.page, ben.page.locator(".labelling-last")
         await expect(page.get_by_role("link", name="Learning")).to_be_visible()
         await page.keyboard.press("g")
         await page.keyboard.press("l")
         await page.get_by_role("link", name="Label", exact=True).click()
-        await expect(page.get_by_text("Nobody has written it yet.")).to_be_visible()
+        await expect(page.get_by_text("No correction yet.")).to_be_visible()
         await page.keyboard.press("1")  # nothing to approve yet
         await page.keyboard.press("2")
         await page.keyboard.press("Control+End")
@@ -208,16 +208,16 @@ async def test_rows_are_labelled_without_leaving_the_keyboard(browser: Browser, 
         await expect(last).to_contain_text("Rejected: ")
         await expect(page.get_by_text("Edited by a person")).to_be_visible()
         await page.keyboard.press("4")
-        await expect(page.get_by_text("Only what you skipped is left")).to_be_visible()
-        for then in ("Rejected: ", "Approved: ", "Approve what is right now"):
+        await expect(page.get_by_text("Only skipped samples are left")).to_be_visible()
+        for then in ("Rejected: ", "Approved: ", "Approve correct answers"):
             await page.keyboard.press("u")
             await expect(last).to_contain_text(then)
         assert (row(first)["state"], row(first)["corrected_output"]) == ("open", None)
-        await expect(page.get_by_label("Rows of the dataset by state").get_by_role("link").first).to_contain_text("2")
+        await expect(page.get_by_label("Samples by state").get_by_role("link").first).to_contain_text("2")
         changed = {"version": row(first)["version"], "reason": "A colleague was faster"}
         client.open("PATCH", f"/api/dataset/{first}", changed, ben_at)
         await page.keyboard.press("3")
-        await expect(page.get_by_role("alert")).to_contain_text("Somebody else changed this row meanwhile")
+        await expect(page.get_by_role("alert")).to_contain_text("Someone else changed this sample")
         await expect(page.locator("main")).to_contain_text("A colleague was faster")
         assert row(first)["state"] == "open"
         await ben.shoot("learning-overtaken")
@@ -291,7 +291,7 @@ async def test_a_reset_link_sets_a_password_and_signs_in(browser: Browser, compa
         await visitor.page.goto(link)
         await visitor.page.locator("input[type=password]").first.fill("another long one")
         await visitor.page.keyboard.press("Enter")
-        await expect(visitor.page.get_by_role("alert")).to_contain_text("used already")
+        await expect(visitor.page.get_by_role("alert")).to_contain_text("already used")
 
 
 async def test_a_value_is_refused_changed_and_taken_back(browser: Browser, company: Demo):
@@ -304,7 +304,7 @@ async def test_a_value_is_refused_changed_and_taken_back(browser: Browser, compa
         row = page.get_by_role("region", name="project", exact=True).get_by_role("listitem")
         await change.click()
         await page.get_by_role("textbox", name="Value").fill("99")
-        await page.get_by_role("textbox", name="Why").fill("a big week")
+        await page.get_by_role("textbox", name="Reason").fill("a big week")
         await page.get_by_role("button", name="Save").click()
         await expect(page.get_by_text("less than or equal to 10")).to_be_visible()
         await page.get_by_role("textbox", name="Value").fill("2")
@@ -312,7 +312,7 @@ async def test_a_value_is_refused_changed_and_taken_back(browser: Browser, compa
         await expect(row.get_by_text("set here")).to_be_visible()
         await expect(page.get_by_text("a big week")).to_be_visible()
         await change.click()
-        await page.get_by_role("button", name="Take back").click()
+        await page.get_by_role("button", name="Reset").click()
         await expect(row.get_by_text("set here")).to_have_count(0)
         assert ada.errors == []
 
@@ -334,7 +334,7 @@ async def test_a_plugin_is_configured_and_disabled_in_one_project(browser: Brows
         await expect(units).to_have_value("fahrenheit")
         await page.get_by_role("button", name="Cancel").click()
         await page.get_by_role("button", name="Disable WeatherAgent").click()
-        await expect(weather.get_by_text("Disabled here")).to_be_visible()
+        await expect(weather.get_by_text("Disabled in this project")).to_be_visible()
         await page.get_by_role("button", name="Enable WeatherAgent").click()
         await expect(weather.get_by_text("Loaded")).to_be_visible()
         assert ada.errors == []

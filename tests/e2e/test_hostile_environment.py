@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from kairos.db.libpq import VARIABLES, forget_environment, session_options
+from kairos.db.libpq import VARIABLES, clear_environment, session_options
 from kairos.embedded import Addresses
 from tests.kit.daemon_process import DaemonProcess, command, parsed
 
@@ -59,7 +59,7 @@ def test_they_are_taken_out_of_the_environment(monkeypatch: pytest.MonkeyPatch):
     for name in VARIABLES:
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("PGVECTOR_TOKEN", "of somebody else")
-    forget_environment()
+    clear_environment()
     assert VARIABLES.isdisjoint(os.environ)
     assert os.environ["PGVECTOR_TOKEN"] == "of somebody else"
 

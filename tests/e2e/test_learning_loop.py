@@ -10,7 +10,7 @@ import asyncio
 
 import pytest
 
-from scripts.demo_learning import KNOWN, Scale, Story
+from scripts.demo_learning import KNOWN, LearningLoop, Scale
 from tests.kit.conditions import eventually
 from tests.kit.daemon_process import DaemonProcess
 
@@ -38,8 +38,8 @@ async def test_what_was_corrected_is_learned_served_preferred_and_taken_back(tmp
     folder.chmod(0o755)  # PostgreSQL runs as another user where we are root
     daemon = await DaemonProcess(folder, SETTINGS).start()
     try:
-        story = Story(daemon.client(), SHORT)
-        for step in (story.ask_the_base, story.fill_the_dataset, story.correct):
+        loop = LearningLoop(daemon.client(), SHORT)
+        for step in (loop.measure_base, loop.fill_dataset, loop.correct):
             await asyncio.to_thread(step)
         run = await daemon.ask("POST", "/api/training", {"epochs": SHORT.epochs})
 
@@ -63,27 +63,27 @@ async def test_what_was_corrected_is_learned_served_preferred_and_taken_back(tmp
         assert done["adapter_id"]
         steps = [point["step"] for point in done["progress"]["curve"]]
         assert len(steps) == len(set(steps)), "no step was done twice, nor told twice"
-        story = carried_over(story, daemon)
-        for step in (story.look_at_the_adapter, lambda: story.ask_the_router(0), story.roll_back):
+        loop = carried_over(loop, daemon)
+        for step in (loop.read_adapter, lambda: loop.run_round(0), loop.roll_back):
             await asyncio.to_thread(step)
         entries = (await daemon.ask("GET", "/api/audit"))["items"]
         adapters = (await daemon.ask("GET", "/api/adapters"))["items"]
     finally:
         await daemon.stop()
-    told = story.told
-    assert (told.rows, told.before_right) == (28, 0), "no model can know it"
-    assert told.report["ruling"] == "promote"
-    assert told.report["held_out"]["candidate"] > told.report["held_out"]["base"] == 0
-    ((tasks, right, to_adapter),) = told.rounds
+    measured = loop.measured
+    assert (measured.rows, measured.before_right) == (28, 0), "no model can know it"
+    assert measured.report["ruling"] == "promote"
+    assert measured.report["held_out"]["candidate"] > measured.report["held_out"]["base"] == 0
+    ((tasks, right, to_adapter),) = measured.rounds
     assert tasks == 20
     assert to_adapter >= 10, "the router measures that it is better"
     assert right >= 5
-    assert told.restored == told.compared == 5
+    assert measured.restored == measured.compared == 5
     assert [adapter["state"] for adapter in adapters] == ["retired"], "one run makes one adapter"
     assert {"training.started", "adapter.ruled", "adapter.rolled_back"} <= {entry["action"] for entry in entries}
 
 
-def carried_over(story: Story, daemon: DaemonProcess) -> Story:
-    """The same story at the address that the daemon has now."""
-    story._client = daemon.client()
-    return story
+def carried_over(loop: LearningLoop, daemon: DaemonProcess) -> LearningLoop:
+    """The same loop at the address that the daemon has now."""
+    loop._client = daemon.client()
+    return loop

@@ -84,10 +84,10 @@ async def test_the_tutorials_commands(daemon: DaemonProcess):
     file.write_text(file.read_text().replace("def execute", "def exekute"))
     broken = await kairos(daemon, "plugin", "check", str(file))
     assert broken.returncode == 1
-    assert "HelloPlugin lacks execute" in broken.stdout
+    assert "HelloPlugin is missing execute" in broken.stdout
     assert ", 1 failed" in (await kairos(daemon, "plugin", "reload")).stdout
     shown = await kairos(daemon, "plugin", "show", "HelloAgent.py")
-    assert "lacks execute" in shown.stdout
+    assert "is missing execute" in shown.stdout
 
 
 async def test_one_that_misbehaves_fails_its_own_task(daemon: DaemonProcess, tmp_path: Path):

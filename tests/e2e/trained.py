@@ -19,7 +19,7 @@ from kairos.db.repositories import adapters
 from kairos.embedded import Addresses
 from kairos.fine_tuning.adapters.adapters import KEPT, AdapterFiles
 from kairos.fine_tuning.adapters.serving import served_name
-from kairos.fine_tuning.gate.evaluation import Pair, Report, Ruling, rule, summarise
+from kairos.fine_tuning.gate.evaluation import GateOutcome, GateReport, Pair, rule, summarise
 from kairos.orchestration.dataset.samples import SampleSource, record
 from kairos.tenancy import ProjectId, new_id
 
@@ -75,7 +75,7 @@ async def left_to_a_person(
             row = _adapter(models, project_id, run_id, base, gguf)
             await adapters.add(session, row, seen)
             report = _report(samples, word)
-            await adapters.keep_report(session, row.id, report.stored())
+            await adapters.save_report(session, row.id, report.stored())
             await adapters.move(session, row, AdapterState.NEEDS_APPROVAL, f"the gate: {report.reason}")
     finally:
         await database.close()
@@ -141,7 +141,7 @@ def _adapter(models: Path, project_id: ProjectId, run_id: UUID, base: str, gguf:
     with tempfile.TemporaryDirectory() as folder:
         for name in KEPT:
             (Path(folder) / name).write_bytes(gguf)
-        stored = AdapterFiles(models, 2**30).keep(Path(folder), project_id, base, 1, manifest)
+        stored = AdapterFiles(models, 2**30).save(Path(folder), project_id, base, 1, manifest)
     return AdapterRow(
         project_id=project_id,
         id=run_id,
@@ -155,7 +155,7 @@ def _adapter(models: Path, project_id: ProjectId, run_id: UUID, base: str, gguf:
     )
 
 
-def _report(samples: list[str], word: str) -> Report:
+def _report(samples: list[str], word: str) -> GateReport:
     """Better at what it was trained for, but for one; and it has perhaps unlearned something: the gate cannot say."""
     held_out = [
         Pair(
@@ -182,5 +182,5 @@ def _report(samples: list[str], word: str) -> Report:
         for number, (prompt, answer) in enumerate(ORDINARY.items())
     ]
     report = rule(summarise(held_out), summarise(control), Settings().fine_tuning.margin)
-    assert report.ruling is Ruling.NEEDS_APPROVAL, report.reason
+    assert report.ruling is GateOutcome.NEEDS_APPROVAL, report.reason
     return report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kairos.agents.base import AnswerFormat, Brief, Severity
+from kairos.agents.base import AnswerFormat, AttemptContext, Severity
 from kairos.agents.guardian import GuardianAgent
 from tests.kit.drafts import errors, judged, python, task
 
@@ -215,6 +215,6 @@ async def test_the_guardian_reviews_code_as_a_task_of_its_own():
     async def emit(kind, data):
         raise AssertionError("a review makes no calls")
 
-    draft = await GuardianAgent().perform(task(prompt="import os\nos.system(cmd)"), Brief(), emit)
+    draft = await GuardianAgent().perform(task(prompt="import os\nos.system(cmd)"), AttemptContext(), emit)
     assert "os.system" in draft.text
     assert draft.model is None

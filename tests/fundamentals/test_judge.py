@@ -30,7 +30,7 @@ async def judged(addresses: Addresses, models: ModelServer):
 async def test_an_answer_without_checks_is_judged_with_a_reason(judged: House):
     async with judged.working():
         task = await judged.finished(await judged.submit("greet me"))
-        await judged.parts.judge.settle()
+        await judged.parts.judge.drain()
     assert task.state == TaskState.SUCCEEDED
     last = (await judged.events(task.id))[-1]
     assert (last.kind, last.data["score"], last.data["reason"]) == ("judged", 0.9, "it greets")
@@ -41,14 +41,14 @@ async def test_an_answer_without_checks_is_judged_with_a_reason(judged: House):
 async def test_where_checks_spoke_the_judge_does_not(judged: House, models: ModelServer):
     async with judged.working():
         await judged.finished(await judged.submit(require=("hello",)))
-        await judged.parts.judge.settle()
+        await judged.parts.judge.drain()
     assert models.calls_of("judge") == []
 
 
 async def test_the_judge_does_not_grade_its_own_answer(judged: House, models: ModelServer):
     async with judged.working():
         task = await judged.finished(await judged.submit(model="judge"))
-        await judged.parts.judge.settle()
+        await judged.parts.judge.drain()
     assert len(models.calls_of("judge")) == 1, "the answer, and no grade"
     assert (await judged.decisions(task.id))[0].quality is None
 
@@ -61,13 +61,13 @@ async def test_the_judge_does_not_grade_an_adapter_of_itself(
     async def no_look() -> None:
         """The adapter stands in no database: a look at what should serve would take it away."""
 
-    monkeypatch.setattr(judged.parts.services.in_service, "_refresh_if_possible", no_look)
+    monkeypatch.setattr(judged.parts.services.deployments, "_refresh_if_possible", no_look)
     async with ModelServer(ScriptedModel("tuned", answer="hello")) as other:
         tuned = Model("judge@1-v1", "tuned", other.base_url, local=True, project_id=judged.project_id, base="judge")
         judged.parts.services.router.replace_adapters([tuned])
         async with judged.working():
             task = await judged.finished(await judged.submit(model="judge@1-v1"))
-            await judged.parts.judge.settle()
+            await judged.parts.judge.drain()
     assert task.state == TaskState.SUCCEEDED
     assert models.calls_of("judge") == []
     assert (await judged.decisions(task.id))[0].quality is None
@@ -77,7 +77,7 @@ async def test_a_judge_that_answers_nonsense_measures_nothing(judged: House, mod
     models.add(ScriptedModel("judge", answer="splendid!"))
     async with judged.working():
         task = await judged.finished(await judged.submit())
-        await judged.parts.judge.settle()
+        await judged.parts.judge.drain()
     assert task.state == TaskState.SUCCEEDED
     assert (await judged.decisions(task.id))[0].quality is None
     assert (await judged.events(task.id))[-1].kind == "not_judged"
@@ -86,7 +86,7 @@ async def test_a_judge_that_answers_nonsense_measures_nothing(judged: House, mod
 async def test_its_share_and_cost_are_shown(judged: House):
     async with judged.working():
         await judged.finished(await judged.submit())
-        await judged.parts.judge.settle()
+        await judged.parts.judge.drain()
         figures = await judged.parts.judge.figures(judged.project_id, datetime.now(UTC) - timedelta(days=1))
     assert (figures.judged, figures.calls, figures.failures) == (1, 1, 0)
     assert figures.cost_usd == 0.0

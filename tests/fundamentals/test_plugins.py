@@ -160,4 +160,4 @@ async def test_a_broken_file_stops_nothing_and_is_listed_with_its_cause(kairos_w
         task = await kairos.finished(await kairos.submit("hello"))
         broken = kairos.parts.services.plugins.entry("mine.py")
     assert task.state == TaskState.SUCCEEDED
-    assert broken.error == "it ended the program with status 1 while it was imported"
+    assert broken.error == "it exited with status 1 while it was imported"

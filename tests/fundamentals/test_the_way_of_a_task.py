@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from kairos.agents.base import Brief, Draft, Emit, Task
+from kairos.agents.base import AttemptContext, Draft, Emit, Task
 from kairos.db.models import TaskState
 from kairos.llm.calls.providers import ModelTimeout
 from tests.kit.conditions import eventually
@@ -127,8 +127,8 @@ async def test_a_call_that_ends_with_the_tasks_time_is_the_tasks_end(house: Hous
     class Slow:
         name, capabilities = "Slow", frozenset({"be slow"})
 
-        async def perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
-            await asyncio.sleep(brief.timeout_s - 0.01)
+        async def perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
+            await asyncio.sleep(attempt.timeout_s - 0.01)
             raise ModelTimeout(model="echo", reason="", phase="the next token", seconds=0.5, remedy="")
 
     house.parts.services.agents.register(Slow())

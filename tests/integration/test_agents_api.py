@@ -20,7 +20,7 @@ from kairos.db.models import (
     TrainingRunRow,
 )
 from kairos.db.repositories import replicas
-from kairos.db.repositories.replicas import Said
+from kairos.db.repositories.replicas import DaemonStatus
 from kairos.orchestration.queue.heartbeat import Heartbeat
 from kairos.tenancy import NOBODY, new_id
 from tests.kit.api import Caller, Reply, serving, signed_in
@@ -116,7 +116,7 @@ class TestReplicas:
         assert [d.name for d in await _known(house)] == [], "a clean stop takes the row away"
 
     async def test_one_that_fell_silent_is_dead(self, house: House, owner: Caller):
-        await Heartbeat(house.database, "lost", lambda: Said("worker", "1", 2)).beat()
+        await Heartbeat(house.database, "lost", lambda: DaemonStatus("worker", "1", 2)).beat()
         silent = datetime.now(UTC) - timedelta(seconds=30)
         async with house.database.scope(NOBODY) as session:
             await session.execute(update(ReplicaRow).values(heartbeat_at=silent))
@@ -125,11 +125,11 @@ class TestReplicas:
         assert agent(await agents(owner))["state"] == "offline"
 
     async def test_one_that_only_serves_does_not_work(self, house: House, owner: Caller):
-        await Heartbeat(house.database, "api", lambda: Said("api", "1", 0)).beat()
+        await Heartbeat(house.database, "api", lambda: DaemonStatus("api", "1", 0)).beat()
         assert agent(await agents(owner))["state"] == "offline"
 
     async def test_a_heartbeat_moves_and_keeps_the_start(self, house: House, owner: Caller):
-        heart = Heartbeat(house.database, "h", lambda: Said("all", "1", 1))
+        heart = Heartbeat(house.database, "h", lambda: DaemonStatus("all", "1", 1))
         await heart.beat()
         [first] = await _known(house)
         await asyncio.sleep(0.01)

@@ -11,7 +11,7 @@ import pytest
 from kairos.config import ModelSettings
 from kairos.db.models import TaskState
 from kairos.embedded import Addresses
-from kairos.llm.calls.prompt_size import most_of
+from kairos.llm.calls.prompt_size import prompt_upper_bound
 from tests.kit.any_server import AnyServer, Asked
 from tests.kit.house import House, open_house
 from tests.kit.model_server import ModelServer, ScriptedModel
@@ -52,7 +52,7 @@ async def test_a_retry_fits_and_keeps_the_findings(house: House, models: ModelSe
     await house.finished(await house.submit("Write a long story", max_tokens=1900))
     first, second = sent(models)
     assert first["max_tokens"] == 1900
-    assert most_of(second["messages"]) + second["max_tokens"] <= SMALL
+    assert prompt_upper_bound(second["messages"]) + second["max_tokens"] <= SMALL
     assert "cut off" in second["messages"][-1]["content"]
     assert "characters left out" in second["messages"][-2]["content"]
 
@@ -60,14 +60,14 @@ async def test_a_retry_fits_and_keeps_the_findings(house: House, models: ModelSe
 async def test_a_limit_that_the_context_has_no_room_for_is_lowered_and_named(house: House, models: ModelServer):
     task = await house.finished(await house.submit("Write a long story", max_tokens=100_000))
     assert sent(models)[0]["max_tokens"] < SMALL
-    assert "the model's context has room for" in (await house.verdicts(task.id))[0].findings[0]["message"]
+    assert "the rest of the model's context" in (await house.verdicts(task.id))[0].findings[0]["message"]
 
 
 async def test_a_retry_for_which_there_is_no_room_leaves_the_first_verdict(house: House, models: ModelServer):
     """The prompt alone fills the context but for the shortest answer."""
     models.add(ScriptedModel("small", answer="wrong"))
     words = "word " * 3000
-    while most_of(({"content": words}, {"content": "x" * 200})) + 128 + 24 > SMALL:
+    while prompt_upper_bound(({"content": words}, {"content": "x" * 200})) + 128 + 24 > SMALL:
         words = words[:-50]
     task = await house.finished(await house.submit(words, require=("something that no answer of this model has",) * 20))
     assert (task.state, task.error) == (TaskState.REJECTED, None)
@@ -163,8 +163,8 @@ async def test_the_context_that_ollama_serves_is_known_and_followed(addresses: A
         async with open_house(addresses, models, models=[entry]) as house:
             router = house.parts.services.router
             model = router.require("o")
-            watch = next(run for run in house.parts.background if "ContextWatch" in run.__qualname__)
-            look = watch.__self__.look  # type: ignore[attr-defined]
+            watch = next(run for run in house.parts.background if "ContextPoller" in run.__qualname__)
+            look = watch.__self__.poll  # type: ignore[attr-defined]
             await look()
             assert router.contexts.of(model) == 4096, "its default, while nothing is loaded"
             ollama.loaded = 2048
@@ -199,6 +199,6 @@ async def test_other_servers_are_asked_in_their_own_way(
         entry = ModelSettings(name="o", upstream="small", base_url=f"{server.address}/v1", local=True)
         async with open_house(addresses, models, models=[entry]) as house:
             router = house.parts.services.router
-            watch = next(run for run in house.parts.background if "ContextWatch" in run.__qualname__)
-            await watch.__self__.look()  # type: ignore[attr-defined]
+            watch = next(run for run in house.parts.background if "ContextPoller" in run.__qualname__)
+            await watch.__self__.poll()  # type: ignore[attr-defined]
             assert router.contexts.of(router.require("o")) == context

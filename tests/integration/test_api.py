@@ -174,7 +174,7 @@ class TestBadInput:
         ("body", "words"),
         [
             ({"prompt": "x", "agent": "ExecutionAgnt"}, "Did you mean 'ExecutionAgent'?"),
-            ({"prompt": "x", "model": "gpt-9"}, "No model is named 'gpt-9'. The catalogue has: echo"),
+            ({"prompt": "x", "model": "gpt-9"}, "No model is named 'gpt-9'. Known models: echo"),
             ({"prompt": "x", "checks": {"schema": {"type": "objekt"}}}, "objekt"),
             ({"prompt": "x", "checks": {"tests": "def test_x(:"}}, "tests"),
             ({"prompt": "x", "surprise": 1}, "body/surprise"),

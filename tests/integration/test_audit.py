@@ -31,7 +31,7 @@ async def operator(house: House, anybody: Caller) -> Caller:
 async def noted(house: House) -> None:
     """Until what was refused so far has been looked up."""
     working = asyncio.create_task(house.parts.services.refusals.run())
-    await house.parts.services.refusals.settle()
+    await house.parts.services.refusals.join()
     await end(working)
 
 

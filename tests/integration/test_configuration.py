@@ -70,7 +70,7 @@ class TestValues:
         url = "postgresql://app:verysecret@db/kairos"
         urls = dict.fromkeys(("url", "migration_url", "system_url"), url)
         configuration.base = Settings.model_validate({"database": urls})
-        await configuration.live.take(configuration.base)
+        await configuration.live.apply(configuration.base)
         reply = await boss.get("/api/config")
         assert "verysecret" not in str(reply.body)
         assert (await values(boss))["database.url"]["value"] == "********"
@@ -134,7 +134,7 @@ class TestChanges:
             ({"queue": {"max_attempt": 2}}, "Did you mean 'queue.max_attempts'?"),
             ({"queue.max_attempts": 101}, "less than or equal to 100"),
             ({"queue.max_attempts": "many"}, "queue.max_attempts: input should be a valid integer"),
-            ({"max_concurrent_tasks": 0}, "every task would wait for ever"),
+            ({"max_concurrent_tasks": 0}, "no task could ever run"),
             ({"server.port": 1}, "KAIROS_SERVER__PORT"),
             ({"models": []}, "[[models]]"),
             ({"default_llm_model": "gpt-9"}, "no model is named 'gpt-9'. Use one of: echo"),
@@ -171,7 +171,7 @@ class TestRights:
     async def test_a_system_value_is_the_operators(self, owner: Caller):
         reply = await change(owner, {"queue.max_attempts": 5})
         assert (reply.status, reply["code"]) == (403, "system_value")
-        assert "operators change it" in reply["detail"]
+        assert "only operators may change it" in reply["detail"]
 
     async def test_an_admin_sets_the_values_of_the_project(self, house: House, anybody: Caller):
         _, admin = await somebody(house, anybody, Role.ADMIN)
@@ -191,7 +191,7 @@ class TestRights:
     async def test_an_operator_who_does_not_manage_the_project_leaves_it_alone(self, house: House, anybody: Caller):
         user_id, viewer = await somebody(house, anybody, Role.VIEWER)
         async with house.database.scope(Scope(user_id=UserId(user_id), operator=True)) as session:
-            await people.set_standing(session, user_id, operator=True, disabled=False)
+            await people.set_account_flags(session, user_id, operator=True, disabled=False)
         assert (await change(viewer, {"queue.max_attempts": 5})).status == 200
         refused = await change(viewer, {"project.weight": 3})
         assert (refused.status, refused["code"]) == (403, "project_value")
@@ -244,8 +244,8 @@ class TestReplicas:
                 await change(await operator(rich, rich_caller), {"default_llm_model": "rich"})
             configuration = poor.parts.services.configuration
             await configuration.refresh()
-            assert configuration.standing.version == 0
-            assert "no model is named 'rich'" in (configuration.standing.error or "")
+            assert configuration.status.version == 0
+            assert "no model is named 'rich'" in (configuration.status.error or "")
             async with poor.working():
                 assert (await poor.finished(await poor.submit())).state == TaskState.SUCCEEDED
                 await shows_its_error(await operator(poor, caller))
@@ -259,11 +259,11 @@ class TestReplicas:
         before = house.parts.settings.max_concurrent_tasks
         configuration.live.on_change(broken)
         await change(boss, {"max_concurrent_tasks": 7, "cache.ttl_s": 5})
-        assert "OSError: no room" in (configuration.standing.error or "")
+        assert "OSError: no room" in (configuration.status.error or "")
         assert house.parts.settings.max_concurrent_tasks == before != 7
         assert house.parts.services.router.cache._settings.ttl_s != 5, "hooks told before it are told to go back"
         await change(boss, {"max_concurrent_tasks": 8})
-        assert (configuration.standing.error, house.parts.settings.max_concurrent_tasks) == (None, 8)
+        assert (configuration.status.error, house.parts.settings.max_concurrent_tasks) == (None, 8)
 
 
 async def shows_its_error(boss: Caller) -> None:

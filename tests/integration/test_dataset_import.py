@@ -169,10 +169,10 @@ async def test_a_second_import_into_the_project_is_refused_until_the_first_has_e
 
 async def test_the_slot_of_a_daemon_that_died_is_free_after_a_while(house: House, ada: Caller):
     async with house.database.project(house.project_id) as session:
-        assert await dataset_imports.take_slot(session, house.project_id, new_id())
+        assert await dataset_imports.acquire_slot(session, house.project_id, new_id())
     assert (await ada.call("POST", "/api/dataset/import", data=json.dumps(row("q", "a")))).status == 409
     async with house.database.project(house.project_id) as session:
-        past = DatasetImportRow.held_until - dataset_imports.HELD * 2
+        past = DatasetImportRow.held_until - dataset_imports.HOLD * 2
         await session.execute(update(DatasetImportRow).values(held_until=past))
     assert counts(await send(ada, row("q", "a"))) == (1, 0, 0, 0)
 
@@ -182,12 +182,12 @@ async def test_an_import_whose_slot_was_taken_meanwhile_writes_nothing(house: Ho
         async with house.database.project(house.project_id) as session:
             await session.execute(update(DatasetImportRow).values(holder=new_id()))
         with pytest.raises(dataset_import.ImportRunning):
-            await dataset_import.take_in(slot, records(json.dumps(row("q", "a")).encode()), approve=False)
+            await dataset_import.import_records(slot, records(json.dumps(row("q", "a")).encode()), approve=False)
     assert await answers(ada) == []
 
 
 async def test_more_rows_than_a_request_may_have_are_refused_whole(ada: Caller, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(dataset_import, "MOST_ROWS", 2)
+    monkeypatch.setattr(dataset_import, "MAX_ROWS", 2)
     body = "\n".join(json.dumps(row("q", str(number))) for number in range(3))
     reply = await ada.call("POST", "/api/dataset/import", data=body)
     assert (reply.status, reply["code"]) == (413, "too_many_rows")

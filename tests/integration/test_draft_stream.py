@@ -20,8 +20,8 @@ from kairos.db.models import TaskState
 from kairos.embedded import Addresses
 from kairos.lanes import Lane
 from kairos.orchestration.queue.claim import Claim
-from kairos.orchestration.tasks.draft_stream import UNHEARD_S, DraftStreams
-from kairos.pubsub import Notice, Signals
+from kairos.orchestration.tasks.draft_stream import NO_LISTENER_S, DraftStreams
+from kairos.pubsub import Notice, PubSub
 from kairos.redis_client import connect
 from tests.kit.conditions import eventually
 from tests.kit.drafts import task
@@ -34,13 +34,13 @@ from tests.kit.watching import front_of, watching
 class Heard:
     """What a daemon hears of the drafts of one project."""
 
-    def __init__(self, signals: Signals, claim: Claim) -> None:
+    def __init__(self, pubsub: PubSub, claim: Claim) -> None:
         self.pieces: list[dict[str, Any]] = []
         self.listening = asyncio.Event()
-        self.task = asyncio.create_task(self._listen(signals, redis_keys.deltas_channel(claim.project_id)))
+        self.task = asyncio.create_task(self._listen(pubsub, redis_keys.deltas_channel(claim.project_id)))
 
-    async def _listen(self, signals: Signals, channel: str) -> None:
-        async for heard in signals.listen([channel]):
+    async def _listen(self, pubsub: PubSub, channel: str) -> None:
+        async for heard in pubsub.listen([channel]):
             if isinstance(heard, Notice):
                 self.pieces.append(orjson.loads(heard.payload))
             else:
@@ -58,14 +58,14 @@ def claim() -> Claim:
 
 @pytest.fixture
 async def streams(valkey: Redis) -> AsyncIterator[DraftStreams]:
-    streams = DraftStreams(Signals(valkey))
+    streams = DraftStreams(PubSub(valkey))
     yield streams
     await streams.aclose()
 
 
 @pytest.fixture
 async def heard(valkey: Redis, claim: Claim) -> AsyncIterator[Heard]:
-    heard = Heard(Signals(valkey), claim)
+    heard = Heard(PubSub(valkey), claim)
     await heard.listening.wait()
     yield heard
     heard.task.cancel()
@@ -101,7 +101,7 @@ async def test_while_nobody_listens_little_is_sent(streams: DraftStreams, valkey
     async with streams.open(claim, 1) as stream:
         assert stream
         began = time.monotonic()
-        while time.monotonic() < began + 2 * UNHEARD_S:
+        while time.monotonic() < began + 2 * NO_LISTENER_S:
             await stream.piece("word ")
             await asyncio.sleep(0.01)
     after = (await valkey.info("commandstats"))["cmdstat_publish"]["calls"]
@@ -116,7 +116,7 @@ async def test_a_project_that_holds_answers_back_sends_none(streams: DraftStream
 async def test_a_redis_that_hangs_keeps_no_answer_waiting(own_valkey: ValkeyServer, claim: Claim):
     client = connect(own_valkey.url)
     await client.ping()
-    streams = DraftStreams(Signals(client))
+    streams = DraftStreams(PubSub(client))
     own_valkey.signal(signal.SIGSTOP)
     try:
         began = time.monotonic()

@@ -118,7 +118,7 @@ async def test_a_file_that_is_no_adapter_is_said_and_holds_up_no_other(bench: Be
     by_version = {serving.adapter.version: serving for serving in servings}
     assert by_version[1].model is not None
     assert by_version[9].model is None
-    assert "does not load it" in (by_version[9].problem or "")
+    assert "cannot load it" in (by_version[9].problem or "")
     assert await bench.ask(by_version[1].model)
 
 

@@ -219,7 +219,7 @@ async def test_an_operator_makes_the_roles_with_psql_and_without_superuser(
     for app_password in ("first", 'it\'s "second"'):
         passwords = ["owner_password=o", f"app_password={app_password}", "system_password=s"]
         variables = [part for value in passwords for part in ("-v", value)]
-        psql = [str(engine.place.programs / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-1", *variables]
+        psql = [str(engine.paths.programs / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-1", *variables]
         done = await asyncio.to_thread(
             subprocess.run,
             [*psql, "-f", str(ROLES), f"{admin} dbname=kairos"],

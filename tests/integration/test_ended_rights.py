@@ -135,7 +135,7 @@ class TestDownloads:
             assert answer.status == 200
             await answer.content.readany()
             await owner.call("DELETE", f"/api/keys/{key_id}")
-            await eventually(lambda: "download was ended" in caplog.text, 3, "the server ends it")
+            await eventually(lambda: "download was aborted" in caplog.text, 3, "the server ends it")
             with pytest.raises((aiohttp.ClientError, ConnectionError)):
                 await answer.read()
 

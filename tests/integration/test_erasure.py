@@ -14,12 +14,12 @@ from sqlalchemy import insert, select
 from kairos.db.engine import ProjectGone
 from kairos.db.models import PROJECT_OWNED, AuditRow, MetricRow, PositionRow, TaskEventRow, TaskState
 from kairos.db.repositories import statistics
-from kairos.db.repositories.statistics import Fading, Judgement, Source
+from kairos.db.repositories.statistics import Fading, Judgement, QualitySource
 from kairos.embedded import Addresses
 from kairos.lanes import Lane
 from kairos.monitoring.shared_statistics import SharedStatistics
 from kairos.orchestration.projects import erasure as erasure_module
-from kairos.pubsub import Signals
+from kairos.pubsub import PubSub
 from kairos.redis_client import connect
 from kairos.tenancy import ProjectId, Scope, new_id
 from tests.kit.api import Caller, signed_in
@@ -166,8 +166,8 @@ async def test_what_is_learned_of_an_erased_project_is_dropped_and_stops_no_daem
     house: House, monkeypatch: pytest.MonkeyPatch
 ):
     settings = house.parts.settings.router
-    signals = Signals(house_redis := connect(REDIS_NOWHERE))
-    shared = SharedStatistics(house.database, signals, Fading(0.99, 0.9, 1.0), settings, lambda *_: None)
+    pubsub = PubSub(house_redis := connect(REDIS_NOWHERE))
+    shared = SharedStatistics(house.database, pubsub, Fading(0.99, 0.9, 1.0), settings, lambda *_: None)
     gone = ProjectId(new_id())
 
     async def observe(session, project_id, *_):
@@ -177,7 +177,7 @@ async def test_what_is_learned_of_an_erased_project_is_dropped_and_stops_no_daem
     with pytest.raises(ProjectGone):
         async with house.database.project(gone) as session:
             await observe(session, gone)
-    await shared.judge(gone, Judgement(new_id(), 1.0, Source.JUDGE), at_once=True)
+    await shared.record(gone, Judgement(new_id(), 1.0, QualitySource.JUDGE), at_once=True)
     await shared.flush(gone)
     assert not shared._waiting.get(gone)
     await house_redis.aclose()
@@ -189,6 +189,6 @@ async def test_an_erased_project_leaves_no_note_of_a_refused_access(house: House
     await delete(owner, house.project_id)
     assert (await stranger.get(f"/api/projects/{house.project_id}")).status == 404
     async with house.working():
-        await house.parts.services.refusals.settle()
+        await house.parts.services.refusals.join()
         await eventually(lambda: erased(house, house.project_id), why="the project is erased")
     assert not any(rows_of(addresses, house.project_id).values())

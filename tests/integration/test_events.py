@@ -41,7 +41,7 @@ async def write(house: House, task_id: Any, kind: str, **data: Any) -> None:
     """One event in a transaction of its own."""
     async with house.database.project(house.project_id) as session:
         await history.add_event(session, house.project_id, task_id, 1, kind, data)
-    house.parts.services.submissions._notices.tell(house.project_id)
+    house.parts.services.submissions._notices.notify(house.project_id)
 
 
 async def in_order(house: House) -> list[int]:
@@ -196,7 +196,7 @@ async def test_who_comes_and_goes_among_busy_writers_hears_each_event_once(house
             async with house.database.project(house.project_id) as session:
                 await history.add_event(session, house.project_id, task_id, 1, f"{seed}", {"number": number})
                 await asyncio.sleep(chance.random() * 0.03)
-            house.parts.services.submissions._notices.tell(house.project_id)
+            house.parts.services.submissions._notices.notify(house.project_id)
 
     async def watcher() -> None:
         nonlocal cursor

@@ -26,7 +26,7 @@ async def test_a_dead_model_opens_its_breaker(addresses: Addresses, port: int):
         first = await house.finished(await house.submit())
         second = await house.finished(await house.submit())
     assert (first.state, second.state) == (TaskState.DEAD, TaskState.DEAD)
-    assert "its breaker is open" in (second.error or {})["message"]
+    assert "its circuit breaker is open" in (second.error or {})["message"]
 
 
 async def test_the_next_test_at_its_address_finds_it_closed(addresses: Addresses, port: int):

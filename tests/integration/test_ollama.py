@@ -129,7 +129,7 @@ async def test_an_adapter_that_changes_nothing_is_refused(place: OllamaPlace) ->
 async def test_an_adapter_of_the_wrong_shape_holds_up_no_other(place: OllamaPlace) -> None:
     """Ollama makes the model all the same, and fails at its first chat."""
     wrong, right = await place.host().serve([place.adapter(fits=False), place.adapter(version=2)])
-    assert "Its shape is not that of" in problem(wrong)
+    assert "Its shape does not match" in problem(wrong)
     assert right.problem is None
 
 
@@ -171,7 +171,7 @@ async def test_what_a_restart_pruned_is_uploaded_again(kit: OllamaPlace) -> None
     """Kit only: the blob was there, the model was not made of it yet, and blobs without a model go at a restart."""
     server, host, adapter = server_of(kit), kit.host(), kit.adapter()
     server.fail("/api/create", 500, "no space left on device")
-    assert "no space left on device; it is tried again" in problem((await host.serve([adapter]))[0])
+    assert "no space left on device. Kairos retries" in problem((await host.serve([adapter]))[0])
     assert adapter.sha256 in server.store.blobs
     await server.restart()
     assert adapter.sha256 not in server.store.blobs
@@ -186,9 +186,9 @@ async def test_an_ollama_that_is_away_is_told_and_tried_again(kit: OllamaPlace) 
     server, host, adapters = server_of(kit), kit.host(), [kit.adapter(), kit.adapter(version=2)]
     await server.away()
     for serving in await host.serve(adapters):
-        assert problem(serving).startswith(f"Ollama at {kit.address} is away (")
-        assert problem(serving).endswith("it is tried again.")
-    with pytest.raises(AliasNotMoved, match="still answers as before"):
+        assert problem(serving).startswith(f"Ollama at {kit.address} is unavailable (")
+        assert problem(serving).endswith("Kairos retries.")
+    with pytest.raises(AliasNotMoved, match="is unchanged"):
         await host.promote(adapters[0])
     with pytest.raises(AliasNotMoved):
         await host.demote(kit.project, kit.base)
@@ -203,7 +203,7 @@ async def test_one_that_dies_on_the_way_holds_up_no_other_adapter(kit: OllamaPla
     server, host, adapters = server_of(kit), kit.host(), [kit.adapter(), kit.adapter(version=2)]
     server.drop("POST /api/blobs")
     first, second = await host.serve(adapters)
-    assert "is away" in problem(first)
+    assert "is unavailable" in problem(first)
     assert second.problem is None
     assert [serving.problem for serving in await host.serve(adapters)] == [None, None]
 
@@ -211,7 +211,7 @@ async def test_one_that_dies_on_the_way_holds_up_no_other_adapter(kit: OllamaPla
 async def test_an_ollama_that_does_not_tell_its_models_is_told(kit: OllamaPlace) -> None:
     """Kit only: what stands at the address may be no Ollama at all."""
     server_of(kit).fail("/api/tags", 404, "no such page")
-    assert "does not tell its models" in problem((await kit.host().serve([kit.adapter()]))[0])
+    assert "does not list its models" in problem((await kit.host().serve([kit.adapter()]))[0])
 
 
 async def test_promoting_what_is_not_there_fails(kit: OllamaPlace) -> None:

@@ -218,7 +218,7 @@ class TestProjects:
         ("settings", "words"),
         [
             ({"plugin_settings": {"Configured": {"n": "many"}}}, "$.n"),
-            ({"plugin_settings": {"Configured": {"colour": "red"}}}, "it is the operator's to set"),
+            ({"plugin_settings": {"Configured": {"colour": "red"}}}, "only an operator may set it"),
             ({"plugin_settings": {"Configured": {"nothing": "red"}}}, "A project may set: n"),
             ({"plugin_settings": {"Configured": {"key": "mine"}}}, "it is a secret"),
             ({"plugin_settings": {"Nobody": {}}}, "no plugin is named 'Nobody'"),
@@ -269,10 +269,10 @@ class TestStorage:
             house.project_id = first
 
     async def test_its_bounds(self, kairos: Installed, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(plugin_storage, "MOST_KEYS", 20)
+        monkeypatch.setattr(plugin_storage, "MAX_KEYS", 20)
         for prompt, words in (
             ("fill 21", "it holds 20 keys"),
-            (f"big {plugin_storage.VALUE_BYTES}", "larger than 65536"),
+            (f"big {plugin_storage.MAX_VALUE_BYTES}", "larger than 65536"),
         ):
             task = await kairos.done("Keeps", prompt)
             assert task.error

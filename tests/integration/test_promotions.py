@@ -19,7 +19,7 @@ from kairos.embedded.model import check_weights
 from kairos.errors import Conflict
 from kairos.fine_tuning.adapters.adapters import KEPT
 from kairos.fine_tuning.adapters.serving import served_name
-from kairos.fine_tuning.gate.evaluation import Comparison, Report, Ruling
+from kairos.fine_tuning.gate.evaluation import Comparison, GateOutcome, GateReport
 from kairos.http import HttpClient
 from kairos.llm.calls.providers import ChatRequest, Providers
 from kairos.tenancy import new_id
@@ -57,7 +57,7 @@ class Works:
         async with house.database.project(house.project_id) as session:
             version = await adapters.next_version(session, BASE)
         files = house.parts.services.adapter_files
-        stored = files.keep(trained, house.project_id, BASE, version, {"run": str(run_id)})
+        stored = files.save(trained, house.project_id, BASE, version, {"run": str(run_id)})
         row = AdapterRow(
             project_id=house.project_id, id=run_id, run_id=run_id, base=BASE, version=version, path=stored.path,
             sha256=stored.sha256, bytes=stored.bytes, manifest={},
@@ -79,8 +79,8 @@ class Works:
             await adapters.add(session, row, [{"sample_id": sample_id, "version": 1, "part": "training"}])
         return row
 
-    async def ruled(self, row: AdapterRow, ruling: Ruling) -> AdapterRow:
-        report = Report(NOTHING, NOTHING, 0.1, ruling, "as the test says")
+    async def ruled(self, row: AdapterRow, ruling: GateOutcome) -> AdapterRow:
+        report = GateReport(NOTHING, NOTHING, 0.1, ruling, "as the test says")
         return await self.promotions.rule(self.house.project_id, row.id, report)
 
     async def state(self, row: AdapterRow) -> AdapterState:
@@ -123,7 +123,7 @@ async def opened(addresses: Addresses, folder: Path, **settings) -> AsyncIterato
 
 async def test_what_is_better_gets_a_share_and_then_all(works: Works):
     row = await works.candidate("right")
-    assert (await works.ruled(row, Ruling.PROMOTE)).state == AdapterState.CANARY
+    assert (await works.ruled(row, GateOutcome.PROMOTE)).state == AdapterState.CANARY
     async with works.house.working():
         answered = await works.asked("right", 16)
 
@@ -139,11 +139,11 @@ async def test_what_is_better_gets_a_share_and_then_all(works: Works):
 async def test_what_serves_worse_than_what_it_replaced_is_rolled_back_by_itself(works: Works):
     good, bad = await works.candidate("right"), await works.candidate("wrong")
     project = works.house.project_id
-    await works.ruled(good, Ruling.PROMOTE)
+    await works.ruled(good, GateOutcome.PROMOTE)
     await works.promotions.promote(project, good.id, works.house.user_id)
     async with works.house.working():
         await works.asked("right", 8)
-        await works.ruled(bad, Ruling.PROMOTE)
+        await works.ruled(bad, GateOutcome.PROMOTE)
         await works.promotions.promote(project, bad.id, works.house.user_id)
         assert await works.state(good) is AdapterState.RETIRED
         for number in range(8):  # named, as the router itself would soon avoid it
@@ -163,14 +163,14 @@ async def test_what_serves_worse_than_what_it_replaced_is_rolled_back_by_itself(
 async def test_a_person_decides_where_the_gate_cannot(works: Works):
     row = await works.candidate("right")
     project, user = works.house.project_id, works.house.user_id
-    assert (await works.ruled(row, Ruling.NEEDS_APPROVAL)).state == AdapterState.NEEDS_APPROVAL
+    assert (await works.ruled(row, GateOutcome.NEEDS_APPROVAL)).state == AdapterState.NEEDS_APPROVAL
     assert works.house.parts.services.router.catalog.find(works.name_of(row), project) is None
     assert (await works.promotions.promote(project, row.id, user)).state == AdapterState.CANARY
     served = works.house.parts.services.router.catalog.find(works.name_of(row), project)
     assert served
     assert (served.adapter_id, served.share) == (row.id, 0.5)
     other = await works.candidate("other")
-    await works.ruled(other, Ruling.NEEDS_APPROVAL)
+    await works.ruled(other, GateOutcome.NEEDS_APPROVAL)
     assert (await works.promotions.refuse(project, other.id, user)).state == AdapterState.REFUSED
     with pytest.raises(Conflict, match="refused"):
         await works.promotions.promote(project, other.id, user)
@@ -180,7 +180,7 @@ async def test_one_step_back_by_hand_and_other_tools_follow(works: Works):
     project, user = works.house.project_id, works.house.user_id
     first, second = await works.candidate("first"), await works.candidate("second")
     for row in (first, second):
-        await works.ruled(row, Ruling.NEEDS_APPROVAL)
+        await works.ruled(row, GateOutcome.NEEDS_APPROVAL)
         await works.promotions.promote(project, row.id, user)
         await works.promotions.promote(project, row.id, user)
     aliases = [name for name in works.ollama.store.models if ":live" in name]
@@ -191,7 +191,7 @@ async def test_one_step_back_by_hand_and_other_tools_follow(works: Works):
     assert await works.state(first) is AdapterState.LIVE
     assert works.ollama.store.models[aliases[0]] != with_second
     await works.promotions.roll_back(project, BASE, user)
-    with pytest.raises(Conflict, match="no adapter of it is in service"):
+    with pytest.raises(Conflict, match="no adapter of this base is deployed"):
         await works.promotions.roll_back(project, BASE, user)
     await works.promotions.promote(project, first.id, user)
     with pytest.raises(Conflict, match="to delete"):
@@ -206,21 +206,21 @@ async def test_a_file_that_was_changed_is_not_served_and_says_so(works: Works):
     file = works.folder / "models" / "lora_adapters" / row.path / "adapter.gguf"
     file.chmod(0o600)
     file.write_bytes(adapter_file("evil"))
-    await works.ruled(row, Ruling.PROMOTE)
+    await works.ruled(row, GateOutcome.PROMOTE)
     services = works.house.parts.services
-    assert "sha256" in (services.in_service.problem(row.id) or "")
+    assert "sha256" in (services.deployments.problem(row.id) or "")
     assert services.router.catalog.find(works.name_of(row), works.house.project_id) is None
 
 
 async def test_ollama_away_the_service_waits_and_says_so(works: Works):
     await works.ollama.away()
     row = await works.candidate("right")
-    await works.ruled(row, Ruling.PROMOTE)
+    await works.ruled(row, GateOutcome.PROMOTE)
     services, project = works.house.parts.services, works.house.project_id
-    assert "away" in (services.in_service.problem(row.id) or "")
+    assert "unavailable" in (services.deployments.problem(row.id) or "")
     await works.ollama.back()
-    await services.in_service.refresh()
-    assert services.in_service.problem(row.id) is None
+    await services.deployments.refresh()
+    assert services.deployments.problem(row.id) is None
     assert services.router.catalog.find(works.name_of(row), project)
 
 
@@ -229,9 +229,9 @@ async def test_ollama_away_the_gate_asks_a_llama_cpp_of_its_own_and_says_so(work
     lora = await asyncio.to_thread(write_lora, works.folder / "lora.gguf", 1)
     row = await works.candidate("", await asyncio.to_thread(lora.read_bytes))
     request = ChatRequest(({"role": "user", "content": PROMPT},), temperature=0.0, max_tokens=8)
-    async with works.house.parts.services.in_service.measurable(row) as both, HttpClient() as http:
+    async with works.house.parts.services.deployments.gate_models(row) as both, HttpClient() as http:
         assert "llama.cpp" in both.note
-        assert "away" in both.note
+        assert "unavailable" in both.note
         base, candidate = [
             (await Providers(http).chat(model, request, timeout_s=60)).text for model in (both.base, both.candidate)
         ]
@@ -244,7 +244,7 @@ async def test_every_replica_serves_what_one_of_them_promoted(works: Works, addr
         # The same catalogue, at the same Ollama.
         other_router.catalog._shared[BASE] = replace(other_router.catalog._shared[BASE], base_url=works.ollama.base_url)
         row = await works.candidate("right")
-        await works.ruled(row, Ruling.PROMOTE)
+        await works.ruled(row, GateOutcome.PROMOTE)
         project = works.house.project_id
         await eventually(
             lambda: other_router.catalog.find(works.name_of(row), project), 20, "the other one hears of it"

@@ -5,7 +5,7 @@ from redis.asyncio import Redis
 
 from kairos import redis_keys
 from kairos.lanes import Lane
-from kairos.orchestration.queue.queue import Depth, Entry, FairQueue
+from kairos.orchestration.queue.queue import Depth, FairQueue, QueueEntry
 from kairos.tenancy import TaskId
 from tests.kit.queueing import LANE, fill, project, take_ids, tasks
 from tests.kit.valkey import forget
@@ -100,7 +100,7 @@ async def test_many_delayed_tasks_come_due_at_once(fair_queue: FairQueue):
     """More than one call promotes: the following calls go on, and all arrive."""
     owners, each = [project() for _ in range(40)], 120
     for owner in owners:
-        await fair_queue.put_many(LANE, owner, [Entry(task, 1, due_in_s=0.001) for task in tasks(each)])
+        await fair_queue.put_many(LANE, owner, [QueueEntry(task, 1, due_in_s=0.001) for task in tasks(each)])
     taken: list[TaskId] = []
     while await fair_queue.wait_for_work([LANE], 0.2):
         taken += await take_ids(fair_queue, 100)
@@ -136,7 +136,7 @@ async def test_adopted_tasks_count_under_the_cap_again(fair_queue: FairQueue, va
     running = await take_ids(fair_queue, 2)
     await forget(valkey, namespace)
     await fair_queue.set_cap(LANE, owner, 2)
-    await fair_queue.put_many(LANE, owner, [Entry(task, 1) for task in ids])  # even those that run, by mistake
+    await fair_queue.put_many(LANE, owner, [QueueEntry(task, 1) for task in ids])  # even those that run, by mistake
     await fair_queue.adopt(LANE, owner, running)
     assert await fair_queue.take(LANE, 9) == []
     assert await fair_queue.depth(LANE) == {owner: Depth(3, 2, 0)}
@@ -166,7 +166,7 @@ async def test_an_emptied_queue_leaves_nothing_behind_but_settings(
 ):
     owner = project()
     ids = await fill(fair_queue, owner, 3)
-    await fair_queue.put_many(LANE, owner, [Entry(task, 1, due_in_s=0.001) for task in tasks(3)])
+    await fair_queue.put_many(LANE, owner, [QueueEntry(task, 1, due_in_s=0.001) for task in tasks(3)])
     while await fair_queue.wait_for_work([LANE], 0.2):
         for taken in await fair_queue.take(LANE, 9):
             await fair_queue.done(LANE, owner, taken.task_id)

@@ -15,8 +15,8 @@ from kairos.background_tasks import end
 from kairos.errors import EngineUnavailable
 from kairos.lanes import Lane
 from kairos.orchestration.queue import queue as queue_module
-from kairos.orchestration.queue.queue import Depth, Entry, FairQueue
-from kairos.pubsub import Channels, Notice, Signals, Subscribed
+from kairos.orchestration.queue.queue import Depth, FairQueue, QueueEntry
+from kairos.pubsub import Channels, Notice, PubSub, Subscribed
 from kairos.redis_client import connect
 from kairos.tenancy import ProjectId, TaskId
 from tests.kit.conditions import eventually
@@ -89,7 +89,7 @@ async def test_a_sleeper_notices_that_the_server_hangs(own_valkey: ValkeyServer,
 
 async def test_a_full_server_says_so_and_still_takes_what_is_done(client: Redis):
     queue, (owner, [first, second, third]) = FairQueue(client), ids(3)
-    await queue.put_many(LANE, owner, [Entry(first, 1), Entry(second, 2)])
+    await queue.put_many(LANE, owner, [QueueEntry(first, 1), QueueEntry(second, 2)])
     await queue.take(LANE)
     await client.config_set("maxmemory", 1)
     with pytest.raises(EngineUnavailable, match="maxmemory"):
@@ -164,29 +164,29 @@ async def test_it_works_on_a_cluster_where_lanes_lie_on_different_nodes():
 
 
 async def test_a_listener_hears_again_after_the_server_came_back(own_valkey: ValkeyServer, client: Redis):
-    signals, (_, [first, second]) = Signals(client), ids(2)
-    heard = signals.listen([redis_keys.cancel_channel("daemon-1"), "other"])
+    pubsub, (_, [first, second]) = PubSub(client), ids(2)
+    heard = pubsub.listen([redis_keys.cancel_channel("daemon-1"), "other"])
     assert await anext(heard) == Subscribed()
-    await signals.cancel("daemon-2", second)  # for somebody else
-    await signals.cancel("daemon-1", first)
+    await pubsub.cancel("daemon-2", second)  # for somebody else
+    await pubsub.cancel("daemon-1", first)
     assert await anext(heard) == Notice(redis_keys.cancel_channel("daemon-1"), str(first).encode())
     own_valkey.kill()
     with pytest.raises(EngineUnavailable):
-        await signals.publish("other", b"lost")
+        await pubsub.publish("other", b"lost")
     again = asyncio.ensure_future(anext(heard))
     await asyncio.to_thread(own_valkey.start)
     assert await again == Subscribed()  # so that the listener reads what it missed
-    await signals.publish("other", b"\x00\xff")
+    await pubsub.publish("other", b"\x00\xff")
     assert await anext(heard) == Notice("other", b"\x00\xff")
     await heard.aclose()
 
 
 async def test_channels_added_while_the_connection_is_being_made_are_heard(own_valkey: ValkeyServer, client: Redis):
-    signals, channels = Signals(client), Channels("always")
+    pubsub, channels = PubSub(client), Channels("always")
     heard: asyncio.Queue[Notice | Subscribed] = asyncio.Queue()
 
     async def listen() -> None:
-        async for word in signals.listen(channels):
+        async for word in pubsub.listen(channels):
             heard.put_nowait(word)
 
     listening = asyncio.create_task(listen())
@@ -197,7 +197,7 @@ async def test_channels_added_while_the_connection_is_being_made_are_heard(own_v
             await channels.add(name)
         assert await asyncio.wait_for(heard.get(), 5) == Subscribed()
         for name in (*names, "always"):
-            await eventually(lambda name=name: signals.publish(name, b""), 5, f"{name} is subscribed")
+            await eventually(lambda name=name: pubsub.publish(name, b""), 5, f"{name} is subscribed")
             assert await asyncio.wait_for(heard.get(), 5) == Notice(name, b"")
     finally:
         await end(listening)
@@ -205,8 +205,8 @@ async def test_channels_added_while_the_connection_is_being_made_are_heard(own_v
 
 async def test_a_silent_connection_is_kept_and_a_dead_one_is_made_again(own_valkey: ValkeyServer, client: Redis):
     """A half-open connection reports nothing: only a ping without answer tells it from a quiet hour."""
-    signals = Signals(client, silence_s=0.1)
-    heard = signals.listen(["news"])
+    pubsub = PubSub(client, silence_s=0.1)
+    heard = pubsub.listen(["news"])
     assert await anext(heard) == Subscribed()
     quiet = asyncio.ensure_future(anext(heard))
     ended, _ = await asyncio.wait([quiet], timeout=1)  # ten silences, each answered

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 
 from kairos import redis_keys
 from kairos.lanes import Lane
-from kairos.orchestration.queue.queue import Depth, Entry, FairQueue, Taken
+from kairos.orchestration.queue.queue import Depth, FairQueue, QueueEntry, TakenTask
 from kairos.redis_client import connect
 from kairos.tenancy import ProjectId, TaskId
 from tests.kit.valkey import forget
@@ -50,8 +50,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.namespace = f"test-{uuid4().hex[:12]}"
         self.queue = FairQueue(self.client, namespace=self.namespace)
         self.keys = [redis_keys.queue_lane(LANE, self.namespace) + part for part in redis_keys.QUEUE_PARTS]
-        self.waiting: dict[TaskId, tuple[ProjectId, Entry]] = {}
-        self.delayed: dict[TaskId, tuple[ProjectId, Entry]] = {}
+        self.waiting: dict[TaskId, tuple[ProjectId, QueueEntry]] = {}
+        self.delayed: dict[TaskId, tuple[ProjectId, QueueEntry]] = {}
         self.running: dict[TaskId, ProjectId] = {}
         self.caps: dict[ProjectId, int] = {}
         self.made = 0
@@ -69,7 +69,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(project=projects, priority=st.integers(-2, 2), order=st.integers(0, 3), delayed=st.booleans())
     def put(self, project: ProjectId, priority: int, order: int, delayed: bool) -> None:
         self.made += 1
-        entry = Entry(TaskId(UUID(int=self.made)), order, priority, HOUR if delayed else 0)
+        entry = QueueEntry(TaskId(UUID(int=self.made)), order, priority, HOUR if delayed else 0)
         (self.delayed if delayed else self.waiting)[entry.task_id] = (project, entry)
         self.do(self.queue.put_many(LANE, project, [entry]))
 
@@ -80,7 +80,7 @@ class QueueMachine(RuleBasedStateMachine):
         if not owners or self.damaged:
             return
         task = _pick(owners, pick)
-        entry = Entry(task, 2, 0, HOUR if delayed else 0)
+        entry = QueueEntry(task, 2, 0, HOUR if delayed else 0)
         self.do(self.queue.put_many(LANE, owners[task], [entry]))
         if task in self.delayed and not delayed:
             del self.delayed[task]
@@ -92,7 +92,7 @@ class QueueMachine(RuleBasedStateMachine):
         for taken in self.do(self.queue.take(LANE, k)):
             self._claim(taken, due)
 
-    def _claim(self, taken: Taken, due: set[TaskId]) -> None:
+    def _claim(self, taken: TakenTask, due: set[TaskId]) -> None:
         """As PostgreSQL would: only what is queued may start."""
         task, project = taken.task_id, taken.project_id
         if self.damaged and task in self.running:
@@ -269,7 +269,7 @@ class QueueMachine(RuleBasedStateMachine):
 SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 
 
-def _rank(entry: Entry) -> tuple[int, float]:
+def _rank(entry: QueueEntry) -> tuple[int, float]:
     return -entry.priority, entry.order
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from kairos.errors import EngineUnavailable
 from kairos.lanes import Lane
-from kairos.orchestration.queue.queue import Entry, FairQueue, Taken
+from kairos.orchestration.queue.queue import FairQueue, QueueEntry, TakenTask
 from kairos.redis_client import connect
 from kairos.tenancy import ProjectId, TaskId
 from tests.kit.conditions import eventually
@@ -60,7 +60,7 @@ async def work(queue: FairQueue, rows: Rows) -> None:
             await asyncio.sleep(0.02)
 
 
-async def nothing(queue: FairQueue) -> list[Taken]:
+async def nothing(queue: FairQueue) -> list[TakenTask]:
     await queue.wait_for_work([LANE], 1)
     return []
 
@@ -78,7 +78,7 @@ async def sweep_once(queue: FairQueue, rows: Rows) -> None:
         await queue.adopt(LANE, project, rows.of("running", project))
         queued = rows.of("queued", project)
         gone = queued if refill else await queue.missing(LANE, project, queued)
-        await queue.put_many(LANE, project, [Entry(task, 1) for task in gone])
+        await queue.put_many(LANE, project, [QueueEntry(task, 1) for task in gone])
     for run in await queue.stale_runs(LANE, 0.5):
         if rows.state[run.task_id] != "running":  # taken and never claimed, or ended while nobody could say so
             await queue.done(LANE, run.project_id, run.task_id)

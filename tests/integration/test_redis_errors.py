@@ -23,8 +23,8 @@ from kairos.embedded import Addresses
 from kairos.errors import EngineUnavailable
 from kairos.lanes import Lane
 from kairos.orchestration.queue.queue import FairQueue
-from kairos.pubsub import Notice, Signals, Subscribed
-from kairos.redis_client import check_writable, connect, reached, waited_for
+from kairos.pubsub import Notice, PubSub, Subscribed
+from kairos.redis_client import blocking_redis_errors, check_writable, connect, redis_errors
 from kairos.tenancy import ProjectId, TaskId
 from tests.kit.conditions import eventually
 from tests.kit.house import House, open_house
@@ -105,7 +105,7 @@ async def test_a_redis_that_is_full_shows_as_degraded_until_it_has_room(apart: H
         await client.config_set("maxmemory", 1)
         part = await ready(apart)
         assert part["state"] == "degraded"
-        assert "takes no data" in part["detail"]
+        assert "refuses writes" in part["detail"]
         assert "Raise its maxmemory" in part["detail"]
         waiting = await apart.submit()
         await client.config_set("maxmemory", 0)
@@ -145,15 +145,15 @@ async def test_a_redis_without_its_replicas_is_named():
 
 async def test_a_listener_hears_again_after_its_subscription_was_refused(client: Redis, namespace: str):
     """An access list may forbid a channel for a while."""
-    channel = redis_keys.learned_channel(namespace)
+    channel = redis_keys.statistics_channel(namespace)
     await client.execute_command("ACL", "SETUSER", "default", "resetchannels")
-    listening = Signals(client, namespace=namespace).listen([channel])
+    listening = PubSub(client, namespace=namespace).listen([channel])
     hearing = asyncio.create_task(anext(listening))
     done, _ = await asyncio.wait([hearing], timeout=0.5)
     assert not done
     await client.execute_command("ACL", "SETUSER", "default", "allchannels")
     assert isinstance(await asyncio.wait_for(hearing, 20), Subscribed)
-    await Signals(client, namespace=namespace).publish(channel, b"x")
+    await PubSub(client, namespace=namespace).publish(channel, b"x")
     assert await asyncio.wait_for(anext(listening), 5) == Notice(channel, b"x")
     await end(hearing)
     await listening.aclose()
@@ -195,13 +195,13 @@ def parsed(text: str) -> Exception:
 
 @pytest.mark.parametrize("text", REFUSALS)
 def test_every_state_of_the_server_is_an_outage(text: str):
-    with pytest.raises(EngineUnavailable), reached(connect("redis://localhost")):
+    with pytest.raises(EngineUnavailable), redis_errors(connect("redis://localhost")):
         raise parsed(text)
 
 
 @pytest.mark.parametrize("text", BUGS)
 def test_an_error_of_the_command_is_an_outage_only_where_it_ends_a_wait(text: str):
-    with pytest.raises(faults.ResponseError), reached(connect("redis://localhost")):
+    with pytest.raises(faults.ResponseError), redis_errors(connect("redis://localhost")):
         raise parsed(text)
-    with pytest.raises(EngineUnavailable), waited_for(connect("redis://localhost")):
+    with pytest.raises(EngineUnavailable), blocking_redis_errors(connect("redis://localhost")):
         raise parsed(text)

@@ -18,11 +18,11 @@ from kairos.config import JudgeSettings, ModelSettings
 from kairos.db.models import TaskState
 from kairos.embedded import Addresses
 from kairos.llm.calls.adjustments import Adjustments
-from kairos.llm.calls.model_traits import KEPT_S, ModelTraits, Traits, identity
-from kairos.llm.calls.served_context import ModelContexts, Served
+from kairos.llm.calls.model_traits import EXPIRY_S, ModelTraits, Traits, identity
+from kairos.llm.calls.served_context import ModelContexts, ServedContext
 from kairos.llm.calls.shared_traits import SharedTraits
 from kairos.llm.catalog.catalog import Model
-from kairos.llm.health.health import HealthState
+from kairos.llm.health.health import ModelHealthState
 from kairos.redis_client import connect
 from tests.kit.conditions import eventually
 from tests.kit.house import House, open_house
@@ -52,7 +52,7 @@ async def test_what_one_replica_finds_out_all_know_until_it_is_reset(two: list[M
     await known(two, COLD)
     two[1].learn(MODEL, SEED)
     await known(two, COLD.merged(SEED))
-    two[0].forget(MODEL)
+    two[0].discard(MODEL)
     await known(two, Traits())
 
 
@@ -60,7 +60,7 @@ async def test_a_context_that_a_server_says_is_another_now_is_forgotten_by_all(t
     two[0].learn(MODEL, SEED)
     await known(two, SEED)
     contexts = ModelContexts(two[0])
-    contexts.take(MODEL, Served(8192))
+    contexts.update(MODEL, ServedContext(8192))
     two[0].learn(MODEL, COLD)  # at once: the notice is not written yet
     await known(two, replace(SEED, context=None).merged(COLD))
     assert contexts.of(MODEL) == 8192
@@ -75,7 +75,7 @@ async def test_a_context_found_before_a_restart_is_forgotten_when_the_server_say
     traits = ModelTraits()
     shared = SharedTraits(valkey, traits, namespace=namespace)
     contexts = ModelContexts(traits)
-    contexts.take(MODEL, Served(8192))  # before anything is read from Redis
+    contexts.update(MODEL, ServedContext(8192))  # before anything is read from Redis
     await shared.exchange()
     assert contexts.of(MODEL) == 8192
     assert traits.of(MODEL) == replace(SEED, context=None)
@@ -89,7 +89,7 @@ async def test_what_is_found_right_after_a_reset_does_not_bring_back_the_rest(va
     shared = SharedTraits(valkey, traits, namespace=namespace)
     traits.learn(MODEL, SEED)
     await shared.exchange()
-    traits.forget(MODEL)
+    traits.discard(MODEL)
     traits.learn(MODEL, COLD)
     await shared.exchange()
     assert traits.of(MODEL) == COLD
@@ -99,7 +99,7 @@ async def test_old_findings_and_those_of_another_version_are_dropped(
     two: list[ModelTraits], valkey: Redis, namespace: str
 ):
     key = redis_keys.model_traits(namespace)
-    await valkey.hset(key, "old", Traits(COLD.adjustments, at=time.time() - KEPT_S - 1).to_json())  # type: ignore[misc]
+    await valkey.hset(key, "old", Traits(COLD.adjustments, at=time.time() - EXPIRY_S - 1).to_json())  # type: ignore[misc]
     await valkey.hset(key, "strange", b"[]")  # type: ignore[misc]
     await valkey.hset(key, identity(MODEL), Traits(COLD.adjustments, at=time.time()).to_json())  # type: ignore[misc]
     await known(two, COLD)
@@ -143,7 +143,7 @@ async def house(addresses: Addresses, models: ModelServer) -> AsyncIterator[Hous
 async def test_a_model_that_refuses_temperature_can_judge(house: House):
     async with house.working():
         task = await house.finished(await house.submit("greet me"))
-        await house.parts.judge.settle()
+        await house.parts.judge.drain()
     assert (await house.events(task.id))[-1].kind == "judged"
 
 
@@ -156,7 +156,7 @@ async def test_a_refused_parameter_says_nothing_of_health_and_its_answer_is_not_
             task = await house.finished(await house.submit("say hello", model="cold", temperature=0.0))
             assert task.state == TaskState.SUCCEEDED
     assert len(models.calls_of("cold")) == 3, "the refused one, and one for each task: none came from the cache"
-    assert router.health.status("cold", time.time()).state is HealthState.HEALTHY
+    assert router.health.status("cold", time.time()).state is ModelHealthState.HEALTHY
     assert router.adjustments(router.require("cold")) == ["temperature not sent"]
     router.reset(router.require("cold"))
     assert router.adjustments(router.require("cold")) == []

@@ -159,7 +159,7 @@ async def mistreated(own_valkey: ValkeyServer) -> AsyncIterator[Redis]:
 async def test_without_redis_a_lookup_is_a_miss_that_says_so(
     own_valkey: ValkeyServer, mistreated: Redis, project: ProjectId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(response_store, "REST_S", 3600)
+    monkeypatch.setattr(response_store, "PAUSE_S", 3600)
     async with opened(mistreated, "test") as cache:
         await keep(cache, key(project))
         own_valkey.kill()
@@ -170,7 +170,7 @@ async def test_without_redis_a_lookup_is_a_miss_that_says_so(
         other = await cache.lookup(key(project, "other"))
         assert isinstance(other, Miss)
         assert other.degraded, "it is left alone for a while, though it is back"
-        monkeypatch.setattr(cache._store, "_asked_again_at", 0.0)
+        monkeypatch.setattr(cache._store, "_retry_at", 0.0)
         assert not await cache.store(found.lease, answer("not known to be wanted"))
         again = await cache.lookup(key(project, "third"))
         assert isinstance(again, Miss)
@@ -180,7 +180,7 @@ async def test_without_redis_a_lookup_is_a_miss_that_says_so(
 async def test_a_silent_redis_costs_no_more_than_the_budget(
     own_valkey: ValkeyServer, mistreated: Redis, project: ProjectId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(response_store, "REST_S", 3600)
+    monkeypatch.setattr(response_store, "PAUSE_S", 3600)
     async with opened(mistreated, "test", CacheSettings(lookup_budget_s=0.1)) as cache:
         own_valkey.signal(signal.SIGSTOP)
         began = time.monotonic()
@@ -243,10 +243,10 @@ async def test_what_must_be_done_fails_loudly_without_redis(
 async def test_counts_wait_for_redis_to_come_back(
     own_valkey: ValkeyServer, mistreated: Redis, project: ProjectId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(response_store, "REST_S", 0)
+    monkeypatch.setattr(response_store, "PAUSE_S", 0)
     async with opened(mistreated, "test") as cache:
         own_valkey.kill()
         lease_of(await cache.lookup(key(project)))
-        await cache._savings.tell()
+        await cache._savings.send()
         own_valkey.start()
         assert (await cache.stats(project)).misses == 1

@@ -16,8 +16,8 @@ from kairos.background_tasks import end
 from kairos.http import HttpClient
 from kairos.llm.calls.providers import Providers
 from kairos.llm.catalog.catalog import Model
-from kairos.llm.health.health import HealthState
-from kairos.llm.health.probes import CLOUD_EVERY_S, Probes
+from kairos.llm.health.health import ModelHealthState
+from kairos.llm.health.probes import CLOUD_INTERVAL_S, Probes
 from tests.kit.conditions import eventually
 from tests.kit.model_server import ModelServer, ScriptedModel
 from tests.kit.replicas import Replica
@@ -57,7 +57,7 @@ async def looking(
         made = [Replica(valkey, namespace, models) for _ in range(replicas)]
         for replica in made:
             await stack.enter_async_context(replica.running())
-            probes = Probes(models, replica.health, providers, valkey, namespace=namespace, every_s=EVERY_S)
+            probes = Probes(models, replica.health, providers, valkey, namespace=namespace, interval_s=EVERY_S)
             task = asyncio.create_task(probes.run())
             stack.push_async_callback(end, task)
         yield made
@@ -67,7 +67,7 @@ def model(server: ModelServer, **values: Any) -> Model:
     return replace(Model(name="m", upstream="m", base_url=server.base_url, local=True), **values)
 
 
-def states(replicas: list[Replica]) -> set[HealthState]:
+def states(replicas: list[Replica]) -> set[ModelHealthState]:
     return {replica.health.status("m", time.time()).state for replica in replicas}
 
 
@@ -75,7 +75,7 @@ async def test_a_server_that_is_away_is_known_to_all_before_a_call_fails(valkey,
     await server.refuse()
     async with looking(valkey, namespace, [model(server)], providers, replicas=3) as replicas:
         await eventually(lambda: all(replica.open(time.time()) for replica in replicas), 10, "all know")
-        assert states(replicas) == {HealthState.UNHEALTHY}
+        assert states(replicas) == {ModelHealthState.UNHEALTHY}
         assert "cannot be reached" in replicas[2].health.status("m", time.time()).detail
     assert server.calls == []
 
@@ -86,7 +86,7 @@ async def test_its_return_lets_the_next_call_try_it(valkey, namespace, server, p
         await eventually(lambda: all(replica.open(time.time()) for replica in replicas), 10, "all know it is away")
         await server.accept()
         await eventually(lambda: not any(replica.open(time.time()) for replica in replicas), 10, "all know it is back")
-        assert states(replicas) == {HealthState.UNHEALTHY}, "until a call has succeeded"
+        assert states(replicas) == {ModelHealthState.UNHEALTHY}, "until a call has succeeded"
 
 
 async def test_a_server_that_lists_its_models_and_fails_at_each_call_stays_closed_to_calls(
@@ -127,4 +127,4 @@ async def test_a_model_that_is_called_needs_no_looks(valkey, namespace, server, 
 
 
 def test_a_provider_in_the_cloud_is_asked_every_few_minutes_at_most():
-    assert CLOUD_EVERY_S >= 180
+    assert CLOUD_INTERVAL_S >= 180

@@ -17,11 +17,11 @@ from kairos.db.addresses import DatabaseAddresses
 from kairos.db.engine import Database
 from kairos.db.models import MetricRow, PositionRow
 from kairos.db.repositories import metrics, statistics
-from kairos.db.repositories.statistics import Fading, Judgement, Source, TaskTypeStatistics
+from kairos.db.repositories.statistics import Fading, Judgement, QualitySource, TaskTypeStatistics
 from kairos.embedded import Addresses
 from kairos.llm.routing.statistics import RouterWeights, Sample, recomputed
 from kairos.monitoring.shared_statistics import SharedStatistics
-from kairos.pubsub import Signals
+from kairos.pubsub import PubSub
 from kairos.redis_client import connect
 from kairos.tenancy import ProjectId, new_id
 from tests.kit.conditions import eventually
@@ -36,10 +36,10 @@ TYPE = "work"
 class Replica:
     """A daemon's share of the statistics, and what it knows."""
 
-    def __init__(self, database: Database, signals: Signals) -> None:
+    def __init__(self, database: Database, pubsub: PubSub) -> None:
         self.known: dict[str, TaskTypeStatistics] = {}
         self.statistics = SharedStatistics(
-            database, signals, FADING, RouterSettings(flush_s=0.1, poll_s=0.2), self._learn
+            database, pubsub, FADING, RouterSettings(flush_s=0.1, poll_s=0.2), self._learn
         )
 
     def _learn(self, project_id: ProjectId, known: TaskTypeStatistics) -> None:
@@ -119,17 +119,17 @@ async def _play(addresses: Addresses, steps: Iterable[tuple]) -> None:
     database, redis = Database(at, Settings().database), connect(addresses.redis_url)
     try:
         project_id, _ = await new_project_in(database)
-        replicas = [Replica(database, Signals(redis)) for _ in range(3)]
+        replicas = [Replica(database, PubSub(redis)) for _ in range(3)]
         decisions: list[UUID] = []
         for kind, replica, what, quality in steps:
             shared = replicas[replica].statistics
             if kind == "observe":
                 decisions.append(await call(database, project_id, what))
-                judgement = Judgement(decisions[-1], quality, Source.GUARDIAN, TYPE)
-                await shared.judge(project_id, judgement, at_once=False)
+                judgement = Judgement(decisions[-1], quality, QualitySource.GUARDIAN, TYPE)
+                await shared.record(project_id, judgement, at_once=False)
             elif kind == "label" and decisions:
-                judgement = Judgement(decisions[what % len(decisions)], quality, Source.PERSON, TYPE)
-                await shared.judge(project_id, judgement, at_once=False)
+                judgement = Judgement(decisions[what % len(decisions)], quality, QualitySource.PERSON, TYPE)
+                await shared.record(project_id, judgement, at_once=False)
             elif kind == "flush":
                 await shared.flush(project_id)
         for replica in replicas:
@@ -138,7 +138,7 @@ async def _play(addresses: Addresses, steps: Iterable[tuple]) -> None:
             return
         expected = await from_samples(database, project_id)
         for replica in replicas:
-            await replica.statistics.know(project_id)
+            await replica.statistics.load(project_id)
             await replica.statistics._read(project_id)
             found = sums(replica.known[TYPE])
             assert found.keys() == expected.keys()
@@ -152,11 +152,11 @@ async def _play(addresses: Addresses, steps: Iterable[tuple]) -> None:
 async def test_another_replica_hears_of_it_at_once(addresses: Addresses, database: Database):
     redis = connect(addresses.redis_url)
     project_id, _ = await new_project_in(database)
-    writer, reader = (Replica(database, Signals(redis)) for _ in range(2))
+    writer, reader = (Replica(database, PubSub(redis)) for _ in range(2))
     listening = asyncio.create_task(reader.statistics.run())
-    await reader.statistics.know(project_id)
+    await reader.statistics.load(project_id)
     decision_id = await call(database, project_id, "a")
-    await writer.statistics.judge(project_id, Judgement(decision_id, 1.0, Source.GUARDIAN, TYPE), at_once=True)
+    await writer.statistics.record(project_id, Judgement(decision_id, 1.0, QualitySource.GUARDIAN, TYPE), at_once=True)
     await eventually(lambda: TYPE in reader.known and reader.known[TYPE].cells["a"].n > 0, 5)
     listening.cancel()
     await asyncio.gather(listening, return_exceptions=True)
@@ -166,10 +166,10 @@ async def test_another_replica_hears_of_it_at_once(addresses: Addresses, databas
 async def test_a_persons_label_overrules_and_a_checks_word_does_not_overrule_a_person(database: Database, addresses):
     redis = connect(addresses.redis_url)
     project_id, _ = await new_project_in(database)
-    replica = Replica(database, Signals(redis))
+    replica = Replica(database, PubSub(redis))
     decision_id = await call(database, project_id, "a")
-    for quality, source in ((1.0, Source.GUARDIAN), (0.0, Source.PERSON), (1.0, Source.JUDGE)):
-        await replica.statistics.judge(project_id, Judgement(decision_id, quality, source, TYPE), at_once=True)
+    for quality, source in ((1.0, QualitySource.GUARDIAN), (0.0, QualitySource.PERSON), (1.0, QualitySource.JUDGE)):
+        await replica.statistics.record(project_id, Judgement(decision_id, quality, source, TYPE), at_once=True)
     cell = replica.known[TYPE].cells["a"]
     assert (cell.n, cell.s) == pytest.approx((1.0, 0.0), abs=1e-6)
     await redis.aclose()
@@ -178,9 +178,11 @@ async def test_a_persons_label_overrules_and_a_checks_word_does_not_overrule_a_p
 async def test_an_answer_that_nothing_measured_teaches_speed_and_cost_alone(database: Database, addresses: Addresses):
     redis = connect(addresses.redis_url)
     project_id, _ = await new_project_in(database)
-    replica = Replica(database, Signals(redis))
+    replica = Replica(database, PubSub(redis))
     decision_id = await call(database, project_id, "a")
-    await replica.statistics.judge(project_id, Judgement(decision_id, None, Source.GUARDIAN, TYPE), at_once=True)
+    await replica.statistics.record(
+        project_id, Judgement(decision_id, None, QualitySource.GUARDIAN, TYPE), at_once=True
+    )
     cell = replica.known[TYPE].cells["a"]
     assert (cell.n, cell.calls, cell.latency_s, cell.cost_usd) == (0, 1, 1.0, 0.001)
     await redis.aclose()
@@ -189,5 +191,5 @@ async def test_an_answer_that_nothing_measured_teaches_speed_and_cost_alone(data
 async def test_old_months_are_dropped_whole_and_the_others_kept(database: Database):
     async with database.system() as connection:
         assert await metrics.drop_old_partitions(connection, 13) == 0
-    assert statistics.RANKS[-1] is Source.PERSON
+    assert statistics.RANKS[-1] is QualitySource.PERSON
     assert timedelta(0) < statistics.CLOCKS_APART

@@ -197,7 +197,7 @@ async def people_set_disabled(session, user_id: UserId) -> None:
     """The account alone, without what `PATCH /api/users` does to its sessions and links."""
     from kairos.db.repositories import people
 
-    await people.set_standing(session, user_id, operator=False, disabled=True)
+    await people.set_account_flags(session, user_id, operator=False, disabled=True)
 
 
 class TestStrength:
@@ -232,7 +232,7 @@ class TestStrength:
         zxcvbn = passwords.zxcvbn
         monkeypatch.setattr(passwords, "zxcvbn", recording)
         score("correct horse " * 70, ("y" * 320, "z" * 100))
-        assert max(map(len, seen)) == passwords.JUDGED
+        assert max(map(len, seen)) == passwords.SCORED_LENGTH
 
     @given(st.text(max_size=1024))
     def test_judging_is_bounded_for_any_text(self, text: str):
@@ -303,24 +303,24 @@ class TestWithoutRedis:
     def test_a_full_table_refuses_what_it_cannot_hold(self, monkeypatch):
         monkeypatch.setattr(sign_in_limits, "MOST_LOCAL", 2)
         counts = LocalCounts()
-        assert [counts.take([name], [1]) == 0 for name in "abc"] == [True, True, False]
-        assert counts.take(["a"], [1]) > 0, "and forgets nothing for it"
+        assert [counts.acquire([name], [1]) == 0 for name in "abc"] == [True, True, False]
+        assert counts.acquire(["a"], [1]) > 0, "and forgets nothing for it"
 
     def test_a_counter_ends_with_its_window(self, monkeypatch):
         counts, now = LocalCounts(), [0.0]
         monkeypatch.setattr(sign_in_limits.time, "monotonic", lambda: now[0])
-        assert (counts.take(["a"], [1]), counts.take(["a"], [1])) == (0, sign_in_limits.WINDOW_S)
+        assert (counts.acquire(["a"], [1]), counts.acquire(["a"], [1])) == (0, sign_in_limits.WINDOW_S)
         now[0] = sign_in_limits.WINDOW_S
-        assert counts.take(["a"], [1]) == 0
+        assert counts.acquire(["a"], [1]) == 0
 
     @given(st.lists(st.tuples(st.booleans(), st.sampled_from("abc")), max_size=60))
     def test_no_counter_ever_holds_more_than_it_may(self, steps: list[tuple[bool, str]]):
         counts, taken = LocalCounts(), dict.fromkeys("abc", 0)
         for give, name in steps:
             if give and taken[name]:
-                counts.give([name])
+                counts.release([name])
                 taken[name] -= 1
-            elif not give and counts.take([name], [3]) == 0:
+            elif not give and counts.acquire([name], [3]) == 0:
                 taken[name] += 1
             assert max(taken.values()) <= 3
 

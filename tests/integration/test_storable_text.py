@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from kairos.agents.base import Brief, Draft, Emit, Task
+from kairos.agents.base import AttemptContext, Draft, Emit, Task
 from kairos.db.engine import Database
 from kairos.db.models import TaskState
 from kairos.errors import EngineUnavailable, KairosError
@@ -29,7 +29,7 @@ class Odd:
         self._text = text
         self._changes = changes
 
-    async def perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
+    async def perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
         odd = self._text
         await emit("odd", {odd: [odd, {"deep": odd, "nan": float("nan")}]})
         draft = Draft(odd, "stop", model=odd, messages=({"role": "user", "content": odd},), reasoning=odd)
@@ -44,7 +44,7 @@ class Failing:
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    async def perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
+    async def perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
         raise self._error
 
 
@@ -75,9 +75,9 @@ async def test_any_text_of_an_attempt_is_stored(house: House, odd: str, clean: s
 
 async def test_a_number_beyond_64_bits_is_stored_as_its_digits(house: House):
     class Counting(Odd):
-        async def perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
+        async def perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
             await emit("odd", {"big": 10**30})
-            return await super().perform(task, brief, emit)
+            return await super().perform(task, attempt, emit)
 
     house.parts.services.agents.register(Counting("x"))
     async with house.working():

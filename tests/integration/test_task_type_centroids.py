@@ -13,7 +13,7 @@ from kairos.db.repositories.task_types import CentroidRow
 from kairos.llm.routing import task_types as task_types_module
 from kairos.llm.routing.centroids import Centroid, merged
 from kairos.llm.routing.embedder import EMBEDDING_MODEL, Embedder
-from kairos.llm.routing.task_types import Source, TaskTypes
+from kairos.llm.routing.task_types import TaskTypes, TaskTypeSource
 from kairos.tenancy import ProjectId, Scope, UserId, new_id
 from tests.kit.conditions import eventually
 
@@ -111,10 +111,10 @@ async def test_what_one_replica_learned_another_recognises_and_so_does_a_restart
     for name, prompts in (("code", CODE), ("travel", TRAVEL)):
         for prompt in prompts:
             await first.of(project, prompt, name, 10)
-    await first.settle()
+    await first.join()
     await first.close()
     found = await replica(embedder, database).of(project, "Write a Python function that reverses a list", None, 10)
-    assert (found.name, found.source) == ("code", Source.CLASSIFIER)
+    assert (found.name, found.source) == ("code", TaskTypeSource.CLASSIFIER)
     assert {name: row.examples for name, row in (await stored(database, project)).items()} == {"code": 5, "travel": 5}
 
 
@@ -123,7 +123,7 @@ async def test_a_running_replica_reads_what_others_learn_later(
 ):
     monkeypatch.setattr(task_types_module, "STALE_S", 0.0)
     question, waiting = "Write a Python function that reverses a list", replica(embedder, database)
-    assert (await waiting.of(project, question, None, 10)).source is Source.DEFAULT
+    assert (await waiting.of(project, question, None, 10)).source is TaskTypeSource.DEFAULT
     for name, prompts in (("code", CODE), ("travel", TRAVEL)):
         for vector in await embedder.embed(prompts, 64):
             await add(database, project, {name: list(vector)})
@@ -141,7 +141,7 @@ async def test_what_could_not_be_written_is_written_later(
     replica_a = replica(embedder, database)
     replica_a.start()
     await replica_a.of(project, CODE[0], "code", 10)
-    await replica_a.settle()
+    await replica_a.join()
 
     async def fails(*_args: object, **_named: object) -> None:
         raise OSError("connection lost")

@@ -85,18 +85,18 @@ async def test_libraries_that_are_not_there_are_named(house: House, monkeypatch:
 
 async def test_a_run_is_a_task_of_its_own_lane_and_the_second_of_a_base_waits_for_nobody(house: House):
     await approve(house, 20)
-    standing = await trainings(house).start(house.project_id, house.user_id, "tiny")
-    assert standing.run.task_id
-    task = await house.task(standing.run.task_id)
-    assert (task.lane, task.agent, state_of(standing)) == (Lane.TRAIN, "TrainingAgent", RunState.WAITING)
-    with pytest.raises(Conflict, match="goes on"):
+    status = await trainings(house).start(house.project_id, house.user_id, "tiny")
+    assert status.run.task_id
+    task = await house.task(status.run.task_id)
+    assert (task.lane, task.agent, state_of(status)) == (Lane.TRAIN, "TrainingAgent", RunState.WAITING)
+    with pytest.raises(Conflict, match="is active"):
         await trainings(house).start(house.project_id, house.user_id, "tiny")
-    cancelled = await trainings(house).cancel(house.project_id, standing.run.id)
+    cancelled = await trainings(house).cancel(house.project_id, status.run.id)
     assert state_of(cancelled) is RunState.CANCELLED
     with pytest.raises(Conflict):
-        await trainings(house).cancel(house.project_id, standing.run.id)
+        await trainings(house).cancel(house.project_id, status.run.id)
     again = await trainings(house).start(house.project_id, house.user_id, "tiny")
-    assert again.run.id != standing.run.id
+    assert again.run.id != status.run.id
 
 
 async def test_what_a_run_says_is_no_answer_to_label(house: House):
@@ -107,22 +107,22 @@ async def test_what_a_run_says_is_no_answer_to_label(house: House):
     await trainings(house).cancel(house.project_id, run.id)
     word = NewLabel(Label.EDIT, "better")
     with pytest.raises(Conflict, match="training run"):
-        await house.parts.services.labels.give(house.project_id, house.user_id, TaskId(run.task_id), word)
+        await house.parts.services.labels.save(house.project_id, house.user_id, TaskId(run.task_id), word)
     assert await house.samples(run.task_id) == []
 
 
 async def test_a_run_whose_task_died_has_failed_and_one_that_never_got_a_task_too(house: House):
     await approve(house, 20)
-    standing = await trainings(house).start(house.project_id, house.user_id, "tiny")
+    status = await trainings(house).start(house.project_id, house.user_id, "tiny")
     async with house.database.project(house.project_id) as session:
-        run = update(TrainingRunRow).where(TrainingRunRow.id == standing.run.id)
+        run = update(TrainingRunRow).where(TrainingRunRow.id == status.run.id)
         await session.execute(run.values(task_id=new_id(), state=RunState.TRAINING))
-    young = await trainings(house).get(house.project_id, standing.run.id)
+    young = await trainings(house).get(house.project_id, status.run.id)
     assert state_of(young) is RunState.TRAINING
     async with house.database.project(house.project_id) as session:
         values = {"created_at": young.run.created_at - timedelta(minutes=2)}
-        await session.execute(update(TrainingRunRow).where(TrainingRunRow.id == standing.run.id).values(values))
-    assert state_of(await trainings(house).get(house.project_id, standing.run.id)) is RunState.FAILED
+        await session.execute(update(TrainingRunRow).where(TrainingRunRow.id == status.run.id).values(values))
+    assert state_of(await trainings(house).get(house.project_id, status.run.id)) is RunState.FAILED
 
 
 async def test_triggers_ask_for_a_run_where_there_is_something_new(house: House):
@@ -140,12 +140,12 @@ async def test_triggers_ask_for_a_run_where_there_is_something_new(house: House)
     assert await due(24, None)
     assert not await due(25, None)
     assert await due(None, hour), "none was ever trained"
-    standing = await trainings(house).start(house.project_id, None, "tiny")
+    status = await trainings(house).start(house.project_id, None, "tiny")
     assert not await due(1, hour), "one goes on"
-    await trainings(house).cancel(house.project_id, standing.run.id)
+    await trainings(house).cancel(house.project_id, status.run.id)
     assert not await due(1, timedelta(0)), "nothing new since"
     async with house.database.project(house.project_id) as session:
-        now = standing.run.created_at + timedelta(seconds=1)
+        now = status.run.created_at + timedelta(seconds=1)
         await session.execute(update(SampleRow).values(labelled_at=now))
     assert await due(24, None)
     assert not await due(None, hour)
@@ -154,12 +154,12 @@ async def test_triggers_ask_for_a_run_where_there_is_something_new(house: House)
 
 async def test_a_training_that_failed_is_no_row_of_the_dataset(house: House):
     await approve(house, 20)
-    standing = await trainings(house).start(house.project_id, house.user_id, "tiny")
-    assert standing.run.task_id
+    status = await trainings(house).start(house.project_id, house.user_id, "tiny")
+    assert status.run.task_id
     async with house.working():
-        task = await house.in_state(standing.run.task_id, TaskState.FAILED, TaskState.DEAD, within_s=60)
+        task = await house.in_state(status.run.task_id, TaskState.FAILED, TaskState.DEAD, within_s=60)
     assert task.error
-    assert await house.samples(standing.run.task_id) == []
-    ended = await trainings(house).get(house.project_id, standing.run.id)
+    assert await house.samples(status.run.task_id) == []
+    ended = await trainings(house).get(house.project_id, status.run.id)
     assert state_of(ended) is RunState.FAILED
     assert ended.run.error

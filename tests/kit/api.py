@@ -13,7 +13,7 @@ import aiohttp
 from yarl import URL
 
 from kairos.api.access.accounts import SignedIn
-from kairos.assembly import Parts
+from kairos.assembly import Components
 from kairos.daemon import http_server
 from kairos.tenancy import ProjectId, UserId
 from tests.kit.conditions import eventually
@@ -67,7 +67,7 @@ class Caller:
 
 
 @asynccontextmanager
-async def serving(parts: Parts) -> AsyncIterator[Caller]:
+async def serving(parts: Components) -> AsyncIterator[Caller]:
     """The daemon's HTTP server, and a caller without a token."""
     # asyncio sends at once (TCP_NODELAY) only on sockets that name their protocol: otherwise answers take 40 ms more.
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:
@@ -91,7 +91,7 @@ async def serving(parts: Parts) -> AsyncIterator[Caller]:
             await asyncio.wait_for(running, 15)
 
 
-async def signed_in(parts: Parts, caller: Caller, user_id: UserId, project_id: ProjectId) -> Caller:
+async def signed_in(parts: Components, caller: Caller, user_id: UserId, project_id: ProjectId) -> Caller:
     """The user with an access token for the project."""
     session: SignedIn = await parts.services.accounts.open_session(user_id, "test", project_id)
     assert session.project_id == project_id

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from kairos.agents.checks.sandbox.box import Tests, run_in_box
+from kairos.agents.checks.sandbox.box import Tests, run_sandboxed
 
 
 async def main() -> None:
@@ -17,9 +17,9 @@ async def main() -> None:
     """
     said = []
     for run in json.load(sys.stdin):
-        report = await run_in_box(run["answer"], tests_of(run["tests"]), run["seconds"], run["memory"])
-        results = [[result.passed, result.words] for _, result in sorted(report.results.items())]
-        said.append({"way": report.way, "lacks": report.lacks, "results": results})
+        report = await run_sandboxed(run["answer"], tests_of(run["tests"]), run["seconds"], run["memory"])
+        results = [[result.passed, result.message] for _, result in sorted(report.results.items())]
+        said.append({"way": report.method, "lacks": report.unavailable_reason, "results": results})
     json.dump(said, sys.stdout)
 
 

@@ -6,7 +6,7 @@ import random
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-from kairos.assembly import Parts, assemble
+from kairos.assembly import Components, assemble
 from kairos.config import JudgeSettings, ModelSettings, PriceSettings, RouterSettings, Settings
 from kairos.embedded import Addresses
 from tests.kit.house import QUICK, House, new_project
@@ -76,7 +76,7 @@ class _replica:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> House:
-        parts: Parts = await self._stack.enter_async_context(assemble(self._settings, self._addresses))
+        parts: Components = await self._stack.enter_async_context(assemble(self._settings, self._addresses))
         house = House(parts, self._models, *await new_project(parts))
         await self._stack.enter_async_context(house.working())
         return house
@@ -89,7 +89,7 @@ async def _one(house: House, kind: str, choices: Choices) -> None:
     checks = {"tests": TESTS} if kind == CODE else {}
     task_id = await house.submit(kind, task_type=kind, **checks)
     await house.finished(task_id)
-    await house.parts.judge.settle()
+    await house.parts.judge.drain()
     first, *_ = await house.decisions(task_id)
     choices.by_kind[kind].append(first.chosen or "none")
     choices.scores[kind].append({score["model"]: score["mu"] for score in first.candidates})

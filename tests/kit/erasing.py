@@ -12,7 +12,7 @@ from kairos.embedded import Addresses
 from kairos.orchestration.projects.erasure import Erasure
 from kairos.orchestration.projects.project_keys import ProjectKeys
 from kairos.orchestration.queue.queue import FairQueue
-from kairos.pubsub import Signals
+from kairos.pubsub import PubSub
 from kairos.redis_client import connect
 
 
@@ -22,11 +22,11 @@ def erasure_of(parts, redis) -> Erasure:
     return Erasure(
         services.database,
         FairQueue(redis),
-        Signals(redis),
+        PubSub(redis),
         ProjectKeys(redis),
         services.router.cache,
         parts.settings,
-        services.in_service,
+        services.deployments,
     )
 
 

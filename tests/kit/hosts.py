@@ -54,7 +54,7 @@ class Ran:
     results: list[tuple[bool, str]] = field(default_factory=list)
 
     @property
-    def words(self) -> str:
+    def message(self) -> str:
         return "; ".join(words for _, words in self.results)
 
     def by_test(self, names: Iterable[str]) -> dict[str, Ran]:

@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from kairos.agents.base import Checks
 from kairos.api.access.first_account import FIRST_ADMIN
-from kairos.assembly import Parts, assemble
+from kairos.assembly import Components, assemble
 from kairos.background_tasks import end
 from kairos.config import ModelSettings, QueueSettings, Settings
 from kairos.db.models import SampleRow, TaskEventRow, TaskRow, TaskState, VerdictRow
@@ -31,7 +31,7 @@ QUICK = QueueSettings(lease_s=3, sweep_s=0.3, drain_s=3, retry_base_s=0.1)
 class House:
     """What a test says and asks; every method speaks the domain."""
 
-    def __init__(self, parts: Parts, models: ModelServer, project_id: ProjectId, user_id: UserId) -> None:
+    def __init__(self, parts: Components, models: ModelServer, project_id: ProjectId, user_id: UserId) -> None:
         self.parts = parts
         self.models = models
         self.project_id = project_id
@@ -114,7 +114,7 @@ async def open_house(addresses: Addresses, server: ModelServer, /, **settings: A
         await leave_nothing_to_do(parts, project_id, house.project_id)
 
 
-async def leave_nothing_to_do(parts: Parts, *projects: ProjectId) -> None:
+async def leave_nothing_to_do(parts: Components, *projects: ProjectId) -> None:
     """The engines are shared: a task that still waits would be done by the next test's worker."""
     for project_id in set(projects):
         async with parts.services.database.project(project_id) as session:
@@ -122,7 +122,7 @@ async def leave_nothing_to_do(parts: Parts, *projects: ProjectId) -> None:
             await session.execute(update(TaskRow).where(live).values(state=TaskState.CANCELLED))
 
 
-async def new_project(parts: Parts, name: str = "Test") -> tuple[ProjectId, UserId]:
+async def new_project(parts: Components, name: str = "Test") -> tuple[ProjectId, UserId]:
     """A project with an owner of its own."""
     return await new_project_in(parts.services.database, name)
 

@@ -43,18 +43,18 @@ BROKEN: dict[str, tuple[str, str]] = {
     "name_taken.py": (plugin("ExecutionAgent"), "already taken by a built-in agent"),
     "missing_methods.py": (
         f"{HEAD}class Half(BasePlugin):\n    def get_name(self): return 'Half'\n",
-        "Half lacks execute, get_capabilities",
+        "Half is missing execute, get_capabilities",
     ),
     "endless_import.py": ("while True:\n    pass\n", "did not end within"),
-    "eats_memory.py": ("eaten = []\nwhile True:\n    eaten.append('y' * 10**8)\n", "needs more memory"),
+    "eats_memory.py": ("eaten = []\nwhile True:\n    eaten.append('y' * 10**8)\n", "exceeded its memory limit"),
     "exits_at_import.py": ("import sys\nsys.exit(4)\n", "SystemExit: 4"),
-    "dies_at_import.py": ("import os\nos._exit(5)\n", "ended the program with status 5"),
+    "dies_at_import.py": ("import os\nos._exit(5)\n", "exited with status 5"),
     "wrong_capabilities.py": (
         plugin("Wrong").replace("return ['test']", "return 'test'"),
-        "get_capabilities must give short texts",
+        "get_capabilities must return short texts",
     ),
     "no_plugin.py": ("x = 1\n", "no class that is derived from BasePlugin"),
-    "name_is_no_text.py": (plugin("X").replace("return 'X'", "return 7"), "get_name gave 7"),
+    "name_is_no_text.py": (plugin("X").replace("return 'X'", "return 7"), "get_name returned 7"),
     "wrong_schema.py": (plugin("BadSchema", more="config_schema = {'type': 'objekt'}"), "config_schema"),
 }
 """File -> its text, and words that its cause must have."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 from kairos.lanes import Lane
-from kairos.orchestration.queue.queue import Entry, FairQueue
+from kairos.orchestration.queue.queue import FairQueue, QueueEntry
 from kairos.tenancy import ProjectId, TaskId
 
 LANE = Lane.BATCH
@@ -21,7 +21,7 @@ def tasks(amount: int) -> list[TaskId]:
 
 async def fill(queue: FairQueue, owner: ProjectId, amount: int) -> list[TaskId]:
     ids = tasks(amount)
-    await queue.put_many(LANE, owner, [Entry(task, order) for order, task in enumerate(ids)])
+    await queue.put_many(LANE, owner, [QueueEntry(task, order) for order, task in enumerate(ids)])
     return ids
 
 

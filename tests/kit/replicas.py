@@ -16,7 +16,7 @@ from kairos.llm.catalog.catalog import Model
 from kairos.llm.health import breaker
 from kairos.llm.health.health import ModelHealth
 from kairos.llm.health.shared_breakers import SharedBreakers
-from kairos.pubsub import Signals
+from kairos.pubsub import PubSub
 from kairos.redis_client import connect
 
 MODEL = Model(name="m", upstream="m", base_url="http://nowhere.test/v1", api_key="a-secret-key")
@@ -28,8 +28,8 @@ class Replica:
     def __init__(self, redis: Redis, namespace: str, models: Iterable[Model] = (MODEL,)) -> None:
         self.redis = redis
         self.health = ModelHealth()
-        signals = Signals(redis, namespace=namespace, silence_s=1)
-        self.breakers = SharedBreakers(redis, signals, self.health, models, namespace=namespace)
+        pubsub = PubSub(redis, namespace=namespace, silence_s=1)
+        self.breakers = SharedBreakers(redis, pubsub, self.health, models, namespace=namespace)
 
     async def acquire(self, now: float, model: str = "m") -> int | None:
         """As the router does it."""

@@ -13,7 +13,7 @@ import aiohttp
 from sqlalchemy import insert
 
 from kairos.api.access.tokens import AccessClaims
-from kairos.assembly import Parts
+from kairos.assembly import Components
 from kairos.background_tasks import end
 from kairos.db.models import SessionRow
 from kairos.tenancy import ProjectId, Scope, UserId, new_id
@@ -84,7 +84,7 @@ async def watching(
 
 
 @asynccontextmanager
-async def background(parts: Parts) -> AsyncIterator[None]:
+async def background(parts: Components) -> AsyncIterator[None]:
     """What a daemon with `--role api` runs besides its HTTP server."""
     tasks = [asyncio.create_task(run()) for run in parts.background]
     try:
@@ -93,7 +93,9 @@ async def background(parts: Parts) -> AsyncIterator[None]:
         await end(*tasks)
 
 
-async def with_session(parts: Parts, caller: Caller, user_id: UserId, project_id: ProjectId) -> tuple[Caller, UUID]:
+async def with_session(
+    parts: Components, caller: Caller, user_id: UserId, project_id: ProjectId
+) -> tuple[Caller, UUID]:
     """The user with an access token for the project, and the session it belongs to."""
     session_id = new_id()
     async with parts.services.database.scope(Scope(user_id=user_id)) as session:
@@ -104,7 +106,9 @@ async def with_session(parts: Parts, caller: Caller, user_id: UserId, project_id
 
 
 @asynccontextmanager
-async def front(parts: Parts, user_id: UserId, project_id: ProjectId, *, alone: bool = True) -> AsyncIterator[Caller]:
+async def front(
+    parts: Components, user_id: UserId, project_id: ProjectId, *, alone: bool = True
+) -> AsyncIterator[Caller]:
     """A daemon's API with somebody signed in; `alone` where no worker of the same daemon runs its background."""
     async with serving(parts) as anybody:
         caller, _ = await with_session(parts, anybody, user_id, project_id)

@@ -17,7 +17,7 @@ import pytest
 
 from kairos.config import FineTuningSettings
 from kairos.fine_tuning.adapters.adapters import DiskFull
-from kairos.fine_tuning.dataset.split import Row
+from kairos.fine_tuning.dataset.split import ApprovedSample
 from kairos.fine_tuning.training import trainer as trainer_module
 from kairos.fine_tuning.training.process.job import CHECKPOINTS, RESULT, read_progress
 from kairos.fine_tuning.training.trainer import Trainer, TrainingDied, TrainingFailed
@@ -43,8 +43,8 @@ class Run:
 
     async def train(self, amount: int = 8):
         """By default 16 steps with a checkpoint after every second."""
-        asked = [({"role": "user", "content": f"say {n}"},) for n in range(amount)]
-        rows = [Row(uuid4(), 1, None, None, messages, f"it is {n}") for n, messages in enumerate(asked)]
+        prompts = [({"role": "user", "content": f"say {n}"},) for n in range(amount)]
+        rows = [ApprovedSample(uuid4(), 1, None, None, messages, f"it is {n}") for n, messages in enumerate(prompts)]
         await self.trainer.prepare(self.folder, self.base, rows, rows[:2], [], QUICK)
         return await self.trainer.train(self.folder, self._hear)
 
@@ -113,7 +113,7 @@ async def test_an_error_of_its_own_is_said_at_once(run: Run):
 async def test_a_process_that_is_killed_at_its_beginning_is_not_started_for_ever(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(trainer_module, "STARTS", 2)
+    monkeypatch.setattr(trainer_module, "MAX_STARTS", 2)
     command = trainer_module._command
     killed = ["/bin/sh", "-c", "kill -9 $$"]
     monkeypatch.setattr(trainer_module, "_command", lambda folder: replace(command(folder), program=tuple(killed)))

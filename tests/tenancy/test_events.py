@@ -25,9 +25,9 @@ async def test_events_and_answers_stay_in_their_project(house: House, models: Mo
             await house.finished(await house.submit("b's question"))
             await of_b.sees("succeeded")
             await eventually(lambda: of_b.deltas, why="B hears its running answer")
-            signals = house.parts.services.events._signals
+            pubsub = house.parts.services.events._pubsub
             delta = b'{"type":"delta","task_id":"x","attempt":1,"draft":1,"offset":0,"text":"end"}'
-            await signals.publish(redis_keys.deltas_channel(stranger_project), delta)
+            await pubsub.publish(redis_keys.deltas_channel(stranger_project), delta)
             await eventually(lambda: of_a.deltas, why="A hears what is A's")
             async with watching(a, after=of_b.events[0]["cursor"]) as with_foreign_cursor:
                 await with_foreign_cursor.hello()

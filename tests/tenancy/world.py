@@ -89,7 +89,7 @@ class World:
             for name in KEPT:
                 (Path(folder) / name).write_text(SECRET)
             files = self.house.parts.services.adapter_files
-            stored = files.keep(Path(folder), self.y, base, 1, {"run": str(run_id)})
+            stored = files.save(Path(folder), self.y, base, 1, {"run": str(run_id)})
         values = {
             "project_id": self.y,
             "id": run_id,

@@ -7,13 +7,13 @@ import time
 
 import pytest
 
-from kairos.background_tasks import in_own_thread
+from kairos.background_tasks import run_in_thread
 
 
 async def test_its_value_and_its_error_come_back():
-    assert await in_own_thread(lambda: 7, 5) == 7
+    assert await run_in_thread(lambda: 7, 5) == 7
     with pytest.raises(ZeroDivisionError):
-        await in_own_thread(lambda: 1 / 0, 5)
+        await run_in_thread(lambda: 1 / 0, 5)
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
@@ -22,13 +22,13 @@ async def test_what_would_end_the_loop_is_an_ordinary_error(error: BaseException
         raise error
 
     with pytest.raises(RuntimeError, match=type(error).__name__):
-        await in_own_thread(ends, 5)
+        await run_in_thread(ends, 5)
 
 
 async def test_one_that_hangs_is_given_up_on():
     go = threading.Event()
     began = time.monotonic()
     with pytest.raises(TimeoutError):
-        await in_own_thread(go.wait, 0.05)
+        await run_in_thread(go.wait, 0.05)
     assert time.monotonic() - began < 5
     go.set()

@@ -59,7 +59,7 @@ def test_an_upgrade_adds_what_is_missing_and_says_how_the_database_gets_it(tmp_p
     assert values(file)["KAIROS_REDIS_PASSWORD"] == "kept"
     assert "roles.sh" in done.stdout
     before = file.read_text()
-    assert "every password already" in run("--upgrade", file).stdout
+    assert "already has all passwords" in run("--upgrade", file).stdout
     assert file.read_text() == before
 
 

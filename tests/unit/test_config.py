@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kairos import config
 from kairos.config import InvalidConfig
-from kairos.config_reference import Source, by_name, source_of, value_of
+from kairos.config_reference import ValueSource, by_name, source_of, value_of
 from kairos.model_keys import require_variables
 
 
@@ -69,7 +69,7 @@ def test_a_variable_that_a_model_names_must_be_set(tmp_path: Path, monkeypatch: 
     settings = config.load(file)
     with pytest.raises(InvalidConfig) as fault:
         require_variables(settings, file)
-    assert "kairos.toml:4: the environment has no SOME_PROVIDER_KEY" in str(fault.value)
+    assert "kairos.toml:4: the environment variable SOME_PROVIDER_KEY" in str(fault.value)
     assert "Did you mean 'SOME_PROVIDERS_KEY'?" in str(fault.value)
     monkeypatch.setenv("SOME_PROVIDER_KEY", "k")
     require_variables(settings, file)
@@ -84,11 +84,11 @@ def test_a_wrong_variable_is_named_as_such(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("KAIROS_SERVER", "x", "its value is not JSON"),
-        ("KAIROS_SERVER", "", "its value is not JSON"),
+        ("KAIROS_SERVER", "x", "its value is not valid JSON"),
+        ("KAIROS_SERVER", "", "its value is not valid JSON"),
         ("KAIROS_SERVER", "7", "server: input should be a valid dictionary"),
         ("KAIROS_SERVER", '{"port": "x"}', "server.port: "),
-        ("KAIROS_MODELS", "x", "its value is not JSON"),
+        ("KAIROS_MODELS", "x", "its value is not valid JSON"),
         ("KAIROS_MODELS", '[{"name": "a"}]', "models.0.base_url: a value is required"),
         ("KAIROS_MODELS__0__NAME", "a", "models: input should be a valid list"),
         ("KAIROS_SERVER__PORT", "abc", "server.port: "),
@@ -155,8 +155,8 @@ def test_each_value_knows_where_it_comes_from(tmp_path: Path, monkeypatch: pytes
     settings = config.load(written(tmp_path, "[server]\nport = 1\n[plugins]\nprobe_s = 2\n[queue]\nsweep_s = 3"))
     given_there = {"server.port", "plugins.probe_s", "queue.sweep_s"}
     sources = {name: source_of(settings, key) for name, key in by_name().items()}
-    assert {name for name, source in sources.items() if source is Source.FILE} == given_there
-    assert {name for name, source in sources.items() if source is Source.ENVIRONMENT} == {"queue.lease_s"}
+    assert {name for name, source in sources.items() if source is ValueSource.FILE} == given_there
+    assert {name for name, source in sources.items() if source is ValueSource.ENVIRONMENT} == {"queue.lease_s"}
     assert (value_of(settings, "queue.lease_s"), value_of(settings, "queue.sweep_s")) == (7, 3)
     assert settings.plugins.folder == tmp_path / "plugins"
 

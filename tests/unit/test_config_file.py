@@ -117,13 +117,13 @@ def test_line_ends_of_the_file_are_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "models", "words"),
     [
-        (FILE, [LLAMA, ModelSettings(name="first", base_url="http://x")], "there is a model named 'first' already"),
-        (FILE, [LLAMA, GPT, LLAMA], "there is a model named 'ollama/llama3.2:3b' already"),
+        (FILE, [LLAMA, ModelSettings(name="first", base_url="http://x")], "there is already a model named 'first'"),
+        (FILE, [LLAMA, GPT, LLAMA], "there is already a model named 'ollama/llama3.2:3b'"),
         ("log_level = \n", [LLAMA], "not valid TOML"),
-        ('models = [{name = "a", base_url = "http://x"}]\n', [LLAMA], "a list in brackets"),
-        ("models = []\n", [LLAMA], "a list in brackets"),
-        ("[models]\nname = 1\n", [LLAMA], "no list of tables"),
-        ("models = [1]\n", [LLAMA], "no list of tables"),
+        ('models = [{name = "a", base_url = "http://x"}]\n', [LLAMA], "an inline list"),
+        ("models = []\n", [LLAMA], "an inline list"),
+        ("[models]\nname = 1\n", [LLAMA], "not a list of tables"),
+        ("models = [1]\n", [LLAMA], "not a list of tables"),
     ],
 )
 def test_what_cannot_be_added_leaves_the_file_alone(

@@ -111,4 +111,4 @@ def assert_usable(name: str, value: float) -> None:
 @pytest.mark.parametrize("value", [1e300, 1e-300, 0, -1, 10**30, 10**400, float("nan"), float("inf")])
 def test_an_override_out_of_bounds_is_refused(key: str, value: float):
     with pytest.raises(InvalidConfig, match=key):
-        config.overridden(Settings(), {key: value})
+        config.with_overrides(Settings(), {key: value})

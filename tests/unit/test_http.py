@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from kairos.http import (
+    CallPhase,
     HttpClient,
     HttpCut,
     HttpError,
@@ -22,7 +23,6 @@ from kairos.http import (
     HttpTimeout,
     HttpTooLarge,
     HttpUnreachable,
-    Phase,
 )
 
 KEY = "sk-very-secret"
@@ -176,7 +176,7 @@ async def test_connecting_has_a_limit(http: HttpClient):
             await http.get_json(f"http://127.0.0.1:{full.getsockname()[1]}", limits=HttpLimits(connect_s=0.1))
         for client in waiting:
             client.close()
-    assert caught.value.phase is Phase.CONNECT
+    assert caught.value.phase is CallPhase.CONNECT
 
 
 async def silence(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -201,14 +201,14 @@ async def endless(head: bytes, reader: asyncio.StreamReader, writer: asyncio.Str
 @pytest.mark.parametrize(
     ("play", "limits", "phase"),
     [
-        (silence, HttpLimits(first_byte_s=0.05), Phase.FIRST_BYTE),
-        (half, HttpLimits(idle_s=0.05), Phase.IDLE),
-        (endless, HttpLimits(idle_s=5, total_s=0.1), Phase.TOTAL),
-        (silence, HttpLimits(first_byte_s=5, total_s=0.05), Phase.TOTAL),
+        (silence, HttpLimits(first_byte_s=0.05), CallPhase.FIRST_BYTE),
+        (half, HttpLimits(idle_s=0.05), CallPhase.IDLE),
+        (endless, HttpLimits(idle_s=5, total_s=0.1), CallPhase.TOTAL),
+        (silence, HttpLimits(first_byte_s=5, total_s=0.05), CallPhase.TOTAL),
     ],
 )
 async def test_every_wait_has_its_limit_and_closes_the_connection(
-    http: HttpClient, play: Play, limits: HttpLimits, phase: Phase
+    http: HttpClient, play: Play, limits: HttpLimits, phase: CallPhase
 ):
     async with serving(play) as server:
         with pytest.raises(HttpTimeout) as caught:

@@ -109,8 +109,8 @@ async def test_a_call_of_this_machine_does_not(proxy: AnyServer):
     ("environ", "words"),
     [
         ({"HTTP_PROXY": "http://me:hidden@127.0.0.1:1"}, "the proxy 127.0.0.1:1 cannot be reached"),
-        ({"HTTP_PROXY": "socks5://me:hidden@127.0.0.1:1080"}, "no HTTP proxy"),
-        ({"HTTP_PROXY": "http://me:hidden@:port"}, "HTTP_PROXY: it is no address"),
+        ({"HTTP_PROXY": "socks5://me:hidden@127.0.0.1:1080"}, "not an HTTP proxy"),
+        ({"HTTP_PROXY": "http://me:hidden@:port"}, "HTTP_PROXY: it is not an address"),
     ],
 )
 async def test_a_proxy_that_cannot_be_used_is_named_and_never_passed_by(environ: dict[str, str], words: str):

@@ -9,24 +9,24 @@ const refused = () => json({ title: "Not signed in", code: "unauthenticated", de
 const tokens = (access_token: string, project_id: string) => json({ access_token, project_id });
 
 type Server = (path: string, authorization: string | null) => Response | Promise<Response>;
-let asked: string[];
+let requests: string[];
 
 function serve(server: Server) {
-  asked = [];
+  requests = [];
   vi.stubGlobal("fetch", async (input: Request | string) => {
     const path = typeof input === "string" ? input : new URL(input.url).pathname;
-    asked.push(path);
+    requests.push(path);
     return server(path, typeof input === "string" ? null : input.headers.get("authorization"));
   });
 }
 
-const count = (path: string) => asked.filter((one) => one === path).length;
+const count = (path: string) => requests.filter((one) => one === path).length;
 
 describe("call", () => {
   beforeEach(() => session.adopt("old", "p1"));
   afterEach(() => void vi.unstubAllGlobals());
 
-  it("refreshes once for many requests, and sends each again", async () => {
+  it("refreshes once for concurrent requests and repeats each", async () => {
     serve(async (path, authorization) => {
       await Promise.resolve();
       if (path === "/api/auth/refresh") return tokens("new", "p1");
@@ -37,19 +37,19 @@ describe("call", () => {
     expect(count("/api/auth/refresh")).toBe(1);
   });
 
-  it("ends the session when the cookie is refused", async () => {
+  it("ends the session when the refresh cookie is refused", async () => {
     serve(refused);
     await expect(call("GET", "/api/a")).rejects.toMatchObject({ status: 401, code: "unauthenticated" });
     expect(session.state.status).toBe("out");
   });
 
-  it("does not repeat a request in another project than its own", async () => {
+  it("does not repeat a request in another project", async () => {
     serve((path) => (path === "/api/auth/refresh" ? tokens("new", "p2") : refused()));
     await expect(call("POST", "/api/tasks", { body: {} })).rejects.toBeInstanceOf(Problem);
     expect(count("/api/tasks")).toBe(1);
   });
 
-  it("keeps the session when Kairos is away", async () => {
+  it("keeps the session when Kairos cannot be reached", async () => {
     serve(() => {
       throw new TypeError("failed to fetch");
     });

@@ -1,6 +1,6 @@
 /**
- * The one way to the API. `api` is typed from openapi.json: `await ok(api.GET("/api/tasks", {...}))`.
- * `call` is for endpoints that stand only in contract.ts so far. Both throw `Problem`.
+ * The API client. `api` is typed from openapi.json: `await ok(api.GET("/api/tasks", {...}))`. `call` is for endpoints
+ * that only contract.ts describes. Both throw `Problem`.
  */
 import createClient from "openapi-fetch";
 import { session } from "../auth/session";
@@ -24,12 +24,12 @@ export async function ok<T>(
 }
 
 export interface CallOptions {
-  /** Sent as JSON; a Blob, such as a file, goes as it is under its own type. */
+  /** Sent as JSON. A Blob, such as a file, is sent unchanged with its own content type. */
   body?: unknown;
   query?: Record<string, string | number | boolean | null | undefined | readonly string[]>;
   headers?: Record<string, string>;
   signal?: AbortSignal;
-  /** Lets a request outlive the page that sends it. */
+  /** Lets the request continue after its page is closed. */
   keepalive?: boolean;
 }
 
@@ -44,7 +44,7 @@ export async function call<T>(
   return (text ? JSON.parse(text) : undefined) as T;
 }
 
-/** For answers that are not JSON, such as an export; the caller reads the body. */
+/** Returns the raw response, for bodies that are not JSON, such as an export. */
 export async function raw(method: string, path: string, options: CallOptions = {}): Promise<Response> {
   const { body, query, headers, signal, keepalive } = options;
   const init: RequestInit = { method, keepalive: keepalive ?? false, headers: { ...headers } };
@@ -70,7 +70,7 @@ async function send(request: Request): Promise<Response> {
   const response = await fetch(signed(request.clone(), token));
   if (response.status !== 401 || token === null) return response;
   if (session.token === token && !(await session.refresh())) return response;
-  // After a switch in between, the same request would act in another project than the one it was meant for.
+  // After a switch of project in between, the repeated request would act in another project.
   if (session.projectId !== projectId) return response;
   return fetch(signed(request, session.token));
 }

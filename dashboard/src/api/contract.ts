@@ -1,7 +1,4 @@
-/**
- * Types of endpoints that openapi.json does not hold yet, after the API contract.
- * Each goes as soon as `npm run generate` gives it from the daemon's own description.
- */
+/** Types of endpoints that openapi.json does not describe. Remove each one when `npm run generate` provides it. */
 import type { components } from "./schema";
 
 type Schemas = components["schemas"];
@@ -23,7 +20,7 @@ export type SampleState = Schemas["SampleState"];
 export type SampleOut = Schemas["SampleOut"];
 export type SampleDetail = Schemas["SampleDetail"];
 export type PluginOut = Schemas["PluginOut"];
-export type Whose = Schemas["Whose"];
+export type ConfigScope = Schemas["ConfigScope"];
 export type Configuration = Schemas["ConfigOut"];
 export type ConfigValue = Schemas["ValueOut"];
 export type ConfigChanged = Schemas["ConfigChanged"];
@@ -89,7 +86,7 @@ export interface InvitationPreview {
   expires_at: string;
 }
 
-/** What accepting an invitation gives. */
+/** The response to an accepted invitation. */
 export interface Joined {
   project_id: string;
   project_name: string;
@@ -121,7 +118,7 @@ export interface ProjectSettings {
   labelling_guideline?: string;
 }
 
-/** How the host of the daemon that answered isolates tests given with tasks. */
+/** How the daemon's host isolates supplied tests. */
 export interface IsolationOut {
   way: "namespaces" | "landlock" | "none";
   full: boolean;

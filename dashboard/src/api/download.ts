@@ -1,7 +1,7 @@
-/** A link cannot carry the access token, so a file is fetched first and then given to the browser. */
+/** A link cannot carry the access token, so the file is fetched first and then handed to the browser. */
 import { raw, type CallOptions } from "./client";
 
-/** Under the name that the daemon gives it, or else `name`. Throws `Problem`. */
+/** Saves the file under the name that the daemon returns, or else `name`. Throws `Problem`. */
 export async function download(path: string, name: string, options: CallOptions = {}): Promise<void> {
   const response = await raw("GET", path, options);
   const named = /filename="([^"]+)"/.exec(response.headers.get("content-disposition") ?? "")?.[1];

@@ -10,19 +10,19 @@ export type Base = Schemas["BaseOut"];
 export type Room = Schemas["Amount"];
 export type Plan = Schemas["PlanOut"];
 export type AdapterState = Schemas["AdapterState"];
-export type Ruling = Schemas["Ruling"];
+export type Ruling = Schemas["GateOutcome"];
 export type Adapter = Schemas["AdapterOut"];
 export type Pair = Schemas["PairOut"];
 export type Comparison = Schemas["ComparisonOut"];
 export type Report = Schemas["ReportOut"];
-export type LineageRow = Schemas["SeenOut"];
+export type LineageRow = Schemas["AdapterSampleOut"];
 export type AdapterDetail = Schemas["AdapterDetail"];
 
-export function isUnderWay({ state }: Pick<Run, "state">): boolean {
+export function isActive({ state }: Pick<Run, "state">): boolean {
   return state === "waiting" || state === "training" || state === "evaluating";
 }
 
-/** It should be served and is not yet: its host may be loading it, and no event tells when it has. */
-export function isAwaited({ serving }: Pick<Adapter, "serving">): boolean {
+/** True while the host should serve the adapter but does not yet. It may be loading; no event reports the end. */
+export function isLoading({ serving }: Pick<Adapter, "serving">): boolean {
   return serving.state === "waiting";
 }

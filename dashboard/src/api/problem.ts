@@ -1,4 +1,4 @@
-/** A refusal as the API words it (RFC 9457): `detail` says what to do. */
+/** A problem document of the API (RFC 9457). `detail` contains the remedy. */
 export interface ProblemDocument {
   type?: string;
   title: string;
@@ -30,7 +30,7 @@ export class Problem extends Error {
   }
 }
 
-/** Code of the problem made here when no answer came at all; the error view has its own words for it. */
+/** Code of the problem created when no response arrived. The error view has its own text for it. */
 export const UNREACHABLE = "unreachable";
 
 export function unreachable(): Problem {
@@ -44,7 +44,7 @@ export function toProblem(error: unknown): Problem {
   return new Problem({ title: "Unexpected error", status: 0, code: "client_error", detail });
 }
 
-/** A proxy in between may answer with something that is no problem document. */
+/** A proxy may answer with a body that is not a problem document. */
 export function problemOf(response: Response, body: unknown): Problem {
   const wait = Number(response.headers.get("retry-after"));
   const retryAfter = Number.isFinite(wait) && wait > 0 ? wait : null;

@@ -1,4 +1,4 @@
-/** Queries that more than one place asks. Every key begins with the project, so that no project sees another's rows. */
+/** Queries shared by several pages. Every key starts with the project, so that no project sees another's rows. */
 import { infiniteQueryOptions, queryOptions, useQuery } from "@tanstack/react-query";
 import { session } from "../auth/session";
 import { useStore } from "../lib/store";
@@ -40,14 +40,14 @@ export const agentsQuery = () =>
     queryFn: ({ signal }) => call<AgentList>("GET", "/api/agents", { signal }),
   });
 
-/** Also those that could not be loaded. */
+/** Includes plugins that failed to load. */
 export const pluginsQuery = () =>
   queryOptions({
     queryKey: projectKey("plugins"),
     queryFn: async ({ signal }) => (await call<Items<PluginOut>>("GET", "/api/plugins", { signal })).items,
   });
 
-/** 503 is an answer here: it says which part is away. */
+/** 503 is a valid response here: it names the unavailable component. */
 export const readyQuery = () =>
   queryOptions({
     queryKey: projectKey("ready"),
@@ -65,13 +65,13 @@ export interface TaskFilters {
   model?: string;
   task_type?: string;
   q?: string;
-  /** Only what ended at this time (ISO 8601) or later. */
+  /** Only tasks that ended at this time (ISO 8601) or later. */
   ended_since?: string;
-  /** `false`: only what no person has said anything of. */
+  /** `false`: only tasks without a label. */
   labelled?: "true" | "false";
 }
 
-/** A row of the list. One that came by a live event has no more than these fields until it is asked for. */
+/** A row of the list. A row added by a live event has only these fields until it is fetched. */
 export type TaskRow = Pick<
   TaskOut,
   | "id"
@@ -94,7 +94,7 @@ export const tasksQuery = (filters: TaskFilters, limit = 100) =>
       call<Page<TaskRow>>("GET", "/api/tasks", { query: { ...filters, cursor: pageParam, limit }, signal }),
     initialPageParam: null as string | null,
     getNextPageParam: (page) => page.next,
-    // Refetching page after page would stop a stream of updates; the events mend the list in place.
+    // Refetching every page would interrupt a stream of updates; events update the list in place.
     refetchOnWindowFocus: false,
     structuralSharing: false,
   });
@@ -114,7 +114,7 @@ export function useMe(): Me | undefined {
   return useQuery(meQuery()).data;
 }
 
-/** Hides what the role does not allow; the daemon decides anyway. */
+/** Hides actions that the role does not permit. The daemon enforces permissions itself. */
 export function useCan(permission: Permission): boolean {
   return useMe()?.permissions.includes(permission) ?? false;
 }

@@ -4,7 +4,7 @@ import { Problem, UNREACHABLE } from "./problem";
 export const queryClient = new QueryClient({
   defaultOptions: {
     queries: {
-      // The live events keep what is shown up to date; asking again is for what they do not cover.
+      // Live events keep the data current; refetching covers everything else.
       staleTime: 30_000,
       retry: (failures, error) => failures < 2 && mayPass(error),
       refetchOnWindowFocus: true,

@@ -35,7 +35,7 @@ export interface paths {
         put?: never;
         /**
          * Setup
-         * @description Set the password with a one-time link, for the first time or after it was forgotten, and sign in.
+         * @description Set the password with a one-time link, for a new account or a reset, and sign in.
          */
         post: operations["setup_api_auth_setup_post"];
         delete?: never;
@@ -55,7 +55,7 @@ export interface paths {
         put?: never;
         /**
          * Local
-         * @description Sign in from the same machine, with the secret that only the daemon's own user can read.
+         * @description Sign in on the same machine, with the secret that only the daemon's user can read.
          */
         post: operations["local_api_auth_local_post"];
         delete?: never;
@@ -75,8 +75,9 @@ export interface paths {
         put?: never;
         /**
          * Refresh
-         * @description A new access token for the project named, and the next refresh token. One used again within 10 seconds gives the
-         *     same successor; later it ends the session.
+         * @description A new access token for the given project, and a new refresh token.
+         *
+         *     Reuse of a refresh token within 10 seconds returns the same successor; later it ends the session.
          */
         post: operations["refresh_api_auth_refresh_post"];
         delete?: never;
@@ -116,7 +117,7 @@ export interface paths {
         put?: never;
         /**
          * Logout Everywhere
-         * @description End all your sessions, this one too.
+         * @description End all your sessions, including this one.
          */
         post: operations["logout_everywhere_api_auth_logout_everywhere_post"];
         delete?: never;
@@ -134,7 +135,7 @@ export interface paths {
         };
         /**
          * Me
-         * @description Who the credential belongs to, and what it may do in its project.
+         * @description The account and the permissions of the credential in its project.
          */
         get: operations["me_api_auth_me_get"];
         put?: never;
@@ -178,7 +179,7 @@ export interface paths {
         };
         /**
          * List Sessions
-         * @description Where you are signed in, the session used last first.
+         * @description Your active sessions, the most recently used first.
          */
         get: operations["list_sessions_api_auth_sessions_get"];
         put?: never;
@@ -220,7 +221,7 @@ export interface paths {
         put?: never;
         /**
          * Show Invitation
-         * @description What an invitation's link is good for.
+         * @description The project and role of an invitation.
          */
         post: operations["show_invitation_api_auth_invitation_post"];
         delete?: never;
@@ -240,7 +241,7 @@ export interface paths {
         put?: never;
         /**
          * Register
-         * @description Make an account with an invitation, join its project, and sign in.
+         * @description Create an account with an invitation, join its project, and sign in.
          */
         post: operations["register_api_auth_register_post"];
         delete?: never;
@@ -260,7 +261,7 @@ export interface paths {
         put?: never;
         /**
          * Accept
-         * @description Join the project of an invitation with the account you are signed in with.
+         * @description Join the project of an invitation with your current account.
          */
         post: operations["accept_api_auth_accept_post"];
         delete?: never;
@@ -278,7 +279,7 @@ export interface paths {
         };
         /**
          * List Projects
-         * @description The projects you are a member of, oldest first; of an API key its own.
+         * @description The projects of which you are a member, oldest first; for an API key, its own project.
          */
         get: operations["list_projects_api_projects_get"];
         put?: never;
@@ -302,21 +303,21 @@ export interface paths {
         };
         /**
          * Show Project
-         * @description A project with its settings, and whether the daemon that answers can run tests given with tasks.
+         * @description A project with its settings, and the isolation of supplied tests on the responding daemon.
          */
         get: operations["show_project_api_projects__project_id__get"];
         put?: never;
         post?: never;
         /**
          * Delete Project
-         * @description Delete a project for everybody, at once. Its rows, keys and files are erased in the background, for good.
+         * @description Delete a project immediately. Its rows, keys and files are erased permanently in the background.
          */
         delete: operations["delete_project_api_projects__project_id__delete"];
         options?: never;
         head?: never;
         /**
          * Change Project
-         * @description Rename a project, or change its settings. Limits hold from now on, over all daemons.
+         * @description Rename a project, or change its settings. Limits take effect at once on all daemons.
          *
          *     The configuration of a plugin must satisfy its schema.
          */
@@ -334,7 +335,7 @@ export interface paths {
         put?: never;
         /**
          * Archive Project
-         * @description Take no more tasks. What runs ends as usual; what is queued waits until the project is restored.
+         * @description Archive a project: it accepts no tasks. Running tasks finish; queued ones wait until it is restored.
          */
         post: operations["archive_project_api_projects__project_id__archive_post"];
         delete?: never;
@@ -354,7 +355,7 @@ export interface paths {
         put?: never;
         /**
          * Restore Project
-         * @description Take tasks again, and go on with those that waited.
+         * @description Restore an archived project and continue its queued tasks.
          */
         post: operations["restore_project_api_projects__project_id__restore_post"];
         delete?: never;
@@ -372,7 +373,7 @@ export interface paths {
         };
         /**
          * Export Project
-         * @description Everything the project has, as one .tar.gz: JSON lines for each table, and a manifest. Sent while it is made.
+         * @description Export all data of a project as a .tar.gz with JSON lines for each table and a manifest. It is streamed.
          */
         get: operations["export_project_api_projects__project_id__export_get"];
         put?: never;
@@ -394,7 +395,7 @@ export interface paths {
         put?: never;
         /**
          * Switch Project
-         * @description An access token for another of your projects. A foreign one is as one that does not exist.
+         * @description An access token for another of your projects; 404 for projects of which you are not a member.
          */
         post: operations["switch_project_api_projects__project_id__switch_post"];
         delete?: never;
@@ -412,7 +413,7 @@ export interface paths {
         };
         /**
          * List Members
-         * @description Everybody in the project, oldest member first.
+         * @description All members of the project, oldest first.
          */
         get: operations["list_members_api_members_get"];
         put?: never;
@@ -435,14 +436,14 @@ export interface paths {
         post?: never;
         /**
          * Remove Member
-         * @description Take somebody out of the project, or leave it yourself. Their API keys end too.
+         * @description Remove a member from the project, or leave it yourself. The member's API keys stop working.
          */
         delete: operations["remove_member_api_members__user_id__delete"];
         options?: never;
         head?: never;
         /**
          * Change Role
-         * @description Give a member another role. Nobody gives or takes a role above their own; an owner is always left.
+         * @description Change a member's role. Nobody can grant or remove a role above their own, and one owner must remain.
          */
         patch: operations["change_role_api_members__user_id__patch"];
         trace?: never;
@@ -456,13 +457,13 @@ export interface paths {
         };
         /**
          * List Invitations
-         * @description Links that can still be used.
+         * @description All open invitations.
          */
         get: operations["list_invitations_api_invitations_get"];
         put?: never;
         /**
          * Invite
-         * @description Make a one-time link by which one person joins the project; it works without mail.
+         * @description Create a one-time link with which one person can join the project. No e-mail is sent.
          */
         post: operations["invite_api_invitations_post"];
         delete?: never;
@@ -483,7 +484,7 @@ export interface paths {
         post?: never;
         /**
          * Revoke Invitation
-         * @description Take a link back.
+         * @description Revoke an invitation.
          */
         delete: operations["revoke_invitation_api_invitations__invitation_id__delete"];
         options?: never;
@@ -500,13 +501,13 @@ export interface paths {
         };
         /**
          * List Keys
-         * @description The project's keys that were not revoked, newest first.
+         * @description The project's keys, without revoked ones, newest first.
          */
         get: operations["list_keys_api_keys_get"];
         put?: never;
         /**
          * Create Key
-         * @description Make a key for this project; its text is in this answer and nowhere else.
+         * @description Create a key for this project. Its text is returned only here.
          */
         post: operations["create_key_api_keys_post"];
         delete?: never;
@@ -527,7 +528,7 @@ export interface paths {
         post?: never;
         /**
          * Revoke Key
-         * @description Revoke a key; it is refused from now on.
+         * @description Revoke a key with immediate effect.
          */
         delete: operations["revoke_key_api_keys__key_id__delete"];
         options?: never;
@@ -544,7 +545,7 @@ export interface paths {
         };
         /**
          * List Users
-         * @description Every account.
+         * @description All accounts.
          */
         get: operations["list_users_api_users_get"];
         put?: never;
@@ -570,7 +571,7 @@ export interface paths {
         head?: never;
         /**
          * Change User
-         * @description Make somebody an operator or no longer one; disable an account, which ends its sessions, or enable it.
+         * @description Grant or revoke operator rights; disable an account, which ends its sessions, or enable it.
          */
         patch: operations["change_user_api_users__user_id__patch"];
         trace?: never;
@@ -586,7 +587,7 @@ export interface paths {
         put?: never;
         /**
          * Reset Link
-         * @description A one-time link by which a user sets a new password; it works without mail.
+         * @description Create a one-time link with which a user can set a new password. No e-mail is sent.
          */
         post: operations["reset_link_api_users__user_id__reset_link_post"];
         delete?: never;
@@ -606,7 +607,7 @@ export interface paths {
         put?: never;
         /**
          * Reset Link By Email
-         * @description The same for the account with this e-mail: for `kairos user reset-password`.
+         * @description Create a reset link for the account with this e-mail, as `kairos user reset-password` does.
          */
         post: operations["reset_link_by_email_api_users_reset_link_post"];
         delete?: never;
@@ -626,7 +627,7 @@ export interface paths {
         put?: never;
         /**
          * Rotate Signing Key
-         * @description Sign access tokens with a new key from now on; those of the old one are good until they run out.
+         * @description Create a new signing key for access tokens; existing tokens stay valid until they expire.
          */
         post: operations["rotate_signing_key_api_system_signing_keys_rotate_post"];
         delete?: never;
@@ -644,7 +645,7 @@ export interface paths {
         };
         /**
          * List Entries
-         * @description Who did what, newest first.
+         * @description The entries of the audit log, newest first.
          */
         get: operations["list_entries_api_audit_get"];
         put?: never;
@@ -664,7 +665,7 @@ export interface paths {
         };
         /**
          * Show Overview
-         * @description Everything the first page of the dashboard shows.
+         * @description The data of the dashboard's first page.
          */
         get: operations["show_overview_api_overview_get"];
         put?: never;
@@ -690,7 +691,7 @@ export interface paths {
         put?: never;
         /**
          * Submit
-         * @description Submit a task. With an `Idempotency-Key` that was used before, the task made then is given, with status 200.
+         * @description Submit a task. For an `Idempotency-Key` that was used before, the existing task is returned with status 200.
          */
         post: operations["submit_api_tasks_post"];
         delete?: never;
@@ -728,7 +729,7 @@ export interface paths {
         };
         /**
          * List Events
-         * @description The events of a task after the id given, the oldest first, with the state it is in.
+         * @description The events of a task after the given id, oldest first, and the state of the task.
          */
         get: operations["list_events_api_tasks__task_id__events_get"];
         put?: never;
@@ -750,7 +751,7 @@ export interface paths {
         put?: never;
         /**
          * Cancel
-         * @description Stop a task. While it runs, the model call itself is stopped; `cancel_requested` is true until then.
+         * @description Cancel a task. The model call of a running task is aborted; `cancel_requested` is true until then.
          */
         post: operations["cancel_api_tasks__task_id__cancel_post"];
         delete?: never;
@@ -770,7 +771,7 @@ export interface paths {
         put?: never;
         /**
          * Retry
-         * @description Queue an ended task again, with as many attempts as at first.
+         * @description Queue an ended task again, with its original number of attempts.
          */
         post: operations["retry_api_tasks__task_id__retry_post"];
         delete?: never;
@@ -790,8 +791,9 @@ export interface paths {
         put?: never;
         /**
          * Give Label
-         * @description Accept, edit or reject the answer of an ended task. It overrules every check and an earlier label, teaches the
-         *     router, and an edit becomes a row of the dataset.
+         * @description Accept, edit or reject the answer of an ended task.
+         *
+         *     The label overrides the verdict and any earlier label, and updates the router; an edit becomes a row of the dataset.
          */
         post: operations["give_label_api_tasks__task_id__label_post"];
         delete?: never;
@@ -811,7 +813,7 @@ export interface paths {
         put?: never;
         /**
          * Make Ticket
-         * @description A ticket for the live events of the active project. It works once.
+         * @description Create a one-time ticket for the live events of the active project.
          */
         post: operations["make_ticket_api_events_ticket_post"];
         delete?: never;
@@ -849,7 +851,7 @@ export interface paths {
         };
         /**
          * Stats
-         * @description How many rows stand where.
+         * @description The number of rows by state and task type.
          */
         get: operations["stats_api_dataset_stats_get"];
         put?: never;
@@ -871,7 +873,7 @@ export interface paths {
         put?: never;
         /**
          * Next Sample
-         * @description A row that waits for a person. It is yours for ten minutes: nobody else gets it meanwhile.
+         * @description Claim a row that waits for review. It is reserved for you for ten minutes.
          */
         post: operations["next_sample_api_dataset_next_post"];
         delete?: never;
@@ -891,12 +893,12 @@ export interface paths {
         put?: never;
         /**
          * Import Rows
-         * @description Import rows from JSON lines or a JSON array. Every answer of a prompt is a row; what is there already stays.
+         * @description Import rows from JSON lines or a JSON array. Every answer of a prompt is a row; existing rows are kept.
          *
-         *     Formats, told by their keys: OpenAI chat (`messages`, with `rejected` and `task_type` as the export has them),
-         *     preference pairs of OpenAI and TRL, Alpaca, ShareGPT, prompt and completion. A row that the dataset cannot contain
-         *     is refused with its line and reason, the others are imported. An exported row updates the row that it came from.
-         *     At most 50,000 rows a request, and one import at a time in a project.
+         *     Formats, detected by their keys: OpenAI chat (`messages`, with `rejected` and `task_type` as in exports), preference
+         *     pairs of OpenAI and TRL, Alpaca, ShareGPT, prompt and completion. An invalid row is refused with its line and the
+         *     reason; the others are imported. An exported row updates its original. At most 50,000 rows per request, and one
+         *     import at a time per project.
          */
         post: operations["import_rows_api_dataset_import_post"];
         delete?: never;
@@ -914,7 +916,7 @@ export interface paths {
         };
         /**
          * Export Rows
-         * @description The rows with a right answer as chat-format JSON lines; those that seem to hold secrets are left out.
+         * @description Export rows with a correct answer as JSON lines in chat format, without rows that contain possible secrets.
          */
         get: operations["export_rows_api_dataset_export_get"];
         put?: never;
@@ -934,21 +936,21 @@ export interface paths {
         };
         /**
          * Show Sample
-         * @description One row, with the adapters that have seen it.
+         * @description One row, with the adapters that were trained or evaluated with it.
          */
         get: operations["show_sample_api_dataset__sample_id__get"];
         put?: never;
         post?: never;
         /**
          * Erase Sample
-         * @description Erase a row for good; the answer names the adapters that have seen it.
+         * @description Erase a row permanently; returns the adapters that were trained or evaluated with it.
          */
         delete: operations["erase_sample_api_dataset__sample_id__delete"];
         options?: never;
         head?: never;
         /**
          * Change Sample
-         * @description Correct, approve, reject or hold out a row. Whoever saw another version is told so, and nothing is written.
+         * @description Correct, approve, reject or hold out a row. Refused with 409 if the row has a newer version.
          */
         patch: operations["change_sample_api_dataset__sample_id__patch"];
         trace?: never;
@@ -964,7 +966,7 @@ export interface paths {
         put?: never;
         /**
          * Clear Secrets
-         * @description Say that what looked like a secret is none: the row may be used.
+         * @description Mark the possible secrets of a row as harmless, so that the row can be used.
          */
         post: operations["clear_secrets_api_dataset__sample_id__clear_secrets_post"];
         delete?: never;
@@ -984,7 +986,7 @@ export interface paths {
         put?: never;
         /**
          * Undo
-         * @description Take your last change of a row back.
+         * @description Undo your last change of a row.
          */
         post: operations["undo_api_dataset__sample_id__undo_post"];
         delete?: never;
@@ -1024,7 +1026,7 @@ export interface paths {
         put?: never;
         /**
          * Plan
-         * @description What a run would take and need now. Nothing is begun.
+         * @description The data and resources that a run would use now, without starting it.
          */
         post: operations["plan_api_training_plan_post"];
         delete?: never;
@@ -1048,7 +1050,7 @@ export interface paths {
         put?: never;
         /**
          * Start
-         * @description Train an adapter on the approved rows, have the gate judge it, and bring it into service if it is better.
+         * @description Start a run: train an adapter on the approved rows, evaluate it in the gate, and deploy it if it is better.
          */
         post: operations["start_api_training_post"];
         delete?: never;
@@ -1066,7 +1068,7 @@ export interface paths {
         };
         /**
          * Show Run
-         * @description One run, with how far it is and the curve of its losses.
+         * @description One run, with its progress and loss curve.
          */
         get: operations["show_run_api_training__run_id__get"];
         put?: never;
@@ -1088,7 +1090,7 @@ export interface paths {
         put?: never;
         /**
          * Cancel Run
-         * @description Stop a run. It makes no adapter.
+         * @description Cancel a run. It produces no adapter.
          */
         post: operations["cancel_run_api_training__run_id__cancel_post"];
         delete?: never;
@@ -1106,7 +1108,7 @@ export interface paths {
         };
         /**
          * List Adapters
-         * @description All adapters but deleted ones, by base, the newest first.
+         * @description All adapters except deleted ones, by base, newest first.
          */
         get: operations["list_adapters_api_adapters_get"];
         put?: never;
@@ -1128,7 +1130,7 @@ export interface paths {
         put?: never;
         /**
          * Roll Back
-         * @description One step back: the canary of the base leaves, else the live adapter, and what it replaced serves again.
+         * @description Retire the canary of the base model or, without one, its live adapter; the previous adapter is served again.
          */
         post: operations["roll_back_api_adapters_roll_back_post"];
         delete?: never;
@@ -1146,14 +1148,14 @@ export interface paths {
         };
         /**
          * Show Adapter
-         * @description One adapter with its manifest, the gate's report, and the rows that it saw.
+         * @description One adapter with its manifest, the gate's report, and the rows used for it.
          */
         get: operations["show_adapter_api_adapters__adapter_id__get"];
         put?: never;
         post?: never;
         /**
          * Delete
-         * @description Delete its files. What it was and what it saw stays known.
+         * @description Delete the adapter's files. Its metadata and its list of rows are kept.
          */
         delete: operations["delete_api_adapters__adapter_id__delete"];
         options?: never;
@@ -1170,7 +1172,7 @@ export interface paths {
         };
         /**
          * Download
-         * @description The adapter as llama.cpp and Ollama load it.
+         * @description Download the adapter as a GGUF file for llama.cpp and Ollama.
          */
         get: operations["download_api_adapters__adapter_id__gguf_get"];
         put?: never;
@@ -1192,7 +1194,7 @@ export interface paths {
         put?: never;
         /**
          * Promote
-         * @description Let it in: one that needs approval as a canary first, a canary or a former one for all requests.
+         * @description Promote an adapter: one that needs approval becomes a canary; a canary or a retired adapter becomes live.
          */
         post: operations["promote_api_adapters__adapter_id__promote_post"];
         delete?: never;
@@ -1212,7 +1214,7 @@ export interface paths {
         put?: never;
         /**
          * Refuse
-         * @description Do not let in what the gate left to a person.
+         * @description Refuse an adapter that needs approval.
          */
         post: operations["refuse_api_adapters__adapter_id__refuse_post"];
         delete?: never;
@@ -1230,7 +1232,7 @@ export interface paths {
         };
         /**
          * List Agents
-         * @description Every agent with its tasks of this project, over all daemons.
+         * @description All agents with their tasks of this project, over all daemons.
          */
         get: operations["list_agents_api_agents_get"];
         put?: never;
@@ -1250,7 +1252,7 @@ export interface paths {
         };
         /**
          * List Plugins
-         * @description What the daemon that answers has: built-in agents, then plugins; those that could not be loaded among them.
+         * @description The built-in agents and plugins of the responding daemon, including plugins that could not be loaded.
          */
         get: operations["list_plugins_api_plugins_get"];
         put?: never;
@@ -1270,7 +1272,7 @@ export interface paths {
         };
         /**
          * Show Plugin
-         * @description One of them, by its name or its file.
+         * @description One plugin, by its name or its file.
          */
         get: operations["show_plugin_api_plugins__name__get"];
         put?: never;
@@ -1292,7 +1294,7 @@ export interface paths {
         put?: never;
         /**
          * Reload Plugins
-         * @description Scan folder and packages anew, in every daemon. Running tasks end with the plugin that they began with.
+         * @description Scan for plugins again on every daemon. Running tasks continue with the old version of a plugin.
          */
         post: operations["reload_plugins_api_plugins_reload_post"];
         delete?: never;
@@ -1310,7 +1312,7 @@ export interface paths {
         };
         /**
          * List Models
-         * @description What the project may call, in the order of the configuration; its own adapters behind their base.
+         * @description The models of the project in configuration order, its adapters after their base model.
          */
         get: operations["list_models_api_models_get"];
         put?: never;
@@ -1332,10 +1334,9 @@ export interface paths {
         put?: never;
         /**
          * Reset Model
-         * @description Try a model again whose breaker is open, after its key or its server was mended, and send it every parameter
-         *     again.
+         * @description Close a model's circuit breaker after its key or server was fixed, and send it all parameters again.
          *
-         *     In every replica; an adapter of the active project in the one that is asked.
+         *     Applies to all daemons; for an adapter of the active project, only to the responding daemon.
          */
         post: operations["reset_model_api_models__name__reset_post"];
         delete?: never;
@@ -1353,7 +1354,7 @@ export interface paths {
         };
         /**
          * Show Model
-         * @description One of them. 422 for a name that the project's catalogue does not have.
+         * @description One model. 422 if the project's catalogue does not have it.
          */
         get: operations["show_model_api_models__name__get"];
         put?: never;
@@ -1373,7 +1374,7 @@ export interface paths {
         };
         /**
          * Show Traffic
-         * @description Which models did the project's work on which day.
+         * @description The project's decisions by day, model and task type.
          */
         get: operations["show_traffic_api_router_traffic_get"];
         put?: never;
@@ -1393,7 +1394,7 @@ export interface paths {
         };
         /**
          * Show Decision
-         * @description A routing decision with every term of every candidate's score.
+         * @description A routing decision with all terms of every candidate's score.
          */
         get: operations["show_decision_api_decisions__decision_id__get"];
         put?: never;
@@ -1413,7 +1414,7 @@ export interface paths {
         };
         /**
          * Show Leaderboard
-         * @description How the models did in this project, for each task type, best quality first.
+         * @description The results of the models in this project by task type, best quality first.
          */
         get: operations["show_leaderboard_api_leaderboard_get"];
         put?: never;
@@ -1433,7 +1434,7 @@ export interface paths {
         };
         /**
          * Show Cache
-         * @description What the project's cache holds and what its hits saved.
+         * @description Size and savings of the project's response cache.
          */
         get: operations["show_cache_api_cache_get"];
         put?: never;
@@ -1455,7 +1456,7 @@ export interface paths {
         put?: never;
         /**
          * Flush Cache
-         * @description Forget every answer of the project.
+         * @description Delete all cached answers of the project.
          */
         post: operations["flush_cache_api_cache_flush_post"];
         delete?: never;
@@ -1473,7 +1474,7 @@ export interface paths {
         };
         /**
          * Show Judge
-         * @description How much the judge model measured in the project, and what it cost.
+         * @description Number and cost of the judge model's calls in the project.
          */
         get: operations["show_judge_api_judge_get"];
         put?: never;
@@ -1493,7 +1494,7 @@ export interface paths {
         };
         /**
          * Show Config
-         * @description Every value of the system and of the active project.
+         * @description All values of the system and of the active project.
          */
         get: operations["show_config_api_config_get"];
         put?: never;
@@ -1503,7 +1504,7 @@ export interface paths {
         head?: never;
         /**
          * Change Config
-         * @description Set values while the system runs. Operators change the system's, admins and owners those of their project.
+         * @description Change values while the system runs. Operators change the system's, admins and owners those of their project.
          */
         patch: operations["change_config_api_config_patch"];
         trace?: never;
@@ -1517,7 +1518,7 @@ export interface paths {
         };
         /**
          * Show History
-         * @description Who set what, when and why, newest first.
+         * @description The changes with author, time and reason, newest first.
          */
         get: operations["show_history_api_config_history_get"];
         put?: never;
@@ -1539,7 +1540,7 @@ export interface paths {
         put?: never;
         /**
          * Revert Config
-         * @description Make a new version of what held in an old one.
+         * @description Create a new version with the values of an old one.
          */
         post: operations["revert_config_api_config_revert_post"];
         delete?: never;
@@ -1557,7 +1558,7 @@ export interface paths {
         };
         /**
          * Show Replicas
-         * @description The daemons, and the version of the configuration that each runs.
+         * @description The daemons with the configuration version that each runs.
          */
         get: operations["show_replicas_api_config_replicas_get"];
         put?: never;
@@ -1577,7 +1578,7 @@ export interface paths {
         };
         /**
          * Live
-         * @description Answers as long as the process does.
+         * @description Whether the process is running.
          */
         get: operations["live_api_health_live_get"];
         put?: never;
@@ -1597,7 +1598,7 @@ export interface paths {
         };
         /**
          * Ready
-         * @description Each part and its state. 503 only where tasks cannot be accepted; a missing part else is `degraded`.
+         * @description The state of each component. 503 only if tasks cannot be accepted; otherwise the status is `degraded`.
          */
         get: operations["ready_api_health_ready_get"];
         put?: never;
@@ -1621,7 +1622,7 @@ export interface components {
             id: string;
             /**
              * Name
-             * @description What the router calls it.
+             * @description Its model name for the router.
              */
             name: string;
             /** Base */
@@ -1631,14 +1632,14 @@ export interface components {
             state: components["schemas"]["AdapterState"];
             /**
              * Reason
-             * @description Why it is in that state.
+             * @description The reason for its state.
              */
             reason: string | null;
-            /** @description Of the gate; null until it has ruled. */
-            ruling: components["schemas"]["Ruling"] | null;
+            /** @description The outcome of the gate; null before it. */
+            ruling: components["schemas"]["GateOutcome"] | null;
             /**
              * Share
-             * @description Of the requests for which it is a candidate.
+             * @description Share of the requests for which it is a candidate.
              */
             share: number;
             serving: components["schemas"]["ServingOut"];
@@ -1646,7 +1647,7 @@ export interface components {
             bytes: number;
             /**
              * Sha256
-             * @description Of the GGUF file.
+             * @description SHA-256 of the GGUF file.
              */
             sha256: string;
             /**
@@ -1662,7 +1663,7 @@ export interface components {
             /**
              * Changed At
              * Format: date-time
-             * @description When it took its state.
+             * @description Time of the last change of its state.
              */
             changed_at: string;
             /** Manifest */
@@ -1672,9 +1673,9 @@ export interface components {
             report: components["schemas"]["ReportOut"] | null;
             /**
              * Rows
-             * @description Every row of the dataset that it saw.
+             * @description All dataset rows used for its training or evaluation.
              */
-            rows: components["schemas"]["SeenOut"][];
+            rows: components["schemas"]["AdapterSampleOut"][];
         };
         /** AdapterList */
         AdapterList: {
@@ -1690,7 +1691,7 @@ export interface components {
             id: string;
             /**
              * Name
-             * @description What the router calls it.
+             * @description Its model name for the router.
              */
             name: string;
             /** Base */
@@ -1700,14 +1701,14 @@ export interface components {
             state: components["schemas"]["AdapterState"];
             /**
              * Reason
-             * @description Why it is in that state.
+             * @description The reason for its state.
              */
             reason: string | null;
-            /** @description Of the gate; null until it has ruled. */
-            ruling: components["schemas"]["Ruling"] | null;
+            /** @description The outcome of the gate; null before it. */
+            ruling: components["schemas"]["GateOutcome"] | null;
             /**
              * Share
-             * @description Of the requests for which it is a candidate.
+             * @description Share of the requests for which it is a candidate.
              */
             share: number;
             serving: components["schemas"]["ServingOut"];
@@ -1715,7 +1716,7 @@ export interface components {
             bytes: number;
             /**
              * Sha256
-             * @description Of the GGUF file.
+             * @description SHA-256 of the GGUF file.
              */
             sha256: string;
             /**
@@ -1731,19 +1732,32 @@ export interface components {
             /**
              * Changed At
              * Format: date-time
-             * @description When it took its state.
+             * @description Time of the last change of its state.
              */
             changed_at: string;
         };
+        /** AdapterSampleOut */
+        AdapterSampleOut: {
+            /**
+             * Sample Id
+             * Format: uuid
+             */
+            sample_id: string;
+            /** Version */
+            version: number;
+            part: components["schemas"]["Part"];
+            /** Erased */
+            erased: boolean;
+        };
         /**
          * AdapterState
-         * @description Where an adapter stands. `canary` and `live` are in service; one base has at most one of each.
+         * @description State of an adapter. `canary` and `live` are in service; a base has at most one of each.
          * @enum {string}
          */
         AdapterState: "candidate" | "needs_approval" | "canary" | "live" | "retired" | "refused" | "deleted";
         /**
          * AgentDayOut
-         * @description Since midnight (UTC); `running` and `queued` are as of now.
+         * @description Statistics since midnight (UTC); `running` and `queued` are current.
          */
         AgentDayOut: {
             /** Succeeded */
@@ -1752,7 +1766,7 @@ export interface components {
             rejected: number;
             /**
              * Failed
-             * @description For good: failed, or out of attempts.
+             * @description Finally failed, or out of attempts.
              */
             failed: number;
             /** Cancelled */
@@ -1763,12 +1777,12 @@ export interface components {
             queued: number;
             /**
              * Cost Usd
-             * @description Sum of the known costs; null where none is known.
+             * @description Sum of the known costs; null if none is known.
              */
             cost_usd: number | null;
             /**
              * Mean S
-             * @description From the first start to the end, of those that ended.
+             * @description Mean seconds of ended tasks, from the first start to the end.
              */
             mean_s: number | null;
         };
@@ -1787,14 +1801,14 @@ export interface components {
             capabilities: string[];
             /**
              * State
-             * @description working: it has a task of this project; idle: it could; offline: no daemon works.
+             * @description working: runs a task of this project; idle: has none; offline: no daemon runs tasks.
              */
             state: string;
             /** Tasks */
             tasks: components["schemas"]["AgentTaskOut"][];
             /**
              * Last Heartbeat
-             * @description Of the daemons that run its tasks, else of any that works.
+             * @description Of the daemons that run its tasks, or else of any daemon.
              */
             last_heartbeat: string | null;
             today: components["schemas"]["AgentDayOut"];
@@ -1808,7 +1822,7 @@ export interface components {
             id: string;
             /**
              * Prompt
-             * @description Its beginning.
+             * @description The beginning of the prompt.
              */
             prompt: string;
             /** Attempt */
@@ -1826,12 +1840,12 @@ export interface components {
         };
         /**
          * Amount
-         * @description Bytes.
+         * @description An amount in bytes.
          */
         Amount: {
             /**
              * Needed
-             * @description About, and high rather than low.
+             * @description A conservative estimate.
              */
             needed: number;
             /** Free */
@@ -1839,10 +1853,16 @@ export interface components {
         };
         /**
          * AnswerFormat
-         * @description The form an answer must have; the guardian refuses any other.
+         * @description The format an answer must have; the guardian rejects any other.
          * @enum {string}
          */
         AnswerFormat: "text" | "json" | "python";
+        /**
+         * ApplyMode
+         * @description When a value changed through the API takes effect.
+         * @enum {string}
+         */
+        ApplyMode: "live" | "restart" | "file";
         /** AuditPage */
         AuditPage: {
             /** Items */
@@ -1866,7 +1886,7 @@ export interface components {
             trainable: boolean;
             /**
              * Reason
-             * @description Why it is not.
+             * @description Why it cannot be trained.
              */
             reason: string | null;
         };
@@ -1882,28 +1902,28 @@ export interface components {
             misses: number;
             /**
              * Saved Input Tokens
-             * @description As the model's server had counted them.
+             * @description As counted by the model server.
              */
             saved_input_tokens: number;
             /** Saved Output Tokens */
             saved_output_tokens: number;
             /**
              * Saved Usd
-             * @description What the answers of known price would have cost again.
+             * @description Saved cost of answers with a known price.
              */
             saved_usd: number;
             /**
              * Saved S
-             * @description Seconds that the models would have taken.
+             * @description Saved seconds of model time.
              */
             saved_s: number;
         };
         /**
          * ChecksBody
-         * @description What the guardian checks the answer against.
+         * @description The checks of the guardian for the answer.
          */
         ChecksBody: {
-            /** @description The form the answer must have. */
+            /** @description The required format of the answer. */
             format?: components["schemas"]["AnswerFormat"] | null;
             /**
              * Schema
@@ -1920,7 +1940,7 @@ export interface components {
             } | null;
             /**
              * Require
-             * @description Texts that must occur.
+             * @description Texts that the answer must contain.
              * @default []
              * @example [
              *       "def add"
@@ -1929,7 +1949,7 @@ export interface components {
             require: string[];
             /**
              * Forbid
-             * @description Texts that must not occur.
+             * @description Texts that the answer must not contain.
              * @default []
              * @example [
              *       "eval("
@@ -1958,40 +1978,53 @@ export interface components {
             difference: number | null;
             /**
              * Low
-             * @description Of the 95 % interval of the difference; null with too few pairs.
+             * @description Lower bound of the difference's 95 % interval; null with too few pairs.
              */
             low: number | null;
             /** High */
             high: number | null;
         };
+        /** ComponentOut */
+        ComponentOut: {
+            /**
+             * State
+             * @description ok, degraded or away (unavailable).
+             */
+            state: string;
+            /**
+             * Detail
+             * @default
+             */
+            detail: string;
+        };
         /** ConfigBody */
         ConfigBody: {
             /**
              * Changes
-             * @description Values by key, nested or dotted; null takes one back to file, environment or default.
+             * @description Values by key, nested or dotted; null resets a key to file, environment or default.
              */
             changes: {
                 [key: string]: components["schemas"]["JsonValue"];
             };
             /**
              * Why
-             * @description Stands in the history and in the audit log.
+             * @description The reason, shown in the history and in the audit log.
              * @default
              */
             why: string;
             /**
              * Version
-             * @description The system's version that the change was made for.
+             * @description The system's version on which the change is based.
              */
             version?: number | null;
             /**
              * Project Version
-             * @description The project's, where its values change.
+             * @description The project's version on which the change is based.
              */
             project_version?: number | null;
             /**
              * Dry Run
-             * @description Validate, and say what would change.
+             * @description Only validate, and return what would change.
              * @default false
              */
             dry_run: boolean;
@@ -2008,7 +2041,7 @@ export interface components {
             };
             /**
              * Restart
-             * @description Those of the changed values that take effect at the next start.
+             * @description Changed keys that take effect at the next start.
              */
             restart: string[];
             /** Dry Run */
@@ -2018,7 +2051,7 @@ export interface components {
         ConfigOut: {
             /**
              * Version
-             * @description Of the system's values; 0 where nothing was set above file and environment.
+             * @description Version of the system's values; 0 if nothing was changed through the API.
              */
             version: number;
             /** Project Version */
@@ -2026,6 +2059,12 @@ export interface components {
             /** Values */
             values: components["schemas"]["ValueOut"][];
         };
+        /**
+         * ConfigScope
+         * @description The scope of a value: the whole system or one project.
+         * @enum {string}
+         */
+        ConfigScope: "system" | "project";
         /** CurvePoint */
         CurvePoint: {
             /** Step */
@@ -2048,12 +2087,12 @@ export interface components {
             rejected: number;
             /**
              * Failed
-             * @description For good: failed, or out of attempts.
+             * @description Finally failed, or out of attempts.
              */
             failed: number;
             /**
              * Cost Usd
-             * @description Sum of the known costs; null where none is known.
+             * @description Sum of the known costs; null if none is known.
              */
             cost_usd: number | null;
         };
@@ -2075,7 +2114,7 @@ export interface components {
             task_type_confidence: number | null;
             /**
              * Task Type Reason
-             * @description Why nothing better than the default was found.
+             * @description Why the default type was used.
              */
             task_type_reason: string | null;
             /**
@@ -2091,14 +2130,14 @@ export interface components {
             answered: string | null;
             /**
              * Candidates
-             * @description Every term of every candidate's score.
+             * @description All terms of every candidate's score.
              */
             candidates: {
                 [key: string]: components["schemas"]["JsonValue"];
             }[];
             /**
              * Excluded
-             * @description Who was no candidate, and why.
+             * @description Excluded models with the reasons.
              */
             excluded: {
                 [key: string]: components["schemas"]["JsonValue"];
@@ -2111,7 +2150,7 @@ export interface components {
             margin: number | null;
             /**
              * Quality
-             * @description What was measured of the answer; null is unmeasured.
+             * @description Measured quality of the answer; null is unmeasured.
              */
             quality: number | null;
             /**
@@ -2147,12 +2186,12 @@ export interface components {
             at: string;
             /**
              * User Id
-             * @description Null where the system did it, or nobody was signed in.
+             * @description Null for actions of the system and without sign-in.
              */
             user_id: string | null;
             /**
              * Who
-             * @description Their e-mail; null for somebody who is no member of the project.
+             * @description The user's e-mail; null if the user is not a member of the project.
              */
             who: string | null;
             /** Action */
@@ -2161,7 +2200,7 @@ export interface components {
             target: string | null;
             /**
              * Data
-             * @description Where it is longer than 1000 characters: `excerpt`, its beginning as text.
+             * @description If longer than 1000 characters: `excerpt`, the beginning as text.
              */
             data: {
                 [key: string]: components["schemas"]["JsonValue"];
@@ -2201,7 +2240,7 @@ export interface components {
         };
         /**
          * FiguresOut
-         * @description What was measured in this project.
+         * @description Measurements of a model in this project.
          */
         FiguresOut: {
             /** Calls */
@@ -2210,7 +2249,7 @@ export interface components {
             successes: number;
             /**
              * Quality
-             * @description Mean of the measured ones, in [0, 1].
+             * @description Mean quality of the measured answers, in [0, 1].
              */
             quality: number | null;
             /**
@@ -2247,26 +2286,19 @@ export interface components {
         Flushed: {
             /**
              * Entries
-             * @description How many answers were forgotten.
+             * @description Number of deleted answers.
              */
             entries: number;
         };
-        /** Health */
-        Health: {
-            state: components["schemas"]["HealthState"];
-            /** Parts */
-            parts: {
-                [key: string]: components["schemas"]["PartOut"];
-            };
-        };
         /**
-         * HealthState
+         * GateOutcome
+         * @description The gate's decision on a candidate.
          * @enum {string}
          */
-        HealthState: "ok" | "degraded" | "down";
+        GateOutcome: "promote" | "needs_approval" | "refuse";
         /**
          * ImportedOut
-         * @description What became of the rows.
+         * @description The result of an import.
          */
         ImportedOut: {
             /** Rows */
@@ -2275,21 +2307,21 @@ export interface components {
             new: number;
             /**
              * Updated
-             * @description Rows that were known, by their id or by their content, and are changed now.
+             * @description Existing rows, identified by id or content, that were changed.
              */
             updated: number;
             /**
              * Unchanged
-             * @description Rows that were there already, with the same answer.
+             * @description Existing rows with the same answer.
              */
             unchanged: number;
             /** Refused */
             refused: number;
             /**
              * Refusals
-             * @description The first 1,000 of the refused rows, and why.
+             * @description The first 1,000 refused rows with the reasons.
              */
-            refusals: components["schemas"]["RefusedRow"][];
+            refusals: components["schemas"]["RefusedRowOut"][];
         };
         /** InvitationBody */
         InvitationBody: {
@@ -2297,12 +2329,12 @@ export interface components {
             role: components["schemas"]["Role"];
             /**
              * Email
-             * @description Whom the link is for; left out, whoever has it.
+             * @description The invited address; without it, the link is for anyone.
              */
             email?: string | null;
             /**
              * Days
-             * @description How long the link is good.
+             * @description Days until the link expires.
              * @default 7
              */
             days: number;
@@ -2342,7 +2374,7 @@ export interface components {
             role: components["schemas"]["Role"];
             /**
              * Email
-             * @description Whom it is for; null is whoever has the link.
+             * @description The invited address; null if the link is for anyone.
              */
             email: string | null;
             /** Invited By */
@@ -2354,25 +2386,31 @@ export interface components {
             expires_at: string;
         };
         /**
+         * IsolationMethod
+         * @description How code is isolated.
+         * @enum {string}
+         */
+        IsolationMethod: "namespaces" | "landlock" | "none";
+        /**
          * IsolationOut
-         * @description How this daemon's host keeps in the code of tests given with tasks.
+         * @description The isolation of supplied tests on this daemon's host.
          */
         IsolationOut: {
             /** @description namespaces, landlock, or none. */
-            way: components["schemas"]["Way"];
+            way: components["schemas"]["IsolationMethod"];
             /**
              * Full
-             * @description Whether that code can reach no file, process or network of the host.
+             * @description Whether test code is cut off from files, processes and network of the host.
              */
             full: boolean;
             /**
              * Tests Run
-             * @description Whether such tests are run here.
+             * @description Whether tests are run on this host.
              */
             tests_run: boolean;
             /**
              * Detail
-             * @description How, or what is missing.
+             * @description The method, or the missing feature.
              */
             detail: string;
         };
@@ -2392,12 +2430,12 @@ export interface components {
         JudgeOut: {
             /**
              * Judged
-             * @description Answers whose quality is the judge's word.
+             * @description Answers whose quality was measured by the judge.
              */
             judged: number;
             /**
              * Share
-             * @description Of the answers that nothing else measured; null where there were none.
+             * @description Judged share of the otherwise unmeasured answers; null if there were none.
              */
             share: number | null;
             /** Calls */
@@ -2406,12 +2444,12 @@ export interface components {
             failures: number;
             /**
              * Cost Usd
-             * @description Of the calls whose cost is known.
+             * @description Cost of the calls with a known cost.
              */
             cost_usd: number;
             /**
              * Unpriced
-             * @description Calls whose cost is not known.
+             * @description Calls with an unknown cost.
              */
             unpriced: number;
             /** Input Tokens */
@@ -2436,7 +2474,7 @@ export interface components {
             scopes: components["schemas"]["Permission"][];
             /**
              * Days
-             * @description Until it expires; left out, it does not.
+             * @description Days until it expires; without it, the key does not expire.
              */
             days?: number | null;
         };
@@ -2465,32 +2503,32 @@ export interface components {
             created_at: string;
             /**
              * Created By
-             * @description The e-mail of the member whose rights bound it.
+             * @description E-mail of the creator, whose current permissions limit the key.
              */
             created_by: string;
             /** Expires At */
             expires_at: string | null;
             /**
              * Last Used At
-             * @description To the minute.
+             * @description Accurate to the minute.
              */
             last_used_at: string | null;
         };
         /**
          * Label
-         * @description What a person may say of an answer.
+         * @description A person's judgement of an answer.
          * @enum {string}
          */
         Label: "accept" | "edit" | "reject";
         /**
          * LabelBody
-         * @description What a person says of the answer.
+         * @description A person's judgement of the answer.
          */
         LabelBody: {
             label: components["schemas"]["Label"];
             /**
              * Output
-             * @description For `edit`: the answer as it should have been.
+             * @description For `edit`: the corrected answer.
              */
             output?: string | null;
             /** Reason */
@@ -2511,7 +2549,7 @@ export interface components {
         };
         /**
          * Lane
-         * @description `interactive` has slots of its own that are never lent, `train` runs in trainer daemons, the rest is `batch`.
+         * @description `interactive` has slots that only it uses, `train` runs on trainer daemons, `batch` is everything else.
          * @enum {string}
          */
         Lane: "interactive" | "batch" | "train";
@@ -2539,7 +2577,7 @@ export interface components {
         LocalBody: {
             /**
              * Secret
-             * @description What stands in `local-secret` in the daemon's data folder.
+             * @description The content of `local-secret` in the daemon's data folder.
              */
             secret: string;
             /** Project Id */
@@ -2559,7 +2597,7 @@ export interface components {
             password: string;
             /**
              * Project Id
-             * @description The project to start in; the first one when left out.
+             * @description The project to start in; by default the first one.
              */
             project_id?: string | null;
             /**
@@ -2569,7 +2607,7 @@ export interface components {
             device_token?: string | null;
             /**
              * Cookie
-             * @description Set the refresh token as an HttpOnly cookie and leave it out of the answer.
+             * @description Set the refresh token as an HttpOnly cookie instead of returning it.
              * @default false
              */
             cookie: boolean;
@@ -2637,12 +2675,12 @@ export interface components {
             price: components["schemas"]["PriceOut"] | null;
             /**
              * Context
-             * @description Tokens of prompt and answer together, as its server really serves them.
+             * @description Tokens of prompt and answer together, as served by its server.
              */
             context: number;
             /**
              * Answer Limit
-             * @description Default answer limit: tokens of an answer where a task sets no max_tokens.
+             * @description Default limit of answer tokens for tasks without max_tokens.
              */
             answer_limit: number;
             /** Specialties */
@@ -2651,14 +2689,14 @@ export interface components {
             capabilities: string[];
             /**
              * Base
-             * @description The model that it is an adapter of: this project alone has it.
+             * @description The base model, if it is an adapter. Adapters belong to one project.
              */
             base: string | null;
             /** Adapter Id */
             adapter_id: string | null;
             /**
              * Share
-             * @description Of the requests that may go to it, in (0, 1]; less than 1 for one on trial.
+             * @description Share of the requests for which it is a candidate, in (0, 1]; below 1 for a canary.
              */
             share: number;
             /**
@@ -2670,10 +2708,48 @@ export interface components {
             health_detail: string;
             /**
              * Adjustments
-             * @description How requests to it differ from what is asked for, because its server refused the rest.
+             * @description Changes to requests because its server refused the original parameters.
              */
             adjustments: string[];
             figures: components["schemas"]["FiguresOut"] | null;
+        };
+        /**
+         * ModelResultOut
+         * @description The results of one model for one task type.
+         */
+        ModelResultOut: {
+            /** Model */
+            model: string;
+            /** Calls */
+            calls: number;
+            /**
+             * Share
+             * @description Share of the calls of this task type, in [0, 1].
+             */
+            share: number;
+            /** Failures */
+            failures: number;
+            /**
+             * Measured
+             * @description Answers whose quality was measured.
+             */
+            measured: number;
+            /**
+             * Quality
+             * @description Mean quality of the measured answers, in [0, 1].
+             */
+            quality: number | null;
+            /**
+             * Interval
+             * @description Half-width of its 95 % interval; null below two measured answers.
+             */
+            interval: number | null;
+            /** First Token S */
+            first_token_s: number | null;
+            /** Duration S */
+            duration_s: number | null;
+            /** Cost Usd */
+            cost_usd: number | null;
         };
         /** NameBody */
         NameBody: {
@@ -2707,7 +2783,7 @@ export interface components {
             invited_by: string;
             /**
              * Link
-             * @description Shown this once: give it to the person.
+             * @description Shown only once: send it to the person.
              */
             link: string;
         };
@@ -2731,19 +2807,19 @@ export interface components {
             created_at: string;
             /**
              * Created By
-             * @description The e-mail of the member whose rights bound it.
+             * @description E-mail of the creator, whose current permissions limit the key.
              */
             created_by: string;
             /** Expires At */
             expires_at: string | null;
             /**
              * Last Used At
-             * @description To the minute.
+             * @description Accurate to the minute.
              */
             last_used_at: string | null;
             /**
              * Key
-             * @description Shown this once.
+             * @description Shown only once.
              */
             key: string;
         };
@@ -2752,22 +2828,22 @@ export interface components {
             today: components["schemas"]["Today"];
             /**
              * Days
-             * @description Fourteen days of UTC, the oldest first and today last.
+             * @description Fourteen days (UTC), oldest first, today last.
              */
             days: components["schemas"]["DayOut"][];
             /**
              * Spend Today Usd
-             * @description Sum of the known costs; null where none is known.
+             * @description Sum of the known costs; null if none is known.
              */
             spend_today_usd: number | null;
             saved_by_cache: components["schemas"]["Saved"];
             /**
              * Local Share
-             * @description Of the answers of these days; null where there were none.
+             * @description Share of these days' answers from local models; null without answers.
              */
             local_share: number | null;
-            waiting: components["schemas"]["Waiting"];
-            health: components["schemas"]["Health"];
+            waiting: components["schemas"]["PendingReviewsOut"];
+            health: components["schemas"]["SystemHealth"];
         };
         /** PairOut */
         PairOut: {
@@ -2788,23 +2864,10 @@ export interface components {
         };
         /**
          * Part
-         * @description Where a row goes.
+         * @description The part of the dataset that a sample belongs to.
          * @enum {string}
          */
         Part: "training" | "held_out";
-        /** PartOut */
-        PartOut: {
-            /**
-             * State
-             * @description ok, degraded or away.
-             */
-            state: string;
-            /**
-             * Detail
-             * @default
-             */
-            detail: string;
-        };
         /** PasswordBody */
         PasswordBody: {
             /**
@@ -2818,9 +2881,27 @@ export interface components {
              */
             new: string;
         };
+        /** PendingReviewsOut */
+        PendingReviewsOut: {
+            /**
+             * Samples Open
+             * @description Dataset rows without a label.
+             */
+            samples_open: number;
+            /**
+             * Rejected Tasks
+             * @description Rejected tasks without a label.
+             */
+            rejected_tasks: number;
+            /**
+             * Adapters Need Approval
+             * @description Adapters that need a person's approval.
+             */
+            adapters_need_approval: number;
+        };
         /**
          * Permission
-         * @description What a route may ask for. API keys carry some of these as their scopes.
+         * @description A permission that a route requires. API keys have a subset of them as scopes.
          * @enum {string}
          */
         Permission: "tasks:read" | "tasks:write" | "tasks:label" | "dataset:read" | "dataset:write" | "training:read" | "training:write" | "events:read" | "models:read" | "agents:read" | "config:read" | "members:read" | "cache:manage" | "audit:read" | "members:manage" | "keys:manage" | "project:manage" | "project:export" | "project:delete";
@@ -2828,7 +2909,7 @@ export interface components {
         PlanBody: {
             /**
              * Base
-             * @description Left out, the first that can be trained.
+             * @description By default the first model that can be trained.
              */
             base?: string | null;
         };
@@ -2838,19 +2919,19 @@ export interface components {
             base: string;
             /**
              * Rows
-             * @description Approved rows, without those that seem to hold secrets.
+             * @description Approved rows, without those that contain possible secrets.
              */
             rows: number;
             /** Training */
             training: number;
             /**
              * Held Out
-             * @description Kept from training, to judge the adapter with.
+             * @description Rows held out of training, to evaluate the adapter.
              */
             held_out: number;
             /**
              * Replayed
-             * @description Ordinary prompts answered by the base, among the examples.
+             * @description Control prompts answered by the base model, among the examples.
              */
             replayed: number;
             memory_bytes: components["schemas"]["Amount"];
@@ -2859,7 +2940,7 @@ export interface components {
             device: string;
             /**
              * Problems
-             * @description What stands against it; with none it may begin.
+             * @description Reasons why the run cannot start; empty if it can.
              */
             problems: string[];
         };
@@ -2879,12 +2960,12 @@ export interface components {
             source: string;
             /**
              * File
-             * @description Its name in the folder of plugins, or package and entry point; empty of a built-in.
+             * @description File name in the plugin folder, or package and entry point; empty for built-ins.
              */
             file: string;
             /**
              * State
-             * @description loaded; failed: it takes no tasks, `error` says why; set_aside: after failures in a row, until `tried_again_at`; disabled: by this project.
+             * @description loaded; failed: it runs no tasks, see `error`; set_aside: paused after consecutive failures until `tried_again_at`; disabled: by this project.
              */
             state: string;
             /** Description */
@@ -2893,7 +2974,7 @@ export interface components {
             capabilities: string[];
             /**
              * Is Async
-             * @description Runs in the daemon; else in a process of its own for each task.
+             * @description Runs in the daemon; otherwise in a process of its own per task.
              */
             is_async: boolean;
             /**
@@ -2905,7 +2986,7 @@ export interface components {
             };
             /**
              * Config
-             * @description What holds in this project; secrets are hidden.
+             * @description The values in force in this project; secrets are masked.
              */
             config: {
                 [key: string]: components["schemas"]["JsonValue"];
@@ -2914,7 +2995,7 @@ export interface components {
             error: string | null;
             /**
              * Trace
-             * @description For operators alone.
+             * @description Only for operators.
              */
             trace: string | null;
             /** Tried Again At */
@@ -2965,12 +3046,12 @@ export interface components {
         };
         /**
          * ProjectChanges
-         * @description What is left out stays as it is.
+         * @description Changes of a project; omitted fields are unchanged.
          */
         ProjectChanges: {
             /** Name */
             name?: string | null;
-            /** @description Only what is given changes. */
+            /** @description Omitted settings are unchanged. */
             settings?: components["schemas"]["ProjectSettings"] | null;
         };
         /** ProjectDetail */
@@ -2985,7 +3066,7 @@ export interface components {
             role: components["schemas"]["Role"];
             /**
              * Active
-             * @description Whether it is the project of the token that asked.
+             * @description Whether it is the project of the token in use.
              */
             active: boolean;
             /**
@@ -3015,7 +3096,7 @@ export interface components {
             role: components["schemas"]["Role"];
             /**
              * Active
-             * @description Whether it is the project of the token that asked.
+             * @description Whether it is the project of the token in use.
              */
             active: boolean;
             /**
@@ -3028,18 +3109,18 @@ export interface components {
         };
         /**
          * ProjectSettings
-         * @description Every setting of a project, with what holds where nothing was set.
+         * @description All settings of a project, with their defaults.
          */
         ProjectSettings: {
             /**
              * Hold Answers
-             * @description Show nothing of an answer before the guardian's verdict.
+             * @description Hide answers until the guardian's verdict.
              * @default false
              */
             hold_answers: boolean;
             /**
              * Interactive Cap
-             * @description Interactive tasks that run at once, over all daemons; null sets no limit.
+             * @description Maximum of interactive tasks running at once, over all daemons; null: no limit.
              */
             interactive_cap?: number | null;
             /**
@@ -3049,7 +3130,7 @@ export interface components {
             batch_cap?: number | null;
             /**
              * Weight
-             * @description Share of the workers against other projects.
+             * @description Share of the workers relative to other projects.
              * @default 1
              */
             weight: number;
@@ -3061,25 +3142,25 @@ export interface components {
             local_only: boolean;
             /**
              * Run Tests
-             * @description Run the tests given with a task.
+             * @description Run the tests supplied with a task.
              * @default true
              */
             run_tests: boolean;
             /**
              * Labelling Guideline
-             * @description What people who label should go by; it stands beside every row.
+             * @description Guideline for people who label, shown beside every row.
              * @default
              */
             labelling_guideline: string;
             /**
              * Disabled Plugins
-             * @description Plugins and built-in agents that take no tasks of this project, by name.
+             * @description Names of plugins and built-in agents that this project has disabled.
              * @default []
              */
             disabled_plugins: string[];
             /**
              * Plugin Settings
-             * @description Configuration of plugins, by name, in place of the system's values.
+             * @description Plugin configuration by plugin name, overriding the system's values.
              * @default {}
              */
             plugin_settings: {
@@ -3088,44 +3169,38 @@ export interface components {
                 };
             };
         };
-        /**
-         * Reach
-         * @description When a value that is changed through the API takes effect.
-         * @enum {string}
-         */
-        Reach: "live" | "restart" | "file";
         /** Ready */
         Ready: {
             /**
              * Status
-             * @description ok; degraded when a part is missing; unavailable when nothing can be accepted.
+             * @description ok; degraded: a component is impaired; unavailable: no tasks are accepted.
              */
             status: string;
             /** Parts */
             parts: {
-                [key: string]: components["schemas"]["PartOut"];
+                [key: string]: components["schemas"]["ComponentOut"];
             };
-            /** @description Null while PostgreSQL is away. It does not count for the status. */
+            /** @description Null while PostgreSQL is unavailable. It does not affect the status. */
             isolation?: components["schemas"]["IsolationOut"] | null;
         };
         /** RefreshBody */
         RefreshBody: {
             /**
              * Refresh Token
-             * @description Left out by browsers, which send the cookie.
+             * @description Browsers send the cookie instead.
              */
             refresh_token?: string | null;
             /**
              * Project Id
-             * @description The project that the new access token is for.
+             * @description The project of the new access token.
              */
             project_id?: string | null;
         };
-        /** RefusedRow */
-        RefusedRow: {
+        /** RefusedRowOut */
+        RefusedRowOut: {
             /**
              * Line
-             * @description Where the row begins in the body, counted from 1.
+             * @description The line of the body at which the row begins, from 1.
              */
             line: number;
             /** Reason */
@@ -3135,7 +3210,7 @@ export interface components {
         RegisterBody: {
             /**
              * Token
-             * @description From the invitation's link.
+             * @description The token from the invitation link.
              * @example q1w2e3…
              */
             token: string;
@@ -3156,7 +3231,7 @@ export interface components {
             password: string;
             /**
              * Cookie
-             * @description Set the refresh token as an HttpOnly cookie and leave it out of the answer.
+             * @description Set the refresh token as an HttpOnly cookie instead of returning it.
              * @default false
              */
             cookie: boolean;
@@ -3165,7 +3240,7 @@ export interface components {
         ReplicaList: {
             /**
              * Version
-             * @description The newest.
+             * @description The newest version.
              */
             version: number;
             /** Items */
@@ -3188,22 +3263,22 @@ export interface components {
             heartbeat_at: string;
             /**
              * Version
-             * @description Of the configuration that it runs.
+             * @description Version of the configuration that it runs.
              */
             version: number;
             /**
              * Newest
-             * @description Whether that is the newest.
+             * @description Whether this is the newest version.
              */
             newest: boolean;
             /**
              * Error
-             * @description Why it runs no newer one.
+             * @description Why it does not run a newer version.
              */
             error: string | null;
             /**
              * Waiting
-             * @description Keys whose new values it takes at its next start.
+             * @description Keys whose new values it applies at its next start.
              */
             waiting: string[];
         };
@@ -3213,12 +3288,12 @@ export interface components {
             control: components["schemas"]["ComparisonOut"];
             /** Margin */
             margin: number;
-            ruling: components["schemas"]["Ruling"];
+            ruling: components["schemas"]["GateOutcome"];
             /** Reason */
             reason: string;
             /**
              * Measured On
-             * @description Where that was not the server that serves it.
+             * @description Set if the adapter was evaluated on another server than the one that serves it.
              * @default
              */
             measured_on: string;
@@ -3236,21 +3311,21 @@ export interface components {
         /** RevertBody */
         RevertBody: {
             /** @default system */
-            whose: components["schemas"]["Whose"];
+            whose: components["schemas"]["ConfigScope"];
             /**
              * To
-             * @description The version whose values hold again; 0 is before anything was set.
+             * @description The version whose values are restored; 0 is the state before any change.
              */
             to: number;
             /**
              * Why
-             * @description Stands in the history and in the audit log.
+             * @description The reason, shown in the history and in the audit log.
              * @default
              */
             why: string;
             /**
              * Version
-             * @description The newest one that you know of.
+             * @description The newest version that you know.
              */
             version: number;
             /**
@@ -3261,7 +3336,7 @@ export interface components {
         };
         /**
          * Role
-         * @description What a member may do in a project, from most to least.
+         * @description Role of a member in a project, in descending order of permissions.
          * @enum {string}
          */
         Role: "owner" | "admin" | "member" | "viewer";
@@ -3279,17 +3354,11 @@ export interface components {
             /** Kid */
             kid: string;
         };
-        /**
-         * Ruling
-         * @description What the gate says.
-         * @enum {string}
-         */
-        Ruling: "promote" | "needs_approval" | "refuse";
         /** RunBody */
         RunBody: {
             /**
              * Base
-             * @description Left out, the first that can be trained.
+             * @description By default the first model that can be trained.
              */
             base?: string | null;
             /** Epochs */
@@ -3305,7 +3374,7 @@ export interface components {
         RunList: {
             /**
              * Items
-             * @description Of errors the first 1000 characters, and no curves; the run's own address has all.
+             * @description The first 1000 characters of errors, without curves; the run's own endpoint returns all.
              */
             items: components["schemas"]["RunOut"][];
         };
@@ -3337,21 +3406,36 @@ export interface components {
             finished_at: string | null;
             /**
              * Adapter Id
-             * @description What it made.
+             * @description The adapter that the run produced.
              */
             adapter_id: string | null;
         };
         /**
          * RunState
-         * @description How far a training run has come. Whether it was stopped or given up stands at its task.
+         * @description State of a training run as its worker wrote it. Cancellation and failure may be recorded on its task only.
          * @enum {string}
          */
         RunState: "waiting" | "training" | "evaluating" | "done" | "failed" | "cancelled";
+        /**
+         * SampleAdapterOut
+         * @description An adapter that was trained or evaluated with the row.
+         */
+        SampleAdapterOut: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Base */
+            base: string;
+            /** Version */
+            version: number;
+        };
         /** SampleBody */
         SampleBody: {
             /**
              * Version
-             * @description The one you saw; another one is refused.
+             * @description The version you saw; the change is refused if there is a newer one.
              */
             version: number;
             state?: components["schemas"]["SampleState"] | null;
@@ -3377,14 +3461,14 @@ export interface components {
             task_type: string | null;
             /**
              * Prompt
-             * @description The messages as the model saw them.
+             * @description The messages sent to the model.
              */
             prompt: {
                 [key: string]: components["schemas"]["JsonValue"];
             }[];
             /**
              * Faulty Output
-             * @description Null where a task failed without one.
+             * @description Null if the task failed without an output.
              */
             faulty_output: string | null;
             /** Corrected Output */
@@ -3397,12 +3481,12 @@ export interface components {
             adapter: string | null;
             /**
              * Seen
-             * @description How often this fault came.
+             * @description How often this fault occurred.
              */
             seen: number;
             /**
              * Secrets
-             * @description What looks like a secret; the row is kept out until it is cleared.
+             * @description Possible secrets; the row is excluded until they are cleared.
              */
             secrets: components["schemas"]["SecretOut"][];
             /** Cleared */
@@ -3416,9 +3500,9 @@ export interface components {
             created_at: string;
             /**
              * Adapters
-             * @description Adapters that were trained or measured with it, the newest first.
+             * @description Adapters trained or evaluated with the row, newest first.
              */
-            adapters: components["schemas"]["SeenByOut"][];
+            adapters: components["schemas"]["SampleAdapterOut"][];
         };
         /** SampleOut */
         SampleOut: {
@@ -3437,14 +3521,14 @@ export interface components {
             task_type: string | null;
             /**
              * Prompt
-             * @description The messages as the model saw them.
+             * @description The messages sent to the model.
              */
             prompt: {
                 [key: string]: components["schemas"]["JsonValue"];
             }[];
             /**
              * Faulty Output
-             * @description Null where a task failed without one.
+             * @description Null if the task failed without an output.
              */
             faulty_output: string | null;
             /** Corrected Output */
@@ -3457,12 +3541,12 @@ export interface components {
             adapter: string | null;
             /**
              * Seen
-             * @description How often this fault came.
+             * @description How often this fault occurred.
              */
             seen: number;
             /**
              * Secrets
-             * @description What looks like a secret; the row is kept out until it is cleared.
+             * @description Possible secrets; the row is excluded until they are cleared.
              */
             secrets: components["schemas"]["SecretOut"][];
             /** Cleared */
@@ -3479,7 +3563,7 @@ export interface components {
         SamplePage: {
             /**
              * Items
-             * @description Of messages, outputs and reason the first 1000 characters, and the first 10 messages and secrets; the row's own address has all.
+             * @description The first 1000 characters of messages, outputs and reason, and the first 10 messages and secrets; the row's own endpoint returns all.
              */
             items: components["schemas"]["SampleOut"][];
             /** Next */
@@ -3487,13 +3571,13 @@ export interface components {
         };
         /**
          * SampleSource
-         * @description Who found the fault.
+         * @description Where a sample comes from.
          * @enum {string}
          */
         SampleSource: "guardian" | "failure" | "person" | "import";
         /**
          * SampleState
-         * @description Where a row of the dataset stands. Only `approved` is trained on; `held_out` is kept for the gate alone.
+         * @description State of a dataset row. Only `approved` rows are trained on; `held_out` rows are reserved for the gate.
          * @enum {string}
          */
         SampleState: "open" | "corrected" | "approved" | "rejected" | "held_out";
@@ -3501,12 +3585,12 @@ export interface components {
         Saved: {
             /**
              * Hits
-             * @description Since the project began; null while Redis is away.
+             * @description Since the project was created; null while Redis is unavailable.
              */
             hits: number | null;
             /**
              * Usd
-             * @description Null where the models that answered had no known price.
+             * @description Null if the models have no known price.
              */
             usd: number | null;
         };
@@ -3517,34 +3601,6 @@ export interface components {
             /** Where */
             where: string;
         };
-        /**
-         * SeenByOut
-         * @description An adapter that was made with the row.
-         */
-        SeenByOut: {
-            /**
-             * Id
-             * Format: uuid
-             */
-            id: string;
-            /** Base */
-            base: string;
-            /** Version */
-            version: number;
-        };
-        /** SeenOut */
-        SeenOut: {
-            /**
-             * Sample Id
-             * Format: uuid
-             */
-            sample_id: string;
-            /** Version */
-            version: number;
-            part: components["schemas"]["Part"];
-            /** Erased */
-            erased: boolean;
-        };
         /** ServingOut */
         ServingOut: {
             state: components["schemas"]["ServingState"];
@@ -3553,7 +3609,7 @@ export interface components {
         };
         /**
          * ServingState
-         * @description Whether an adapter can be called now, in the daemon that answers.
+         * @description Whether an adapter can be called now on the responding daemon.
          * @enum {string}
          */
         ServingState: "served" | "waiting" | "not_served";
@@ -3588,7 +3644,7 @@ export interface components {
             expires_at: string;
             /**
              * Current
-             * @description Whether it is the session that asked.
+             * @description Whether it is the session in use.
              */
             current: boolean;
         };
@@ -3607,54 +3663,10 @@ export interface components {
             password: string;
             /**
              * Cookie
-             * @description Set the refresh token as an HttpOnly cookie and leave it out of the answer.
+             * @description Set the refresh token as an HttpOnly cookie instead of returning it.
              * @default false
              */
             cookie: boolean;
-        };
-        /**
-         * Source
-         * @description Where a value comes from; the later ones stand above the earlier.
-         * @enum {string}
-         */
-        Source: "default" | "file" | "environment" | "api";
-        /**
-         * StandingOut
-         * @description One model at one task type.
-         */
-        StandingOut: {
-            /** Model */
-            model: string;
-            /** Calls */
-            calls: number;
-            /**
-             * Share
-             * @description Of the calls of this task type, in [0, 1].
-             */
-            share: number;
-            /** Failures */
-            failures: number;
-            /**
-             * Measured
-             * @description Answers whose quality was measured.
-             */
-            measured: number;
-            /**
-             * Quality
-             * @description Mean of the measured ones, in [0, 1].
-             */
-            quality: number | null;
-            /**
-             * Interval
-             * @description Half of the 95 % interval around it; null below two measured ones.
-             */
-            interval: number | null;
-            /** First Token S */
-            first_token_s: number | null;
-            /** Duration S */
-            duration_s: number | null;
-            /** Cost Usd */
-            cost_usd: number | null;
         };
         /** Stats */
         Stats: {
@@ -3668,12 +3680,12 @@ export interface components {
             };
             /**
              * Waiting For Clearing
-             * @description Rows kept out because something in them looks like a secret.
+             * @description Rows excluded because they contain possible secrets.
              */
             waiting_for_clearing: number;
             /**
              * Joined
-             * @description Faults that were known already.
+             * @description Faults merged into an existing row.
              */
             joined: number;
         };
@@ -3681,7 +3693,7 @@ export interface components {
         Switched: {
             /**
              * Access Token
-             * @description For the new project; the old token goes on for the old one.
+             * @description For the new project; the old token stays valid for the old one.
              */
             access_token: string;
             /**
@@ -3695,6 +3707,19 @@ export interface components {
              */
             project_id: string;
         };
+        /** SystemHealth */
+        SystemHealth: {
+            state: components["schemas"]["SystemState"];
+            /** Parts */
+            parts: {
+                [key: string]: components["schemas"]["ComponentOut"];
+            };
+        };
+        /**
+         * SystemState
+         * @enum {string}
+         */
+        SystemState: "ok" | "degraded" | "down";
         /** TaskBody */
         TaskBody: {
             /**
@@ -3704,25 +3729,25 @@ export interface components {
             prompt: string;
             /**
              * Agent
-             * @description An agent's name, or a capability.
+             * @description Name of an agent, or a capability.
              * @default ExecutionAgent
              */
             agent: string;
             /**
              * Task Type
-             * @description Your word for this kind of work.
+             * @description Your name for this kind of task.
              * @example code
              */
             task_type?: string | null;
             checks?: components["schemas"]["ChecksBody"];
             /**
              * Model
-             * @description A model's name; left out, the router chooses.
+             * @description Name of a model; by default the router chooses.
              */
             model?: string | null;
             /**
              * System
-             * @description Instructions to the model, in place of the agent's own.
+             * @description System prompt, in place of the agent's own.
              * @example Answer in Turkish.
              */
             system?: string | null;
@@ -3732,33 +3757,33 @@ export interface components {
             max_tokens?: number | null;
             /**
              * Session
-             * @description Calls of one session stay with one model.
+             * @description Calls with the same session stay with one model.
              */
             session?: string | null;
             /**
              * Cache
-             * @description Answer from the cache where it has one; left out, only what is asked at temperature 0.
+             * @description Use the response cache; by default only at temperature 0.
              */
             cache?: boolean | null;
             /**
-             * @description `interactive` for what a person waits for.
+             * @description `interactive` for tasks that a person waits for.
              * @default interactive
              */
             lane: components["schemas"]["Lane"];
             /**
              * Priority
-             * @description Higher goes first within the project.
+             * @description Higher runs first within the project.
              * @default 0
              */
             priority: number;
             /**
              * Not Before
-             * @description Not started before this time.
+             * @description Earliest start.
              */
             not_before?: string | null;
             /**
              * Timeout S
-             * @description Longest time one attempt may take.
+             * @description Longest time of one attempt, in seconds.
              */
             timeout_s?: number | null;
             /** Max Attempts */
@@ -3811,14 +3836,14 @@ export interface components {
             finished_at: string | null;
             /**
              * System
-             * @description Instructions in place of the agent's own; null where none were given.
+             * @description System prompt in place of the agent's own; null if not set.
              */
             system: string | null;
             /** Checks */
             checks: {
                 [key: string]: components["schemas"]["JsonValue"];
             };
-            /** @description The newest word of a person on the answer. */
+            /** @description The newest label of the answer. */
             label: components["schemas"]["LabelOut"] | null;
             /** Verdicts */
             verdicts: components["schemas"]["VerdictOut"][];
@@ -3877,7 +3902,7 @@ export interface components {
         TaskPage: {
             /**
              * Items
-             * @description Of prompt, output and error the first 1000 characters; the task's own address has all.
+             * @description The first 1000 characters of prompt, output and error; the task's own endpoint returns all.
              */
             items: components["schemas"]["TaskOut"][];
             /**
@@ -3888,8 +3913,8 @@ export interface components {
         };
         /**
          * TaskState
-         * @description Where a task stands. `rejected` is the guardian's last word, `failed` an error that another try cannot mend,
-         *     `dead` means that all attempts are spent.
+         * @description State of a task. `rejected`: by the guardian; `failed`: with an error that is not retryable; `dead`: all attempts
+         *     are used up.
          * @enum {string}
          */
         TaskState: "queued" | "running" | "succeeded" | "rejected" | "failed" | "dead" | "cancelled";
@@ -3898,7 +3923,7 @@ export interface components {
             /** Task Type */
             task_type: string;
             /** Models */
-            models: components["schemas"]["StandingOut"][];
+            models: components["schemas"]["ModelResultOut"][];
         };
         /** TicketOut */
         TicketOut: {
@@ -3915,7 +3940,7 @@ export interface components {
         };
         /**
          * Today
-         * @description What ended since midnight (UTC); `queued` and `running` are as of now.
+         * @description Tasks ended since midnight (UTC); `queued` and `running` are current.
          */
         Today: {
             /** Queued */
@@ -3937,7 +3962,7 @@ export interface components {
         TokenBody: {
             /**
              * Token
-             * @description From the invitation's link.
+             * @description The token from the invitation link.
              * @example q1w2e3…
              */
             token: string;
@@ -3948,7 +3973,7 @@ export interface components {
             access_token: string;
             /**
              * Refresh Token
-             * @description Null where it was set as a cookie.
+             * @description Null if it was set as a cookie.
              */
             refresh_token: string | null;
             /**
@@ -3965,7 +3990,7 @@ export interface components {
             project_id: string | null;
             /**
              * Device Token
-             * @description To send with the next sign-in: failures of strangers do not count against it.
+             * @description Send it with the next sign-in: failed attempts of other clients then do not count.
              */
             device_token?: string | null;
         };
@@ -3976,7 +4001,7 @@ export interface components {
         };
         /**
          * TrafficOut
-         * @description What one model was chosen for on one day (UTC).
+         * @description Decisions for one model and task type on one day (UTC).
          */
         TrafficOut: {
             /**
@@ -3992,12 +4017,12 @@ export interface components {
             decisions: number;
             /**
              * Cost Usd
-             * @description Of all calls made under them, as far as known; null is unknown.
+             * @description Known cost of their calls; null is unknown.
              */
             cost_usd: number | null;
             /**
              * Mean Quality
-             * @description Of the measured ones, in [0, 1].
+             * @description Mean quality of the measured answers, in [0, 1].
              */
             mean_quality: number | null;
         };
@@ -4040,38 +4065,44 @@ export interface components {
         ValueOut: {
             /**
              * Key
-             * @description Dotted; those of the active project begin with `project.`.
+             * @description Dotted key; keys of the active project begin with `project.`.
              */
             key: string;
-            whose: components["schemas"]["Whose"];
+            whose: components["schemas"]["ConfigScope"];
             /**
              * Kind
-             * @description Type and range in words.
+             * @description Type and range as text.
              */
             kind: string;
             /**
              * Value
-             * @description In force in the replica that answers; of a secret only whether it is set.
+             * @description The value in force on the responding daemon; secrets are masked.
              */
             value: unknown;
             /** Default */
             default: unknown;
-            source: components["schemas"]["Source"];
+            source: components["schemas"]["ValueSource"];
             /** @description live: within 2 s; restart: at the next start; file: not through the API. */
-            reach: components["schemas"]["Reach"];
+            reach: components["schemas"]["ApplyMode"];
             /** Description */
             description: string;
             /**
              * May Change
-             * @description Whether you may.
+             * @description Whether you may change it.
              */
             may_change: boolean;
             /**
              * Waiting
-             * @description Whether another value is set, which this replica takes at its next start.
+             * @description Whether another value is set that this daemon applies at its next start.
              */
             waiting: boolean;
         };
+        /**
+         * ValueSource
+         * @description The source of a value, in ascending precedence.
+         * @enum {string}
+         */
+        ValueSource: "default" | "file" | "environment" | "api";
         /** VerdictOut */
         VerdictOut: {
             /** Attempt */
@@ -4082,7 +4113,7 @@ export interface components {
             approved: boolean;
             /**
              * Score
-             * @description Measured quality in [0, 1]; null where nothing measured it.
+             * @description Measured quality in [0, 1]; null if it was not measured.
              */
             score: number | null;
             /** Findings */
@@ -4093,7 +4124,7 @@ export interface components {
             output: string;
             /**
              * Reasoning
-             * @description What the model wrote before its answer; empty where it reasoned in silence.
+             * @description The model's reasoning text; empty if it returned none.
              */
             reasoning: string;
             /**
@@ -4128,48 +4159,19 @@ export interface components {
             at: string;
             /**
              * By
-             * @description E-mail; null where you may not see that person.
+             * @description E-mail of the author; null if you may not see it.
              */
             by: string | null;
             /** Why */
             why: string;
             /**
              * Changes
-             * @description Of a value longer than 1000 characters its beginning as text.
+             * @description Values longer than 1000 characters are replaced by their beginning as text.
              */
             changes: {
                 [key: string]: components["schemas"]["Difference"];
             };
         };
-        /** Waiting */
-        Waiting: {
-            /**
-             * Samples Open
-             * @description Rows of the dataset that nobody has labelled.
-             */
-            samples_open: number;
-            /**
-             * Rejected Tasks
-             * @description Rejected tasks that nobody has said anything of.
-             */
-            rejected_tasks: number;
-            /**
-             * Adapters Need Approval
-             * @description Adapters that the gate left to a person.
-             */
-            adapters_need_approval: number;
-        };
-        /**
-         * Way
-         * @description How code is kept in.
-         * @enum {string}
-         */
-        Way: "namespaces" | "landlock" | "none";
-        /**
-         * Whose
-         * @enum {string}
-         */
-        Whose: "system" | "project";
         /** WorkerOut */
         WorkerOut: {
             /** Name */
@@ -4222,7 +4224,7 @@ export interface operations {
                     "application/json": components["schemas"]["Tokens"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4282,7 +4284,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Too many tries. */
+            /** @description Too many attempts. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -4302,7 +4304,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4346,7 +4348,7 @@ export interface operations {
                     "application/json": components["schemas"]["Tokens"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4406,7 +4408,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Too many tries. */
+            /** @description Too many attempts. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -4426,7 +4428,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4470,7 +4472,7 @@ export interface operations {
                     "application/json": components["schemas"]["Tokens"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4530,7 +4532,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4576,7 +4578,7 @@ export interface operations {
                     "application/json": components["schemas"]["Tokens"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4656,7 +4658,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4694,7 +4696,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4734,7 +4736,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4772,7 +4774,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4812,7 +4814,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4852,7 +4854,7 @@ export interface operations {
                     "application/json": components["schemas"]["Me"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4872,7 +4874,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4914,7 +4916,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4994,7 +4996,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5036,7 +5038,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5116,7 +5118,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Too many tries. */
+            /** @description Too many attempts. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -5136,7 +5138,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5176,7 +5178,7 @@ export interface operations {
                     "application/json": components["schemas"]["SessionList"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5216,7 +5218,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5256,7 +5258,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5296,7 +5298,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5336,7 +5338,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5380,7 +5382,7 @@ export interface operations {
                     "application/json": components["schemas"]["InvitedTo"];
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5440,7 +5442,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5484,7 +5486,7 @@ export interface operations {
                     "application/json": components["schemas"]["Tokens"];
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5504,7 +5506,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -5564,7 +5566,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Too many tries. */
+            /** @description Too many attempts. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -5584,7 +5586,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5628,7 +5630,7 @@ export interface operations {
                     "application/json": components["schemas"]["Joined"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5668,7 +5670,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5688,7 +5690,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -5748,7 +5750,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5788,7 +5790,7 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectList"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5808,7 +5810,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5852,7 +5854,7 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5892,7 +5894,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -5952,7 +5954,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5994,7 +5996,7 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectDetail"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6034,7 +6036,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6074,7 +6076,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6099,7 +6101,7 @@ export interface operations {
     delete_project_api_projects__project_id__delete: {
         parameters: {
             query: {
-                /** @description The project's name, to be sure. */
+                /** @description The project's name, as confirmation. */
                 confirm: string;
             };
             header?: never;
@@ -6119,7 +6121,7 @@ export interface operations {
                     "application/json": unknown;
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6159,7 +6161,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6199,7 +6201,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6245,7 +6247,7 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectDetail"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6285,7 +6287,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6345,7 +6347,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6387,7 +6389,7 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6427,7 +6429,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6467,7 +6469,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6509,7 +6511,7 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6549,7 +6551,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6589,7 +6591,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6631,7 +6633,7 @@ export interface operations {
                     "application/gzip": unknown;
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6671,7 +6673,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6711,7 +6713,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6753,7 +6755,7 @@ export interface operations {
                     "application/json": components["schemas"]["Switched"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6793,7 +6795,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6833,7 +6835,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6873,7 +6875,7 @@ export interface operations {
                     "application/json": components["schemas"]["MemberList"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6913,7 +6915,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -6933,7 +6935,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6973,7 +6975,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7013,7 +7015,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7033,7 +7035,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -7073,7 +7075,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7117,7 +7119,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7157,7 +7159,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7177,7 +7179,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -7237,7 +7239,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7277,7 +7279,7 @@ export interface operations {
                     "application/json": components["schemas"]["InvitationList"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7317,7 +7319,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -7337,7 +7339,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7381,7 +7383,7 @@ export interface operations {
                     "application/json": components["schemas"]["NewInvitation"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7421,7 +7423,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -7481,7 +7483,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7521,7 +7523,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7561,7 +7563,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7581,7 +7583,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -7621,7 +7623,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7661,7 +7663,7 @@ export interface operations {
                     "application/json": components["schemas"]["KeyList"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7701,7 +7703,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -7721,7 +7723,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7765,7 +7767,7 @@ export interface operations {
                     "application/json": components["schemas"]["NewKey"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7805,7 +7807,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -7865,7 +7867,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7905,7 +7907,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7945,7 +7947,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7965,7 +7967,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -8005,7 +8007,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8045,7 +8047,7 @@ export interface operations {
                     "application/json": components["schemas"]["UserList"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8085,7 +8087,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8129,7 +8131,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8169,7 +8171,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8189,7 +8191,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -8249,7 +8251,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8291,7 +8293,7 @@ export interface operations {
                     "application/json": components["schemas"]["ResetLink"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8331,7 +8333,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8351,7 +8353,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -8391,7 +8393,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8435,7 +8437,7 @@ export interface operations {
                     "application/json": components["schemas"]["ResetLink"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8475,7 +8477,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8495,7 +8497,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -8555,7 +8557,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8595,7 +8597,7 @@ export interface operations {
                     "application/json": components["schemas"]["RotatedKey"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8635,7 +8637,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8665,10 +8667,10 @@ export interface operations {
                 q?: string | null;
                 since?: string | null;
                 until?: string | null;
-                /** @description `next` of the page before. */
+                /** @description `next` of the previous page. */
                 cursor?: number | null;
                 limit?: number;
-                /** @description Entries of no project, for operators. */
+                /** @description Entries of the installation instead of the project; for operators. */
                 system?: boolean;
             };
             header?: never;
@@ -8686,7 +8688,7 @@ export interface operations {
                     "application/json": components["schemas"]["AuditPage"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8726,7 +8728,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -8766,7 +8768,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8806,7 +8808,7 @@ export interface operations {
                     "application/json": components["schemas"]["Overview"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8846,7 +8848,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -8866,7 +8868,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8891,18 +8893,18 @@ export interface operations {
     list_tasks_api_tasks_get: {
         parameters: {
             query?: {
-                /** @description Only these; may be repeated. */
+                /** @description Only these states; may be repeated. */
                 state?: components["schemas"]["TaskState"][] | null;
                 agent?: string | null;
                 model?: string | null;
                 task_type?: string | null;
-                /** @description Occurs in the prompt, in any case. */
+                /** @description Text in the prompt, case-insensitive. */
                 q?: string | null;
-                /** @description Only what ended at this time or later; with its time zone. */
+                /** @description Only tasks that ended at this time or later; with a time zone. */
                 ended_since?: string | null;
-                /** @description Only what a person has said something of, or not. */
+                /** @description Only tasks with a label, or without one. */
                 labelled?: boolean | null;
-                /** @description `next` of the page before. */
+                /** @description `next` of the previous page. */
                 cursor?: string | null;
                 limit?: number;
             };
@@ -8921,7 +8923,7 @@ export interface operations {
                     "application/json": components["schemas"]["TaskPage"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8981,7 +8983,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9038,7 +9040,7 @@ export interface operations {
                     "application/json": components["schemas"]["TaskOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9078,7 +9080,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -9138,7 +9140,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9180,7 +9182,7 @@ export interface operations {
                     "application/json": components["schemas"]["TaskDetail"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9220,7 +9222,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9260,7 +9262,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9305,7 +9307,7 @@ export interface operations {
                     "application/json": components["schemas"]["EventList"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9345,7 +9347,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9385,7 +9387,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9427,7 +9429,7 @@ export interface operations {
                     "application/json": components["schemas"]["TaskOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9467,7 +9469,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9487,7 +9489,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -9527,7 +9529,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9569,7 +9571,7 @@ export interface operations {
                     "application/json": components["schemas"]["TaskOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9609,7 +9611,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9629,7 +9631,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -9669,7 +9671,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9715,7 +9717,7 @@ export interface operations {
                     "application/json": components["schemas"]["TaskDetail"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9755,7 +9757,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9775,7 +9777,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -9835,7 +9837,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9875,7 +9877,7 @@ export interface operations {
                     "application/json": components["schemas"]["TicketOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9915,7 +9917,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -9935,7 +9937,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Too many tries. */
+            /** @description Too many attempts. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -9955,7 +9957,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9980,12 +9982,12 @@ export interface operations {
     list_samples_api_dataset_get: {
         parameters: {
             query?: {
-                /** @description Only these; may be repeated. */
+                /** @description Only these states; may be repeated. */
                 state?: components["schemas"]["SampleState"][] | null;
                 task_type?: string | null;
-                /** @description Occurs in the prompt, an output or the reason, in any case. */
+                /** @description Text in the prompt, an output or the reason, case-insensitive. */
                 q?: string | null;
-                /** @description `next` of the page before. */
+                /** @description `next` of the previous page. */
                 cursor?: string | null;
                 limit?: number;
             };
@@ -10004,7 +10006,7 @@ export interface operations {
                     "application/json": components["schemas"]["SamplePage"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10044,7 +10046,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -10084,7 +10086,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10124,7 +10126,7 @@ export interface operations {
                     "application/json": components["schemas"]["Stats"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10164,7 +10166,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -10184,7 +10186,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10209,7 +10211,7 @@ export interface operations {
     next_sample_api_dataset_next_post: {
         parameters: {
             query?: {
-                /** @description Give none of these, and let others have them. */
+                /** @description Skip these rows, and release them to others. */
                 skip?: string[] | null;
             };
             header?: never;
@@ -10227,14 +10229,14 @@ export interface operations {
                     "application/json": components["schemas"]["SampleOut"] | null;
                 };
             };
-            /** @description Nothing waits. */
+            /** @description No row is waiting. */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10274,7 +10276,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -10314,7 +10316,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10339,7 +10341,7 @@ export interface operations {
     import_rows_api_dataset_import_post: {
         parameters: {
             query?: {
-                /** @description As approved; left out, as corrected. */
+                /** @description Import as approved instead of corrected. */
                 approve?: boolean;
             };
             header?: never;
@@ -10362,7 +10364,7 @@ export interface operations {
                     "application/json": components["schemas"]["ImportedOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10402,7 +10404,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -10462,7 +10464,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10504,7 +10506,7 @@ export interface operations {
                     "application/jsonl": unknown;
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10544,7 +10546,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -10584,7 +10586,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10626,7 +10628,7 @@ export interface operations {
                     "application/json": components["schemas"]["SampleDetail"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10666,7 +10668,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -10686,7 +10688,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -10726,7 +10728,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10768,7 +10770,7 @@ export interface operations {
                     "application/json": components["schemas"]["Erased"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10808,7 +10810,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -10828,7 +10830,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -10868,7 +10870,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10914,7 +10916,7 @@ export interface operations {
                     "application/json": components["schemas"]["SampleOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10954,7 +10956,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -10974,7 +10976,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -11034,7 +11036,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11080,7 +11082,7 @@ export interface operations {
                     "application/json": components["schemas"]["SampleOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11120,7 +11122,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -11140,7 +11142,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -11200,7 +11202,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11242,7 +11244,7 @@ export interface operations {
                     "application/json": components["schemas"]["SampleOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11282,7 +11284,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -11302,7 +11304,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -11342,7 +11344,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11382,7 +11384,7 @@ export interface operations {
                     "application/json": components["schemas"]["BaseList"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11422,7 +11424,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -11442,7 +11444,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11486,7 +11488,7 @@ export interface operations {
                     "application/json": components["schemas"]["PlanOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11526,7 +11528,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -11586,7 +11588,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11628,7 +11630,7 @@ export interface operations {
                     "application/json": components["schemas"]["RunList"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11668,7 +11670,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -11708,7 +11710,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11752,7 +11754,7 @@ export interface operations {
                     "application/json": components["schemas"]["RunOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11792,7 +11794,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -11812,7 +11814,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -11872,7 +11874,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11914,7 +11916,7 @@ export interface operations {
                     "application/json": components["schemas"]["RunOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11954,7 +11956,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -11974,7 +11976,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -12014,7 +12016,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12056,7 +12058,7 @@ export interface operations {
                     "application/json": components["schemas"]["RunOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12096,7 +12098,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -12116,7 +12118,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -12156,7 +12158,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12196,7 +12198,7 @@ export interface operations {
                     "application/json": components["schemas"]["AdapterList"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12236,7 +12238,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -12256,7 +12258,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12300,7 +12302,7 @@ export interface operations {
                     "application/json": components["schemas"]["AdapterOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12340,7 +12342,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -12360,7 +12362,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -12420,7 +12422,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12462,7 +12464,7 @@ export interface operations {
                     "application/json": components["schemas"]["AdapterDetail"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12502,7 +12504,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -12522,7 +12524,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -12562,7 +12564,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12604,7 +12606,7 @@ export interface operations {
                     "application/json": components["schemas"]["AdapterOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12644,7 +12646,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -12664,7 +12666,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -12704,7 +12706,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12746,7 +12748,7 @@ export interface operations {
                     "application/octet-stream": unknown;
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12786,7 +12788,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -12806,7 +12808,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -12846,7 +12848,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12888,7 +12890,7 @@ export interface operations {
                     "application/json": components["schemas"]["AdapterOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12928,7 +12930,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -12948,7 +12950,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -12988,7 +12990,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13030,7 +13032,7 @@ export interface operations {
                     "application/json": components["schemas"]["AdapterOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13070,7 +13072,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -13090,7 +13092,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -13130,7 +13132,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13170,7 +13172,7 @@ export interface operations {
                     "application/json": components["schemas"]["AgentList"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13210,7 +13212,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -13230,7 +13232,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13270,7 +13272,7 @@ export interface operations {
                     "application/json": components["schemas"]["PluginList"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13310,7 +13312,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -13330,7 +13332,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13372,7 +13374,7 @@ export interface operations {
                     "application/json": components["schemas"]["PluginOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13412,7 +13414,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -13432,7 +13434,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -13472,7 +13474,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13514,7 +13516,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13554,7 +13556,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -13574,7 +13576,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13614,7 +13616,7 @@ export interface operations {
                     "application/json": components["schemas"]["ModelList"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13654,7 +13656,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13694,7 +13696,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13734,7 +13736,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -13774,7 +13776,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13816,7 +13818,7 @@ export interface operations {
                     "application/json": components["schemas"]["ModelOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13876,7 +13878,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13918,7 +13920,7 @@ export interface operations {
                     "application/json": components["schemas"]["TrafficList"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13958,7 +13960,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -13998,7 +14000,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -14040,7 +14042,7 @@ export interface operations {
                     "application/json": components["schemas"]["DecisionOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -14080,7 +14082,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -14120,7 +14122,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -14162,7 +14164,7 @@ export interface operations {
                     "application/json": components["schemas"]["Leaderboard"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -14222,7 +14224,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -14262,7 +14264,7 @@ export interface operations {
                     "application/json": components["schemas"]["CacheOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -14302,7 +14304,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -14342,7 +14344,7 @@ export interface operations {
                     "application/json": components["schemas"]["Flushed"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -14382,7 +14384,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -14424,7 +14426,7 @@ export interface operations {
                     "application/json": components["schemas"]["JudgeOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -14484,7 +14486,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -14524,7 +14526,7 @@ export interface operations {
                     "application/json": components["schemas"]["ConfigOut"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -14564,7 +14566,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -14584,7 +14586,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -14628,7 +14630,7 @@ export interface operations {
                     "application/json": components["schemas"]["ConfigChanged"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -14668,7 +14670,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -14688,7 +14690,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -14748,7 +14750,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -14773,7 +14775,7 @@ export interface operations {
     show_history_api_config_history_get: {
         parameters: {
             query?: {
-                whose?: components["schemas"]["Whose"];
+                whose?: components["schemas"]["ConfigScope"];
                 before?: number | null;
                 limit?: number;
             };
@@ -14792,7 +14794,7 @@ export interface operations {
                     "application/json": components["schemas"]["VersionList"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -14832,7 +14834,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -14872,7 +14874,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -14916,7 +14918,7 @@ export interface operations {
                     "application/json": components["schemas"]["ConfigChanged"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -14956,7 +14958,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description There is no such thing in this project. */
+            /** @description The object does not exist in this project. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -14976,7 +14978,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -15036,7 +15038,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -15076,7 +15078,7 @@ export interface operations {
                     "application/json": components["schemas"]["ReplicaList"];
                 };
             };
-            /** @description No valid credential. */
+            /** @description The credential is missing or not valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -15116,7 +15118,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Its state does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -15136,7 +15138,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description A part that is needed is away. */
+            /** @description A required component is unavailable. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -15196,7 +15198,7 @@ export interface operations {
                     "application/json": components["schemas"]["Ready"];
                 };
             };
-            /** @description PostgreSQL is away: nothing can be accepted. */
+            /** @description PostgreSQL is unavailable: no tasks are accepted. */
             503: {
                 headers: {
                     [name: string]: unknown;

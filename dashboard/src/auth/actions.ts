@@ -1,14 +1,14 @@
 import { call } from "../api/client";
 import type { Switched, Tokens } from "../api/contract";
 import { queryClient } from "../api/queryClient";
-import { settleBeforeLeaving } from "../lib/leaving";
+import { flushBeforeLeaving } from "../lib/leaving";
 import { remembered, session } from "./session";
 
 export async function signIn(email: string, password: string): Promise<void> {
   adopt(await call<Tokens>("POST", "/api/auth/login", { body: { email, password, project_id: remembered(), cookie: true } }));
 }
 
-/** The one-time link of the first start, or of a reset. */
+/** Redeems the one-time link of the first start or of a password reset. */
 export async function redeemLink(token: string, password: string): Promise<void> {
   adopt(await call<Tokens>("POST", "/api/auth/setup", { body: { token, password, cookie: true } }));
 }
@@ -19,14 +19,14 @@ export async function register(token: string, email: string, name: string, passw
 }
 
 export async function signOut(everywhere = false): Promise<void> {
-  await settleBeforeLeaving();
+  await flushBeforeLeaving();
   await call<void>("POST", everywhere ? "/api/auth/logout-everywhere" : "/api/auth/logout");
   queryClient.clear();
   session.ended();
 }
 
 export async function switchProject(id: string): Promise<void> {
-  await settleBeforeLeaving();
+  await flushBeforeLeaving();
   const switched = await call<Switched>("POST", `/api/projects/${id}/switch`);
   await queryClient.cancelQueries();
   session.adopt(switched.access_token, switched.project_id);

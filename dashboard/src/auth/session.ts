@@ -1,6 +1,6 @@
 /**
- * The tab's session. The access token lives in this module only, so that a script cannot read it from storage;
- * the refresh token is a cookie that no script sees. Each tab has its own active project.
+ * The tab's session. The access token is held in this module only, so that a script cannot read it from storage; the
+ * refresh token is a cookie that scripts cannot read. Each tab has its own active project.
  */
 import type { Tokens } from "../api/contract";
 import { problemOf, toProblem } from "../api/problem";
@@ -32,7 +32,7 @@ class Session extends Store<SessionState> {
     return this.state.projectId;
   }
 
-  /** Called by every guarded route; the first call asks the cookie whether somebody is signed in. */
+  /** Called by every guarded route. The first call uses the cookie to find out whether a user is signed in. */
   async start(): Promise<boolean> {
     if (this.state.status === "starting") await this.refresh();
     return this.state.status === "in";
@@ -44,7 +44,9 @@ class Session extends Store<SessionState> {
     this.set({ status: "in", projectId });
   }
 
-  /** True with a new access token; false when the session has ended. Throws when Kairos did not answer. */
+  /**
+   * Returns true with a new access token and false when the session has ended. Throws when Kairos cannot be reached.
+   */
   refresh(): Promise<boolean> {
     this.#refreshing ??= acrossTabs(() => this.#refresh()).finally(() => {
       this.#refreshing = null;
@@ -58,7 +60,7 @@ class Session extends Store<SessionState> {
   }
 
   async #refresh(): Promise<boolean> {
-    // A project that is gone, or another person's, is answered with one of one's own.
+    // For a deleted or foreign project, the server returns one of the user's own projects.
     const response = await post("/api/auth/refresh", { project_id: remembered() });
     if (response.status === 401 || response.status === 403) {
       this.#leave();
@@ -77,7 +79,7 @@ class Session extends Store<SessionState> {
   }
 }
 
-/** Refresh tokens work once, and all tabs share the cookie: two tabs at the same time would end each other. */
+/** Refresh tokens work once and all tabs share the cookie, so concurrent refreshes would end the session. */
 async function acrossTabs(work: () => Promise<boolean>): Promise<boolean> {
   return "locks" in navigator ? await navigator.locks.request("kairos.refresh", work) : await work();
 }
@@ -94,7 +96,7 @@ async function post(path: string, body: unknown): Promise<Response> {
   }
 }
 
-/** Kept over a sign-in, so that the address returned to is in the project it was of. */
+/** Survives a sign-in, so that the return address opens in its project. */
 export function remembered(): string | null {
   try {
     return sessionStorage.getItem(PROJECT) ?? localStorage.getItem(LAST_PROJECT);
@@ -103,7 +105,7 @@ export function remembered(): string | null {
   }
 }
 
-/** A new tab starts in the project last chosen anywhere; a reload stays in the tab's own. */
+/** A new tab starts in the project chosen last in any tab; a reload keeps the tab's own. */
 function remember(projectId: string | null): void {
   try {
     if (projectId === null) sessionStorage.removeItem(PROJECT);
@@ -112,7 +114,7 @@ function remember(projectId: string | null): void {
       localStorage.setItem(LAST_PROJECT, projectId);
     }
   } catch {
-    // Blocked storage costs only the memory of the project.
+    // With blocked storage, only the last project is not remembered.
   }
 }
 

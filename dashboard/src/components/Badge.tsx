@@ -27,7 +27,7 @@ export function Badge({ tone = "neutral", icon, children, title }: { tone?: Tone
   );
 }
 
-/** Shapes differ as well as colours: nobody has to tell red from green. */
+/** States differ in shape as well as colour, for people who cannot distinguish red from green. */
 const STATES: Record<TaskState, { tone: Tone; icon: LucideIcon }> = {
   queued: { tone: "neutral", icon: CircleDashed },
   running: { tone: "info", icon: LoaderCircle },
@@ -48,7 +48,7 @@ export function StateBadge({ state }: { state: TaskState }) {
   );
 }
 
-/** `approved` null: the guardian has not spoken. */
+/** `approved` is null before the guardian's verdict. */
 export function VerdictBadge({ approved, score }: { approved: boolean | null | undefined; score?: ReactNode }) {
   const t = useT();
   if (approved == null) return <Badge icon={<CircleHelp aria-hidden />}>{t("verdict.none")}</Badge>;

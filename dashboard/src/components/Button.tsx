@@ -5,7 +5,7 @@ export interface ButtonProps extends ButtonHTMLAttributes<HTMLButtonElement> {
   kind?: "plain" | "primary" | "danger" | "quiet";
   size?: "normal" | "small";
   icon?: ReactNode;
-  /** Shows that it works on it; the button cannot be pressed again meanwhile. */
+  /** Shows a progress indicator and disables the button. */
   busy?: boolean;
 }
 

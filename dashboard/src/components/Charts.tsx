@@ -1,4 +1,4 @@
-/** Small charts as SVG. Each says in words what it shows; the numbers themselves stand in text beside them. */
+/** Small SVG charts. Each has a text label; pages also show the numbers as text. */
 import type { ReactNode } from "react";
 import { formatNumber } from "../i18n/format";
 import "./Charts.css";
@@ -15,9 +15,9 @@ export interface BarTerm {
 }
 
 export interface BarsProps {
-  /** One line per candidate: its terms side by side, negative ones to the left of the middle line. */
+  /** One line per candidate: its terms side by side, negative terms to the left of the centre line. */
   lines: { name: ReactNode; key: string; terms: BarTerm[]; total: number; marked?: boolean }[];
-  /** Names of terms in the order of their colours; by default as they first occur. */
+  /** Term names in the order of their colours; default: order of first occurrence. */
   order?: string[];
   termLabel?: (name: string) => string;
   label: string;
@@ -79,12 +79,12 @@ export function Legend({ names, label = (name) => name }: { names: string[]; lab
 }
 
 export interface SparklineProps {
-  /** Null is a day on which nothing was measured: the line has a gap there. */
+  /** Null is a day without measurements and leaves a gap in the line. */
   values: (number | null)[];
   label: string;
   width?: number;
   height?: number;
-  /** The scale's ends; by default those of the values. */
+  /** Ends of the scale; default: the range of the values. */
   min?: number;
   max?: number;
 }
@@ -117,11 +117,11 @@ export interface StackedBandProps {
   columns: { key: string; title: string; values: Record<string, number> }[];
   names: string[];
   height?: number;
-  /** Shares of each column rather than sums. */
+  /** Draws shares of each column instead of sums. */
   shares?: boolean;
 }
 
-/** How the parts of a whole moved over time. */
+/** A stacked chart of how the parts of a total change over time. */
 export function StackedBand({ label, columns, names, height = 120, shares = true }: StackedBandProps) {
   const total = (values: Record<string, number>) => names.reduce((sum, name) => sum + (values[name] ?? 0), 0);
   const most = Math.max(1e-9, ...columns.map((column) => total(column.values)));

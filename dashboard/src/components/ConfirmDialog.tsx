@@ -10,12 +10,12 @@ export interface ConfirmDialogProps {
   open: boolean;
   onClose: () => void;
   title: ReactNode;
-  /** What will happen, and what stays. */
+  /** The effects of the action, and what does not change. */
   children: ReactNode;
   action: string;
-  /** `primary` for what can be taken back. */
+  /** `primary` for actions that can be undone. */
   kind?: "danger" | "primary";
-  /** What must be typed first, for what cannot be taken back. */
+  /** Text that must be typed to confirm an action that cannot be undone. */
   typed?: string;
   onConfirm: () => Promise<void>;
 }

@@ -4,25 +4,25 @@ import { Field, Textarea } from "./Field";
 import { WordDiff } from "./WordDiff";
 
 export interface CorrectionProps {
-  /** The answer to be corrected; null where there was none. */
+  /** The rejected answer; null when there was none. */
   faulty: string | null;
   text: string;
   onChange: (text: string) => void;
-  /** Ctrl+Enter. */
+  /** Called on Ctrl+Enter. */
   onDone: () => void;
-  /** What the faulty answer is called above it. */
+  /** Heading of the rejected answer. */
   faultyTitle?: ReactNode;
-  /** Of the text box: it has the focus first. */
+  /** Ref of the text box, for initial focus. */
   ref?: Ref<HTMLTextAreaElement>;
 }
 
-/** Room for the text and a little more, and yet for what it changes below it on the same screen. */
+/** Rows for the text plus some space, leaving room for the diff on the same screen. */
 function rowsFor(text: string): number {
   const lines = text.split("\n", 20).reduce((sum, line) => sum + 1 + Math.floor(line.length / 90), 0);
   return Math.min(12, Math.max(4, lines + 1));
 }
 
-/** The corrected text, and below it at every moment what it changes: nobody saves a correction unseen. */
+/** An editor for the correction, with a live diff below it. */
 export function Correction({ faulty, text, onChange, onDone, faultyTitle, ref }: CorrectionProps) {
   const t = useT();
   const shown = useDeferredValue(text);

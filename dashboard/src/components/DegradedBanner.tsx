@@ -4,7 +4,7 @@ import { readyQuery } from "../api/queries";
 import { useT } from "../i18n/i18n";
 import "./States.css";
 
-/** Says above every page which part is away; the pages go on with what they have. */
+/** Names the unavailable components above every page. Pages continue with the data they have. */
 export function DegradedBanner() {
   const t = useT();
   const { data } = useQuery(readyQuery());

@@ -11,7 +11,7 @@ export interface DialogProps {
   title: ReactNode;
   children: ReactNode;
   width?: "narrow" | "wide";
-  /** What has the focus first; otherwise the first thing that can. */
+  /** Element that receives the focus first; default: the first focusable one. */
   initialFocus?: RefObject<HTMLElement | null>;
 }
 
@@ -33,7 +33,7 @@ export function Dialog({ open, onClose, title, children, width = "narrow", initi
   );
 }
 
-/** The row of buttons at a dialog's end. */
+/** The buttons at the end of a dialog. */
 export function DialogActions({ children }: { children: ReactNode }) {
   return <div className="dialog-actions">{children}</div>;
 }

@@ -1,11 +1,11 @@
 import type { ReactNode } from "react";
 import "./States.css";
 
-/** Says what would be here, and offers the first step. */
+/** Describes the missing content and offers the first step. */
 export function EmptyState({ title, children, action }: { title: ReactNode; children?: ReactNode; action?: ReactNode }) {
   return (
     <div className="state">
-      <div className="state-words">
+      <div className="state-text">
         <strong>{title}</strong>
         {children && <p className="muted">{children}</p>}
         {action}

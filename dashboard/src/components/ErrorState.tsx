@@ -4,8 +4,8 @@ import { useT, type MessageKey } from "../i18n/i18n";
 import { Button } from "./Button";
 import "./States.css";
 
-/** Problems with texts of the dashboard's own, in the language of the page. */
-const OWN_WORDS: Partial<Record<string, { title: MessageKey; detail: MessageKey }>> = {
+/** Problems for which the dashboard has its own, translated text. */
+const TRANSLATED: Partial<Record<string, { title: MessageKey; detail: MessageKey }>> = {
   [UNREACHABLE]: { title: "error.unreachable", detail: "error.unreachable_detail" },
   weak_password: { title: "error.weak_password", detail: "error.weak_password_detail" },
   not_utf8: { title: "error.not_utf8", detail: "error.not_utf8_detail" },
@@ -13,22 +13,22 @@ const OWN_WORDS: Partial<Record<string, { title: MessageKey; detail: MessageKey 
 };
 
 export interface ErrorStateProps {
-  /** Whatever was thrown. */
+  /** The thrown value. */
   problem: unknown;
   onRetry?: () => void;
-  /** Beside a form rather than in place of a page. */
+  /** For display beside a form instead of in place of a page. */
   compact?: boolean;
 }
 
-/** What happened and what to do, in the API's own words where it answered. */
+/** Shows the cause and the remedy, with the API's text where it responded. */
 export function ErrorState({ problem: thrown, onRetry, compact }: ErrorStateProps) {
   const t = useT();
   const problem = toProblem(thrown);
-  const own = OWN_WORDS[problem.code];
+  const own = TRANSLATED[problem.code];
   return (
     <div role="alert" className={compact ? "state state-error state-compact" : "state state-error"}>
       <CircleAlert aria-hidden />
-      <div className="state-words">
+      <div className="state-text">
         <strong>{own ? t(own.title) : problem.title}</strong>
         <p>{own ? t(own.detail) : problem.detail}</p>
         {problem.errors.length > 0 && (

@@ -26,7 +26,7 @@ export interface FieldProps {
   children: ReactNode;
 }
 
-/** Binds label, hint and error to the one Input, Select or Textarea inside. */
+/** Binds label, hint and error to the contained Input, Select or Textarea. */
 export function Field({ label, hint, error, optional, children }: FieldProps) {
   const t = useT();
   const id = useId();
@@ -61,7 +61,7 @@ export function Textarea({ className = "", ...rest }: TextareaHTMLAttributes<HTM
   return <textarea {...useContext(FieldContext)} {...rest} className={`input textarea ${className}`} />;
 }
 
-/** A box to tick, with its words beside it. */
+/** A checkbox with its label. */
 export function Checkbox({ label, ...rest }: InputHTMLAttributes<HTMLInputElement> & { label: ReactNode }) {
   return (
     <label className="checkbox">

@@ -1,4 +1,4 @@
-/** Filters of a list, which stand in the address bar: the pages give the values and take the changes. */
+/** List filters, whose values are kept in the address by the pages. */
 import { X } from "lucide-react";
 import type { ReactNode } from "react";
 import { useT } from "../i18n/i18n";
@@ -11,7 +11,7 @@ export interface TogglesProps<T extends string> {
   options: readonly T[];
   chosen: readonly T[];
   name: (option: T) => ReactNode;
-  /** The chosen ones in the order of the options; undefined where none is. */
+  /** Called with the chosen values in the order of the options; undefined when none is chosen. */
   onChange: (chosen: T[] | undefined) => void;
 }
 
@@ -44,7 +44,7 @@ export interface ChoiceProps {
   onChange: (value: string | undefined) => void;
 }
 
-/** A value of the address that is no option (any more) is still shown: it filters. */
+/** A value in the address that is not (or no longer) an option is still shown, because it filters. */
 export function Choice({ label, value, options, onChange }: ChoiceProps) {
   const all = value && !options.includes(value) ? [value, ...options] : options;
   return (
@@ -57,7 +57,7 @@ export function Choice({ label, value, options, onChange }: ChoiceProps) {
   );
 }
 
-/** A filter that has no control of its own; it can only be taken away. */
+/** A filter without a control of its own. It can only be removed. */
 export function Chip({ children, onRemove }: { children: ReactNode; onRemove: () => void }) {
   const t = useT();
   return (

@@ -5,12 +5,12 @@ import { SkeletonRows } from "./Skeleton";
 
 export interface LoadedProps<T> {
   query: UseQueryResult<T>;
-  /** Holds the place; by default some lines. */
+  /** Placeholder while loading; default: some lines. */
   skeleton?: ReactNode;
   children: (data: T) => ReactNode;
 }
 
-/** What was loaded before stays in sight when a later try fails, with the failure above it. */
+/** Previously loaded data stays visible when a refetch fails, with the error above it. */
 export function Loaded<T>({ query, skeleton = <SkeletonRows rows={4} />, children }: LoadedProps<T>) {
   const { data, error, isPending, refetch } = query;
   return (

@@ -9,7 +9,7 @@ export interface MenuProps {
   /** MenuItem, MenuRadio, MenuLabel and MenuLine. */
   children: ReactNode;
   align?: "start" | "end";
-  /** The landmark it belongs to; by default the end of the body, which is in none. */
+  /** The landmark that contains the menu; default: the end of the body, outside all landmarks. */
   container?: RefObject<HTMLElement | null>;
 }
 

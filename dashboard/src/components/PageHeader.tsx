@@ -1,7 +1,7 @@
 import { useEffect, type ReactNode } from "react";
 import "./PageHeader.css";
 
-/** The page's only h1, which also names the browser's tab. */
+/** The page's only h1; also sets the title of the browser tab. */
 export function PageHeader({ title, children, detail }: { title: string; children?: ReactNode; detail?: ReactNode }) {
   useEffect(() => {
     document.title = `${title} · Kairos`;

@@ -1,7 +1,7 @@
 import { useId, type ReactNode } from "react";
 import "./Panel.css";
 
-/** A box with its own h2. */
+/** A box with an h2. */
 export function Panel({ title, aside, children }: { title: ReactNode; aside?: ReactNode; children: ReactNode }) {
   const id = useId();
   return (
@@ -15,7 +15,7 @@ export function Panel({ title, aside, children }: { title: ReactNode; aside?: Re
   );
 }
 
-/** A line of a `<dl className="facts">`. */
+/** A row of a `<dl className="facts">`. */
 export function Fact({ name, children }: { name: ReactNode; children: ReactNode }) {
   return (
     <div className="fact">

@@ -8,15 +8,15 @@ import "./SecretDialog.css";
 
 export interface SecretDialogProps {
   title: string;
-  /** What the secret is called. */
+  /** Label of the secret. */
   label: string;
   secret: string;
-  /** For whom it is, and how long it is good. */
+  /** The recipient of the secret and its validity. */
   children?: ReactNode;
   onClose: () => void;
 }
 
-/** Shows what Kairos gives out once and does not keep. */
+/** Shows a secret that Kairos displays once and does not store. */
 export function SecretDialog({ title, label, secret, children, onClose }: SecretDialogProps) {
   const t = useT();
   const field = useRef<HTMLInputElement>(null);

@@ -3,7 +3,7 @@ import "./Section.css";
 
 export interface SectionProps {
   title: ReactNode;
-  /** What an address ends with that leads here. */
+  /** Fragment of the address that links to this section. */
   anchor?: string;
   detail?: ReactNode;
   /** Buttons beside the title. */
@@ -11,7 +11,7 @@ export interface SectionProps {
   children?: ReactNode;
 }
 
-/** A part of a page under its own h2. */
+/** A section of a page with an h2. */
 export function Section({ title, anchor, detail, actions, children }: SectionProps) {
   const id = useId();
   return (

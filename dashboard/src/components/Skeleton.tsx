@@ -1,6 +1,6 @@
 import "./States.css";
 
-/** Holds the place of what is being loaded, in its size. The region around it should say `aria-busy`. */
+/** Placeholder with the size of the content being loaded. Set `aria-busy` on the surrounding region. */
 export function Skeleton({ width = "100%", height = 14 }: { width?: number | string; height?: number | string }) {
   return <span className="skeleton" style={{ width, height }} aria-hidden />;
 }

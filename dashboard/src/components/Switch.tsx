@@ -5,7 +5,7 @@ export interface SwitchProps {
   checked: boolean;
   onChange: (checked: boolean) => void;
   disabled?: boolean;
-  /** Why it cannot be changed. */
+  /** The reason why the switch is disabled. */
   reason?: string | undefined;
 }
 

@@ -16,12 +16,12 @@ import { Skeleton } from "./Skeleton";
 import "./Table.css";
 
 declare module "@tanstack/react-table" {
-  // The names of the type parameters must be those of the library.
+  // The type parameters must have the same names as in the library.
   interface ColumnMeta<TData extends RowData, TValue> {
     align?: "end";
-    /** A CSS width; the columns without one share what is left. */
+    /** A CSS width; columns without one share the remaining space. */
     width?: string;
-    /** Left out on a phone. */
+    /** Hidden on a phone. */
     wide?: boolean;
   }
 }
@@ -33,19 +33,19 @@ export interface TableProps<T> {
   rows: readonly T[];
   columns: Columns<T>;
   rowId: (row: T) => string;
-  /** Enter, or a click beside the links of the row. */
+  /** Called on Enter, or on a click in the row outside its links. */
   onOpen?: (row: T) => void;
-  /** Called when the last rows come into sight: load the next page. */
+  /** Called when the last rows become visible, to load the next page. */
   onEnd?: () => void;
-  /** Clicking a head sorts the rows at hand; leave it out for lists that the server pages. */
+  /** Clicking a column head sorts the loaded rows. Omit it for lists that the server pages. */
   sortable?: boolean;
   loading?: boolean;
-  /** In place of rows when there are none. */
+  /** Shown instead of rows when there are none. */
   empty?: ReactNode;
   rowHeight?: number;
   /** Height of the scrolling box; by default it grows with its rows up to the window. */
   height?: string;
-  /** A further key pressed on a row. */
+  /** Handles further keys on a row. */
   onRowKey?: (event: KeyboardEvent, row: T) => void;
 }
 
@@ -86,7 +86,7 @@ export function Table<T>(props: TableProps<T>) {
     if (!row) return;
     setActive(row.id);
     virtual.scrollToIndex(row.index === index ? index : model.indexOf(row));
-    // A row out of sight is drawn only after the scroll.
+    // A row outside the viewport is rendered only after the scroll.
     requestAnimationFrame(() => find(row.id)?.focus());
   }
 

@@ -10,7 +10,7 @@ export interface TabsProps<T extends string> {
   tabs: { value: T; label: ReactNode; panel: ReactNode }[];
 }
 
-/** Tabs within a page. Where each tab has an address of its own, use `TabLinks`. */
+/** Tabs within a page. Use `TabLinks` where each tab has its own address. */
 export function Tabs<T extends string>({ label, value, onChange, tabs }: TabsProps<T>) {
   return (
     <Base.Root value={value} onValueChange={(next) => onChange(next as T)}>
@@ -30,12 +30,12 @@ export function Tabs<T extends string>({ label, value, onChange, tabs }: TabsPro
   );
 }
 
-/** A row of links that looks like tabs; the children are router links. */
+/** A row of links styled as tabs; the children are router links. */
 export function TabLinks({ label, children }: { label: string; children: ReactNode }) {
   const bar = useRef<HTMLElement>(null);
   const path = useLocation({ select: (location) => location.pathname });
   const amount = Children.count(children);
-  // Where there is no room for all, the one in use may lie beyond the edge.
+  // On narrow screens, the active tab may lie outside the visible part.
   useEffect(() => {
     const used = bar.current?.querySelector("[aria-current=page]");
     if (!bar.current || !used) return;

@@ -19,11 +19,14 @@ export interface ToastOptions {
   tone?: "plain" | "bad";
   action?: { label: string; run: () => void };
   ms?: number;
-  /** Called once when it goes without its action: the time to undo is over. */
+  /** Called once when the toast closes without its action: the time to undo is over. */
   onGone?: () => void;
 }
 
-/** For what the page itself does not show. Returns a function that takes it away, without `onGone`. */
+/**
+ * Shows a short notice for changes that are not visible on the page. Returns a function that removes it without
+ * calling `onGone`.
+ */
 export function showToast(text: ReactNode, { tone = "plain", action, ms = 6000, onGone }: ToastOptions = {}): () => void {
   const id = (count += 1);
   const remove = () => toasts.set(toasts.state.filter((toast) => toast.id !== id));

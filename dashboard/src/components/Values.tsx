@@ -1,4 +1,4 @@
-/** Values as text: times, ids, sums. Unknown is a dash that says so, never a zero. */
+/** Values as text: times, ids, sums. An unknown value is a labelled dash, never a zero. */
 import { Check, Copy } from "lucide-react";
 import { useState } from "react";
 import { useFormats } from "../i18n/format";
@@ -31,7 +31,7 @@ export function RelativeTime({ at }: { at: string | null | undefined }) {
   );
 }
 
-/** Grows while `end` is null and `start` is set. */
+/** Counts up while `end` is null and `start` is set. */
 export function Elapsed({ start, end }: { start: string | null | undefined; end: string | null | undefined }) {
   useStore(tick);
   if (!start) return <Unknown />;
@@ -62,7 +62,7 @@ export function Percent({ share, digits = 0 }: { share: number | null | undefine
   return <span className="value">{formats.percent(share, digits)}</span>;
 }
 
-/** The end of a UUIDv7 tells rows apart; its beginning is the time, the same for all of a minute. */
+/** Shows the end of a UUIDv7, which distinguishes rows; the beginning is a timestamp. */
 export function Id({ id }: { id: string }) {
   return (
     <span className="id" title={id}>
@@ -95,7 +95,7 @@ export function CopyButton({ text, label }: { text: string; label?: string }) {
   );
 }
 
-/** The clipboard API exists over HTTPS and on localhost only. */
+/** The clipboard API is available over HTTPS and on localhost only. */
 async function copyText(text: string): Promise<boolean> {
   if (navigator.clipboard) return navigator.clipboard.writeText(text).then(() => true, () => false);
   const area = document.createElement("textarea");

@@ -4,7 +4,7 @@ import { diffWords, sideOf, type Piece } from "../lib/diff";
 import "./WordDiff.css";
 
 export interface WordDiffProps {
-  /** Null: there is no such text, which `missing` explains. */
+  /** Null when there is no such text; `missing` explains why. */
   before: string | null;
   after: string | null;
   beforeTitle: ReactNode;
@@ -12,7 +12,10 @@ export interface WordDiffProps {
   missing: string;
 }
 
-/** Two texts side by side, below each other on a phone. What differs is struck out or underlined, not only coloured. */
+/**
+ * Two texts side by side, or one below the other on a phone. Differences are struck out or underlined as well as
+ * coloured.
+ */
 export function WordDiff({ before, after, beforeTitle, afterTitle, missing }: WordDiffProps) {
   const pieces = useMemo(() => (before !== null && after !== null ? diffWords(before, after) : null), [before, after]);
   return (
@@ -35,7 +38,7 @@ function Side({ title, pieces, missing }: { title: ReactNode; pieces: Piece[] | 
       {pieces === null ? (
         <p className="worddiff-text muted">{missing}</p>
       ) : (
-        // Scrolls by keyboard too, so it takes the focus.
+        // Focusable, so that it can be scrolled with the keyboard.
         <pre className="worddiff-text" tabIndex={0}>
           {pieces.length === 0 ? <span className="muted">{t("diff.empty")}</span> : pieces.map(shown)}
         </pre>

@@ -2,8 +2,8 @@ import { catalogue, useLanguage } from "./i18n";
 
 const cache = new Map<string, unknown>();
 
-/** Intl's formatters are dear to make, and a table asks for thousands. */
-function kept<T>(name: string, make: (language: string) => T): T {
+/** Returns a cached Intl formatter. Creating one is slow, and a table needs thousands. */
+function cached<T>(name: string, make: (language: string) => T): T {
   const key = `${catalogue.state.language} ${name}`;
   let formatter = cache.get(key) as T | undefined;
   if (!formatter) cache.set(key, (formatter = make(catalogue.state.language)));
@@ -11,26 +11,26 @@ function kept<T>(name: string, make: (language: string) => T): T {
 }
 
 export function formatNumber(value: number, digits = 0): string {
-  return kept(`n${digits}`, (l) => new Intl.NumberFormat(l, { maximumFractionDigits: digits })).format(value);
+  return cached(`n${digits}`, (l) => new Intl.NumberFormat(l, { maximumFractionDigits: digits })).format(value);
 }
 
 export function formatPercent(share: number, digits = 0): string {
   const options = { style: "percent", maximumFractionDigits: digits } as const;
-  return kept(`p${digits}`, (l) => new Intl.NumberFormat(l, options)).format(share);
+  return cached(`p${digits}`, (l) => new Intl.NumberFormat(l, options)).format(share);
 }
 
-/** Calls cost fractions of a cent: two digits that say something, and never fewer than cents. */
+/** Calls cost fractions of a cent: at least cents, and two significant digits for small amounts. */
 export function formatMoney(usd: number): string {
   const small = usd !== 0 && Math.abs(usd) < 0.1;
   const digits = small
     ? ({ maximumSignificantDigits: 2 } as const)
     : ({ minimumFractionDigits: 2, maximumFractionDigits: 2 } as const);
-  return kept(`m${small}`, (l) => new Intl.NumberFormat(l, { style: "currency", currency: "USD", ...digits })).format(usd);
+  return cached(`m${small}`, (l) => new Intl.NumberFormat(l, { style: "currency", currency: "USD", ...digits })).format(usd);
 }
 
 export function formatDuration(seconds: number): string {
   const unit = (value: number, name: "millisecond" | "second" | "minute" | "hour" | "day", digits = 0) =>
-    kept(
+    cached(
       `u${name}${digits}`,
       (l) => new Intl.NumberFormat(l, { style: "unit", unit: name, unitDisplay: "narrow", maximumFractionDigits: digits }),
     ).format(value);
@@ -52,21 +52,21 @@ export function formatBytes(bytes: number): string {
 
 export function formatDateTime(iso: string): string {
   const options = { dateStyle: "medium", timeStyle: "medium" } as const;
-  return kept("dt", (l) => new Intl.DateTimeFormat(l, options)).format(new Date(iso));
+  return cached("dt", (l) => new Intl.DateTimeFormat(l, options)).format(new Date(iso));
 }
 
 export function formatTime(iso: string): string {
-  return kept("t", (l) => new Intl.DateTimeFormat(l, { timeStyle: "medium" })).format(new Date(iso));
+  return cached("t", (l) => new Intl.DateTimeFormat(l, { timeStyle: "medium" })).format(new Date(iso));
 }
 
 export function formatDate(iso: string): string {
-  return kept("d", (l) => new Intl.DateTimeFormat(l, { dateStyle: "medium" })).format(new Date(iso));
+  return cached("d", (l) => new Intl.DateTimeFormat(l, { dateStyle: "medium" })).format(new Date(iso));
 }
 
-/** Days of a report are UTC dates; the reader's time zone must not move them. */
+/** Days of a report are UTC dates, independent of the reader's time zone. */
 export function formatDay(day: string): string {
   const options = { month: "short", day: "numeric", timeZone: "UTC" } as const;
-  return kept("day", (l) => new Intl.DateTimeFormat(l, options)).format(new Date(`${day.slice(0, 10)}T00:00:00Z`));
+  return cached("day", (l) => new Intl.DateTimeFormat(l, options)).format(new Date(`${day.slice(0, 10)}T00:00:00Z`));
 }
 
 const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
@@ -80,15 +80,15 @@ const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
 
 export function formatRelative(iso: string, now = Date.now()): string {
   const seconds = (Date.parse(iso) - now) / 1000;
-  const format = kept("r", (l) => new Intl.RelativeTimeFormat(l, { numeric: "auto", style: "short" }));
+  const format = cached("r", (l) => new Intl.RelativeTimeFormat(l, { numeric: "auto", style: "short" }));
   for (const [unit, size] of STEPS) {
     if (Math.abs(seconds) >= size) return format.format(Math.trunc(seconds / size), unit);
   }
-  // Clocks differ by some seconds; "in 2 seconds" would puzzle for what has happened.
+  // Clocks differ by some seconds, and "in 2 seconds" would be confusing for a past event.
   return Math.abs(seconds) < 10 ? format.format(0, "second") : format.format(Math.trunc(seconds), "second");
 }
 
-/** For components that format: they are drawn again when the language changes. */
+/** Formatters for components, which re-render when the language changes. */
 export function useFormats() {
   useLanguage();
   return {

@@ -5,17 +5,17 @@ import { setLanguage, translate } from "./i18n";
 afterEach(() => setLanguage("en"));
 
 describe("messages", () => {
-  it("chooses plural and language, and fills the places", async () => {
-    expect(translate("common.rows", { count: 1 })).toBe("1 row");
-    expect(translate("common.rows", { count: 1200 })).toBe("1,200 rows");
+  it("chooses plural and language and fills placeholders", async () => {
+    expect(translate("dataset.rows_new", { count: 1 })).toBe("1 new sample");
+    expect(translate("dataset.rows_new", { count: 1200 })).toBe("1,200 new samples");
     await setLanguage("tr");
-    expect(translate("common.rows", { count: 1200 })).toBe("1.200 satır");
+    expect(translate("dataset.rows_new", { count: 1200 })).toBe("1.200 yeni örnek");
     expect(document.documentElement.lang).toBe("tr");
   });
 });
 
 describe("formats", () => {
-  it("keeps what small sums and times say", () => {
+  it("keeps the precision of small sums and times", () => {
     expect(formatMoney(0.000123)).toBe("$0.00012");
     expect(formatMoney(12)).toBe("$12.00");
     expect(formatMoney(0)).toBe("$0.00");

@@ -38,7 +38,7 @@ export async function setLanguage(language: Language, keep = false): Promise<voi
   try {
     localStorage.setItem(STORED, language);
   } catch {
-    // It then lasts as long as the page.
+    // The choice then lasts until the page is closed.
   }
 }
 
@@ -61,7 +61,7 @@ function pluralForm(count: number, language: Language): "one" | "other" {
   return new Intl.PluralRules(language).select(count) === "one" ? "one" : "other";
 }
 
-/** The translator; the component is drawn again when the language changes. */
+/** Returns the translate function; the component re-renders when the language changes. */
 export function useT(): typeof translate {
   useStore(catalogue);
   return translate;

@@ -1,4 +1,4 @@
-/** A message is a text with `{places}`, or one text per plural form, chosen by `count`. */
+/** A message is a text with `{placeholders}`, or one text per plural form, chosen by `count`. */
 export interface Plural {
   one: string;
   other: string;
@@ -6,5 +6,5 @@ export interface Plural {
 
 export type Message = string | Plural;
 
-/** What a translation of `T` must hold: the same keys, each of the same kind. A missing one is a type error. */
+/** The type of a translation of `T`: the same keys, each of the same kind. A missing key is a type error. */
 export type Translation<T> = { readonly [K in keyof T]: T[K] extends string ? string : Plural };

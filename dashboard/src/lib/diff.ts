@@ -1,18 +1,18 @@
 import { diffLines, diffWordsWithSpace, type ChangeObject } from "diff";
 
-/** A stretch of text that both have, or that one of the two has alone. */
+/** A part of the texts: common to both, removed or added. */
 export interface Piece {
   kind: "same" | "removed" | "added";
   text: string;
 }
 
-/** Edits after which a search gives up: a page must not stop for a diff. */
-const MOST_EDITS = 2000;
-const MOST_MS = 200;
+/** Maximum number of edits before a comparison is abandoned, so that the page does not freeze. */
+const MAX_EDITS = 2000;
+const MAX_MS = 200;
 
-/** What two texts share and where they differ: by words; by lines where that takes too long; else replaced whole. */
+/** Compares two texts by term, by line where that takes too long, or else as wholly replaced. */
 export function diffWords(before: string, after: string): Piece[] {
-  const limits = { maxEditLength: MOST_EDITS, timeout: MOST_MS };
+  const limits = { maxEditLength: MAX_EDITS, timeout: MAX_MS };
   const found = diffWordsWithSpace(before, after, limits) ?? diffLines(before, after, limits);
   return found ? found.map(piece) : replaced(before, after);
 }
@@ -29,7 +29,7 @@ function replaced(before: string, after: string): Piece[] {
   return pieces.filter(({ text }) => text !== "");
 }
 
-/** One of the two texts again, in pieces: of the earlier one what was removed, of the later one what was added. */
+/** The parts of one of the two texts: the earlier with removed parts, or the later with added parts. */
 export function sideOf(pieces: readonly Piece[], side: "before" | "after"): Piece[] {
   const left = side === "before" ? "added" : "removed";
   return pieces.filter(({ kind }) => kind !== left);

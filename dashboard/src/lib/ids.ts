@@ -1,4 +1,7 @@
-/** `crypto.randomUUID` exists in secure contexts only, and Kairos is often opened over plain HTTP in a LAN. */
+/**
+ * Returns a random UUID. `crypto.randomUUID` requires a secure context, but Kairos is often opened over plain HTTP in
+ * a LAN.
+ */
 export function newId(): string {
   if (typeof crypto.randomUUID === "function") return crypto.randomUUID();
   const bytes = crypto.getRandomValues(new Uint8Array(16));
@@ -12,9 +15,9 @@ export function isId(text: string): boolean {
   return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text);
 }
 
-/** A hue that stays with a project for good, on every machine. */
+/** A hue derived from the project's id, the same on every machine. */
 export function hueOf(id: string): number {
-  // FNV-1a and a last stir: ids made one after the other differ in few characters, and must not look alike.
+  // FNV-1a with a final mix, because ids created in sequence differ in few characters and must not look alike.
   let hash = 0x811c9dc5;
   for (const character of id) hash = Math.imul(hash ^ character.charCodeAt(0), 0x01000193);
   hash = Math.imul(hash ^ (hash >>> 15), 0x85ebca6b) >>> 0;

@@ -1,10 +1,13 @@
-/** What must be sent before the tab changes its project or signs out: afterwards it would act as somebody else. */
-const works = new Set<() => Promise<void>>();
+/**
+ * Work that must be sent before the tab changes its project or signs out, since later requests would use another
+ * identity.
+ */
+const callbacks = new Set<() => Promise<void>>();
 
-export function beforeLeaving(work: () => Promise<void>): void {
-  works.add(work);
+export function beforeLeaving(callback: () => Promise<void>): void {
+  callbacks.add(callback);
 }
 
-export async function settleBeforeLeaving(): Promise<void> {
-  await Promise.allSettled([...works].map((work) => work()));
+export async function flushBeforeLeaving(): Promise<void> {
+  await Promise.allSettled([...callbacks].map((callback) => callback()));
 }

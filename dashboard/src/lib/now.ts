@@ -1,6 +1,6 @@
 import { useEffect, useState } from "react";
 
-/** The time, each second while `running`: for what counts before somebody's eyes. */
+/** The current time, updated each second while `running`. */
 export function useNow(running: boolean): number {
   const [now, setNow] = useState(Date.now);
   useEffect(() => {

@@ -1,4 +1,4 @@
-/** The address bar's parameters as plain text, a repeated one as a list; the router's own way is JSON. */
+/** Parses the address's parameters as plain text, repeated ones as lists; the router's default is JSON. */
 export function parseSearch(text: string): Record<string, string | string[]> {
   const search: Record<string, string | string[]> = {};
   const parameters = new URLSearchParams(text);
@@ -20,13 +20,13 @@ export function stringifySearch(search: Record<string, unknown>): string {
   return text ? `?${text}` : "";
 }
 
-/** The one text of a parameter; undefined when it is missing. */
+/** The single text of a parameter; undefined when it is missing. */
 export function one(value: unknown): string | undefined {
   const first: unknown = Array.isArray(value) ? value[0] : value;
   return typeof first === "string" && first ? first : undefined;
 }
 
-/** A time of the address; undefined where it is none, so that a page cannot ask for nonsense. */
+/** A time from the address; undefined when it is invalid. */
 export function time(text: string | undefined): string | undefined {
   return text && !Number.isNaN(Date.parse(text)) ? text : undefined;
 }

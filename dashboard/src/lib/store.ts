@@ -1,6 +1,6 @@
 import { useSyncExternalStore } from "react";
 
-/** State outside React that components can follow; small enough that a state library would be more. */
+/** State outside React that components can subscribe to. */
 export class Store<T> {
   #state: T;
   readonly #listeners = new Set<() => void>();

@@ -1,6 +1,6 @@
 import { useEffect, useState, type RefObject } from "react";
 
-/** The width in CSS pixels of what `box` holds, followed as it changes; `first` until it is known. */
+/** The content width of `box` in CSS pixels, updated on resize; `first` until it is measured. */
 export function useWidth(box: RefObject<HTMLElement | null>, first: number): number {
   const [width, setWidth] = useState(first);
   useEffect(() => {

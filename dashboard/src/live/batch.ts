@@ -1,6 +1,6 @@
 /**
- * Collects what arrives and hands it on at most once per frame. When handing on takes long, because many rows are
- * drawn, the next one waits in proportion, so that typing and scrolling keep at least half of the time.
+ * Collects events and passes them on at most once per frame. When rendering takes long, because many rows change, the
+ * next batch waits in proportion, so that typing and scrolling keep at least half of the time.
  */
 export interface Clock {
   now(): number;
@@ -10,7 +10,7 @@ export interface Clock {
 
 export const browserClock: Clock = {
   now: () => performance.now(),
-  // A hidden tab gets no frames, yet must not pile up a night of events.
+  // A hidden tab gets no frames but must not accumulate events.
   frame: (run) => (document.hidden ? void setTimeout(run, 1000) : void requestAnimationFrame(run)),
   later: (run, ms) => void setTimeout(run, ms),
 };
@@ -23,7 +23,7 @@ export class FrameBatch<T> {
   constructor(
     private readonly flush: (items: T[]) => void,
     private readonly clock: Clock = browserClock,
-    private readonly most = 2000,
+    private readonly maxItems = 2000,
   ) {}
 
   push(item: T): void {
@@ -45,14 +45,14 @@ export class FrameBatch<T> {
 
   #run(): void {
     this.#scheduled = false;
-    const items = this.#items.slice(0, this.most);
-    this.#items = this.#items.slice(this.most);
+    const items = this.#items.slice(0, this.maxItems);
+    this.#items = this.#items.slice(this.maxItems);
     if (items.length === 0) return;
     const began = this.clock.now();
     try {
       this.flush(items);
     } finally {
-      // The frame after this one shows how long drawing took.
+      // The start of the next frame shows how long rendering took.
       this.clock.frame(() => {
         const spent = this.clock.now() - began;
         this.#restUntil = spent > 32 ? this.clock.now() + Math.min(spent, 500) : 0;

@@ -1,4 +1,4 @@
-/** Running answers, by task, attempt and draft. They are drafts until the verdict and are stored nowhere else. */
+/** Running answers, by task, attempt and draft. Drafts are held here only, until the verdict. */
 import { useSyncExternalStore } from "react";
 import type { LiveDelta } from "./messages";
 
@@ -6,13 +6,13 @@ export interface Draft {
   attempt: number;
   draft: number;
   text: string;
-  /** Characters that stand before or within `text` and never came here: the page was opened later, or a piece was lost. */
+  /** Characters before or within `text` that were not received: the page was opened later, or a message was lost. */
   missing: number;
 }
 
 const NONE: readonly Draft[] = [];
-const MOST_TASKS = 2000;
-const MOST_CHARACTERS = 400_000;
+const MAX_TASKS = 2000;
+const MAX_CHARACTERS = 400_000;
 
 export class DeltaStore {
   readonly #drafts = new Map<string, readonly Draft[]>();
@@ -29,17 +29,20 @@ export class DeltaStore {
       const drafts = added(this.#drafts.get(task) ?? NONE, list);
       this.#drafts.delete(task);
       this.#drafts.set(task, drafts);
-      this.#tell(task);
+      this.#notify(task);
     }
     this.#trim();
   }
 
-  /** Oldest first; the last one is being written. */
+  /** Oldest first; the last one is in progress. */
   of(task: string): readonly Draft[] {
     return this.#drafts.get(task) ?? NONE;
   }
 
-  /** Once a task has ended its stored verdicts hold the answers; a page that watches it keeps its drafts a while. */
+  /**
+   * When a task has ended, its stored verdicts contain the answers. A page that shows the task keeps its drafts for a
+   * while.
+   */
   ended(task: string): void {
     if (!this.#listeners.has(task)) this.#drafts.delete(task);
   }
@@ -47,7 +50,7 @@ export class DeltaStore {
   clear(): void {
     const tasks = [...this.#drafts.keys()];
     this.#drafts.clear();
-    for (const task of tasks) this.#tell(task);
+    for (const task of tasks) this.#notify(task);
   }
 
   subscribe(task: string, listener: () => void): () => void {
@@ -59,13 +62,13 @@ export class DeltaStore {
     };
   }
 
-  #tell(task: string): void {
+  #notify(task: string): void {
     for (const listener of this.#listeners.get(task) ?? []) listener();
   }
 
   #trim(): void {
     for (const task of this.#drafts.keys()) {
-      if (this.#drafts.size <= MOST_TASKS) return;
+      if (this.#drafts.size <= MAX_TASKS) return;
       if (!this.#listeners.has(task)) this.#drafts.delete(task);
     }
   }
@@ -78,8 +81,8 @@ function added(drafts: readonly Draft[], deltas: readonly LiveDelta[]): readonly
     const before = (at < 0 || offset === 0 ? undefined : next[at]) ?? { text: "", missing: 0 };
     const missing = offset === undefined ? before.missing : Math.max(0, offset - before.text.length);
     const grown = { attempt, draft, text: before.text + text, missing };
-    // What is cut off for its length is missing too, so that the next piece's offset still agrees.
-    const over = Math.max(0, grown.text.length - MOST_CHARACTERS);
+    // Text cut off for its length counts as missing, so that the offset of the next message still matches.
+    const over = Math.max(0, grown.text.length - MAX_CHARACTERS);
     if (over > 0) Object.assign(grown, { text: grown.text.slice(over), missing: missing + over });
     if (at < 0) next.push(grown);
     else next[at] = grown;
@@ -89,7 +92,7 @@ function added(drafts: readonly Draft[], deltas: readonly LiveDelta[]): readonly
 
 export const deltas = new DeltaStore();
 
-/** The drafts of one task as they are written. */
+/** The drafts of a task while they are generated. */
 export function useDrafts(task: string): readonly Draft[] {
   return useSyncExternalStore(
     (listener) => deltas.subscribe(task, listener),

@@ -1,4 +1,4 @@
-/** The tab's stream of events, bound to its session and to the query caches. */
+/** Connects the tab's event stream to its session and to the query caches. */
 import { call } from "../api/client";
 import type { TaskDetail, Ticket } from "../api/contract";
 import type { TaskFilters } from "../api/queries";
@@ -13,12 +13,12 @@ import { LiveSocket, type LiveState } from "./socket";
 
 export const liveState = new Store<LiveState>("connecting");
 
-/** Sums over many tasks, asked again some time after something changed rather than for every event. */
-const SUMS = ["overview", "agents"] as const;
-const SUMS_MS = 2000;
+/** Totals over many tasks, refetched some time after a change rather than for every event. */
+const TOTALS = ["overview", "agents"] as const;
+const TOTALS_MS = 2000;
 const DETAIL_MS = 300;
 const FINAL = new Set(["succeeded", "rejected", "failed", "dead", "cancelled"]);
-const WITH_ROWS = new Set([...FINAL, "verdict", "attempt_rejected", "labelled", "model_chosen", "decision"]);
+const HAS_DETAIL = new Set([...FINAL, "verdict", "attempt_rejected", "labelled", "model_chosen", "decision"]);
 
 let socket: LiveSocket | null = null;
 let project: string | null = null;
@@ -41,16 +41,16 @@ function apply(events: LiveEvent[]): void {
     const id = query.queryKey[2];
     if (typeof id !== "string" || !tasks.has(id)) continue;
     queryClient.setQueryData<TaskDetail>(query.queryKey, (detail) => detail && reduceDetail(detail, events));
-    // Verdicts and decisions are rows of their own that the event only announces.
-    if (events.some((event) => event.task_id === id && WITH_ROWS.has(event.kind))) askAgain(["task", id], DETAIL_MS);
+    // Verdicts and decisions are separate rows, which the event only announces.
+    if (events.some((event) => event.task_id === id && HAS_DETAIL.has(event.kind))) refetchLater(["task", id], DETAIL_MS);
   }
   for (const [id, task] of tasks) if (FINAL.has(task.state)) deltas.ended(id);
-  for (const name of SUMS) askAgain([name], SUMS_MS);
-  // A rejected answer is a new row of the dataset; the list of rows is left to whoever reads it.
-  askAgain(["dataset", "stats"], SUMS_MS);
+  for (const name of TOTALS) refetchLater([name], TOTALS_MS);
+  // A rejected answer is a new sample of the dataset. The sample list is refetched only where it is shown.
+  refetchLater(["dataset", "stats"], TOTALS_MS);
 }
 
-function askAgain(key: readonly unknown[], ms: number): void {
+function refetchLater(key: readonly unknown[], ms: number): void {
   const name = key.join(" ");
   if (waiting.has(name)) return;
   const timer = setTimeout(() => {
@@ -90,12 +90,12 @@ function connect(): void {
 }
 
 function isOfTasks({ queryKey }: { queryKey: readonly unknown[] }): boolean {
-  return ["tasks", "task", ...SUMS].includes(String(queryKey[1]));
+  return ["tasks", "task", ...TOTALS].includes(String(queryKey[1]));
 }
 
 async function refused(code: number): Promise<void> {
   try {
-    // A session that only needs a new access token gets it and goes on; an ended one lands at sign-in.
+    // A session that only needs a new access token continues with it; an ended one redirects to sign-in.
     if (await session.refresh()) {
       if (code === CLOSE.notMember) await queryClient.invalidateQueries();
       if (project !== null && session.projectId === project) socket?.start();
@@ -114,13 +114,13 @@ function stop(): void {
   waiting.clear();
 }
 
-/** Called once by main.tsx. */
+/** Called once, by main.tsx. */
 export function runLive(): void {
   session.subscribe(follow);
-  addEventListener("online", () => socket?.hurry());
+  addEventListener("online", () => socket?.reconnectNow());
   addEventListener("offline", () => liveState.set("offline"));
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden) socket?.hurry();
+    if (!document.hidden) socket?.reconnectNow();
   });
   follow();
 }

@@ -30,7 +30,7 @@ export interface LiveDelta {
   task_id: string;
   attempt: number;
   draft: number;
-  /** The character of the draft at which the piece begins; 0 again when another model begins anew. */
+  /** Offset in the draft at which this text starts; 0 when another model starts over. */
   offset?: number;
   text: string;
 }

@@ -37,7 +37,7 @@ const event = (id: number, live: LiveTask, kind = live.state): LiveEvent => ({
 });
 
 describe("reducePages", () => {
-  it("takes in what ended in the time asked for, and nothing where only people's labels could tell", () => {
+  it("adds tasks that ended in the requested period, and none to lists filtered by label", () => {
     const ended = (at: string | null) => latest([event(1, task("n", { state: "failed", finished_at: at }))]);
     const shown = (filters: TaskFilters, at: string | null) => reducePages(pages(), filters, ended(at)).pages[0]!.items.length;
     const since = { ended_since: "2026-01-02T00:00:00Z" };
@@ -47,7 +47,7 @@ describe("reducePages", () => {
     expect(shown({ labelled: "false" }, "2026-01-02T00:00:00Z")).toBe(0);
   });
 
-  it("changes rows in place, by the last event of a task", () => {
+  it("updates rows in place with the last event of a task", () => {
     const events = [event(1, task("b", { state: "running" })), event(2, task("b", { state: "succeeded" }))];
     const before = pages("a", "b");
     const after = reducePages(before, {}, latest(events));
@@ -55,17 +55,17 @@ describe("reducePages", () => {
     expect(after.pages[0]!.items[0]).toBe(before.pages[0]!.items[0]);
   });
 
-  it("puts new tasks on top, and leaves out those that the filter excludes", () => {
+  it("adds new tasks on top, except those that the filter excludes", () => {
     const tasks = latest([event(1, task("n")), event(2, task("x", { state: "failed" })), event(3, task("a", { state: "running" }))]);
     const after = reducePages(pages("a", "b"), { state: ["queued"] }, tasks);
     expect(after.pages[0]!.items.map((one) => one.id)).toEqual(["n", "b"]);
     expect(after.pages[0]!.items[0]!.prompt).toBe("prompt of n");
   });
 
-  it("adds nothing to a text search, and nothing older than the pages read", () => {
+  it("adds nothing to a text search and nothing older than the loaded pages", () => {
     const tasks = latest([event(1, task("n"))]);
     const same = pages("a");
-    expect(reducePages(same, { q: "word" }, tasks)).toBe(same);
+    expect(reducePages(same, { q: "text" }, tasks)).toBe(same);
     const partial: TaskPages = { ...same, pages: [{ items: [row("a")], next: "a" }] };
     expect(reducePages(partial, {}, latest([event(1, task("old", { created_at: "2026-01-01T00:00:00Z" }))]))).toBe(partial);
   });
@@ -82,7 +82,7 @@ describe("reduceDetail", () => {
 });
 
 describe("FrameBatch", () => {
-  it("hands on once per frame, and rests after a slow one", () => {
+  it("delivers once per frame and pauses after a slow one", () => {
     let now = 0;
     const frames: (() => void)[] = [];
     const waits: number[] = [];
@@ -104,7 +104,7 @@ describe("FrameBatch", () => {
 });
 
 describe("DeltaStore", () => {
-  it("keeps drafts apart and forgets an ended task that nobody watches", () => {
+  it("separates drafts and discards an ended task that no page shows", () => {
     const store = new DeltaStore();
     const piece = (draft: number, text: string) => ({ type: "delta", task_id: "a", attempt: 1, draft, text }) as const;
     store.append([piece(1, "on"), piece(1, "e"), piece(2, "two")]);
@@ -117,7 +117,7 @@ describe("DeltaStore", () => {
     expect(store.of("a")).toHaveLength(0);
   });
 
-  it("begins anew at offset 0, and says how much never came", () => {
+  it("starts over at offset 0 and counts missing characters", () => {
     const store = new DeltaStore();
     const piece = (offset: number, text: string) =>
       ({ type: "delta", task_id: "a", attempt: 1, draft: 1, offset, text }) as const;

@@ -1,4 +1,4 @@
-/** What a batch of events makes of the cached lists and details. Pure, so that it can be tried without a browser. */
+/** Applies a batch of events to the cached lists and details. Pure functions. */
 import type { InfiniteData } from "@tanstack/react-query";
 import type { EventOut, Page, TaskDetail } from "../api/contract";
 import type { TaskFilters, TaskRow } from "../api/queries";
@@ -6,7 +6,7 @@ import type { LiveEvent, LiveTask } from "./messages";
 
 export type TaskPages = InfiniteData<Page<TaskRow>, string | null>;
 
-/** The last state of each task in the batch; earlier ones would be drawn over at once. */
+/** The last state of each task in the batch; earlier states would be overwritten at once. */
 export function latest(events: readonly LiveEvent[]): Map<string, LiveTask> {
   const tasks = new Map<string, LiveTask>();
   for (const event of events) tasks.set(event.task_id, event.task);
@@ -23,7 +23,9 @@ export function matches(task: LiveTask, filters: TaskFilters): boolean {
   );
 }
 
-/** The pages with the batch in them: rows changed in place, new ones on top, those that no longer match gone. */
+/**
+ * Returns the pages with the batch applied: rows updated in place, new rows on top, rows that no longer match removed.
+ */
 export function reducePages(data: TaskPages, filters: TaskFilters, tasks: Map<string, LiveTask>): TaskPages {
   const unseen = new Map(tasks);
   let changed = false;
@@ -49,7 +51,10 @@ export function reducePages(data: TaskPages, filters: TaskFilters, tasks: Map<st
   return changed ? { ...data, pages } : data;
 }
 
-/** A text search and people's labels cannot be decided here, and a row older than those loaded belongs to a page not yet read. */
+/**
+ * Text search and label filters cannot be evaluated here, and a task older than the loaded rows belongs to a page that
+ * is not loaded.
+ */
 function newRows(unseen: Map<string, LiveTask>, filters: TaskFilters, data: TaskPages): TaskRow[] {
   const loaded = data.pages.flatMap((page) => page.items);
   const complete = data.pages.at(-1)?.next == null;

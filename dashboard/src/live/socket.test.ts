@@ -10,7 +10,7 @@ class FakeSocket {
   close(): void {
     this.closed = true;
   }
-  say(message: unknown): void {
+  receive(message: unknown): void {
     this.onmessage?.({ data: JSON.stringify(message) });
   }
   lose(code = 1006): void {
@@ -48,23 +48,23 @@ describe("LiveSocket", () => {
   beforeEach(() => void vi.useFakeTimers());
   afterEach(() => void vi.useRealTimers());
 
-  it("goes on from the last cursor after a loss", async () => {
+  it("resumes from the last cursor after a loss", async () => {
     const { live, sockets, states, onGap } = setUp();
     live.start();
     await settle();
-    sockets[0]!.say({ type: "hello", cursor: "5" });
-    sockets[0]!.say(event("7"));
+    sockets[0]!.receive({ type: "hello", cursor: "5" });
+    sockets[0]!.receive(event("7"));
     sockets[0]!.lose();
     expect(states.at(-1)).toBe("reconnecting");
     await vi.advanceTimersByTimeAsync(500);
     expect(sockets[1]!.after).toBe("7");
-    sockets[1]!.say({ type: "hello", cursor: "9" });
+    sockets[1]!.receive({ type: "hello", cursor: "9" });
     expect(live.cursor).toBe("7");
     expect(states.at(-1)).toBe("connected");
     expect(onGap).toHaveBeenCalledTimes(1);
   });
 
-  it("waits longer each time, and says offline in the end", async () => {
+  it("increases the delay and reports offline in the end", async () => {
     const { live, states, ticket } = setUp();
     ticket.mockRejectedValue(new Error("away"));
     live.start();
@@ -77,7 +77,7 @@ describe("LiveSocket", () => {
     expect(states.at(-1)).toBe("offline");
   });
 
-  it("does not come back when the session has ended", async () => {
+  it("does not reconnect after the session has ended", async () => {
     const { live, sockets, onRefused } = setUp();
     live.start();
     await settle();
@@ -87,13 +87,13 @@ describe("LiveSocket", () => {
     expect(sockets).toHaveLength(1);
   });
 
-  it("takes silence for a loss", async () => {
+  it("treats silence as a lost connection", async () => {
     const { live, sockets } = setUp();
     live.start();
     await settle();
-    sockets[0]!.say({ type: "hello", cursor: "1" });
+    sockets[0]!.receive({ type: "hello", cursor: "1" });
     await vi.advanceTimersByTimeAsync(40_000);
-    sockets[0]!.say({ type: "ping" });
+    sockets[0]!.receive({ type: "ping" });
     await vi.advanceTimersByTimeAsync(40_000);
     expect(sockets).toHaveLength(1);
     await vi.advanceTimersByTimeAsync(6_000);
@@ -101,12 +101,12 @@ describe("LiveSocket", () => {
     expect(sockets).toHaveLength(2);
   });
 
-  it("hears nothing after it was stopped", async () => {
+  it("ignores messages after it was stopped", async () => {
     const { live, sockets, messages } = setUp();
     live.start();
     await settle();
     live.stop();
-    sockets[0]!.say(event("2"));
+    sockets[0]!.receive(event("2"));
     sockets[0]!.lose();
     await vi.advanceTimersByTimeAsync(60_000);
     expect(messages).toHaveLength(0);

@@ -1,4 +1,6 @@
-/** One connection to /api/events: a ticket, the stream, and after a loss the stream again from the last cursor. */
+/**
+ * A connection to /api/events: obtains a ticket, opens the stream, and after a loss resumes it from the last cursor.
+ */
 import { CLOSE, type LiveMessage } from "./messages";
 
 export type LiveState = "connecting" | "connected" | "reconnecting" | "offline";
@@ -10,9 +12,11 @@ export interface LiveOptions {
   open(ticket: string, after: string): SocketLike;
   onMessage(message: LiveMessage): void;
   onState(state: LiveState): void;
-  /** The session has ended, or its user is no member any more; nothing is tried again. */
+  /** The session has ended, or the user is no longer a member. No reconnection follows. */
   onRefused(code: number): void;
-  /** Events may be missing: the first connection, or one after so long that the daemon may have forgotten some. */
+  /**
+   * Events may be missing: on the first connection, or after an interruption longer than the daemon's event history.
+   */
   onGap(): void;
   random?: () => number;
   online?: () => boolean;
@@ -51,8 +55,8 @@ export class LiveSocket {
     this.#drop();
   }
 
-  /** The network came back, or the person asked: do not wait for the timer. */
-  hurry(): void {
+  /** Reconnects at once, because the network is back or the user requests it. */
+  reconnectNow(): void {
     if (this.#stopped || this.#socket) return;
     this.#tries = 0;
     clearTimeout(this.#retry);
@@ -90,7 +94,7 @@ export class LiveSocket {
 
   #greeted(cursor: string): void {
     const gap = this.#cursor === "" || (this.#lostAt !== null && Date.now() - this.#lostAt > LONG_LOSS_MS);
-    // A resumed stream still sends what was missed, from the cursor that was asked for.
+    // A resumed stream first replays the missed events, from the requested cursor.
     if (this.#cursor === "") this.#cursor = cursor;
     this.#tries = 0;
     this.#lostAt = null;
@@ -114,7 +118,7 @@ export class LiveSocket {
     this.options.onState(online && this.#tries < 5 ? "reconnecting" : "offline");
     const ceiling = Math.min(FIRST_MS * 2 ** this.#tries, LONGEST_MS);
     this.#tries += 1;
-    // Half of it by chance, so that a restarted daemon is not met by all tabs at once.
+    // Half of the delay is random, so that tabs do not reconnect all at once to a restarted daemon.
     const wait = ceiling / 2 + (ceiling / 2) * (this.options.random ?? Math.random)();
     clearTimeout(this.#retry);
     this.#retry = setTimeout(() => void this.#connect(), wait);
@@ -122,7 +126,7 @@ export class LiveSocket {
 
   #listenForSilence(): void {
     clearTimeout(this.#quiet);
-    // The daemon pings every 20 s; a link that died without a word is noticed here only.
+    // The daemon pings every 20 s; this timer detects a connection that was lost without being closed.
     this.#quiet = setTimeout(() => {
       this.#socket?.close();
       this.#closed(0);

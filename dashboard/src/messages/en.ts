@@ -13,7 +13,7 @@ import { tasks } from "./en/tasks";
 import { training } from "./en/training";
 import { users } from "./en/users";
 
-/** One file per area, so that areas can grow side by side. */
+/** One file per area. */
 export const en = {
   ...common,
   ...shell,

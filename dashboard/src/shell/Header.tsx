@@ -30,7 +30,7 @@ export function Header() {
       <div className="row header-end">
         {write && (
           <Button kind="primary" icon={<Plus aria-hidden />} onClick={() => openDialog.set("submit")} aria-keyshortcuts="c" aria-label={t("shell.submit_task")} className="header-submit">
-            <span className="header-word">{t("shell.submit_task")}</span>
+            <span className="header-text">{t("shell.submit_task")}</span>
           </Button>
         )}
         <Live />
@@ -84,7 +84,7 @@ function Live() {
   return (
     <span role="status" className="live">
       <Badge tone={tone} icon={<Icon aria-hidden />} title={t("live.detail")}>
-        <span className="live-word">{t(`live.${state}`)}</span>
+        <span className="live-text">{t(`live.${state}`)}</span>
       </Badge>
     </span>
   );
@@ -102,9 +102,9 @@ function Health() {
   const { data, isError } = useQuery(readyQuery());
   const status = !isError && data && data.status in HEALTH ? (data.status as keyof typeof HEALTH) : "unknown";
   const { icon: Icon, colour } = HEALTH[status];
-  const words = t(`health.${status}`);
+  const label = t(`health.${status}`);
   return (
-    <span role="img" aria-label={words} title={words} className="health">
+    <span role="img" aria-label={label} title={label} className="health">
       <Icon aria-hidden style={{ color: colour }} fill={status === "ok" ? "currentColor" : "none"} />
     </span>
   );

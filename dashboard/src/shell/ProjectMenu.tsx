@@ -57,7 +57,7 @@ export function ProjectMenu({ container }: { container: RefObject<HTMLElement | 
   );
 }
 
-/** Leaves pages of one thing, which the new project does not have. */
+/** Leaves pages of single items, which do not exist in the new project. */
 export function useSwitch(): (id: string, name: string) => Promise<void> {
   const navigate = useNavigate();
   return async (id, name) => {

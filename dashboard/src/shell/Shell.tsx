@@ -45,7 +45,7 @@ export function Shell() {
       <div className="content">
         <DegradedBanner />
         <main id="content" tabIndex={-1}>
-          {/* The key makes every page begin anew in another project: no filter or draft is carried over. */}
+          {/* The key remounts every page in another project, so that no filter or draft is carried over. */}
           {projectId ? (
             <Suspense fallback={<SkeletonRows />}>
               <Outlet key={projectId} />

@@ -14,7 +14,7 @@ import { translate, useT } from "../i18n/i18n";
 import { newId } from "../lib/ids";
 
 const DEFAULT_AGENT = "ExecutionAgent";
-/** Left out, the daemon asks the cache for what is asked at temperature 0. */
+/** If omitted, the daemon uses the cache at temperature 0 only. */
 const CACHE: Record<string, boolean> = { use: true, bypass: false };
 
 function lines(form: FormData, name: string): string[] {
@@ -25,7 +25,7 @@ function text(form: FormData, name: string): string {
   return String(form.get(name) ?? "");
 }
 
-/** Undefined where the text is no JSON object. */
+/** Returns undefined when the text is not a valid JSON object. */
 function schemaOf(source: string): Record<string, unknown> | null | undefined {
   if (!source.trim()) return null;
   try {
@@ -62,7 +62,7 @@ export function SubmitTask({ onClose }: { onClose: () => void }) {
   const agents = useQuery(agentsQuery()).data?.items.map((agent) => agent.name) ?? [];
   const models = useQuery(modelsQuery()).data ?? [];
   const prompt = useRef<HTMLTextAreaElement>(null);
-  // The same key for every try of this dialog: a submission that got through unheard is not made twice.
+  // All tries of this dialog share one key, so that a submission whose response was lost is not repeated.
   const [key] = useState(newId);
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<Problem | null>(null);

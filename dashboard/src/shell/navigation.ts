@@ -6,7 +6,7 @@ export interface NavEntry {
   to: "/" | "/tasks" | "/agents" | "/models" | "/learning" | "/audit" | "/settings" | "/users";
   name: MessageKey;
   icon: LucideIcon;
-  /** The letter after `g`. */
+  /** The key after `g`. */
   letter: string;
   needs?: Permission;
   operators?: boolean;

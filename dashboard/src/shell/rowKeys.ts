@@ -1,6 +1,6 @@
 import type { Shortcuts } from "./shortcuts";
 
-/** From anywhere on a page into its table; within it the rows listen themselves. */
+/** Moves the focus from anywhere on a page into its table; the table handles keys itself. */
 export const ROW_KEYS: Shortcuts = { j: focusTable, k: focusTable, ArrowDown: focusTable };
 
 function focusTable(): void {

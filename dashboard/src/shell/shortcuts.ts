@@ -5,8 +5,8 @@ export type Shortcuts = Record<string, () => void>;
 const SEQUENCE_MS = 1200;
 
 /**
- * Keys for the whole page: single ones such as `c`, and two in a row such as `g t`.
- * Silent while somebody types, while a dialog or menu is open, and with a modifier held.
+ * Page-wide keys: single ones such as `c`, and sequences such as `g t`. Disabled while the user types, while a dialog
+ * or menu is open, and with a modifier key.
  */
 export function useShortcuts(shortcuts: Shortcuts): void {
   useEffect(() => {

@@ -11,7 +11,7 @@ function stored(): Theme {
 
 export const themeStore = new Store<Theme>(stored());
 
-/** Kept for public/theme.js, which sets it before the first paint of the next visit. */
+/** Stored for public/theme.js, which applies it before the first paint of the next visit. */
 export function setTheme(theme: Theme): void {
   if (theme === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
@@ -20,6 +20,6 @@ export function setTheme(theme: Theme): void {
     if (theme === "system") localStorage.removeItem(STORED);
     else localStorage.setItem(STORED, theme);
   } catch {
-    // It then lasts as long as the page.
+    // The choice then lasts until the page is closed.
   }
 }

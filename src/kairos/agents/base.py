@@ -1,4 +1,4 @@
-"""What an agent is given, what it gives back, and what the guardian says of it."""
+"""The types that agents and the guardian exchange: task, attempt context, draft, finding and verdict."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from kairos.llm.calls.answer_limits import AnswerLimit
 from kairos.tenancy import ProjectId, TaskId
 
 RULES = "3"
-"""Version of the guardian's rules: raised when a check approves what it rejected before, or the other way round."""
+"""Version of the guardian's rules. Raise it whenever a check accepts what it rejected before, or the reverse."""
 
 
 BUILT_IN = ("ExecutionAgent", "GuardianAgent", "TrainingAgent")
-"""The names that no plugin can have."""
+"""Names reserved for the built-in agents."""
 
 
 class AnswerFormat(StrEnum):
-    """The form an answer must have; the guardian refuses any other."""
+    """The format an answer must have; the guardian rejects any other."""
 
     TEXT = "text"
     JSON = "json"
@@ -28,7 +28,7 @@ class AnswerFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """What a task's submitter demands of the answer. Everything is optional; with nothing set, nothing is measured."""
+    """The checks that a submitter requests for the answer. All are optional; without any, the answer has no score."""
 
     format: AnswerFormat | None = None
     schema: Mapping[str, Any] | None = None
@@ -40,12 +40,12 @@ class Checks:
     tests: str | None = None
     """Python source: `test_*` functions or bare asserts that the answer's code must pass."""
 
-    def speak_of_content(self) -> bool:
-        """Whether any of them can measure how good an answer is."""
+    def can_score(self) -> bool:
+        """Whether any check can give the answer a score."""
         return bool(self.format or self.schema or self.require or self.forbid or self.tests)
 
     def stored(self) -> dict[str, Any]:
-        """As a row keeps them: what was not set is left out."""
+        """Return the checks as stored in a row, without those that are not set."""
         values = {
             "format": self.format,
             "schema": self.schema,
@@ -57,7 +57,7 @@ class Checks:
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Checks:
-        """What `stored` wrote."""
+        """Return the checks that `stored` wrote."""
         return cls(
             format=AnswerFormat(stored["format"]) if "format" in stored else None,
             schema=stored.get("schema"),
@@ -69,54 +69,54 @@ class Checks:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task as an agent sees it: one attempt at one prompt, in one project."""
+    """A task as an agent receives it: one attempt at one prompt, in one project."""
 
     id: TaskId
     project_id: ProjectId
     prompt: str
     agent: str
     task_type: str | None
-    """The caller's own word for the kind of work; None lets Kairos classify it."""
+    """The caller's label for the kind of work; None lets Kairos classify it."""
     checks: Checks
     attempt: int
-    """1 for the first claim of the row; a worker that died or failed makes the next one 2."""
+    """Starts at 1; a lost lease or a transient failure starts the next attempt."""
     model: str | None = None
-    """A catalogue name the caller insists on; None leaves the choice to the router."""
+    """The catalogue name of a required model; None leaves the choice to the router."""
     system: str | None = None
-    """The caller's instructions, in place of the agent's own."""
+    """System prompt of the caller, in place of the agent's own."""
     temperature: float | None = None
     max_tokens: int | None = None
     session: str | None = None
-    """Calls of one session stay with one model until it fails."""
+    """Calls of one session use one model until it fails."""
     run_tests: bool = True
     """Whether the project allows the guardian to run the task's tests in a child process."""
     cache: bool | None = None
-    """Whether an answer may come from the cache; None leaves it to the temperature."""
+    """Whether an answer may come from the cache; None decides by the temperature."""
     cache_control: str | None = None
-    """The submitter's header of that name."""
+    """The submitter's `Cache-Control` header."""
     local_only: bool = False
-    """Whether the project forbids that prompts leave the operator's own hardware."""
+    """Whether the project allows local models only."""
     plugin_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """What the project sets of the configuration of plugins, by name."""
+    """The project's configuration of each plugin, by plugin name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What an agent produced, before the guardian has spoken."""
+    """An agent's text before the guardian has checked it."""
 
     text: str
     finish_reason: str | None
-    """`stop`, `tool_calls`, or `length` where the token limit cut it off; None is no whole draft."""
+    """`stop`, `tool_calls`, or `length` if the token limit cut the text off; None for an incomplete draft."""
     decision_id: str | None = None
-    """The routing decision that the text came from; None when no model was called."""
+    """The routing decision of the model call; None when no model was called."""
     model: str | None = None
     messages: tuple[Mapping[str, str], ...] = ()
-    """The prompt as the model saw it."""
+    """The prompt as sent to the model."""
     cached: bool = False
     reasoning: str = ""
-    """What the model wrote before its answer. It is no part of `text`, and nothing judges it."""
+    """The model's reasoning, which is not part of `text` and is not checked."""
     limit: AnswerLimit | None = None
-    """The most tokens that the answer could have; None where no model was called."""
+    """The answer's token limit; None when no model was called."""
 
 
 class Severity(StrEnum):
@@ -128,69 +128,69 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing the guardian has to say, in words a model and a person can act on."""
+    """One fault in a draft, described so that a model and a person can act on it."""
 
     check: str
     severity: Severity
     message: str
     line: int | None = None
-    """1-based line of the answer that the finding speaks of."""
+    """1-based line of the answer."""
     hint: str | None = None
-    """What the model is told in place of the message, where that would give the answer away."""
+    """Sent to the model in place of `message` when the message would reveal the expected answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The guardian's word on a draft."""
+    """The guardian's ruling on a draft."""
 
     approved: bool
     score: float | None
-    """Quality in [0, 1] that the router learns from; None where no check spoke of the content."""
+    """Quality in [0, 1] that the router learns from; None if no check could score the content."""
     findings: tuple[Finding, ...] = ()
     checks: tuple[str, ...] = ()
-    """Names of the checks that were run, so that a reader knows what was not."""
+    """Names of the checks that were run."""
 
 
 Emit = Callable[[str, Mapping[str, Any]], Awaitable[None]]
-"""Records an event of the task: its kind and its data."""
+"""Records a task event, given its kind and data."""
 
 
 class TextStream(Protocol):
-    """Where those listen who watch a draft being written."""
+    """Publishes a draft to its viewers while it is being written."""
 
     async def piece(self, text: str) -> None:
-        """The next piece of it."""
+        """Publish the next piece of text."""
         ...
 
     def restart(self) -> None:
-        """What was written so far counts no more; it begins anew."""
+        """Discard the text published so far; the draft starts again."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Brief:
-    """Everything about this try besides the task itself."""
+class AttemptContext:
+    """What an agent knows about the current attempt besides the task."""
 
     findings: tuple[Finding, ...] = ()
-    """What the guardian rejected in the try before; empty on the first."""
+    """Findings on the previous draft; empty for the first."""
     rejected: str | None = None
-    """The answer that the findings speak of."""
+    """The rejected draft that the findings refer to."""
     avoid_models: frozenset[str] = frozenset()
-    """Models whose answer to this task was rejected already."""
+    """Models whose draft for this task has been rejected."""
     context: tuple[str, ...] = field(default=())
-    """What memory recalled for the task; empty until memory is built."""
+    """Context recalled from memory; empty until memory is implemented."""
     timeout_s: float = 600
-    """What is left of the task's time."""
+    """Remaining time of the task, in seconds."""
     stream: TextStream | None = None
-    """None: nobody may watch."""
+    """None if the draft is not published while it is written."""
 
 
 class Agent(Protocol):
-    """Something that can take a task. Agents are looked up by name and by capability."""
+    """Performs tasks. Agents are looked up by name or by capability."""
 
     name: str
     capabilities: frozenset[str]
 
-    async def perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
-        """Produce a draft. Raises a `KairosError` when it cannot; must stop promptly when cancelled."""
+    async def perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
+        """Produce a draft. Raises `KairosError` on failure; must stop promptly when cancelled."""
         ...

@@ -1,4 +1,4 @@
-"""The agent that writes: code or text, through the router."""
+"""The agent that writes code or text by calling a model through the router."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from kairos.agents.base import RULES, AnswerFormat, Brief, Draft, Emit, Severity, Task
+from kairos.agents.base import RULES, AnswerFormat, AttemptContext, Draft, Emit, Severity, Task
 from kairos.llm.calls.providers import ChatRequest
 from kairos.llm.routing.llm_router import CallContext, LLMRouter
 
@@ -19,13 +19,13 @@ FORMATS = {
     AnswerFormat.TEXT: "Answer with plain text.",
 }
 DRAFT_LENGTHS = (6_000, 1_500)
-"""Characters of an earlier draft that a retry shows where the whole of it does not fit."""
+"""Characters of the rejected draft that a retry shows if the whole draft does not fit."""
 FAULT_LENGTHS = (2_000, 120)
-"""Characters of its faults where no draft fits beside them."""
+"""Characters of the findings if no draft fits beside them."""
 
 
 class ExecutionAgent:
-    """Writes code or text for a prompt. Rejected before, it sees its answer and the guardian's findings."""
+    """Writes code or text for a prompt. A retry includes the rejected draft and the guardian's findings."""
 
     name = "ExecutionAgent"
     capabilities = frozenset({"execute", "write", "code"})
@@ -33,10 +33,10 @@ class ExecutionAgent:
     def __init__(self, router: LLMRouter) -> None:
         self._router = router
 
-    async def perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
-        messages, *shorter = _messages(task, brief)
+    async def perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
+        messages, *shorter = _messages(task, attempt)
         answer = await self._router.complete(
-            call_context(task, brief),
+            call_context(task, attempt),
             ChatRequest(
                 messages=messages,
                 temperature=task.temperature,
@@ -45,9 +45,9 @@ class ExecutionAgent:
                 shorter=tuple(shorter),
             ),
             emit,
-            on_delta=brief.stream.piece if brief.stream else None,
-            on_restart=brief.stream.restart if brief.stream else None,
-            timeout_s=brief.timeout_s,
+            on_delta=attempt.stream.piece if attempt.stream else None,
+            on_restart=attempt.stream.restart if attempt.stream else None,
+            timeout_s=attempt.timeout_s,
         )
         return Draft(
             text=answer.completion.text,
@@ -61,8 +61,8 @@ class ExecutionAgent:
         )
 
 
-def call_context(task: Task, brief: Brief) -> CallContext:
-    """For whom a model is called, with everything that task and project ask of the call."""
+def call_context(task: Task, attempt: AttemptContext) -> CallContext:
+    """Return the router's call context for a task: its project and the options of task and project."""
     return CallContext(
         project_id=task.project_id,
         task_id=task.id,
@@ -72,7 +72,7 @@ def call_context(task: Task, brief: Brief) -> CallContext:
         model=task.model,
         local_only=task.local_only,
         session=task.session,
-        avoid=brief.avoid_models,
+        avoid=attempt.avoid_models,
         cache=task.cache,
         cache_control=task.cache_control,
         rules=RULES,
@@ -80,16 +80,16 @@ def call_context(task: Task, brief: Brief) -> CallContext:
     )
 
 
-def _messages(task: Task, brief: Brief) -> list[tuple[Mapping[str, str], ...]]:
-    """What the model is asked; on a retry in several forms, with ever less of the draft and of its faults in the words
-    of the guardian, so that the retry fits wherever the first try did."""
+def _messages(task: Task, attempt: AttemptContext) -> list[tuple[Mapping[str, str], ...]]:
+    """Return the messages for the model. For a retry, several versions with ever less of the draft and the findings, so
+    that a retry fits wherever the first prompt did."""
     system = "\n".join([task.system or SYSTEM, *_instructions(task)])
-    first = ({"role": "system", "content": system}, {"role": "user", "content": _prompt(task, brief)})
-    if brief.rejected is None:
+    first = ({"role": "system", "content": system}, {"role": "user", "content": _prompt(task, attempt)})
+    if attempt.rejected is None:
         return [first]
-    faults = _faults(brief)
-    forms = [brief.rejected]
-    forms += [shortened(brief.rejected, most) for most in DRAFT_LENGTHS if len(brief.rejected) > most]
+    faults = _faults(attempt)
+    forms = [attempt.rejected]
+    forms += [shortened(attempt.rejected, most) for most in DRAFT_LENGTHS if len(attempt.rejected) > most]
     with_draft = [
         (*first, {"role": "assistant", "content": draft}, {"role": "user", "content": _correction(faults)})
         for draft in forms
@@ -98,7 +98,7 @@ def _messages(task: Task, brief: Brief) -> list[tuple[Mapping[str, str], ...]]:
 
 
 def shortened(text: str, most: int) -> str:
-    """Beginning and end of a text, with a mark that says how much is left out between them."""
+    """Return the beginning and end of a text, with a note between them on how many characters were left out."""
     if len(text) <= most:
         return text
     head = most * 2 // 3
@@ -107,12 +107,14 @@ def shortened(text: str, most: int) -> str:
 
 
 def _without_draft(first: tuple[Mapping[str, str], ...], faults: str, most: int) -> tuple[Mapping[str, str], ...]:
-    asked = f"{first[-1]['content']}\n\nAn earlier answer was rejected:\n{shortened(faults, most)}\nAvoid these faults."
-    return (*first[:-1], {"role": "user", "content": asked})
+    content = (
+        f"{first[-1]['content']}\n\nAn earlier answer was rejected:\n{shortened(faults, most)}\nAvoid these faults."
+    )
+    return (*first[:-1], {"role": "user", "content": content})
 
 
-def _prompt(task: Task, brief: Brief) -> str:
-    return "\n\n".join([*brief.context, task.prompt])
+def _prompt(task: Task, attempt: AttemptContext) -> str:
+    return "\n\n".join([*attempt.context, task.prompt])
 
 
 def _instructions(task: Task) -> list[str]:
@@ -127,9 +129,9 @@ def _instructions(task: Task) -> list[str]:
     return lines
 
 
-def _faults(brief: Brief) -> str:
-    """People read messages; a model reads the hint where there is one."""
-    errors = [finding for finding in brief.findings if finding.severity is Severity.ERROR]
+def _faults(attempt: AttemptContext) -> str:
+    """Return the errors as a list for the model, with the hint in place of the message where there is one."""
+    errors = [finding for finding in attempt.findings if finding.severity is Severity.ERROR]
     return "\n".join(dict.fromkeys(f"- {finding.hint or finding.message}" for finding in errors))
 
 
@@ -138,7 +140,10 @@ def _correction(faults: str) -> str:
 
 
 def response_format(schema: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Servers that can constrain the output to a schema are asked to; the guardian checks it all the same."""
+    """Return the response format that asks the server to constrain the output to the schema.
+
+    The guardian checks the answer regardless.
+    """
     if schema is None:
         return None
     return {

@@ -1,12 +1,12 @@
-"""A judge model: it says how good an answer is where the guardian's checks could not. Off until one is named.
+"""A judge model: grades answers that the guardian's checks could not score. Off until a model is configured.
 
     async with Judge(settings.judge, router, database) as judge:
-        if judge.standing(task, draft, verdict) is Judging.WAITING:
-            ...  # the router's decision stays open; once the task has its result:
-            judge.take(task, draft)
+        if judge.status_of(task, draft, verdict) is JudgingStatus.WAITING:
+            ...  # keep the router's decision open; after the task has its result:
+            judge.enqueue(task, draft)
 
-It works behind the result and never delays one. Each decision that it takes is closed at the router exactly once: with
-the judge's score, or without one where it gave none.
+Judging runs after the task has its result and never delays it. Each decision that is enqueued is closed at the router
+exactly once, with the judge's score or without one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from kairos.agents.base import Draft, Task, Verdict
-from kairos.agents.rubrics import CORRECTION, GENERAL_RUBRIC, RESPONSE_FORMAT, Mark, question, read_mark
+from kairos.agents.rubrics import CORRECTION, GENERAL_RUBRIC, RESPONSE_FORMAT, Grade, question, read_grade
 from kairos.background_tasks import end
 from kairos.config import JudgeSettings
 from kairos.db.engine import Database
@@ -37,63 +37,63 @@ from kairos.llm.catalog.catalog import Model
 from kairos.llm.routing.llm_router import CallContext, LLMRouter, RoutedAnswer, cost_of
 from kairos.tenancy import ProjectId
 
-__all__ = ["JUDGE", "JUDGE_TASK_TYPE", "Judge", "JudgeFigures", "Judging"]
+__all__ = ["JUDGE", "JUDGE_TASK_TYPE", "Judge", "JudgeFigures", "JudgingStatus"]
 
 log = logging.getLogger(__name__)
 
 JUDGE = "judge"
-"""The source of its scores; a person's label overrules it."""
+"""The source of the judge's scores. A person's label overrides them."""
 JUDGE_TASK_TYPE = "kairos:judge"
-"""Its own calls are kept under this, and so are no observations of the task types that it judges. With a colon, so that
-no caller's word is likely to be the same."""
+"""Task type of the judge's own calls, which keeps them out of the statistics of the task types that it judges. Callers
+are unlikely to choose a name with a colon."""
 
-ROOM = 100
-"""Answers that may wait: some minutes of work for a slow judge. What comes then is dropped, and counted."""
-AT_ONCE = 2
-TRIES = 2
-"""The second one tells it what was wrong with the form of the first."""
-MARK_TOKENS = 600
-"""A sentence and a number take 60; models that think before they answer need the rest."""
+QUEUE_SIZE = 100
+"""Maximum number of queued answers: some minutes of work for a slow judge. Further answers are dropped and counted."""
+CONCURRENCY = 2
+ATTEMPTS = 2
+"""The second attempt asks for the correct form."""
+GRADE_TOKENS = 600
+"""A sentence and a number take 60 tokens; reasoning models need the rest."""
 STOP_S = 10.0
-"""How long a stopping daemon waits for what is being judged."""
+"""How long a stopping daemon waits for queued answers to be judged."""
 
 
-class Judging(StrEnum):
-    """What becomes of an answer whose quality no check measured."""
+class JudgingStatus(StrEnum):
+    """How an answer without a score from the checks is handled."""
 
     WAITING = "waiting"
-    """The judge will speak of it."""
+    """The judge will grade it."""
     NOT_SAMPLED = "not_sampled"
-    """It is not in the share that is judged."""
+    """Not in the sampled share."""
     OWN_ANSWER = "own_answer"
-    """The judge or an adapter of it wrote it: it does not grade itself."""
+    """Written by the judge model or one of its adapters, which do not grade themselves."""
     NOT_LOCAL = "not_local"
-    """The project's prompts must not leave this machine, and the judge is elsewhere."""
+    """The project allows local models only, and the judge is not local."""
 
 
-class NoMark(KairosError):
-    """The judge {model} answered {tries} times without a mark that can be read: {excerpt!r}."""
+class GradeUnreadable(KairosError):
+    """The judge {model} returned no valid grade in {tries} attempts: {excerpt!r}."""
 
     code = "no_mark"
 
 
 @dataclass(frozen=True, slots=True)
-class _Taken:
-    """An answer that waits for its mark."""
+class _QueuedAnswer:
+    """An answer that waits to be graded."""
 
     judge: Model
-    """The one of that time, whatever the configuration says when its turn comes."""
+    """The judge model configured when the answer was queued."""
     task: Task
     answer: str
     decision_id: UUID
 
 
 @dataclass(slots=True)
-class _Spent:
-    """What the calls for one mark took."""
+class _CallTotals:
+    """Cost and tokens of the calls for one grade."""
 
     cost_usd: float | None = 0.0
-    """None as soon as one of them is unknown."""
+    """None if the cost of any call is unknown."""
     input_tokens: int = 0
     output_tokens: int = 0
 
@@ -105,7 +105,7 @@ class _Spent:
 
 
 class Judge:
-    """Grades sampled answers in the background, from a bounded queue that it drains when it is closed."""
+    """Grades sampled answers in the background, from a bounded queue that is drained on exit."""
 
     def __init__(
         self,
@@ -113,45 +113,45 @@ class Judge:
         router: LLMRouter,
         database: Database,
         *,
-        room: int = ROOM,
+        queue_size: int = QUEUE_SIZE,
         stop_s: float = STOP_S,
     ) -> None:
         self.counts: Counter[str] = Counter()
-        """`judged`, `failed`, `dropped`, and each `Judging` that was told, since this process began."""
+        """How many answers were `judged`, `failed` or `dropped` since the process started."""
         self._settings = settings
         self._router = router
         self._database = database
         self._stop_s = stop_s
-        self._waiting: asyncio.Queue[_Taken] = asyncio.Queue(room)
-        self._at_work: list[asyncio.Task[None]] = []
+        self._waiting: asyncio.Queue[_QueuedAnswer] = asyncio.Queue(queue_size)
+        self._workers: list[asyncio.Task[None]] = []
 
     @property
     def model(self) -> Model | None:
-        """The model that judges now; None where none is named. Raises `UnknownModel`."""
+        """The configured judge model; None if there is none. Raises `UnknownModel`."""
         return self._router.require(self._settings.model) if self._settings.model else None
 
     async def __aenter__(self) -> Self:
-        self._at_work = [asyncio.create_task(self._work(), name="judging") for _ in range(AT_ONCE)]
+        self._workers = [asyncio.create_task(self._work(), name="judging") for _ in range(CONCURRENCY)]
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        """Let what waits be judged within the limit, and close the rest without a score."""
+        """Judge the queued answers within the time limit, and close the rest without a score."""
         try:
             async with asyncio.timeout(self._stop_s):
-                await self.settle()
+                await self.drain()
         except TimeoutError:
-            log.warning("stopped before %d answers were judged", self._waiting.qsize() + len(self._at_work))
+            log.warning("stopped before %d answers were judged", self._waiting.qsize() + len(self._workers))
         finally:
-            await end(*self._at_work)
-            self._at_work = []
+            await end(*self._workers)
+            self._workers = []
             while not self._waiting.empty():
-                self._router.forget(self._waiting.get_nowait().decision_id)
+                self._router.discard(self._waiting.get_nowait().decision_id)
 
-    def standing(self, task: Task, draft: Draft, verdict: Verdict) -> Judging | None:
-        """Whether the judge will speak of a draft; None where it has nothing to say of it.
+    def status_of(self, task: Task, draft: Draft, verdict: Verdict) -> JudgingStatus | None:
+        """Return whether the judge will grade a draft and, if not, why; None for drafts that need no grade.
 
-        A rejected draft is not asked about: the fault was found, and praise of the rest would teach the wrong thing.
-        The same arguments always have the same answer.
+        A rejected draft is not graded: its fault is known, and a good grade for the rest would mislead the router.
+        The same arguments always give the same result.
         """
         judge = self.model
         if judge is None or verdict.score is not None or not verdict.approved:
@@ -159,111 +159,110 @@ class Judge:
         if draft.cached or draft.decision_id is None:
             return None
         if not sampled(UUID(draft.decision_id), self._settings.share):
-            return Judging.NOT_SAMPLED
-        if self._wrote(judge, draft.model):
-            return Judging.OWN_ANSWER
+            return JudgingStatus.NOT_SAMPLED
+        if self._is_author(judge, draft.model):
+            return JudgingStatus.OWN_ANSWER
         if task.local_only and not judge.local:
-            return Judging.NOT_LOCAL
-        return Judging.WAITING
+            return JudgingStatus.NOT_LOCAL
+        return JudgingStatus.WAITING
 
-    def take(self, task: Task, draft: Draft) -> None:
-        """Grade a draft that is `WAITING`, once its task has its result. Never waits: a full queue drops it."""
+    def enqueue(self, task: Task, draft: Draft) -> None:
+        """Queue a `WAITING` draft once its task has its result. Never blocks: a full queue drops the draft."""
         assert draft.decision_id is not None
         judge = self.model
-        if judge is None:  # it was turned off since
-            return self._router.forget(UUID(draft.decision_id))
-        taken = _Taken(judge, task, draft.text, UUID(draft.decision_id))
+        if judge is None:  # turned off meanwhile
+            return self._router.discard(UUID(draft.decision_id))
+        queued = _QueuedAnswer(judge, task, draft.text, UUID(draft.decision_id))
         try:
-            if not self._at_work:
+            if not self._workers:
                 raise asyncio.QueueFull
-            self._waiting.put_nowait(taken)
+            self._waiting.put_nowait(queued)
         except asyncio.QueueFull:
             self.counts["dropped"] += 1
-            log.warning("task %s is not judged: %d answers wait already", task.id, self._waiting.qsize())
-            self._router.forget(taken.decision_id)
+            log.warning("task %s is not judged: %d answers are already queued", task.id, self._waiting.qsize())
+            self._router.discard(queued.decision_id)
 
-    async def settle(self) -> None:
-        """Until everything that was taken has been judged."""
+    async def drain(self) -> None:
+        """Wait until all queued answers have been judged."""
         await self._waiting.join()
 
     async def figures(self, project_id: ProjectId, since: datetime) -> JudgeFigures:
-        """How many of a project's answers were judged since then, which share that is, and what it cost."""
+        """Return the number and share of a project's answers judged since then, and the cost."""
         async with self._database.project(project_id) as session:
             return await judging.figures(session, JUDGE_TASK_TYPE, JUDGE, since)
 
-    async def mark(self, task: Task, answer: str, writer: str | None) -> float | None:
-        """A mark in [0, 1] for an answer that belongs to no decision. None where no judge may or can give one."""
+    async def grade(self, task: Task, answer: str, author: str | None) -> float | None:
+        """Return a score in [0, 1] for an answer without a decision, or None if no judge may or can grade it."""
         judge = self.model
-        if judge is None or self._wrote(judge, writer) or (task.local_only and not judge.local):
+        if judge is None or self._is_author(judge, author) or (task.local_only and not judge.local):
             return None
         rubric = self._settings.rubrics.get(task.task_type or "", GENERAL_RUBRIC)
         try:
-            return (await self._ask(judge, task, answer, rubric, _Spent())).score
+            return (await self._ask(judge, task, answer, rubric, _CallTotals())).score
         except KairosError as error:
-            log.warning("an answer of %s is not judged: %s", writer, error)
+            log.warning("an answer of %s was not judged: %s", author, error)
             return None
 
-    def _wrote(self, judge: Model, name: str | None) -> bool:
-        """Whether a name is the judge's own: another name for the same model on the same server is, too, and so is an
-        adapter of it."""
+    def _is_author(self, judge: Model, name: str | None) -> bool:
+        """Whether a name means the judge model, also under another name on the same server or as an adapter of it."""
         catalog = self._router.catalog
-        writer = catalog.get(name or "")
-        base = catalog.get(writer.base) if writer and writer.base else None
-        return name == judge.name or any(_server(each) == _server(judge) for each in (writer, base) if each)
+        author = catalog.get(name or "")
+        base = catalog.get(author.base) if author and author.base else None
+        return name == judge.name or any(_server(each) == _server(judge) for each in (author, base) if each)
 
     async def _work(self) -> None:
         while True:
-            taken = await self._waiting.get()
+            queued = await self._waiting.get()
             try:
-                await self._grade(taken)
+                await self._grade_queued(queued)
             except EngineUnavailable as error:
-                log.warning("what the judge said of task %s is lost: %s", taken.task.id, error)
+                log.warning("the judge's grade of task %s is lost: %s", queued.task.id, error)
             except Exception:
-                log.exception("judging task %s failed", taken.task.id)
+                log.exception("judging task %s failed", queued.task.id)
             finally:
-                self._router.forget(taken.decision_id)  # nothing to do where the router has learned of it
+                self._router.discard(queued.decision_id)  # no effect if the quality was recorded
                 self._waiting.task_done()
 
-    async def _grade(self, taken: _Taken) -> None:
-        """One answer from the question to what is learned and shown of it."""
-        async with self._database.project(taken.task.project_id) as session:
-            decision = await history.decision(session, taken.decision_id)
+    async def _grade_queued(self, queued: _QueuedAnswer) -> None:
+        """Grade one queued answer, and record the grade at the router and as a task event."""
+        async with self._database.project(queued.task.project_id) as session:
+            decision = await history.decision(session, queued.decision_id)
         if decision is None or decision.quality is not None:
-            return await self._learn(taken, None)  # a person was quicker
-        spent = _Spent()
+            return await self._record_quality(queued, None)  # already labelled by a person
+        totals = _CallTotals()
         try:
-            mark = await self._ask(taken.judge, taken.task, taken.answer, self._rubric(taken, decision), spent)
+            grade = await self._ask(queued.judge, queued.task, queued.answer, self._rubric(queued, decision), totals)
         except KairosError as error:
             self.counts["failed"] += 1
-            log.warning("task %s is not judged: %s", taken.task.id, error)
-            await self._learn(taken, None)
-            return await self._tell(taken, "not_judged", {"code": error.code, "reason": str(error)}, spent)
+            log.warning("task %s was not judged: %s", queued.task.id, error)
+            await self._record_quality(queued, None)
+            return await self._record_event(queued, "not_judged", {"code": error.code, "reason": str(error)}, totals)
         self.counts["judged"] += 1
-        log.info("task %s: %s says %.2f of the answer of %s", taken.task.id, JUDGE, mark.score, decision.answered)
-        await self._learn(taken, mark.score)
-        await self._tell(taken, "judged", {"score": mark.score, "reason": mark.reason}, spent)
+        log.info("task %s: the judge scored the answer of %s at %.2f", queued.task.id, decision.answered, grade.score)
+        await self._record_quality(queued, grade.score)
+        await self._record_event(queued, "judged", {"score": grade.score, "reason": grade.reason}, totals)
 
-    def _rubric(self, taken: _Taken, decision: DecisionRow) -> str:
+    def _rubric(self, queued: _QueuedAnswer, decision: DecisionRow) -> str:
         rubrics = self._settings.rubrics
-        return rubrics.get(taken.task.task_type or decision.task_type, GENERAL_RUBRIC)
+        return rubrics.get(queued.task.task_type or decision.task_type, GENERAL_RUBRIC)
 
-    async def _ask(self, judge: Model, task: Task, answer: str, rubric: str, spent: _Spent) -> Mark:
-        """Raises `NoMark`, and what `LLMRouter.complete` raises."""
+    async def _ask(self, judge: Model, task: Task, answer: str, rubric: str, totals: _CallTotals) -> Grade:
+        """Ask the judge for a grade. Raises `GradeUnreadable`, and the errors of `LLMRouter.complete`."""
         deadline = time.monotonic() + self._settings.timeout_s
         messages, text = question(rubric, task.prompt, answer), ""
-        for _ in range(TRIES):
-            said = await self._call(judge, task, messages, deadline - time.monotonic())
-            text = said.completion.text
-            _count(judge, said, spent)
-            if mark := read_mark(text):
-                return mark
+        for _ in range(ATTEMPTS):
+            routed = await self._call(judge, task, messages, deadline - time.monotonic())
+            text = routed.completion.text
+            _count(judge, routed, totals)
+            if grade := read_grade(text):
+                return grade
             messages += ({"role": "assistant", "content": text}, {"role": "user", "content": CORRECTION})
-        raise NoMark(model=judge.name, tries=TRIES, excerpt=text[:200].replace("\x00", ""))
+        raise GradeUnreadable(model=judge.name, tries=ATTEMPTS, excerpt=text[:200].replace("\x00", ""))
 
     async def _call(
         self, judge: Model, task: Task, messages: tuple[Mapping[str, str], ...], timeout_s: float
     ) -> RoutedAnswer:
-        """Through the router, which knows the judge's health, what a call may cost, and keeps what it took."""
+        """Call the judge through the router, which applies health and cost limits and records the call."""
         context = CallContext(
             project_id=task.project_id,
             task_id=task.id,
@@ -271,48 +270,50 @@ class Judge:
             task_type=JUDGE_TASK_TYPE,
             model=judge.name,
             local_only=task.local_only,
-            cache=False,  # what is judged once is not asked again, and two that ask the same must not wait for another
+            cache=False,  # no prompt repeats, and equal ones must not wait for each other
         )
         request = ChatRequest(
-            messages=messages, temperature=0.0, max_tokens=MARK_TOKENS, response_format=RESPONSE_FORMAT
+            messages=messages, temperature=0.0, max_tokens=GRADE_TOKENS, response_format=RESPONSE_FORMAT
         )
-        answer = await self._router.complete(context, request, _unheard, timeout_s=max(timeout_s, 0.001))
-        self._router.forget(answer.decision_id)  # nobody will judge the judge
+        answer = await self._router.complete(context, request, _discard_event, timeout_s=max(timeout_s, 0.001))
+        self._router.discard(answer.decision_id)  # the judge's own answers are not judged
         return answer
 
-    async def _learn(self, taken: _Taken, score: float | None) -> None:
-        await self._router.learn(taken.task.project_id, taken.decision_id, score, JUDGE)
+    async def _record_quality(self, queued: _QueuedAnswer, score: float | None) -> None:
+        await self._router.record_quality(queued.task.project_id, queued.decision_id, score, JUDGE)
 
-    async def _tell(self, taken: _Taken, kind: str, said: Mapping[str, Any], spent: _Spent) -> None:
-        """An event of the task, after its last one: the task itself has ended."""
+    async def _record_event(
+        self, queued: _QueuedAnswer, kind: str, answer: Mapping[str, Any], totals: _CallTotals
+    ) -> None:
+        """Append an event to the task, which has already ended."""
         data = {
-            **said,
-            "model": taken.judge.name,
-            "decision_id": str(taken.decision_id),
-            "cost_usd": spent.cost_usd,
-            "input_tokens": spent.input_tokens,
-            "output_tokens": spent.output_tokens,
+            **answer,
+            "model": queued.judge.name,
+            "decision_id": str(queued.decision_id),
+            "cost_usd": totals.cost_usd,
+            "input_tokens": totals.input_tokens,
+            "output_tokens": totals.output_tokens,
         }
-        task = taken.task
+        task = queued.task
         async with self._database.project(task.project_id) as session:
             await history.add_event(session, task.project_id, task.id, task.attempt, kind, data)
 
 
 def sampled(decision_id: UUID, share: float) -> bool:
-    """Whether a decision is in the share that is judged: by its id, so that every replica agrees."""
+    """Whether a decision is in the judged share, by a hash of its id, so that every replica agrees."""
     digest = hashlib.blake2b(decision_id.bytes, digest_size=8).digest()
     return int.from_bytes(digest, "big") < share * 2**64
 
 
-def _count(judge: Model, answer: RoutedAnswer, spent: _Spent) -> None:
+def _count(judge: Model, answer: RoutedAnswer, totals: _CallTotals) -> None:
     usage = answer.completion.usage
-    spent.add(cost_of(judge, usage), usage.input_tokens if usage else 0, usage.output_tokens if usage else 0)
+    totals.add(cost_of(judge, usage), usage.input_tokens if usage else 0, usage.output_tokens if usage else 0)
 
 
 def _server(model: Model) -> tuple[str, str]:
-    """What stands behind a name of the catalogue."""
+    """Return the server and upstream model of a catalogue entry."""
     return model.base_url, model.upstream
 
 
-async def _unheard(kind: str, data: Mapping[str, Any]) -> None:
-    """The task has ended: the router's steps are no events of it. Its errors are told by `not_judged`."""
+async def _discard_event(kind: str, data: Mapping[str, Any]) -> None:
+    """Discard the router's events: the task has ended, and errors are recorded as `not_judged`."""

@@ -1,4 +1,4 @@
-"""The agents that live in this daemon, by name and by capability."""
+"""The agents of this daemon, by name and by capability."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from kairos.errors import KairosError, did_you_mean
 
 
 class UnknownAgent(KairosError):
-    """No agent is named {name!r} or has that capability. {remedy}"""
+    """No agent has the name or capability {name!r}. {remedy}"""
 
     status, code, exit_code = 422, "unknown_agent", 2
 
 
 class AgentDisabled(KairosError):
-    """This project has disabled {names}, which {name!r} asks for. An admin can enable it in the project's settings."""
+    """This project has disabled {names}, requested as {name!r}. An admin can enable it in the project's settings."""
 
     status, code, exit_code = 409, "agent_disabled", 5
 
 
 class NameTaken(KairosError):
-    """An agent named {name!r} is registered already. Give the new one another name."""
+    """An agent named {name!r} is already registered. Choose another name."""
 
     status, code = 409, "agent_name_taken"
 
 
 class AgentRegistry:
-    """Agents come in by `register`, the built-in ones like any other."""
+    """Registered agents, built-in ones and plugins alike."""
 
     def __init__(self) -> None:
         self._agents: dict[str, Agent] = {}
@@ -41,12 +41,12 @@ class AgentRegistry:
         self._agents[agent.name] = agent
 
     def withdraw(self, agent: Agent) -> None:
-        """Take it out, if it is the one of its name: new tasks no longer find it, running ones go on."""
+        """Remove the agent if it is the one registered under its name. Running tasks continue."""
         if self._agents.get(agent.name) is agent:
             del self._agents[agent.name]
 
     def find(self, wanted: str, disabled: Collection[str] = ()) -> Agent:
-        """The agent of that name, else the first registered that has the capability and is not disabled.
+        """Return the agent of that name, else the first registered one that has the capability and is not disabled.
 
         Raises `AgentDisabled`, `UnknownAgent`.
         """
@@ -60,4 +60,4 @@ class AgentRegistry:
         raise UnknownAgent(name=wanted, remedy=self._remedy(wanted))
 
     def _remedy(self, wanted: str) -> str:
-        return did_you_mean(wanted, self._agents) or f"There are: {', '.join(self._agents)}"
+        return did_you_mean(wanted, self._agents) or f"Available agents: {', '.join(self._agents)}"

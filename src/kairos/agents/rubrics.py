@@ -1,8 +1,8 @@
-"""What a judge is asked about an answer, and how its own answer is read.
+"""The judge's prompt, and the parser of its reply.
 
-A whole number from 0 to 10, after one sentence of reason: small models keep to whole numbers far better than to
-decimals, and a mark that follows its reason agrees more with people (Liu et al. 2023, G-Eval; Kim et al. 2024,
-Prometheus 2).
+The grade is a whole number from 0 to 10 after a one-sentence reason: small models are far more reliable with whole
+numbers than with decimals, and a grade that follows its reason agrees more with people (Liu et al. 2023, G-Eval; Kim et
+al. 2024, Prometheus 2).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 HIGHEST = 10
 LONGEST_READ = 8000
-"""Characters of a judge's answer that are looked through: a mark takes a hundred."""
+"""Longest reply that is parsed, in characters; a grade takes a hundred."""
 REASON_LENGTH = 500
 
 GENERAL_RUBRIC = """\
@@ -60,7 +60,7 @@ RESPONSE_FORMAT: Mapping[str, Any] = {
             "type": "object",
             "properties": {
                 "reason": {"type": "string"},
-                # An enum and no minimum and maximum: servers that compile grammars know it, all of them.
+                # An enum, because not all servers that compile grammars support minimum and maximum.
                 "score": {"type": "integer", "enum": list(range(HIGHEST + 1))},
             },
             "required": ["reason", "score"],
@@ -71,8 +71,8 @@ RESPONSE_FORMAT: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """What a judge said of an answer."""
+class Grade:
+    """A judge's grade for an answer."""
 
     score: float
     """In [0, 1]."""
@@ -80,33 +80,33 @@ class Mark:
 
 
 def question(rubric: str, task: str, answer: str) -> tuple[Mapping[str, str], ...]:
-    """The messages that ask for a mark. The boundary is drawn anew each time, so that no answer can know it."""
+    """Return the messages that ask for a grade. The boundary is random, so that no answer can contain it."""
     boundary = secrets.token_hex(8)
-    asked = QUESTION.format(rubric=rubric, boundary=boundary, task=task, answer=answer, form=FORM)
+    content = QUESTION.format(rubric=rubric, boundary=boundary, task=task, answer=answer, form=FORM)
     return (
         {"role": "system", "content": SYSTEM.format(boundary=boundary)},
-        {"role": "user", "content": asked},
+        {"role": "user", "content": content},
     )
 
 
-def read_mark(text: str) -> Mark | None:
-    """The mark in a judge's answer, fenced or with words around it; None where it is not exactly one.
+def read_grade(text: str) -> Grade | None:
+    """Parse the grade from a judge's reply, which may be fenced or surrounded by text. None unless it is unique.
 
-    Never a guess: two objects that disagree may be an answer's own mark quoted beside the judge's, and a fraction
-    below 1 may be meant on another scale.
+    Ambiguous replies are refused: of two objects that disagree, one may be quoted from the answer, and a fraction
+    below 1 may be on another scale.
     """
-    marks = [_mark(value) for value in _objects(_without_thoughts(text)) if "score" in value]
-    scores = {mark.score for mark in marks if mark}
-    return marks[-1] if len(scores) == 1 and None not in marks else None
+    grades = [_read_object(value) for value in _objects(_without_thoughts(text)) if "score" in value]
+    scores = {grade.score for grade in grades if grade}
+    return grades[-1] if len(scores) == 1 and None not in grades else None
 
 
 def _without_thoughts(text: str) -> str:
-    """Some servers leave a model's thinking in its answer."""
+    """Remove reasoning that some servers leave in the answer."""
     return re.sub(r"^\s*<think>.*?</think>", "", text, flags=re.DOTALL)
 
 
 def _objects(text: str) -> Iterator[Mapping[str, Any]]:
-    """Every JSON object that stands in the text, outermost ones alone."""
+    """Yield the outermost JSON objects in the text."""
     if len(text) > LONGEST_READ:
         return
     decoder = json.JSONDecoder(object_pairs_hook=_object)
@@ -122,16 +122,16 @@ def _objects(text: str) -> Iterator[Mapping[str, Any]]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A key that stands twice has no value that all readers agree on."""
+    """Build an object; one with a duplicate key is invalid, as JSON readers disagree on its value."""
     found = dict(pairs)
     return found if len(found) == len(pairs) else {"score": None}
 
 
-def _mark(value: Mapping[str, Any]) -> Mark | None:
+def _read_object(value: Mapping[str, Any]) -> Grade | None:
     score = _number(value["score"])
     if score is None or not 0 <= score <= HIGHEST or 0 < score < 1:
         return None
-    return Mark(score / HIGHEST, _storable(value.get("reason")))
+    return Grade(score / HIGHEST, _storable(value.get("reason")))
 
 
 def _number(value: object) -> float | None:
@@ -141,7 +141,7 @@ def _number(value: object) -> float | None:
 
 
 def _storable(reason: object) -> str:
-    """PostgreSQL keeps neither NUL nor lone surrogates."""
+    """Remove what PostgreSQL cannot store: NUL and lone surrogates."""
     text = reason if isinstance(reason, str) else ""
     text = text.encode("utf-8", "replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}").strip()
     return text if len(text) <= REASON_LENGTH else f"{text[: REASON_LENGTH - 2]} …"

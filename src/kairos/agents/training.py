@@ -1,6 +1,6 @@
-"""The agent of the `train` lane: from approved rows to an adapter that the gate has ruled on.
+"""The agent of the `train` lane: trains an adapter on approved samples and submits it to the evaluation gate.
 
-Every step can be done again: claimed anew after a kill, a run goes on from its last checkpoint, and makes one adapter.
+Every step is idempotent: after a crash, the run resumes from its last checkpoint and produces one adapter.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from uuid import UUID
 import orjson
 
 from kairos import __version__
-from kairos.agents.base import Brief, Checks, Draft, Emit, Task
+from kairos.agents.base import AttemptContext, Checks, Draft, Emit, Task
 from kairos.agents.execution import SYSTEM
 from kairos.agents.guardian import GuardianAgent
 from kairos.agents.judge import Judge
@@ -22,13 +22,13 @@ from kairos.db.models import AdapterRow, RunState, SampleState, TrainingRunRow
 from kairos.db.repositories import adapters, dataset, tasks, training
 from kairos.errors import KairosError, NotFound
 from kairos.fine_tuning.adapters.adapters import AdapterFiles
-from kairos.fine_tuning.adapters.deployments import AdaptersInService
-from kairos.fine_tuning.dataset.split import Part, Row, rows_hash, split
-from kairos.fine_tuning.gate.evaluation import Question, Report
+from kairos.fine_tuning.adapters.deployments import AdapterDeployments
+from kairos.fine_tuning.dataset.split import ApprovedSample, Part, rows_hash, split
+from kairos.fine_tuning.gate.evaluation import GatePrompt, GateReport
 from kairos.fine_tuning.gate.gate import Gate
 from kairos.fine_tuning.gate.promotion import Promotions
 from kairos.fine_tuning.training.run_progress import RunProgress
-from kairos.fine_tuning.training.trainer import CannotTrain, Trained, Trainer, TrainingSettings
+from kairos.fine_tuning.training.trainer import CannotTrain, Trainer, TrainingResult, TrainingSettings
 from kairos.llm.catalog.catalog import Model
 from kairos.llm.routing.llm_router import LLMRouter
 from kairos.tenancy import ProjectId
@@ -37,7 +37,7 @@ PAGE = 500
 
 
 class TrainingAgent:
-    """Trains, judges, and brings into service."""
+    """Trains, evaluates and deploys adapters."""
 
     name = "TrainingAgent"
     capabilities = frozenset({"train"})
@@ -49,7 +49,7 @@ class TrainingAgent:
         trainer: Trainer,
         gate: Gate,
         files: AdapterFiles,
-        in_service: AdaptersInService,
+        deployments: AdapterDeployments,
         promotions: Promotions,
         guardian: GuardianAgent,
         judge: Judge,
@@ -59,28 +59,31 @@ class TrainingAgent:
         self._trainer = trainer
         self._gate = gate
         self._files = files
-        self._in_service = in_service
+        self._deployments = deployments
         self._promotions = promotions
         self._guardian = guardian
         self._judge = judge
 
-    async def perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
-        """The draft says what came of it. Raises what stops a run; its row has the reason too."""
-        del brief
-        run = await self._begin(task)
+    async def perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
+        """Perform a training run. The draft names the adapter and the gate's decision.
+
+        On failure, the reason is stored in the run's row.
+        """
+        del attempt
+        run = await self._start(task)
         try:
             adapter = await self._adapter(task, run, emit)
-            report, ruled = await self._ruled(task, run, adapter, emit)
+            report, ruled = await self._evaluate(task, run, adapter, emit)
         except KairosError as error:
             if not error.retryable:
-                await self._end(task.project_id, run.id, RunState.FAILED, str(error))
+                await self._finish(task.project_id, run.id, RunState.FAILED, str(error))
             raise
-        await self._end(task.project_id, run.id, RunState.DONE)
-        await asyncio.to_thread(self._trainer.forget, self._trainer.folder(task.project_id, run.id))
-        text = f"{ruled.base} v{ruled.version}: {ruled.state}. The gate: {report.reason}."
+        await self._finish(task.project_id, run.id, RunState.DONE)
+        await asyncio.to_thread(self._trainer.discard, self._trainer.folder(task.project_id, run.id))
+        text = f"{ruled.base} v{ruled.version}: {ruled.state}. Evaluation gate: {report.reason}."
         return Draft(text=text, finish_reason="stop")
 
-    async def _begin(self, task: Task) -> TrainingRunRow:
+    async def _start(self, task: Task) -> TrainingRunRow:
         async with self._database.project(task.project_id) as session:
             run = await training.of_task(session, task.id)
             if run is None:
@@ -88,32 +91,35 @@ class TrainingAgent:
             await training.begin(session, run)
         return run
 
-    async def _end(self, project_id: ProjectId, run_id: UUID, state: RunState, error: str | None = None) -> None:
+    async def _finish(self, project_id: ProjectId, run_id: UUID, state: RunState, error: str | None = None) -> None:
         async with self._database.project(project_id) as session:
             await training.end(session, run_id, state, error)
 
     async def _adapter(self, task: Task, run: TrainingRunRow, emit: Emit) -> AdapterRow:
-        """The run's adapter: the one it made before it was interrupted, or a new one."""
+        """Return the run's adapter, trained now unless an interrupted attempt already made it."""
         async with self._database.project(task.project_id) as session:
             if made := await adapters.of_run(session, run.id):
                 return made
         base = self._router.require(run.base)
         rows = await approved_rows(self._database, task.project_id)
-        taken = await self._taken(task, run, base, rows)
+        samples = await self._samples(task, run, base, rows)
         folder = self._trainer.folder(task.project_id, run.id)
         progress = RunProgress(self._database, task.project_id, run.id)
         if not (folder / "job.json").exists():
             amount = int(run.settings["replayed"])
             replayed = await self._gate.replayed(base, amount, SYSTEM, progress.count)
             settings = TrainingSettings(**run.settings["training"])
-            await self._trainer.prepare(folder, base, taken[Part.TRAINING], taken[Part.HELD_OUT], replayed, settings)
+            training_samples, held_out = samples[Part.TRAINING], samples[Part.HELD_OUT]
+            await self._trainer.prepare(folder, base, training_samples, held_out, replayed, settings)
         await emit("training", {"base": run.base, "rows": run.rows})
-        trained = await self._trainer.train(folder, progress.reports)
+        trained = await self._trainer.train(folder, progress.add_reports)
         await emit("trained", {"metrics": dict(trained.metrics)})
-        return await self._keep(task, run, trained)
+        return await self._save(task, run, trained)
 
-    async def _taken(self, task: Task, run: TrainingRunRow, base: Model, rows: Sequence[Row]) -> dict[Part, list[Row]]:
-        """The rows of this run. Chosen once, and written down, so that it goes on with the same ones."""
+    async def _samples(
+        self, task: Task, run: TrainingRunRow, base: Model, rows: Sequence[ApprovedSample]
+    ) -> dict[Part, list[ApprovedSample]]:
+        """Return the samples of this run. They are chosen once and stored, so that a resumed run uses the same."""
         known = run.settings.get("rows")
         if known is None:
             plan = await self._trainer.plan(base, rows)
@@ -133,8 +139,8 @@ class TrainingAgent:
             for part in Part
         }
 
-    async def _keep(self, task: Task, run: TrainingRunRow, trained: Trained) -> AdapterRow:
-        """Files first, then the row that names them: what was interrupted between leaves no adapter that is half."""
+    async def _save(self, task: Task, run: TrainingRunRow, trained: TrainingResult) -> AdapterRow:
+        """Save the adapter: first its files, then its row, so that an interruption leaves no incomplete adapter."""
         job = orjson.loads((trained.adapter.parent / "job.json").read_bytes())
         async with self._database.project(task.project_id) as session:
             version = await adapters.next_version(session, run.base)
@@ -153,7 +159,7 @@ class TrainingAgent:
             "begun": run.started_at.isoformat() if run.started_at else None,
         }
         stored = await asyncio.to_thread(
-            self._files.keep, trained.adapter, task.project_id, run.base, version, manifest
+            self._files.save, trained.adapter, task.project_id, run.base, version, manifest
         )
         row = AdapterRow(
             project_id=task.project_id,
@@ -167,7 +173,7 @@ class TrainingAgent:
             manifest=manifest,
             created_by=run.created_by,
         )
-        # As they were when the run began: one that was changed or erased since was seen all the same.
+        # The samples as they were at the start of the run, including those changed or erased since.
         seen = [
             {"sample_id": UUID(sample_id), "version": row_version, "part": part}
             for part, known in run.settings["rows"].items()
@@ -177,29 +183,29 @@ class TrainingAgent:
             await adapters.add(session, row, seen)
         return row
 
-    async def _ruled(
+    async def _evaluate(
         self, task: Task, run: TrainingRunRow, adapter: AdapterRow, emit: Emit
-    ) -> tuple[Report, AdapterRow]:
+    ) -> tuple[GateReport, AdapterRow]:
         progress = RunProgress(self._database, task.project_id, run.id)
         async with self._database.project(task.project_id) as session:
             await training.change(session, run.id, state=RunState.EVALUATING)
         await emit("evaluating", {"base": adapter.base, "version": adapter.version})
-        questions, checks = await self._questions(task.project_id, adapter)
+        prompts, checks = await self._prompts(task.project_id, adapter)
 
-        async def grade(question: Question, answer: str) -> float:
+        async def grade(question: GatePrompt, answer: str) -> float:
             return await self._grade(replace(task, checks=checks[question.id]), question, answer)
 
-        async with self._in_service.measurable(adapter) as both:
-            report = await self._gate.measure(both.base, both.candidate, questions, grade, SYSTEM, progress.count)
-        report = replace(report, measured_on=both.note)
+        async with self._deployments.gate_models(adapter) as models:
+            report = await self._gate.measure(models.base, models.candidate, prompts, grade, SYSTEM, progress.count)
+        report = replace(report, measured_on=models.note)
         ruled = await self._promotions.rule(task.project_id, adapter.id, report)
         data = {"ruling": report.ruling, "reason": report.reason, "state": ruled.state, "version": ruled.version}
         await emit("ruled", data)
         return report, ruled
 
-    async def _questions(self, project_id: ProjectId, adapter: AdapterRow) -> tuple[list[Question], dict[str, Checks]]:
-        """The held-out rows that the adapter did not see, each with the checks that were given with its task."""
-        questions: list[Question] = []
+    async def _prompts(self, project_id: ProjectId, adapter: AdapterRow) -> tuple[list[GatePrompt], dict[str, Checks]]:
+        """Return the held-out samples as gate prompts, and the checks of their tasks by prompt id."""
+        prompts: list[GatePrompt] = []
         checks: dict[str, Checks] = {}
         async with self._database.project(project_id) as session:
             seen = await adapters.rows_of(session, adapter.id)
@@ -211,30 +217,30 @@ class TrainingAgent:
             name = str(row.id)
             of_task = given.get(row.task_id) if row.task_id else None
             checks[name] = Checks.of(of_task) if of_task is not None else Checks()
-            questions.append(Question(name, tuple(row.prompt), row.corrected_output))
-        return questions, checks
+            prompts.append(GatePrompt(name, tuple(row.prompt), row.corrected_output))
+        return prompts, checks
 
-    async def _grade(self, task: Task, question: Question, answer: str) -> float:
-        """By the task's own checks; without any by the approved answer; where that is another one by the judge."""
-        if task.checks.speak_of_content():
+    async def _grade(self, task: Task, question: GatePrompt, answer: str) -> float:
+        """Score an answer by the task's checks, else by equality with the approved answer, else by the judge."""
+        if task.checks.can_score():
             verdict = await self._guardian.judge(task, Draft(text=answer, finish_reason="stop"))
             return verdict.score or 0.0
-        if same(answer, question.wanted):
+        if same_answer(answer, question.wanted):
             return 1.0
-        asked = replace(task, prompt=str(question.messages[-1].get("content", "")), task_type=None)
-        return await self._judge.mark(asked, answer, None) or 0.0
+        judged = replace(task, prompt=str(question.messages[-1].get("content", "")), task_type=None)
+        return await self._judge.grade(judged, answer, None) or 0.0
 
 
-async def approved_rows(database: Database, project_id: ProjectId) -> list[Row]:
-    """Every row of the project that may be trained on or measured with, oldest first."""
-    rows: list[Row] = []
+async def approved_rows(database: Database, project_id: ProjectId) -> list[ApprovedSample]:
+    """Return all samples of the project that are approved or held out, oldest first."""
+    rows: list[ApprovedSample] = []
     for state in (SampleState.APPROVED, SampleState.HELD_OUT):
         after: UUID | None = None
         while True:
             async with database.project(project_id) as session:
                 page = await dataset.usable(session, state, after, PAGE)
             rows += [
-                Row(
+                ApprovedSample(
                     id=row.id,
                     version=row.version,
                     task_id=row.task_id,
@@ -251,8 +257,8 @@ async def approved_rows(database: Database, project_id: ProjectId) -> list[Row]:
     return rows
 
 
-def same(answer: str, wanted: str) -> bool:
-    """Whether two answers say the same: as JSON values, or as texts but for space around them."""
+def same_answer(answer: str, wanted: str) -> bool:
+    """Whether two answers are equal, as JSON values or as text without surrounding white space."""
     try:
         return bool(orjson.loads(answer) == orjson.loads(wanted))
     except orjson.JSONDecodeError:

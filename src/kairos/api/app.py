@@ -1,4 +1,4 @@
-"""The HTTP application: routes, limits and errors put together."""
+"""Build the HTTP application from routes, middleware and error handlers."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from kairos.api.routes import (
 )
 from kairos.api.services import Services
 
-DESCRIPTION = """Tasks, projects and models of one Kairos.
+DESCRIPTION = """Tasks, projects and models of one Kairos installation.
 
-Every request but health and sign-in carries `Authorization: Bearer …`; its token names the project it acts in.
-Errors are problem documents (RFC 9457) whose `detail` says what to do."""
+Every request except health and sign-in needs `Authorization: Bearer …`; the token determines the project.
+Errors are problem documents (RFC 9457); their `detail` contains the problem and its remedy."""
 
 ROUTERS = tuple(
     module.routes
@@ -63,7 +63,7 @@ ROUTERS = tuple(
         health,
     )
 )
-"""Every route of the API; the tests walk them."""
+"""All routers of the API; tests iterate over them."""
 
 
 def create_app(services: Services) -> FastAPI:

@@ -1,8 +1,8 @@
-"""Limits on connections: how many there are, and how long each may take for headers, body, answer and idling.
+"""Limit the number of connections, and the time of each for headers, body, response and idling.
 
-uvicorn limits none of these but the idling between requests. A connection is watched from its protocol's own state,
-once in `LOOK_S`; where there are too many, the one that has made its server wait longest gives way to the new one, so
-that half-sent requests cannot keep others out.
+uvicorn limits only the idle time between requests. The state of every connection is checked each `CHECK_S`. If there
+are too many connections, the one that has made the server wait longest is closed in favour of the new one, so that
+half-sent requests cannot block other clients.
 """
 
 from __future__ import annotations
@@ -23,50 +23,57 @@ from kairos.config_server import ServerSettings
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 0.5
+CHECK_S = 0.5
 LOG_EVERY_S = 10.0
 HEADER_BYTES = 65_536
 CLOSE_REPLY_S = 3.0
-"""How long a WebSocket's client may take to answer that it was closed."""
+"""Longest wait for the close reply of a WebSocket client."""
 RESERVED_FILES = 256
-"""For engines, models, log and whatever else a daemon opens."""
+"""File descriptors for engines, models, logs and other files of the daemon."""
 MOST_FILES = 65_536
 
 
-class Phase(StrEnum):
-    """What a connection does, and so which limit holds for it."""
+class ConnectionPhase(StrEnum):
+    """The state of a connection, which determines its time limit."""
 
     HEADERS = "headers"
     IDLE = "idle"
     BODY = "body"
     WRITING = "writing"
-    """The client does not take what is sent."""
+    """The client does not read the response."""
     CLOSING = "closing"
     LEAVING = "leaving"
-    """A WebSocket that was closed, and whose client does not take the rest."""
+    """A closed WebSocket whose client does not read the rest."""
     BUSY = "busy"
-    """The server works, or a WebSocket is open: no limit."""
+    """The server is processing a request, or a WebSocket is open: no limit."""
 
 
-GIVES_WAY = (Phase.LEAVING, Phase.CLOSING, Phase.HEADERS, Phase.IDLE, Phase.BODY, Phase.WRITING)
-"""Which connections are closed for a new one, those of the first phase first."""
+CLOSING_ORDER = (
+    ConnectionPhase.LEAVING,
+    ConnectionPhase.CLOSING,
+    ConnectionPhase.HEADERS,
+    ConnectionPhase.IDLE,
+    ConnectionPhase.BODY,
+    ConnectionPhase.WRITING,
+)
+"""Phases in which a connection may be closed in favour of a new one, in this order."""
 
 
 @dataclass(eq=False, slots=True)
 class Connection:
-    """One that is open."""
+    """An open connection."""
 
     protocol: GuardedHttp | GuardedWebSocket
     address: str
     since: float
-    phase: Phase = Phase.HEADERS
+    phase: ConnectionPhase = ConnectionPhase.HEADERS
     request: int = 0
-    """Number of the request that the phase belongs to."""
+    """Number of the request to which the phase belongs."""
 
 
 @dataclass
 class Connections:
-    """All connections of a server."""
+    """The open connections of a server."""
 
     settings: ServerSettings
     open: dict[asyncio.Transport, Connection] = field(default_factory=dict)
@@ -74,33 +81,36 @@ class Connections:
 
     def __post_init__(self) -> None:
         self._proxies = [ipaddress.ip_network(network) for network in self.settings.trusted_proxies]
-        self._reports = Reports()
-        self._looking: asyncio.TimerHandle | None = None
-        self.most = min(self.settings.max_connections, max(8, raised_file_limit() - RESERVED_FILES))
+        self._reports = ConnectionLog()
+        self._timer: asyncio.TimerHandle | None = None
+        self.most = min(self.settings.max_connections, max(8, raise_file_limit() - RESERVED_FILES))
         self._limits = {
-            Phase.HEADERS: (self.settings.header_timeout_s, "the headers of a request were not complete in time"),
-            Phase.BODY: (self.settings.body_timeout_s, "the body of a request was not complete in time"),
-            Phase.WRITING: (self.settings.write_timeout_s, "a client did not take its answer"),
-            Phase.LEAVING: (2 * LOOK_S, ""),
-            Phase.IDLE: (self.settings.idle_timeout_s, ""),  # nothing to report: every client does that
-            Phase.CLOSING: (self.settings.write_timeout_s, "a client did not take the end of its answer"),
+            ConnectionPhase.HEADERS: (
+                self.settings.header_timeout_s,
+                "the headers of a request were not complete in time",
+            ),
+            ConnectionPhase.BODY: (self.settings.body_timeout_s, "the body of a request was not complete in time"),
+            ConnectionPhase.WRITING: (self.settings.write_timeout_s, "a client did not read its response"),
+            ConnectionPhase.LEAVING: (2 * CHECK_S, ""),
+            ConnectionPhase.IDLE: (self.settings.idle_timeout_s, ""),  # not logged: normal for every client
+            ConnectionPhase.CLOSING: (self.settings.write_timeout_s, "a client did not read the end of its response"),
         }
 
     def opened(self, protocol: GuardedHttp) -> bool:
-        """Count a new connection. False where there is no room for it: it is being closed."""
+        """Register a new connection; False if there are too many and it is being closed."""
         address = protocol.client[0] if protocol.client else ""
         if self._too_many_of(address) and not self._make_room(address):
-            return self._refuse(protocol, "too many connections of one address (server.max_connections_per_address)")
+            return self._refuse(protocol, "too many connections from one address (server.max_connections_per_address)")
         if len(self.open) >= self.most and not self._make_room(None):
             return self._refuse(protocol, "too many connections (server.max_connections)")
         now = asyncio.get_running_loop().time()
         self.open[protocol.transport] = Connection(protocol, address, now)
         self.per_address[address] += 1
-        self._look_later()
+        self._schedule_check()
         return True
 
     def upgraded(self, transport: asyncio.Transport, protocol: GuardedWebSocket) -> None:
-        """The connection is a WebSocket from now on."""
+        """Register that the connection has become a WebSocket."""
         if transport in self.open:
             self.open[transport].protocol = protocol
 
@@ -110,8 +120,8 @@ class Connections:
             if not self.per_address[connection.address]:
                 del self.per_address[connection.address]
 
-    def look(self) -> None:
-        """End what has taken too long."""
+    def check(self) -> None:
+        """Close connections that have exceeded their time limit."""
         now = asyncio.get_running_loop().time()
         for connection in list(self.open.values()):
             self._update(connection, now)
@@ -119,16 +129,16 @@ class Connections:
             if now - connection.since >= limit_s:
                 self._end(connection, why)
 
-    def _look_later(self) -> None:
-        if self._looking is None:
-            self._looking = asyncio.get_running_loop().call_later(LOOK_S, self._look_again)
+    def _schedule_check(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(CHECK_S, self._on_timer)
 
-    def _look_again(self) -> None:
-        self._looking = None
-        self.look()
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.check()
         self._reports.flush()
         if self.open or self._reports.waiting:
-            self._look_later()
+            self._schedule_check()
 
     def _update(self, connection: Connection, now: float) -> None:
         phase, request = connection.protocol.phase(), connection.protocol.requests
@@ -147,26 +157,26 @@ class Connections:
         return any(parsed in network for network in self._proxies)
 
     def _make_room(self, address: str | None) -> bool:
-        """Close the connection (of the address) that has kept its server waiting longest."""
+        """Close the connection (of the address, if given) that has made the server wait longest."""
         now = asyncio.get_running_loop().time()
         candidates = [c for c in self.open.values() if address is None or c.address == address]
         for connection in candidates:
             self._update(connection, now)
-        waiting = [c for c in candidates if c.phase in GIVES_WAY]
+        waiting = [c for c in candidates if c.phase in CLOSING_ORDER]
         if not waiting:
             return False
-        oldest = min(waiting, key=lambda c: (GIVES_WAY.index(c.phase), c.since))
-        self._end(oldest, "too many connections: one that made the server wait gave way to a new one")
+        oldest = min(waiting, key=lambda c: (CLOSING_ORDER.index(c.phase), c.since))
+        self._end(oldest, "too many connections: a waiting one was closed in favour of a new one")
         return True
 
     def _end(self, connection: Connection, why: str) -> None:
         transport = connection.protocol.transport
         if why:
             self._reports.add(why, connection.address)
-        if connection.phase in (Phase.WRITING, Phase.CLOSING, Phase.LEAVING):
-            transport.abort()  # who does not read would never let it close
+        if connection.phase in (ConnectionPhase.WRITING, ConnectionPhase.CLOSING, ConnectionPhase.LEAVING):
+            transport.abort()  # a normal close would wait for the client to read
             return
-        if connection.phase in (Phase.HEADERS, Phase.BODY) and connection.protocol.unanswered:
+        if connection.phase in (ConnectionPhase.HEADERS, ConnectionPhase.BODY) and connection.protocol.unanswered:
             _answer(transport, b"408 Request Timeout")
         transport.close()
 
@@ -177,7 +187,7 @@ class Connections:
         return False
 
     def too_large(self, protocol: GuardedHttp) -> None:
-        """The headers of a request are."""
+        """Refuse a request with too large headers."""
         connection = self.open.get(protocol.transport)
         self._reports.add("the headers of a request were too large", connection.address if connection else "")
         _answer(protocol.transport, b"431 Request Header Fields Too Large")
@@ -189,15 +199,15 @@ def _answer(transport: asyncio.Transport, status: bytes) -> None:
     transport.write(b"HTTP/1.1 " + status + b"\r\n" + headers + b"\r\n\r\n")
 
 
-class Reports:
-    """Log lines about connections that were ended, one for each reason in `LOG_EVERY_S`."""
+class ConnectionLog:
+    """Logs closed connections, at most once per reason in `LOG_EVERY_S`."""
 
     def __init__(self) -> None:
         self.waiting: dict[str, tuple[int, str]] = {}
         self._logged: dict[str, float] = {}
 
     def add(self, why: str, address: str) -> None:
-        """Logged at once, or with others of its kind a little later."""
+        """Log a closed connection now, or later together with others of the same reason."""
         count, _ = self.waiting.get(why, (0, ""))
         self.waiting[why] = (count + 1, address)
         self.flush()
@@ -208,17 +218,17 @@ class Reports:
             if now - self._logged.get(why, float("-inf")) >= LOG_EVERY_S:
                 self._logged[why] = now
                 del self.waiting[why]
-                log.warning("%s: %d ended, the last one of %s", why, count, address or "unknown")
+                log.warning("%s: closed %d, the last one from %s", why, count, address or "unknown")
 
 
 class GuardedHttp(HttpToolsProtocol):
-    """uvicorn's protocol, watched."""
+    """uvicorn's HTTP protocol with connection limits."""
 
     def __init__(self, guard: Connections, **options: Any) -> None:
         super().__init__(**options)
         self._guard = guard
         self.requests = 0
-        """Whose headers were complete."""
+        """Number of requests with complete headers."""
         self._head_bytes = 0
         self._in_headers = False
         self._admitted = False
@@ -264,23 +274,23 @@ class GuardedHttp(HttpToolsProtocol):
 
     @property
     def unanswered(self) -> bool:
-        """Nothing was sent for the request under way."""
+        """Whether nothing has been sent for the current request."""
         return self.cycle is None or self.cycle.response_complete or not self.cycle.response_started
 
-    def phase(self) -> Phase:
+    def phase(self) -> ConnectionPhase:
         """What the connection does now."""
         if self.transport.is_closing():
-            return Phase.CLOSING
+            return ConnectionPhase.CLOSING
         if self.flow.write_paused:
-            return Phase.WRITING
+            return ConnectionPhase.WRITING
         if self.cycle is None or self.cycle.response_complete:
-            return Phase.IDLE if self.requests and not self._in_headers else Phase.HEADERS
-        # Where reading is paused, the server itself is slow.
-        return Phase.BODY if self.cycle.more_body and not self.flow.read_paused else Phase.BUSY
+            return ConnectionPhase.IDLE if self.requests and not self._in_headers else ConnectionPhase.HEADERS
+        # If reading is paused, the server is the slow side.
+        return ConnectionPhase.BODY if self.cycle.more_body and not self.flow.read_paused else ConnectionPhase.BUSY
 
 
 class GuardedWebSocket(WebSocketsSansIOProtocol):
-    """uvicorn's protocol, watched. Its pings end connections that nobody answers any more."""
+    """uvicorn's WebSocket protocol with connection limits. Its pings close dead connections."""
 
     requests = 0
     unanswered = False
@@ -295,21 +305,22 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """End it with the server. uvicorn raises for one that is being closed already, and then ends no other."""
+        """Close the connection when the server stops. uvicorn raises for one that is already closing, and then closes
+        no other."""
         if self.transport.is_closing():
             self.stop_keepalive()
         else:
             super().shutdown()
 
-    def phase(self) -> Phase:
+    def phase(self) -> ConnectionPhase:
         """What the connection does now."""
         if self.transport.is_closing():
-            return Phase.LEAVING
-        return Phase.BUSY if self.writable.is_set() else Phase.WRITING
+            return ConnectionPhase.LEAVING
+        return ConnectionPhase.BUSY if self.writable.is_set() else ConnectionPhase.WRITING
 
 
-def raised_file_limit() -> int:
-    """Raise the number of files that this process may open as far as it may itself; that number."""
+def raise_file_limit() -> int:
+    """Raise the soft limit of open files as far as allowed, at most to `MOST_FILES`; return the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,6 +1,6 @@
-"""The dashboard's files: built from `dashboard/` by `make dashboard`, carried in the wheel, under a strict policy.
+"""Serve the dashboard's files, built from `dashboard/` by `make dashboard`, with a strict content security policy.
 
-Every address outside `/api` that names no file is one of the application's own pages and gets `index.html`.
+Every path outside `/api` that is not a file is a page of the single-page application and gets `index.html`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 FILES = Path(__file__).parent.parent / "dashboard_files"
 INDEX = "index.html"
 HASHED = "assets/"
-"""Where the build puts files whose names hold a digest of what is in them."""
+"""Folder of files whose names contain a digest of their content."""
 SMALLEST_GZIPPED = 1024
 
 HEADERS = {
@@ -41,7 +41,7 @@ restart Kairos after it.</p></html>"""
 
 
 class _OutsideApi(Convertor[str]):
-    """Leaves `/api` to the API, whose 404 and 405 are its own."""
+    """Matches every path outside `/api`, so that the API returns its own 404 and 405."""
 
     regex = r"(?!api(?:/|$)).*"
 
@@ -69,7 +69,7 @@ class _File:
 
 
 def install(app: FastAPI, folder: Path = FILES) -> None:
-    """Serve what was built; where nothing was, a page that says so."""
+    """Serve the built files, or a page with instructions if nothing was built."""
     files = _read(folder)
     index = files.get(INDEX, _File(NOT_BUILT, "text/html", "no-store"))
 

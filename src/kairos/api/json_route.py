@@ -1,4 +1,4 @@
-"""What a request may contain: JSON whose every value can be stored, and addresses without NUL."""
+"""Validate requests: JSON bodies whose values can all be stored, and addresses without NUL."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kairos.errors import InvalidInput
 from kairos.text import LARGEST_INTEGER, SMALLEST_INTEGER, faults_in
 
 LONGEST_INTEGER = len(str(SMALLEST_INTEGER))
-"""Digits with the sign. Longer literals are refused unread: Python takes quadratic time for them."""
+"""Digits including the sign. Longer literals are refused without parsing, which takes quadratic time."""
 REMEDY = "Correct the input; /api/openapi.json describes it"
 
 
@@ -25,7 +25,7 @@ class UnstorableAddress(InvalidInput):
 
 
 class JsonRoute(APIRoute):
-    """A route that reads its JSON body with `parsed`. Every router of the API uses it; a test walks them."""
+    """A route that reads its JSON body with `parsed`. Every router of the API uses it, which a test checks."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -42,15 +42,15 @@ class JsonRequest(Request):
 
 
 def parsed(body: bytes) -> Any:
-    """The JSON document. Raises `InvalidInput` where it is none, or holds what cannot be stored."""
+    """The JSON document. Raises `InvalidInput` if it is not valid JSON or contains values that cannot be stored."""
     try:
         value = json.loads(body.decode("utf-8-sig"), parse_int=_integer, parse_float=_float, parse_constant=_constant)
     except UnicodeDecodeError:
         _refuse("body", "it is not UTF-8")
     except RecursionError:
-        _refuse("body", "it is nested too deep")
+        _refuse("body", "it is nested too deeply")
     except json.JSONDecodeError as error:
-        _refuse(f"body, character {error.pos}", f"it is not JSON: {error.msg}")
+        _refuse(f"body, character {error.pos}", f"it is not valid JSON: {error.msg}")
     for pointer, fault in faults_in(value):
         _refuse(f"body/{pointer}" if pointer else "body", fault)
     return value
@@ -82,7 +82,7 @@ def _printable(text: str) -> str:
 
 
 class StorableAddress:
-    """Refuses requests with NUL in the path or the query, before any route sees them."""
+    """Middleware that refuses requests with NUL in the path or the query."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents, by one handler."""
+"""Render errors as RFC 9457 problem documents."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 100
-"""Listed of one request."""
+"""Errors listed in one response."""
 FOR_ALL = {"X-Content-Type-Options": "nosniff"}
 FOR_API = {**FOR_ALL, "Cache-Control": "no-store"}
-"""Headers of every answer, and of those of the API: browsers must not guess their type, nor keep what they say."""
+"""Headers of every response, and of API responses: browsers must not guess the type, nor cache API responses."""
 
 
 class BodyTooLarge(KairosError):
-    """The request's body is larger than {limit} bytes. Send less, or raise `server.body_limit_bytes`."""
+    """The request body is larger than {limit} bytes. Send less, or raise `server.body_limit_bytes`."""
 
     status, code, exit_code = 413, "body_too_large", 2
 
 
 class RateLimited(KairosError):
-    """Too many tries. Wait {seconds} s and try again."""
+    """Too many attempts. Wait {seconds} s and try again."""
 
     status, code, exit_code = 429, "rate_limited", 7
 
@@ -55,20 +55,20 @@ PROBLEM_SCHEMA: dict[str, Any] = {
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The problem documents that a route may answer with, for its OpenAPI entry."""
-    words = {
+    """The problem documents that a route may return, for its OpenAPI entry."""
+    descriptions = {
         400: "The request is malformed.",
-        401: "No valid credential.",
+        401: "The credential is missing or not valid.",
         403: "The credential does not allow this.",
-        404: "There is no such thing in this project.",
-        409: "Its state does not allow this.",
+        404: "The object does not exist in this project.",
+        409: "The state of the object does not allow this.",
         413: "The body is too large.",
         422: "The input is invalid.",
-        429: "Too many tries.",
-        503: "A part that is needed is away.",
+        429: "Too many attempts.",
+        503: "A required component is unavailable.",
     }
     content = {MEDIA_TYPE: {"schema": PROBLEM_SCHEMA}}
-    return {status: {"description": words[status], "content": content} for status in statuses}
+    return {status: {"description": descriptions[status], "content": content} for status in statuses}
 
 
 def install(app: FastAPI) -> None:
@@ -104,7 +104,7 @@ async def _kairos_error(request: Request, error: Exception) -> Response:
 
 
 def _note(request: Request, error: NotFound) -> None:
-    """For the audit log, looked up once the answer is on its way; the answer is the same whatever is found."""
+    """Record a denied access for the audit log. It is looked up after the response, which does not depend on it."""
     who = getattr(request.state, "principal", None)
     if who is not None:
         request.app.state.services.refusals.note(who.user_id, who.project_id, error)
@@ -112,7 +112,7 @@ def _note(request: Request, error: NotFound) -> None:
 
 async def _invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    errors = [{"pointer": pointer_of(e["loc"]), "detail": _said(e)} for e in error.errors()[:MOST_ERRORS]]
+    errors = [{"pointer": pointer_of(e["loc"]), "detail": _message(e)} for e in error.errors()[:MOST_ERRORS]]
     detail = "; ".join(f"{e['pointer']}: {e['detail']}" for e in errors[:3])
     detail = f"{detail}. Correct the input; /api/openapi.json describes it."
     return problem(422, "invalid_input", "Invalid input", detail, request.url.path, errors=errors)
@@ -120,15 +120,15 @@ async def _invalid_request(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    if isinstance(error.__cause__, KairosError):  # FastAPI wraps what goes wrong while it reads a body
+    if isinstance(error.__cause__, KairosError):  # FastAPI wraps errors raised while it reads a body
         return await _kairos_error(request, error.__cause__)
-    if error.status_code == 400:  # what FastAPI says of a body that is no text at all; of other bad JSON it says 422
-        detail = "The body is not JSON in UTF-8. Correct it; /api/openapi.json describes what is expected."
+    if error.status_code == 400:  # FastAPI's status for a body that is not text; for other invalid JSON it uses 422
+        detail = "The body is not valid JSON in UTF-8. Correct it; /api/openapi.json describes the expected body."
         return problem(422, "invalid_input", "Invalid input", detail, request.url.path)
     title = {404: "Not found", 405: "Method not allowed"}.get(error.status_code, "Request refused")
     detail = {
-        404: f"There is nothing at {request.url.path}. /api/openapi.json lists what there is.",
-        405: f"{request.method} is not possible at {request.url.path}. /api/openapi.json lists what is.",
+        404: f"There is nothing at {request.url.path}. /api/openapi.json lists all paths.",
+        405: f"{request.method} is not allowed at {request.url.path}. /api/openapi.json lists the allowed methods.",
     }.get(error.status_code, str(error.detail))
     code = title.lower().replace(" ", "_")
     return problem(error.status_code, code, title, detail, request.url.path, error.headers)
@@ -136,24 +136,24 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _defect(request: Request, error: Exception) -> Response:
     log.error("%s %s failed", request.method, _route(request), exc_info=error)
-    detail = "Kairos met a defect of its own. Nothing was changed; the daemon's log has the trace."
+    detail = "An internal error occurred. Nothing was changed; the daemon's log has the traceback."
     return problem(500, "internal_error", "Internal error", detail, request.url.path)
 
 
 def _route(request: Request) -> str:
-    """The route's own path, for the log: what a caller put into the address stays out of it."""
+    """The path template of the route, so that the log contains no text chosen by the caller."""
     return getattr(request.scope.get("route"), "path", "an unknown path")
 
 
-def _said(error: Any) -> str:
-    """What pydantic found. It counts the characters of a text with a validator as items."""
+def _message(error: Any) -> str:
+    """The message of a pydantic error, which calls the characters of a validated text items."""
     if error["type"] in ("too_long", "too_short") and isinstance(error["input"], str):
         return error["msg"].replace("Value", "Text").replace(" items", " characters").replace(" item ", " character ")
     return error["msg"].removeprefix("Value error, ")
 
 
 class BodyLimit:
-    """Refuses bodies over the limit, also those that come without a Content-Length."""
+    """Middleware that refuses bodies over the limit, with or without a Content-Length."""
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app

@@ -1,7 +1,7 @@
-"""Notes in the audit log who named a task or a project of others.
+"""Record in the audit log who requested a task or a project of another project.
 
-The answer was 404 as for one that does not exist, and was given before anybody looks whether it does: a note costs the
-request nothing and waits for nothing. What comes faster than it can be looked up is dropped.
+The response is the same 404 as for a missing object. It is sent before the lookup, so that recording does not delay the
+request. Requests that arrive faster than they can be looked up are dropped.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from kairos.tenancy import ProjectId, Scope, UserId
 log = logging.getLogger(__name__)
 
 ROOM = 1000
-"""Notes that wait to be looked up."""
+"""Denied accesses that wait for their lookup."""
 WINDOW_S = 60
 PER_WINDOW = 600
-"""Notes looked up in one window, all people together; and one for each person and thing."""
+"""Lookups in one window, over all users; each user and object is looked up once."""
 NOTED = ("task", "project")
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """Who named what, and the project in which they asked."""
+class DeniedAccess:
+    """A requested object that was not found, the user, and the user's active project."""
 
     user_id: UserId
     asked_in: ProjectId | None
@@ -38,49 +38,49 @@ class Named:
 
 
 class Refusals:
-    """A bounded queue, and the one that empties it."""
+    """A bounded queue of denied accesses, and its consumer."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: asyncio.Queue[Named] = asyncio.Queue(ROOM)
+        self._waiting: asyncio.Queue[DeniedAccess] = asyncio.Queue(ROOM)
         self._window = 0
         self._seen: set[tuple[UserId, UUID]] = set()
 
     def note(self, user_id: UserId, asked_in: ProjectId | None, error: NotFound) -> None:
-        """Never waits, and says nothing of what it does."""
+        """Queue a denied access. Never waits."""
         what, wanted = error.values.get("what"), error.values.get("id")
         if what not in NOTED or not isinstance(wanted, UUID) or not self._first(user_id, wanted):
             return
         try:
-            self._waiting.put_nowait(Named(user_id, asked_in, str(what), wanted))
+            self._waiting.put_nowait(DeniedAccess(user_id, asked_in, str(what), wanted))
         except asyncio.QueueFull:
-            log.debug("a refused access is not looked up: too many wait")
+            log.debug("a denied access is not looked up: the queue is full")
 
     async def run(self) -> None:
-        """Owned by the daemon; ends with its cancellation."""
+        """Process the queue until cancelled."""
         while True:
-            named = await self._waiting.get()
+            access = await self._waiting.get()
             try:
-                await self._look_up(named)
+                await self._look_up(access)
             except EngineUnavailable as error:
-                log.warning("a refused access could not be noted: %s", error)
+                log.warning("a denied access could not be recorded: %s", error)
             except Exception:
-                log.exception("a refused access could not be noted")
+                log.exception("a denied access could not be recorded")
             finally:
                 self._waiting.task_done()
 
-    async def settle(self) -> None:
-        """Until everything noted so far was looked up."""
+    async def join(self) -> None:
+        """Wait until everything queued so far was looked up."""
         await self._waiting.join()
 
-    async def _look_up(self, named: Named) -> None:
+    async def _look_up(self, access: DeniedAccess) -> None:
         async with self._database.system() as connection:
-            owner = await projects.of_id(connection, named.id)
-        if owner is None or owner == named.asked_in:
+            owner = await projects.of_id(connection, access.id)
+        if owner is None or owner == access.asked_in:
             return
-        # In the log of the project that was meant: in the asker's own it would tell them that the id exists.
+        # In the log of the object's project: an entry in the user's own would reveal that the id exists.
         async with self._database.scope(Scope(owner)) as session:
-            await audit.refused(session, owner, named.user_id, named.what, str(named.id))
+            await audit.refused(session, owner, access.user_id, access.what, str(access.id))
 
     def _first(self, user_id: UserId, wanted: UUID) -> bool:
         window = int(time.monotonic() // WINDOW_S)

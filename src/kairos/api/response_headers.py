@@ -1,4 +1,4 @@
-"""What every answer carries: browsers must not guess its type, and must not keep what the API says."""
+"""Set the headers of every response: browsers must not guess its type, and must not cache API responses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kairos.errors import KairosError
 
 
 class SocketRefused(KairosError):
-    """No WebSocket is served here, or not to pages of another site. Open one at /api/events from Kairos' own pages."""
+    """No WebSocket is served at this path or to pages of this origin. Open one at /api/events from the dashboard."""
 
     status, code, exit_code = 403, "socket_refused", 6
 
@@ -19,7 +19,7 @@ STARTS = ("http.response.start", "websocket.http.response.start")
 
 
 class ResponseHeaders:
-    """Middleware that sets them; files of the dashboard keep their own caching."""
+    """Middleware that sets the headers. Dashboard files keep their own Cache-Control."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -33,7 +33,7 @@ class ResponseHeaders:
         async def with_headers(message: Message) -> None:
             nonlocal undecided
             if undecided and message["type"] == "websocket.close":
-                # The server's own 403 to a handshake would have neither these headers nor a reason.
+                # The server's default 403 to a handshake would have neither these headers nor a reason.
                 return await problem_of(SocketRefused(), scope["path"])(scope, receive, send)
             undecided = False
             if message["type"] in STARTS:

@@ -1,4 +1,4 @@
-"""What the endpoints work with, built by `daemon.py` and handed to the app."""
+"""The components that endpoints use, built by `assembly.py`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kairos.api.refusals import Refusals
 from kairos.config import Settings
 from kairos.db.engine import Database
 from kairos.fine_tuning.adapters.adapters import AdapterFiles
-from kairos.fine_tuning.adapters.deployments import AdaptersInService
+from kairos.fine_tuning.adapters.deployments import AdapterDeployments
 from kairos.fine_tuning.gate.promotion import Promotions
 from kairos.llm.routing.llm_router import LLMRouter
 from kairos.orchestration.configuration.config_changes import ConfigChanges
@@ -31,8 +31,8 @@ from kairos.orchestration.tasks.submission import Submissions
 from kairos.orchestration.tasks.trainings import Trainings
 from kairos.plugins.plugin_loader import PluginLoader
 
-Part = Mapping[str, Any]
-"""A part of the system as `ready` shows it: `state`, and `detail` where there is something to say."""
+ComponentState = Mapping[str, Any]
+"""The state of a component in the readiness response: `state`, and optionally `detail`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +56,13 @@ class Services:
     judge: Judge
     trainings: Trainings
     promotions: Promotions
-    in_service: AdaptersInService
+    deployments: AdapterDeployments
     adapter_files: AdapterFiles
     isolation: HostIsolation
     probe: Callable[[], Any]
-    """Gives the parts by name; a coroutine function."""
+    """Coroutine function that returns the state of each component by name."""
     local_secret: str
-    """In a 0600 file of the data folder: whoever can read it is the one who runs this daemon."""
+    """Also in a 0600 file of the data folder: only the user who runs this daemon can read it."""
 
 
 def services_of(request: Request) -> Services:

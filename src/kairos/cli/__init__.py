@@ -1,4 +1,4 @@
-"""The command line. `kairos --help` lists the commands; docs/cli.md describes each."""
+"""The command line interface. `kairos --help` lists the commands; docs/cli.md describes each."""
 
 from __future__ import annotations
 

@@ -9,19 +9,19 @@ import typer
 
 from kairos.cli import output
 from kairos.cli.client import Client
-from kairos.cli.context import Json, of
+from kairos.cli.context import Json, context_of
 from kairos.cli.fine_tuning import Project, client_in
 from kairos.errors import NotFound
 
-app = typer.Typer(help="What was trained, and what serves.", no_args_is_help=True)
+app = typer.Typer(help="Trained adapters and their deployment.", no_args_is_help=True)
 
-Which = Annotated[str, typer.Argument(help="Id, or name as `kairos adapter list` gives it.", metavar="ADAPTER")]
+Which = Annotated[str, typer.Argument(help="Id, or name as shown by `kairos adapter list`.", metavar="ADAPTER")]
 
 
 @app.command("list")
 def list_adapters(context: typer.Context, project: Project = None, json: Json = False) -> None:
-    """The adapters of the project, by base."""
-    items = client_in(of(context), project).get("/api/adapters")["items"]
+    """List the adapters of the project, by base model."""
+    items = client_in(context_of(context), project).get("/api/adapters")["items"]
     if json:
         return output.show_json(items)
     rows = [
@@ -40,59 +40,61 @@ def list_adapters(context: typer.Context, project: Project = None, json: Json = 
 
 @app.command()
 def show(context: typer.Context, adapter: Which, project: Project = None, json: Json = False) -> None:
-    """One adapter, with what the gate measured, pair by pair."""
-    client = client_in(of(context), project)
+    """Show an adapter with the gate's report, pair by pair."""
+    client = client_in(context_of(context), project)
     found = client.get(f"/api/adapters/{_find(client, adapter)['id']}")
     if json:
         return output.show_json(found)
     output.out.print(output.state(found["state"]), output.plain(f"{found['name']}: {found['reason'] or ''}"))
     trained = sum(row["part"] == "training" for row in found["rows"])
     erased = sum(row["erased"] for row in found["rows"])
-    output.out.print(f"trained on {trained} rows, {len(found['rows']) - trained} held out, {erased} erased since")
+    output.out.print(f"trained on {trained} rows, {len(found['rows']) - trained} held out, {erased} erased later")
     if found["report"]:
         _show_report(found["report"])
 
 
 @app.command()
 def promote(context: typer.Context, adapter: Which, project: Project = None) -> None:
-    """Let it in."""
-    client = client_in(of(context), project)
-    _say(client.post(f"/api/adapters/{_find(client, adapter)['id']}/promote"))
+    """Promote an adapter: to canary if it needs approval, otherwise to all requests."""
+    client = client_in(context_of(context), project)
+    _show_state(client.post(f"/api/adapters/{_find(client, adapter)['id']}/promote"))
 
 
 @app.command()
 def refuse(context: typer.Context, adapter: Which, project: Project = None) -> None:
-    """Do not let in what the gate left to a person."""
-    client = client_in(of(context), project)
-    _say(client.post(f"/api/adapters/{_find(client, adapter)['id']}/refuse"))
+    """Refuse an adapter that needs approval."""
+    client = client_in(context_of(context), project)
+    _show_state(client.post(f"/api/adapters/{_find(client, adapter)['id']}/refuse"))
 
 
 @app.command("roll-back")
 def roll_back(
     context: typer.Context,
-    base: Annotated[str, typer.Argument(help="Name of the base.")],
+    base: Annotated[str, typer.Argument(help="Name of the base model.")],
     project: Project = None,
 ) -> None:
-    """One step: what is in service of this base leaves, and what it replaced serves again."""
-    _say(client_in(of(context), project).post("/api/adapters/roll-back", {"base": base}))
+    """Retire the base model's current deployment and restore the previous one."""
+    _show_state(client_in(context_of(context), project).post("/api/adapters/roll-back", {"base": base}))
 
 
 @app.command()
 def delete(context: typer.Context, adapter: Which, project: Project = None) -> None:
-    """Delete its files; that it was stays known."""
-    client = client_in(of(context), project)
-    _say(client.call("DELETE", f"/api/adapters/{_find(client, adapter)['id']}"))
+    """Delete an adapter's files; its metadata is kept."""
+    client = client_in(context_of(context), project)
+    _show_state(client.call("DELETE", f"/api/adapters/{_find(client, adapter)['id']}"))
 
 
 @app.command()
 def export(
     context: typer.Context,
     adapter: Which,
-    to: Annotated[Path | None, typer.Option("--output", "-o", help="The file; else one named after it.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file; by default named after the adapter.")
+    ] = None,
     project: Project = None,
 ) -> None:
-    """Write the adapter as a GGUF file, as llama.cpp and Ollama load it."""
-    client = client_in(of(context), project)
+    """Write an adapter to a GGUF file for llama.cpp and Ollama."""
+    client = client_in(context_of(context), project)
     found = _find(client, adapter)
     target = to or Path(f"{found['name'].replace('/', '-')}.gguf")
     size = client.download(f"/api/adapters/{found['id']}/gguf", target)
@@ -100,7 +102,7 @@ def export(
 
 
 def _find(client: Client, wanted: str) -> dict[str, Any]:
-    """Raises `NotFound`."""
+    """The adapter with this id or name. Raises `NotFound`."""
     for one in client.get("/api/adapters")["items"]:
         if wanted in (one["id"], one["name"]):
             return one
@@ -109,10 +111,10 @@ def _find(client: Client, wanted: str) -> dict[str, Any]:
 
 def _show_report(report: dict[str, Any]) -> None:
     rows = []
-    for name, words in (("held_out", "held-out rows"), ("control", "ordinary prompts")):
+    for name, title in (("held_out", "held-out rows"), ("control", "control prompts")):
         found = report[name]
         interval = "" if found["low"] is None else f"{found['low']:+.0%} … {found['high']:+.0%}"
-        rows.append([words, str(len(found["pairs"])), _share(found["base"]), _share(found["candidate"]), interval])
+        rows.append([title, str(len(found["pairs"])), _share(found["base"]), _share(found["candidate"]), interval])
     output.out.print(output.table(["", "pairs#", "base#", "adapter#", "difference, 95 %"], rows))
     for pair in report["held_out"]["pairs"]:
         better = pair["candidate_quality"] > pair["base_quality"]
@@ -121,13 +123,13 @@ def _show_report(report: dict[str, Any]) -> None:
         prompt, base, candidate = (
             output.plain(output.one_line(pair[key], 60)) for key in ("prompt", "base", "candidate")
         )
-        words = f" {prompt}\n    base     {base}\n    adapter  {candidate}"
-        output.out.print(output.line(mark, words), soft_wrap=True)
+        text = f" {prompt}\n    base     {base}\n    adapter  {candidate}"
+        output.out.print(output.line(mark, text), soft_wrap=True)
 
 
 def _share(value: float | None) -> str:
     return "–" if value is None else f"{value:.0%}"
 
 
-def _say(adapter: dict[str, Any]) -> None:
+def _show_state(adapter: dict[str, Any]) -> None:
     output.out.print(output.state(adapter["state"]), output.plain(f"{adapter['name']}: {adapter['reason']}"))

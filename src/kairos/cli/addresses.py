@@ -1,4 +1,4 @@
-"""Addresses of a Kairos: one form for each, so that a credential belongs to exactly one server."""
+"""Normalise addresses of Kairos servers, so that each credential belongs to exactly one server."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ HOST = re.compile(r"[A-Za-z0-9._:%-]+")
 
 
 def server_address(text: str, where: str = "--url or KAIROS_URL") -> str:
-    """The address in its one form: lower case, without a usual port, user, query or last slash. Raises `InvalidInput`.
+    """The canonical address: lower case, without default port, user, query and trailing slash. Raises `InvalidInput`.
 
-    An address that a server listens on (0.0.0.0) becomes the one it is reached at.
+    A wildcard address (0.0.0.0) becomes the loopback address.
     """
     try:
         parts = urlsplit(text.strip())
@@ -32,14 +32,14 @@ def server_address(text: str, where: str = "--url or KAIROS_URL") -> str:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether the address is of this machine."""
+    """Whether the address is a loopback address."""
     return host_literals.is_loopback(urlsplit(address).hostname or "")
 
 
 def at_daemon(address: str, daemon: str) -> str:
-    """The daemon's own address where `localhost` means the same loopback port, else the address as it is.
+    """The daemon's own address if `localhost` means the same loopback port, otherwise the address itself.
 
-    Requests then go to the address that the daemon bound, and never to another program on `::1` of that port.
+    Requests then go to the address that the daemon has bound, never to another program on `::1` with that port.
     """
     wanted, bound = urlsplit(address), urlsplit(daemon)
     same = (wanted.scheme, wanted.port, wanted.path) == (bound.scheme, bound.port, bound.path)
@@ -50,16 +50,16 @@ def _problem(parts: SplitResult, host: str) -> str | None:
     if parts.scheme not in PORTS:
         return "it must begin with http:// or https://"
     if not HOST.fullmatch(host):
-        return "it names no host" if not host else "its host has characters that no host has"
+        return "it has no host" if not host else "its host contains invalid characters"
     if parts.username is not None or parts.password is not None:
-        return "a user and password do not belong in it"
+        return "it must not contain a user or password"
     if parts.query or parts.fragment:
         return "it must end with its path, without ? and #"
     if not re.fullmatch(r"[!-~]*", parts.path):
-        return "its path has characters that belong in %-escapes"
+        return "its path contains characters that must be %-encoded"
     return None
 
 
 def _refused(where: str, text: str, problem: str) -> InvalidInput:
-    remedy = "Give it as http://127.0.0.1:8484 or https://kairos.example.org"
+    remedy = "Use the form http://127.0.0.1:8484 or https://kairos.example.org"
     return InvalidInput(where=where, problem=f"{text!r} is not an address: {problem}", remedy=remedy)

@@ -1,7 +1,7 @@
-"""The commands put together, and the one place where errors become a line and an exit code.
+"""Combine the commands, and turn errors into a message and an exit code.
 
-Exit codes: 0 done, 1 failed, 2 wrong input, 3 a part is away, 4 not found, 5 conflict, 6 not allowed, 7 too many tries,
-10 the task was not approved (rejected, failed, dead or cancelled).
+Exit codes: 0 done, 1 failed, 2 wrong input, 3 component unavailable, 4 not found, 5 conflict, 6 not allowed, 7 too many
+attempts, 10 the task was not approved (rejected, failed, dead or cancelled).
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from kairos.cli import (
 from kairos.cli.client import Refused
 from kairos.cli.console import tolerate_narrow_encodings
 from kairos.cli.context import Context
-from kairos.db.libpq import forget_environment
+from kairos.db.libpq import clear_environment
 from kairos.errors import KairosError
 
 log = logging.getLogger(__name__)
 
 app = typer.Typer(
     name="kairos",
-    help="Tasks, agents and models that get better from their own corrections.",
+    help="Run tasks with agents and models, check the answers, and fine-tune the models on corrections.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -63,7 +63,7 @@ def options(
     file: Annotated[
         Path | None, typer.Option("--config", help="The kairos.toml to use.", envvar="KAIROS_CONFIG")
     ] = None,
-    url: Annotated[str | None, typer.Option(help="Address of a Kairos.", envvar="KAIROS_URL")] = None,
+    url: Annotated[str | None, typer.Option(help="Address of a Kairos server.", envvar="KAIROS_URL")] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     if version:
@@ -73,24 +73,24 @@ def options(
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run a command line. Returns the exit code."""
+    """Run a command line and return the exit code."""
     tolerate_narrow_encodings()
     logs.configure("warning")
-    forget_environment()
+    clear_environment()
     try:
         app(arguments)
-    except SystemExit as ended:  # of typer, which has said what there was to say
+    except SystemExit as ended:  # raised by typer, which has printed the message
         return ended.code if isinstance(ended.code, int) else 1
     except Refused as error:
-        return _say(error, error.exit)
+        return _fail(error, error.exit)
     except KairosError as error:
-        return _say(error, error.exit_code)
-    except Exception:  # the trace of a defect may repeat anybody's text, which the log's form makes safe
-        log.critical("Kairos met a defect of its own", exc_info=True)
+        return _fail(error, error.exit_code)
+    except Exception:  # logged, because the traceback may contain untrusted text, which the log escapes
+        log.critical("an internal error occurred", exc_info=True)
         return 1
     return 0
 
 
-def _say(error: KairosError, code: int) -> int:
+def _fail(error: KairosError, code: int) -> int:
     output.err.print(output.line(("error: ", "red"), output.prose(str(error))), soft_wrap=True)
     return code

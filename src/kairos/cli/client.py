@@ -1,4 +1,4 @@
-"""The command line's way to the API. It signs in by itself on the daemon's own machine, and renews what has expired."""
+"""The API client of the command line. It signs in automatically on the daemon's machine, and renews expired tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from kairos import config
 from kairos.cli.addresses import at_daemon, server_address
-from kairos.cli.credentials import Credential, CredentialFile, NotSaved
+from kairos.cli.credentials import CredentialFile, NotSaved, StoredCredential
 from kairos.cli.transport import NotRunning, Refused, Transport, json_body
 from kairos.errors import KairosError
 
@@ -29,10 +29,10 @@ class NotSignedIn(KairosError):
 
 
 class Client:
-    """Calls the API of one Kairos as one user in one project.
+    """Calls the API of one server as one user in one project.
 
-    `data_dir` is the folder of the daemon on this machine, if there is one. Its secret signs in at the address that
-    this daemon wrote, and is sent to no other.
+    `data_dir` is the folder of the daemon on this machine, if there is one. Its secret is sent only to the address that
+    this daemon has written there.
     """
 
     def __init__(self, address: str, data_dir: Path, credentials: CredentialFile) -> None:
@@ -53,16 +53,19 @@ class Client:
         return self.call("DELETE", f"{path}?{_query(query)}")
 
     def download(self, path: str, target: Path) -> int:
-        """An answer straight into a file, which is there once it is whole. Returns its size. Raises as `call` does."""
+        """Download to a file, which is created only when complete; returns its size. Raises the errors of `call`."""
         return self._transport.save(path, _bearer(self._fresh()), target)
 
     def upload(self, path: str, content: bytes, media_type: str) -> Any:
-        """A body that is not a JSON document. Raises as `call` does."""
+        """Send a body that is not a JSON document. Raises the errors of `call`."""
         headers = {"Content-Type": media_type, **_bearer(self._fresh())}
         return self._transport.send("POST", path, content, headers)
 
     def call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
-        """One authenticated request. A refused token is renewed once. Raises `Refused`, `NotRunning`, `NotSignedIn`."""
+        """Send an authenticated request; an expired token is renewed once.
+
+        Raises `Refused`, `NotRunning`, `NotSignedIn`.
+        """
         credential = self._credentials.get(self.address) or self.sign_in()
         try:
             return self._authorized(credential, method, path, body, headers)
@@ -72,102 +75,103 @@ class Client:
         return self._authorized(self._renewed(credential), method, path, body, headers)
 
     def open(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
-        """One request without a credential."""
+        """Send a request without a credential."""
         content = json_body(body) if body is not None else None
         return self._transport.send(method, path, content, {"Content-Type": "application/json", **(headers or {})})
 
-    def sign_in(self, project_id: str | None = None) -> Credential:
-        """By the daemon's local secret, which only its own user can read. Raises `NotSignedIn` elsewhere."""
+    def sign_in(self, project_id: str | None = None) -> StoredCredential:
+        """Sign in with the daemon's local secret, which only its user can read. Raises `NotSignedIn` without one."""
         secret = self._local_secret()
         if secret is None:
             self.open("GET", "/api/health/live")
             raise NotSignedIn(address=self.address)
         tokens = self.open("POST", "/api/auth/local", {"secret": secret, "project_id": project_id})
-        return self._keep_where_possible(tokens)
+        return self._save_if_possible(tokens)
 
-    def keep(self, tokens: Mapping[str, Any]) -> Credential:
+    def save(self, tokens: Mapping[str, Any]) -> StoredCredential:
         """Save a session. Raises `NotSaved`."""
-        credential = Credential(tokens["access_token"], tokens["refresh_token"], tokens["project_id"])
+        credential = StoredCredential(tokens["access_token"], tokens["refresh_token"], tokens["project_id"])
         self._credentials.put(self.address, credential)
         return credential
 
     def switch(self, project_id: str) -> None:
-        """Later commands act in this project. Raises `NotSaved`."""
+        """Make this project the active one of later commands. Raises `NotSaved`."""
         switched = self.post(f"/api/projects/{project_id}/switch")
         credential = self._credentials.get(self.address)
         assert credential is not None
         self._credentials.put(
-            self.address, Credential(switched["access_token"], credential.refresh_token, switched["project_id"])
+            self.address, StoredCredential(switched["access_token"], credential.refresh_token, switched["project_id"])
         )
 
     def in_project(self, project_id: str) -> Client:
-        """One that acts in this project, while later commands stay in theirs."""
+        """A client for this project, without changing the active project of later commands."""
         switched = self.post(f"/api/projects/{project_id}/switch")
-        kept = self._credentials.get(self.address)
-        assert kept is not None
-        return Client(
-            self.address, self._data_dir, _Borrowed(self._credentials, kept, switched["access_token"], project_id)
-        )
+        saved = self._credentials.get(self.address)
+        assert saved is not None
+        credentials = _ProjectCredentials(self._credentials, saved, switched["access_token"], project_id)
+        return Client(self.address, self._data_dir, credentials)
 
     def _local_secret(self) -> str | None:
-        """None where the address is not that of the daemon on the data folder, or its secret cannot be read."""
+        """The local secret; None if the address is not that of the local daemon, or the secret cannot be read."""
         if self.address != self._daemon:
             return None
         with suppress(OSError, UnicodeDecodeError):
             return (self._data_dir / LOCAL_SECRET).read_text(encoding="ascii")
         return None
 
-    def _fresh(self) -> Credential:
-        """A credential whose access token was accepted just now."""
+    def _fresh(self) -> StoredCredential:
+        """A credential whose access token has just been accepted."""
         self.get("/api/auth/me")
         credential = self._credentials.get(self.address)
         assert credential is not None
         return credential
 
-    def _keep_where_possible(self, tokens: Mapping[str, Any]) -> Credential:
-        """Where it cannot be saved it serves this command; the next one signs in again."""
+    def _save_if_possible(self, tokens: Mapping[str, Any]) -> StoredCredential:
+        """The credential, saved if possible; otherwise the next command signs in again."""
         with suppress(NotSaved):
-            return self.keep(tokens)
-        return Credential(tokens["access_token"], tokens["refresh_token"], tokens["project_id"])
+            return self.save(tokens)
+        return StoredCredential(tokens["access_token"], tokens["refresh_token"], tokens["project_id"])
 
-    def _renewed(self, credential: Credential) -> Credential:
+    def _renewed(self, credential: StoredCredential) -> StoredCredential:
         body = {"refresh_token": credential.refresh_token, "project_id": credential.project_id}
         try:
-            return self._keep_where_possible(self.open("POST", "/api/auth/refresh", body))
+            return self._save_if_possible(self.open("POST", "/api/auth/refresh", body))
         except Refused as error:
             if error.http_status != 401:
                 raise
         with suppress(NotSaved):
-            self._credentials.forget(self.address)
+            self._credentials.remove(self.address)
         return self.sign_in(credential.project_id)
 
     def _authorized(
-        self, credential: Credential, method: str, path: str, body: Any, headers: Mapping[str, str] | None
+        self, credential: StoredCredential, method: str, path: str, body: Any, headers: Mapping[str, str] | None
     ) -> Any:
         return self.open(method, path, body, {**(headers or {}), **_bearer(credential)})
 
 
-class _Borrowed(CredentialFile):
-    """A session used in another project than the file says. A renewed refresh token goes to the file all the same."""
+class _ProjectCredentials(CredentialFile):
+    """A session in another project than the saved one. A renewed refresh token is still saved to the file."""
 
-    def __init__(self, file: CredentialFile, kept: Credential, access_token: str, project_id: str) -> None:
-        self._file, self._kept = file, kept
-        self._present: Credential | None = Credential(access_token, kept.refresh_token, project_id)
+    def __init__(self, file: CredentialFile, saved: StoredCredential, access_token: str, project_id: str) -> None:
+        self._file, self._saved = file, saved
+        self._current: StoredCredential | None = StoredCredential(access_token, saved.refresh_token, project_id)
 
-    def get(self, address: str) -> Credential | None:
-        return self._present
+    def get(self, address: str) -> StoredCredential | None:
+        return self._current
 
-    def put(self, address: str, credential: Credential) -> None:
-        self._present = credential
-        self._file.put(address, Credential(self._kept.access_token, credential.refresh_token, self._kept.project_id))
+    def put(self, address: str, credential: StoredCredential) -> None:
+        self._current = credential
+        self._file.put(
+            address, StoredCredential(self._saved.access_token, credential.refresh_token, self._saved.project_id)
+        )
 
-    def forget(self, address: str) -> None:
-        self._present = None
-        self._file.forget(address)
+    def remove(self, address: str) -> None:
+        self._current = None
+        self._file.remove(address)
 
 
 def connect(url: str | None, file: Path | None) -> Client:
-    """The Kairos named, else `KAIROS_URL`, else the one that runs on this data folder, else the configured port."""
+    """A client for the given address, `KAIROS_URL`, the daemon on this data folder, or the configured port."""
     settings = config.load(file)
     credentials = CredentialFile()
     if url:
@@ -180,7 +184,7 @@ def connect(url: str | None, file: Path | None) -> Client:
 
 
 def runtime(data_dir: Path) -> dict[str, Any]:
-    """What the daemon on this data folder wrote of itself; empty where none ever ran."""
+    """The runtime file of the daemon on this data folder; empty if none has run."""
     with suppress(OSError, ValueError, RecursionError):
         values = json.loads((data_dir / RUNTIME).read_bytes())
         return values if isinstance(values, dict) else {}
@@ -188,7 +192,7 @@ def runtime(data_dir: Path) -> dict[str, Any]:
 
 
 def daemon_address(data_dir: Path) -> str | None:
-    """The address that the daemon on this data folder wrote; None where none ever ran, or where it serves no API."""
+    """The address of the daemon on this data folder; None if none has run or it serves no API."""
     address = runtime(data_dir).get("address")
     with suppress(KairosError):
         return server_address(address) if isinstance(address, str) and address else None
@@ -199,5 +203,5 @@ def _query(values: Mapping[str, Any]) -> str:
     return urllib.parse.urlencode(values, doseq=True, errors="surrogatepass")
 
 
-def _bearer(credential: Credential) -> dict[str, str]:
+def _bearer(credential: StoredCredential) -> dict[str, str]:
     return {"Authorization": f"Bearer {credential.access_token}"}

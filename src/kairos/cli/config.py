@@ -9,15 +9,15 @@ import typer
 
 from kairos.cli import output
 from kairos.cli.client import Client
-from kairos.cli.context import Json, of
+from kairos.cli.context import Json, context_of
 from kairos.config_reference import nearest
 from kairos.errors import InvalidInput
 
-app = typer.Typer(help="The configuration, while the system runs.", no_args_is_help=True)
+app = typer.Typer(help="Show and change the configuration of the running system.", no_args_is_help=True)
 
-Why = Annotated[str, typer.Option(help="Stands in the history and in the audit log.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Validate, and say what would change.")]
-OfProject = Annotated[bool, typer.Option("--project", help="The active project's values, in place of the system's.")]
+Why = Annotated[str, typer.Option(help="The reason, shown in the history and in the audit log.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only validate, and show what would change.")]
+OfProject = Annotated[bool, typer.Option("--project", help="The active project's values instead of the system's.")]
 
 EFFECT = {"live": "", "restart": "at the next start", "file": "kairos.toml only"}
 
@@ -25,12 +25,14 @@ EFFECT = {"live": "", "restart": "at the next start", "file": "kairos.toml only"
 @app.command()
 def show(
     context: typer.Context,
-    beginning: Annotated[str, typer.Argument(help="Only keys that begin so: `router`.", metavar="[KEY]")] = "",
-    changed: Annotated[bool, typer.Option("--changed", help="Only values that are not the default.")] = False,
+    beginning: Annotated[
+        str, typer.Argument(help="Only keys with this prefix, such as `router`.", metavar="[KEY]")
+    ] = "",
+    changed: Annotated[bool, typer.Option("--changed", help="Only values that differ from the default.")] = False,
     json: Json = False,
 ) -> None:
-    """List every value with where it comes from."""
-    found = of(context).client().get("/api/config")
+    """List all values with their sources."""
+    found = context_of(context).client().get("/api/config")
     values = [
         value
         for value in found["values"]
@@ -42,14 +44,14 @@ def show(
         [value["key"], output.plain(_shown(value["value"])), _source(value), EFFECT[value["reach"]]] for value in values
     ]
     output.out.print(output.table(["key", "value", "from", "takes effect?"], rows))
-    output.out.print(f"version {found['version']}, of the project {found['project_version']}")
+    output.out.print(f"system version {found['version']}, project version {found['project_version']}")
     return None
 
 
 @app.command()
 def get(context: typer.Context, key: str, json: Json = False) -> None:
-    """Show one value, what it may be, and what it does."""
-    value = _find(of(context).client().get("/api/config"), key)
+    """Show a value with its description, type and default."""
+    value = _find(context_of(context).client().get("/api/config"), key)
     if json:
         return output.show_json(value)
     shown = f" = {output.plain(_shown(value['value']))}"
@@ -64,19 +66,19 @@ def get(context: typer.Context, key: str, json: Json = False) -> None:
 @app.command("set")
 def set_values(
     context: typer.Context,
-    assignments: Annotated[list[str], typer.Argument(help="KEY=VALUE, one or several.", metavar="KEY=VALUE…")],
+    assignments: Annotated[list[str], typer.Argument(help="One or more KEY=VALUE.", metavar="KEY=VALUE…")],
     why: Why = "",
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Set values while the system runs; all of them or none."""
-    client = of(context).client()
+    """Change values while the system runs: all of them, or none if one is refused."""
+    client = context_of(context).client()
     known = client.get("/api/config")
     changes: dict[str, Any] = {}
     for assignment in assignments:
         key, sign, text = assignment.partition("=")
         if not sign:
-            raise InvalidInput(where=assignment, problem="it is no KEY=VALUE", remedy="Write: queue.max_attempts=5")
+            raise InvalidInput(where=assignment, problem="it is not KEY=VALUE", remedy="Write: queue.max_attempts=5")
         changes[key] = _value(text, _find(known, key)["kind"])
     _change(client, known, changes, why, dry_run, json)
 
@@ -89,8 +91,8 @@ def unset(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Take values back to what file, environment and defaults say."""
-    client = of(context).client()
+    """Reset values to those of file, environment and defaults."""
+    client = context_of(context).client()
     known = client.get("/api/config")
     _change(client, known, {_find(known, key)["key"]: None for key in keys}, why, dry_run, json)
 
@@ -102,9 +104,9 @@ def history(
     limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
     json: Json = False,
 ) -> None:
-    """Show who set what, when and why, newest first."""
+    """List the changes with author, time and reason, newest first."""
     whose = "project" if of_project else "system"
-    items = of(context).client().get("/api/config/history", whose=whose, limit=limit)["items"]
+    items = context_of(context).client().get("/api/config/history", whose=whose, limit=limit)["items"]
     if json:
         return output.show_json(items)
     rows = [
@@ -124,24 +126,24 @@ def history(
 @app.command()
 def revert(
     context: typer.Context,
-    to: Annotated[int, typer.Argument(help="The version whose values hold again; 0 is before anything was set.")],
+    to: Annotated[int, typer.Argument(help="The version whose values are restored; 0 is the state before any change.")],
     of_project: OfProject = False,
     why: Why = "",
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Go back to the values of an old version."""
-    client = of(context).client()
+    """Restore the values of an old version."""
+    client = context_of(context).client()
     known = client.get("/api/config")
     whose, version = ("project", known["project_version"]) if of_project else ("system", known["version"])
     body = {"whose": whose, "to": to, "why": why, "version": version, "dry_run": dry_run}
-    _tell(client.post("/api/config/revert", body), dry_run, json)
+    _show_changes(client.post("/api/config/revert", body), dry_run, json)
 
 
 @app.command()
 def replicas(context: typer.Context, json: Json = False) -> None:
-    """Show which version of the configuration each daemon runs."""
-    found = of(context).client().get("/api/config/replicas")
+    """Show the configuration version that each daemon runs."""
+    found = context_of(context).client().get("/api/config/replicas")
     if json:
         return output.show_json(found)
     rows = [
@@ -168,15 +170,15 @@ def _change(
         "project_version": known["project_version"],
         "dry_run": dry_run,
     }
-    _tell(client.call("PATCH", "/api/config", body), dry_run, json)
+    _show_changes(client.call("PATCH", "/api/config", body), dry_run, json)
 
 
-def _tell(changed: dict[str, Any], dry_run: bool, json: bool) -> None:
+def _show_changes(changed: dict[str, Any], dry_run: bool, json: bool) -> None:
     if json:
         return output.show_json(changed)
     lines = _differences(changed["changed"])
     if not lines:
-        return output.out.print("nothing changes: these values hold already")
+        return output.out.print("nothing changes: the values are already set")
     output.out.print("\n".join(map(output.plain, lines)), soft_wrap=True)
     for key in changed["restart"]:
         output.out.print(f"{key} takes effect at the next start of each daemon", style="yellow")
@@ -197,7 +199,7 @@ def _find(known: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _value(text: str, kind: str) -> Any:
-    """As the key's type wants it: text as it stands, everything else read as JSON. The API judges what it is worth."""
+    """The value to send: text unchanged, other types parsed as JSON if possible. The API validates it."""
     if kind.startswith(("text", "path")):
         return text
     try:

@@ -1,4 +1,4 @@
-"""What every command gets: the options before it, and a client when it asks for one."""
+"""The global options of a command, and the client made from them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Context:
         return connect(self.url, self.file)
 
 
-def of(context: typer.Context) -> Context:
+def context_of(context: typer.Context) -> Context:
     found = context.find_object(Context)
     assert found is not None
     return found

@@ -1,4 +1,4 @@
-"""Who the command line is signed in as: one file of the user's, mode 0600, an entry for each address."""
+"""Store the sessions of the command line in one file per user, mode 0600, with an entry for each address."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ DAMAGED = ".damaged"
 
 
 class NotSaved(KairosError):
-    """The session cannot be saved in {path}: {reason}. Set XDG_CONFIG_HOME to a folder that you may write to."""
+    """The session cannot be saved in {path}: {reason}. Set XDG_CONFIG_HOME to a writable folder."""
 
     status, code, exit_code = 500, "not_saved", 1
 
 
 @dataclass(frozen=True, slots=True)
-class Credential:
-    """A session at one address, and the project that commands act in."""
+class StoredCredential:
+    """A session at one address, and its active project."""
 
     access_token: str
     refresh_token: str
@@ -32,32 +32,32 @@ class Credential:
 
 
 class CredentialFile:
-    """`$XDG_CONFIG_HOME/kairos/credentials.json`.
+    """The file `$XDG_CONFIG_HOME/kairos/credentials.json`.
 
-    What cannot be written (no home, a read-only disk) is remembered until this command ends: `put` and `forget` raise
-    `NotSaved` after that. A file that cannot be read is put aside, under the same name with `.damaged`, at the next
+    If it cannot be written (no home folder, a read-only disk), changes are kept in memory until the command ends, and
+    `put` and `remove` raise `NotSaved`. A file that cannot be parsed is renamed with the suffix `.damaged` at the next
     change.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or _usual_path()
-        self._unsaved: dict[str, Credential | None] = {}
+        self._unsaved: dict[str, StoredCredential | None] = {}
 
-    def get(self, address: str) -> Credential | None:
+    def get(self, address: str) -> StoredCredential | None:
         if address in self._unsaved:
             return self._unsaved[address]
         return _credential(self._read().get(address))
 
-    def put(self, address: str, credential: Credential) -> None:
-        """Raises `NotSaved`."""
+    def put(self, address: str, credential: StoredCredential) -> None:
+        """Save a credential. Raises `NotSaved`."""
         self._change(address, credential)
 
-    def forget(self, address: str) -> None:
-        """Raises `NotSaved`."""
+    def remove(self, address: str) -> None:
+        """Remove a credential. Raises `NotSaved`."""
         if self.get(address) is not None:
             self._change(address, None)
 
-    def _change(self, address: str, credential: Credential | None) -> None:
+    def _change(self, address: str, credential: StoredCredential | None) -> None:
         self._unsaved[address] = credential
         entries = {known: entry for known, entry in self._read().items() if known != address}
         if credential:
@@ -72,12 +72,12 @@ class CredentialFile:
         return {}
 
     def _write(self, entries: Mapping[str, Any]) -> None:
-        """Replaced as a whole, so that two commands at once leave one of the two and never a mixture."""
+        """Replace the file atomically, so that concurrent commands cannot mix their contents."""
         if self.path is None:
             raise NotSaved(path="your home folder", reason="there is none")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._put_aside()
+            self._rename_damaged()
             descriptor, name = tempfile.mkstemp(dir=self.path.parent)  # mkstemp makes it 0600
             try:
                 with os.fdopen(descriptor, "w") as file:
@@ -89,8 +89,8 @@ class CredentialFile:
         except (OSError, ValueError) as error:
             raise NotSaved(path=self.path, reason=getattr(error, "strerror", None) or error) from None
 
-    def _put_aside(self) -> None:
-        """Keep what is no file of credentials: a person may want to look at it."""
+    def _rename_damaged(self) -> None:
+        """Keep a file that is not a valid credentials file under another name."""
         assert self.path is not None
         try:
             if isinstance(json.loads(self.path.read_bytes()), dict):
@@ -104,7 +104,7 @@ class CredentialFile:
 
 
 def _usual_path() -> Path | None:
-    """None where the user has no home folder at all."""
+    """The default path; None if the user has no home folder."""
     try:
         home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     except RuntimeError:
@@ -112,14 +112,14 @@ def _usual_path() -> Path | None:
     return home / "kairos" / "credentials.json"
 
 
-def _credential(entry: Any) -> Credential | None:
-    """The credential of an entry that has all its parts, as texts that fit into a header."""
+def _credential(entry: Any) -> StoredCredential | None:
+    """The credential of a valid entry, whose tokens can be sent in a header; None otherwise."""
     if not isinstance(entry, dict):
         return None
     access, refresh, project = (entry.get(name) for name in ("access_token", "refresh_token", "project_id"))
     if not (_token(access) and _token(refresh) and (project is None or isinstance(project, str))):
         return None
-    return Credential(str(access), str(refresh), project)
+    return StoredCredential(str(access), str(refresh), project)
 
 
 def _token(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""`kairos dataset`: list, stats, import, export: the rows that a project's models are to learn from."""
+"""`kairos dataset`: list, stats, import and export samples."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from kairos.cli import dataset_upload, output
-from kairos.cli.context import Json, of
+from kairos.cli.context import Json, context_of
 from kairos.errors import InvalidInput
 
-app = typer.Typer(help="What went wrong, and what would have been right.", no_args_is_help=True)
+app = typer.Typer(help="Corrections and other samples for fine-tuning.", no_args_is_help=True)
 
 MOST_SHOWN = 20
-"""Refused rows that are printed."""
+"""Refused rows that are printed at most."""
 
 
 @app.command("list")
@@ -24,8 +24,8 @@ def list_rows(
     limit: Annotated[int, typer.Option(min=1, max=200)] = 20,
     json: Json = False,
 ) -> None:
-    """The newest rows."""
-    items = of(context).client().get("/api/dataset", state=state, limit=limit)["items"]
+    """List the newest rows."""
+    items = context_of(context).client().get("/api/dataset", state=state, limit=limit)["items"]
     if json:
         return output.show_json(items)
     rows = [
@@ -45,14 +45,14 @@ def list_rows(
 
 @app.command()
 def stats(context: typer.Context, json: Json = False) -> None:
-    """How many rows stand where."""
-    found = of(context).client().get("/api/dataset/stats")
+    """Show the number of rows by state."""
+    found = context_of(context).client().get("/api/dataset/stats")
     if json:
         return output.show_json(found)
     output.out.print(output.table(["state", "rows"], [[name, str(count)] for name, count in found["states"].items()]))
-    output.out.print(f"known faults that came again: {found['joined']}")
+    output.out.print(f"repeated faults: {found['joined']}")
     if found["waiting_for_clearing"]:
-        output.out.print(f"kept out until a person clears them: {found['waiting_for_clearing']} that may hold secrets")
+        output.out.print(f"excluded until reviewed: {found['waiting_for_clearing']} with possible secrets")
 
 
 @app.command("import")
@@ -64,12 +64,14 @@ def import_rows(
             help="JSON lines or a JSON array: OpenAI chat, preference pairs, Alpaca, ShareGPT, prompt and completion."
         ),
     ],
-    approve: Annotated[bool, typer.Option(help="As approved: trained on without a further look.")] = False,
+    approve: Annotated[bool, typer.Option(help="Import as approved: used for training without review.")] = False,
     json: Json = False,
 ) -> None:
-    """Import rows in parts. Every answer of a prompt is kept, rows that were exported are updated, and each refused row
-    is named with its line and reason (exit code 2). After an interruption run the same command again."""
-    done = dataset_upload.send(of(context).client(), file, approve=approve)
+    """Import rows from a file. Every answer of a prompt is a row, and exported rows are updated.
+
+    Refused rows are listed with line and reason (exit code 2). After an interruption, run the same command again.
+    """
+    done = dataset_upload.send(context_of(context).client(), file, approve=approve)
     if json:
         output.show_json(done)
     else:
@@ -84,15 +86,15 @@ def _show_refusals(done: dict[str, Any]) -> None:
     for one in shown:
         output.err.print(output.plain(f"line {one['line']}: {one['reason']}"), soft_wrap=True)
     if more := done["refused"] - len(shown):
-        output.err.print(f"and {more} more refused; --json shows more of them")
+        output.err.print(f"and {more} more refused; use --json to see more")
 
 
 @app.command()
 def export(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="Where to write.")],
-    state: Annotated[str, typer.Option(help="Which rows.")] = "approved",
+    file: Annotated[Path, typer.Argument(help="The file to write.")],
+    state: Annotated[str, typer.Option(help="The state of the rows.")] = "approved",
 ) -> None:
-    """Write the rows with a right answer as JSON lines; those that seem to hold secrets are left out."""
-    size = of(context).client().download(f"/api/dataset/export?state={state}", file)
+    """Write rows with a correct answer as JSON lines, without rows that contain possible secrets."""
+    size = context_of(context).client().download(f"/api/dataset/export?state={state}", file)
     output.out.print(f"{output.plain(str(file))}: {size} bytes")

@@ -1,5 +1,7 @@
-"""Sends a file of training data in parts, with a progress bar. Rows that are there already are left as they are, so an
-interrupted import goes on when the same command is run again."""
+"""Upload a file of training data in parts, with a progress bar.
+
+Existing rows are not changed, so an interrupted import can be resumed by running the same command again.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +23,16 @@ from kairos.errors import InvalidInput, KairosError
 from kairos.fine_tuning.dataset.formats.records import Record, WideText, records
 
 PART_BYTES = 1024 * 1024
-"""Half of the default `server.body_limit_bytes`. A part that is still too large for a server is halved."""
+"""Half of the default `server.body_limit_bytes`. A part that is too large for the server is split in half."""
 PART_ROWS = 1_000
-"""As many as a server names refused rows of one request (`dataset_import.MOST_REFUSALS`)."""
+"""Equal to the number of refused rows that the server lists per request (`dataset_import.MAX_REFUSALS`)."""
 TRIES = 6
 LONGEST_WAIT_S = 8.0
 COUNTS = ("rows", "new", "updated", "unchanged", "refused")
 PASSING = (429, 503)
 JSON_LINES = "application/jsonl"
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as of shells."""
+"""Exit code after Ctrl-C, as in shells."""
 
 
 class Interrupted(Refused):
@@ -39,10 +41,10 @@ class Interrupted(Refused):
     def __init__(self, cause: BaseException, sent: int, rows: int, file: Path) -> None:
         self._cause = cause
         reason = "it was interrupted." if isinstance(cause, KeyboardInterrupt) else str(cause)
-        remedy = "Run the same command again: rows that are there already are left as they are."
+        remedy = "Run the same command again: existing rows are not changed."
         status = getattr(cause, "http_status", getattr(cause, "status", 0))
         super().__init__(
-            status, "import_interrupted", f"{sent} of {rows} rows of {file} were sent, then: {reason} {remedy}"
+            status, "import_interrupted", f"{sent} of {rows} rows of {file} were sent, but then: {reason} {remedy}"
         )
 
     @property
@@ -51,8 +53,8 @@ class Interrupted(Refused):
 
 
 @dataclass(slots=True)
-class Report:
-    """What became of the rows of the whole file."""
+class UploadReport:
+    """The result of the import of the whole file."""
 
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
     refusals: list[dict[str, Any]] = field(default_factory=list)
@@ -72,14 +74,14 @@ class Report:
 
 
 def send(client: Client, file: Path, *, approve: bool) -> dict[str, Any]:
-    """Import the file. Raises `InvalidInput`, `Interrupted`, and what the first part is refused with."""
+    """Import the file. Raises `InvalidInput`, `Interrupted`, and the error with which the first part is refused."""
     path = f"/api/dataset/import?approve={str(approve).lower()}"
     with _opened(file) as body:
         rows = sum(1 for _ in _records(file, body))
         if not rows:
-            raise InvalidInput(where=str(file), problem="it has no row", remedy="Write one JSON object a line")
-        client.get("/api/auth/me")  # one that is not running or not signed in ends it at once
-        report = Report()
+            raise InvalidInput(where=str(file), problem="it has no row", remedy="Write one JSON object per line")
+        client.get("/api/auth/me")  # fail at once if the server is not running or the user is not signed in
+        report = UploadReport()
         with _progress(rows) as advance:
             for part in _parts(_records(file, body)):
                 try:
@@ -92,7 +94,7 @@ def send(client: Client, file: Path, *, approve: bool) -> dict[str, Any]:
         return report.shown()
 
 
-def _send_part(client: Client, path: str, part: list[Record], report: Report) -> None:
+def _send_part(client: Client, path: str, part: list[Record], report: UploadReport) -> None:
     lines = [_line(record, report) for record in part]
     kept = [record for record, line in zip(part, lines, strict=True) if line is not None]
     if not kept:
@@ -110,20 +112,20 @@ def _send_part(client: Client, path: str, part: list[Record], report: Report) ->
     return None
 
 
-def _line(record: Record, report: Report) -> bytes | None:
-    """The record on one line; None where it is broken and cannot be. Between values a line end means nothing."""
+def _line(record: Record, report: UploadReport) -> bytes | None:
+    """The record on one line; None if it is not valid JSON. Line ends between values are insignificant."""
     if b"\n" not in record.text and b"\r" not in record.text:
         return record.text
     try:
         orjson.loads(record.text)
     except orjson.JSONDecodeError as error:
-        report.refuse(record, f"it is not JSON ({error.msg})")
+        report.refuse(record, f"it is not valid JSON ({error.msg})")
         return None
     return record.text.replace(b"\r", b" ").replace(b"\n", b" ")
 
 
 def _tried(request: Callable[[], Any]) -> Any:
-    """Again after a while, where the server is away or busy, or another import is running."""
+    """Send a request, with retries while the server is unavailable or busy, or another import is running."""
     for number in range(1, TRIES):
         try:
             return request()
@@ -167,12 +169,12 @@ def _opened(file: Path) -> Iterator[bytes | mmap.mmap]:
                     yield mapped
     except OSError as error:
         problem = error.strerror or "it cannot be read"
-        raise InvalidInput(where=str(file), problem=problem, remedy="Name a file") from error
+        raise InvalidInput(where=str(file), problem=problem, remedy="Check the path") from error
 
 
 @contextlib.contextmanager
 def _progress(rows: int) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, where that is a terminal."""
+    """Show a progress bar on standard error, if that is a terminal."""
     columns = TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=output.err, transient=True, disable=not output.err.is_terminal) as progress:
         task = progress.add_task("rows", total=rows)

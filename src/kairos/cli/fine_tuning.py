@@ -1,4 +1,4 @@
-"""`kairos fine-tune` and `kairos training`: start a run, follow it, list and stop runs."""
+"""`kairos fine-tune` and `kairos training`: start, follow, list and cancel training runs."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from kairos.cli import output
 from kairos.cli.client import Client
-from kairos.cli.context import Context, Json, of
+from kairos.cli.context import Context, Json, context_of
 from kairos.cli.projects import find
 
-LOOK_S = 1.0
+POLL_S = 1.0
 ENDED = ("done", "failed", "cancelled")
 NOT_DONE = 10
 
-Project = Annotated[str | None, typer.Option(help="Name or id; left out, the active project.")]
+Project = Annotated[str | None, typer.Option(help="Name or id; by default the active project.")]
 RunId = Annotated[str, typer.Argument(help="Id of a run.", metavar="RUN")]
 
 training = typer.Typer(help="Training runs.", no_args_is_help=True)
 
 
 def client_in(context: Context, project: str | None) -> Client:
-    """A client in the project named, else in the active one."""
+    """A client for the given project, or for the active one."""
     client = context.client()
     return client.in_project(find(client, project)["id"]) if project else client
 
@@ -32,17 +32,21 @@ def client_in(context: Context, project: str | None) -> Client:
 def fine_tune(
     context: typer.Context,
     project: Project = None,
-    model: Annotated[str | None, typer.Option(help="Name in the catalogue; left out, the first that can be.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name of the base model; by default the first that can be trained.")
+    ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the examples.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Highest step size.")] = None,
-    rank: Annotated[int | None, typer.Option(help="Of the adapter's matrices.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of order and initialisation.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take and need; begin nothing.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end.")] = False,
+    learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Rank of the adapter's matrices.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of order and initialisation.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the data and resources needed; start nothing.")
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
     json: Json = False,
 ) -> None:
-    """Train an adapter on the approved rows. The gate judges it, and what is better goes into service."""
-    client = client_in(of(context), project)
+    """Train an adapter on the approved rows. The gate evaluates it, and a better adapter is deployed."""
+    client = client_in(context_of(context), project)
     body: dict[str, Any] = {"base": model}
     if dry_run:
         return _show_plan(client.post("/api/training/plan", body), json)
@@ -58,8 +62,8 @@ def fine_tune(
 
 @training.command("list")
 def list_runs(context: typer.Context, project: Project = None, json: Json = False) -> None:
-    """The runs, newest first."""
-    items = client_in(of(context), project).get("/api/training")["items"]
+    """List the runs, newest first."""
+    items = client_in(context_of(context), project).get("/api/training")["items"]
     if json:
         return output.show_json(items)
     rows = [
@@ -79,14 +83,14 @@ def list_runs(context: typer.Context, project: Project = None, json: Json = Fals
 @training.command()
 def watch(context: typer.Context, run: RunId, project: Project = None, json: Json = False) -> None:
     """Follow a run to its end."""
-    _follow(client_in(of(context), project), run, json)
+    _follow(client_in(context_of(context), project), run, json)
 
 
 @training.command()
 def cancel(context: typer.Context, run: RunId, project: Project = None) -> None:
-    """Stop a run. It makes no adapter."""
-    client_in(of(context), project).post(f"/api/training/{run}/cancel")
-    output.out.print(f"run {output.plain(run)} stops after its present step")
+    """Cancel a run. It produces no adapter."""
+    client_in(context_of(context), project).post(f"/api/training/{run}/cancel")
+    output.out.print(f"run {output.plain(run)} stops after its current step")
 
 
 def _show_plan(plan: dict[str, Any], json: bool) -> None:
@@ -96,7 +100,7 @@ def _show_plan(plan: dict[str, Any], json: bool) -> None:
     rows = [
         ["base", output.plain(plan["base"])],
         ["approved rows", f"{plan['rows']}: {plan['training']} for training, {plan['held_out']} held out"],
-        ["ordinary prompts", f"{plan['replayed']} replayed"],
+        ["control prompts", f"{plan['replayed']} replayed"],
         ["device", output.plain(plan["device"])],
         ["memory", f"about {_mb(memory['needed'])} needed, {_mb(memory['free'])} free"],
         ["disk", f"about {_mb(disk['needed'])} needed, {_mb(disk['free'])} free"],
@@ -106,43 +110,43 @@ def _show_plan(plan: dict[str, Any], json: bool) -> None:
         output.out.print(output.line(("✗", "yellow"), f" {output.plain(problem)}"), soft_wrap=True)
     if plan["problems"]:
         raise typer.Exit(NOT_DONE)
-    output.out.print("nothing was begun; leave out --dry-run to begin")
+    output.out.print("nothing was started; omit --dry-run to start")
 
 
 def _follow(client: Client, run_id: str, json: bool) -> None:
-    """A bar on standard error until the run has ended; then what came of it."""
+    """Show a progress bar on standard error until the run has ended; then show its result."""
     bar = Progress(
         TextColumn("{task.description}", markup=False), BarColumn(),
         TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-        TextColumn("{task.fields[words]}", style="dim", markup=False), console=output.err, transient=True,
+        TextColumn("{task.fields[details]}", style="dim", markup=False), console=output.err, transient=True,
     )  # fmt: skip
     with bar:
-        shown = bar.add_task("waiting", total=1, words="")
+        shown = bar.add_task("waiting", total=1, details="")
         while (run := client.get(f"/api/training/{run_id}"))["state"] not in ENDED:
             _draw(bar, shown, run)
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
     adapter = client.get(f"/api/adapters/{run['adapter_id']}") if run["adapter_id"] else None
     if json:
         output.show_json({"run": run, "adapter": adapter})
     elif adapter:
         output.out.print(output.state(adapter["state"]), output.plain(f"{adapter['name']}: {adapter['reason']}"))
     if run["state"] != "done":
-        output.err.print(f"the run is {run['state']}: {output.plain(run['error'] or 'it made no adapter')}")
+        output.err.print(f"the run is {run['state']}: {output.plain(run['error'] or 'it produced no adapter')}")
         raise typer.Exit(NOT_DONE)
 
 
 def _draw(bar: Progress, shown: TaskID, run: dict[str, Any]) -> None:
     progress = run["progress"]
-    words = []
+    details = []
     if progress["loss"] is not None:
-        words.append(f"loss {progress['loss']:.3f}")
+        details.append(f"loss {progress['loss']:.3f}")
     if progress["tokens_per_s"]:
-        words.append(f"{progress['tokens_per_s']:.0f} tokens/s")
+        details.append(f"{progress['tokens_per_s']:.0f} tokens/s")
     if progress["left_s"] is not None:
-        words.append(f"{progress['left_s']:.0f} s left")
+        details.append(f"{progress['left_s']:.0f} s left")
     name = output.plain(progress["phase"] or run["state"])
     total = progress["steps"] or 1
-    bar.update(shown, description=name, total=total, completed=progress["step"] or 0, words=", ".join(words))
+    bar.update(shown, description=name, total=total, completed=progress["step"] or 0, details=", ".join(details))
 
 
 def _mb(size: int) -> str:

@@ -1,4 +1,4 @@
-"""`kairos model`: list, scan."""
+"""`kairos model`: list, show, reset, scan."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Annotated, Any
 import typer
 
 from kairos.cli import output
-from kairos.cli.context import Json, of
+from kairos.cli.context import Json, context_of
 
-app = typer.Typer(help="The models that Kairos may call.", no_args_is_help=True)
+app = typer.Typer(help="The models in the catalogue.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_models(context: typer.Context, json: Json = False) -> None:
-    """List the models with their health and what was measured in the active project."""
-    items = of(context).client().get("/api/models")["items"]
+    """List the models with their health and their results in the active project."""
+    items = context_of(context).client().get("/api/models")["items"]
     if json:
         return output.show_json(items)
     if not items:
-        return output.out.print("no models; find some: kairos model scan")
+        return output.out.print("no models; to find some, run: kairos model scan")
     columns = [
         "model",
         "health",
@@ -38,8 +38,8 @@ def list_models(context: typer.Context, json: Json = False) -> None:
 
 @app.command()
 def show(context: typer.Context, name: str, json: Json = False) -> None:
-    """Show one model: its limits, its health, and what is left out of requests to it."""
-    model = of(context).client().get(f"/api/models/{urllib.parse.quote(name)}")
+    """Show a model: limits, health, and adjustments of its requests."""
+    model = context_of(context).client().get(f"/api/models/{urllib.parse.quote(name)}")
     if json:
         return output.show_json(model)
     output.out.print(output.plain(model["name"]), output.state(model["health"]), output.plain(model["health_detail"]))
@@ -49,22 +49,24 @@ def show(context: typer.Context, name: str, json: Json = False) -> None:
 
 @app.command()
 def reset(context: typer.Context, name: str) -> None:
-    """Try a model again whose breaker is open, after its key or its server was mended, and send it everything again."""
-    of(context).client().post(f"/api/models/{urllib.parse.quote(name)}/reset")
-    output.out.print(f"{name} is tried again with the next call")
+    """Close a model's circuit breaker after its key or server was fixed, and undo adjustments of its requests."""
+    context_of(context).client().post(f"/api/models/{urllib.parse.quote(name)}/reset")
+    output.out.print(f"{name} will be tried again with the next call")
 
 
 @app.command("scan")
 def scan(
     context: typer.Context,
-    pick: Annotated[list[str] | None, typer.Option(help="Add this one (its number or name); may be repeated.")] = None,
-    all_models: Annotated[bool, typer.Option("--all", help="Add all that were found.")] = False,
+    pick: Annotated[
+        list[str] | None, typer.Option(help="Add the model with this number or name; may be repeated.")
+    ] = None,
+    all_models: Annotated[bool, typer.Option("--all", help="Add all models found.")] = False,
     json: Json = False,
 ) -> None:
-    """Find model servers and providers' keys, and add what you pick to kairos.toml."""
-    from kairos.cli.scanning import scan_models  # imports an HTTP client, which no other command waits for
+    """Find model servers and providers' API keys, and add selected models to kairos.toml."""
+    from kairos.cli.scanning import scan_models  # imports an HTTP client, which other commands do not need
 
-    scan_models(of(context), pick or [], all_models=all_models, json=json)
+    scan_models(context_of(context), pick or [], all_models=all_models, json=json)
 
 
 def _facts(model: dict[str, Any]) -> dict[str, str]:
@@ -75,7 +77,7 @@ def _facts(model: dict[str, Any]) -> dict[str, str]:
         "context": f"{model['context']} tokens",
         "default answer limit": f"{model['answer_limit']} tokens",
         "declared": ", ".join(model["capabilities"]) or "–",
-        "adjusts": "; ".join(model["adjustments"]) or "nothing",
+        "adjustments": "; ".join(model["adjustments"]) or "none",
         "calls": str(figures.get("calls", 0)),
         "quality": output.number(figures.get("quality")),
     }
@@ -97,6 +99,6 @@ def _row(model: dict[str, Any]) -> list[Any]:
 
 
 def _indented(model: dict[str, Any]) -> str:
-    """An adapter stands under its base, one on trial with its share of the requests."""
-    trial = f" ({model['share'] * 100:g} %)" if model["share"] < 1 else ""
-    return f"{'  ' if model['base'] else ''}{model['name']}{trial}"
+    """The name, indented for an adapter, and with the share of requests for a canary."""
+    share = f" ({model['share'] * 100:g} %)" if model["share"] < 1 else ""
+    return f"{'  ' if model['base'] else ''}{model['name']}{share}"

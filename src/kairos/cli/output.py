@@ -1,4 +1,4 @@
-"""How results look: tables and words for people, JSON for programs."""
+"""Format results: tables and text for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -50,34 +50,34 @@ STATES = {
 
 
 def show_json(value: Any) -> None:
-    """One JSON document on standard output. Characters that a terminal would obey are written as JSON's escapes."""
+    """Print a JSON document on standard output, with control characters as JSON escapes."""
     document = json.dumps(value, indent=2, ensure_ascii=False, default=str)
     sys.stdout.write(printable.json_text(document) + "\n")
 
 
 def show_text(text: str) -> None:
-    """A text of several lines on standard output, without styles or folding."""
+    """Print a text of several lines on standard output, without styles or folding."""
     sys.stdout.write(printable.lines(text) + "\n")
 
 
 def bold(text: str) -> tuple[str, str]:
-    """A part of a `line` that stands out."""
+    """A part of a `line` in bold."""
     return (plain(text), "bold")
 
 
 def line(*parts: str | tuple[str, str] | Text) -> Text:
-    """One line of several parts, each a text or a text with its style."""
+    """One line of several parts, each a text with or without a style."""
     return Text.assemble(*parts)
 
 
 def state(name: str) -> Text:
-    """A state with a sign, so that it can be told without colour."""
+    """A state with a symbol, so that it is recognisable without colour."""
     sign, colour = STATES.get(name, ("·", ""))
     return Text(f"{sign} {plain(name)}", style=colour)
 
 
 def age(moment: str | None) -> str:
-    """How long ago an ISO time was."""
+    """The time since an ISO time, such as `5 min`."""
     if not moment:
         return "–"
     seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
@@ -97,17 +97,17 @@ def one_line(text: str, most: int = 60) -> str:
 
 
 def plain(text: str) -> str:
-    """A text from outside on one line, with its control characters as escapes."""
+    """An untrusted text on one line, with control characters escaped."""
     return printable.one_line(text)
 
 
 def prose(text: str, style: str = "") -> Text:
-    """A text from outside with its own lines."""
+    """An untrusted text of several lines, with control characters escaped."""
     return Text(printable.lines(text), style=style)
 
 
 def task_detail(task: Mapping[str, Any]) -> RenderableType:
-    """A task with its decision, verdict and answer, in the order in which a person asks for them."""
+    """A task with its decisions, verdicts and answer."""
     parts: list[RenderableType] = [_head(task)]
     for decision in task["decisions"]:
         parts.append(decision_table(decision))
@@ -138,7 +138,7 @@ def _head(task: Mapping[str, Any]) -> RenderableType:
 
 
 def decision_table(decision: Mapping[str, Any]) -> RenderableType:
-    """Why this model: every candidate with the terms of its score."""
+    """A routing decision: all candidates with the terms of their scores."""
     answered = decision["answered"]
     title = f"Model: {plain(decision['chosen'] or 'none')} ({decision['kind']})"
     if answered and answered != decision["chosen"]:
@@ -156,13 +156,13 @@ def decision_table(decision: Mapping[str, Any]) -> RenderableType:
         ]
         for score in decision["candidates"]
     ]
-    columns = ["candidate", "utility#", "quality#", "doubt#?", "cost#?", "latency#?", "seen#?"]
+    columns = ["candidate", "utility#", "quality#", "bonus#?", "cost#?", "latency#?", "measured#?"]
     parts: list[RenderableType] = [
         Text.assemble((title, "bold"), (f"  task type {plain(decision['task_type'])}, quality {quality}", "dim")),
         table(columns, rows),
     ]
     parts += [
-        prose(f"not considered: {out_['model']} ({out_.get('detail') or out_['reason']})", "dim")
+        prose(f"excluded: {out_['model']} ({out_.get('detail') or out_['reason']})", "dim")
         for out_ in decision["excluded"]
     ]
     parts += [
@@ -174,11 +174,11 @@ def decision_table(decision: Mapping[str, Any]) -> RenderableType:
 
 
 def _verdict(verdict: Mapping[str, Any]) -> RenderableType:
-    word = ("approved", "green") if verdict["approved"] else ("rejected", "yellow")
+    ruling = ("approved", "green") if verdict["approved"] else ("rejected", "yellow")
     score = "quality unmeasured" if verdict["score"] is None else f"score {verdict['score']:.2f}"
     checks = plain(", ".join(verdict["checks"])) or "none"
     lines: list[RenderableType] = [
-        Text.assemble(("Guardian: ", "bold"), word, (f"  draft {verdict['draft']}, {score}, checks: {checks}", "dim"))
+        Text.assemble(("Guardian: ", "bold"), ruling, (f"  draft {verdict['draft']}, {score}, checks: {checks}", "dim"))
     ]
     for finding in verdict["findings"]:
         where = f" (line {finding['line']})" if finding.get("line") else ""

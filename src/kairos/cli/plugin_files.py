@@ -1,4 +1,4 @@
-"""Plugins as files, without a daemon: write one to begin with, look at one, run one."""
+"""Create, check and run plugin files without a daemon."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from kairos.config import PluginSettings
 from kairos.errors import Conflict, InvalidInput, KairosError
 from kairos.plugins.child_process import ChildLimits
 from kairos.plugins.plugin_config import schema_fault
-from kairos.plugins.probing import Found, probe
+from kairos.plugins.probing import ProbeResult, probe
 from kairos.plugins.sources import of_file
 
-PLUGIN = '''"""{name}: greets whom the prompt names, and counts how often. docs/plugins.md says what else there is."""
+PLUGIN = '''"""{name}: greets the person named in the prompt, and counts the greetings. See docs/plugins.md."""
 
 from kairos.plugins.base_plugin import BasePlugin, PluginError, PluginTask
 
 
 class {kind}(BasePlugin):
-    """Greets whom the prompt names."""
+    """Greets the person named in the prompt."""
 
     config_schema = {{
         "type": "object",
@@ -39,15 +39,15 @@ class {kind}(BasePlugin):
 
     {define}execute(self, task: PluginTask):
         context = task.context
-        whom = task.prompt.strip()
-        if not whom:
-            raise PluginError("the prompt names nobody")
-        times = {wait}context.storage.get(f"greeted/{{whom}}", 0) + 1
-        {wait}context.storage.set(f"greeted/{{whom}}", times)
-        # A model would be asked so, and its answer returned as it is: {wait}context.llm.complete(f"Greet {{whom}}.")
-        return f"{{context.config['greeting']}}, {{whom}}! (no. {{times}})"
+        person = task.prompt.strip()
+        if not person:
+            raise PluginError("the prompt is empty")
+        times = {wait}context.storage.get(f"greeted/{{person}}", 0) + 1
+        {wait}context.storage.set(f"greeted/{{person}}", times)
+        # To let a model answer instead: return {wait}context.llm.complete(f"Greet {{person}}.")
+        return f"{{context.config['greeting']}}, {{person}}! (no. {{times}})"
 '''
-TEST = '''"""{name} as the daemon would run it, without one: python -m pytest {test}"""
+TEST = '''"""Run {name} as the daemon does, but without a daemon: python -m pytest {test}"""
 
 from pathlib import Path
 
@@ -67,16 +67,16 @@ def test_the_greeting_is_configured():
     assert run(FILE, "Ada", config={{"greeting": "Merhaba"}}).startswith("Merhaba, Ada!")
 
 
-def test_nobody_is_no_task():
-    with pytest.raises(PluginRefused, match="names nobody"):
+def test_an_empty_prompt_is_refused():
+    with pytest.raises(PluginRefused, match="is empty"):
         run(FILE, " ")
 '''
 
 
 def write_example(name: str, folder: Path, *, sync: bool) -> tuple[Path, Path]:
-    """A plugin of that name and its test; where they are. Raises `InvalidInput`, `Conflict` where one is there."""
+    """Write an example plugin and its test; their paths. Raises `InvalidInput`, and `Conflict` if one exists."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,79}", name):
-        problem, remedy = f"{name!r} is no name of a class", "Use letters, digits and _, such as WeatherAgent"
+        problem, remedy = f"{name!r} is not a valid class name", "Use letters, digits and _, such as WeatherAgent"
         raise InvalidInput(where="NAME", problem=problem, remedy=remedy)
     plugin, test = folder / f"{name}.py", folder / "tests" / f"test_{name}.py"
     kind = f"{name[0].upper()}{name[1:].removesuffix('Plugin').removesuffix('Agent')}Plugin"
@@ -87,26 +87,30 @@ def write_example(name: str, folder: Path, *, sync: bool) -> tuple[Path, Path]:
     }
     for path in texts:
         if path.exists():
-            raise Conflict(what=f"A plugin {name}", reason=f"{path} is there", remedy="Use another name, or --folder")
+            raise Conflict(
+                what=f"A plugin {name}", reason=f"{path} exists already", remedy="Use another name, or --folder"
+            )
     try:
         for path, text in texts.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
     except OSError as fault:
-        raise InvalidInput(where=str(folder), problem=f"it cannot be written ({fault})", remedy="Check it") from None
+        raise InvalidInput(
+            where=str(folder), problem=f"it cannot be written ({fault})", remedy="Check its permissions"
+        ) from None
     return plugin, test
 
 
-def examine(settings: PluginSettings, file: Path) -> list[Found]:
-    """What the daemon would find in it. Raises `InvalidInput` where there is no such file."""
+def examine(settings: PluginSettings, file: Path) -> list[ProbeResult]:
+    """Probe a plugin file as the daemon does. Raises `InvalidInput` if there is no such file."""
     _must_exist(file)
     limits = ChildLimits(settings.memory_mb, settings.cpu_s)
-    return [_judged(found) for found in asyncio.run(probe(of_file(file), settings.probe_s, limits))]
+    return [_checked(found) for found in asyncio.run(probe(of_file(file), settings.probe_s, limits))]
 
 
 def run_offline(settings: PluginSettings, file: Path, name: str, prompt: str, config: Mapping[str, Any] | None) -> str:
-    """Raises what would fail the task, in words of its own where the time is over."""
-    # It imports what the daemon does, for which nobody who only checks a file should wait.
+    """Run a plugin without a daemon and return its output. Raises the error of the task, and `OfflineTimeout`."""
+    # Imported here because it loads the daemon's modules, which checking a file does not need.
     from kairos.plugins import offline
 
     _must_exist(file)
@@ -117,12 +121,12 @@ def run_offline(settings: PluginSettings, file: Path, name: str, prompt: str, co
 
 
 class OfflineTimeout(KairosError):
-    """{name} did not answer within {seconds:g} s, the time that a run without a daemon has."""
+    """{name} did not finish within {seconds:g} s, the limit for a run without a daemon."""
 
     status, code = 504, "offline_timeout"
 
 
-def _judged(found: Found) -> Found:
+def _checked(found: ProbeResult) -> ProbeResult:
     if found.error:
         return found
     if found.name in BUILT_IN:

@@ -10,19 +10,19 @@ from typing import Annotated, Any
 import typer
 
 from kairos.cli import output, tasks
-from kairos.cli.context import Json, of
+from kairos.cli.context import Json, context_of
 from kairos.errors import InvalidInput
 
-app = typer.Typer(help="Plugins: agents of your own.", no_args_is_help=True)
+app = typer.Typer(help="Plugins with your own agents.", no_args_is_help=True)
 
-NOT_FIT = 1
-Name = Annotated[str, typer.Argument(help="Its name.")]
+INVALID = 1
+Name = Annotated[str, typer.Argument(help="Name of the plugin.")]
 
 
 @app.command("list")
 def list_plugins(context: typer.Context, json: Json = False) -> None:
-    """List plugins and built-in agents, with what is wrong with those that are not loaded."""
-    items = of(context).client().get("/api/plugins")["items"]
+    """List plugins and built-in agents, with the errors of those that are not loaded."""
+    items = context_of(context).client().get("/api/plugins")["items"]
     if json:
         return output.show_json(items)
     rows = [
@@ -39,19 +39,19 @@ def list_plugins(context: typer.Context, json: Json = False) -> None:
     output.out.print(output.table(["name", "state", "source", "file?", "capabilities?", "today#?"], rows))
     for plugin in items:
         if plugin["error"]:
-            words = output.plain(f"{plugin['name']}: {output.one_line(plugin['error'], 160)}")
-            output.out.print(words, style="red", soft_wrap=True)
+            error = output.plain(f"{plugin['name']}: {output.one_line(plugin['error'], 160)}")
+            output.out.print(error, style="red", soft_wrap=True)
     return None
 
 
 @app.command()
 def show(context: typer.Context, name: Name, json: Json = False) -> None:
-    """Show a plugin: its configuration, and its error with the trace."""
-    plugin = of(context).client().get(f"/api/plugins/{urllib.parse.quote(name, safe='')}")
+    """Show a plugin: configuration, today's tasks, and its error with the traceback."""
+    plugin = context_of(context).client().get(f"/api/plugins/{urllib.parse.quote(name, safe='')}")
     if json:
         return output.show_json(plugin)
     output.out.print(output.plain(plugin["name"]), output.state(plugin["state"]), output.plain(plugin["description"]))
-    kind = "in the daemon" if plugin["is_async"] else "in a process of its own for each task"
+    kind = "in the daemon" if plugin["is_async"] else "in a process of its own per task"
     facts = {
         "source": f"{plugin['source']} {plugin['file']}".strip(),
         "capabilities": ", ".join(plugin["capabilities"]) or "–",
@@ -73,68 +73,74 @@ def show(context: typer.Context, name: Name, json: Json = False) -> None:
 def new(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name of the agent, such as WeatherAgent.")],
-    folder: Annotated[Path | None, typer.Option(help="Where; else the folder of plugins in kairos.toml.")] = None,
-    sync: Annotated[bool, typer.Option("--sync", help="One that blocks, and runs in a process of its own.")] = False,
+    folder: Annotated[
+        Path | None, typer.Option(help="Target folder; by default the plugin folder in kairos.toml.")
+    ] = None,
+    sync: Annotated[
+        bool, typer.Option("--sync", help="Write a blocking plugin, which runs in its own process.")
+    ] = False,
 ) -> None:
-    """Write a working plugin and its test, to begin with."""
+    """Write an example plugin and its test."""
     from kairos.cli.plugin_files import write_example
 
-    written = write_example(name, folder or of(context).settings().plugins.folder, sync=sync)
+    written = write_example(name, folder or context_of(context).settings().plugins.folder, sync=sync)
     for path in written:
         output.out.print(f"wrote {path}", soft_wrap=True)
-    output.err.print(f"look at it: kairos plugin check {written[0]}", style="dim", soft_wrap=True)
-    output.err.print(f"test it:    python -m pytest {written[1]}", style="dim", soft_wrap=True)
-    output.err.print("load it:    kairos plugin reload", style="dim")
+    output.err.print(f"check it: kairos plugin check {written[0]}", style="dim", soft_wrap=True)
+    output.err.print(f"test it:  python -m pytest {written[1]}", style="dim", soft_wrap=True)
+    output.err.print("load it:  kairos plugin reload", style="dim")
 
 
 @app.command()
 def check(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="A plugin's file, or the folder of a package.")],
+    file: Annotated[Path, typer.Argument(help="A plugin file, or the folder of a package.")],
     json: Json = False,
 ) -> None:
-    """Import a plugin as the daemon would, and say what would be registered or what is wrong. No daemon is needed."""
+    """Import a plugin as the daemon does, and show its agents or its errors. No daemon is needed."""
     from kairos.cli.plugin_files import examine
 
-    found = examine(of(context).settings().plugins, file)
+    found = examine(context_of(context).settings().plugins, file)
     if json:
         output.show_json([_plain(one) for one in found])
     for one in found if not json else ():
         _show_found(one)
     if any(one.error for one in found):
-        raise typer.Exit(NOT_FIT)
+        raise typer.Exit(INVALID)
 
 
 @app.command()
 def run(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Name of a plugin; with --file of a class or agent in it.")],
+    name: Annotated[str, typer.Argument(help="Name of a plugin; with --file, of a class or agent in the file.")],
     prompt: Annotated[str, typer.Argument(help="The prompt.")],
     file: Annotated[
         Path | None, typer.Option(help="Run it from this file, without a daemon and without models.")
     ] = None,
-    config: Annotated[str | None, typer.Option(help="With --file: its configuration, as JSON.")] = None,
+    config: Annotated[str | None, typer.Option(help="With --file: the plugin's configuration as JSON.")] = None,
     json: Json = False,
 ) -> None:
-    """Have a plugin do one task, and show what came of it."""
+    """Run a task with a plugin, and show the result."""
     if file is None:
         if config is not None:
-            raise InvalidInput(where="--config", problem="it goes with --file", remedy="Set it in kairos.toml")
-        client = of(context).client()
+            raise InvalidInput(
+                where="--config", problem="it requires --file", remedy="Set the configuration in kairos.toml"
+            )
+        client = context_of(context).client()
         task = client.post("/api/tasks", {"prompt": prompt, "agent": name})
         tasks.follow(client, task["id"], quiet=json)
         return tasks.show_end(client.get(f"/api/tasks/{task['id']}"), json)
-    from kairos.cli.plugin_files import run_offline  # the daemon's imports, which no other command should pay
+    from kairos.cli.plugin_files import run_offline  # imports the daemon's modules, which other commands do not need
 
-    settings = of(context).settings().plugins
+    settings = context_of(context).settings().plugins
     text = run_offline(settings, file, name, prompt, _config(config))
     return output.show_json({"output": text}) if json else output.show_text(text)
 
 
 @app.command()
 def reload(context: typer.Context, json: Json = False) -> None:
-    """Have the daemon look at folder and packages again. Running tasks end as they began."""
-    done = of(context).client().post("/api/plugins/reload")
+    """Scan for plugins again on all daemons. Running tasks continue with the old version."""
+    done = context_of(context).client().post("/api/plugins/reload")
     if json:
         return output.show_json(done)
     output.out.print(f"{done['loaded']} loaded, {done['failed']} failed")
@@ -147,9 +153,11 @@ def _config(text: str | None) -> dict[str, Any] | None:
     try:
         values = jsonlib.loads(text)
     except jsonlib.JSONDecodeError as error:
-        raise InvalidInput(where="--config", problem=f"it is no JSON: {error}", remedy='Give {"key": …}') from None
+        raise InvalidInput(
+            where="--config", problem=f"it is not valid JSON: {error}", remedy='Use {"key": …}'
+        ) from None
     if not isinstance(values, dict):
-        raise InvalidInput(where="--config", problem="it is no JSON object", remedy='Give {"key": …}')
+        raise InvalidInput(where="--config", problem="it is not a JSON object", remedy='Use {"key": …}')
     return values
 
 
@@ -169,11 +177,11 @@ def _plain(found: Any) -> dict[str, Any]:
 
 def _show_found(found: Any) -> None:
     if not found.error:
-        kind = "async, in the daemon" if found.is_async else "sync, in a process of its own for each task"
+        kind = "async, in the daemon" if found.is_async else "sync, in a process of its own per task"
         able = ", ".join(found.capabilities) or "none"
         output.out.print(f"✓ {found.name} ({found.kind}): {kind}; capabilities: {able}", soft_wrap=True)
         return
     output.out.print(f"✗ {found.kind or found.source.label}: {found.error}", style="red", soft_wrap=True)
     if found.trace:
         output.out.print(found.trace, style="dim", soft_wrap=True)
-    output.out.print("  → docs/plugins.md, 'What a plugin must be', says what is asked of one", style="dim")
+    output.out.print("  → see docs/plugins.md, 'Requirements'", style="dim")

@@ -1,4 +1,4 @@
-"""What a daemon answers to `/api/health/ready`."""
+"""Request and validate the readiness of a daemon (`/api/health/ready`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kairos.cli.transport import NotKairos, Refused
 
 
 def readiness(client: Client) -> dict[str, Any]:
-    """The answer, also of a daemon that is not ready. Raises what `Client.open` raises, and `NotKairos`."""
+    """The readiness response, also of a daemon that is not ready. Raises `NotKairos` and errors of `Client.open`."""
     try:
         answer = client.open("GET", "/api/health/ready")
     except Refused as error:
@@ -17,7 +17,7 @@ def readiness(client: Client) -> dict[str, Any]:
             raise
         answer = error.answer
     if not _is_readiness(answer):
-        raise NotKairos(address=client.address, reason="its answer to /api/health/ready has another shape")
+        raise NotKairos(address=client.address, reason="its response to /api/health/ready has another format")
     return answer
 
 

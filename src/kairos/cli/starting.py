@@ -1,4 +1,4 @@
-"""What `kairos start` shows, and the sample task of the first start."""
+"""Run a daemon for `kairos start`, print its start message, and run the sample task of the first start."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import uvloop
 from rich.text import Text
 
 from kairos import environment, logs
-from kairos.agents.checks.isolation import Isolation
+from kairos.agents.checks.isolation import IsolationStatus
 from kairos.api.services import Services
 from kairos.cli import output
 from kairos.cli.client import Client
@@ -18,7 +18,7 @@ from kairos.cli.credentials import CredentialFile
 from kairos.cli.system import memory
 from kairos.cli.tasks import follow
 from kairos.config import Settings
-from kairos.daemon import Role, Started, serve
+from kairos.daemon import DaemonRole, Started, serve
 from kairos.errors import InvalidInput, KairosError
 
 SAMPLE = {
@@ -35,13 +35,15 @@ SAMPLE = {
         "require": ["Paris"],
     },
 }
-"""A task that a model of 135 million parameters can do, with checks that would notice if it did not."""
+"""A task that a model of 135 million parameters can solve, with checks of the answer."""
 
 
 def run_daemon(settings: Settings, role: str, began: float, *, sample: bool) -> None:
-    """Serve until a signal."""
-    if role not in list(Role):
-        raise InvalidInput(where="--role", problem=f"{role!r} is no role", remedy=f"Use one of: {', '.join(Role)}")
+    """Run a daemon until a signal arrives."""
+    if role not in list(DaemonRole):
+        raise InvalidInput(
+            where="--role", problem=f"{role!r} is not a role", remedy=f"Use one of: {', '.join(DaemonRole)}"
+        )
     logs.configure(settings.log_level)
     environment.seal(model.api_key_env for model in settings.models if model.api_key_env)
 
@@ -51,13 +53,13 @@ def run_daemon(settings: Settings, role: str, began: float, *, sample: bool) -> 
             worker = threading.Thread(target=_run_sample, args=(started.address, settings.data_dir), daemon=True)
             worker.start()
 
-    uvloop.run(serve(settings, Role(role), announce, began))
+    uvloop.run(serve(settings, DaemonRole(role), announce, began))
 
 
 def _show(started: Started) -> None:
-    """Print in one write, so that no log line comes between."""
+    """Print the start message in one write, so that log lines cannot interrupt it."""
     usage = memory(os.getpid())
-    used = f", {usage.sizes['total']:.0f} {usage.measure} in all" if usage else ""
+    used = f", {usage.sizes['total']:.0f} {usage.measure} in total" if usage else ""
     where = started.page or "(worker, no API)"
     lines = [output.line(output.bold("Kairos is ready"), f" at {where} in {started.seconds:.1f} s{used}")]
     lines += [
@@ -66,38 +68,38 @@ def _show(started: Started) -> None:
     ]
     lines.append(_isolation(started.isolation))
     if started.setup_link:
-        notice = "No operator has a password yet. This link sets it (each start prints another one): "
+        notice = "No operator has a password yet. Set it with this link (each start prints a new one): "
         lines.append(output.line(notice, output.bold(started.setup_link)))
     output.out.print(Text("\n").join(lines), soft_wrap=True)
 
 
-def _isolation(isolation: Isolation) -> Text:
-    """Whether tests given with tasks run on this host, and how."""
+def _isolation(isolation: IsolationStatus) -> Text:
+    """A line about the isolation of supplied tests on this host."""
     detail = output.plain(isolation.detail)
     if isolation.full:
-        return output.line(f"tests given with tasks run isolated {detail}")
+        return output.line(f"tests supplied with tasks run isolated {detail}")
     if isolation.allowed:
         return output.line(
-            ("tests given with tasks run WITHOUT full isolation", "bold red"),
+            ("tests supplied with tasks run WITHOUT full isolation", "bold red"),
             ", as guardian.allow_weak_isolation allows: they can reach this daemon's files, secrets and network"
             f" ({detail})",
         )
     return output.line(
-        ("tests given with tasks are not run: this host cannot isolate code", "yellow"),
+        ("tests supplied with tasks are not run: this host cannot isolate code", "yellow"),
         f" ({detail}). See docs/isolation.md",
     )
 
 
 def _run_sample(address: str, data_dir: Path) -> None:
-    """The way of any task, by the command line's own client. Done once: a project with tasks needs no sample."""
+    """Run the sample task through the API, unless the project already has tasks."""
     client = Client(address, data_dir, CredentialFile())
     try:
         if client.get("/api/tasks", limit=1)["items"]:
             return
-        output.out.print("\na first task on the embedded model:")
+        output.out.print("\nsample task on the embedded model:")
         task = client.post("/api/tasks", SAMPLE)
         follow(client, task["id"], quiet=False)
         output.out.print(output.task_detail(client.get(f"/api/tasks/{task['id']}")))
     except KairosError as error:
-        output.err.print(output.line(("the sample task could not be done: ", "red"), output.prose(str(error))))
+        output.err.print(output.line(("the sample task failed: ", "red"), output.prose(str(error))))
     output.out.print(f'\nAPI: {address}/api  try: kairos task submit "…" --wait  stop: Ctrl-C', soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`kairos start`, `status`, `doctor`, `migrate`, `login`: the daemon and the way to it."""
+"""`kairos start`, `status`, `doctor`, `migrate`, `login`, `logout`: run the daemon, inspect it, and sign in."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import typer
 from kairos.cli import output
 from kairos.cli.addresses import is_loopback
 from kairos.cli.client import Refused, connect, daemon_address, runtime
-from kairos.cli.context import Json, of
+from kairos.cli.context import Json, context_of
 from kairos.cli.credentials import CredentialFile
-from kairos.cli.diagnosis import Finding, diagnose
+from kairos.cli.diagnosis import Diagnosis, diagnose
 from kairos.cli.readiness import readiness
 from kairos.errors import InvalidInput
 from kairos.model_keys import require_variables
@@ -33,14 +33,16 @@ def add_to(app: typer.Typer) -> None:
 def start(
     context: typer.Context,
     role: Annotated[str, typer.Option(help="all, api, worker or trainer.")] = "all",
-    sample: Annotated[bool, typer.Option("--sample", help="Where no task was ever made, do one and show it.")] = False,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Run and show a sample task, if there are no tasks yet.")
+    ] = False,
 ) -> None:
-    """Start Kairos and serve until Ctrl-C. Without addresses in kairos.toml it brings its own engines."""
+    """Start Kairos and serve until Ctrl-C. Without addresses in kairos.toml it starts its embedded engines."""
     began = time.monotonic() - _age_of_process()
-    settings = of(context).settings()
-    require_variables(settings, of(context).file)
-    # The daemon's imports take most of a second, which no other command should pay. What they make stays for as long as
-    # the daemon does: the collector of cycles would look through all of it several times and find nothing.
+    settings = context_of(context).settings()
+    require_variables(settings, context_of(context).file)
+    # The daemon's imports take most of a second, so other commands avoid them. Imported objects live as long as the
+    # daemon does, so garbage collections during the imports would find nothing.
     gc.disable()
     from kairos.cli.starting import run_daemon
 
@@ -49,10 +51,10 @@ def start(
 
 
 def status(context: typer.Context, json: Json = False) -> None:
-    """Show whether Kairos runs, its parts, and what it uses."""
-    client = of(context).client()
+    """Show whether Kairos runs, the state of its components, and its memory use."""
+    client = context_of(context).client()
     ready = readiness(client)
-    folder = of(context).settings().data_dir
+    folder = context_of(context).settings().data_dir
     running = runtime(folder)
     usage = memory(running.get("pid")) if daemon_address(folder) == client.address else None
     answer = {
@@ -70,8 +72,8 @@ def status(context: typer.Context, json: Json = False) -> None:
 
 
 def doctor(context: typer.Context, json: Json = False) -> None:
-    """Look for what is wrong, and say what to do about it."""
-    findings = diagnose(of(context).file)
+    """Check the installation, and show problems with their remedies."""
+    findings = diagnose(context_of(context).file)
     if json:
         output.show_json([{"what": f.what, "ok": f.ok, "detail": f.detail, "remedy": f.remedy} for f in findings])
     else:
@@ -82,11 +84,11 @@ def doctor(context: typer.Context, json: Json = False) -> None:
 
 
 def migrate(context: typer.Context, json: Json = False) -> None:
-    """Bring the database at `database.url` to this version of Kairos. `kairos start` does the same."""
+    """Migrate the database at `database.url` to this version of Kairos. `kairos start` does this as well."""
     from kairos.db import schema  # SQLAlchemy takes a third of a second to import
     from kairos.db.addresses import DatabaseAddresses
 
-    database = of(context).settings().database
+    database = context_of(context).settings().database
     if not (database.url and database.migration_url and database.system_url):
         raise InvalidInput(
             where="[database]",
@@ -103,27 +105,25 @@ def migrate(context: typer.Context, json: Json = False) -> None:
 
 def login(
     context: typer.Context,
-    url: Annotated[str | None, typer.Argument(help="Address of the Kairos.")] = None,
+    url: Annotated[str | None, typer.Argument(help="Address of the Kairos server.")] = None,
     email: Annotated[str | None, typer.Option(help="Your e-mail.")] = None,
 ) -> None:
-    """Sign in to a Kairos on another machine. On the daemon's own machine no sign-in is needed."""
-    client = connect(url or of(context).url, of(context).file)
+    """Sign in to a Kairos server on another machine. On the daemon's own machine this is not needed."""
+    client = connect(url or context_of(context).url, context_of(context).file)
     client.open("GET", "/api/health/live")
     if client.address.startswith("http:") and not is_loopback(client.address):
-        output.err.print(
-            f"{client.address} is not https: your password crosses the network unencrypted", style="yellow"
-        )
+        output.err.print(f"{client.address} does not use https: your password is sent unencrypted", style="yellow")
     email = email or str(typer.prompt("E-mail", err=True))
-    # From a variable, so that scripts can sign in without a terminal and without a password among their arguments.
+    # The variable lets scripts sign in without a terminal, and without a password in their arguments.
     password = os.environ.get("KAIROS_PASSWORD") or typer.prompt("Password", hide_input=True, err=True)
-    client.keep(client.open("POST", "/api/auth/login", {"email": email, "password": password}))
+    client.save(client.open("POST", "/api/auth/login", {"email": email, "password": password}))
     output.out.print(f"signed in at {client.address} as {output.plain(email)}")
     output.err.print(f"use it with --url {client.address}, or export KAIROS_URL={client.address}", style="dim")
 
 
 def logout(context: typer.Context) -> None:
-    """End the session at this address and forget it."""
-    client = of(context).client()
+    """End the session at this address and delete it."""
+    client = context_of(context).client()
     if CredentialFile().get(client.address) is None:
         return output.out.print(f"not signed in at {client.address}")
     try:
@@ -131,23 +131,23 @@ def logout(context: typer.Context) -> None:
     except Refused as error:
         if error.http_status != 401:
             raise
-    CredentialFile().forget(client.address)
+    CredentialFile().remove(client.address)
     output.out.print(f"signed out at {client.address}")
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a daemon and its engines use, in MB."""
+    """The memory of a daemon and its engines, in MB."""
 
     sizes: dict[str, float]
-    """By part, and their sum as `total`."""
+    """By program, and the sum as `total`."""
     measure: str
-    """`MB PSS`, or `MB` where the size of some part is its RSS, which counts shared pages in each process."""
+    """`MB PSS`, or `MB` if a size is an RSS, which counts shared pages in each process."""
 
 
 def memory(pid: int | None) -> Memory | None:
-    """Of the daemon and each engine under it; None where it does not run."""
+    """The memory of the daemon and its child processes; None if it does not run."""
     try:
         daemon = psutil.Process(pid) if pid else None
         if daemon is None:
@@ -165,10 +165,10 @@ def memory(pid: int | None) -> Memory | None:
 
 
 def _size(process: psutil.Process) -> tuple[float, bool]:
-    """MB, and whether it is the proportional set size, in which processes share the pages that they share."""
+    """The size in MB, and whether it is the proportional set size, which divides shared pages between processes."""
     try:
         return process.memory_full_info().pss / MEGABYTE, True
-    except psutil.AccessDenied:  # the daemon lets nobody but root look into it
+    except psutil.AccessDenied:  # the daemon is not dumpable, so only root can read its PSS
         return process.memory_info().rss / MEGABYTE, False
     except psutil.NoSuchProcess:
         return 0.0, True
@@ -179,25 +179,26 @@ def _show_status(answer: dict[str, Any], usage: Memory | None) -> None:
     rows = [
         [output.plain(name), output.state(p["state"]), output.plain(p["detail"])] for name, p in answer["parts"].items()
     ]
-    output.out.print(output.table(["part", "state", ""], rows))
+    output.out.print(output.table(["component", "state", ""], rows))
     if isolation := answer.get("isolation"):
         tests = "run" if isolation["tests_run"] else "are not run: this host cannot isolate code"
-        kept = "isolated " if isolation["full"] else ""
-        output.out.print(f"tests given with tasks {tests} {kept}({output.plain(isolation['detail'])})", soft_wrap=True)
+        manner = "isolated " if isolation["full"] else ""
+        detail = output.plain(isolation["detail"])
+        output.out.print(f"tests supplied with tasks {tests} {manner}({detail})", soft_wrap=True)
     if usage:
         parts = ", ".join(f"{name} {size:.0f}" for name, size in usage.sizes.items() if name != "total")
         used = f"{usage.sizes['total']:.0f} {usage.measure}"
         output.out.print(f"ready in {answer['ready_s']} s; memory {used} ({parts})", style="dim")
 
 
-def _show_finding(finding: Finding) -> None:
+def _show_finding(finding: Diagnosis) -> None:
     sign = ("✓", "green") if finding.ok else ("✗", "red")
-    words = f" {output.plain(finding.what)}: {output.plain(finding.detail)}"
-    output.out.print(output.line(sign, words), soft_wrap=True)
+    text = f" {output.plain(finding.what)}: {output.plain(finding.detail)}"
+    output.out.print(output.line(sign, text), soft_wrap=True)
     if not finding.ok:
         output.out.print(f"  → {output.plain(finding.remedy)}", soft_wrap=True)
 
 
 def _age_of_process() -> float:
-    """Seconds since the process began: the interpreter's own start belongs to the time that a person waits."""
+    """Seconds since the process started, so that the reported start time includes the interpreter's start."""
     return max(0.0, time.time() - psutil.Process().create_time())

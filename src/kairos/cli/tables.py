@@ -1,4 +1,4 @@
-"""Tables that fit the terminal: no word is broken, and columns of less weight give way in a narrow one."""
+"""Tables that fit the terminal: text is folded at spaces only, and optional columns are hidden if there is no room."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from kairos import printable
 from kairos.cli import console
 
 GAP = 2
-LONGEST_WORD = 24
-"""A longer one may be folded."""
+LONGEST_UNFOLDED = 24
+"""Characters without a space; a longer sequence may be folded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column, from a heading with marks: `#` at its end means numbers, `?` that it may be left out."""
+    """A column, from a heading with marks at its end: `#` for numbers, `?` for an optional column."""
 
     name: str
     numbers: bool
     optional: bool
     whole: bool
-    """Its lines are not folded: what one copies (the first column, an id), numbers, states."""
+    """Whether its lines are never folded: the first column, ids, numbers and states."""
 
     @classmethod
     def of(cls, heading: str, place: int) -> Column:
@@ -37,7 +37,7 @@ class Column:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[RenderableType]]) -> RenderableType:
-    """The rows below their headings, as wide as the terminal at most; in a very narrow one, each row as a list."""
+    """A table at most as wide as the terminal; in a very narrow terminal, each row as a list."""
     columns = [Column.of(heading, place) for place, heading in enumerate(headings)]
     cells = [[_cell(value) for value in row] for row in rows]
     least = [_least(column, [row[place] for row in cells]) for place, column in enumerate(columns)]
@@ -52,15 +52,15 @@ def _cell(value: RenderableType) -> Text:
 
 
 def _least(column: Column, cells: Sequence[Text]) -> int:
-    """The width below which a word, or a line that stays whole, would be broken."""
-    words = column.name.split()
+    """The smallest width at which nothing is folded except at spaces."""
+    pieces = column.name.split()
     for cell in cells:
-        words += cell.plain.split("\n") if column.whole else (word[:LONGEST_WORD] for word in cell.plain.split())
-    return max(map(cell_len, words), default=0)
+        pieces += cell.plain.split("\n") if column.whole else (text[:LONGEST_UNFOLDED] for text in cell.plain.split())
+    return max(map(cell_len, pieces), default=0)
 
 
 def _fitting(columns: Sequence[Column], least: Sequence[int], width: int) -> list[int]:
-    """The places of the columns for which there is room; optional ones leave from the right."""
+    """The indexes of the columns that fit; optional ones are removed from the right."""
     shown = list(range(len(columns)))
     while sum(least[place] for place in shown) + GAP * (len(shown) - 1) > width:
         optional = [place for place in shown if columns[place].optional]
@@ -85,7 +85,7 @@ def _drawn(
 
 
 def _shared(least: Sequence[int], most: dict[int, int], room: int) -> dict[int, int]:
-    """Each column's least width, and what is left over shared among those that want more, the modest ones first."""
+    """The width of each column: its minimum, plus a share of the remaining room, smallest needs first."""
     widths = {place: min(least[place], most[place]) for place in most}
     left = room - sum(widths.values())
     wanting = sorted(most, key=lambda place: most[place] - widths[place])
@@ -108,7 +108,7 @@ def _with_note(drawn: Table, columns: Sequence[Column], shown: Sequence[int]) ->
 
 
 def _records(columns: Sequence[Column], cells: Sequence[Sequence[Text]], least: int) -> RenderableType:
-    """Each row as a list of its named values, beside the names or, where that is too narrow, below them."""
+    """Each row as a list of its named values, beside the names or, if that is too narrow, below them."""
     if max(cell_len(column.name) for column in columns) + GAP + least > console.out.width:
         return _stacked(columns, cells)
     drawn = Table(box=None, pad_edge=False, show_header=False)

@@ -12,7 +12,7 @@ import typer
 
 from kairos.cli import output
 from kairos.cli.client import Client, NotRunning
-from kairos.cli.context import Json, of
+from kairos.cli.context import Json, context_of
 from kairos.errors import InvalidInput
 from kairos.text_files import NotUtf8, decode_text, read_text_file
 
@@ -20,7 +20,7 @@ app = typer.Typer(help="Submit tasks and follow them.", no_args_is_help=True)
 
 NOT_APPROVED = 10
 POLL_S = 0.25
-LOST_PATIENCE_S = 60
+RECONNECT_LIMIT_S = 60
 FINAL = ("succeeded", "rejected", "failed", "dead", "cancelled")
 
 TaskId = Annotated[str, typer.Argument(help="Id of the task.")]
@@ -31,24 +31,24 @@ def submit(
     context: typer.Context,
     prompt: Annotated[str | None, typer.Argument(help="The prompt; `-` or nothing reads standard input.")] = None,
     file: Annotated[Path | None, typer.Option("--file", "-f", help="Read the prompt from a file.")] = None,
-    agent: Annotated[str | None, typer.Option(help="An agent's name, or a capability.")] = None,
-    task_type: Annotated[str | None, typer.Option("--type", help="Your word for this kind of work.")] = None,
-    model: Annotated[str | None, typer.Option(help="Insist on this model.")] = None,
-    system: Annotated[str | None, typer.Option(help="Instructions to the model, in place of the agent's.")] = None,
-    temperature: Annotated[float | None, typer.Option(min=0, max=2, help="Randomness of the answer.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens that the answer may have.")] = None,
-    format: Annotated[str | None, typer.Option(help="text, json or python: the form the answer must have.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Name of an agent, or a capability.")] = None,
+    task_type: Annotated[str | None, typer.Option("--type", help="Your name for this kind of task.")] = None,
+    model: Annotated[str | None, typer.Option(help="Use this model.")] = None,
+    system: Annotated[str | None, typer.Option(help="System prompt, in place of the agent's own.")] = None,
+    temperature: Annotated[float | None, typer.Option(min=0, max=2, help="Sampling temperature.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens of the answer.")] = None,
+    format: Annotated[str | None, typer.Option(help="Required format of the answer: text, json or python.")] = None,
     schema: Annotated[Path | None, typer.Option(help="File with the JSON Schema of the answer.")] = None,
-    require: Annotated[list[str] | None, typer.Option(help="Text that must occur; may be repeated.")] = None,
-    forbid: Annotated[list[str] | None, typer.Option(help="Text that must not occur; may be repeated.")] = None,
+    require: Annotated[list[str] | None, typer.Option(help="Required text; may be repeated.")] = None,
+    forbid: Annotated[list[str] | None, typer.Option(help="Forbidden text; may be repeated.")] = None,
     tests: Annotated[Path | None, typer.Option(help="Python file with tests that the code must pass.")] = None,
     lane: Annotated[str | None, typer.Option(help="interactive or batch.")] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds one attempt may take.")] = None,
-    key: Annotated[str | None, typer.Option(help="Idempotency key: submitted twice, done once.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end and show it.")] = False,
+    timeout: Annotated[float | None, typer.Option(help="Longest time of one attempt, in seconds.")] = None,
+    key: Annotated[str | None, typer.Option(help="Idempotency key: repeated submissions run once.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end and show the result.")] = False,
     json: Json = False,
 ) -> None:
-    """Submit a task, and with --wait follow it to its end."""
+    """Submit a task; with --wait, follow it to its end."""
     checks = {
         "format": format,
         "schema": _schema(schema),
@@ -68,7 +68,7 @@ def submit(
         "timeout_s": timeout,
         "checks": _given(checks) or None,
     }
-    client = of(context).client()
+    client = context_of(context).client()
     task = client.post("/api/tasks", _given(body), {"Idempotency-Key": key} if key else None)
     if wait:
         follow(client, task["id"], quiet=json)
@@ -83,13 +83,13 @@ def submit(
 def list_tasks(
     context: typer.Context,
     state: Annotated[list[str] | None, typer.Option(help="Only these states; may be repeated.")] = None,
-    agent: Annotated[str | None, typer.Option(help="Only this agent's.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Only tasks of this agent.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=200)] = 20,
-    cursor: Annotated[str | None, typer.Option(help="`next` of the page before.")] = None,
+    cursor: Annotated[str | None, typer.Option(help="`next` of the previous page.")] = None,
     json: Json = False,
 ) -> None:
     """List the project's tasks, newest first."""
-    page = of(context).client().get("/api/tasks", state=state, agent=agent, limit=limit, cursor=cursor)
+    page = context_of(context).client().get("/api/tasks", state=state, agent=agent, limit=limit, cursor=cursor)
     if json:
         return output.show_json(page)
     if not page["items"]:
@@ -112,8 +112,8 @@ def list_tasks(
 
 @app.command()
 def show(context: typer.Context, task_id: TaskId, json: Json = False) -> None:
-    """Show a task: why this model, the verdict, the answer."""
-    task = of(context).client().get(f"/api/tasks/{task_id}")
+    """Show a task with its routing decisions, verdicts and answer."""
+    task = context_of(context).client().get(f"/api/tasks/{task_id}")
     if json:
         return output.show_json(task)
     output.out.print(output.task_detail(task))
@@ -122,25 +122,25 @@ def show(context: typer.Context, task_id: TaskId, json: Json = False) -> None:
 @app.command()
 def watch(context: typer.Context, task_id: TaskId, json: Json = False) -> None:
     """Follow a task to its end."""
-    client = of(context).client()
+    client = context_of(context).client()
     follow(client, task_id, quiet=json)
     show_end(client.get(f"/api/tasks/{task_id}"), json)
 
 
 @app.command()
 def cancel(context: typer.Context, task_id: TaskId, json: Json = False) -> None:
-    """Stop a task; a running model call is stopped too."""
-    _changed(of(context).client().post(f"/api/tasks/{task_id}/cancel"), json)
+    """Cancel a task; a running model call is aborted."""
+    _changed(context_of(context).client().post(f"/api/tasks/{task_id}/cancel"), json)
 
 
 @app.command()
 def retry(context: typer.Context, task_id: TaskId, json: Json = False) -> None:
     """Queue an ended task again."""
-    _changed(of(context).client().post(f"/api/tasks/{task_id}/retry"), json)
+    _changed(context_of(context).client().post(f"/api/tasks/{task_id}/retry"), json)
 
 
 def follow(client: Client, task_id: str, *, quiet: bool) -> None:
-    """Print the events of a task as they come, until it has ended. A daemon that restarts is waited for."""
+    """Print the events of a task until it has ended. Waits for a daemon that restarts."""
     after, lost_at = 0, None
     with output.err.status("waiting", spinner="dots") as status:
         while True:
@@ -149,7 +149,7 @@ def follow(client: Client, task_id: str, *, quiet: bool) -> None:
                 lost_at = None
             except NotRunning:
                 lost_at = lost_at or time.monotonic()
-                if time.monotonic() - lost_at > LOST_PATIENCE_S:
+                if time.monotonic() - lost_at > RECONNECT_LIMIT_S:
                     raise
                 time.sleep(1)
                 continue
@@ -165,10 +165,10 @@ def follow(client: Client, task_id: str, *, quiet: bool) -> None:
 
 def _event_line(event: dict[str, Any]) -> str:
     clock = event["at"][11:19]
-    return f"{clock}  {event['kind'].replace('_', ' '):<17} {_event_words(event['data'])}"
+    return f"{clock}  {event['kind'].replace('_', ' '):<17} {_event_text(event['data'])}"
 
 
-def _event_words(data: dict[str, Any]) -> str:
+def _event_text(data: dict[str, Any]) -> str:
     if "chosen" in data:
         return f"{data['chosen']} ({data['kind']})"
     if "approved" in data:
@@ -182,7 +182,7 @@ def _event_words(data: dict[str, Any]) -> str:
 
 
 def show_end(task: dict[str, Any], json: bool) -> None:
-    """How it ended; an exit code of its own where that was not well."""
+    """Show the ended task. Exits with `NOT_APPROVED` unless it succeeded."""
     if json:
         output.show_json(task)
     else:
@@ -194,8 +194,8 @@ def show_end(task: dict[str, Any], json: bool) -> None:
 def _changed(task: dict[str, Any], json: bool) -> None:
     if json:
         return output.show_json(task)
-    asked = "  stop asked for" if task["cancel_requested"] and task["state"] == "running" else ""
-    output.out.print(task["id"], output.state(task["state"]), asked)
+    note = "  cancellation requested" if task["cancel_requested"] and task["state"] == "running" else ""
+    output.out.print(task["id"], output.state(task["state"]), note)
     return None
 
 
@@ -212,7 +212,7 @@ def _prompt(prompt: str | None, file: Path | None) -> str:
 
 def _standard_input() -> str:
     if sys.stdin is None or sys.stdin.isatty():
-        raise InvalidInput(where="prompt", problem="none was given", remedy='Try: kairos task submit "…" --wait')
+        raise InvalidInput(where="prompt", problem="it is missing", remedy='Try: kairos task submit "…" --wait')
     try:
         return decode_text(sys.stdin.buffer.read())
     except NotUtf8 as error:
@@ -227,7 +227,9 @@ def _schema(file: Path | None) -> Any:
     except RecursionError:
         raise InvalidInput(where="--schema", problem=f"{file} is nested too deeply", remedy="Flatten it") from None
     except ValueError as error:
-        raise InvalidInput(where="--schema", problem=f"{file} is not JSON: {error}", remedy="Fix the file") from None
+        raise InvalidInput(
+            where="--schema", problem=f"{file} is not valid JSON: {error}", remedy="Fix the file"
+        ) from None
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""HTTP requests of the command line to one Kairos, and the errors that its answers mean.
+"""Send HTTP requests of the command line to one server, and turn its error responses into exceptions.
 
-The standard library serves here: one request a command, and no import that a person would wait for.
+Uses the standard library: a command sends few requests, and importing an HTTP library would delay it.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from kairos.errors import InvalidInput, KairosError
 
 TIMEOUT_S = 30
 DOWNLOAD_TIMEOUT_S = 3600
-"""Until the first byte: the file is made before it is sent."""
+"""Until the first byte: the server may create the file before sending it."""
 MOST_REFUSAL_BYTES = 1_000_000
 EXCERPT = 200
 
 
 class NotRunning(KairosError):
-    """No Kairos answers at {address}: {reason}. Start one with `kairos start`, or name another with --url."""
+    """Kairos is not running at {address}: {reason}. Start it with `kairos start`, or set another address with --url."""
 
     status, code, exit_code = 503, "not_running", 3
 
 
 class NotKairos(KairosError):
-    """What answers at {address} is not a Kairos: {reason}. Check the address, and any proxy before it."""
+    """The server at {address} is not Kairos: {reason}. Check the address, and any proxy before it."""
 
     status, code, exit_code = 502, "not_kairos", 3
 
 
 class Redirected(KairosError):
-    """{address} redirects to {target}, and the command line follows no redirect, since its requests carry your
-    credentials. If that address is right, give it with --url."""
+    """{address} redirects to {target}. The command line does not follow redirects, because its requests contain your
+    credentials. If that address is correct, set it with --url."""
 
     status, code, exit_code = 502, "redirected", 3
 
@@ -58,7 +58,7 @@ class Refused(KairosError):
         self.http_status = status
         self.problem_code = code
         self.answer = answer
-        """The body, where it was JSON."""
+        """The body, if it was a JSON object."""
 
     @property
     def exit(self) -> int:
@@ -66,18 +66,20 @@ class Refused(KairosError):
 
 
 class Transport:
-    """Sends requests to one address. It follows no redirect, and uses no proxy on this machine."""
+    """Sends requests to one address. Follows no redirects, and uses no proxy for loopback addresses."""
 
     def __init__(self, address: str) -> None:
         self.address = address
         proxies = [urllib.request.ProxyHandler({})] if is_loopback(address) else []
-        self._opener = urllib.request.build_opener(*proxies, _NoRedirects, _Http, _Https)
+        self._opener = urllib.request.build_opener(*proxies, _NoRedirects, _HttpHandler, _HttpsHandler)
 
     def send(
         self, method: str, path: str, content: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Any:
-        """The JSON that the server answers; None for nothing. Raises `Refused`, `NotRunning`, `NotKairos`,
-        `Redirected`."""
+        """The JSON of the response; None for an empty body.
+
+        Raises `Refused`, `NotRunning`, `NotKairos`, `Redirected`.
+        """
         with self._opened(self._request(method, path, content, headers), TIMEOUT_S) as reply:
             try:
                 text = reply.read()
@@ -86,10 +88,10 @@ class Transport:
         try:
             return json.loads(text) if text else None
         except (ValueError, RecursionError):
-            raise NotKairos(address=self.address, reason=f"it sends {_excerpt(text) or 'no text'!r}") from None
+            raise NotKairos(address=self.address, reason=f"it sent {_excerpt(text) or 'no text'!r}") from None
 
     def save(self, path: str, headers: Mapping[str, str], target: Path) -> int:
-        """The answer as a file, which is there once it is whole. Returns its size. Raises as `send` does."""
+        """Download to a file, which is created only when complete; returns its size. Raises the errors of `send`."""
         part = target.with_name(f".{target.name}.part")
         request = self._request("GET", path, None, headers)
         try:
@@ -98,7 +100,7 @@ class Transport:
             part.replace(target)
         except OSError as error:
             raise InvalidInput(
-                where=target, problem=f"it cannot be written: {_reason(error)}", remedy="Name another file"
+                where=target, problem=f"it cannot be written: {_reason(error)}", remedy="Choose another file"
             ) from None
         finally:
             with suppress(OSError):
@@ -112,17 +114,17 @@ class Transport:
             raise NotRunning(address=self.address, reason=_reason(error)) from None
         whole = reply.headers.get("Content-Length")
         if whole and file.tell() != int(whole):
-            raise NotRunning(address=self.address, reason="the connection ended before the file did")
+            raise NotRunning(address=self.address, reason="the connection was closed before the end of the file")
 
     def _request(
         self, method: str, path: str, content: bytes | None, headers: Mapping[str, str] | None
     ) -> urllib.request.Request:
-        # What people give as an id may hold any character; a request line must not.
+        # An id entered by the user may contain any character; a request line must not.
         url = self.address + urllib.parse.quote(path, safe="/?&=%#:@!$'()*+,;~[]", errors="surrogatepass")
         given = {"User-Agent": "kairos-cli", **(headers or {})}
         for name, value in given.items():
             if not (value.isascii() and value.isprintable()):
-                problem = "a header takes letters, digits and signs of ASCII alone"
+                problem = "a header may contain only printable ASCII characters"
                 raise InvalidInput(where=name, problem=problem, remedy="Choose another value")
         return urllib.request.Request(url, content, given, method=method)
 
@@ -136,26 +138,26 @@ class Transport:
 
 
 def json_body(value: Any) -> bytes:
-    """JSON in UTF-8, without escapes that would make a text of other letters thrice as long. Raises `InvalidInput`."""
+    """JSON in UTF-8, without escapes, which would triple the size of non-Latin text. Raises `InvalidInput`."""
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:
-        problem = "it holds bytes that are not UTF-8, or half of a surrogate pair"
+        problem = "it contains bytes that are not UTF-8, or half of a surrogate pair"
     except ValueError:
-        problem = "NaN and infinity are not numbers that JSON has"
+        problem = "JSON has no NaN and no infinity"
     raise InvalidInput(where="input", problem=problem, remedy="Correct the value")
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """urllib would send the Authorization header, with the token, wherever the answer points."""
+    """Disables redirects: urllib would send the Authorization header with the token to the new address."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> None:
         return None
 
 
-class _HearsRefusals:
-    """A server that refuses a body for its size answers before it has read it and closes the connection, which breaks
-    the sending. Its answer is read all the same."""
+class _EarlyResponse:
+    """Reads the response even if sending the body fails: a server that refuses a large body responds and closes the
+    connection before it has read the body."""
 
     def request(self, *arguments: Any, **options: Any) -> None:
         try:
@@ -165,20 +167,20 @@ class _HearsRefusals:
                 raise
 
 
-class _HttpConnection(_HearsRefusals, http.client.HTTPConnection):
+class _HttpConnection(_EarlyResponse, http.client.HTTPConnection):
     pass
 
 
-class _HttpsConnection(_HearsRefusals, http.client.HTTPSConnection):
+class _HttpsConnection(_EarlyResponse, http.client.HTTPSConnection):
     pass
 
 
-class _Http(urllib.request.HTTPHandler):
+class _HttpHandler(urllib.request.HTTPHandler):
     def http_open(self, req: urllib.request.Request) -> Any:
         return self.do_open(_HttpConnection, req)
 
 
-class _Https(urllib.request.HTTPSHandler):
+class _HttpsHandler(urllib.request.HTTPSHandler):
     def https_open(self, req: urllib.request.Request) -> Any:
         return self.do_open(_HttpsConnection, req)
 
@@ -193,26 +195,26 @@ def _refused(error: urllib.error.HTTPError, address: str) -> KairosError:
     with suppress(ValueError, RecursionError):
         answer = json.loads(text)
     if not isinstance(answer, dict):
-        said = _excerpt(text)
-        words = f"{address} answered {error.code} {error.reason}".rstrip() + (f": {said}" if said else "")
-        return Refused(error.code, "http_error", words)
+        excerpt = _excerpt(text)
+        message = f"{address} answered {error.code} {error.reason}".rstrip() + (f": {excerpt}" if excerpt else "")
+        return Refused(error.code, "http_error", message)
     detail = answer.get("detail") or answer.get("message") or answer.get("error")
-    return Refused(error.code, str(answer.get("code") or "http_error"), _words(detail, error.code), answer)
+    return Refused(error.code, str(answer.get("code") or "http_error"), _detail_text(detail, error.code), answer)
 
 
-def _words(detail: Any, status: int) -> str:
+def _detail_text(detail: Any, status: int) -> str:
     if isinstance(detail, str):
         return detail
     return f"The server answered {status}" + (f": {json.dumps(detail, ensure_ascii=False)[:1000]}" if detail else "")
 
 
 def _excerpt(text: bytes) -> str:
-    """The beginning of an answer that is not JSON, without the tags of an HTML page."""
-    words = text[: 20 * EXCERPT].decode(errors="replace")
-    if "<" in words:
-        words = html.unescape(re.sub(r"(?s)<(style|script)\b.*?</\1\s*>|<[^>]*>", " ", words))
-    words = " ".join(words.split())
-    return words if len(words) <= EXCERPT else words[: EXCERPT - 1] + "…"
+    """The beginning of a response that is not JSON, without HTML tags."""
+    plain = text[: 20 * EXCERPT].decode(errors="replace")
+    if "<" in plain:
+        plain = html.unescape(re.sub(r"(?s)<(style|script)\b.*?</\1\s*>|<[^>]*>", " ", plain))
+    plain = " ".join(plain.split())
+    return plain if len(plain) <= EXCERPT else plain[: EXCERPT - 1] + "…"
 
 
 def _reason(error: BaseException) -> str:

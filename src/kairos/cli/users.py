@@ -1,4 +1,4 @@
-"""`kairos user`: list accounts, and make a link for a forgotten password."""
+"""`kairos user`: list accounts, and create password reset links."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import typer
 
 from kairos.cli import output
 from kairos.cli.client import LOCAL_SECRET, Client, daemon_address
-from kairos.cli.context import Json, of
-from kairos.cli.credentials import Credential, CredentialFile
+from kairos.cli.context import Json, context_of
+from kairos.cli.credentials import CredentialFile, StoredCredential
 from kairos.errors import KairosError
 
-app = typer.Typer(help="The accounts of a Kairos, for whoever runs it.", no_args_is_help=True)
+app = typer.Typer(help="The accounts of the installation, for operators.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_users(context: typer.Context, json: Json = False) -> None:
-    """List all accounts. For operators, and for whoever can read the daemon's data folder."""
+    """List all accounts. For operators, and for users who can read the daemon's data folder."""
     with _operator(context) as client:
         items = client.get("/api/users")["items"]
     if json:
@@ -43,7 +43,7 @@ def reset_password(
     email: Annotated[str, typer.Argument(help="The account's e-mail; the first account is admin@localhost.")],
     json: Json = False,
 ) -> None:
-    """Print a one-time link that sets a new password. For operators, and for whoever can read the data folder.
+    """Print a one-time link to set a new password. For operators, and for users who can read the data folder.
 
     Opening the link and setting a password ends the account's sessions and its other links.
     """
@@ -52,30 +52,30 @@ def reset_password(
     if json:
         return output.show_json(answer)
     output.out.print(answer["link"], soft_wrap=True, markup=False, highlight=False)
-    output.err.print(f"good for one use, until {output.plain(answer['expires_at'])}", style="dim")
+    output.err.print(f"valid once, until {output.plain(answer['expires_at'])}", style="dim")
 
 
 class _InMemory(CredentialFile):
-    """A session that ends with the command and is saved nowhere."""
+    """A session that is not saved and ends with the command."""
 
     def __init__(self) -> None:
-        self.kept: Credential | None = None
+        self.credential: StoredCredential | None = None
 
-    def get(self, address: str) -> Credential | None:
-        return self.kept
+    def get(self, address: str) -> StoredCredential | None:
+        return self.credential
 
-    def put(self, address: str, credential: Credential) -> None:
-        self.kept = credential
+    def put(self, address: str, credential: StoredCredential) -> None:
+        self.credential = credential
 
-    def forget(self, address: str) -> None:
-        self.kept = None
+    def remove(self, address: str) -> None:
+        self.credential = None
 
 
 @contextmanager
 def _operator(context: typer.Context) -> Iterator[Client]:
-    """The first operator where the daemon's data folder can be read, in a session that ends with the block; else
-    whoever is signed in."""
-    client, folder = of(context).client(), of(context).settings().data_dir
+    """A client for the first operator if the data folder is readable, in a session that ends with the block; otherwise
+    for the signed-in user."""
+    client, folder = context_of(context).client(), context_of(context).settings().data_dir
     if daemon_address(folder) != client.address or not os.access(folder / LOCAL_SECRET, os.R_OK):
         yield client
         return
@@ -84,6 +84,6 @@ def _operator(context: typer.Context) -> Iterator[Client]:
     try:
         yield operator
     finally:
-        if session.kept:
-            with suppress(KairosError):  # the session ends by itself, and this would hide why the block ended
+        if session.credential:
+            with suppress(KairosError):  # the session expires anyway, and the error would hide that of the block
                 operator.post("/api/auth/logout")

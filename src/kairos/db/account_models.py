@@ -1,4 +1,4 @@
-"""The tables above projects: people, projects themselves, sessions, keys that sign, the audit log, daemons."""
+"""Tables that belong to no project: users, projects, sessions, signing keys, the audit log, daemons."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ProjectRow(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     archived_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
-    """Nobody is a member any more, and a daemon erases what it holds."""
+    """From then on the project has no members, and a daemon erases its data."""
 
 
 class MembershipRow(Base):
@@ -54,7 +54,7 @@ class SessionRow(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     generation: Mapped[int] = mapped_column(server_default=text("0"))
-    """Of the refresh token in use; an older one shows that a token was stolen, and the session ends."""
+    """Generation of the current refresh token. A token of an older generation was stolen, and ends the session."""
     rotated_at: Mapped[datetime | None]
     client: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
@@ -76,7 +76,7 @@ class SigningKeyRow(Base):
     kid: Mapped[str] = mapped_column(primary_key=True)
     secret: Mapped[bytes]
     purpose: Mapped[str] = mapped_column(server_default=text("'access'"))
-    """`access` for tokens; `refresh` and `api_key` are made once and shared by all replicas."""
+    """`access` for tokens; `refresh` and `api_key` are created once and shared by all replicas."""
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     retired_at: Mapped[datetime | None]
 
@@ -98,21 +98,21 @@ class AuditRow(Base):
 
 
 class TicketRow(Base):
-    """Opens one WebSocket of live events, once and soon."""
+    """A short-lived, single-use ticket for a WebSocket of live events."""
 
     __tablename__ = "event_tickets"
     token_hash: Mapped[bytes] = mapped_column(primary_key=True)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     session_id: Mapped[UUID | None]
-    """None where an API key asked."""
+    """None if an API key requested the ticket."""
     project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
     key_id: Mapped[UUID | None]
-    """The API key that asked."""
+    """The API key that requested the ticket."""
     expires_at: Mapped[datetime]
 
 
 class ReplicaRow(Base):
-    """A daemon that lives, or did until its last heartbeat."""
+    """A daemon with its last heartbeat."""
 
     __tablename__ = "replicas"
     name: Mapped[str] = mapped_column(primary_key=True)
@@ -122,15 +122,15 @@ class ReplicaRow(Base):
     started_at: Mapped[datetime] = mapped_column(server_default=NOW)
     heartbeat_at: Mapped[datetime] = mapped_column(server_default=NOW)
     config_version: Mapped[int] = mapped_column(server_default=text("0"))
-    """Of the configuration that it runs."""
+    """Configuration version in force."""
     config_error: Mapped[str | None]
-    """Why it does not run a newer one."""
+    """The reason why a newer version could not be applied."""
     config_waiting: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
-    """Keys whose new values it takes at its next start."""
+    """Keys whose new values take effect at the next start."""
 
 
 class ConfigRow(Base):
-    """A version of the whole system's configuration: what people set above file and environment."""
+    """A version of the system's configuration: values that override file and environment."""
 
     __tablename__ = "config_versions"
     version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -138,6 +138,6 @@ class ConfigRow(Base):
     user_id: Mapped[UUID | None]
     why: Mapped[str]
     changes: Mapped[dict[str, Any]]
-    """What this version changed, by key: null took the value back to the one of file and environment."""
+    """Changes of this version by key; null restored the value of file and environment."""
     overrides: Mapped[dict[str, Any]]
-    """All that is set from this version on, by key."""
+    """All values set in this version, by key."""

@@ -1,4 +1,4 @@
-"""Where PostgreSQL is, once for each of the three roles."""
+"""The addresses of PostgreSQL for the three roles."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ class DatabaseAddresses:
     """SQLAlchemy URLs (`postgresql+psycopg://…`) of one database, one for each role."""
 
     app: str
-    """Bound by row-level security: everything but the two below."""
+    """Used for everything except the two below; subject to row-level security."""
     owner: str
-    """Owns the tables: migrations alone."""
+    """Owns the tables; used for migrations only."""
     system: str
-    """May call the functions of the sweep, of partitions and schedules: nothing else."""
+    """May only call the functions for sweeps, partitions and schedules."""

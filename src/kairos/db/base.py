@@ -1,4 +1,4 @@
-"""What all tables share: the mapping of types, and the words that columns hold."""
+"""The declarative base of all tables with its type mapping, and the enums stored in columns."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ NOW = text("now()")
 
 
 class TaskState(StrEnum):
-    """Where a task stands. `rejected` is the guardian's last word, `failed` an error that another try cannot mend,
-    `dead` means that all attempts are spent."""
+    """State of a task. `rejected`: by the guardian; `failed`: with an error that is not retryable; `dead`: all attempts
+    are used up."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -31,7 +31,7 @@ class TaskState(StrEnum):
 
 
 class SampleState(StrEnum):
-    """Where a row of the dataset stands. Only `approved` is trained on; `held_out` is kept for the gate alone."""
+    """State of a dataset row. Only `approved` rows are trained on; `held_out` rows are reserved for the gate."""
 
     OPEN = "open"
     CORRECTED = "corrected"
@@ -41,7 +41,7 @@ class SampleState(StrEnum):
 
 
 class RunState(StrEnum):
-    """How far a training run has come. Whether it was stopped or given up stands at its task."""
+    """State of a training run as its worker wrote it. Cancellation and failure may be recorded on its task only."""
 
     WAITING = "waiting"
     TRAINING = "training"
@@ -52,7 +52,7 @@ class RunState(StrEnum):
 
 
 class AdapterState(StrEnum):
-    """Where an adapter stands. `canary` and `live` are in service; one base has at most one of each."""
+    """State of an adapter. `canary` and `live` are in service; a base has at most one of each."""
 
     CANDIDATE = "candidate"
     NEEDS_APPROVAL = "needs_approval"
@@ -64,7 +64,7 @@ class AdapterState(StrEnum):
 
 
 class Role(StrEnum):
-    """What a member may do in a project, from most to least."""
+    """Role of a member in a project, in descending order of permissions."""
 
     OWNER = "owner"
     ADMIN = "admin"

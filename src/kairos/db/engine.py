@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL. Every transaction of the app role is opened in a scope, and there is no other door."""
+"""Connections to PostgreSQL. Transactions of the app role can only be opened within a scope."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SET_SCOPE = text(
 
 POOL_WAIT_S = 10
 SYSTEM_POOL = 5
-"""Sweep and erasure hold their locks on one each, and work on others."""
+"""Connections of the system role. Sweep and erasure each hold a lock on one connection and work on another."""
 CONNECT_S = 5
 
 
@@ -40,20 +40,21 @@ UNIQUE_VIOLATION, FOREIGN_KEY_VIOLATION = "23505", "23503"
 
 
 class Duplicate(KairosError):
-    """There is one already: {detail}. Use it, or give the new one another name."""
+    """It already exists: {detail}. Use the existing one, or choose another name."""
 
     status, code, exit_code = 409, "duplicate", 5
 
 
 class ProjectGone(KairosError):
-    """The project was deleted: nothing is written for it any more. Choose another one."""
+    """The project was deleted, and nothing can be written to it. Choose another project."""
 
     status, code, exit_code = 404, "project_gone", 4
 
 
 class AppRoleTooPowerful(KairosError):
-    """The database role {role!r} of `database.url` could go round row-level security: it {reason}. Give an address of a
-    role that owns nothing and is neither superuser nor BYPASSRLS (`src/kairos/db/roles.sql` makes one)."""
+    """The database role {role!r} of `database.url` can bypass row-level security: it {reason}. Use the address of a
+    role
+    that owns nothing and is neither superuser nor BYPASSRLS (`src/kairos/db/roles.sql` creates one)."""
 
     status, code, exit_code = 500, "app_role_too_powerful", 3
 
@@ -69,10 +70,10 @@ class Database:
 
     @asynccontextmanager
     async def scope(self, scope: Scope, *, snapshot: bool = False) -> AsyncIterator[Session]:
-        """One transaction that sees the scope's rows; committed at the end, rolled back on any error.
+        """A transaction that sees the scope's rows; committed at the end, rolled back on any error.
 
-        With `snapshot` all its statements see the database as it was at the first. Raises `EngineUnavailable` when
-        PostgreSQL cannot be reached or ends the connection, `ProjectGone` where a row names a project that was erased.
+        With `snapshot` all statements see the database as of the first one. Raises `EngineUnavailable` if PostgreSQL
+        cannot be reached or closes the connection, `ProjectGone` if a row refers to an erased project.
         """
         try:
             async with self._sessions.begin() as session:
@@ -92,12 +93,12 @@ class Database:
             raise Duplicate(detail=_same(error)) from error
 
     def project(self, project_id: ProjectId, user_id: UserId | None = None):
-        """A transaction in one project."""
+        """A transaction in the scope of one project."""
         return self.scope(Scope(project_id=project_id, user_id=user_id))
 
     @asynccontextmanager
     async def system(self) -> AsyncIterator[SystemConnection]:
-        """A transaction of the system role, which can call the functions granted to it and read no table."""
+        """A transaction of the system role, which may call the functions granted to it but read no table."""
         try:
             async with self._system.begin() as connection:
                 yield connection
@@ -105,7 +106,7 @@ class Database:
             raise self._lost(error) from error
 
     async def check_app_role(self) -> None:
-        """Refuse an app role that row-level security does not bind. Raises `AppRoleTooPowerful`."""
+        """Raises `AppRoleTooPowerful` if row-level security does not apply to the app role."""
         async with self._sessions.begin() as session:
             row = (await session.execute(text(APP_ROLE))).one()
         reasons = {
@@ -118,7 +119,7 @@ class Database:
                 raise AppRoleTooPowerful(role=row.name, reason=reason)
 
     async def ping(self) -> None:
-        """Raises `EngineUnavailable` when PostgreSQL does not answer."""
+        """Raises `EngineUnavailable` if PostgreSQL does not answer."""
         async with self.scope(Scope()):
             pass
 
@@ -153,21 +154,21 @@ def _engine(url: str, size: int, statement_timeout_s: float) -> AsyncEngine:
             "connect_timeout": CONNECT_S,
             "options": session_options(given_options(url), **timeout),
         },
-        hide_parameters=True,  # they are people's texts, which no log and no error may repeat
+        hide_parameters=True,  # user content must not appear in logs and errors
     )
     store_any_text(engine)
     return engine
 
 
 def _exceeds_limit(error: Exception) -> bool:
-    """Whether a statement asked for more than PostgreSQL can do (class 54: nested too deep, an index row too large):
-    the same statement fails again, however long one waits."""
+    """Whether a statement exceeded a limit of PostgreSQL (class 54, such as nesting depth or size of an index row), so
+    that a retry fails as well."""
     sqlstate = getattr(getattr(error, "orig", None), "sqlstate", None) or ""
     return sqlstate.startswith("54")
 
 
 def _same(error: IntegrityError) -> str:
-    """Which columns are the same, without their values."""
+    """The columns that are equal, without their values."""
     diagnosis = getattr(error.orig, "diag", None)
     found = re.match(r"Key \((.*?)\)=", getattr(diagnosis, "message_detail", None) or "")
     names = [name for name in found[1].split(", ") if name != "project_id"] if found else []

@@ -1,4 +1,4 @@
-"""The tables of the learning loop: the dataset, training runs, adapters, and which rows an adapter saw."""
+"""Tables of the learning loop: the dataset, training runs, adapters, and the rows used for each adapter."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ class SampleRow(Base):
     project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
     task_id: Mapped[UUID | None]
-    """None where the row was imported."""
+    """None if the row was imported."""
     attempt: Mapped[int | None]
     task_type: Mapped[str | None]
     prompt: Mapped[list[Any]]
-    """The messages as the model saw them."""
+    """The messages sent to the model."""
     faulty_output: Mapped[str | None]
-    """None when the task failed without one: never trained on until it is labelled."""
+    """None if the task failed without an output; such a row is not trained on until it is labelled."""
     reason: Mapped[str]
     model: Mapped[str | None]
     adapter: Mapped[str | None]
     corrected_output: Mapped[str | None]
     state: Mapped[str] = mapped_column(server_default=text("'open'"))
     version: Mapped[int] = mapped_column(server_default=text("1"))
-    """Raised by every change of what would be trained on; who writes names the one they saw."""
+    """Increased by every change of the trainable content; a write must name the version that it is based on."""
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     source: Mapped[str] = mapped_column(server_default=text("'guardian'"))
     """`guardian`, `failure`, `person` or `import`."""
     fingerprint: Mapped[bytes | None]
-    """SHA-256 of prompt and faulty output: the same fault again is counted in `seen` and makes no second row. Imported
-    rows may share it: each of their answers is a row."""
+    """SHA-256 of prompt and faulty output. A repeated fault increases `seen` instead of adding a row. Imported rows may
+    share a fingerprint: each answer is a row."""
     seen: Mapped[int] = mapped_column(server_default=text("1"))
     secrets: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
-    """What looks like a secret: kind and place, never the text. Such rows are kept out until a person clears them."""
+    """Possible secrets: kind and place, never the text. Such rows are excluded until a person clears them."""
     cleared_by: Mapped[UUID | None]
     labelled_by: Mapped[UUID | None]
     labelled_at: Mapped[datetime | None]
     claimed_by: Mapped[UUID | None]
-    """Who has the row on their labelling page, or had it last."""
+    """The user who has the row on their labelling page, or had it last."""
     claimed_until: Mapped[datetime | None]
     previous: Mapped[dict[str, Any] | None]
-    """What the last change found, and who made it: taken back by an undo, and gone with the row."""
+    """The values before the last change, and its author; restored by an undo."""
     __table_args__ = (
         CheckConstraint(
             "state in ('open','corrected','approved','rejected','held_out')", name="fine_tuning_dataset_state"
@@ -73,14 +73,14 @@ class SampleRow(Base):
 
 
 class DatasetImportRow(Base):
-    """The import that a project has under way: one at a time, over all daemons."""
+    """The running import of a project: at most one, over all daemons."""
 
     __tablename__ = "dataset_imports"
     project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
     holder: Mapped[UUID]
-    """Of the request."""
+    """Id of the import request."""
     held_until: Mapped[datetime]
-    """Extended with every batch; after it the slot is free, whatever became of the holder."""
+    """Extended with every batch; afterwards the slot is free even if the holder did not release it."""
 
 
 class TrainingRunRow(Base):
@@ -90,15 +90,15 @@ class TrainingRunRow(Base):
     project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
     task_id: Mapped[UUID | None]
-    """The task of the `train` lane that does it."""
+    """The task in the `train` lane that runs it."""
     base: Mapped[str]
-    """Name of the base in the catalogue."""
+    """Catalogue name of the base model."""
     state: Mapped[str] = mapped_column(server_default=text("'waiting'"))
     settings: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     rows: Mapped[int] = mapped_column(server_default=text("0"))
     rows_hash: Mapped[str | None]
     progress: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
-    """The last report of the training process, and the curve so far."""
+    """The last report of the training process, and the loss curve so far."""
     error: Mapped[str | None]
     created_by: Mapped[UUID | None]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
@@ -123,21 +123,21 @@ class AdapterRow(Base):
     """1 for the first adapter of this base in this project."""
     state: Mapped[str] = mapped_column(server_default=text("'candidate'"))
     path: Mapped[str]
-    """Below the folder of models."""
+    """Relative to the models folder."""
     sha256: Mapped[str]
-    """Of the GGUF file."""
+    """Checksum of the GGUF file."""
     bytes: Mapped[int]
     manifest: Mapped[dict[str, Any]]
     report: Mapped[dict[str, Any] | None]
-    """What the gate measured, with the pairs; None until it has."""
+    """Results of the evaluation gate, with the pairs; None before the evaluation."""
     replaced: Mapped[UUID | None]
-    """The adapter that served before this one: a roll-back brings it back. None: the plain base."""
+    """The adapter in service before this one, restored by a rollback. None: the base model alone."""
     created_by: Mapped[UUID | None]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     changed_at: Mapped[datetime] = mapped_column(server_default=NOW)
-    """When it took its present state: what the router measured since then speaks of that state."""
+    """Time of the last state change. Measurements since then belong to the current state."""
     changed_why: Mapped[str | None]
-    """In words, for whoever looks at it."""
+    """The reason for the last state change, as text."""
     __table_args__ = (
         UniqueConstraint("project_id", "base", "version"),
         UniqueConstraint("project_id", "run_id"),
@@ -152,7 +152,7 @@ class AdapterRow(Base):
 
 
 class AdapterSampleRow(Base):
-    """That an adapter saw a row of the dataset, in which version, and whether in training or held out."""
+    """A dataset row, with its version, that was used to train or evaluate an adapter."""
 
     __tablename__ = "adapter_rows"
     project_id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -1,4 +1,4 @@
-"""Sessions of PostgreSQL that depend on their address and on Kairos alone, and not on who started it from where."""
+"""Makes PostgreSQL sessions independent of the environment: only the address and Kairos' settings apply."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ VARIABLES = frozenset(
         "PGUSER",
     }
 )
-"""The environment variables that libpq reads (PostgreSQL 18, 32.15). Some of them, as PGSERVICE, cannot be overridden
-by parameters of a connection."""
+"""The environment variables that libpq reads (PostgreSQL 18, 32.15). Some of them, such as PGSERVICE, cannot be
+overridden by connection parameters."""
 
 SETTINGS = {
     "client_encoding": "UTF8",
@@ -69,16 +69,16 @@ SETTINGS = {
     "default_transaction_read_only": "off",
     "row_security": "on",
 }
-"""What the code reads and writes depends on these; a database or a role may have other defaults."""
+"""Settings that the code relies on; a database or a role may have other defaults."""
 
 
-def forget_environment() -> None:
-    """Take libpq's variables out of this process' environment, and so out of its children's."""
+def clear_environment() -> None:
+    """Remove libpq's variables from the environment of this process and its children."""
     for name in VARIABLES:
         os.environ.pop(name, None)
 
 
 def session_options(given: str = "", **more: str) -> str:
-    """The parameter `options` of a connection: what the address gives, then Kairos' settings, which win."""
+    """The connection parameter `options`: those of the address, then Kairos' settings, which take precedence."""
     settings = " ".join(f"-c {name}={value}" for name, value in {**SETTINGS, **more}.items())
     return f"{given} {settings}".strip()

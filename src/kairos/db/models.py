@@ -1,6 +1,6 @@
-"""The tables, as SQLAlchemy sees them. Policies, roles and functions stand in the migrations.
+"""SQLAlchemy models of the tables. Policies, roles and functions are defined in the migrations.
 
-Project-owned tables carry `project_id` first in every key, because row-level security hides rows but not the errors of
+In project-owned tables every key begins with `project_id`, because row-level security hides rows but not the errors of
 unique and foreign keys (`docs/decisions/0003-tenancy.md`).
 """
 
@@ -45,7 +45,7 @@ class InvitationRow(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     token_hash: Mapped[bytes]
     email: Mapped[str | None]
-    """Lower case. None: whoever has the link."""
+    """Lower case. None: anyone with the link may accept."""
     role: Mapped[str]
     created_by: Mapped[UUID | None]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
@@ -66,12 +66,12 @@ class ApiKeyRow(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     name: Mapped[str]
     prefix: Mapped[str]
-    """The part of the key that is shown; looked up by it."""
+    """The visible part of the key, used to look it up."""
     key_hash: Mapped[bytes]
     """HMAC-SHA-256 of the whole key."""
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
     created_by: Mapped[UUID]
-    """The key can never do more than this member may."""
+    """The key never has more permissions than this member."""
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
@@ -88,7 +88,7 @@ class TaskRow(Base):
     task_type: Mapped[str | None]
     checks: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     options: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
-    """model, system, temperature, max_tokens, session: what the caller asked of the call."""
+    """Options of the model call: model, system, temperature, max_tokens, session."""
     state: Mapped[str] = mapped_column(server_default=text("'queued'"))
     lane: Mapped[str]
     priority: Mapped[int] = mapped_column(server_default=text("0"))
@@ -97,13 +97,13 @@ class TaskRow(Base):
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
     max_attempts: Mapped[int]
     epoch: Mapped[int] = mapped_column(server_default=text("0"))
-    """Fencing token: raised by every claim; a write with an older one finds no row."""
+    """Fencing token, increased by every claim; a write with an older epoch matches no row."""
     owner: Mapped[str | None]
     lease_until: Mapped[datetime | None]
     cancel_requested: Mapped[bool] = mapped_column(server_default=text("false"))
     idempotency_key: Mapped[str | None]
     request_hash: Mapped[bytes | None]
-    """Of the submitted body: the same idempotency key with another body is a conflict."""
+    """Hash of the submitted body: the same idempotency key with another body is a conflict."""
     traceparent: Mapped[str | None]
     created_by: Mapped[UUID | None]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
@@ -141,8 +141,9 @@ class TaskEventRow(Base):
     data: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
     xact: Mapped[int] = mapped_column(server_default=text("(pg_current_xact_id()::text::bigint)"))
-    """The transaction that wrote it. Ids are given before their transactions end, so a reader that follows ids alone
-    can pass one by; in the order (xact, id), below the oldest transaction still running, nothing comes in late."""
+    """The transaction that wrote the event. Ids are assigned before their transactions end, so a reader that follows
+    ids
+    alone can miss events. In the order (xact, id), below the oldest running transaction, no event is added later."""
     __table_args__ = (
         ForeignKeyConstraint(["project_id", "task_id"], ["tasks.project_id", "tasks.id"], ondelete="CASCADE"),
         Index("task_events_task", "project_id", "task_id", "id"),
@@ -151,7 +152,7 @@ class TaskEventRow(Base):
 
 
 class LabelRow(Base):
-    """What a person said of a task's answer; the last word, and the one the router keeps."""
+    """A person's judgement of a task's answer. It overrides every check, also in the router."""
 
     __tablename__ = "task_labels"
     project_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -159,11 +160,11 @@ class LabelRow(Base):
     label: Mapped[str]
     """`accept`, `edit` or `reject`."""
     output: Mapped[str | None]
-    """The answer as edited."""
+    """The corrected answer."""
     reason: Mapped[str | None]
     user_id: Mapped[UUID | None]
     sample_id: Mapped[UUID | None]
-    """The row of the dataset that the label made."""
+    """The dataset row that the label added or changed."""
     at: Mapped[datetime] = mapped_column(server_default=NOW)
     __table_args__ = (
         ForeignKeyConstraint(["project_id", "task_id"], ["tasks.project_id", "tasks.id"], ondelete="CASCADE"),
@@ -185,24 +186,24 @@ class MetricRow(Base):
     task_type: Mapped[str]
     success: Mapped[bool]
     error: Mapped[str | None]
-    """Code of the error; None on success."""
+    """Error code; None on success."""
     first_token_s: Mapped[float | None]
     duration_s: Mapped[float]
     input_tokens: Mapped[int | None]
     output_tokens: Mapped[int | None]
-    """As the server counted them; None where it did not."""
+    """As counted by the server; None if it did not count them."""
     cost_usd: Mapped[float | None]
-    """None is unknown."""
+    """None: unknown."""
     quality: Mapped[float | None]
-    """In [0, 1]; None until something measured it."""
+    """In [0, 1]; None until it was measured."""
     quality_source: Mapped[str | None]
-    """`guardian`, `judge` or `person`; the last one overrules."""
+    """`guardian`, `judge` or `person`; each overrides those before it."""
     position: Mapped[int | None]
-    """Where the quality stands among those of its task type, and `turn` among those of its model at it: they give the
-    weight that it has now (`repositories/statistics.py`). None until a quality was counted."""
+    """Sequence number of the quality within its task type; `turn` is the one within its model at this task type. Both
+    determine its current weight (`repositories/statistics.py`). None until a quality was counted."""
     turn: Mapped[int | None]
     observed_at: Mapped[datetime | None]
-    """When `router_statistics` took the call in, or its quality where that came later."""
+    """When `router_statistics` counted the call, or its quality if that was later."""
     __table_args__ = (
         Index("metrics_model", "project_id", "model", "at"),
         Index("metrics_decision", "project_id", "decision_id"),
@@ -211,23 +212,23 @@ class MetricRow(Base):
 
 
 class PositionRow(Base):
-    """How far a task type has come: what all its statistics fade by."""
+    """Position of a task type, which determines the decay of its statistics."""
 
     __tablename__ = "router_positions"
     project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
     task_type: Mapped[str] = mapped_column(primary_key=True)
     position: Mapped[int] = mapped_column(server_default=text("0"))
-    """Qualities observed ever."""
+    """Number of all qualities observed so far."""
     version: Mapped[int] = mapped_column(server_default=text("1"))
-    """Raised by every change: replicas read back what has another one than they know."""
+    """Increased by every change: replicas reload task types whose version differs from theirs."""
     last_change: Mapped[datetime] = mapped_column(server_default=text("'epoch'"))
     __table_args__ = (Index("router_positions_recent", "project_id", "last_change"),)
 
 
 class StatisticsRow(Base):
-    """What was measured of a model at a task type, decayed to `position` and `last_change`.
+    """Statistics of a model at a task type, decayed to `position` and `last_change`.
 
-    A row is written when its own model was observed, and faded when it is read: `repositories/statistics.py`.
+    A row is written when its model was observed, and decayed further when it is read (`repositories/statistics.py`).
     """
 
     __tablename__ = "router_statistics"
@@ -235,14 +236,14 @@ class StatisticsRow(Base):
     task_type: Mapped[str] = mapped_column(primary_key=True)
     model: Mapped[str] = mapped_column(primary_key=True)
     n: Mapped[float]
-    """Qualities, their sum `s`, and the sum of their squares `q`; the same of the short memory below."""
+    """Weight of the qualities, their sum `s`, and the sum of their squares `q`; below the same for the short memory."""
     s: Mapped[float]
     q: Mapped[float]
     short_n: Mapped[float]
     short_s: Mapped[float]
     short_q: Mapped[float]
     turn: Mapped[int]
-    """Qualities of this row ever."""
+    """Number of all qualities counted in this row."""
     calls: Mapped[float]
     """Weight of the averages below."""
     first_token_s: Mapped[float | None]
@@ -273,26 +274,26 @@ class DecisionRow(Base):
     """`caller`, `classifier` or `default`."""
     kind: Mapped[str]
     chosen: Mapped[str | None]
-    """None when no model could take the call."""
+    """None if no model could take the call."""
     answered: Mapped[str | None]
-    """The model that answered in the end; another than `chosen` after a fallback."""
+    """The model that answered; differs from `chosen` after a fallback."""
     candidates: Mapped[list[Any]]
     excluded: Mapped[list[Any]]
     calls: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
-    """Every call made under this decision, in order: model, error, seconds, tokens, cost."""
+    """All calls made for this decision, in order: model, error, seconds, tokens, cost."""
     margin: Mapped[float | None]
     quality: Mapped[float | None]
     at: Mapped[datetime] = mapped_column(server_default=NOW)
     task_type_confidence: Mapped[float | None]
     task_type_reason: Mapped[str | None]
-    """Why nothing better than the default was found."""
+    """The reason why the default task type was used."""
     length: Mapped[str | None]
-    """`short`, `medium` or `long`: the bucket of the input."""
+    """Length class of the input: `short`, `medium` or `long`."""
     __table_args__ = (Index("routing_decisions_task", "project_id", "task_id"),)
 
 
 class TaskTypeRow(Base):
-    """What the labelled prompts of a task type have in common: the sum of their vectors."""
+    """Centroid of a task type: the sum of the vectors of its labelled prompts."""
 
     __tablename__ = "task_type_centroids"
     project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
@@ -318,9 +319,9 @@ class VerdictRow(Base):
     checks: Mapped[list[Any]]
     output: Mapped[str]
     reasoning: Mapped[str] = mapped_column(server_default="")
-    """What the model wrote before the answer; no part of it."""
+    """Reasoning that the model returned before the answer."""
     messages: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
-    """What the model was asked, as it saw it: a person's correction of the answer becomes training data with it."""
+    """The messages sent to the model; together with a correction of the answer they become training data."""
     at: Mapped[datetime] = mapped_column(server_default=NOW)
     __table_args__ = (
         ForeignKeyConstraint(["project_id", "task_id"], ["tasks.project_id", "tasks.id"], ondelete="CASCADE"),
@@ -329,7 +330,7 @@ class VerdictRow(Base):
 
 
 class ProjectConfigRow(Base):
-    """A version of a project's settings; the row of the project itself has the present ones."""
+    """A version of a project's settings; the project's row has the current ones."""
 
     __tablename__ = "project_config_versions"
     project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
@@ -338,18 +339,18 @@ class ProjectConfigRow(Base):
     user_id: Mapped[UUID | None]
     why: Mapped[str]
     changes: Mapped[dict[str, Any]]
-    """What this version changed, by key: the value before, and the one after."""
+    """Changes of this version by key, with the values before and after."""
     settings: Mapped[dict[str, Any]]
-    """All settings from this version on."""
+    """All settings of this version."""
 
 
 class PluginValueRow(Base):
-    """A value that a plugin keeps for a project."""
+    """A value that a plugin stores for a project."""
 
     __tablename__ = "plugin_storage"
     project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
     plugin: Mapped[str] = mapped_column(primary_key=True)
-    """The name by which its agent is known."""
+    """Name of the plugin's agent."""
     key: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[Any] = mapped_column(JSONB, nullable=False)
     updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
@@ -375,7 +376,7 @@ PROJECT_OWNED = (
     PluginValueRow,
     DatasetImportRow,
 )
-"""Tables under the policy of one project; a test holds this list against the catalogue of PostgreSQL."""
+"""Tables isolated by project; a test compares this list with PostgreSQL's catalogue."""
 
 __all__ = [
     "PROJECT_OWNED",

@@ -1,4 +1,4 @@
-"""The three database roles, made from `roles.sql`, the file that an operator runs with psql."""
+"""Creates the three database roles with `roles.sql`, the file that an operator can also run with psql."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from psycopg import sql
 
 @dataclass(frozen=True, slots=True)
 class RolePasswords:
-    """One for each role."""
+    """The passwords of the three roles."""
 
     owner: str
     app: str
@@ -22,9 +22,9 @@ class RolePasswords:
 
 
 def create_roles(connection: psycopg.Connection, passwords: RolePasswords) -> None:
-    """Make the roles and give them their rights in the database that is connected to. It may be repeated."""
+    """Create the roles and grant their rights in the connected database. Safe to repeat."""
     values = {f"{field.name}_password": getattr(passwords, field.name) for field in fields(passwords)}
-    # Hashed here, so that no log of statements ever holds a password.
+    # Hashed here, so that passwords never appear in a statement log.
     hashed = {
         name: connection.pgconn.encrypt_password(value.encode(), b"", b"scram-sha-256").decode()
         for name, value in values.items()
@@ -33,7 +33,7 @@ def create_roles(connection: psycopg.Connection, passwords: RolePasswords) -> No
     def literal(match: re.Match[str]) -> str:
         return sql.Literal(hashed[match[1]]).as_string(connection)
 
-    # psql's :'name'. The statements go in one message, and so in one transaction.
+    # Replaces psql's :'name'. All statements are sent in one message and run in one transaction.
     statements = re.sub(r":'(\w+)'", literal, roles_statements())
     connection.execute(cast(LiteralString, statements))
 

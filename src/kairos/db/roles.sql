@@ -1,23 +1,23 @@
--- The three roles of Kairos, and who may do what in its database. PostgreSQL 15 or newer.
+-- The three database roles of Kairos. Requires PostgreSQL 15 or newer.
 --
--- For a PostgreSQL of your own, as a role that may create roles (a superuser, or what a cloud gives its customers):
+-- For your own PostgreSQL, run it as a role that may create roles (a superuser, or the admin role of a cloud provider):
 --
 --   createdb kairos
 --   psql -d kairos -v ON_ERROR_STOP=1 -1 \
 --        -v owner_password=… -v app_password=… -v system_password=… -f roles.sql
 --
--- It may be repeated: roles that exist keep what they have and get the passwords given. Kairos runs the same file on
--- its embedded PostgreSQL (`roles.py`), so it holds no commands of psql's own, only variables.
+-- It is safe to repeat: existing roles keep their rights and get the given passwords. Kairos runs the same file on its
+-- embedded PostgreSQL (`roles.py`), so it uses psql variables but no psql commands.
 --
---   kairos_owner    owns the database and its tables: migrations, and nothing else
---   kairos_app      everything the daemon does for people; bound by row-level security, and by column grants that
---                   leave out password hashes and signing keys
---   kairos_system   may call the few functions of the sweep, of partitions and of schedules, and those by which a
+--   kairos_owner    owns the database and its tables; used for migrations only
+--   kairos_app      used for all requests and tasks; subject to row-level security, and without column grants for
+--                   password hashes and signing keys
+--   kairos_system   may call a few functions only: those for sweeps, partitions and schedules, and those by which a
 --                   daemon reads signing keys and compares and changes passwords
 --
--- What each may do with which table is granted by the migrations, which run as kairos_owner.
+-- Rights on tables are granted by the migrations, which run as kairos_owner.
 
--- Variables are not filled in within $$ … $$, so they go there as settings of this session.
+-- psql does not substitute variables within $$ … $$, so they are passed as session settings.
 select set_config('kairos_setup.kairos_owner', :'owner_password', false),
        set_config('kairos_setup.kairos_app', :'app_password', false),
        set_config('kairos_setup.kairos_system', :'system_password', false);
@@ -33,7 +33,7 @@ begin
         execute format('alter role %I login password %L', name, current_setting('kairos_setup.' || name));
         execute format('grant connect on database %I to %I', current_database(), name);
     end loop;
-    -- Only a member may hand the database over to a role; a superuser needs no membership.
+    -- Changing the owner of a database requires membership in the new owner, except for superusers.
     if not (select rolsuper from pg_roles where rolname = current_user) then
         execute format('grant kairos_owner to %I', current_user);
     end if;
@@ -42,7 +42,7 @@ begin
 end
 $$;
 
--- pgvector, for memory. Most servers mark it trusted, so that no superuser is needed; where it is not installed or may
+-- pgvector, for memory. Most servers mark it as trusted, so that no superuser is needed. If it is not installed or may
 -- not be created, vectors need Qdrant.
 do $$
 begin

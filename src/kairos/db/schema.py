@@ -1,4 +1,4 @@
-"""Bring the schema to the version of this Kairos: one at a time, by advisory lock, in one transaction."""
+"""Migrates the schema to the version of this Kairos, in one transaction, under an advisory lock."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ from kairos.db.libpq import session_options
 from kairos.errors import EngineUnavailable, KairosError
 
 HEAD = "0011"
-"""The newest revision under `migrations/versions`; a test holds the two together."""
+"""The newest revision under `migrations/versions`; a test compares the two."""
 
-LOCK = 0x6B61_6972_6F73  # "kairos": any number serves that no other use of this database takes
+LOCK = 0x6B61_6972_6F73  # "kairos": any number that this database uses for no other lock
 LOCK_WAIT_S = 60
 CONNECT_S = 5
 
 
 class SchemaNewer(KairosError):
-    """The database is at revision {found}, which this Kairos ({head}) does not know. Start the newer Kairos, or restore
-    the backup made before the upgrade."""
+    """The database is at revision {found}, which this version of Kairos ({head}) does not know. Start the newer
+    version,
+    or restore the backup from before the upgrade."""
 
     status, code, exit_code = 500, "schema_newer", 1
 
 
 class MigrationFailed(KairosError):
-    """The migration of the database failed and nothing of it was kept: {reason}. Check that the address of the owner
-    role (`database.migration_url`) may create tables in this database."""
+    """The migration of the database failed and was rolled back: {reason}. Check that the owner role
+    (`database.migration_url`) may create tables in this database."""
 
     status, code, exit_code = 500, "migration_failed", 1
 
 
 def current_revision(app_url: str) -> str | None:
-    """The revision the database is at, as the app role reads it; None for an empty one."""
+    """The database's revision, read as the app role; None for an empty database."""
     try:
         options = session_options(given_options(app_url))
         with psycopg.connect(_libpq(app_url), connect_timeout=CONNECT_S, options=options) as connection:
@@ -49,9 +50,9 @@ def current_revision(app_url: str) -> str | None:
 
 
 def migrate(addresses: DatabaseAddresses) -> tuple[str | None, str]:
-    """Run what is missing. Returns the revision before and after; they are the same where another one migrated.
+    """Run the missing migrations. Returns the revisions before and after; equal if another process has migrated.
 
-    Waits at most `LOCK_WAIT_S` for another migrator.
+    Waits at most `LOCK_WAIT_S` for another migration.
     """
     before = current_revision(addresses.app)
     if before == HEAD:
@@ -78,7 +79,7 @@ def migrate(addresses: DatabaseAddresses) -> tuple[str | None, str]:
 
 
 def _revision(connection: Connection) -> str | None:
-    """What a migrator left that held the lock before."""
+    """The revision under the lock, after a possible migration by another process."""
     if connection.scalar(text("select to_regclass('alembic_version')")) is None:
         return None
     return connection.scalar(text("select version_num from alembic_version"))
@@ -102,24 +103,24 @@ def _upgrade(connection: Connection, addresses: DatabaseAddresses) -> None:
 
 
 def unreachable(url: str, error: Exception) -> EngineUnavailable:
-    """The same words for every failed connection; the address without its password."""
+    """The error for a failed connection; its address is shown without the password."""
     reason = str(getattr(error, "orig", error)).strip().splitlines()
     return EngineUnavailable(
         engine="PostgreSQL",
         address=make_url(url).render_as_string(hide_password=True),
         reason=reason[-1] if reason else type(error).__name__,
-        remedy="Check that it runs, and the address under [database] in kairos.toml",
+        remedy="Check that it is running, and check the address under [database] in kairos.toml",
     )
 
 
 def given_options(url: str) -> str:
-    """The server settings that an address carries itself (`?options=…`)."""
+    """The server settings in an address (`?options=…`)."""
     given = make_url(url).query.get("options", "")
     return given if isinstance(given, str) else " ".join(given)
 
 
 def _escaped(path: Path) -> str:
-    """Alembic reads its options with interpolation."""
+    """Escape % for Alembic, which interpolates its options."""
     return str(path).replace("%", "%%")
 
 

@@ -1,7 +1,7 @@
-"""The one place where text is made fit for PostgreSQL: every parameter of every statement passes here.
+"""Replaces characters that PostgreSQL cannot store, in every parameter of every statement.
 
-Requests are validated at the edge. Everything else that is stored comes from servers, tools and programs: answers,
-findings, events, errors. A NUL or half a surrogate pair in one of them must not cost a task its result.
+Requests are validated by the API. Other text comes from servers, tools and programs (answers, findings, events, errors)
+and may contain NUL or lone surrogates, which must not prevent a result from being stored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kairos.storable_text import storable, storable_value
 
 
 class StorableText(StrDumperUnknown):
-    """Writes text as psycopg does, with U+FFFD in place of what PostgreSQL refuses."""
+    """Dumps text as psycopg does, with U+FFFD in place of characters that PostgreSQL rejects."""
 
     def dump(self, obj: str) -> Buffer | None:
         try:
@@ -29,7 +29,7 @@ class StorableText(StrDumperUnknown):
 
 
 def json_for_storage(value: Any) -> str:
-    """A value as JSON that JSONB takes. Raises `TypeError` for what is not JSON."""
+    """Serialize a value to JSON that JSONB accepts. Raises `TypeError` if it is not serializable."""
     try:
         text = orjson.dumps(value)
     except TypeError:
@@ -40,7 +40,7 @@ def json_for_storage(value: Any) -> str:
 
 
 def store_any_text(engine: AsyncEngine) -> None:
-    """Let each connection of an engine write text so."""
+    """Use `StorableText` on all connections of an engine."""
 
     @event.listens_for(engine.sync_engine, "connect")
     def register(connection: Any, record: object) -> None:

@@ -1,4 +1,4 @@
-"""The embedded default: PostgreSQL, Valkey and a small model, from wheels, under the daemon itself."""
+"""Embedded engines: PostgreSQL, Valkey and a small model, from wheels, as child processes of the daemon."""
 
 from kairos.embedded.engine import EngineNotInstalled, EngineNotStarted, EngineState
 from kairos.embedded.folder import DataFolder, DataFolderInUse, Secrets

@@ -1,7 +1,7 @@
-"""Adapters of the embedded model: a second llama.cpp, with the same weights and every adapter that is in service.
+"""Serves adapters of the embedded model: a second llama.cpp, with the same weights and all adapters in service.
 
-The base's own server is never started again for an adapter. A changed set gets a new process beside the old one, which
-ends once it has answered whom it was answering: nobody's answer is cut.
+The base model's server is not restarted for adapters. A changed set of adapters gets a new process; the old one ends
+after its running requests, so that no answer is cut.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ from kairos.errors import KairosError
 log = logging.getLogger(__name__)
 
 NAMES = tuple(f"adapters-{letter}" for letter in "abcdefgh")
-"""Each with a port of its own. Two are in use at a change, more only where answers take longer than it does to change
-again."""
-SETTLE_S = 2.0
-"""For whoever was given the old address a moment ago."""
-LOOK_S = 0.5
+"""Names of the processes, each with a port of its own. Two are in use during a change, more if another change comes
+before the old process has finished its requests."""
+ADDRESS_GRACE_S = 2.0
+"""Grace period for callers that received the old address just before the change."""
+POLL_S = 0.5
 RETIRE_LIMIT_S = 600.0
 
 
 class TooManyChanges(KairosError):
-    """The adapters of the embedded model changed {times} times while it still answers with the first ones. They change
-    again once an answer has ended."""
+    """The adapters of the embedded model changed {times} times while requests with the first ones are still running.
+    They
+    can change again when one of these requests has ended."""
 
     status, code, exit_code = 503, "too_many_adapter_changes", 3
     retryable = True
@@ -40,15 +41,15 @@ class TooManyChanges(KairosError):
 
 @dataclass(frozen=True, slots=True)
 class ModelAddress:
-    """Where a model is called."""
+    """The address of a model's server."""
 
     url: str
-    """OpenAI-compatible, with its /v1."""
+    """OpenAI-compatible, with /v1."""
     api_key: str
 
 
 class AdapterModels:
-    """The process with the adapters, and those that it follows. `changed` is called when a process is another one."""
+    """Manages the process with the adapters, and its predecessors. `changed` is called when the processes change."""
 
     def __init__(self, folder: DataFolder, changed: Callable[[], None]) -> None:
         self._folder = folder
@@ -62,13 +63,13 @@ class AdapterModels:
 
     @property
     def engines(self) -> dict[str, SupervisedEngine]:
-        """Those that run, by name."""
+        """The running engines, by name."""
         return dict(self._engines)
 
     async def serve(self, files: Sequence[Path]) -> ModelAddress | None:
-        """Load exactly these, in this order; None for none. The same again changes nothing.
+        """Serve exactly these adapters, in this order. Returns None if there are none. Repeating a call has no effect.
 
-        Raises `EngineNotStarted` where llama.cpp does not take them, and serves what it did before.
+        Raises `EngineNotStarted` if llama.cpp does not accept them; the previous ones are then still served.
         """
         async with self._turn:
             if tuple(files) != self._files:
@@ -80,7 +81,7 @@ class AdapterModels:
         return ModelAddress(engine.engine.url(engine.port), engine.engine.api_key)
 
     async def stop(self) -> None:
-        """All of them, at once."""
+        """Stop all processes."""
         await end(*self._retiring, *self._watches.values())
         await asyncio.gather(*(engine.stop() for engine in self._engines.values()))
         self._engines.clear()
@@ -111,13 +112,13 @@ class AdapterModels:
         return engine
 
     async def _retire(self, engine: SupervisedEngine) -> None:
-        """Once it answers nobody any more, or after ten minutes."""
+        """Stop an engine after its running requests, or after `RETIRE_LIMIT_S`."""
         assert isinstance(engine.engine, ModelEngine)
         with suppress(TimeoutError, OSError):
             async with asyncio.timeout(RETIRE_LIMIT_S):
-                await asyncio.sleep(SETTLE_S)
-                while not await engine.engine.idle(engine.port):  # llama.cpp tells when it is asked
-                    await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(ADDRESS_GRACE_S)
+                while not await engine.engine.idle(engine.port):  # by polling /slots
+                    await asyncio.sleep(POLL_S)
         await end(self._watches.pop(engine.engine.name))
         await engine.stop()
         del self._engines[engine.engine.name]

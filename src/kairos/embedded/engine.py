@@ -1,4 +1,4 @@
-"""One engine under supervision: made ready, looked after, started again on the same port when it dies, stopped."""
+"""Supervises one engine: starts it, checks its health, restarts it on the same port after a failure, and stops it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from kairos.embedded.folder import DataFolder
-from kairos.embedded.orphans import end_leftovers
+from kairos.embedded.orphans import end_orphans
 from kairos.embedded.process import Command, OwnedProcess
 from kairos.errors import KairosError
 
@@ -25,10 +25,10 @@ PING_LIMIT_S = 2.0
 FAILURES = 3
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.2, 30.0
 STEADY_S = 60.0
-"""An engine that ran this long is not in a loop of deaths: its next restart comes quickly again."""
+"""After this run time the restart backoff is reset."""
 RECOVERY_LIMIT_S = 600.0
-"""How long an engine may say that it is alive and still reading its data."""
-REMEDY = "Mend what it names and start again; the data is untouched"
+"""Time limit for an engine that reports that it is recovering or loading its data."""
+REMEDY = "Fix the cause and start again; the data is unchanged"
 
 Condition = Literal["starting", "running", "restarting", "failed", "stopped"]
 
@@ -49,50 +49,50 @@ class EngineNotInstalled(KairosError):
 
 
 class NoAnswer(Exception):
-    """The engine did not answer as a healthy one does."""
+    """The engine did not respond to a health check."""
 
 
 class StillStarting(NoAnswer):
-    """The engine answers that it is alive and not ready: it recovers, or reads its data."""
+    """The engine responds, but is still recovering or loading its data."""
 
 
 class Engine(Protocol):
-    """What the supervisor has to know of an engine: PostgreSQL, Valkey and the model's server are one each."""
+    """Interface of an engine for the supervisor; implemented for PostgreSQL, Valkey and the model's server."""
 
     name: str
     program: str
-    """A word of its command line by which its processes are known."""
+    """Part of the command line by which its processes are recognized."""
     ready_limit_s: float
 
     @property
     def folder(self) -> Path:
-        """Its working directory, with links resolved; known after `prepare`."""
+        """Its working directory, with symbolic links resolved; available after `prepare`."""
         ...
 
     async def prepare(self) -> None:
-        """Bring what it needs on the disk; the same every time."""
+        """Create its files and folders. Idempotent."""
         ...
 
     def command(self, port: int) -> Command:
-        """What starts it. Called right before, when no process of an earlier run is left on its folder."""
+        """The command that starts it. Called just before the start, when no earlier process uses its folder."""
         ...
 
     async def ping(self, port: int) -> None:
-        """Raise `NoAnswer` where it is not healthy."""
+        """Check its health. Raises `NoAnswer`."""
         ...
 
-    async def settle(self, port: int) -> None:
-        """What is left to do once it answers."""
+    async def after_start(self, port: int) -> None:
+        """Finish its setup, once it responds."""
         ...
 
     async def close(self) -> None:
-        """Let go of connections to it."""
+        """Close connections to it."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """What `kairos status` says of an engine."""
+    """State of an engine for `kairos status`."""
 
     name: str
     state: Condition
@@ -102,15 +102,15 @@ class EngineState:
 
     @property
     def missing_library(self) -> str:
-        """The line that names a library which its program lacks; empty where it failed by something else.
+        """The line about a missing shared library; empty if it failed for another reason.
 
-        It may be shown to anybody, unlike `detail`, which has paths and ports of this machine.
+        It may be shown to all users, unlike `detail`, which has paths and ports of this machine.
         """
         return next((line for line in self.detail.splitlines() if "cannot be loaded:" in line), "")
 
 
 class SupervisedEngine:
-    """An engine and its process. `changed` is called when the process is another one."""
+    """An engine with its process. `changed` is called when the process changes."""
 
     def __init__(self, engine: Engine, folder: DataFolder, changed: Callable[[], None]) -> None:
         self.engine = engine
@@ -132,7 +132,9 @@ class SupervisedEngine:
         return self._process.pid if self._process and self._process.exit_status is None else None
 
     async def start(self) -> None:
-        """Ready when it returns. Raises `EngineNotStarted`, or what else its preparation raises; then it is failed."""
+        """Start the engine and wait until it is ready. Raises `EngineNotStarted`, or errors of its preparation; its
+        state
+        is then `failed`."""
         self._condition, self._detail = "starting", ""
         try:
             await self._launch()
@@ -141,7 +143,7 @@ class SupervisedEngine:
             raise
 
     async def watch(self) -> None:
-        """Until cancelled. What could not be started at all stays as it is: a person has to mend it."""
+        """Restart the engine after failures, until cancelled. Ends at once if its first start failed."""
         while self._process and self._condition != "failed":
             await self._until_unwell()
             await self._restart()
@@ -157,12 +159,12 @@ class SupervisedEngine:
     async def _launch(self) -> None:
         try:
             await self.engine.prepare()
-            await end_leftovers(self.engine.folder, self.engine.program, (signal.SIGINT, signal.SIGQUIT))
+            await end_orphans(self.engine.folder, self.engine.program, (signal.SIGINT, signal.SIGQUIT))
             self.port = self.port or self._folder.port(self.engine.name)
             self._process = OwnedProcess(self.engine.command(self.port))
             self._changed()
             await self._until_ready(self._process)
-            await self.engine.settle(self.port)
+            await self.engine.after_start(self.port)
         except OSError as error:
             raise self._not_started(f"{error}") from error
         self._condition, self._detail, self._since = "running", "", time.monotonic()
@@ -184,7 +186,7 @@ class SupervisedEngine:
         raise failure
 
     async def _until_unwell(self) -> None:
-        """Until it ends, or does not answer three times in a row."""
+        """Wait until it ends, or fails `FAILURES` health checks in a row."""
         process, failures = self._process, 0
         assert process
         while failures < FAILURES:
@@ -202,12 +204,12 @@ class SupervisedEngine:
             process.rotate_log()
 
     async def _restart(self) -> None:
-        """As often as it takes, with pauses that grow; on the same port, because its users know no other."""
+        """Restart until it succeeds, with increasing pauses; on the same port, which clients keep using."""
         if time.monotonic() - self._since > STEADY_S:
             self._backoff = BACKOFF_FIRST_S
         self._condition = "restarting"
         while self._condition == "restarting":
-            log.warning("the embedded %s is started again: %s", self.engine.name, self._detail)
+            log.warning("restarting the embedded %s: %s", self.engine.name, self._detail)
             await self.engine.close()
             if self._process:
                 await self._process.stop()
@@ -228,5 +230,5 @@ class SupervisedEngine:
 
     def _not_started(self, reason: str) -> EngineNotStarted:
         tail = self._process.log_tail() if self._process else ""
-        said = f" Its log ({self._folder.logs / self.engine.name}.log) ends with:\n{tail}" if tail else ""
-        return EngineNotStarted(engine=self.engine.name, reason=reason, remedy=REMEDY, log=said)
+        log_text = f" Its log ({self._folder.logs / self.engine.name}.log) ends with:\n{tail}" if tail else ""
+        return EngineNotStarted(engine=self.engine.name, reason=reason, remedy=REMEDY, log=log_text)

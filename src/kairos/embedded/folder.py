@@ -1,4 +1,4 @@
-"""The data folder: who has it, its secrets, its ports, and what is known about the daemon that runs on it."""
+"""The data folder: its lock, secrets and ports, and information about the daemon that uses it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LOCK, SECRETS, PORTS, RUNTIME, ENGINES = "kairos.lock", "secrets.json", "ports.j
 
 
 class DataFolderInUse(KairosError):
-    """{path} is in use by the Kairos with process id {pid}. Stop that one, or set `data_dir` to another folder."""
+    """{path} is in use by Kairos with process id {pid}. Stop that process, or set `data_dir` to another folder."""
 
     status, code, exit_code = 500, "data_folder_in_use", 6
 
@@ -43,7 +43,7 @@ def _password() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """Passwords that only this folder's engines know: random, made once."""
+    """Passwords of this folder's engines: random, created once."""
 
     superuser: str = field(default_factory=_password)
     owner: str = field(default_factory=_password)
@@ -54,9 +54,9 @@ class Secrets:
 
 
 class DataFolder:
-    """A folder that one daemon at a time may use: the lock is the kernel's, and ends with the process.
+    """A folder that one daemon at a time may use. Its lock is a file lock, which ends with the process.
 
-    `with DataFolder(path) as folder:` takes it. What `kairos status` reads can be read without it.
+    `with DataFolder(path) as folder:` locks it. `kairos status` reads it without the lock.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,11 +72,11 @@ class DataFolder:
 
     @property
     def taken(self) -> bool:
-        """Whether this process has it."""
+        """Whether this process holds the lock."""
         return self._lock is not None
 
     def take(self) -> None:
-        """Make the folder where there is none, and lock it. Raises `DataFolderInUse`, `DataFolderUnusable`."""
+        """Create the folder if needed, and lock it. Raises `DataFolderInUse`, `DataFolderUnusable`."""
         try:
             private_folder(self.path)
             private_folder(self.logs)
@@ -94,7 +94,7 @@ class DataFolder:
         warn_if_replaceable(self.path)
 
     def release(self) -> None:
-        """Give the lock back, and forget what was said about the running daemon. Nothing where it is not held."""
+        """Release the lock and delete the runtime files. Does nothing if the lock is not held."""
         if self._lock is None:
             return
         for name in (RUNTIME, ENGINES):
@@ -109,15 +109,15 @@ class DataFolder:
 
     @cached_property
     def secrets(self) -> Secrets:
-        """The folder's secrets; made when first asked for. A secret that a newer version adds is added.
+        """The folder's secrets, created on first use. Secrets of newer versions are added.
 
-        Raises `DataFolderUnusable` where they are gone and a database is there that only they open.
+        Raises `DataFolderUnusable` if they are missing but a database exists that needs them.
         """
         if (self.path / SECRETS).exists():
             close_secret(self.path / SECRETS)
         stored = self._read(SECRETS)
         if not stored and (self.path / "postgres" / "data").exists():
-            reason = f"it holds a database, and {SECRETS} with its passwords is gone"
+            reason = f"it contains a database, but {SECRETS} with its passwords is missing"
             raise DataFolderUnusable(path=self.path, reason=reason, remedy=f"Restore {SECRETS} from a backup")
         known = {f.name for f in fields(Secrets)}
         made = Secrets(**{name: value for name, value in stored.items() if name in known})
@@ -127,7 +127,8 @@ class DataFolder:
         return made
 
     def write_secret(self, name: str, value: str) -> None:
-        """Write a file that only this user can read. Raises `DataFolderUnusable` where the file system opens it."""
+        """Write a file that only this user can read. Raises `DataFolderUnusable` if the file system does not allow
+        it."""
         path = self.path / name
         path.unlink(missing_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -138,30 +139,30 @@ class DataFolder:
             os.close(descriptor)
 
     def port(self, engine: str) -> int:
-        """The engine's port: the one it had, or a new one where it had none or another program has it now."""
+        """The engine's port: the previous one if it is free, else a new one."""
         ports: dict[str, int] = self._read(PORTS)
         before = ports.get(engine)
         if before and is_free(before):
             return before
         ports[engine] = free_port(set(ports.values()))
         if before:
-            log.warning("port %d of the embedded %s is in use: it moves to %d", before, engine, ports[engine])
+            log.warning("port %d of the embedded %s is in use: using port %d", before, engine, ports[engine])
         self._write(PORTS, ports)
         return ports[engine]
 
     def write_runtime(self, values: dict[str, Any]) -> None:
-        """What `kairos status` wants to know of the running daemon; gone when it stops."""
+        """Store information about the running daemon for `kairos status`; deleted when it stops."""
         self._write(RUNTIME, values)
 
     def read_runtime(self) -> dict[str, Any]:
-        """What the running daemon wrote; empty where none runs."""
+        """Information about the running daemon; empty if none is running."""
         return self._read(RUNTIME) if self.daemon_pid() else {}
 
     def write_engines(self, pids: dict[str, int]) -> None:
         self._write(ENGINES, pids)
 
     def daemon_pid(self) -> int | None:
-        """The process that has the folder; None where none has."""
+        """Id of the process that holds the folder's lock; None if it is not locked."""
         if self.taken:
             return os.getpid()
         with contextlib.suppress(OSError):
@@ -175,7 +176,7 @@ class DataFolder:
         return None
 
     def processes(self) -> dict[str, int]:
-        """Process ids of the running daemon (`daemon`) and of each engine by its name; empty where none runs."""
+        """Process ids of the running daemon (`daemon`) and of each engine by name; empty if none is running."""
         daemon = self.daemon_pid()
         if daemon is None:
             return {}
@@ -189,11 +190,13 @@ class DataFolder:
             return {}
         except (OSError, ValueError) as error:
             raise DataFolderUnusable(
-                path=self.path, reason=f"{name}: {error}", remedy=f"Restore {name} from a backup, or check its rights"
+                path=self.path,
+                reason=f"{name}: {error}",
+                remedy=f"Restore {name} from a backup, or check its permissions",
             ) from error
 
     def _write(self, name: str, values: dict[str, Any]) -> None:
-        """All or nothing, on disk when it returns, and nobody else's to read."""
+        """Write a file atomically and durably, readable by this user only."""
         temporary = self.path / f".{name}.{os.getpid()}"
         temporary.unlink(missing_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

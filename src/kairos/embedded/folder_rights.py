@@ -1,8 +1,8 @@
 """Permissions of the data folder and its files.
 
-Volumes of Kubernetes (`fsGroup`), many bind mounts and network file systems belong to another user and are writable
-through the group; nobody but their owner may change their mode. Such a folder is used as it is, and what Kairos creates
-in it is closed. A secret that every user could read is refused.
+Kubernetes volumes (`fsGroup`), many bind mounts and network file systems belong to another user and are writable by the
+group; only their owner may change their mode. Such a folder is used as it is, and files that Kairos creates in it are
+private. Secrets that every user could read are rejected.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kairos.errors import KairosError
 log = logging.getLogger(__name__)
 
 PRIVATE, PASSED_THROUGH = 0o700, 0o710
-"""The second one is what `postgres_files.py` sets where PostgreSQL's user must pass."""
+"""`postgres_files.py` sets the second one if PostgreSQL's user must traverse the folder."""
 
 
 class DataFolderUnusable(KairosError):
@@ -29,9 +29,9 @@ class DataFolderUnusable(KairosError):
 
 
 def private_folder(path: Path) -> Path:
-    """Create a folder that only this user may enter, or close the existing one where it is this user's.
+    """Create a folder that only this user may enter, or make an existing folder of this user private.
 
-    Raises `OSError` where it cannot be created or used.
+    Raises `OSError` if it cannot be created or used.
     """
     path.mkdir(parents=True, exist_ok=True, mode=PRIVATE)
     if stat.S_IMODE(path.stat().st_mode) not in (PRIVATE, PASSED_THROUGH):
@@ -44,20 +44,20 @@ def private_folder(path: Path) -> Path:
 
 
 def warn_if_replaceable(folder: Path) -> None:
-    """Log that every user of the machine may replace files of this folder. Kairos could not close it."""
+    """Log a warning if every user of the machine can replace files in the folder, which Kairos could not change."""
     mode = folder.stat().st_mode
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         log.warning(
             "every user of this machine can replace files in %s, which belongs to user %d: "
-            "close it (chmod o-w), unless this is a container or volume of Kairos' own",
+            "restrict it (chmod o-w), unless it is in a container or volume used by Kairos only",
             folder,
             folder.stat().st_uid,
         )
 
 
 def close_secret(path: Path) -> None:
-    """Leave a file with secrets to its owner. Raises `DataFolderUnusable` where it stays readable by every user, or
-    where another user may have put it there."""
+    """Make a file with secrets private. Raises `DataFolderUnusable` if it stays readable by every user, or another user
+    may have created it."""
     status = path.stat()
     if status.st_mode & 0o077:
         with contextlib.suppress(OSError):
@@ -65,7 +65,7 @@ def close_secret(path: Path) -> None:
     if path.stat().st_mode & 0o007:
         raise DataFolderUnusable(
             path=path.parent,
-            reason=f"its file system lets every user read {path.name}, which holds secrets",
+            reason=f"its file system lets every user read {path.name}, which contains secrets",
             remedy="Mount it with private modes (SMB and FAT: uid=…,file_mode=0600,dir_mode=0700), or set `data_dir` "
             "to a folder on another file system",
         )
@@ -78,7 +78,7 @@ def close_secret(path: Path) -> None:
 
 
 def unusable(folder: Path, error: OSError) -> DataFolderUnusable:
-    """The error that names the file, its owner and this process's user."""
+    """The error, with the file, its owner and the user of this process."""
     where = Path(error.filename) if error.filename else folder
     reason = f"{where}: {error.strerror or error}"
     owner = _owner(where)
@@ -100,7 +100,7 @@ def _owner(path: Path) -> str:
 def _remedy(error: OSError, owner: str) -> str:
     if isinstance(error, PermissionError) and owner:
         return (
-            "Give it to the user or a group that Kairos runs as (chown, or fsGroup on Kubernetes), start Kairos as its "
+            "Change its owner or group to those of Kairos (chown, or fsGroup on Kubernetes), start Kairos as its "
             "owner, or set `data_dir`"
         )
     return "Check its owner and permissions, or set `data_dir`"

@@ -1,4 +1,4 @@
-"""Memory of the daemon and its engines, as a person would count it: shared pages once."""
+"""Memory of the daemon and its engines, with shared pages counted once."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import psutil
 
 
 def pss_bytes(pids: Mapping[str, int]) -> dict[str, int]:
-    """Proportional set size by name, of each process with all its children, and the sum as `total`.
+    """Proportional set size in bytes by name, of each process with its descendants, and the sum as `total`.
 
-    What is named by itself (an engine is a child of the daemon) counts under its own name alone. A process that has
-    ended counts nothing.
+    A child with a name of its own (an engine is a child of the daemon) is counted under that name only. Ended processes
+    count as 0.
     """
     named = set(pids.values())
     sizes = {name: sum(map(_pss, _family(pid, named - {pid}))) for name, pid in pids.items()}

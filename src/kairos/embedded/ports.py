@@ -1,4 +1,4 @@
-"""The engines' ports on 127.0.0.1: chosen once, kept in the data folder."""
+"""Ports of the engines on 127.0.0.1, chosen once and stored in the data folder."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 RANGE = (15_000, 30_000)
-"""Below 32768, from where systems take ports for outgoing connections: one of those could take an engine's port
-while it restarts. 30000 and up is what Kubernetes gives to node ports."""
+"""Below 32768, where ports of outgoing connections begin: such a connection could take an engine's port during its
+restart. Kubernetes uses ports from 30000 for node ports."""
 TRIES = 200
 
 
 def free_port(taken: set[int]) -> int:
-    """A port that nobody listens on and that is not among those taken."""
+    """A free port that is not in `taken`."""
     for _ in range(TRIES):
         port = random.randrange(*RANGE)
         if port not in taken and is_free(port):
             return port
-    with socket.create_server((HOST, 0)) as probe:  # the range is full: whatever the system has
+    with socket.create_server((HOST, 0)) as probe:  # the range is full: any port of the system
         return probe.getsockname()[1]
 
 
 def is_free(port: int) -> bool:
-    """Whether an engine could listen on it now."""
+    """Whether an engine can listen on the port now."""
     with socket.socket() as probe:
-        # As the engines do it: connections of an earlier run that linger are no obstacle.
+        # As the engines do, so that lingering connections of an earlier run do not block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))

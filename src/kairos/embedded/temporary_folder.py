@@ -1,4 +1,4 @@
-"""A place for temporary files where the system has none, as in a container with a read-only root and no /tmp."""
+"""Provides a folder for temporary files if the system has none, as in a container with a read-only root and no /tmp."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ log = logging.getLogger(__name__)
 
 
 def ensure_temporary_folder(data_dir: Path) -> None:
-    """Use `tmp` in the data folder, emptied, for this process and its children, unless the system's folder works.
+    """If the system has no temporary folder, use an emptied `tmp` in the data folder for this process and its children.
 
-    The caller holds the data folder's lock, so what is in `tmp` belongs to no running daemon.
+    The caller holds the data folder's lock, so no running daemon uses the files in `tmp`.
     """
     try:
         tempfile.gettempdir()
@@ -25,4 +25,4 @@ def ensure_temporary_folder(data_dir: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         tempfile.tempdir = str(private_folder(folder))
         os.environ["TMPDIR"] = tempfile.tempdir
-        log.info("the system has no writable folder for temporary files: they go to %s", folder)
+        log.info("the system has no writable temporary folder: using %s", folder)

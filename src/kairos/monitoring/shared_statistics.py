@@ -1,8 +1,8 @@
-"""What all replicas learned of the models: written together, and read back by each.
+"""Shares the router's statistics between replicas through PostgreSQL.
 
-A judgement is first written to PostgreSQL, where its place among the others is settled (`repositories/statistics.py`),
-and then read back like any other replica's: so that nothing is counted twice or in two orders. While little is known of
-a model that happens at once and the others are told; later every few seconds.
+A judgement is first written to PostgreSQL, which determines its order (`repositories/statistics.py`), and then read
+back like those of other replicas, so that nothing is counted twice or in different orders. For models with few
+judgements this happens immediately, with a notification to the others; later every few seconds.
 """
 
 from __future__ import annotations
@@ -16,64 +16,65 @@ from contextlib import suppress
 from uuid import UUID
 
 from kairos import redis_keys
-from kairos.background_tasks import together
+from kairos.background_tasks import run_together
 from kairos.config import RouterSettings
 from kairos.db.engine import Database, ProjectGone
 from kairos.db.repositories import statistics
 from kairos.db.repositories.statistics import Fading, Judgement, TaskTypeStatistics
 from kairos.errors import EngineUnavailable
-from kairos.pubsub import Notice, Signals
+from kairos.pubsub import Notice, PubSub
 from kairos.tenancy import ProjectId
 
 log = logging.getLogger(__name__)
 
-ROOM = 10_000
-"""Judgements that are held while PostgreSQL is away; the oldest go first."""
-TRIES = 5
+MAX_WAITING = 10_000
+"""Maximum number of unwritten judgements while PostgreSQL is unavailable; the oldest are dropped first."""
+MAX_TRIES = 5
 TASK_TYPES_READ = 1000
-"""As many as a process keeps of a project."""
+"""The number that a process keeps per project."""
 
-Learned = Callable[[ProjectId, TaskTypeStatistics], None]
+OnLearned = Callable[[ProjectId, TaskTypeStatistics], None]
 
 
 class SharedStatistics:
-    """The judgements on their way to PostgreSQL, and what came back from there."""
+    """Writes judgements to PostgreSQL and loads the resulting statistics."""
 
     def __init__(
-        self, database: Database, signals: Signals, fading: Fading, settings: RouterSettings, learned: Learned
+        self, database: Database, pubsub: PubSub, fading: Fading, settings: RouterSettings, learned: OnLearned
     ) -> None:
         self._database = database
-        self._signals = signals
+        self._pubsub = pubsub
         self._fading = fading
         self._settings = settings
         self._learned = learned
         self._waiting: defaultdict[ProjectId, dict[UUID, Judgement]] = defaultdict(dict)
         self._versions: dict[ProjectId, dict[str, int]] = {}
-        """Of each project that was read, the version of each task type that is known here."""
+        """For each loaded project, the known version of each task type."""
         self._locks: defaultdict[ProjectId, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def know(self, project_id: ProjectId) -> None:
-        """On a project's first call, read what is known of it. Later calls return at once."""
+    async def load(self, project_id: ProjectId) -> None:
+        """Load a project's statistics before its first call. Later calls return immediately."""
         if project_id in self._versions:
             return
         async with self._locks[project_id]:
             if project_id not in self._versions:
                 await self._read(project_id)
 
-    async def judge(self, project_id: ProjectId, judgement: Judgement, *, at_once: bool) -> None:
-        """Count what was measured of an answer; a later word on the same decision replaces one that still waits."""
+    async def record(self, project_id: ProjectId, judgement: Judgement, *, at_once: bool) -> None:
+        """Add a judgement. A later one on the same decision replaces one that is not written yet."""
         waiting = self._waiting[project_id]
         before = waiting.get(judgement.decision_id)
         if before is None or before.quality is None or judgement.source.overrules(before.source):
             waiting[judgement.decision_id] = judgement
-        while len(waiting) > ROOM:
+        while len(waiting) > MAX_WAITING:
             waiting.pop(next(iter(waiting)))
         if at_once:
-            with suppress(EngineUnavailable):  # it waits for the next flush
+            with suppress(EngineUnavailable):  # the next flush writes it
                 await self.flush(project_id)
 
     async def flush(self, project_id: ProjectId) -> None:
-        """Write what waits, read back what changed, and tell the other replicas. Raises `EngineUnavailable`."""
+        """Write pending judgements, read back what changed, and notify the other replicas. Raises
+        `EngineUnavailable`."""
         async with self._locks[project_id]:
             batch = dict(self._waiting[project_id])
             if not batch:
@@ -89,20 +90,20 @@ class SharedStatistics:
                 if waiting.get(decision_id) is judgement:
                     del waiting[decision_id]
             await self._read(project_id)
-        with suppress(EngineUnavailable):  # the others find it with their next poll
-            await self._signals.publish(redis_keys.learned_channel(), str(project_id).encode())
+        with suppress(EngineUnavailable):  # the others find it when they poll
+            await self._pubsub.publish(redis_keys.statistics_channel(), str(project_id).encode())
 
     async def run(self) -> None:
-        """Flush, poll and listen until cancelled. Owned by the daemon, which calls `close` after it."""
-        await together(self._flush_forever(), self._poll_forever(), self._listen())
+        """Flush, poll and listen until cancelled. Runs as a background task of the daemon, which then calls `close`."""
+        await run_together(self._flush_forever(), self._poll_forever(), self._listen())
 
     async def close(self) -> None:
-        """Write what still waits."""
+        """Write the pending judgements."""
         for project_id in list(self._waiting):
             try:
                 await self.flush(project_id)
             except EngineUnavailable as error:
-                log.warning("%d judgements are lost: %s", len(self._waiting[project_id]), error)
+                log.warning("%d judgements were lost: %s", len(self._waiting[project_id]), error)
 
     async def _flush_forever(self) -> None:
         while True:
@@ -111,7 +112,7 @@ class SharedStatistics:
                 try:
                     await self.flush(project_id)
                 except EngineUnavailable as error:
-                    log.warning("what was learned waits for PostgreSQL: %s", error)
+                    log.warning("judgements cannot be written to PostgreSQL yet: %s", error)
 
     async def _poll_forever(self) -> None:
         while True:
@@ -120,10 +121,10 @@ class SharedStatistics:
                 await self._read_back(project_id)
 
     async def _listen(self) -> None:
-        async for heard in self._signals.listen([redis_keys.learned_channel()]):
+        async for notice in self._pubsub.listen([redis_keys.statistics_channel()]):
             projects = list(self._versions)
-            if isinstance(heard, Notice):
-                named = heard.payload.decode(errors="replace")
+            if isinstance(notice, Notice):
+                named = notice.payload.decode(errors="replace")
                 projects = [project for project in projects if str(project) == named]
             for project_id in projects:
                 await self._read_back(project_id)
@@ -133,10 +134,10 @@ class SharedStatistics:
             async with self._locks[project_id]:
                 await self._read(project_id)
         except EngineUnavailable as error:
-            log.warning("what others learned is not read: %s", error)
+            log.warning("statistics of other replicas cannot be read: %s", error)
 
     async def _write(self, project_id: ProjectId, batch: list[Judgement]) -> None:
-        for left in reversed(range(TRIES)):
+        for left in reversed(range(MAX_TRIES)):
             try:
                 async with self._database.project(project_id) as session:
                     await statistics.observe(session, project_id, batch, self._fading)

@@ -1,4 +1,4 @@
-"""What a plugin is made of: a class with a name, capabilities, and something it does with a task.
+"""The plugin API: a plugin is a class with a name, capabilities and a method that runs a task.
 
     class Greeter(BasePlugin):
         def get_name(self):
@@ -10,7 +10,7 @@
         def execute(self, task):
             return f"Hello, {task.prompt}!"
 
-The standard library alone: throw-away processes import this file, and should not be kept waiting by it.
+Imports the standard library only, so that plugin processes start fast.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from typing import Any, ClassVar, Protocol
 
 
 class PluginError(Exception):
-    """Raise it when a task cannot be done: it fails with these words, and they are no fault of the plugin.
+    """Raised by a plugin when a task cannot be done: the task fails with this message, without counting as a failure of
+    the plugin.
 
-    `retryable=True` where the same task may well succeed later: it is queued again.
+    With `retryable=True` the task is queued again, because it may succeed later.
     """
 
     def __init__(self, message: str, *, retryable: bool = False) -> None:
@@ -34,47 +35,47 @@ class PluginError(Exception):
 
 
 class CallFailed(PluginError):
-    """A call of a sync plugin's context failed; `code` is that of the error, such as `http_status`.
+    """A call of a sync plugin's context failed; `code` is the error's code, such as `http_status`.
 
-    Not caught, it fails the task with the very error that the call met. (An async plugin meets that error itself.)
+    If it is not caught, the task fails with the original error. (Async plugins receive the original error directly.)
     """
 
     def __init__(self, message: str, code: str, *, retryable: bool, number: int = 0) -> None:
         super().__init__(message, retryable=retryable)
         self.code = code
         self.number = number
-        """Of the call, so that the daemon knows its own error again."""
+        """Number of the call, by which the daemon finds its original error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a model answered. Returned from `execute` as it is, the router learns from the verdict on it."""
+    """The answer of a model. If `execute` returns it unchanged, the router records the verdict on it."""
 
     text: str
     model: str
     """Name in the catalogue."""
     finish_reason: str | None = None
-    """`stop`, `tool_calls`, or `length` where the token limit cut the answer off."""
+    """`stop`, `tool_calls`, or `length` if the token limit cut the answer."""
     cached: bool = False
     number: int = 0
-    """Of the call within this execution."""
+    """Number of the call within this execution."""
 
     def __str__(self) -> str:
         return self.text
 
 
 @dataclass(frozen=True, slots=True)
-class Remark:
-    """One thing that the guardian had to say of the answer before."""
+class PluginFinding:
+    """A finding of the guardian on the previous answer."""
 
     check: str
     message: str
     line: int | None = None
-    """1-based line of that answer."""
+    """1-based line of the answer."""
 
 
 class Models(Protocol):
-    """The project's models, behind its router and under the task's rules (model, session, `local_only`)."""
+    """Calls to the project's models, through its router and with the task's options (model, session, `local_only`)."""
 
     def complete(
         self,
@@ -87,33 +88,33 @@ class Models(Protocol):
         timeout_s: float | None = None,
         stream: bool = False,
     ) -> Any:
-        """Ask the model that the router chooses. Gives an `Answer`.
+        """Call the model that the router chooses. Returns an `Answer`.
 
-        `prompt` is a text, or messages with `role` and `content`. With `schema` a server that can is told to answer
-        with such JSON. `stream=True` shows the answer to watchers as it comes: for one that is returned as it is.
+        `prompt` is a text, or messages with `role` and `content`. `schema` requests JSON of this schema, if the server
+        supports it. `stream=True` streams the answer to watching clients; use it if the answer is returned unchanged.
         """
 
 
 class Storage(Protocol):
-    """Small JSON values, kept for this plugin in this project: at most 1,000 keys of 200 characters, 64 KiB a value."""
+    """Small JSON values of this plugin in this project: at most 1,000 keys of 200 characters, 64 KiB for each value."""
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value, or the default where there is none."""
+        """The value, or the default if there is none."""
 
     def set(self, key: str, value: Any) -> Any:
-        """Keep a JSON value, in place of the one before."""
+        """Store a JSON value, replacing an existing one."""
 
     def delete(self, key: str) -> Any:
-        """Forget it. Gives whether there was one."""
+        """Delete a value. Returns False if there was none."""
 
     def keys(self, prefix: str = "") -> Any:
-        """The keys that begin so, sorted."""
+        """The keys with this prefix, sorted."""
 
 
 class Http(Protocol):
-    """Calls of other servers, with limits on time (30 s unless told, never beyond the task's) and size (4 MiB).
+    """HTTP calls, limited in time (30 s by default, never longer than the task) and size (4 MiB).
 
-    Any status but 2xx is an error; redirects are not followed.
+    Any status except 2xx is an error; redirects are not followed.
     """
 
     def get_json(
@@ -124,7 +125,7 @@ class Http(Protocol):
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
     ) -> Any:
-        """The JSON at an address."""
+        """GET a JSON document."""
 
     def get_text(
         self,
@@ -134,72 +135,74 @@ class Http(Protocol):
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
     ) -> Any:
-        """The text at an address, read as UTF-8."""
+        """GET a text, decoded as UTF-8."""
 
     def post_json(
         self, url: str, value: Any, *, headers: Mapping[str, str] | None = None, timeout_s: float | None = None
     ) -> Any:
-        """Send a value as JSON; the JSON that comes back."""
+        """POST a value as JSON. Returns the JSON of the response."""
 
 
 @dataclass(frozen=True, slots=True)
 class PluginContext:
-    """What a plugin may use, within the task's project. Its calls are awaited in an async plugin, and block in a sync
-    one."""
+    """Services for a plugin, within the task's project. Calls are awaited in async plugins, and block in sync ones."""
 
     config: Mapping[str, Any]
-    """By `config_schema`, its defaults filled in: the system's values with the project's over them."""
+    """Values valid by `config_schema`, with defaults filled in: the system's values, overridden by the project's."""
     llm: Models
     storage: Storage
     http: Http
     log: logging.Logger
-    """Into the daemon's log, under the plugin's name."""
+    """Writes to the daemon's log under the plugin's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class PluginTask:
-    """A task as a plugin sees it: one try at one prompt, in one project."""
+    """A task as passed to a plugin: one execution of a prompt in one project."""
 
     id: str
     project_id: str
     prompt: str
     attempt: int
-    """1 at first; more where a worker died, or an error that may pass made it queue again."""
+    """1 for the first attempt; higher after a worker died or a retryable error."""
     timeout_s: float
-    """What is left of the task's time. After it, `execute` is ended."""
+    """Seconds left of the task's time; then `execute` is ended."""
     context: PluginContext
-    findings: tuple[Remark, ...] = ()
-    """Why the guardian rejected the answer before; empty on the first try."""
+    findings: tuple[PluginFinding, ...] = ()
+    """The reasons why the guardian rejected the previous answer; empty for the first draft."""
     rejected: str | None = None
-    """That answer."""
+    """The previous answer, if it was rejected."""
 
 
 class BasePlugin(ABC):
-    """Made without arguments. A sync `execute` runs in a process of its own, made anew each time; an async one runs in
-    the daemon, on one object for the tasks of all projects, and must await what takes time."""
+    """Base class of plugins, instantiated without arguments.
+
+    A sync `execute` runs in a new process for each task. An async `execute` runs in the daemon, on one object for the
+    tasks of all projects, and must not block.
+    """
 
     config_schema: ClassVar[Mapping[str, Any]] = {}
-    """JSON Schema (2020-12) of its configuration, an object; `default`s are filled in. Properties with
+    """JSON Schema (2020-12) of the configuration, an object; `default`s are filled in. Properties with
     `"writeOnly": true` are secrets: only the system's configuration may set them, and the API never shows them."""
 
     @abstractmethod
     def get_name(self) -> str:
-        """The agent's name, unique: letters, digits, `_`, `-`, `.`; at most 100."""
+        """The agent's unique name: at most 100 letters, digits, `_`, `-` and `.`."""
 
     @abstractmethod
     def get_capabilities(self) -> Iterable[str]:
-        """What tasks may ask for in place of the name. The built-in agents are asked first."""
+        """Capabilities that tasks may request instead of the name. Built-in agents take precedence."""
 
     @abstractmethod
     def execute(self, task: PluginTask) -> Any:
-        """Do the task: `def` or `async def`.
+        """Run the task; `def` or `async def`.
 
-        Gives a text, a dict or list (rendered as JSON), or the `Answer` of `context.llm.complete` itself.
-        Raise `PluginError` where it cannot be done.
+        Returns a text, a dict or list (rendered as JSON), or the `Answer` of `context.llm.complete` itself.
+        Raises `PluginError` if the task cannot be done.
         """
 
-    def on_start(self) -> Any:  # noqa: B027 - empty on purpose: most need none
-        """Before the first task: of an async plugin once in each daemon, of a sync one in each of its processes."""
+    def on_start(self) -> Any:  # noqa: B027 - optional
+        """Called before the first task: for an async plugin once in each daemon, for a sync one in each process."""
 
     def on_stop(self) -> Any:  # noqa: B027
-        """After the last task, where the process was not killed."""
+        """Called after the last task, unless the process was killed."""

@@ -1,6 +1,6 @@
-"""The process in which a sync plugin does one task: `python -m kairos.plugins.child FD`.
+"""Process that runs one task of a sync plugin: `python -m kairos.plugins.child FD`.
 
-It gets the task, makes its calls through the daemon, sends what `execute` returned, and is ended.
+It receives the task, makes its calls through the daemon, sends the result of `execute`, and exits.
 """
 
 from __future__ import annotations
@@ -13,72 +13,72 @@ from collections.abc import Mapping
 from typing import Any
 
 from kairos.plugins import child_ipc
-from kairos.plugins.base_plugin import Answer, CallFailed, PluginContext, PluginError, PluginTask, Remark
-from kairos.plugins.protocol import Nonsense, shape
+from kairos.plugins.base_plugin import Answer, CallFailed, PluginContext, PluginError, PluginFinding, PluginTask
+from kairos.plugins.protocol import InvalidResult, shape
 from kairos.plugins.sources import find, load
 
 
 def main() -> None:
-    line, asked = child_ipc.begin()
-    said = _outcome(line, asked)
+    channel, request = child_ipc.begin()
+    message = _outcome(channel, request)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(ValueError, OSError):
             stream.flush()
-    line.say(said)
+    channel.send(message)
     os._exit(0)
 
 
-def _outcome(line: child_ipc.Line, asked: Mapping[str, Any]) -> dict[str, Any]:
+def _outcome(channel: child_ipc.Channel, request: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        source = child_ipc.source_of(asked)
-        plugin = find(source, load(source), asked["class"])()
+        source = child_ipc.source_of(request)
+        plugin = find(source, load(source), request["class"])()
         plugin.on_start()
         try:
-            result = shape(plugin.execute(_task(line, asked)))
+            result = shape(plugin.execute(_task(channel, request)))
         finally:
             plugin.on_stop()
         return {"end": "result", **result}
-    except Nonsense as fault:
-        return {"end": "nonsense", "words": str(fault)}
+    except InvalidResult as fault:
+        return {"end": "nonsense", "message": str(fault)}
     except MemoryError as error:
         child_ipc.more_memory()
-        return {"end": "memory", "words": child_ipc.words(error), "trace": child_ipc.trace_of(error)}
+        return {"end": "memory", "message": child_ipc.error_line(error), "trace": child_ipc.trace_of(error)}
     except CallFailed as error:
-        return {"end": "call", "number": error.number, "words": str(error), "retryable": error.retryable}
+        return {"end": "call", "number": error.number, "message": str(error), "retryable": error.retryable}
     except PluginError as error:
-        return {"end": "refused", "words": str(error), "retryable": error.retryable}
-    except BaseException as error:  # sys.exit among them: this is the place that records it
+        return {"end": "refused", "message": str(error), "retryable": error.retryable}
+    except BaseException as error:  # also SystemExit, which must be reported
         child_ipc.more_memory()
-        return {"end": "crash", "words": child_ipc.words(error), "trace": child_ipc.trace_of(error)}
+        return {"end": "crash", "message": child_ipc.error_line(error), "trace": child_ipc.trace_of(error)}
 
 
-def _task(line: child_ipc.Line, asked: Mapping[str, Any]) -> PluginTask:
-    given = dict(asked["task"])
-    given["findings"] = tuple(Remark(**remark) for remark in given["findings"])
-    calls = _Calls(line)
-    log = logging.getLogger(f"kairos.plugins.{asked['name']}")
+def _task(channel: child_ipc.Channel, request: Mapping[str, Any]) -> PluginTask:
+    given = dict(request["task"])
+    given["findings"] = tuple(PluginFinding(**finding) for finding in given["findings"])
+    calls = _Calls(channel)
+    log = logging.getLogger(f"kairos.plugins.{request['name']}")
     log.setLevel(logging.DEBUG)
     log.propagate = False
-    log.addHandler(_ToDaemon(line))
-    context = PluginContext(asked["config"], _Models(calls), _Storage(calls), _Http(calls), log)
+    log.addHandler(_ToDaemon(channel))
+    context = PluginContext(request["config"], _ChildModels(calls), _ChildStorage(calls), _ChildHttp(calls), log)
     return PluginTask(context=context, **given)
 
 
 class _Calls:
-    """Calls that the daemon makes for us."""
+    """Calls that the daemon makes on behalf of the plugin."""
 
-    def __init__(self, line: child_ipc.Line) -> None:
-        self._line = line
+    def __init__(self, channel: child_ipc.Channel) -> None:
+        self._channel = channel
 
     def __call__(self, method: str, **arguments: Any) -> Any:
-        """Raises `CallFailed`, and `TypeError` or `ValueError` for arguments that cannot be sent."""
-        reply = self._line.ask({"call": method, "arguments": arguments})
+        """Call a method. Raises `CallFailed`, and `TypeError` or `ValueError` for arguments that cannot be sent."""
+        reply = self._channel.call({"call": method, "arguments": arguments})
         if error := reply.get("error"):
-            raise CallFailed(error["words"], error["code"], retryable=error["retryable"], number=error["number"])
+            raise CallFailed(error["message"], error["code"], retryable=error["retryable"], number=error["number"])
         return reply["value"]
 
 
-class _Models:
+class _ChildModels:
     def __init__(self, calls: _Calls) -> None:
         self._calls = calls
 
@@ -86,7 +86,7 @@ class _Models:
         return Answer(**self._calls("llm.complete", prompt=prompt, **options))
 
 
-class _Storage:
+class _ChildStorage:
     def __init__(self, calls: _Calls) -> None:
         self._calls = calls
 
@@ -103,7 +103,7 @@ class _Storage:
         return self._calls("storage.keys", prefix=prefix)
 
 
-class _Http:
+class _ChildHttp:
     def __init__(self, calls: _Calls) -> None:
         self._calls = calls
 
@@ -118,15 +118,15 @@ class _Http:
 
 
 class _ToDaemon(logging.Handler):
-    """Records go to the daemon's log."""
+    """Forwards log records to the daemon."""
 
-    def __init__(self, line: child_ipc.Line) -> None:
+    def __init__(self, channel: child_ipc.Channel) -> None:
         super().__init__()
-        self._line = line
+        self._channel = channel
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._line.say({"log": record.levelno, "words": self.format(record)})
+            self._channel.send({"log": record.levelno, "message": self.format(record)})
         except Exception:
             self.handleError(record)
 

@@ -1,4 +1,4 @@
-"""A child process with a line to it, from the daemon's side: started, heard, logged, and ended with all it started."""
+"""The daemon's side of a plugin process: starts it, exchanges messages, logs its output, and ends its process group."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from kairos.agents.checks.sandbox.box import end_with_all
+from kairos.agents.checks.sandbox.box import kill_process_tree
 from kairos.background_tasks import end
-from kairos.embedded.process import PASSED_ON
-from kairos.plugins.protocol import HEAD, LARGEST_FRAME, frame
-from kairos.plugins.sources import Source
+from kairos.embedded.process import INHERITED
+from kairos.plugins.protocol import HEAD, MAX_FRAME, frame
+from kairos.plugins.sources import PluginSource
 
 Value = TypeVar("Value")
 
 READ_BYTES = 1 << 16
-LONGEST_LINE = 2_000
-MOST_LINES = 1_000
-"""Of one process in the daemon's log; what it writes beyond them is dropped."""
+MAX_LINE = 2_000
+MAX_LINES = 1_000
+"""Lines of one process in the daemon's log; further output is dropped."""
 LAST_LINES = 40
-LAST_WORDS_S = 1.0
-"""How long the rest of what an ended process wrote is waited for: a descendant may hold its pipes open."""
+LAST_OUTPUT_S = 1.0
+"""Time to wait for remaining output of an ended process: a descendant may keep its pipes open."""
 
 
-class LineBroken(Exception):
-    """What came over the line was not what a child of ours would say."""
+class ProtocolError(Exception):
+    """A message on the channel does not follow the protocol."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChildLimits:
-    """What one process of a plugin may use."""
+    """Resource limits of one plugin process."""
 
     memory_mb: int
-    """Of what it may write; address space is limited to several times that (`inner.SPACE_FACTOR`)."""
+    """Writable memory; address space is limited to several times that (`child_ipc.SPACE_FACTOR`)."""
     cpu_s: float
 
 
 class ChildProcess:
-    """One running child."""
+    """A running plugin process."""
 
     def __init__(
         self,
@@ -71,29 +71,29 @@ class ChildProcess:
         return self._process.pid
 
     @property
-    def last_words(self) -> str:
-        """The last lines that it wrote to standard output or error."""
+    def last_output(self) -> str:
+        """The last lines written to standard output or error."""
         return "\n".join(self._last)
 
     async def send(self, value: Any) -> None:
-        """Raises `ValueError` for what cannot travel. A child that is gone is noticed by whoever listens to it."""
+        """Send a message. Raises `ValueError` if it is not serializable. An ended process is detected by `receive`."""
         self._writer.write(frame(value))
         with suppress(ConnectionError):
             await self._writer.drain()
 
-    async def hear(self) -> Any:
-        """The next frame; None once the line is closed or the process has ended. Raises `LineBroken`."""
+    async def receive(self) -> Any:
+        """The next message; None after the channel was closed or the process has ended. Raises `ProtocolError`."""
         reading = asyncio.create_task(self._frame())
         try:
             await asyncio.wait([reading, self._ended], return_when=asyncio.FIRST_COMPLETED)
-            if not reading.done():  # it ended; what it had said before may still be under way
-                await asyncio.wait([reading], timeout=LAST_WORDS_S)
+            if not reading.done():  # it ended, but its last message may not have arrived yet
+                await asyncio.wait([reading], timeout=LAST_OUTPUT_S)
             return reading.result() if reading.done() else None
         finally:
             await end(reading)
 
     async def while_alive(self, work: Coroutine[Any, Any, Value]) -> Value | None:
-        """Do it as long as the process lives; None where it ended first: nobody waits for the outcome any more."""
+        """Run the work while the process is alive. Returns None, and cancels the work, if the process ends first."""
         working = asyncio.create_task(work)
         try:
             await asyncio.wait([working, self._ended], return_when=asyncio.FIRST_COMPLETED)
@@ -101,88 +101,88 @@ class ChildProcess:
         finally:
             await end(working)
 
-    async def how_it_ended(self) -> int | None:
-        """Its exit status, minus the signal's number where one ended it; None where it goes on without a word."""
-        await asyncio.wait([self._ended], timeout=LAST_WORDS_S)
+    async def exit_status(self) -> int | None:
+        """The exit status, or minus the signal's number; None if the process closed its channel but still runs."""
+        await asyncio.wait([self._ended], timeout=LAST_OUTPUT_S)
         return self._process.returncode
 
     async def finish(self) -> None:
-        """End it and what it started, and take in the rest of what it wrote."""
-        await end_with_all(self._process)
+        """End the process and its descendants, and read the rest of its output."""
+        await kill_process_tree(self._process)
         self._writer.close()
-        await asyncio.wait(self._listening, timeout=LAST_WORDS_S)
+        await asyncio.wait(self._listening, timeout=LAST_OUTPUT_S)
         await end(self._ended, *self._listening)
 
     async def _frame(self) -> Any:
         try:
             (size,) = HEAD.unpack(await self._reader.readexactly(HEAD.size))
-            if size > LARGEST_FRAME:
-                raise LineBroken("it wrote into the line to the daemon")
-            said = json.loads(await self._reader.readexactly(size))
+            if size > MAX_FRAME:
+                raise ProtocolError("it wrote to the channel of the daemon")
+            message = json.loads(await self._reader.readexactly(size))
         except (asyncio.IncompleteReadError, ConnectionError):
             return None
         except ValueError:
-            raise LineBroken("it wrote into the line to the daemon") from None
-        if not isinstance(said, dict):
-            raise LineBroken("it wrote into the line to the daemon")
-        return said
+            raise ProtocolError("it wrote to the channel of the daemon") from None
+        if not isinstance(message, dict):
+            raise ProtocolError("it wrote to the channel of the daemon")
+        return message
 
     async def _listen(self, stream: asyncio.StreamReader) -> None:
         begun = b""
         while data := await stream.read(READ_BYTES):
             *lines, begun = (begun + data).split(b"\n")
             for line in lines:
-                self._take(line)
-            if len(begun) > LONGEST_LINE:
-                self._take(begun)
+                self._log_line(line)
+            if len(begun) > MAX_LINE:
+                self._log_line(begun)
                 begun = b""
         if begun:
-            self._take(begun)
+            self._log_line(begun)
 
-    def _take(self, line: bytes) -> None:
-        words = line[:LONGEST_LINE].decode(errors="replace").rstrip()
-        self._last.append(words)
+    def _log_line(self, line: bytes) -> None:
+        text = line[:MAX_LINE].decode(errors="replace").rstrip()
+        self._last.append(text)
         self._lines += 1
-        if self._lines <= MOST_LINES:
-            self._log.info("%s", words)
-        elif self._lines == MOST_LINES + 1:
-            self._log.warning("it writes more than %d lines; the rest is dropped", MOST_LINES)
+        if self._lines <= MAX_LINES:
+            self._log.info("%s", text)
+        elif self._lines == MAX_LINES + 1:
+            self._log.warning("it wrote more than %d lines; further output is dropped", MAX_LINES)
 
 
 @asynccontextmanager
 async def child_process(
-    module: str, source: Source, limits: ChildLimits, log: logging.Logger, first: Mapping[str, Any]
+    module: str, source: PluginSource, limits: ChildLimits, log: logging.Logger, first: Mapping[str, Any]
 ) -> AsyncIterator[ChildProcess]:
-    """Run `python -m kairos.plugins.<module>` with these words as its first; at the end of the block it is ended.
+    """Run `python -m kairos.plugins.<module>`, send it the message `first`, and end it at the end of the block.
 
-    Of the daemon's environment it gets the paths alone: the rest holds keys.
+    Only path variables of the daemon's environment are passed on, because others may contain keys.
     """
-    ours, theirs = socket.socketpair()
+    parent_end, child_end = socket.socketpair()
     try:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-X", "utf8", "-m", f"kairos.plugins.{module}", str(theirs.fileno())),
+            *(sys.executable, "-P", "-X", "utf8", "-m", f"kairos.plugins.{module}", str(child_end.fileno())),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            pass_fds=(theirs.fileno(),),
+            pass_fds=(child_end.fileno(),),
             start_new_session=True,
             env={
                 "LANG": "C.UTF-8",
                 "TZ": "UTC",
-                **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
+                **{name: os.environ[name] for name in INHERITED if name in os.environ},
             },
             cwd="/",
         )
     except BaseException:
-        ours.close()
+        parent_end.close()
         raise
     finally:
-        theirs.close()
+        child_end.close()
     try:
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        reader, writer = await asyncio.open_unix_connection(sock=parent_end)
         child = ChildProcess(process, reader, writer, log)
     except BaseException:
-        await end_with_all(process)
+        await kill_process_tree(process)
         raise
     try:
         await child.send(
@@ -198,11 +198,11 @@ async def child_process(
         )
         yield child
     finally:
-        await _surely(child.finish())
+        await _shielded(child.finish())
 
 
-async def _surely(work: Coroutine[Any, Any, None]) -> None:
-    """Do it to its end, cancelled or not: it is bounded, and what it ends must not be left behind."""
+async def _shielded(work: Coroutine[Any, Any, None]) -> None:
+    """Run a clean-up to its end even if cancelled; it is bounded in time."""
     working = asyncio.create_task(work)
     cancelled = False
     while not working.done():
@@ -216,9 +216,9 @@ async def _surely(work: Coroutine[Any, Any, None]) -> None:
 
 
 def cause_of(status: int | None) -> str:
-    """How a process ended, in words."""
+    """The exit status as text."""
     if status is None:
-        return "it closed its line to the daemon"
+        return "it closed its channel to the daemon"
     if status >= 0:
-        return f"it ended the program with status {status}"
+        return f"it exited with status {status}"
     return f"it was ended by {signal.Signals(-status).name}"

@@ -1,12 +1,12 @@
-"""A plugin without a daemon: for its author's tests, and for `kairos plugin run --file`.
+"""Runs a plugin without a daemon: for tests, and for `kairos plugin run --file`.
 
     from kairos.plugins.offline import run
 
     def test_it_greets():
         assert run(Path("plugins/Greeter.py"), "Ada") == "Hello, Ada!"
 
-It runs as the daemon would run it, a sync one in a process of its own. Models give the answers named, and none beyond
-them; storage is in memory; HTTP goes out, or gives the replies named.
+The plugin runs as in a daemon, a sync one in a process of its own. Models return the given answers; storage is in
+memory; HTTP calls are made, or return the given replies.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from kairos.plugins.child_run import run_in_child
 from kairos.plugins.plugin_agent import in_daemon
 from kairos.plugins.plugin_config import config_faults, with_defaults
 from kairos.plugins.plugin_errors import PluginMisconfigured, PluginRefused, PluginReturnedNonsense
-from kairos.plugins.probing import Found, probe
+from kairos.plugins.probing import ProbeResult, probe
 from kairos.plugins.sources import find, load, of_file
 from kairos.plugins.task_context import TaskHttp, checked_messages
 from kairos.proxies import Proxies
@@ -50,11 +50,11 @@ def run(
     timeout_s: float = TIMEOUT_S,
     settings: PluginSettings = PluginSettings(),
 ) -> str:
-    """What the plugin in the file answers to a prompt.
+    """Run the plugin in a file with a prompt and return its answer.
 
-    `name` chooses among several in one file. `answers` are those of the model, in order. `replies` maps addresses,
-    without what follows `?`, to the JSON or text there; without it HTTP really goes out. Raises the errors that would
-    fail the task, `InvalidInput` where the file is no plugin, `TimeoutError`.
+    `name` selects one of several plugins in a file. `answers` are the model's answers, in order. `replies` maps URLs
+    without query to the JSON or text returned; without it HTTP calls are made. Raises the errors that would fail the
+    task, `InvalidInput` if the file defines no plugin, `TimeoutError`.
     """
     return asyncio.run(perform(file, prompt, name, config or {}, answers, replies, timeout_s, settings))
 
@@ -69,7 +69,7 @@ async def perform(
     timeout_s: float,
     settings: PluginSettings,
 ) -> str:
-    """As `run`, within a loop."""
+    """As `run`, within an event loop."""
     limits = ChildLimits(settings.memory_mb, settings.cpu_s)
     source = await asyncio.to_thread(of_file, file)
     found = _chosen(await probe(source, settings.probe_s, limits), file, name)
@@ -94,7 +94,7 @@ async def perform(
 
 
 class OfflineContext:
-    """What `TaskContext` is in the daemon."""
+    """Replacement of `TaskContext` without a daemon."""
 
     def __init__(
         self,
@@ -108,9 +108,9 @@ class OfflineContext:
         self.answers = list(answers)
         self.asked: list[tuple[Mapping[str, Any], ...]] = []
         self.timeout_s = timeout_s
-        self.llm = _Models(self)
-        self.storage = _Storage()
-        self.http = TaskHttp(self, http) if http else _Replies(name, replies)
+        self.llm = _OfflineModels(self)
+        self.storage = _OfflineStorage()
+        self.http = TaskHttp(self, http) if http else _OfflineHttp(name, replies)
         self.log = logging.getLogger(f"kairos.plugins.{name}")
 
     def left_s(self, method: str, wanted: float | None = None) -> float:
@@ -124,11 +124,11 @@ class OfflineContext:
         if "text" in result:
             return str(result["text"])
         if not 0 < result["answer"] <= len(self.asked):
-            raise PluginReturnedNonsense(name=self.name, reason="execute returned an Answer that no model gave here")
+            raise PluginReturnedNonsense(name=self.name, reason="execute returned an Answer that is not from this task")
         return self.answers[result["answer"] - 1]
 
 
-class _Models:
+class _OfflineModels:
     def __init__(self, context: OfflineContext) -> None:
         self._context = context
 
@@ -137,12 +137,12 @@ class _Models:
         context, messages = self._context, checked_messages(prompt, system)
         number = len(context.asked)
         if number >= len(context.answers):
-            raise PluginRefused(name=context.name, reason="it asks a model, and there is none without a daemon")
+            raise PluginRefused(name=context.name, reason="it calls a model, and no further answer was given")
         context.asked.append(messages)
         return Answer(context.answers[number], "offline", "stop", number=number + 1)
 
 
-class _Storage:
+class _OfflineStorage:
     def __init__(self) -> None:
         self._values: dict[str, bytes] = {}
 
@@ -160,7 +160,7 @@ class _Storage:
         return sorted(key for key in self._values if key.startswith(prefix))
 
 
-class _Replies:
+class _OfflineHttp:
     def __init__(self, name: str, replies: Mapping[str, Any]) -> None:
         self._name = name
         self._replies = replies
@@ -169,7 +169,7 @@ class _Replies:
         del options
         address = url.partition("?")[0]
         if address not in self._replies:
-            raise PluginRefused(name=self._name, reason=f"it calls {address}, for which there is no reply")
+            raise PluginRefused(name=self._name, reason=f"it calls {address}, for which no reply was given")
         return self._replies[address]
 
     async def get_text(self, url: str, **options: Any) -> str:
@@ -180,13 +180,13 @@ class _Replies:
         return await self.get_json(url, **options)
 
 
-def _chosen(found: Sequence[Found], file: Path, name: str | None) -> Found:
+def _chosen(found: Sequence[ProbeResult], file: Path, name: str | None) -> ProbeResult:
     named = [one for one in found if name is None or name in (one.name, one.kind)]
     if not named:
         names = ", ".join(str(one.name or one.kind) for one in found)
-        raise InvalidInput(where=str(file), problem=f"it has no plugin {name!r}", remedy=f"It has: {names}")
+        raise InvalidInput(where=str(file), problem=f"it defines no plugin {name!r}", remedy=f"It defines: {names}")
     if named[0].error:
-        remedy = f"`kairos plugin check {file}` says more"
+        remedy = f"Run `kairos plugin check {file}` for details"
         raise InvalidInput(where=str(file), problem=named[0].error, remedy=remedy)
     return named[0]
 

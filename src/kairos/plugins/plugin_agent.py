@@ -1,4 +1,4 @@
-"""A plugin as an agent: asked by the coordinator like any other, and kept from harming more than its own task."""
+"""Makes a plugin an agent, and isolates its failures from other tasks."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from kairos.agents.base import Brief, Draft, Emit, Task
-from kairos.background_tasks import end, in_own_thread
+from kairos.agents.base import AttemptContext, Draft, Emit, Task
+from kairos.background_tasks import end, run_in_thread
 from kairos.config import PluginSettings
 from kairos.errors import KairosError
-from kairos.llm.health.breaker import Breaker, Fault, State
-from kairos.plugins.base_plugin import BasePlugin, PluginContext, PluginError, PluginTask, Remark
+from kairos.llm.health.breaker import Breaker, BreakerState, FaultKind
+from kairos.plugins.base_plugin import BasePlugin, PluginContext, PluginError, PluginFinding, PluginTask
 from kairos.plugins.child_process import ChildLimits
 from kairos.plugins.child_run import run_in_child
 from kairos.plugins.plugin_config import config_faults, merged
@@ -31,61 +31,63 @@ from kairos.plugins.plugin_errors import (
     PluginReturnedNonsense,
     PluginSetAside,
 )
-from kairos.plugins.plugin_reach import Reach
-from kairos.plugins.probing import Found
-from kairos.plugins.protocol import Nonsense, shape
-from kairos.plugins.task_context import Means, TaskContext
+from kairos.plugins.plugin_reach import AddressPolicy
+from kairos.plugins.probing import ProbeResult
+from kairos.plugins.protocol import InvalidResult, shape
+from kairos.plugins.task_context import PluginServices, TaskContext
 
 log = logging.getLogger(__name__)
 
-ITS_OWN = (PluginCallInvalid, PluginCpu, PluginCrashed, PluginDied, PluginMemory, PluginReturnedNonsense)
-"""Errors that speak of the plugin; all others speak of the task, of a model or of another server."""
-LONG_ENOUGH_S = 10.0
-"""A task that had less time and ran out of it says nothing of the plugin."""
-STUBBORN_S = 5.0
-"""How long an async plugin may take to heed its cancel before its task goes on without it."""
+PLUGIN_FAULTS = (PluginCallInvalid, PluginCpu, PluginCrashed, PluginDied, PluginMemory, PluginReturnedNonsense)
+"""Errors that count as failures of the plugin; all others are caused by the task, a model or another server."""
+MIN_TIME_S = 10.0
+"""A timeout counts as a failure of the plugin only if the task had at least this many seconds."""
+CANCEL_LIMIT_S = 5.0
+"""Time for an async plugin to react to a cancel, before its task ends without it."""
 HOOK_S = 5.0
 
 
 class PluginAgent:
-    """Runs one plugin's tasks: an async one here, a sync one in a child process each."""
+    """Runs one plugin's tasks: async plugins in the daemon, sync ones in a process for each task."""
 
-    def __init__(self, found: Found, settings: PluginSettings, means: Means, plugin: BasePlugin | None) -> None:
-        """`plugin` is the object of an async one; None runs it in child processes."""
+    def __init__(
+        self, found: ProbeResult, settings: PluginSettings, services: PluginServices, plugin: BasePlugin | None
+    ) -> None:
+        """`plugin` is the object of an async plugin; None for a sync one, which runs in child processes."""
         assert found.name is not None
         self.name = found.name
         self.capabilities = frozenset(found.capabilities)
         self.found = found
         self._settings = settings
-        self._means = means
+        self._services = services
         self._plugin = plugin
         self._breaker = Breaker()
         self._last_failure = ""
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._stubborn: set[asyncio.Task[Any]] = set()
+        self._uncancelled: set[asyncio.Task[Any]] = set()
         self._approved: set[str] = set()
 
     @property
     def set_aside_until(self) -> datetime | None:
-        """When it is tried again after its failures; None while it takes tasks."""
+        """The time at which it may run again after failures; None while it takes tasks."""
         now = time.time()
-        if self._breaker.state(now) is State.CLOSED:
+        if self._breaker.state(now) is BreakerState.CLOSED:
             return None
         return datetime.fromtimestamp(self._breaker.retry_at(now) or now, UTC)
 
     @property
     def last_failure(self) -> str:
-        """Its own last one, in words; empty where it had none."""
+        """The message of its last failure; empty if there was none."""
         return self._last_failure
 
     async def configuration(self, project: Mapping[str, Any]) -> dict[str, Any]:
-        """Its values with the project's over the system's. Raises `PluginMisconfigured`."""
+        """The system's values overridden by the project's. Raises `PluginMisconfigured`."""
         return await self._checked(merged(self.found.schema, self._settings.settings.get(self.name, {}), project))
 
     async def check(self, system: Mapping[str, Any]) -> None:
-        """Whether these could be the system's values. Raises `PluginMisconfigured`."""
+        """Validate values for the system's configuration. Raises `PluginMisconfigured`."""
         await self._checked(merged(self.found.schema, system, {}))
 
     async def _checked(self, values: dict[str, Any]) -> dict[str, Any]:
@@ -98,19 +100,21 @@ class PluginAgent:
             self._approved.add(known)
         return values
 
-    async def perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
-        """Raises the errors of plugins, and what the plugin's own calls met and it did not catch."""
+    async def perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
+        """Run a task. Raises the errors in `plugin_errors`, and errors of the plugin's calls that it did not catch."""
         self._begin()
         try:
-            return await self._perform(task, brief, emit)
+            return await self._perform(task, attempt, emit)
         finally:
             self._end()
 
-    async def _perform(self, task: Task, brief: Brief, emit: Emit) -> Draft:
+    async def _perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
         config = await self.configuration(task.plugin_settings.get(self.name, {}))
         permit = self._permit()
         own, system = task.plugin_settings.get(self.name, {}), self._settings.settings.get(self.name, {})
-        context = TaskContext(self.name, self._means, task, brief, emit, Reach(self.found.schema, system, own))
+        context = TaskContext(
+            self.name, self._services, task, attempt, emit, AddressPolicy(self.found.schema, system, own)
+        )
         draft: Draft | None = None
         began = time.monotonic()
         try:
@@ -118,12 +122,12 @@ class PluginAgent:
             self._breaker.succeeded(permit, time.time())
             return draft
         except Exception as error:
-            self._learn(permit, error)
+            self._record(permit, error)
             raise
-        except BaseException:  # our cancel, or the end of the task's time
-            hung = brief.timeout_s >= LONG_ENOUGH_S and time.monotonic() - began >= brief.timeout_s - 1
+        except BaseException:  # cancelled, or the task's time is over
+            hung = attempt.timeout_s >= MIN_TIME_S and time.monotonic() - began >= attempt.timeout_s - 1
             if hung:
-                self._failed(permit, f"it did not end within the {brief.timeout_s:.0f} s that its task had")
+                self._failed(permit, f"it did not end within the {attempt.timeout_s:.0f} s that its task had")
             else:
                 self._breaker.abandoned(permit)
             raise
@@ -131,19 +135,19 @@ class PluginAgent:
             await context.close(draft)
 
     async def start(self) -> None:
-        """Its `on_start`, where it lives here. Raises what that raises, `TimeoutError`."""
+        """Call `on_start` of an async plugin. Raises its errors, and `TimeoutError`."""
         if self._plugin:
             await _hook(self._plugin.on_start)
 
     async def retire(self) -> None:
-        """Once its running tasks have ended, its `on_stop`. What does not end even then is cancelled on."""
+        """Wait for running tasks, then call `on_stop`. Tasks that do not react to a cancel are cancelled again."""
         try:
             await self._idle.wait()
         finally:
             await self._stop()
 
     async def _stop(self) -> None:
-        await _end_within(STUBBORN_S, *self._stubborn)
+        await _end_within(CANCEL_LIMIT_S, *self._uncancelled)
         if self._plugin:
             try:
                 await _hook(self._plugin.on_stop)
@@ -152,33 +156,35 @@ class PluginAgent:
 
     async def _result(self, context: TaskContext, config: Mapping[str, Any]) -> Mapping[str, Any]:
         if self._plugin is not None:
-            return await self._here(self._plugin, context, config)
+            return await self._run_async(self._plugin, context, config)
         limits = ChildLimits(self._settings.memory_mb, self._settings.cpu_s)
         task = _plugin_task(context, config)
         assert self.found.kind is not None
         return await run_in_child(self.found.source, self.found.kind, limits, context, task)
 
-    async def _here(self, plugin: BasePlugin, context: TaskContext, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """In a task of its own: one that does not heed its cancel is left behind, and its context is closed to it."""
+    async def _run_async(
+        self, plugin: BasePlugin, context: TaskContext, config: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Run in a separate asyncio task. If it does not react to a cancel, it is abandoned and its context closed."""
         working = asyncio.create_task(in_daemon(self.name, plugin, _plugin_task(context, config)))
         try:
             await asyncio.wait([working])
         except asyncio.CancelledError:
             working.cancel()
-            await asyncio.wait([working], timeout=STUBBORN_S)
+            await asyncio.wait([working], timeout=CANCEL_LIMIT_S)
             raise
         finally:
             if not working.done():
-                log.error("the plugin %s does not heed its cancel; its task ends without it", self.name)
-                self._stubborn.add(working)
-            working.add_done_callback(self._left)
+                log.error("the plugin %s does not react to a cancel; its task ends without it", self.name)
+                self._uncancelled.add(working)
+            working.add_done_callback(self._on_done)
         if working.cancelled():
             raise PluginCrashed(name=self.name, reason="it cancelled itself")
         return working.result()
 
-    def _left(self, working: asyncio.Task[Any]) -> None:
-        """It has ended, perhaps long after its task: what it raised then is nobody's error any more."""
-        self._stubborn.discard(working)
+    def _on_done(self, working: asyncio.Task[Any]) -> None:
+        """Retrieve the exception of an ended asyncio task, so that none is logged as never retrieved."""
+        self._uncancelled.discard(working)
         if not working.cancelled():
             working.exception()
 
@@ -194,19 +200,19 @@ class PluginAgent:
             )
         return permit
 
-    def _learn(self, permit: int, error: Exception) -> None:
-        if isinstance(error, ITS_OWN):
+    def _record(self, permit: int, error: Exception) -> None:
+        if isinstance(error, PLUGIN_FAULTS):
             self._failed(permit, str(error))
         elif isinstance(error, PluginRefused):
-            self._breaker.succeeded(permit, time.time())  # it works, and said so
+            self._breaker.succeeded(permit, time.time())  # a refusal is not a failure
         else:
             self._breaker.abandoned(permit)
 
-    def _failed(self, permit: int, words: str) -> None:
-        self._last_failure = words
-        self._breaker.failed(permit, Fault.INFRASTRUCTURE, time.time())
+    def _failed(self, permit: int, reason: str) -> None:
+        self._last_failure = reason
+        self._breaker.failed(permit, FaultKind.INFRASTRUCTURE, time.time())
         if self.set_aside_until:
-            log.warning("the plugin %s is set aside until %s: %s", self.name, self.set_aside_until, words)
+            log.warning("the plugin %s is set aside until %s: %s", self.name, self.set_aside_until, reason)
 
     def _begin(self) -> None:
         self._running += 1
@@ -219,10 +225,11 @@ class PluginAgent:
 
 
 async def in_daemon(name: str, plugin: BasePlugin, task: PluginTask) -> Mapping[str, Any]:
-    """What `wire.shape` makes of an async plugin's answer. Whatever it raises comes out as the error of a plugin."""
+    """Run an async plugin and return its result as `protocol.shape` does. Its exceptions are raised as plugin
+    errors."""
     try:
         return shape(await plugin.execute(task))
-    except Nonsense as fault:
+    except InvalidResult as fault:
         raise PluginReturnedNonsense(name=name, reason=str(fault)) from None
     except PluginError as error:
         raise (PluginRefusedForNow if error.retryable else PluginRefused)(name=name, reason=error) from error
@@ -235,23 +242,23 @@ async def in_daemon(name: str, plugin: BasePlugin, task: PluginTask) -> Mapping[
 
 
 def _plugin_task(context: TaskContext, config: Mapping[str, Any]) -> PluginTask:
-    task, brief = context.task, context.brief
+    task, attempt = context.task, context.attempt
     return PluginTask(
         id=str(task.id),
         project_id=str(task.project_id),
         prompt=task.prompt,
         attempt=task.attempt,
-        timeout_s=brief.timeout_s,
+        timeout_s=attempt.timeout_s,
         context=PluginContext(dict(config), context.llm, context.storage, context.http, context.log),
-        findings=tuple(Remark(f.check, f.hint or f.message, f.line) for f in brief.findings),
-        rejected=brief.rejected,
+        findings=tuple(PluginFinding(f.check, f.hint or f.message, f.line) for f in attempt.findings),
+        rejected=attempt.rejected,
     )
 
 
 async def _hook(method: Any) -> None:
-    """`on_start` or `on_stop`, sync or async. Raises what it raises, and `TimeoutError`."""
+    """Call `on_start` or `on_stop`, sync or async. Raises its errors, and `TimeoutError`."""
     if not asyncio.iscoroutinefunction(method):
-        await in_own_thread(method, HOOK_S)
+        await run_in_thread(method, HOOK_S)
         return
     async with asyncio.timeout(HOOK_S):
         try:
@@ -261,13 +268,13 @@ async def _hook(method: Any) -> None:
 
 
 async def _end_within(seconds: float, *tasks: asyncio.Task[Any]) -> None:
-    """Cancel them; what swallows every cancel is closed like a generator, or the event loop could never end."""
+    """Cancel asyncio tasks. Coroutines that swallow every cancel are closed, so that the event loop can end."""
     try:
         async with asyncio.timeout(seconds):
             await end(*tasks)
     except TimeoutError:
         for task in tasks:
             coroutine = task.get_coro()
-            with suppress(RuntimeError):  # it does not heed that either, or runs at this moment
+            with suppress(RuntimeError):  # it ignores that too, or runs at this moment
                 if coroutine is not None and not task.done():
                     coroutine.close()

@@ -1,4 +1,4 @@
-"""The configuration of a plugin: the system's values with the project's over them, by the plugin's own schema."""
+"""Configuration of a plugin: the system's values overridden by the project's, validated by the plugin's schema."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from kairos.errors import InvalidInput
 
 Values = Mapping[str, Any]
 HIDDEN = "***"
-UNSAID = "At $: a value is not valid, and why would tell a secret"
+FAULT_HIDDEN = "At $: a value is not valid (details are hidden because they contain a secret)"
 SCOPE = "x-kairos-scope"
 PROJECT, OPERATOR = "project", "operator"
-DEEPEST = 50
+MAX_DEPTH = 50
 SECRET_NAMES = re.compile(r"secret|token|passw|credential|api[_-]?key|auth|bearer|^key$|private", re.IGNORECASE)
 NO_TEXT = frozenset({"boolean", "integer", "number", "null"})
 PIECE = 4
-"""Characters of a secret that no message may hold: a validator's words repeat the value, or a part of it."""
+"""Messages must not contain this many characters of a secret: validators repeat the value, or a part of it."""
 
 
 def schema_fault(schema: Values) -> str | None:
-    """Why a `config_schema` is none, or lets projects set what they must not, in words."""
+    """The reason why a `config_schema` is invalid, or allows projects to set too much; None if it is fine."""
     try:
         validate_schema(schema)
     except InvalidInput as fault:
@@ -38,31 +38,31 @@ def project_level(schema: Values) -> frozenset[str]:
 
 
 def project_values(schema: Values, project: Values) -> dict[str, Any]:
-    """Those of a project's values that it may set. What it set before a schema took that away is not used."""
+    """The project's values that the schema allows it to set; others, set under an earlier schema, are ignored."""
     allowed = project_level(schema)
     return {name: value for name, value in project.items() if name in allowed}
 
 
 def free_texts(schema: Values) -> frozenset[str]:
-    """The properties of a project that may hold a text of its own choice, such as an address."""
+    """The project-level properties that accept free text, such as an address."""
     return frozenset(name for name, about in _properties(schema) if about.get(SCOPE) == PROJECT and not _closed(about))
 
 
 async def config_faults(schema: Values, values: Values) -> list[str]:
-    """What is wrong with the values, defaults filled in: at most ten, each with its place; no secret is told."""
-    opinion = await check_schema(schema, json.dumps(values))
+    """Validation errors of values with defaults filled in: at most ten, each with its place, without secrets."""
+    result = await check_schema(schema, json.dumps(values))
     texts = list(_texts([values[name] for name in secrets(schema) if name in values]))
-    faults = [finding.message for finding in opinion.findings if finding.severity is Severity.ERROR]
-    return [UNSAID if _tells(fault, texts) else fault for fault in faults]
+    faults = [finding.message for finding in result.findings if finding.severity is Severity.ERROR]
+    return [FAULT_HIDDEN if _reveals(fault, texts) else fault for fault in faults]
 
 
 def merged(schema: Values, system: Values, project: Values) -> dict[str, Any]:
-    """The values that the project may set in place of the system's, and the schema's defaults where neither has one."""
+    """The system's values, overridden by the project's allowed values, with the schema's defaults filled in."""
     return with_defaults(schema, {**system, **project_values(schema, project)})
 
 
 def with_defaults(schema: Values, values: Values) -> dict[str, Any]:
-    """The values with every `default` of `properties` that is missing, in objects within objects too."""
+    """The values with each missing `default` of `properties` filled in, also in nested objects."""
     filled = dict(values)
     properties = schema.get("properties")
     for name, about in properties.items() if isinstance(properties, Mapping) else ():
@@ -76,7 +76,7 @@ def with_defaults(schema: Values, values: Values) -> dict[str, Any]:
 
 
 def secrets(schema: Values) -> frozenset[str]:
-    """The top-level properties that are secrets (`writeOnly`), or hold one."""
+    """The top-level properties that are secrets (`writeOnly`) or contain one."""
     properties = schema.get("properties")
     if not isinstance(properties, Mapping):
         return frozenset()
@@ -84,7 +84,7 @@ def secrets(schema: Values) -> frozenset[str]:
 
 
 def shown(schema: Values, values: Values) -> dict[str, Any]:
-    """The values as the API shows them."""
+    """The values as the API shows them, with secrets hidden."""
     hidden = secrets(schema)
     return {name: HIDDEN if name in hidden else value for name, value in values.items()}
 
@@ -97,7 +97,8 @@ def _properties(schema: Values) -> Iterator[tuple[str, Values]]:
 
 
 def _scope_fault(schema: Values) -> str | None:
-    """A text that a project chooses could be an address, or a part of one, to which the plugin would take a secret."""
+    """The reason why `x-kairos-scope` is invalid. A free text set by a project could be an address to which the plugin
+    would send a secret."""
     for name, about in _properties(schema):
         if about.get(SCOPE) not in (None, PROJECT, OPERATOR):
             return f"config_schema.properties.{name}: {SCOPE} is neither {PROJECT!r} nor {OPERATOR!r}"
@@ -105,14 +106,14 @@ def _scope_fault(schema: Values) -> str | None:
             return f"config_schema.properties.{name}: a secret (writeOnly) cannot be set by projects"
     if (texts := free_texts(schema)) and _holds_secret(schema, 0):
         return (
-            f"config_schema.properties.{min(texts)}: beside a secret (writeOnly, or named like one), a project may set "
-            "only properties with `enum`, numbers and booleans: a text could lead the secret to a server of its own"
+            f"config_schema.properties.{min(texts)}: the schema has a secret (writeOnly, or named like one), so "
+            "projects may set only properties with `enum`, numbers and booleans: a text could send the secret elsewhere"
         )
     return None
 
 
 def _closed(about: Values) -> bool:
-    """Whether a value is one of those that the plugin's author wrote, or no text at all."""
+    """Whether a property accepts fixed values only, or no text."""
     if isinstance(about.get("enum"), list) or "const" in about:
         return True
     types = about.get("type")
@@ -120,8 +121,8 @@ def _closed(about: Values) -> bool:
 
 
 def _holds_secret(schema: Any, depth: int) -> bool:
-    """Whether `writeOnly` or the name of a secret stands anywhere in it; too deep to tell counts as yes."""
-    if depth > DEEPEST:
+    """Whether `writeOnly` or the name of a secret occurs anywhere; True if nested deeper than `MAX_DEPTH`."""
+    if depth > MAX_DEPTH:
         return True
     if isinstance(schema, Mapping):
         named = any(name for name, _ in _properties(schema) if SECRET_NAMES.search(str(name)))
@@ -142,8 +143,8 @@ def _texts(value: Any) -> Iterator[str]:
         yield str(value)
 
 
-def _tells(message: str, texts: list[str]) -> bool:
-    """Whether the message holds a piece of one of the texts, or the whole of one that is shorter."""
+def _reveals(message: str, texts: list[str]) -> bool:
+    """Whether the message contains a piece of one of the texts, or a shorter text as a whole."""
     pieces = (text[at : at + PIECE] for text in texts for at in range(max(1, len(text) - PIECE + 1)))
     return any(piece and piece in message for piece in pieces)
 

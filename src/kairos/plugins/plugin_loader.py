@@ -1,6 +1,6 @@
-"""Finds plugins, has each looked at in a throw-away process, and registers what is fit as an agent.
+"""Finds plugins, imports each in a temporary process first, and registers valid ones as agents.
 
-What is not fit is listed with its cause, and stops nothing. The built-in agents come in through the same door.
+Invalid plugins are listed with the reason, and do not affect others. Built-in agents are registered here as well.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from typing import Any
 
 from kairos.agents.base import Agent
 from kairos.agents.registry import AgentRegistry
-from kairos.background_tasks import end, in_own_thread
+from kairos.background_tasks import end, run_in_thread
 from kairos.config import PluginSettings
 from kairos.errors import KairosError, did_you_mean
 from kairos.plugins.base_plugin import BasePlugin
-from kairos.plugins.child_ipc import trace_of, words
+from kairos.plugins.child_ipc import error_line, trace_of
 from kairos.plugins.child_process import ChildLimits
 from kairos.plugins.plugin_agent import PluginAgent
 from kairos.plugins.plugin_config import schema_fault
-from kairos.plugins.probing import Found, probe_all
-from kairos.plugins.sources import Origin, Source, find, in_folder, load
-from kairos.plugins.task_context import Means
+from kairos.plugins.probing import ProbeResult, probe_all
+from kairos.plugins.sources import Origin, PluginSource, find, in_folder, load
+from kairos.plugins.task_context import PluginServices
 
 log = logging.getLogger(__name__)
 
-GROUP = "kairos.plugins"
+ENTRY_POINTS = "kairos.plugins"
 RETIRE_S = 10.0
-"""How long a stopping daemon waits for the `on_stop` of its plugins."""
+"""Time that a stopping daemon waits for `on_stop` of its plugins."""
 
 
 class UnknownPlugin(KairosError):
@@ -41,80 +41,79 @@ class UnknownPlugin(KairosError):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One plugin, or what kept a file from being one."""
+class PluginEntry:
+    """A plugin, or a file with the reason why it is not one."""
 
     name: str
-    """The agent's; where that is not known, the file's or the entry point's."""
+    """The agent's name; if it is unknown, that of the file or the entry point."""
     origin: Origin
     label: str
-    """File name within the folder, or package and entry point; empty of a built-in one."""
+    """File name within the folder, or package and entry point; empty for built-in agents."""
     capabilities: tuple[str, ...] = ()
     schema: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
     is_async: bool = False
     agent: Agent | None = None
-    """None: it takes no tasks, for the reason in `error`."""
+    """None if it takes no tasks, for the reason in `error`."""
     error: str | None = None
     trace: str | None = None
 
 
 class Scan:
-    """What lies in the folder and in packages, looked at from now on. A start begins it before its engines, which take
-    their time too."""
+    """A scan of folder and packages, started at once, so that a starting daemon scans while its engines start."""
 
     def __init__(self, settings: PluginSettings) -> None:
         self.folder = settings.folder
         limits = ChildLimits(settings.memory_mb, settings.cpu_s)
         self._scanning = asyncio.create_task(_scanned(self.folder, settings.probe_s, limits))
 
-    async def result(self) -> tuple[list[Entry], list[Found]]:
-        """What could not even be looked at, and what was found. Cancelled, it ends the processes."""
+    async def result(self) -> tuple[list[PluginEntry], list[ProbeResult]]:
+        """Sources that could not be read, and the probe results. A cancel ends the processes."""
         try:
             return await self._scanning
         finally:
             await self.end()
 
     async def end(self) -> None:
-        """Nobody waits for it any more."""
+        """Cancel the scan."""
         await end(self._scanning)
 
 
 class PluginLoader:
     """The plugins of one daemon."""
 
-    def __init__(self, settings: PluginSettings, agents: AgentRegistry, means: Means) -> None:
-        """Settings are read when they are used: a live view of them may change between two scans."""
+    def __init__(self, settings: PluginSettings, agents: AgentRegistry, services: PluginServices) -> None:
+        """`settings` may be a live view: they are read when they are used."""
         self._settings = settings
         self._agents = agents
-        self._means = means
-        self._built_in: list[Entry] = []
-        self._loaded: list[Entry] = []
+        self._services = services
+        self._built_in: list[PluginEntry] = []
+        self._loaded: list[PluginEntry] = []
         self._scanned: tuple[Path, int] | None = None
         self._lock = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
 
     def add_built_in(self, agent: Agent) -> None:
-        """Register an agent of Kairos' own."""
+        """Register a built-in agent."""
         self._agents.register(agent)
         about = (type(agent).__doc__ or "").partition("\n")[0]
         capabilities = tuple(sorted(agent.capabilities))
         self._built_in.append(
-            Entry(agent.name, Origin.BUILT_IN, "", capabilities, description=about, is_async=True, agent=agent)
+            PluginEntry(agent.name, Origin.BUILT_IN, "", capabilities, description=about, is_async=True, agent=agent)
         )
 
     @property
     def private_hosts(self) -> Sequence[str]:
-        """What projects may name in settings although it is not on the public internet."""
+        """Non-public hosts that projects may name in plugin settings."""
         return self._settings.private_hosts
 
     @property
-    def entries(self) -> list[Entry]:
-        """Built-in ones first, then files and packages by name, those that failed among them."""
+    def entries(self) -> list[PluginEntry]:
+        """Built-in agents first, then files and packages by name, failed ones included."""
         return [*self._built_in, *self._loaded]
 
-    def entry(self, name: str) -> Entry:
-        """Raises `UnknownPlugin`."""
+    def entry(self, name: str) -> PluginEntry:
+        """The plugin with this name or label. Raises `UnknownPlugin`."""
         found = [entry for entry in self.entries if name in (entry.name, entry.label)]
         if found:
             return max(found, key=lambda entry: entry.agent is not None)
@@ -122,15 +121,15 @@ class PluginLoader:
         raise UnknownPlugin(name=name, remedy=did_you_mean(name, names) or f"There are: {', '.join(names)}")
 
     async def reload(self, begun: Scan | None = None) -> None:
-        """Scan folder and packages anew. Running tasks end with the plugin that they began with.
+        """Scan folder and packages again. Running tasks end with the plugin with which they started.
 
-        `begun` is a scan that is under way already; it counts where it is of the folder that the settings name.
+        `begun` is a scan already in progress; it is used if it is of the configured folder.
         """
         async with self._lock:
             self._scanned = (self._settings.folder, self._settings.reloads)
             scan = begun if begun and begun.folder == self._settings.folder else Scan(self._settings)
             refused, found = await scan.result()
-            entries = [*refused, *await self._admitted(found)]
+            entries = [*refused, *await self._entries(found)]
             self._replace(entries)
         failed = [f"{entry.label} ({entry.error})" for entry in entries if entry.agent is None]
         log.info("plugins loaded: %d", len(entries) - len(failed))
@@ -138,18 +137,18 @@ class PluginLoader:
             log.warning("a plugin is not loaded: %s", one)
 
     async def refresh(self) -> None:
-        """After a change of the settings: scan again where they name another folder, or ask for it (`reloads`)."""
+        """Scan again if the settings have another folder or another number of `reloads`."""
         if (self._settings.folder, self._settings.reloads) != self._scanned:
             await self.reload()
 
     async def close(self) -> None:
-        """End what still runs of plugins that are gone or go now."""
+        """Retire all plugins, and wait until they have stopped."""
         self._replace([])
         if self._retiring:
             await asyncio.wait(self._retiring, timeout=RETIRE_S)
         await end(*self._retiring)
 
-    async def _admitted(self, found: Iterable[Found]) -> list[Entry]:
+    async def _entries(self, found: Iterable[ProbeResult]) -> list[PluginEntry]:
         taken = {entry.name: "a built-in agent" for entry in self._built_in}
         entries = []
         for one in found:
@@ -158,32 +157,33 @@ class PluginLoader:
                 owner = taken[entry.name]
                 entry = replace(entry, error=f"the name {entry.name!r} is already taken by {owner}: choose another")
             if entry.error is None:
-                entry = await self._made(entry, one)
+                entry = await self._with_agent(entry, one)
             if entry.agent:
                 taken[entry.name] = entry.label
             entries.append(entry)
         return entries
 
-    async def _made(self, entry: Entry, found: Found) -> Entry:
-        """With its agent. An async plugin is imported here now; its file has passed the probe."""
+    async def _with_agent(self, entry: PluginEntry, found: ProbeResult) -> PluginEntry:
+        """The entry with its agent. An async plugin is imported into the daemon, after its file has passed the
+        probe."""
         try:
-            plugin = await self._imported(found) if found.is_async else None
-            agent = PluginAgent(found, self._settings, self._means, plugin)
+            plugin = await self._import(found) if found.is_async else None
+            agent = PluginAgent(found, self._settings, self._services, plugin)
             await agent.start()
-        except Exception as error:  # its own code: it is listed with what it raised
-            reason = f"it did not start within the time that it has: {words(error)}"
-            reason = reason if isinstance(error, TimeoutError) else f"it did not start: {words(error)}"
+        except Exception as error:  # an error of the plugin's code, shown in the list
+            reason = f"it did not start within the time limit: {error_line(error)}"
+            reason = reason if isinstance(error, TimeoutError) else f"it did not start: {error_line(error)}"
             return replace(entry, error=reason, trace=trace_of(error))
         return replace(entry, agent=agent)
 
-    async def _imported(self, found: Found) -> BasePlugin:
+    async def _import(self, found: ProbeResult) -> BasePlugin:
         def made() -> BasePlugin:
             assert found.kind is not None
             return find(found.source, load(found.source), found.kind)()
 
-        return await in_own_thread(made, self._settings.probe_s)
+        return await run_in_thread(made, self._settings.probe_s)
 
-    def _replace(self, entries: list[Entry]) -> None:
+    def _replace(self, entries: list[PluginEntry]) -> None:
         before, self._loaded = self._loaded, entries
         for entry in before:
             if isinstance(entry.agent, PluginAgent):
@@ -199,33 +199,35 @@ class PluginLoader:
         retiring.add_done_callback(self._retiring.discard)
 
 
-async def _scanned(folder: Path, seconds: float, limits: ChildLimits) -> tuple[list[Entry], list[Found]]:
+async def _scanned(folder: Path, seconds: float, limits: ChildLimits) -> tuple[list[PluginEntry], list[ProbeResult]]:
     sources, refused = await asyncio.to_thread(_sources, folder)
     return refused, await probe_all(sources, seconds, limits)
 
 
-def _sources(folder: Path) -> tuple[list[Source], list[Entry]]:
-    """What there is to look at; a folder that cannot be read is an entry that failed."""
+def _sources(folder: Path) -> tuple[list[PluginSource], list[PluginEntry]]:
+    """The sources in folder and packages; an unreadable folder becomes a failed entry."""
     packages = of_packages()
     try:
         return [*in_folder(folder), *packages], []
     except OSError as fault:
-        return packages, [Entry(folder.name, Origin.FILE, str(folder), error=f"the folder cannot be read: {fault}")]
+        return packages, [
+            PluginEntry(folder.name, Origin.FILE, str(folder), error=f"the folder cannot be read: {fault}")
+        ]
 
 
-def of_packages() -> list[Source]:
-    """The entry points of installed packages, by name. Nothing is imported for it."""
-    points = sorted(metadata.entry_points(group=GROUP), key=lambda point: point.name)
+def of_packages() -> list[PluginSource]:
+    """The entry points of installed packages, by name, without importing them."""
+    points = sorted(metadata.entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
     packages = [point.dist.name if point.dist else "a package" for point in points]
     return [
-        Source(Origin.PACKAGE, point.value, f"{package}: {point.name}")
+        PluginSource(Origin.PACKAGE, point.value, f"{package}: {point.name}")
         for point, package in zip(points, packages, strict=True)
     ]
 
 
-def _entry(found: Found) -> Entry:
+def _entry(found: ProbeResult) -> PluginEntry:
     fault = found.error or (schema_fault(found.schema) if found.schema else None)
-    return Entry(
+    return PluginEntry(
         name=found.name or found.source.label.removesuffix(".py").rstrip("/"),
         origin=found.source.origin,
         label=found.source.label,

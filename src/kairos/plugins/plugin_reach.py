@@ -1,4 +1,4 @@
-"""Which servers a plugin may call for a project: those of its operator, and public ones."""
+"""Decides which servers a plugin may call for a project: those set by operators, and public ones."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from kairos.host_literals import literal
 from kairos.plugins.plugin_config import Values, free_texts, project_values, with_defaults
 from kairos.public_addresses import is_listed, is_public
 
-Origin = tuple[str, str, int | None]
+UrlOrigin = tuple[str, str, int | None]
 
 
-class Reach:
-    """Says of each address that a plugin calls in one task whether it must be a public one.
+class AddressPolicy:
+    """Decides for each address that a plugin calls in a task if it must be public.
 
-    Without a text of the project's among its settings, none must. With one, each must, but for the servers that the
-    operator's own settings name: which part of an address the plugin made of the project's text, nobody can tell.
+    If the project has set no text, any address is allowed. Otherwise an address must be public, except for servers in
+    the operator's settings, because any part of an address may come from the project's text.
     """
 
     def __init__(self, schema: Values, system: Values, project: Values) -> None:
@@ -29,12 +29,12 @@ class Reach:
         self._operators = frozenset(set(_origins(rest)) - named)
 
     def public_only(self, url: str) -> bool:
-        """Whether the server at this address may be called only where it is a public one."""
+        """Whether the server of this URL must have a public address."""
         return self._restricted and _origin(url) not in self._operators
 
 
 def private_address(values: Mapping[str, Any], allowed: tuple[str, ...]) -> str | None:
-    """The first address in a project's values that is plainly not public; names are looked up when they are called."""
+    """The first non-public address in a project's values. Host names are resolved only when they are called."""
     for text in _texts(values):
         origin = _origin(text)
         if origin is None:
@@ -47,13 +47,13 @@ def private_address(values: Mapping[str, Any], allowed: tuple[str, ...]) -> str 
     return None
 
 
-def _origins(values: Any) -> Iterator[Origin]:
+def _origins(values: Any) -> Iterator[UrlOrigin]:
     for text in _texts(values):
         if origin := _origin(text):
             yield origin
 
 
-def _origin(url: str) -> Origin | None:
+def _origin(url: str) -> UrlOrigin | None:
     try:
         parts = urlsplit(url.strip())
         host, port = parts.hostname, parts.port

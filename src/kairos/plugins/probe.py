@@ -1,6 +1,6 @@
-"""The throw-away process in which a plugin is imported first: `python -m kairos.plugins.probe FD`.
+"""Temporary process in which a plugin is imported first: `python -m kairos.plugins.probe FD`.
 
-Whatever its code does here, it does to this process alone. What comes out is a description, or what is wrong.
+The plugin's code can harm this process only. The result is a description of the plugins, or an error.
 """
 
 from __future__ import annotations
@@ -17,64 +17,64 @@ from typing import Any
 
 from kairos.plugins import child_ipc
 from kairos.plugins.base_plugin import BasePlugin
-from kairos.plugins.sources import Origin, Source, classes, load
+from kairos.plugins.sources import Origin, PluginSource, classes, load
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", re.ASCII)
-MOST_CAPABILITIES = 50
-LONGEST_CAPABILITY = 100
-BEFORE_THE_END = 0.8
-"""Share of the time after which whoever still runs has its place written down."""
+MAX_CAPABILITIES = 50
+MAX_CAPABILITY = 100
+DUMP_SHARE = 0.8
+"""Share of the time limit after which the stack of a running import is dumped."""
 
 
-class Unfit(Exception):
-    """The class is no plugin yet; the words say why."""
+class NotAPlugin(Exception):
+    """The class is not a valid plugin; the message has the reason."""
 
 
 def main() -> None:
-    line, asked = child_ipc.begin()
-    line.say({"importing": asked["label"]})
-    faulthandler.dump_traceback_later(asked["seconds"] * BEFORE_THE_END, file=sys.stderr)
-    found = examine(child_ipc.source_of(asked))
+    channel, request = child_ipc.begin()
+    channel.send({"importing": request["label"]})
+    faulthandler.dump_traceback_later(request["seconds"] * DUMP_SHARE, file=sys.stderr)
+    found = examine(child_ipc.source_of(request))
     with contextlib.suppress(ValueError, OSError):
         sys.stdout.flush()
-    line.say(found)
-    os._exit(0)  # whatever threads and exit handlers were left behind
+    channel.send(found)
+    os._exit(0)  # without waiting for threads and exit handlers
 
 
-def examine(source: Source) -> dict[str, Any]:
-    """`plugins`: what the source defines, each with what is right or wrong with it; or `error` and `trace`."""
+def examine(source: PluginSource) -> dict[str, Any]:
+    """`plugins`: the plugins of the source, each with its description or error; or `error` and `trace`."""
     try:
         module = load(source)
         found = list(classes(source, module))
-    except BaseException as error:  # sys.exit among them: this is the place that records it
+    except BaseException as error:  # also SystemExit, which must be reported
         child_ipc.more_memory()
-        return {"error": _import_words(error), "trace": child_ipc.trace_of(error)}
+        return {"error": _import_error(error), "trace": child_ipc.trace_of(error)}
     fit = [kind for kind in found if not _missing(kind)]
     if not fit:
-        return {"error": _none(source, found), "trace": None}
+        return {"error": _no_plugin(source, found), "trace": None}
     return {"plugins": [_described(kind) for kind in fit]}
 
 
-def _import_words(error: BaseException) -> str:
+def _import_error(error: BaseException) -> str:
     if isinstance(error, MemoryError):
-        return "it needs more memory than a plugin gets (plugins.memory_mb) while it is imported"
+        return "it exceeded its memory limit (plugins.memory_mb) while it was imported"
     if isinstance(error, SystemExit):
-        return f"it ends the program (SystemExit: {error.code}) while it is imported"
-    return child_ipc.words(error)
+        return f"it exits the program (SystemExit: {error.code}) while it is imported"
+    return child_ipc.error_line(error)
 
 
-def _none(source: Source, found: list[type[BasePlugin]]) -> str:
-    lacking = [f"{kind.__name__} lacks {', '.join(_missing(kind))}" for kind in found]
-    if lacking:
-        return "; ".join(lacking)
+def _no_plugin(source: PluginSource, found: list[type[BasePlugin]]) -> str:
+    missing = [f"{kind.__name__} is missing {', '.join(_missing(kind))}" for kind in found]
+    if missing:
+        return "; ".join(missing)
     where = "the package" if source.origin is Origin.PACKAGE else "the file"
     return f"{where} defines no class that is derived from BasePlugin"
 
 
 def _missing(kind: Any) -> list[str]:
-    """The methods that it lacks; an entry point may name anything."""
+    """The required methods that are missing; an entry point may name any object."""
     if not (inspect.isclass(kind) and issubclass(kind, BasePlugin)):
-        return ["BasePlugin as its base"]
+        return ["the base class BasePlugin"]
     return sorted(kind.__abstractmethods__)
 
 
@@ -82,70 +82,70 @@ def _described(kind: type[BasePlugin]) -> dict[str, Any]:
     about: dict[str, Any] = {"class": kind.__qualname__, "name": None, "error": None, "trace": None}
     try:
         about.update(_of(kind))
-    except Unfit as fault:
+    except NotAPlugin as fault:
         about["error"] = str(fault)
     except BaseException as error:
         child_ipc.more_memory()
-        about["error"], about["trace"] = child_ipc.words(error), child_ipc.trace_of(error)
+        about["error"], about["trace"] = child_ipc.error_line(error), child_ipc.trace_of(error)
     return about
 
 
 def _of(kind: type[BasePlugin]) -> dict[str, Any]:
     plugin = kind()
-    name = _asked(plugin.get_name)
+    name = _called(plugin.get_name)
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise Unfit(f"get_name gave {name!r:.100}; a name has letters, digits, _, - and ., and at most 100 of them")
+        raise NotAPlugin(f"get_name returned {name!r:.100}; a name has at most 100 letters, digits, _, - and .")
     return {
         "name": name,
-        "capabilities": _capabilities(_asked(plugin.get_capabilities)),
+        "capabilities": _capabilities(_called(plugin.get_capabilities)),
         "schema": _schema(plugin),
         "is_async": _is_async(plugin),
         "description": (inspect.getdoc(kind) or "").partition("\n")[0][:200] if kind.__doc__ else "",
     }
 
 
-def _asked(method: Callable[[], Any]) -> Any:
+def _called(method: Callable[[], Any]) -> Any:
     if inspect.iscoroutinefunction(method):
-        raise Unfit(f"{method.__name__} is `async def`; only execute, on_start and on_stop may be")
+        raise NotAPlugin(f"{method.__name__} is `async def`; only execute, on_start and on_stop may be")
     return method()
 
 
 def _capabilities(given: Any) -> list[str]:
-    wanted = "get_capabilities must give short texts, such as ['weather']"
+    wanted = "get_capabilities must return short texts, such as ['weather']"
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
-        raise Unfit(f"{wanted}; it gave {given!r:.100}")
-    found = [value for value, _ in zip(given, range(MOST_CAPABILITIES + 1), strict=False)]
+        raise NotAPlugin(f"{wanted}; it returned {given!r:.100}")
+    found = [value for value, _ in zip(given, range(MAX_CAPABILITIES + 1), strict=False)]
     for value in found:
-        if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_CAPABILITY:
-            raise Unfit(f"{wanted}; {value!r:.100} is among them")
-    if len(found) > MOST_CAPABILITIES:
-        raise Unfit(f"get_capabilities gave more than {MOST_CAPABILITIES}")
+        if not isinstance(value, str) or not value.strip() or len(value) > MAX_CAPABILITY:
+            raise NotAPlugin(f"{wanted}; {value!r:.100} is among them")
+    if len(found) > MAX_CAPABILITIES:
+        raise NotAPlugin(f"get_capabilities returned more than {MAX_CAPABILITIES}")
     return sorted(set(found))
 
 
 def _schema(plugin: BasePlugin) -> Any:
-    """A JSON Schema as an attribute or a method; whether it is one at all, the daemon looks."""
+    """`config_schema`, an attribute or a method. The daemon checks if it is a valid JSON Schema."""
     given: Any = plugin.config_schema
-    given = _asked(given) if callable(given) else given
+    given = _called(given) if callable(given) else given
     if not isinstance(given, Mapping):
-        raise Unfit(f"config_schema must be a dict with a JSON Schema; it is {given!r:.100}")
+        raise NotAPlugin(f"config_schema must be a dict with a JSON Schema; it is {given!r:.100}")
     try:
         return json.loads(json.dumps(dict(given), allow_nan=False))
     except (TypeError, ValueError) as fault:
-        raise Unfit(f"config_schema is no JSON: {fault}") from None
+        raise NotAPlugin(f"config_schema is not valid JSON: {fault}") from None
 
 
 def _is_async(plugin: BasePlugin) -> bool:
     kind = inspect.iscoroutinefunction(plugin.execute)
     if inspect.isasyncgenfunction(plugin.execute) or inspect.isgeneratorfunction(plugin.execute):
-        raise Unfit("execute yields; it must return its answer")
+        raise NotAPlugin("execute yields; it must return its answer")
     if not kind and (inspect.iscoroutinefunction(plugin.on_start) or inspect.iscoroutinefunction(plugin.on_stop)):
-        raise Unfit("on_start and on_stop may be `async def` only where execute is")
+        raise NotAPlugin("on_start and on_stop may be `async def` only where execute is")
     try:
         inspect.signature(plugin.execute).bind(None)
     except TypeError:
-        raise Unfit("execute must take one argument, the task") from None
-    except ValueError:  # made in C: nobody knows
+        raise NotAPlugin("execute must take one argument, the task") from None
+    except ValueError:  # implemented in C, without a signature
         pass
     return kind
 

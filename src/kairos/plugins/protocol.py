@@ -1,6 +1,6 @@
-"""What daemon and child say to each other: frames of JSON, each behind its length; and what `execute` may return.
+"""The protocol between daemon and child: JSON frames with a length prefix; and validation of the result of `execute`.
 
-Standard library alone, for the child's sake.
+Imports the standard library only, so that the child starts fast.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from typing import Any
 from kairos.plugins.base_plugin import Answer
 
 HEAD = struct.Struct(">I")
-LARGEST_FRAME = 32 << 20
-LONGEST_RESULT = 1_000_000
-"""Characters; the guardian reads no longer JSON."""
+MAX_FRAME = 32 << 20
+MAX_RESULT = 1_000_000
+"""Maximum number of characters, as for the guardian's JSON."""
 
 
-class Nonsense(ValueError):
-    """What a plugin returned is no answer."""
+class InvalidResult(ValueError):
+    """The result of a plugin is not a valid answer."""
 
 
 def frame(value: Any) -> bytes:
-    """A value as it travels. Raises `ValueError` for one that JSON has no form for, or that is too large."""
+    """Encode a value. Raises `ValueError` if it is not JSON serializable or too large."""
     body = json.dumps(value, allow_nan=False).encode()
-    if len(body) > LARGEST_FRAME:
-        raise ValueError(f"it has {len(body)} bytes, at most {LARGEST_FRAME} are taken")
+    if len(body) > MAX_FRAME:
+        raise ValueError(f"it has {len(body)} bytes, the limit is {MAX_FRAME}")
     return HEAD.pack(len(body)) + body
 
 
 def shape(value: Any) -> dict[str, Any]:
-    """The result of an execution in a form that travels: `text`, or `answer` with the number of a call.
+    """Convert the result of an execution to `text`, or to `answer` with the number of a call.
 
-    Raises `Nonsense`.
+    Raises `InvalidResult`.
     """
     if isinstance(value, Answer):
         return {"answer": value.number}
@@ -42,13 +42,13 @@ def shape(value: Any) -> dict[str, Any]:
     elif isinstance(value, Mapping | list | tuple):
         text = _rendered(value)
     else:
-        raise Nonsense(f"execute returned {_named(value)}; return a str, a dict, a list or an Answer")
+        raise InvalidResult(f"execute returned {_named(value)}; return a str, a dict, a list or an Answer")
     if not text.strip():
-        raise Nonsense("execute returned an empty text")
-    if len(text) > LONGEST_RESULT:
-        raise Nonsense(f"execute returned {len(text)} characters; at most {LONGEST_RESULT} are taken")
+        raise InvalidResult("execute returned an empty text")
+    if len(text) > MAX_RESULT:
+        raise InvalidResult(f"execute returned {len(text)} characters; at most {MAX_RESULT} are allowed")
     if "\x00" in text or not _is_text(text):
-        raise Nonsense("execute returned a text with characters that cannot be kept (NUL or lone surrogates)")
+        raise InvalidResult("execute returned a text with characters that cannot be stored (NUL or lone surrogates)")
     return {"text": text}
 
 
@@ -56,7 +56,9 @@ def _rendered(value: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2)
     except (TypeError, ValueError, RecursionError) as fault:
-        raise Nonsense(f"execute returned a {type(value).__name__} that is no JSON: {fault}") from None
+        raise InvalidResult(
+            f"execute returned a {type(value).__name__} that is not JSON serializable: {fault}"
+        ) from None
 
 
 def _named(value: Any) -> str:

@@ -1,6 +1,6 @@
-"""Where plugins come from, and how one is imported under a module name of its own. Standard library alone.
+"""Finds sources of plugins, and imports each under a module name of its own.
 
-Imported by the throw-away processes too, which do the importing.
+Imports the standard library only, because plugin processes import this module.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PREFIX = "kairos_plugin_"
 
 
 class Origin(StrEnum):
-    """How a plugin came in."""
+    """The origin of a plugin."""
 
     BUILT_IN = "built-in"
     FILE = "file"
@@ -32,18 +32,18 @@ class Origin(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PluginSource:
     """A file or folder of the plugin folder, or an entry point of an installed package."""
 
     origin: Origin
     path: str
-    """Of the file to import; of an entry point its value, `module:Class` or `module`."""
+    """Path of the file to import; for an entry point its value, `module:Class` or `module`."""
     label: str
-    """What people know it by: the file's name, or package and entry point."""
+    """Name shown to users: the file's name, or package and entry point."""
 
     @property
     def module(self) -> str:
-        """The name that its module gets. One that is no identifier has a sum behind it, so that none meets another."""
+        """The name of its module. If the file's name is not an identifier, a checksum makes the name unique."""
         if self.origin is Origin.PACKAGE:
             return self.path.partition(":")[0]
         stem = self.label.removesuffix(".py").rstrip("/")
@@ -52,9 +52,9 @@ class Source:
         return PREFIX + (clean if plain else f"{clean}_{zlib.crc32(self.label.encode()):08x}")
 
 
-def in_folder(folder: Path) -> list[Source]:
-    """Every `*.py` and every package of the folder, by name; what begins with `_` or `.` is none. A missing folder is
-    an empty one. Raises `OSError` where it cannot be read."""
+def in_folder(folder: Path) -> list[PluginSource]:
+    """Every `*.py` and every package of the folder, by name; names that begin with `_` or `.` are skipped. A missing
+    folder counts as empty. Raises `OSError` if it cannot be read."""
     if not folder.is_dir():
         return []
     found = []
@@ -62,48 +62,50 @@ def in_folder(folder: Path) -> list[Source]:
         if entry.name.startswith(("_", ".")):
             continue
         if entry.suffix == ".py" and not entry.is_dir():
-            found.append(Source(Origin.FILE, str(entry), entry.name))
+            found.append(PluginSource(Origin.FILE, str(entry), entry.name))
         elif (entry / "__init__.py").is_file():
-            found.append(Source(Origin.FILE, str(entry / "__init__.py"), f"{entry.name}/"))
+            found.append(PluginSource(Origin.FILE, str(entry / "__init__.py"), f"{entry.name}/"))
     return found
 
 
-def of_file(path: Path) -> Source:
+def of_file(path: Path) -> PluginSource:
     """The source of one file, or of a package's folder."""
     path = path.resolve()
     if path.is_dir():
-        return Source(Origin.FILE, str(path / "__init__.py"), f"{path.name}/")
-    return Source(Origin.FILE, str(path), path.name)
+        return PluginSource(Origin.FILE, str(path / "__init__.py"), f"{path.name}/")
+    return PluginSource(Origin.FILE, str(path), path.name)
 
 
-def load(source: Source) -> ModuleType:
-    """Import it anew. Raises whatever its code raises."""
+def load(source: PluginSource) -> ModuleType:
+    """Import a source again. Raises the errors of its code."""
     if source.origin is Origin.PACKAGE:
         return importlib.import_module(source.module)
-    forget(source)
+    unload(source)
     package = [str(Path(source.path).parent)] if source.label.endswith("/") else None
     spec = importlib.util.spec_from_file_location(source.module, source.path, submodule_search_locations=package)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{source.path} is no Python file")
+        raise ImportError(f"{source.path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[source.module] = module
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        forget(source)
+        unload(source)
         raise
     return module
 
 
-def forget(source: Source) -> None:
-    """Its modules are no longer found by name; what holds them goes on. A package's stay: others may use them."""
+def unload(source: PluginSource) -> None:
+    """Remove its modules from `sys.modules`; existing references stay valid. Modules of installed packages are kept,
+    since
+    others may use them."""
     if source.origin is Origin.FILE:
         for name in [name for name in sys.modules if name == source.module or name.startswith(f"{source.module}.")]:
             del sys.modules[name]
 
 
-def classes(source: Source, module: ModuleType) -> Iterator[type[BasePlugin]]:
-    """The plugins that the source defines, abstract ones too; not those that it imported from elsewhere."""
+def classes(source: PluginSource, module: ModuleType) -> Iterator[type[BasePlugin]]:
+    """The plugin classes that the source defines, abstract ones included, without imported ones."""
     if source.origin is Origin.PACKAGE and (name := source.path.partition(":")[2]):
         found: Any = module
         for part in name.split("."):
@@ -119,9 +121,9 @@ def classes(source: Source, module: ModuleType) -> Iterator[type[BasePlugin]]:
             yield value
 
 
-def find(source: Source, module: ModuleType, name: str) -> type[BasePlugin]:
-    """The class of that name. Raises `LookupError` where it is gone."""
+def find(source: PluginSource, module: ModuleType, name: str) -> type[BasePlugin]:
+    """The class with this name. Raises `LookupError` if it no longer exists."""
     for found in classes(source, module):
         if found.__qualname__ == name:
             return found
-    raise LookupError(f"{source.label} has no {name} any more")
+    raise LookupError(f"{source.label} no longer defines {name}")

@@ -1,7 +1,7 @@
-"""What a plugin is given with a task, from the daemon's side: models, storage and HTTP, within the task's project.
+"""The daemon's implementation of a plugin's context: models, storage and HTTP, within the task's project.
 
-One object serves async plugins directly and the calls of a sync one's process. Once the task has ended it does nothing
-more, whoever still holds it.
+One object serves async plugins directly, and the calls of a sync plugin's process. After the end of the task all calls
+fail.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from urllib.parse import urlencode
 
 import orjson
 
-from kairos.agents.base import Brief, Draft, Emit, Task
+from kairos.agents.base import AttemptContext, Draft, Emit, Task
 from kairos.agents.execution import call_context, response_format
 from kairos.db.engine import Database
 from kairos.db.repositories import plugin_storage
-from kairos.db.repositories.plugin_storage import NoRoom
+from kairos.db.repositories.plugin_storage import StorageLimit
 from kairos.http import HttpClient, HttpLimits, HttpStatus
 from kairos.llm.calls.providers import ChatRequest
 from kairos.llm.routing.llm_router import LLMRouter, RoutedAnswer
 from kairos.plugins.base_plugin import Answer
 from kairos.plugins.plugin_errors import PluginOver, PluginReturnedNonsense, StorageFull
-from kairos.plugins.plugin_reach import Reach
+from kairos.plugins.plugin_reach import AddressPolicy
 
 HTTP_S = 30.0
 OVERLOADED = frozenset({408, 425, 429})
 GUARDIAN = "guardian"
-MOST_ANSWERS = 1_000
-"""Of one execution: each is kept until its end."""
+MAX_ANSWERS = 1_000
+"""Model calls in one execution; all answers are kept until its end."""
 
 
 class HttpRefused(HttpStatus):
-    """{address} answered {http_status}: {reason}."""
+    """{address} responded with status {http_status}: {reason}."""
 
     code, retryable = "http_refused", False
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
-    """What every plugin works with."""
+class PluginServices:
+    """Services of the daemon that plugins use."""
 
     router: LLMRouter
     database: Database
@@ -50,7 +50,7 @@ class Means:
 
 
 class Calls(Protocol):
-    """What a child's calls are answered by: in the daemon `TaskContext`, without one `OfflineContext`."""
+    """Implementation of a child's calls: `TaskContext` in a daemon, else `OfflineContext`."""
 
     name: str
     llm: Any
@@ -60,44 +60,50 @@ class Calls(Protocol):
 
 
 class Clock(Protocol):
-    """Who knows how long a call may still take."""
+    """Provides the time limit of a call."""
 
     def left_s(self, method: str, wanted: float | None = None) -> float: ...
 
 
 class TaskContext:
-    """The means of one execution."""
+    """The context of one execution."""
 
     def __init__(
-        self, name: str, means: Means, task: Task, brief: Brief, emit: Emit, reach: Reach = Reach({}, {}, {})
+        self,
+        name: str,
+        services: PluginServices,
+        task: Task,
+        attempt: AttemptContext,
+        emit: Emit,
+        addresses: AddressPolicy = AddressPolicy({}, {}, {}),
     ) -> None:
         self.name = name
         self.task = task
-        self.brief = brief
-        self.means = means
+        self.attempt = attempt
+        self.services = services
         self.emit = emit
         self.answers: list[tuple[RoutedAnswer, tuple[Mapping[str, Any], ...]]] = []
         self.llm = TaskModels(self)
         self.storage = TaskStorage(self)
-        self.http = TaskHttp(self, means.http, reach)
+        self.http = TaskHttp(self, services.http, addresses)
         self.log = logging.getLogger(f"kairos.plugins.{name}")
-        self._until = asyncio.get_running_loop().time() + brief.timeout_s
+        self._until = asyncio.get_running_loop().time() + attempt.timeout_s
         self._over = False
 
     def left_s(self, method: str, wanted: float | None = None) -> float:
-        """Seconds that a call may take: what is wanted, and no more than the task has. Raises `PluginOver`."""
+        """Seconds that a call may take: the wanted time, at most the task's. Raises `PluginOver`."""
         if self._over:
             raise PluginOver(name=self.name, method=method)
         left = max(0.0, self._until - asyncio.get_running_loop().time())
         return left if wanted is None else min(left, float(wanted))
 
     def draft(self, result: Mapping[str, Any]) -> Draft:
-        """Of what `wire.shape` made of the plugin's answer."""
+        """The draft of a result of `protocol.shape`."""
         if "text" in result:
             return Draft(text=str(result["text"]), finish_reason="stop")
         number = result.get("answer")
         if not isinstance(number, int) or not 0 < number <= len(self.answers):
-            raise PluginReturnedNonsense(name=self.name, reason="execute returned an Answer that no model gave here")
+            raise PluginReturnedNonsense(name=self.name, reason="execute returned an Answer that is not from this task")
         routed, messages = self.answers[number - 1]
         return Draft(
             text=routed.completion.text,
@@ -111,21 +117,24 @@ class TaskContext:
         )
 
     async def close(self, draft: Draft | None) -> None:
-        """No more calls. Answers that the draft is not made of get no verdict, so the router must not wait for one:
-        what they cost in time and money it learns all the same, if the plugin came to its end."""
+        """End the context: further calls fail.
+
+        Answers that are not the draft get no verdict, so the router must not wait for one. If the plugin succeeded,
+        their speed and cost are recorded.
+        """
         self._over = True
         for routed, _ in self.answers:
             if routed.cached or (draft and draft.decision_id == str(routed.decision_id)):
                 continue
             if draft is None:
-                self.means.router.forget(routed.decision_id)
+                self.services.router.discard(routed.decision_id)
             else:
-                await self.means.router.settle(routed.decision_id, False)
-                await self.means.router.learn(self.task.project_id, routed.decision_id, None, GUARDIAN)
+                await self.services.router.on_verdict(routed.decision_id, False)
+                await self.services.router.record_quality(self.task.project_id, routed.decision_id, None, GUARDIAN)
 
 
 class TaskModels:
-    """`base_plugin.Models`."""
+    """Implements `base_plugin.Models`."""
 
     def __init__(self, context: TaskContext) -> None:
         self._context = context
@@ -143,13 +152,13 @@ class TaskModels:
     ) -> Answer:
         context = self._context
         left_s = context.left_s("llm.complete", timeout_s)
-        if len(context.answers) >= MOST_ANSWERS:
-            raise ValueError(f"one execution may ask at most {MOST_ANSWERS} times")
-        task, brief = context.task, context.brief
+        if len(context.answers) >= MAX_ANSWERS:
+            raise ValueError(f"one execution may call models at most {MAX_ANSWERS} times")
+        task, attempt = context.task, context.attempt
         messages = checked_messages(prompt, system)
-        watchers = brief.stream if stream else None
-        routed = await context.means.router.complete(
-            replace(call_context(task, brief), prompt=None),  # what the plugin asks tells the kind of work
+        watchers = attempt.stream if stream else None
+        routed = await context.services.router.complete(
+            replace(call_context(task, attempt), prompt=None),  # the task type is that of the plugin's own prompt
             ChatRequest(
                 messages=messages,
                 temperature=task.temperature if temperature is None else float(temperature),
@@ -172,7 +181,7 @@ class TaskModels:
 
 
 class TaskStorage:
-    """`base_plugin.Storage`."""
+    """Implements `base_plugin.Storage`."""
 
     def __init__(self, context: TaskContext) -> None:
         self._context = context
@@ -191,7 +200,7 @@ class TaskStorage:
                 await plugin_storage.put(
                     session, self._context.task.project_id, self._context.name, plugin_storage.checked_key(key), text
                 )
-        except NoRoom as full:
+        except StorageLimit as full:
             raise StorageFull(name=self._context.name, reason=str(full)) from None
 
     async def delete(self, key: str) -> bool:
@@ -206,16 +215,16 @@ class TaskStorage:
         return [key for key in known if key.startswith(prefix)]
 
     def _session(self):
-        return self._context.means.database.project(self._context.task.project_id)
+        return self._context.services.database.project(self._context.task.project_id)
 
 
 class TaskHttp:
-    """`base_plugin.Http`."""
+    """Implements `base_plugin.Http`."""
 
-    def __init__(self, clock: Clock, http: HttpClient, reach: Reach = Reach({}, {}, {})) -> None:
+    def __init__(self, clock: Clock, http: HttpClient, addresses: AddressPolicy = AddressPolicy({}, {}, {})) -> None:
         self._clock = clock
         self._client = http
-        self._reach = reach
+        self._addresses = addresses
 
     async def get_json(
         self,
@@ -227,8 +236,10 @@ class TaskHttp:
     ) -> Any:
         limits = self._limits("http.get_json", timeout_s)
         address = _with(url, params)
-        return await _told(
-            self._client.get_json(address, headers=headers, limits=limits, public_only=self._reach.public_only(address))
+        return await _final_refusals(
+            self._client.get_json(
+                address, headers=headers, limits=limits, public_only=self._addresses.public_only(address)
+            )
         )
 
     async def get_text(
@@ -243,28 +254,30 @@ class TaskHttp:
 
         async def body() -> bytes:
             address = _with(url, params)
-            public_only = self._reach.public_only(address)
+            public_only = self._addresses.public_only(address)
             async with self._client.stream(
                 "GET", address, headers=headers, limits=limits, public_only=public_only
             ) as answer:
                 return await answer.body()
 
-        return (await _told(body())).decode("utf-8", errors="replace")
+        return (await _final_refusals(body())).decode("utf-8", errors="replace")
 
     async def post_json(
         self, url: str, value: Any, *, headers: Mapping[str, str] | None = None, timeout_s: float | None = None
     ) -> Any:
         limits = self._limits("http.post_json", timeout_s)
-        public_only = self._reach.public_only(url)
-        return await _told(self._client.post_json(url, value, headers=headers, limits=limits, public_only=public_only))
+        public_only = self._addresses.public_only(url)
+        return await _final_refusals(
+            self._client.post_json(url, value, headers=headers, limits=limits, public_only=public_only)
+        )
 
     def _limits(self, method: str, timeout_s: float | None) -> HttpLimits:
         seconds = self._clock.left_s(method, HTTP_S if timeout_s is None else timeout_s)
         return HttpLimits(first_byte_s=seconds, idle_s=seconds, total_s=seconds)
 
 
-async def _told(call: Any) -> Any:
-    """A server that refuses what it was asked does so again: the task is not queued once more for it."""
+async def _final_refusals(call: Any) -> Any:
+    """Make client errors (4xx) final: a retry would be refused again, so the task is not queued again."""
     try:
         return await call
     except HttpStatus as error:
@@ -282,7 +295,7 @@ def _with(url: str, params: Mapping[str, Any] | None) -> str:
 
 
 def checked_messages(prompt: Any, system: str | None) -> tuple[Mapping[str, Any], ...]:
-    """Raises `TypeError` for anything but a text, or messages with `role` and `content`."""
+    """The prompt as messages. Raises `TypeError` unless it is a text, or messages with `role` and `content`."""
     if isinstance(prompt, str):
         messages: list[Mapping[str, Any]] = [{"role": "user", "content": prompt}]
     elif isinstance(prompt, Sequence) and prompt and all(map(_is_message, prompt)):

@@ -6,7 +6,7 @@ from __future__ import annotations
 POISON = """
 def poison(frame):
     while frame is not None:
-        for name in ("OPERATORS", "meet", "@meet", "_meet"):
+        for name in ("OPERATORS", "check_assertion", "@check", "_meet"):
             if name in frame.f_globals:
                 frame.f_globals[name] = {} if name == "OPERATORS" else lambda *a: None
         frame = getattr(frame, "f_" + "back")
@@ -186,9 +186,9 @@ INTERPRETER = {
     "every module is sys": "import sys\nfor name in list(sys.modules): sys.modules[name] = sys",
     "tests is another module": "import sys\nsys.modules['tests'] = sys.modules['answer']\nsys.excepthook = lambda *a: None",
     "reports into every file": "import os\nfor fd in range(3, 64):\n"
-    '    try: os.write(fd, b\'{"test": 0, "passed": true, "words": "", "line": null}\\n\')\n    except OSError: pass',
+    '    try: os.write(fd, b\'{"test": 0, "passed": true, "message": "", "line": null}\\n\')\n    except OSError: pass',
     "reports while tested": "import os\ndef answer():\n    for fd in range(3, 64):\n"
-    '        try: os.write(fd, b\'{"test": 0, "passed": true, "words": ""}\\n\')\n'
+    '        try: os.write(fd, b\'{"test": 0, "passed": true, "message": ""}\\n\')\n'
     "        except OSError: pass\n    os._exit(0)",
     "all dicts have passed": "import gc\n[o.update(passed=True) for o in gc.get_objects() if type(o) is dict]",
     "ctypes": "import ctypes\nctypes.string_at(0)",
@@ -201,7 +201,7 @@ INTERPRETER = {
     "unittest": "import unittest\nunittest.TestCase.assertEqual = lambda *a: None",
     "math": "import math\nmath.isclose = lambda *a, **k: True",
     "the peer's tables": "import gc\nfor o in gc.get_objects():\n"
-    "    if type(o).__name__ in ('Peer', 'Codec'): o.__dict__.update(judges=True, unmet=None)",
+    "    if type(o).__name__ in ('Peer', 'Codec'): o.__dict__.update(trusted=True, failed_assertion=None)",
     "a forged result": "import gc, socket\ndef answer():\n    for o in gc.get_objects():\n"
     "        if isinstance(o, socket.socket): o.sendall(b'\\0\\0\\0\\x16[\"=\",[[],[],[],[]],41]')\n    return 41",
     "a forged request for the builtins": "import gc, socket\ndef answer():\n    for o in gc.get_objects():\n"

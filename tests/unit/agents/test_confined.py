@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from kairos.agents.base import AnswerFormat, Brief
+from kairos.agents.base import AnswerFormat, AttemptContext
 from kairos.agents.checks import confined as confining
 from kairos.agents.checks.confined import ConfinedBusy, TooMuchWork, confined
 from kairos.agents.checks.json_schema import accept_schema, check_schema
@@ -172,7 +172,7 @@ async def test_an_answer_that_is_hard_to_read_has_a_verdict(code: str):
     "prompt", [CODE["finally"], CODE["minuses"], "x = 1 +\n" * 20_000, "Review:\n" * 9 + "f(" * 20_000]
 )
 async def test_a_review_of_what_is_hard_to_read_ends(prompt: str):
-    draft = await _beside_the_loop(GuardianAgent().perform(task(prompt=prompt), Brief(), _no_event))
+    draft = await _beside_the_loop(GuardianAgent().perform(task(prompt=prompt), AttemptContext(), _no_event))
     assert draft.text.startswith("# Review")
 
 
@@ -193,8 +193,8 @@ async def test_the_process_is_kept_and_each_piece_of_work_is_a_copy_that_ends():
 
 async def test_a_killed_process_is_started_again():
     await accept_tests("assert f() == 1")
-    assert confining._READY._process is not None
-    confining._READY._process.kill()
+    assert confining._WORKER._process is not None
+    confining._WORKER._process.kill()
     await accept_tests("assert f() == 1")
 
 
@@ -230,7 +230,7 @@ async def test_a_project_cannot_queue_without_end():
 
 async def test_the_process_has_no_secret_and_no_privilege(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("KAIROS_SECRET_FOR_TEST", "s3cret")
-    monkeypatch.setattr(confining, "_READY", confining._Ready())
+    monkeypatch.setattr(confining, "_WORKER", confining._WorkerProcess())
     working = asyncio.ensure_future(check_schema(*ENDLESS["a pattern"]))
     copies: list[psutil.Process] = []
     while not copies and not working.done():
@@ -241,13 +241,13 @@ async def test_the_process_has_no_secret_and_no_privilege(monkeypatch: pytest.Mo
     while fields.get("Seccomp") != "2" and not working.done():  # the filter comes last
         status = (await asyncio.to_thread(_read, f"/proc/{copy.pid}/status")).splitlines()
         fields = dict(line.split(":\t", 1) for line in status if ":\t" in line)
-    environment = await asyncio.to_thread(_read, f"/proc/{confining._READY._process.pid}/environ")  # type: ignore[union-attr]
+    environment = await asyncio.to_thread(_read, f"/proc/{confining._WORKER._process.pid}/environ")  # type: ignore[union-attr]
     await working
     assert int(fields["CapEff"], 16) == 0
     assert fields["NoNewPrivs"] == "1"
     assert os.geteuid() != 0 or int(fields["Uid"].split()[0]) != 0
     assert "KAIROS" not in environment
-    confining._READY._dropped()
+    confining._WORKER._discard()
 
 
 async def test_too_long_a_question_is_refused_before_it_is_sent():
@@ -276,7 +276,7 @@ def _children() -> set[int]:
 
 
 def _copies() -> list[psutil.Process]:
-    process = confining._READY._process
+    process = confining._WORKER._process
     return psutil.Process(process.pid).children() if process else []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from kairos.agents.base import AnswerFormat, Brief, Severity, Verdict
+from kairos.agents.base import AnswerFormat, AttemptContext, Severity, Verdict
 from kairos.agents.checks.opinion import error
 from kairos.agents.guardian import REJECTED, GuardianAgent
 from tests.kit.drafts import judged, python, task
@@ -84,7 +84,7 @@ async def test_it_never_fails_and_its_word_is_consistent(text, form, require, fo
 @example("\n" * 100_000)
 async def test_a_review_never_fails_and_can_be_kept(text):
     """PostgreSQL keeps neither NUL nor lone surrogates."""
-    draft = await GuardianAgent().perform(task(prompt=text), Brief(), _no_event)
+    draft = await GuardianAgent().perform(task(prompt=text), AttemptContext(), _no_event)
     assert "\x00" not in draft.text
     assert draft.text.encode("utf-8")
 

@@ -199,7 +199,7 @@ def test_attempt_succeeds_outside_and_fails_in_the_sandbox(kind: Kind, name: str
     if ran.way == "none":
         pytest.skip(f"this host does not isolate code: {ran.lacks}")
     outside = _outside(kind)[name]
-    assert outside.passed or name in NEED_MORE, outside.words
+    assert outside.passed or name in NEED_MORE, outside.message
     assert not ran.passed
-    assert "SyntaxError" not in ran.words
-    assert "NameError" not in ran.words
+    assert "SyntaxError" not in ran.message
+    assert "NameError" not in ran.message

@@ -151,4 +151,4 @@ def test_honest_tests_with_threads_and_children_pass(kind: Kind, name: str):
     ran = _runs(kind)[name]
     if ran.way == "none":
         pytest.skip(f"this host does not isolate code: {ran.lacks}")
-    assert ran.passed, ran.words
+    assert ran.passed, ran.message

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kairos.agents.checks.sandbox.process_tree import Family, Tree, TreeLimits
+from kairos.agents.checks.sandbox.process_tree import ProcessTree, ResourceMonitor, TotalLimits
 from tests.kit.hosts import MIB, Kind, Run, in_a_test, run_on
 
 ISOLATING = [Kind.NAMESPACES, Kind.LANDLOCK, Kind.LANDLOCK_SAME_USER]
@@ -75,7 +75,7 @@ def test_five_children_with_300_mb_each_do_not_pass_a_limit_of_512(kind: Kind, n
     (ran,) = run_on(kind, [Run(in_a_test(MEMORY[name]), seconds=15, memory=512 * MIB)])
     _skip_without_isolation(ran.way, ran.lacks)
     assert not ran.passed
-    assert "more than 512 MB of memory" in ran.words
+    assert "more than 512 MB of memory" in ran.message
 
 
 @pytest.mark.parametrize("kind", ISOLATING)
@@ -84,7 +84,7 @@ def test_files_fill_no_disk(kind: Kind, name: str):
     (ran,) = run_on(kind, [Run(in_a_test(DISK[name]), seconds=15)])
     _skip_without_isolation(ran.way, ran.lacks)
     assert not ran.passed
-    assert "more than 64 MB" in ran.words or "OSError" in ran.words or "No space left" in ran.words
+    assert "more than 64 MB" in ran.message or "OSError" in ran.message or "No space left" in ran.message
 
 
 @pytest.mark.parametrize("kind", ISOLATING)
@@ -93,7 +93,7 @@ def test_bombs_are_ended_and_cost_their_own_test_alone(kind: Kind, name: str):
     began = time.monotonic()
     (ran,) = run_on(kind, [Run(f"{in_a_test(BOMBS[name])}\ndef test_next():\n    pass", seconds=6)])
     _skip_without_isolation(ran.way, ran.lacks)
-    assert [passed for passed, _ in ran.results] == [False, True], ran.words
+    assert [passed for passed, _ in ran.results] == [False, True], ran.message
     assert time.monotonic() - began < 40
     left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert "sandbox.warden" not in left
@@ -113,16 +113,18 @@ def test_processor_time_of_all_processes_is_summed(tmp_path: Path):
     spin = "for _ in range(3): os.fork()\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass"
     top = subprocess.Popen([sys.executable, "-c", f"import os, time\nif os.fork(): time.sleep(60)\n{spin}"])
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
-    tree = Tree(Family(top.pid, proc), TreeLimits(1 << 40, 0.5, 1000, 1 << 40), str(tmp_path), in_memory=False)
+    monitor = ResourceMonitor(
+        ProcessTree(top.pid, proc), TotalLimits(1 << 40, 0.5, 1000, 1 << 40), str(tmp_path), in_memory=False
+    )
     try:
         end, words = time.monotonic() + 30, None
         while words is None and time.monotonic() < end:
-            words = tree.excess()
+            words = monitor.exceeded_limit()
             time.sleep(0.02)
         assert words is not None
         assert "0.5 s of processor time" in words
-        tree.family.kill()
-        assert not list(tree.family.processes())
+        monitor.tree.kill()
+        assert not list(monitor.tree.processes())
     finally:
         os.close(proc)
         top.kill()
@@ -135,26 +137,26 @@ def test_the_end_of_one_pair_of_processes_does_not_reach_the_next_one(tmp_path: 
 import contextlib, os, time
 from kairos.agents.checks.sandbox import process_tree
 
-class SlowFamily(process_tree.Family):
+class SlowTree(process_tree.ProcessTree):
     def kill(self):
         open("ending", "w").close()
         time.sleep(1)
         super().kill()
 
 telling = os.pipe()
-turn = process_tree.Turn()
+turn = process_tree.ProcessLock()
 first = os.fork()
 if first:
-    limits = process_tree.TreeLimits(1 << 40, 1000, 1, 1 << 40)
-    tree = process_tree.Tree(SlowFamily(first, os.open("/proc", os.O_RDONLY)), limits, ".", in_memory=False)
-    raise SystemExit(os.waitstatus_to_exitcode(process_tree.watch(tree, telling[1], turn)))
-process_tree.tell_of(telling[0], turn)
+    limits = process_tree.TotalLimits(1 << 40, 1000, 1, 1 << 40)
+    monitor = process_tree.ResourceMonitor(SlowTree(first, os.open("/proc", os.O_RDONLY)), limits, ".", in_memory=False)
+    raise SystemExit(os.waitstatus_to_exitcode(process_tree.enforce_limits(monitor, telling[1], turn)))
+process_tree.connect_monitor(telling[0], turn)
 pair = [os.fork() or time.sleep(60) for _ in range(2)]
 while not os.path.exists("ending"):
     time.sleep(0.01)
-with process_tree.starting():
+with process_tree.starting_processes():
     next_one = os.fork() or time.sleep(1.5) or os._exit(0)
-words = process_tree.excess_told()
+words = process_tree.reported_limit()
 ended = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in (*pair, next_one)]
 print(*ended, words, flush=True)
 os._exit(0)
@@ -169,17 +171,17 @@ os._exit(0)
 def test_a_process_that_has_ended_uses_no_memory(tmp_path: Path):
     """It may end after it was listed; its shared pages would count in full then."""
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
-    family = Family(os.getpid(), proc)
-    tree = Tree(family, TreeLimits(1, 1, 1, 1), str(tmp_path), in_memory=False)
+    tree = ProcessTree(os.getpid(), proc)
+    monitor = ResourceMonitor(tree, TotalLimits(1, 1, 1, 1), str(tmp_path), in_memory=False)
     with subprocess.Popen([sys.executable, "-c", "input(0)"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout
         assert child.stdout.read(1) == b"0", "it runs"
-        listed = family.process(child.pid)
+        listed = tree.process(child.pid)
         assert listed
-        assert tree._proportional_bytes(listed) > 0
+        assert monitor._proportional_bytes(listed) > 0
         child.communicate(b"\n", timeout=20)
     assert listed.resident_bytes > 0
-    assert tree._proportional_bytes(listed) == 0
+    assert monitor._proportional_bytes(listed) == 0
     os.close(proc)
 
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from kairos.agents.base import Draft
-from kairos.agents.checks.sandbox.box import PROCESSES, Result
+from kairos.agents.checks.sandbox.box import PROCESSES, SandboxResult
 from kairos.agents.checks.task_tests import accept_tests
 from kairos.agents.guardian import GuardianAgent
 from kairos.config import GuardianSettings
@@ -28,7 +28,7 @@ from tests.unit.agents.boxes import MIB, TESTS, boxed, inside, result
 async def test_honest_code_passes_and_wrong_code_fails():
     """The control: what the others try is not refused for another reason."""
     assert (await result("def answer():\n    return 42")).passed
-    assert "expected 42, got 41" in (await result("def answer():\n    return 41")).words
+    assert "expected 42, got 41" in (await result("def answer():\n    return 41")).message
 
 
 async def test_every_wall_stands_where_the_kernel_lets_us_build_it():
@@ -43,7 +43,7 @@ async def test_an_endless_loop_is_ended_in_its_time_and_costs_its_own_test_alone
     began = time.monotonic()
     two = "def test_a():\n    loop()\ndef test_b():\n    pass"
     report = await boxed("def loop():\n    while True: pass", two, seconds=3)
-    assert "ran out of time" in report.results[0].words
+    assert "ran out of time" in report.results[0].message
     assert report.results[1].passed
     assert time.monotonic() - began < 3, "half of the time, and not all of it"
 
@@ -55,7 +55,7 @@ async def test_a_fork_bomb_gets_its_own_share_of_processes_and_no_more():
         "try:\n    while children < 1000:\n        if os.fork() == 0: time.sleep(60)\n        children += 1\n"
         "except OSError:\n    pass\nraise Exception(f'{children} children')"
     )
-    assert forked.words.endswith(f"{PROCESSES - 1} children")
+    assert forked.message.endswith(f"{PROCESSES - 1} children")
 
 
 async def test_a_fork_bomb_is_ended_whole():
@@ -69,7 +69,7 @@ async def test_a_fork_bomb_is_ended_whole():
 async def test_memory_is_limited():
     code = "hog = bytearray(300 * 2**20)\ndef answer():\n    return 42"
     assert (await result(code, memory=512 * MIB)).passed
-    assert "MemoryError" in (await result(code, memory=128 * MIB)).words
+    assert "MemoryError" in (await result(code, memory=128 * MIB)).message
 
 
 async def test_a_hog_that_takes_all_it_gets_takes_down_its_own_test_alone():
@@ -88,20 +88,20 @@ async def test_output_goes_nowhere_however_much_it_is():
 async def test_the_words_of_a_failure_are_short_however_long_the_code_makes_them():
     loud = await result("def answer():\n    raise Exception('x' * 20_000_000)")
     assert not loud.passed
-    assert 0 < len(loud.words) <= 1000
+    assert 0 < len(loud.message) <= 1000
 
 
 async def test_flooding_the_connection_to_the_tests_is_ended_and_is_no_success():
     flood = "for fd in range(3, 64):\n        try: os.write(fd, b'x' * 65536)\n        except OSError: pass"
     flood = f"import os\nwhile True:\n    {flood}"
     began = time.monotonic()
-    assert "connection to the tests" in (await result(flood, seconds=10)).words
+    assert "connection to the tests" in (await result(flood, seconds=10)).message
     assert time.monotonic() - began < 5
 
 
 async def test_a_file_can_be_written_and_none_can_be_large():
     assert (await inside("open('f', 'wb').write(b'x' * 2**20)")).passed
-    assert "OSError" in (await inside("f = open('f', 'wb')\nfor _ in range(40): f.write(b'x' * 2**20)")).words
+    assert "OSError" in (await inside("f = open('f', 'wb')\nfor _ in range(40): f.write(b'x' * 2**20)")).message
 
 
 # Ends before its time
@@ -122,7 +122,7 @@ async def test_a_file_can_be_written_and_none_can_be_large():
 async def test_ending_early_is_no_success(ending: str, words: str, where: str):
     outcome = await result("import os, signal, sys\n" + where.format(ending))
     assert not outcome.passed
-    assert words in outcome.words
+    assert words in outcome.message
 
 
 # Walls
@@ -153,7 +153,7 @@ async def test_what_a_test_starts_is_ended_before_the_next_begins():
     )
     await _skip_without_walls()
     results = (await boxed("x = 1", tests)).results
-    assert [results[number].words for number in (0, 1)] == ["", ""]
+    assert [results[number].message for number in (0, 1)] == ["", ""]
 
 
 async def test_nothing_outside_can_be_written_or_seen(tmp_path: Path):
@@ -166,10 +166,10 @@ async def test_nothing_outside_can_be_written_or_seen(tmp_path: Path):
     reading = await inside(f"open({str(tmp_path / 'secret')!r}).read()")
     await inside(f"open({str(tmp_path / 'written')!r}, 'w').write('x')")
     await _skip_without_walls()
-    assert "FileNotFoundError" in reading.words
+    assert "FileNotFoundError" in reading.message
     assert [path.name for path in tmp_path.iterdir()] == ["secret"]
     for place in ("/etc/passwd", "/proc/1/environ", str(Path.home() / ".bashrc")):
-        assert "FileNotFoundError" in (await inside(f"open({place!r})")).words
+        assert "FileNotFoundError" in (await inside(f"open({place!r})")).message
 
 
 async def test_python_itself_cannot_be_changed():
@@ -184,10 +184,10 @@ async def test_the_code_runs_as_nobody_else_on_the_machine_and_cannot_become_roo
         pytest.skip("only root can give a box a user of its own")
     ask = "import os\nraise Exception(f'user {os.getuid()}')"
     first, second = await asyncio.gather(inside(ask), inside(ask))
-    users = {int(outcome.words.rpartition(" ")[2]) for outcome in (first, second)}
+    users = {int(outcome.message.rpartition(" ")[2]) for outcome in (first, second)}
     assert len(users) == 2
     assert users.isdisjoint({0, 65534})
-    assert "PermissionError" in (await inside("import os\nos.setuid(0)")).words
+    assert "PermissionError" in (await inside("import os\nos.setuid(0)")).message
 
 
 async def test_there_is_no_network():
@@ -205,15 +205,15 @@ async def test_there_is_no_network():
         writer.close()
         outcome = await inside(f"import socket\nsocket.create_connection(('127.0.0.1', {port}), 2)")
     await _skip_without_walls()
-    assert "OSError" in outcome.words
+    assert "OSError" in outcome.message
     assert calls == [1]
 
 
 async def test_the_environment_of_the_daemon_is_not_seen(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("KAIROS_SECRET_FOR_TEST", "s3cret")
     seen = await inside("import os\nraise Exception(sorted(os.environ))")
-    assert "raised Exception" in seen.words
-    assert "KAIROS" not in seen.words
+    assert "raised Exception" in seen.message
+    assert "KAIROS" not in seen.message
 
 
 async def test_one_test_sees_nothing_of_another_and_nothing_is_left_on_disk(
@@ -240,7 +240,7 @@ async def test_cancelling_the_judgement_ends_the_child():
     await _all_ended(children)
 
 
-async def _watched(running: Awaitable[Result]) -> tuple[Result, set[psutil.Process]]:
+async def _watched(running: Awaitable[SandboxResult]) -> tuple[SandboxResult, set[psutil.Process]]:
     """What came of it, and every process that was seen below us meanwhile."""
     others, seen = _descendants(), set[psutil.Process]()
     work = asyncio.ensure_future(running)

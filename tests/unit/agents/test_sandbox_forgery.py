@@ -17,14 +17,14 @@ from tests.unit.agents.forgeries import FRAMES, HONEST, INTERPRETER, LIARS, OTHE
 async def test_success_cannot_be_faked(trick: str):
     outcome = await result(f"def answer():\n    return 0\n{trick}")
     assert not outcome.passed
-    assert outcome.words
+    assert outcome.message
 
 
 @pytest.mark.parametrize("answer", LIARS.values(), ids=LIARS.keys())
 async def test_an_object_that_says_it_is_equal_is_not_the_answer(answer: str):
     outcome = await result(answer)
     assert not outcome.passed
-    assert "expected 42" in outcome.words or "raised" in outcome.words
+    assert "expected 42" in outcome.message or "raised" in outcome.message
 
 
 @pytest.mark.parametrize(("answer", "assertion"), OTHERS.values(), ids=OTHERS.keys())
@@ -38,7 +38,7 @@ async def test_an_object_of_a_class_with_its_own_equality_is_never_equal_to_plai
     modulo = "class Mod:\n    def __init__(self, n): self.n = n % 7\n    def __eq__(self, o): return self.n == o % 7\n"
     outcome = await result(modulo + "def answer():\n    return Mod(0)")
     assert not outcome.passed
-    assert "return plain data instead" in outcome.words
+    assert "return plain data instead" in outcome.message
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_f():
 """
     outcome = await result(answer, tests)
     assert not outcome.passed
-    assert "kept this from the test" in outcome.words
+    assert "kept this from the test" in outcome.message
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_f():
     raise ValueError('the mock was changed')
 """
     outcome = await result(answer, tests)
-    assert outcome.passed, outcome.words
+    assert outcome.passed, outcome.message
 
 
 @pytest.mark.parametrize("way", FRAMES.values(), ids=FRAMES.keys())
@@ -152,7 +152,7 @@ async def test_no_way_leads_to_the_frames_of_the_judge(way: str):
 @pytest.mark.parametrize("answer", HONEST.values(), ids=HONEST.keys())
 async def test_the_standard_library_can_be_used(answer: str):
     outcome = await result(answer, seconds=10, memory=512 * MIB)
-    assert outcome.passed, outcome.words
+    assert outcome.passed, outcome.message
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ async def test_the_tests_go_on_after_a_forged_message_of_one_test():
     answer = "import os\ndef a():\n    for fd in range(3, 64):\n        try: os.write(fd, b'x' * 99)\n        except OSError: pass\n"
     report = await boxed(answer + "def b(): return 1", "def test_a():\n    a()\ndef test_b():\n    assert b() == 1")
     assert [report.results[number].passed for number in (0, 1)] == [False, True]
-    assert "connection to the tests" in report.results[0].words
+    assert "connection to the tests" in report.results[0].message
 
 
 async def test_a_true_integer_is_the_answer():
@@ -225,7 +225,7 @@ def order(key, people):
     getter = type(key)("__glo" + "bals__")
     for name in ("test_f", "expect"):
         try:
-            getter(people[0])["@" + "meet"] = lambda *_: None
+            getter(people[0])["@" + "check"] = lambda *_: None
         except AttributeError:
             pass
     return []
@@ -272,7 +272,7 @@ async def test_a_builtin_of_the_code_is_tested_where_the_tests_import_it():
     outcome = await result(
         "def all(_): return 'mine'", "from answer import all\ndef test_f():\n    assert all([]) == 'mine'"
     )
-    assert outcome.passed, outcome.words
+    assert outcome.passed, outcome.message
 
 
 @pytest.mark.parametrize(
@@ -288,4 +288,4 @@ async def test_a_builtin_of_the_code_is_tested_where_the_tests_import_it():
 async def test_the_code_reads_data_of_the_standard_library(use: str, value: str):
     imports = "import argparse, ast, time\nimport xml.etree.ElementTree as ET\nfrom urllib.parse import urlparse\n"
     outcome = await result(f"def f(x):\n    return {use}", f"{imports}def test_f():\n    assert f({value}) == 3")
-    assert outcome.passed, outcome.words
+    assert outcome.passed, outcome.message

@@ -15,7 +15,7 @@ CASES = {**honest_objects.CASES, **honest_values.CASES}
 @pytest.mark.parametrize(("answer", "tests"), CASES.values(), ids=CASES.keys())
 async def test_honest_tests_pass(answer: str, tests: str):
     outcome = await result(answer, f"def test_it():\n{textwrap.indent(tests, '    ')}", seconds=20, memory=512 * MIB)
-    assert outcome.passed, outcome.words
+    assert outcome.passed, outcome.message
 
 
 @pytest.mark.parametrize(("answer", "tests"), CASES.values(), ids=CASES.keys())
@@ -23,7 +23,7 @@ async def test_honest_tests_run_to_their_end(answer: str, tests: str):
     """An assertion after the last one fails: the ones before it were run and not skipped."""
     source = f"def test_it():\n{textwrap.indent(tests, '    ')}\n    assert not True"
     outcome = await result(answer, source, seconds=20, memory=512 * MIB)
-    assert "`not True` does not hold" in outcome.words
+    assert "`not True` does not hold" in outcome.message
 
 
 async def test_a_call_is_cheap_enough_for_loops():
@@ -40,7 +40,7 @@ def test_f():
     assert len(f(xs)) == 1_000_000
 """
     outcome = await result("def f(xs): return [x for x in xs]", tests, seconds=20, memory=1024 * MIB)
-    assert outcome.passed, outcome.words
+    assert outcome.passed, outcome.message
 
 
 @pytest.mark.parametrize(
@@ -52,13 +52,13 @@ def test_f():
 )
 async def test_what_is_too_large_to_cross_is_refused_in_words(answer: str, words: str):
     outcome = await result(answer, "def test_f():\n    assert f()", seconds=20, memory=1024 * MIB)
-    assert words in outcome.words
+    assert words in outcome.message
 
 
 async def test_the_line_of_the_answer_that_raised_is_known():
     outcome = await result("def f():\n    x = 1\n    raise ValueError('x')", "def test_f():\n    f()")
     assert outcome.line == 3
-    assert "raised ValueError: x" in outcome.words
+    assert "raised ValueError: x" in outcome.message
 
 
 async def test_threads_of_the_tests_and_of_the_answer_take_turns():
@@ -87,4 +87,4 @@ def test_callbacks():
     assert calls == [1] * 5
 """
     report = await boxed(answer, tests, seconds=20, memory=512 * MIB)
-    assert [outcome.words for outcome in report.results.values()] == ["", ""]
+    assert [outcome.message for outcome in report.results.values()] == ["", ""]

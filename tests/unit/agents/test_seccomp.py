@@ -9,16 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.agents.checks.sandbox.seccomp import ALLOW, ERRNO, KILL, REFUSED, Surroundings, compiled
+from kairos.agents.checks.sandbox.seccomp import ALLOW, ERRNO, KILL, REFUSED, FilterContext, compiled
 from kairos.agents.checks.sandbox.system_calls import AARCH64, LAST, NUMBERS, X86_64
 
 MACHINES = [X86_64, AARCH64]
-SHUT = Surroundings(own_root=False, own_user=False)
-OPEN = Surroundings(own_root=True, own_user=True)
+SHUT = FilterContext(own_root=False, own_user=False)
+OPEN = FilterContext(own_root=True, own_user=True)
 EPERM = ERRNO | errno.EPERM
 
 
-def decided(machine: int, number: int, *arguments: int, around: Surroundings = SHUT, runs_on: int | None = None) -> int:
+def decided(
+    machine: int, number: int, *arguments: int, around: FilterContext = SHUT, runs_on: int | None = None
+) -> int:
     """The verdict on one call."""
     values = [*arguments, 0, 0, 0, 0, 0, 0][:6]
     data = struct.pack("<IIQ6Q", number, runs_on or machine, 0, *values)
@@ -40,7 +42,7 @@ def decided(machine: int, number: int, *arguments: int, around: Surroundings = S
 
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("around", [SHUT, OPEN])
-def test_what_no_test_needs_is_refused_everywhere(machine: int, around: Surroundings):
+def test_what_no_test_needs_is_refused_everywhere(machine: int, around: FilterContext):
     for name in REFUSED:
         if name in NUMBERS[machine]:
             assert decided(machine, NUMBERS[machine][name], around=around) == EPERM, name
@@ -98,5 +100,5 @@ def test_what_is_not_named_is_allowed(machine: int, number: int):
 def test_rights_of_files_are_feigned_where_they_are_the_daemon_s_own(machine: int):
     change = NUMBERS[machine]["fchmodat"]
     assert decided(machine, change) == ERRNO
-    assert decided(machine, change, around=Surroundings(own_root=False, own_user=True)) == ALLOW
+    assert decided(machine, change, around=FilterContext(own_root=False, own_user=True)) == ALLOW
     assert decided(machine, change, around=OPEN) == ALLOW

@@ -9,7 +9,7 @@ import pytest
 
 from kairos.cli.addresses import is_loopback
 from kairos.cli.client import Client, NotRunning, NotSignedIn, Refused
-from kairos.cli.credentials import Credential, CredentialFile
+from kairos.cli.credentials import CredentialFile, StoredCredential
 from kairos.cli.transport import NotKairos, Redirected
 from kairos.errors import InvalidInput
 from tests.kit.recording_server import RecordingServer, recording_server
@@ -29,7 +29,7 @@ def client(address: str, folder: Path) -> Client:
 
 
 def signed_in(server: RecordingServer, folder: Path) -> Client:
-    CredentialFile(folder / "credentials.json").put(server.address, Credential("a-token", "r-token", None))
+    CredentialFile(folder / "credentials.json").put(server.address, StoredCredential("a-token", "r-token", None))
     return client(server.address, folder)
 
 

@@ -10,21 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.cli.credentials import Credential, CredentialFile, NotSaved
+from kairos.cli.credentials import CredentialFile, NotSaved, StoredCredential
 
 ADDRESS = "http://127.0.0.1:8484"
-CREDENTIAL = Credential("access", "refresh", "project")
+CREDENTIAL = StoredCredential("access", "refresh", "project")
 
 
 def test_a_session_is_saved_for_its_address_and_its_owner_alone(tmp_path: Path):
     file = CredentialFile(tmp_path / "kairos" / "credentials.json")
     file.put(ADDRESS, CREDENTIAL)
-    file.put("http://other", Credential("b", "c", None))
+    file.put("http://other", StoredCredential("b", "c", None))
     assert CredentialFile(file.path).get(ADDRESS) == CREDENTIAL
     assert file.path is not None
     assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
-    file.forget(ADDRESS)
-    assert (file.get(ADDRESS), file.get("http://other")) == (None, Credential("b", "c", None))
+    file.remove(ADDRESS)
+    assert (file.get(ADDRESS), file.get("http://other")) == (None, StoredCredential("b", "c", None))
     assert [found.name for found in file.path.parent.iterdir()] == ["credentials.json"]
 
 
@@ -88,7 +88,7 @@ def test_without_any_home_a_session_lasts_for_the_command(monkeypatch: pytest.Mo
         file.put(ADDRESS, CREDENTIAL)
     assert file.get(ADDRESS) == CREDENTIAL
     with pytest.raises(NotSaved):
-        file.forget(ADDRESS)
+        file.remove(ADDRESS)
     assert file.get(ADDRESS) is None
 
 

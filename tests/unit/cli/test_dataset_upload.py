@@ -44,7 +44,7 @@ class Server:
 
 
 def test_a_server_can_name_every_refused_row_of_a_part():
-    assert PART_ROWS <= dataset_import.MOST_REFUSALS
+    assert PART_ROWS <= dataset_import.MAX_REFUSALS
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,7 @@ def test_a_broken_element_of_an_array_is_refused_here_and_never_changed(tmp_path
     done = send(server, tmp_path / "rows", '[\n{"a": 1},\n{"a": "x\ny"},\n{"a":\n3}\n]')
     assert server.parts == [[{"a": 1}, {"a": 3}]]
     assert [one["line"] for one in done["refusals"]] == [3]
-    assert "not JSON" in done["refusals"][0]["reason"]
+    assert "not valid JSON" in done["refusals"][0]["reason"]
 
 
 def test_one_row_larger_than_the_server_takes_is_refused_and_the_others_arrive(tmp_path: Path):
@@ -101,7 +101,7 @@ def test_one_row_larger_than_the_server_takes_is_refused_and_the_others_arrive(t
         NotRunning(address="http://x", reason="refused"),
         Refused(409, "import_running", "Another import is running."),
         Refused(503, "engine_unavailable", "PostgreSQL cannot be reached."),
-        Refused(429, "rate_limited", "Too many tries."),
+        Refused(429, "rate_limited", "Too many attempts."),
     ],
 )
 def test_a_passing_failure_is_tried_again(tmp_path: Path, error: BaseException):
@@ -141,5 +141,5 @@ def test_a_file_without_rows_is_refused(tmp_path: Path, content: bytes):
 
 
 def test_what_is_no_file_is_named(tmp_path: Path):
-    with pytest.raises(InvalidInput, match="Name a file"):
+    with pytest.raises(InvalidInput, match="Check the path"):
         dataset_upload.send(cast(Client, Server()), tmp_path, approve=True)

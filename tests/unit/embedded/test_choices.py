@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kairos.embedded import WeightsCorrupt, WeightsMissing, check_weights
-from kairos.embedded.orphans import end_leftovers
+from kairos.embedded.orphans import end_orphans
 from kairos.embedded.postgres_files import NOBODY, _can_reach
 from kairos.embedded.valkey import find_server
 
@@ -99,7 +99,7 @@ def test_a_closed_folder_on_the_way_is_out_of_reach(tmp_path: Path) -> None:
 async def test_a_shell_in_an_engines_folder_is_no_leftover(tmp_path: Path) -> None:
     """Only the engine's own program is ended, not whoever looks at its folder."""
     shell = await asyncio.create_subprocess_exec("/bin/sleep", "60", cwd=tmp_path)
-    await end_leftovers(tmp_path, "-server", ())
+    await end_orphans(tmp_path, "-server", ())
     assert shell.returncode is None
     shell.kill()
     await shell.wait()

@@ -95,7 +95,7 @@ def test_a_port_is_kept_until_another_program_has_it(tmp_path: Path, caplog: pyt
             moved = folder.port("valkey")
             assert moved != port
         assert folder.port("valkey") == moved
-    assert f"port {port} of the embedded valkey is in use: it moves to {moved}" in caplog.text
+    assert f"port {port} of the embedded valkey is in use: using port {moved}" in caplog.text
 
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:

@@ -8,7 +8,14 @@ from uuid import uuid4
 
 import pytest
 
-from kairos.fine_tuning.adapters.adapters import KEPT, AdapterCorrupt, AdapterFiles, AdapterMissing, QuotaFull, Stored
+from kairos.fine_tuning.adapters.adapters import (
+    KEPT,
+    AdapterCorrupt,
+    AdapterFiles,
+    AdapterMissing,
+    QuotaFull,
+    StoredAdapter,
+)
 from kairos.tenancy import ProjectId
 
 
@@ -28,8 +35,8 @@ def project() -> ProjectId:
 
 def test_it_is_kept_once_with_its_manifest(tmp_path: Path, trained: Path, project: ProjectId):
     files = AdapterFiles(tmp_path / "models", 10**6)
-    stored = files.keep(trained, project, "smol/../lm", 1, {"run": "r", "seed": 7})
-    assert stored == files.keep(trained, project, "smol/../lm", 1, {"run": "r", "seed": 8}), "a version never changes"
+    stored = files.save(trained, project, "smol/../lm", 1, {"run": "r", "seed": 7})
+    assert stored == files.save(trained, project, "smol/../lm", 1, {"run": "r", "seed": 8}), "a version never changes"
     assert stored.path == f"{project}/smol-..-lm/1"
     assert files.file(stored).read_bytes() == (trained / "adapter.gguf").read_bytes()
     assert '"seed": 7' in (files.file(stored).parent / "manifest.json").read_text()
@@ -37,7 +44,7 @@ def test_it_is_kept_once_with_its_manifest(tmp_path: Path, trained: Path, projec
 
 def test_a_changed_file_is_refused(tmp_path: Path, trained: Path, project: ProjectId):
     files = AdapterFiles(tmp_path / "models", 10**6)
-    stored = files.keep(trained, project, "base", 1, {"run": "r"})
+    stored = files.save(trained, project, "base", 1, {"run": "r"})
     path = files.file(stored)
     path.chmod(0o600)
     path.write_bytes(b"another model's")
@@ -48,20 +55,20 @@ def test_a_changed_file_is_refused(tmp_path: Path, trained: Path, project: Proje
 def test_a_missing_or_foreign_path_is_refused(tmp_path: Path):
     files = AdapterFiles(tmp_path / "models", 10**6)
     with pytest.raises(AdapterMissing):
-        files.file(Stored("p/base/1", "0", 0))
+        files.file(StoredAdapter("p/base/1", "0", 0))
     with pytest.raises(AdapterCorrupt, match="outside"):
-        files.file(Stored("../../etc", "0", 0))
+        files.file(StoredAdapter("../../etc", "0", 0))
 
 
 def test_the_quota_is_the_projects_own(tmp_path: Path, trained: Path, project: ProjectId):
     size = sum((trained / name).stat().st_size for name in KEPT)
     files = AdapterFiles(tmp_path / "models", int(size * 1.5))
-    first = files.keep(trained, project, "base", 1, {"run": "r"})
+    first = files.save(trained, project, "base", 1, {"run": "r"})
     with pytest.raises(QuotaFull):
-        files.keep(trained, project, "base", 2, {"run": "s"})
-    files.keep(trained, ProjectId(uuid4()), "base", 1, {"run": "r"})
+        files.save(trained, project, "base", 2, {"run": "s"})
+    files.save(trained, ProjectId(uuid4()), "base", 1, {"run": "r"})
     files.delete(first)
-    files.keep(trained, project, "base", 2, {"run": "s"})
+    files.save(trained, project, "base", 2, {"run": "s"})
 
 
 def test_nothing_half_stands_under_its_name(tmp_path: Path, trained: Path, project: ProjectId):
@@ -69,14 +76,14 @@ def test_nothing_half_stands_under_its_name(tmp_path: Path, trained: Path, proje
     (trained / KEPT[-1]).unlink()
     os.symlink("/nonexistent", trained / KEPT[-1])
     with pytest.raises(OSError, match="No such file"):
-        AdapterFiles(tmp_path / "models", 10**9).keep(trained, project, "base", 1, {"run": "r"})
+        AdapterFiles(tmp_path / "models", 10**9).save(trained, project, "base", 1, {"run": "r"})
     assert not list((tmp_path / "models").rglob("1"))
 
 
 def test_what_an_abandoned_run_left_goes(tmp_path: Path, trained: Path, project: ProjectId):
     files = AdapterFiles(tmp_path / "models", 10**6)
-    before = files.keep(trained, project, "base", 1, {"run": "killed before its row was written"})
+    before = files.save(trained, project, "base", 1, {"run": "killed before its row was written"})
     (trained / "adapter.gguf").write_bytes(b"of the next run")
-    after = files.keep(trained, project, "base", 1, {"run": "the next"})
+    after = files.save(trained, project, "base", 1, {"run": "the next"})
     assert after.path == before.path
     assert files.file(after).read_bytes() == b"of the next run"

@@ -7,14 +7,14 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.fine_tuning.dataset.split import Part, Row, group_of, rows_hash, split
+from kairos.fine_tuning.dataset.split import ApprovedSample, Part, group_of, rows_hash, split
 
 PROMPTS = st.lists(st.sampled_from(["one", "One ", "two", "three", "four  words", "four words"]), max_size=30)
 
 
-def rows_of(prompts: list[str], held: int = -1) -> list[Row]:
+def rows_of(prompts: list[str], held: int = -1) -> list[ApprovedSample]:
     return [
-        Row(UUID(int=n + 1), 1, None, None, ({"role": "user", "content": prompt},), "a", held_out=n == held)
+        ApprovedSample(UUID(int=n + 1), 1, None, None, ({"role": "user", "content": prompt},), "a", held_out=n == held)
         for n, prompt in enumerate(prompts)
     ]
 

@@ -54,7 +54,7 @@ async def test_a_changed_entry_and_a_reset_begin_anew(server: ModelServer, provi
     request = ChatRequest(HELLO.messages, temperature=0.0)
     await providers.chat(model(server), request, timeout_s=5)
     assert providers.traits.of(model(server, base_url=f"{server.base_url}/")).adjustments == Adjustments()
-    providers.traits.forget(model(server))
+    providers.traits.discard(model(server))
     server.add(ScriptedModel("up"))
     await providers.chat(model(server), request, timeout_s=5)
     assert server.calls[-1].body["temperature"] == 0

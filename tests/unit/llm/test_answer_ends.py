@@ -9,10 +9,10 @@ from contextlib import suppress
 
 import pytest
 
-from kairos.llm.answers.answer import Answer, Fault, Garbled
+from kairos.llm.answers.answer import AnswerBuilder, AnswerFault, InvalidAnswer
 from kairos.llm.answers.event_stream import EventStream
-from kairos.llm.answers.finish_reason import Ending, ending_of, finish_word
-from kairos.llm.calls.providers import ModelCallError, ModelGarbage, ModelStreamCut, ModelTimeout, ModelWithheld
+from kairos.llm.answers.finish_reason import Ending, ending_of, finish_reason_of
+from kairos.llm.calls.providers import ModelAnswerInvalid, ModelCallError, ModelStreamCut, ModelTimeout, ModelWithheld
 from tests.kit.model_calls import delta, events
 from tests.kit.raw_model import UNFRAMED, Then, ask, chunked, sized
 
@@ -128,7 +128,7 @@ async def test_a_stream_that_dies_without_a_known_good_end_is_a_failed_call(valu
     ],
 )
 async def test_a_broken_end_is_a_failed_call(wire: bytes, then: str):
-    with pytest.raises((ModelStreamCut, ModelGarbage)):
+    with pytest.raises((ModelStreamCut, ModelAnswerInvalid)):
         await ask(wire, then=Then(then))
 
 
@@ -144,13 +144,13 @@ async def test_a_broken_end_is_a_failed_call(wire: bytes, then: str):
 def test_a_stream_cut_at_any_byte_is_whole_or_a_fault(values: tuple[object, ...]):
     wire = stream(*values)
     for cut in range(len(wire) + 1):
-        answer, parser = Answer(10_000), EventStream()
+        answer, parser = AnswerBuilder(10_000), EventStream()
         try:
-            answer.take(parser.feed(wire[:cut]))
-            with suppress(Garbled):
-                answer.take(parser.finish())
+            answer.feed(parser.feed(wire[:cut]))
+            with suppress(InvalidAnswer):
+                answer.feed(parser.finish())
             answer.finish(b"", framed=False)
-        except Fault:
+        except AnswerFault:
             assert cut < len(wire)
         else:
             assert answer.completion().text == WHOLE, wire[:cut]
@@ -215,5 +215,5 @@ def test_reasons_of_all_servers_are_known_by_their_letters(word: str, ending: En
 
 @pytest.mark.parametrize("value", [None, "", "null", " ", False, "FINISH_REASON_UNSPECIFIED", {"type": None}])
 def test_a_reason_that_names_nothing_is_none(value: object):
-    assert finish_word(value) is None
-    assert finish_word({"type": "stop", "matched": 2}) == "stop"
+    assert finish_reason_of(value) is None
+    assert finish_reason_of({"type": "stop", "matched": 2}) == "stop"

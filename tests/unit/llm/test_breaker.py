@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.llm.health.breaker import LONGEST, PERIOD_S, PROBE_S, Breaker, Fault, State, fault_of
+from kairos.llm.health.breaker import MAX_PERIODS, PERIOD_S, PROBE_S, Breaker, BreakerState, FaultKind, fault_of
 
 
-def fail(breaker: Breaker, now: float, times: int = 1, fault: Fault = Fault.INFRASTRUCTURE, retry_after_s=None) -> None:
+def fail(
+    breaker: Breaker, now: float, times: int = 1, fault: FaultKind = FaultKind.INFRASTRUCTURE, retry_after_s=None
+) -> None:
     for _ in range(times):
         permit = breaker.acquire(now)
         assert permit is not None
@@ -27,9 +29,9 @@ def opened() -> Breaker:
 def test_three_errors_in_a_row_open_it():
     breaker = Breaker()
     fail(breaker, 0.0, 2)
-    assert breaker.state(0.0) is State.CLOSED
+    assert breaker.state(0.0) is BreakerState.CLOSED
     fail(breaker, 0.0)
-    assert breaker.state(0.0) is State.OPEN
+    assert breaker.state(0.0) is BreakerState.OPEN
     assert breaker.acquire(PERIOD_S - 1) is None
     assert breaker.retry_at(0.0) == PERIOD_S
 
@@ -41,7 +43,7 @@ def test_a_success_between_errors_starts_the_count_again():
         permit = breaker.acquire(0.0)
         assert permit is not None
         breaker.succeeded(permit, 0.0)
-    assert breaker.state(0.0) is State.CLOSED
+    assert breaker.state(0.0) is BreakerState.CLOSED
 
 
 def test_the_time_it_stays_open_doubles_up_to_eight_times():
@@ -52,7 +54,7 @@ def test_the_time_it_stays_open_doubles_up_to_eight_times():
         stays.append((until - now) / PERIOD_S)
         now = until
         fail(breaker, now)
-    assert stays == [1, 2, 4, 8, LONGEST, LONGEST]
+    assert stays == [1, 2, 4, 8, MAX_PERIODS, MAX_PERIODS]
 
 
 def test_a_good_probe_closes_it_and_forgets_the_doubling():
@@ -62,7 +64,7 @@ def test_a_good_probe_closes_it_and_forgets_the_doubling():
     permit = breaker.acquire(now)
     assert permit is not None
     breaker.succeeded(permit, now)
-    assert breaker.state(now) is State.CLOSED
+    assert breaker.state(now) is BreakerState.CLOSED
     fail(breaker, now, 3)
     assert breaker.retry_at(now) == now + PERIOD_S
 
@@ -84,14 +86,14 @@ def test_what_a_lost_probe_reports_too_late_says_nothing_of_the_one_that_replace
     breaker.succeeded(lost, PERIOD_S + PROBE_S)
     assert breaker.acquire(PERIOD_S + PROBE_S) is None
     breaker.succeeded(later, PERIOD_S + PROBE_S)
-    assert breaker.state(PERIOD_S + PROBE_S) is State.CLOSED
+    assert breaker.state(PERIOD_S + PROBE_S) is BreakerState.CLOSED
 
 
 def test_an_abandoned_probe_makes_room_for_another():
     breaker = opened()
     permit = breaker.acquire(PERIOD_S)
     assert permit is not None
-    breaker.failed(permit, Fault.OURS, PERIOD_S)
+    breaker.failed(permit, FaultKind.OURS, PERIOD_S)
     assert breaker.acquire(PERIOD_S) is not None
 
 
@@ -102,19 +104,19 @@ def test_calls_from_before_it_opened_change_nothing():
     permits = [breaker.acquire(0.0) for _ in range(20)]
     for permit in permits[:19]:
         assert permit is not None
-        breaker.failed(permit, Fault.INFRASTRUCTURE, 1.0)
+        breaker.failed(permit, FaultKind.INFRASTRUCTURE, 1.0)
     assert permits[19] is not None
     breaker.succeeded(permits[19], 2.0)
-    assert breaker.state(2.0) is State.OPEN
+    assert breaker.state(2.0) is BreakerState.OPEN
     assert breaker.retry_at(2.0) == 1.0 + PERIOD_S
 
 
 def test_our_own_cancels_do_not_count():
     breaker = Breaker()
-    fail(breaker, 0.0, 20, Fault.OURS)
-    assert breaker.state(0.0) is State.CLOSED
+    fail(breaker, 0.0, 20, FaultKind.OURS)
+    assert breaker.state(0.0) is BreakerState.CLOSED
     fail(breaker, 0.0, 2)
-    assert breaker.state(0.0) is State.CLOSED
+    assert breaker.state(0.0) is BreakerState.CLOSED
 
 
 def test_retry_after_is_honoured_from_the_first_error_and_over_the_period():
@@ -137,8 +139,8 @@ def test_a_failed_probe_after_retry_after_opens_it_for_a_period():
 
 def test_a_refusal_stays_until_a_person_tries_again():
     breaker = Breaker()
-    fail(breaker, 0.0, 1, Fault.REFUSED)
-    assert breaker.state(1e9) is State.REFUSED
+    fail(breaker, 0.0, 1, FaultKind.REFUSED)
+    assert breaker.state(1e9) is BreakerState.REFUSED
     assert breaker.acquire(1e9) is None
     assert breaker.retry_at(1e9) is None
     breaker.reset()
@@ -148,10 +150,10 @@ def test_a_refusal_stays_until_a_person_tries_again():
 @pytest.mark.parametrize(
     ("status", "fault"),
     [
-        (None, Fault.INFRASTRUCTURE),
-        *((status, Fault.INFRASTRUCTURE) for status in (408, 429, 500, 502, 503, 529)),
-        *((status, Fault.REFUSED) for status in (401, 402, 403, 404)),
-        *((status, Fault.OURS) for status in (400, 413, 422)),
+        (None, FaultKind.INFRASTRUCTURE),
+        *((status, FaultKind.INFRASTRUCTURE) for status in (408, 429, 500, 502, 503, 529)),
+        *((status, FaultKind.REFUSED) for status in (401, 402, 403, 404)),
+        *((status, FaultKind.OURS) for status in (400, 413, 422)),
     ],
 )
 def test_what_a_status_says_of_the_server(status, fault):
@@ -176,7 +178,7 @@ def test_never_two_probes_at_once(events):
         elif event == "store":
             breaker = Breaker.from_dict(json.loads(json.dumps(breaker.to_dict())))
         elif event == "acquire":
-            probing = breaker.state(now) is State.HALF_OPEN
+            probing = breaker.state(now) is BreakerState.HALF_OPEN
             permit = breaker.acquire(now)
             if permit is None:
                 continue
@@ -191,4 +193,4 @@ def test_never_two_probes_at_once(events):
             if event == "ok":
                 breaker.succeeded(permit, now)
             else:
-                breaker.failed(permit, Fault.OURS if event == "ours" else Fault.INFRASTRUCTURE, now)
+                breaker.failed(permit, FaultKind.OURS if event == "ours" else FaultKind.INFRASTRUCTURE, now)

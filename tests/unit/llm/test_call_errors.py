@@ -11,8 +11,8 @@ from kairos.http import HttpClient
 from kairos.llm.calls.providers import (
     CallLimits,
     ChatRequest,
+    ModelAnswerInvalid,
     ModelCallError,
-    ModelGarbage,
     ModelRateLimited,
     ModelRefused,
     ModelRequestInvalid,
@@ -43,10 +43,10 @@ from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel
         (Fault(FaultKind.STATUS, status=429), ModelRateLimited, ""),
         (Fault(FaultKind.ERROR_IN_STREAM, after_tokens=2), ModelServerError, "Grüße an"),
         (Fault(FaultKind.ERROR_IN_STREAM, status=429, after_tokens=0), ModelRateLimited, ""),
-        (Fault(FaultKind.GARBAGE_BODY), ModelGarbage, ""),
-        (Fault(FaultKind.GARBAGE_BODY, body=""), ModelGarbage, ""),
-        (Fault(FaultKind.GARBAGE_EVENTS), ModelGarbage, ""),
-        (Fault(FaultKind.NO_CHOICES), ModelGarbage, ""),
+        (Fault(FaultKind.GARBAGE_BODY), ModelAnswerInvalid, ""),
+        (Fault(FaultKind.GARBAGE_BODY, body=""), ModelAnswerInvalid, ""),
+        (Fault(FaultKind.GARBAGE_EVENTS), ModelAnswerInvalid, ""),
+        (Fault(FaultKind.NO_CHOICES), ModelAnswerInvalid, ""),
     ],
     ids=lambda value: f"{value.kind}-{value.status}-{value.after_tokens}" if isinstance(value, Fault) else None,
 )
@@ -67,7 +67,7 @@ async def test_a_closed_port_is_unreachable(server: ModelServer, providers: Prov
     assert error.infrastructure
     assert str(error) == (
         f"The model mine cannot be reached at {server.base_url}: Connection refused. "
-        "Check that its server runs and that `base_url` in kairos.toml is its address."
+        "Check that its server is running and that `base_url` in kairos.toml is correct."
     )
     await server.accept()
     assert (await providers.chat(model(server), HELLO, timeout_s=5)).text
@@ -93,9 +93,9 @@ async def test_a_server_that_takes_no_connection_is_timed_out(server: ModelServe
 
 async def test_timeouts_say_what_was_waited_for(server: ModelServer, impatient: Providers):
     server.fail("up", Fault(FaultKind.HANG, requests=1))
-    assert "waiting for the first token. It may be loading" in str(await failed(impatient, model(server)))
+    assert "waiting for the first token. The server may be loading" in str(await failed(impatient, model(server)))
     server.fail("up", Fault(FaultKind.HANG, after_tokens=1, requests=1))
-    assert "waiting for the next token. It stopped in the middle" in str(await failed(impatient, model(server)))
+    assert "waiting for the next token. The server stopped in the middle" in str(await failed(impatient, model(server)))
 
 
 async def test_our_own_deadline_does_not_count_against_the_server(server: ModelServer, providers: Providers):
@@ -124,10 +124,10 @@ async def test_the_server_says_when_to_come_back(
         (401, None, "Check the key in the environment variable that `api_key_env` names for mine in kairos.toml."),
         (403, None, "Check the key in the environment variable that `api_key_env` names for mine in kairos.toml."),
         (402, None, "has no credit left"),
-        (404, '{"error": "model \'up\' not found"}', "if that server is Ollama, run `ollama pull up`."),
-        (404, '{"error": {"message": "updog File Not Found"}}', "must be the address before"),
-        (404, '{"detail": "Not Found"}', "must be the address before /chat/completions, such as …/v1."),
-        (301, "", "must be the address before /chat/completions, such as …/v1."),
+        (404, '{"error": "model \'up\' not found"}', "If the server is Ollama, run `ollama pull up`."),
+        (404, '{"error": {"message": "updog File Not Found"}}', "must be the address without"),
+        (404, '{"detail": "Not Found"}', "must be the address without /chat/completions, such as …/v1."),
+        (301, "", "must be the address without /chat/completions, such as …/v1."),
     ],
 )
 async def test_a_refusal_is_permanent_and_says_what_to_check(
@@ -137,15 +137,15 @@ async def test_a_refusal_is_permanent_and_says_what_to_check(
     error = await failed(providers, model(server))
     assert isinstance(error, ModelRefused)
     assert (error.infrastructure, error.permanent, error.retryable) == (False, True, False)
-    assert str(error).startswith(f"The server of the model mine refuses it with {status}: ")
+    assert str(error).startswith(f"The server of the model mine refused the call with {status}: ")
     assert remedy in str(error)
 
 
 async def test_a_missing_key_is_said_to_be_missing(server: ModelServer, providers: Providers):
     server.add(ScriptedModel("up", api_key="right"))
-    assert "(none is set now)" in str(await failed(providers, model(server, api_key=None)))
+    assert "(none is set)" in str(await failed(providers, model(server, api_key=None)))
     error = await failed(providers, model(server))
-    assert "refuses it with 401: Incorrect API key provided. Check the key" in str(error)
+    assert "refused the call with 401: Incorrect API key provided. Check the key" in str(error)
     assert (await providers.chat(model(server, api_key="right"), HELLO, timeout_s=5)).text
 
 
@@ -189,24 +189,24 @@ async def test_an_error_inside_the_answer_is_an_error(
     ("body", "reason"),
     [
         ("hello there", "neither JSON nor a stream of events: hello there"),
-        ("[1]", "a list where an object belongs: [1]"),
-        ("{", "not JSON: {"),
-        ("{}", "it has no choices: {}"),
+        ("[1]", "expected a JSON object, got a list: [1]"),
+        ("{", "it is not valid JSON: {"),
+        ("{}", "it contains no choices: {}"),
         (events(delta(7)), "the content is a int"),
-        (events({"choices": 3}), "`choices` is no list"),
-        (events({"choices": ["x"]}), "a choice is no object"),
-        (events({"choices": [{"delta": "x"}]}), "a message is no object"),
-        (events(delta(tool_calls=[1])), "`tool_calls` is no list of objects"),
+        (events({"choices": 3}), "`choices` is not a list"),
+        (events({"choices": ["x"]}), "a choice is not an object"),
+        (events({"choices": [{"delta": "x"}]}), "a message is not an object"),
+        (events(delta(tool_calls=[1])), "`tool_calls` is not a list of objects"),
         (events(delta(tool_calls=[{"index": 5}])), "a tool call has the index 5"),
         (
             events(delta(tool_calls=[{"index": 0, "function": {"name": 1}}])),
-            "the function of a tool call is not in words",
+            "the function of a tool call is not text",
         ),
     ],
 )
 async def test_garbage_is_named(server: ModelServer, providers: Providers, body: str, reason: str):
     error = await garbled(server, providers, body)
-    assert isinstance(error, ModelGarbage)
+    assert isinstance(error, ModelAnswerInvalid)
     assert error.reason == reason
     assert reason in str(error)
 
@@ -216,9 +216,9 @@ async def test_garbage_is_named(server: ModelServer, providers: Providers, body:
 )
 async def test_an_endless_answer_is_cut_off(server: ModelServer, providers: Providers, body: str):
     error = await garbled(server, providers, body)
-    assert isinstance(error, ModelGarbage)
+    assert isinstance(error, ModelAnswerInvalid)
     assert not error.infrastructure
-    assert "longer than 20000 bytes" in str(error)
+    assert "the limit of 20000 bytes" in str(error)
 
 
 async def test_an_event_cut_in_half_is_a_cut_stream(server: ModelServer, providers: Providers):

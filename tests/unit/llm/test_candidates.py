@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from kairos.agents.judge import sampled
 from kairos.llm.catalog.catalog import Model
 from kairos.llm.health.availability import HEALTHY, Availability
-from kairos.llm.routing.decision import lot_of
-from kairos.llm.routing.scoring import Kind, Reason
+from kairos.llm.routing.decision import canary_bucket_of
+from kairos.llm.routing.scoring import DecisionKind, Reason
 from kairos.llm.routing.selection import ModelSelector, Request
 from kairos.llm.routing.statistics import RouterWeights, Statistics
 from kairos.tenancy import ProjectId
@@ -52,14 +52,14 @@ ADAPTERS = st.lists(
 @given(
     drawn=ADAPTERS,
     asking=st.sampled_from(OWNERS),
-    lot=st.floats(0, 1, exclude_max=True),
+    canary_bucket=st.floats(0, 1, exclude_max=True),
     session=st.sampled_from([None, "s"]),
     excluded=st.sets(st.sampled_from([*SHARED, "a0", "a1"])),
     named=st.sampled_from([None, "base", "a0", "a1"]),
     last_resort=st.sampled_from([None, "other"]),
 )
 def test_an_adapter_of_another_project_is_never_chosen_weighed_or_named(
-    drawn, asking, lot, session, excluded, named, last_resort
+    drawn, asking, canary_bucket, session, excluded, named, last_resort
 ):
     adapters = [adapter(f"a{i}", owner, share=share) for i, (owner, share, _) in enumerate(drawn)]
     ill = {f"a{i}" for i, (_, _, down) in enumerate(drawn) if down}
@@ -69,7 +69,7 @@ def test_an_adapter_of_another_project_is_never_chosen_weighed_or_named(
 
     router = selector(*adapters, health=health, last_resort=last_resort)
     own = {*SHARED, *(each.name for each in adapters if each.project_id == asking)}
-    asked = {"lot": lot, "session": session, "exclude": frozenset(excluded), "model": named}
+    asked = {"canary_bucket": canary_bucket, "session": session, "exclude": frozenset(excluded), "model": named}
     for owner in OWNERS:
         ask(router, owner, **asked)  # whatever the others did before
     decision = ask(router, asking, **asked)
@@ -84,59 +84,59 @@ def test_the_share_of_many_requests_is_about_the_share(share: float):
     router = selector(adapter("trial", share=share))
     know(router, base=0.2, other=0.2, trial=0.9)
     requests = 4000
-    chosen = [ask(router, lot=lot_of(uuid4())).chosen for _ in range(requests)]
+    chosen = [ask(router, canary_bucket=canary_bucket_of(uuid4())).chosen for _ in range(requests)]
     error = (share * (1 - share) / requests) ** 0.5
     assert abs(chosen.count("trial") / requests - share) < 6 * error, "six standard errors: once in 5e8 runs by chance"
 
 
 def test_who_is_judged_says_nothing_of_who_is_on_trial():
     ids = [uuid4() for _ in range(4000)]
-    on_trial = [each for each in ids if lot_of(each) < 0.1]
+    on_trial = [each for each in ids if canary_bucket_of(each) < 0.1]
     judged = sum(sampled(each, 0.1) for each in on_trial) / len(on_trial)
     assert judged < 0.25, "were it one hash, all of them"
 
 
 def test_the_lot_of_a_decision_is_always_the_same():
     one = uuid4()
-    assert lot_of(one) == lot_of(one)
-    assert 0 <= lot_of(one) < 1
+    assert canary_bucket_of(one) == canary_bucket_of(one)
+    assert 0 <= canary_bucket_of(one) < 1
 
 
 def test_outside_its_share_it_is_no_candidate_and_the_decision_says_why():
-    decision = ask(selector(adapter("trial", share=0.07)), lot=0.07)
+    decision = ask(selector(adapter("trial", share=0.07)), canary_bucket=0.07)
     assert set(decision.ranked) == set(SHARED)
     (exclusion,) = decision.excluded
     assert (exclusion.model, exclusion.reason) == ("trial", Reason.CANARY)
-    assert exclusion.detail == "on trial for 7 % of the requests, not for this one"
+    assert exclusion.detail == "a canary for 7 % of the requests, not for this one"
 
 
 def test_a_caller_that_names_it_gets_it():
-    decision = ask(selector(adapter("trial", share=0.0)), lot=0.9, model="trial")
-    assert (decision.chosen, decision.kind) == ("trial", Kind.ONLY)
+    decision = ask(selector(adapter("trial", share=0.0)), canary_bucket=0.9, model="trial")
+    assert (decision.chosen, decision.kind) == ("trial", DecisionKind.ONLY)
 
 
 def test_a_session_that_is_with_it_stays():
     router = selector(adapter("trial", share=0.1))
     know(router, base=0.2, other=0.2, trial=0.9)
-    assert ask(router, session="s", lot=0.05).chosen == "trial"
-    assert ask(router, session="s", lot=0.95).chosen == "trial"
-    assert ask(router, session="another", lot=0.95).chosen != "trial"
+    assert ask(router, session="s", canary_bucket=0.05).chosen == "trial"
+    assert ask(router, session="s", canary_bucket=0.95).chosen == "trial"
+    assert ask(router, session="another", canary_bucket=0.95).chosen != "trial"
 
 
 def test_a_fallback_does_not_go_outside_the_share():
     router = selector(adapter("trial", share=0.1))
-    assert ask(router, lot=0.5, exclude=frozenset(SHARED)).chosen is None
-    assert ask(router, lot=0.05, exclude=frozenset(SHARED)).chosen == "trial"
+    assert ask(router, canary_bucket=0.5, exclude=frozenset(SHARED)).chosen is None
+    assert ask(router, canary_bucket=0.05, exclude=frozenset(SHARED)).chosen == "trial"
 
 
 def test_one_on_trial_does_not_take_the_incumbents_place():
     """Else every request outside its share would find no incumbent, and flap between equals."""
     router = selector(adapter("trial", share=0.1))
     know(router, base=0.70, other=0.69, trial=0.9)
-    assert ask(router, lot=0.5).chosen == "base"
+    assert ask(router, canary_bucket=0.5).chosen == "base"
     know(router, base=0.69, other=0.70, trial=0.9)
-    assert ask(router, lot=0.05).chosen == "trial"
-    assert ask(router, lot=0.5).chosen == "base"
+    assert ask(router, canary_bucket=0.05).chosen == "trial"
+    assert ask(router, canary_bucket=0.5).chosen == "base"
 
 
 @pytest.mark.parametrize(("tier", "prior"), [(None, 0.9), (0.4, 0.4)])
@@ -149,8 +149,8 @@ def test_an_adapter_without_a_tier_begins_with_that_of_its_base(tier: float | No
 def test_an_adapter_that_was_promoted_comes_in_and_one_that_left_is_gone():
     router = selector(adapter("a1", share=0.0))
     know(router, base=0.2, other=0.2, a1=0.9, a2=0.9)
-    assert ask(router, lot=0.5).chosen != "a1"
+    assert ask(router, canary_bucket=0.5).chosen != "a1"
     router.replace_models([*map(model, SHARED), adapter("a1")])
-    assert ask(router, lot=0.5).chosen == "a1"
+    assert ask(router, canary_bucket=0.5).chosen == "a1"
     router.replace_models([*map(model, SHARED), adapter("a2")])
-    assert set(ask(router, lot=0.5).ranked) == {*SHARED, "a2"}
+    assert set(ask(router, canary_bucket=0.5).ranked) == {*SHARED, "a2"}

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from kairos.llm.routing.centroids import (
     LEARN_ALL,
     LEARN_EVERY,
-    LEAST_EXAMPLES,
-    MOST_TYPES,
-    REMEMBERED,
+    MAX_EXAMPLES,
+    MAX_TYPES,
+    MIN_EXAMPLES,
     Centroid,
     Classifier,
     ProjectCentroids,
@@ -56,17 +56,17 @@ def test_a_mean_stands_for_so_many_examples_at_most(old, new):
 
 def test_a_type_whose_meaning_changed_is_learned_anew():
     before, after = (1.0, 0.0), (0.0, 1.0)
-    centroid = Centroid(REMEMBERED, (REMEMBERED, 0.0))
-    for _ in range(int(3 * REMEMBERED)):
+    centroid = Centroid(MAX_EXAMPLES, (MAX_EXAMPLES, 0.0))
+    for _ in range(int(3 * MAX_EXAMPLES)):
         centroid = merged(centroid, Centroid.of([after]))
-    assert centroid.count == pytest.approx(REMEMBERED)
-    assert centroid.sum[before.index(1.0)] < 0.06 * REMEMBERED < 0.9 * REMEMBERED < centroid.sum[after.index(1.0)]
+    assert centroid.count == pytest.approx(MAX_EXAMPLES)
+    assert centroid.sum[before.index(1.0)] < 0.06 * MAX_EXAMPLES < 0.9 * MAX_EXAMPLES < centroid.sum[after.index(1.0)]
 
 
 @given(st.dictionaries(st.sampled_from("abcde"), vectors, min_size=2))
 def test_a_prompt_equal_to_a_labelled_one_gets_its_type_or_none(prompts: dict[str, tuple[float, ...]]):
     assume(len(set(prompts.values())) == len(prompts))
-    classifier = Classifier({name: Centroid.of([vector] * LEAST_EXAMPLES) for name, vector in prompts.items()})
+    classifier = Classifier({name: Centroid.of([vector] * MIN_EXAMPLES) for name, vector in prompts.items()})
     for name, vector in prompts.items():
         guess = classifier.guess(vector)
         assert guess.name == name or guess.margin < 1e-6
@@ -76,7 +76,7 @@ def test_a_prompt_equal_to_a_labelled_one_gets_its_type_or_none(prompts: dict[st
 def test_the_same_knowledge_gives_the_same_guess(examples: dict[str, list[tuple[float, ...]]], vector, draws):
     centroids = {name: merged(Centroid.of(given), Centroid.of(given * 5)) for name, given in examples.items()}
     shuffled = dict(draws.sample(sorted(centroids.items()), len(centroids)))
-    assume(all(centroid.count >= LEAST_EXAMPLES for centroid in centroids.values()))
+    assume(all(centroid.count >= MIN_EXAMPLES for centroid in centroids.values()))
     assert Classifier(centroids).guess(vector) == Classifier(shuffled).guess(vector)
 
 
@@ -89,25 +89,25 @@ def test_what_all_types_have_in_common_says_nothing():
 
 
 def test_a_type_with_few_examples_is_not_guessed():
-    known = {name: Centroid.of([vector] * LEAST_EXAMPLES) for name, vector in (("a", (1.0, 0.0)), ("b", (0.0, 1.0)))}
-    few = {**known, "c": Centroid.of([(-1.0, 0.0)] * (LEAST_EXAMPLES - 1))}
+    known = {name: Centroid.of([vector] * MIN_EXAMPLES) for name, vector in (("a", (1.0, 0.0)), ("b", (0.0, 1.0)))}
+    few = {**known, "c": Centroid.of([(-1.0, 0.0)] * (MIN_EXAMPLES - 1))}
     assert Classifier(few).guess((-1.0, 0.0)).name != "c"
     assert not Classifier({"a": known["a"]}).ready
 
 
 def test_many_examples_are_sampled():
     project = ProjectCentroids(shared={"code": Centroid(LEARN_ALL - 1, (1.0,))})
-    assert project.wants("code")
+    assert project.should_learn("code")
     project.learn("code", Centroid.of([(1.0,)]))
-    assert sum(project.wants("code") for _ in range(100)) == 100 / LEARN_EVERY
-    assert project.wants("new")
+    assert sum(project.should_learn("code") for _ in range(100)) == 100 / LEARN_EVERY
+    assert project.should_learn("new")
 
 
 def test_types_that_callers_make_up_without_end_are_not_kept():
     project = ProjectCentroids()
-    for number in range(MOST_TYPES + 10):
+    for number in range(MAX_TYPES + 10):
         project.learn(f"job {number}", Centroid.of([(1.0, 0.0)]))
-    assert len(project.unwritten) == MOST_TYPES
+    assert len(project.unwritten) == MAX_TYPES
     project.learn("job 0", Centroid.of([(1.0, 0.0)]))
     assert project.unwritten["job 0"].count == 2
 

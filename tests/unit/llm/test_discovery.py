@@ -241,7 +241,7 @@ async def test_names_that_would_harm_a_terminal_are_left_out_and_counted(here: N
     port = await here.serve(listing("good", "\x1b[2Jbad", "", "x" * 300, "good"))
     (server,) = await here.scan({ServerKind.OLLAMA: port})
     assert [model.name for model in server.models] == ["good"]
-    assert server.problem == "3 of the 4 names it lists are not usable as names"
+    assert server.problem == "3 of the 4 listed names are not valid"
 
 
 @pytest.mark.parametrize(
@@ -324,11 +324,11 @@ async def test_a_provider_that_cannot_be_asked_offers_what_the_price_file_knows(
 
 
 async def test_an_error_that_repeats_the_key_is_shown_without_it() -> None:
-    class Told(KairosError):
+    class EventMessage(KairosError):
         """The key {key} is not taken."""
 
     async def refuse(base_url: str, api_key: str | None, *, timeout_s: float) -> list[str]:
-        raise Told(key=api_key)
+        raise EventMessage(key=api_key)
 
     provider = Provider(ServerKind.MISTRAL, "http://127.0.0.1:9/v1", ("MISTRAL_API_KEY",))
     findings = await discovery.scan(refuse, {"MISTRAL_API_KEY": KEY}, ports={}, providers=(provider,))

@@ -88,7 +88,7 @@ async def test_a_recent_text_is_not_computed_again(embedder: Embedder, monkeypat
 
 
 async def test_only_so_many_texts_are_remembered():
-    embedder = Embedder(remembered=2)
+    embedder = Embedder(cache_size=2)
     await embedder.embed(["a", "b", "c"])
     assert [text for text, _ in embedder._recent] == ["b", "c"]
     await embedder.close()

@@ -15,7 +15,7 @@ from kairos.llm.calls.providers import (
 )
 from kairos.llm.health.availability import HEALTHY
 from kairos.llm.health.breaker import PERIOD_S, Breaker
-from kairos.llm.health.health import LARGEST_PENALTY, WINDOW_S, Change, HealthState, ModelHealth, Trouble
+from kairos.llm.health.health import MAX_PENALTY, WINDOW_S, BreakerChange, LastError, ModelHealth, ModelHealthState
 
 NOW = 1000.0
 
@@ -44,7 +44,7 @@ def failed(times: int, error: ModelCallError | None = None) -> ModelHealth:
     return health
 
 
-def state(health: ModelHealth, now: float = NOW) -> HealthState:
+def state(health: ModelHealth, now: float = NOW) -> ModelHealthState:
     return health.status("m", now).state
 
 
@@ -56,7 +56,7 @@ def test_what_was_never_called_is_healthy():
 def test_three_errors_in_a_row_close_it_to_calls_until_its_time_has_come():
     health = failed(3)
     standing = health("m", NOW)
-    assert (standing.open, standing.retry_at, state(health)) == (True, NOW + PERIOD_S, HealthState.UNHEALTHY)
+    assert (standing.open, standing.retry_at, state(health)) == (True, NOW + PERIOD_S, ModelHealthState.UNHEALTHY)
     assert "503" in standing.reason
     assert not health("m", NOW + PERIOD_S).open, "time alone opens it, without a call of anything"
 
@@ -81,7 +81,7 @@ def test_a_refusal_waits_for_a_person(status: int):
     assert health("m", NOW + 1e6).retry_at is None
     assert "Check the key." in health.status("m", NOW).detail
     health.reset("m")
-    assert (health("m", NOW), state(health)) == (HEALTHY, HealthState.HEALTHY)
+    assert (health("m", NOW), state(health)) == (HEALTHY, ModelHealthState.HEALTHY)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_refusal_waits_for_a_person(status: int):
 )
 def test_our_own_deadlines_and_bad_requests_say_nothing_of_the_server(error: ModelCallError):
     health = failed(10, error)
-    assert (health("m", NOW), state(health)) == (HEALTHY, HealthState.HEALTHY)
+    assert (health("m", NOW), state(health)) == (HEALTHY, ModelHealthState.HEALTHY)
 
 
 def test_our_own_cancels_say_nothing_of_the_server():
@@ -102,7 +102,7 @@ def test_our_own_cancels_say_nothing_of_the_server():
         permit = health.acquire("m", NOW)
         assert permit is not None
         health.abandoned("m", permit)
-    assert (health("m", NOW), state(health)) == (HEALTHY, HealthState.HEALTHY)
+    assert (health("m", NOW), state(health)) == (HEALTHY, ModelHealthState.HEALTHY)
 
 
 def test_a_cancelled_probe_leaves_the_next_call_to_try():
@@ -117,16 +117,16 @@ def test_a_share_of_failures_degrades_it_and_costs_utility():
     health = ModelHealth()
     for number in range(10):
         call(health, NOW, server_error() if number % 4 == 0 else None)
-    assert health("m", NOW).penalty == pytest.approx(LARGEST_PENALTY * 0.3)
-    assert state(health) is HealthState.DEGRADED
+    assert health("m", NOW).penalty == pytest.approx(MAX_PENALTY * 0.3)
+    assert state(health) is ModelHealthState.DEGRADED
 
 
 def test_failures_of_an_hour_ago_do_not_count():
     """However few calls there were since: time heals as well as successes do."""
     health = failed(2)
-    assert health("m", NOW + WINDOW_S - 1).penalty == LARGEST_PENALTY
+    assert health("m", NOW + WINDOW_S - 1).penalty == MAX_PENALTY
     assert health("m", NOW + WINDOW_S) is HEALTHY
-    assert state(health, NOW + WINDOW_S) is HealthState.HEALTHY
+    assert state(health, NOW + WINDOW_S) is ModelHealthState.HEALTHY
 
 
 def test_answers_that_begin_late_degrade_it_by_its_own_measure():
@@ -135,7 +135,7 @@ def test_answers_that_begin_late_degrade_it_by_its_own_measure():
         call(health, NOW, first_token_s=1.0)
     for _ in range(10):
         call(health, NOW, first_token_s=9.0)
-    assert state(health) is HealthState.DEGRADED
+    assert state(health) is ModelHealthState.DEGRADED
     assert "late" in health.status("m", NOW).detail
     assert health("m", NOW).penalty == 0.0, "the router's latency term has it already"
 
@@ -144,7 +144,7 @@ def test_a_model_that_was_always_slow_is_no_degraded_one():
     health = ModelHealth()
     for _ in range(10):
         call(health, NOW, first_token_s=20.0)
-    assert state(health) is HealthState.HEALTHY
+    assert state(health) is ModelHealthState.HEALTHY
 
 
 def test_the_servers_own_words_stay_out_of_what_all_projects_see():
@@ -157,7 +157,7 @@ def test_the_servers_own_words_stay_out_of_what_all_projects_see():
 def test_a_server_that_cannot_be_reached_is_unhealthy_before_a_call_fails():
     health = ModelHealth()
     health.unreachable("m", "connection refused", NOW)
-    assert state(health) is HealthState.UNHEALTHY
+    assert state(health) is ModelHealthState.UNHEALTHY
     assert not health("m", NOW).open, "one look may err"
     for _ in range(2):
         health.unreachable("m", "connection refused", NOW)
@@ -174,7 +174,7 @@ def test_the_next_call_tries_a_server_that_can_be_reached_again():
     health = failed(3, unreachable())
     health.reachable("m", NOW + 1)
     assert not health("m", NOW + 1).open
-    assert state(health, NOW + 1) is HealthState.UNHEALTHY, "until a call has succeeded"
+    assert state(health, NOW + 1) is ModelHealthState.UNHEALTHY, "until a call has succeeded"
     call(health, NOW + 2)
     assert health.acquire("m", NOW + 2) is not None
 
@@ -197,12 +197,12 @@ def test_looks_do_not_touch_what_a_server_refused():
 def test_two_replicas_that_open_apart_from_each_other_give_different_permits():
     """Else the end of a call on one could pass for the end of the other's probe."""
     one, two = failed(3), failed(3)
-    assert one.shown("m")[0].generation != two.shown("m")[0].generation
+    assert one.snapshot("m")[0].generation != two.snapshot("m")[0].generation
     assert one.acquire("m", NOW + PERIOD_S) != two.acquire("m", NOW + PERIOD_S)
 
 
 def test_a_change_made_again_on_the_same_state_comes_out_the_same():
-    change = Change(lambda breaker: breaker.reset())
+    change = BreakerChange(lambda breaker: breaker.reset())
     first, second = Breaker(errors=2), Breaker(errors=2)
     for breaker in (first, second):
         change(breaker)
@@ -212,7 +212,7 @@ def test_a_change_made_again_on_the_same_state_comes_out_the_same():
 def test_what_others_know_counts_from_the_next_decision_on():
     health = ModelHealth()
     assert health("m", NOW) is HEALTHY
-    health.take_over("m", failed(3).shown("m")[0], Trouble("seen elsewhere"))
+    health.apply_shared("m", failed(3).snapshot("m")[0], LastError("seen elsewhere"))
     assert "seen elsewhere" in health("m", NOW).reason
 
 
@@ -234,9 +234,9 @@ def test_a_model_that_comes_again_begins_anew_whatever_calls_of_the_old_one_repo
     for _ in range(3):
         health.failed("m", health.acquire("m", NOW) or 0, server_error(), NOW)
     assert health("m", NOW).open
-    health.forget("m")
-    health.forget("adapter")
+    health.discard("m")
+    health.discard("adapter")
     assert health("m", NOW) is HEALTHY
-    assert health.status("m", NOW).state is HealthState.HEALTHY
+    assert health.status("m", NOW).state is ModelHealthState.HEALTHY
     health.failed("adapter", permit, ModelRefused(model="adapter", reason="gone", http_status=404, remedy=""), NOW)
     assert not health("adapter", NOW).open

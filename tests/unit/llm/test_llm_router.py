@@ -46,7 +46,7 @@ def router_of(providers: Providers, *models: Model, last_resort: str | None = No
 
 
 def asking(context: int, least: int, **values: Any) -> Request:
-    return Request("p", "t", context_tokens=context, least_context_tokens=least, **values)
+    return Request("p", "t", context_tokens=context, min_context_tokens=least, **values)
 
 
 def test_the_first_choice_goes_by_the_contexts_that_models_really_have(providers: Providers):

@@ -12,7 +12,7 @@ from kairos.llm.calls.providers import ChatRequest, ModelRequestInvalid, Provide
 from kairos.llm.calls.served_context import ModelContexts
 from kairos.llm.catalog.catalog import Model
 from kairos.llm.health.health import ModelHealth
-from kairos.llm.routing.call_terms import Answered, Hearer, Patience
+from kairos.llm.routing.call_terms import CallResult, CallTimeouts, StreamListener
 from kairos.llm.routing.model_caller import ModelCaller
 from kairos.llm.routing.selection import ModelSelector
 from tests.kit.model_calls import HELLO, model
@@ -24,14 +24,14 @@ LONG, SHORT = ({"role": "user", "content": SENTENCE * 500},), ({"role": "user", 
 
 
 async def called(
-    providers: Providers, model: Model, request: ChatRequest, hearer: Hearer = Hearer(None, None)
-) -> Answered:
+    providers: Providers, model: Model, request: ChatRequest, listener: StreamListener = StreamListener(None, None)
+) -> CallResult:
     async def may_probe(name: str) -> bool:
         return True
 
     selector = ModelSelector([model])
     caller = ModelCaller(selector, ModelHealth(), providers, ModelContexts(providers.traits), may_probe)
-    return await caller.call(model, request, hearer, Patience(5.0, 1), [])
+    return await caller.call(model, request, listener, CallTimeouts(5.0, 1), [])
 
 
 def cuts(body: Mapping[str, Any]) -> tuple[int, Any] | None:
@@ -68,7 +68,7 @@ async def test_a_cut_prompt_is_not_asked_again_when_its_text_cannot_be_taken_bac
     server.add(ScriptedModel("up", refuses=cuts))
     called_model, request = model(server, local=True, context=16384), ChatRequest(LONG, shorter=(SHORT,))
     with pytest.raises(ModelPromptCut):
-        await called(providers, called_model, request, Hearer(hear, None))
+        await called(providers, called_model, request, StreamListener(hear, None))
     assert (heard, len(server.calls)) == (["half"], 1)
 
 

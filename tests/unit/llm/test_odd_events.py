@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.llm.answers.answer import Answer, Fault, Garbled
+from kairos.llm.answers.answer import AnswerBuilder, AnswerFault, InvalidAnswer
 from kairos.llm.answers.event_stream import EventStream
 from kairos.llm.cache.cached_answer import CachedAnswer
 from kairos.llm.calls.providers import (
@@ -83,13 +83,13 @@ def as_bytes(value: object) -> bytes:
     return events(value).encode()
 
 
-def read(wire: bytes, *cuts: int) -> Answer:
+def read(wire: bytes, *cuts: int) -> AnswerBuilder:
     """The answer in a stream that arrives cut at these places."""
-    answer, stream = Answer(100_000), EventStream()
+    answer, stream = AnswerBuilder(100_000), EventStream()
     places = sorted({0, len(wire), *(cut % (len(wire) + 1) for cut in cuts)})
     for start, end in pairwise(places):
-        answer.take(stream.feed(wire[start:end]))
-    answer.take(stream.finish())
+        answer.feed(stream.feed(wire[start:end]))
+    answer.feed(stream.finish())
     answer.finish(wire[:100], framed=True)
     return answer
 
@@ -222,12 +222,12 @@ def test_token_counts_may_be_written_as_floats_and_digits(count: object):
 
 def test_an_event_that_is_damaged_is_not_passed_over():
     """A part of the answer was in it."""
-    with pytest.raises(Garbled):
+    with pytest.raises(InvalidAnswer):
         read(as_bytes(delta("a")) + b'data: {"choices": [{"delta": {"content": "b\n\n' + as_bytes(delta("c", "stop")))
 
 
 def test_an_event_nested_too_deep_is_refused():
-    with pytest.raises(Garbled):
+    with pytest.raises(InvalidAnswer):
         read(b"data: " + b'{"a":' * 50_000 + b"1" + b"}" * 50_000 + b"\n\n")
 
 
@@ -279,14 +279,14 @@ CHUNKS = st.fixed_dictionaries(
 
 @given(events=st.lists(st.one_of(JSON, CHUNKS), max_size=6), whole=st.booleans())
 def test_nothing_that_a_server_sends_raises_anything_but_a_fault(events: list[object], whole: bool):
-    answer = Answer(100_000)
+    answer = AnswerBuilder(100_000)
     try:
         if whole:
-            answer.take_whole(json.dumps(events[0] if events else None).encode())
+            answer.feed_whole(json.dumps(events[0] if events else None).encode())
         else:
-            answer.take([json.dumps(value).encode() for value in events])
+            answer.feed([json.dumps(value).encode() for value in events])
             answer.finish(b"", framed=True)
-    except Fault:
+    except AnswerFault:
         pass
     got = answer.completion()
     CachedAnswer.of(got, model="m", cost_usd=None, decision_id=uuid4()).pack()
@@ -295,7 +295,7 @@ def test_nothing_that_a_server_sends_raises_anything_but_a_fault(events: list[ob
 
 def test_arguments_nested_too_deep_are_refused():
     call = {"index": 0, "function": {"name": "f", "arguments": json.loads("[" * 500 + "]" * 500)}}
-    with pytest.raises(Garbled, match="nested too deep"):
+    with pytest.raises(InvalidAnswer, match="nested too deeply"):
         read(as_bytes(delta(tool_calls=[call])))
 
 

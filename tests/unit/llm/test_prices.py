@@ -24,7 +24,7 @@ def test_an_entry_is_a_price_with_its_source(provider: str, model: prices.KnownM
 
 def test_the_file_says_of_which_day_it_is() -> None:
     assert date(2026, 11, 1) <= prices.price_list().as_of <= date.today()
-    assert prices.price_list().wording
+    assert prices.price_list().notice
 
 
 def test_no_provider_has_two_entries_for_one_model() -> None:
@@ -92,10 +92,10 @@ def test_models_of_local_servers_are_free(provider: str) -> None:
 @pytest.mark.parametrize("model_id", ["gpt-oss:120b-cloud", "gemma4:cloud"])
 def test_models_that_ollama_runs_in_its_cloud_are_not(model_id: str) -> None:
     assert prices.price_of("ollama", model_id) is None
-    assert not prices.stays_here("ollama", model_id)
-    assert prices.stays_here("vllm", model_id)
+    assert not prices.is_local("ollama", model_id)
+    assert prices.is_local("vllm", model_id)
 
 
 @pytest.mark.parametrize("model_id", ["cloudy:7b", "me/cloud:latest", "llama:mycloud"])
 def test_the_word_cloud_elsewhere_in_a_name_means_nothing(model_id: str) -> None:
-    assert prices.stays_here("ollama", model_id)
+    assert prices.is_local("ollama", model_id)

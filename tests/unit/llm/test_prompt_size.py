@@ -13,13 +13,13 @@ from kairos.llm.calls import prompt_size
 from kairos.llm.calls.answer_limits import PromptTooLong, fitted
 from kairos.llm.calls.prompt_cut import ModelPromptCut, check_prompt
 from kairos.llm.calls.prompt_size import (
+    CACHE_SIZE,
     LARGE,
-    REMEMBERED,
     SMALL,
-    least_of,
-    least_tokens,
-    most_of,
-    most_tokens,
+    prompt_lower_bound,
+    prompt_upper_bound,
+    token_lower_bound,
+    token_upper_bound,
     vocabulary_of,
 )
 from kairos.llm.calls.providers import ChatRequest, Completion, Usage
@@ -54,12 +54,12 @@ OTHERS = [
 
 @pytest.mark.parametrize(("text", "tokens"), [*((text * 8, tokens) for text, tokens in COUNTED.items()), *OTHERS])
 def test_what_a_real_tokenizer_counted_lies_between_the_estimates(text: str, tokens: int):
-    assert least_tokens(text) <= tokens <= most_tokens(text, SMALL)
+    assert token_lower_bound(text) <= tokens <= token_upper_bound(text, SMALL)
 
 
 @given(st.text(max_size=300))
 def test_no_text_has_more_tokens_in_a_large_vocabulary_than_in_a_small_one(text: str):
-    assert most_tokens(text, LARGE) <= most_tokens(text, SMALL)
+    assert token_upper_bound(text, LARGE) <= token_upper_bound(text, SMALL)
 
 
 @given(st.lists(st.sampled_from([*((text * 8, tokens) for text, tokens in COUNTED.items()), *OTHERS]), min_size=1))
@@ -67,13 +67,13 @@ def test_texts_of_several_languages_have_no_more_tokens_in_the_embedded_model_th
     texts: list[tuple[str, int]],
 ):
     joined = "\n".join(text for text, _ in texts)
-    assert most_tokens(joined, SMALL) >= sum(tokens for _, tokens in texts)
+    assert token_upper_bound(joined, SMALL) >= sum(tokens for _, tokens in texts)
 
 
 @pytest.mark.parametrize("text", list(COUNTED))
 def test_other_models_are_not_taken_for_the_embedded_one(text: str):
     """Their vocabularies make about one token of a character at most, spaces and marks included."""
-    assert most_tokens(text * 8, LARGE) <= 1.2 * len(text * 8)
+    assert token_upper_bound(text * 8, LARGE) <= 1.2 * len(text * 8)
     assert vocabulary_of(CLOUD) is vocabulary_of(LOCAL) is LARGE
 
 
@@ -92,48 +92,50 @@ def test_a_prompt_in_chinese_that_a_large_vocabulary_holds_is_asked():
 
 
 def test_english_is_not_estimated_at_more_than_twice_its_size():
-    assert most_tokens(next(iter(COUNTED)) * 8) < 2 * 137
+    assert token_upper_bound(next(iter(COUNTED)) * 8) < 2 * 137
 
 
 @given(st.text(max_size=300), st.text(max_size=300))
 def test_the_estimates_are_in_order_and_grow_with_the_text(first: str, second: str):
-    assert 0 <= least_tokens(first) <= max(1, 2 * most_tokens(first))
-    assert most_tokens(f"{first}\n{second}") + 1 >= most_tokens(second) * 0.3
+    assert 0 <= token_lower_bound(first) <= max(1, 2 * token_upper_bound(first))
+    assert token_upper_bound(f"{first}\n{second}") + 1 >= token_upper_bound(second) * 0.3
 
 
 @given(st.text(max_size=2_000))
 def test_a_text_of_any_characters_has_no_more_tokens_than_four_a_character(text: str):
-    assert most_tokens(text) <= 4 * len(text) + 1
+    assert token_upper_bound(text) <= 4 * len(text) + 1
 
 
 def test_a_text_of_megabytes_is_measured_in_slices():
     text = next(iter(COUNTED)) * 16_000
     began = time.perf_counter()
-    most = most_tokens(text)
+    most = token_upper_bound(text)
     assert time.perf_counter() - began < 2, "all of it would take many times as long"
     assert 137 * 2_000 < most < 3 * 137 * 2_000
-    assert least_tokens(text) < 137 * 2_000
+    assert token_lower_bound(text) < 137 * 2_000
 
 
 @pytest.mark.parametrize("copies", [100, 16_000])
 def test_a_long_text_is_measured_once_for_each_vocabulary(monkeypatch: pytest.MonkeyPatch, copies: int):
     text = f"{next(iter(COUNTED)) * copies}{copies}"
-    first = most_tokens(text, LARGE), most_tokens(text, SMALL)
+    first = token_upper_bound(text, LARGE), token_upper_bound(text, SMALL)
     monkeypatch.setattr(prompt_size, "_measured", None)
-    assert (most_tokens(text, LARGE), most_tokens(text, SMALL)) == first
+    assert (token_upper_bound(text, LARGE), token_upper_bound(text, SMALL)) == first
 
 
 def test_no_more_than_a_fixed_number_of_estimates_is_kept():
-    for number in range(REMEMBERED + 10):
-        most_tokens(f"{number:05} " * 400)
-    assert len(prompt_size._known) == REMEMBERED
+    for number in range(CACHE_SIZE + 10):
+        token_upper_bound(f"{number:05} " * 400)
+    assert len(prompt_size._cache) == CACHE_SIZE
 
 
 def test_parts_of_messages_and_tools_count():
     parts = ({"role": "user", "content": [{"type": "text", "text": "one two"}, {"type": "image_url"}]},)
-    assert least_of(parts) == 2
-    assert most_of(parts, ({"type": "function", "function": {"name": "f" * 50}},)) > most_of(parts)
-    assert most_of(({"role": "assistant", "content": None, "tool_calls": [{"id": "x" * 50}]},)) > 40
+    assert prompt_lower_bound(parts) == 2
+    assert prompt_upper_bound(parts, ({"type": "function", "function": {"name": "f" * 50}},)) > prompt_upper_bound(
+        parts
+    )
+    assert prompt_upper_bound(({"role": "assistant", "content": None, "tool_calls": [{"id": "x" * 50}]},)) > 40
 
 
 LONG = ChatRequest(({"role": "user", "content": next(iter(COUNTED)) * 80},))

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from kairos.llm.calls.adjustments import Adjustments, SchemaForm, adjusted
-from kairos.llm.calls.refused_parameters import Refusal, Step, next_step
+from kairos.llm.calls.refused_parameters import AdjustmentStep, ParameterRefusal, next_adjustment
 
 SCHEMA = {
     "type": "json_schema",
@@ -51,7 +51,7 @@ def step(
     body: object, status: int = 400, changes: Adjustments = Adjustments(), sent: Any = None, own_limit: bool = False
 ):
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
-    return next_step(sent or BODY, changes, Refusal.of(status, raw), own_limit=own_limit)
+    return next_adjustment(sent or BODY, changes, ParameterRefusal.of(status, raw), own_limit=own_limit)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_parameter_named_as_unsupported_is_left_out(status: int, said: object,
     found = step(said, status)
     assert found is not None
     assert set(BODY) - set(adjusted(BODY, found.changes)) == {name}
-    assert found.lasting is (name != "top_p" or "both" not in str(said))
+    assert found.permanent is (name != "top_p" or "both" not in str(said))
 
 
 @pytest.mark.parametrize("said", [
@@ -142,7 +142,7 @@ def test_an_answer_limit_goes_out_under_its_other_name_and_then_not_at_all(said:
 def test_an_answer_limit_above_what_the_server_allows_is_lowered(said: object, allowed: int, own_limit: bool):
     found = step(said, sent={**BODY, "max_tokens": 16384}, own_limit=own_limit)
     assert found is not None
-    assert found == Step(Adjustments(answer_tokens=allowed), lasting=True)
+    assert found == AdjustmentStep(Adjustments(answer_tokens=allowed), permanent=True)
     assert adjusted({**BODY, "max_tokens": 16384}, found.changes)["max_tokens"] == allowed
     assert adjusted(BODY, found.changes)["max_tokens"] == 100
 
@@ -157,12 +157,12 @@ def test_an_answer_limit_above_what_the_server_allows_is_lowered(said: object, a
 def test_a_default_answer_limit_that_is_refused_without_a_number_is_left_out_of_the_request(said: object):
     sent = {**BODY, "max_tokens": 16384}
     found = step(said, sent=sent, own_limit=True)
-    assert found == Step(Adjustments(dropped=frozenset({"max_tokens"})), lasting=False)
+    assert found == AdjustmentStep(Adjustments(dropped=frozenset({"max_tokens"})), permanent=False)
     assert step(said, sent=sent) is None
 
 
 @pytest.mark.parametrize(
-    ("said", "form", "lasting"),
+    ("said", "form", "permanent"),
     [
         (openai("Invalid schema for response_format 'answer': In context=(), 'additionalProperties' is required to be "
                 "supplied and to be false.", "response_format"), SchemaForm.SCHEMA, False),
@@ -179,10 +179,10 @@ def test_a_default_answer_limit_that_is_refused_without_a_number_is_left_out_of_
         (extra("response_format"), SchemaForm.NONE, True),
     ],
 )  # fmt: skip
-def test_a_refused_schema_is_sent_in_a_weaker_form(said: dict[str, Any], form: SchemaForm, lasting: bool):
+def test_a_refused_schema_is_sent_in_a_weaker_form(said: dict[str, Any], form: SchemaForm, permanent: bool):
     found = step(said)
     assert found is not None
-    assert (found.changes.schema_form, found.changes.dropped, found.lasting) == (form, frozenset(), lasting)
+    assert (found.changes.schema_form, found.changes.dropped, found.permanent) == (form, frozenset(), permanent)
 
 
 def test_the_forms_of_a_schema_end_without_any():

@@ -7,22 +7,22 @@ import random
 import pytest
 
 from kairos.errors import InvalidInput
-from kairos.llm.replay.baselines import Outcome
-from kairos.llm.replay.replay import ReplayOptions, Scene, replay
-from kairos.llm.replay.replay_report import Run
-from kairos.llm.replay.replay_table import Recording
+from kairos.llm.replay.baselines import ReplayOutcome
+from kairos.llm.replay.replay import ReplayOptions, Scenario, replay
+from kairos.llm.replay.replay_report import ReplayRun
+from kairos.llm.replay.replay_table import ReplayTable
 from kairos.llm.routing.statistics import RouterWeights
 
 TRUTH = {"code": {"fast": 0.85, "weak": 0.2, "strong": 0.8}, "essay": {"fast": 0.3, "weak": 0.25, "strong": 0.75}}
 COST = {"fast": 0.0001, "weak": 0.0002, "strong": 0.01}
 
 
-def table(rows: int = 1000, seed: int = 1) -> Recording:
+def table(rows: int = 1000, seed: int = 1) -> ReplayTable:
     draws, models = random.Random(seed), ("fast", "weak", "strong")
     types = tuple(draws.choice(("code", "essay")) for _ in range(rows))
     quality = tuple(tuple(float(draws.random() < TRUTH[t][m]) for m in models) for t in types)
     cost = tuple(tuple(COST[m] for m in models) for _ in types)
-    return Recording(models, types, quality, cost)
+    return ReplayTable(models, types, quality, cost)
 
 
 def figures(report, player: str = "kairos") -> dict[str, float]:
@@ -48,7 +48,7 @@ def test_the_report_has_the_same_names_for_every_player():
 
 def test_regret_utility_and_cost_are_what_their_definitions_say():
     """One model, one row: every player must choose it, so that each figure can be worked out by hand."""
-    one = Recording(("m",), ("t", "t"), ((1.0,), (0.5,)), ((0.02,), (0.04,)))
+    one = ReplayTable(("m",), ("t", "t"), ((1.0,), (0.5,)), ((0.02,), (0.04,)))
     for player in replay(one, ReplayOptions(lambda_cost=0.3, orders=1)).to_dict().values():
         assert player["regret"] == pytest.approx(0.0)
         assert player["utility"] == player["quality"] == 0.75
@@ -57,16 +57,16 @@ def test_regret_utility_and_cost_are_what_their_definitions_say():
 
 
 def test_a_switch_is_another_model_than_the_previous_one_of_the_same_task_type():
-    run = Run()
+    run = ReplayRun()
     for task_type, model in (("t", 0), ("u", 1), ("t", 0), ("u", 0), ("t", 1)):
-        run.count(task_type, Outcome(task_type, model, 1.0, 0.0, None, 0), 1.0, 0.0)
+        run.count(task_type, ReplayOutcome(task_type, model, 1.0, 0.0, None, 0), 1.0, 0.0)
     run.close()
     assert (run.switches, run.requests) == (2, 5)
 
 
 def test_the_cost_that_utility_loses_is_log_normalised_over_the_models():
-    scene = Scene.of(table(50), ReplayOptions(lambda_cost=0.5))
-    assert scene.burdens == pytest.approx((0.0, 0.5 * 0.1505, 0.5), abs=1e-4)
+    scene = Scenario.of(table(50), ReplayOptions(lambda_cost=0.5))
+    assert scene.penalties == pytest.approx((0.0, 0.5 * 0.1505, 0.5), abs=1e-4)
 
 
 def test_a_price_on_cost_moves_choices_to_the_cheap_model():
@@ -108,7 +108,7 @@ def test_a_model_that_is_best_at_nothing_is_neither_left_nor_found():
 
 
 def test_when_nothing_can_answer_the_request_failed():
-    alone = Recording(("m",), ("t",) * 20, ((1.0,),) * 20, ((0.1,),) * 20)
+    alone = ReplayTable(("m",), ("t",) * 20, ((1.0,),) * 20, ((0.1,),) * 20)
     report = figures(replay(alone, ReplayOptions(orders=1, outage="m")))
     assert (report["failed_requests"], report["quality"]) == (20, 0.0)
 
@@ -116,7 +116,7 @@ def test_when_nothing_can_answer_the_request_failed():
 def test_a_slow_model_is_avoided_where_time_is_priced():
     draws = random.Random(3)
     quality = tuple((float(draws.random() < 0.7), float(draws.random() < 0.7)) for _ in range(300))
-    slow = Recording(("slow", "quick"), ("t",) * 300, quality, ((0.1, 0.1),) * 300, ((60.0, 1.0),) * 300)
+    slow = ReplayTable(("slow", "quick"), ("t",) * 300, quality, ((0.1, 0.1),) * 300, ((60.0, 1.0),) * 300)
     report = replay(slow, ReplayOptions(lambda_latency=0.5, orders=4, weights=RouterWeights(latency_target_s=8)))
     assert figures(report)["regret"] < 0.2 * figures(report, "random")["regret"]
 
@@ -140,7 +140,7 @@ GOOD = "task_type,q:a,c:a\nt,1,0.1\n"
 
 
 def test_a_table_is_read_with_its_latencies():
-    recording = Recording.parse("task_type,q:a,q:b,c:b,c:a,l:a,l:b\nt,1,0.5,2,1,3,4\n\n".splitlines())
+    recording = ReplayTable.parse("task_type,q:a,q:b,c:b,c:a,l:a,l:b\nt,1,0.5,2,1,3,4\n\n".splitlines())
     assert (recording.models, recording.task_types) == (("a", "b"), ("t",))
     assert (recording.quality, recording.cost, recording.latency) == (((1, 0.5),), ((1, 2),), ((3, 4),))
 
@@ -150,9 +150,9 @@ def test_a_table_is_read_with_its_latencies():
     [
         ("", "task_type"),
         ("task_type\nt\n", "q:MODEL"),
-        ("q:a,c:a\n1,1\n", "lacks the column task_type"),
-        ("task_type,q:a\nt,1\n", "lacks the column c:a"),
-        ("task_type,q:a,q:b,c:a,c:b,l:a\nt,1,1,1,1,1\n", "lacks the column l:b"),
+        ("q:a,c:a\n1,1\n", "has no column task_type"),
+        ("task_type,q:a\nt,1\n", "has no column c:a"),
+        ("task_type,q:a,q:b,c:a,c:b,l:a\nt,1,1,1,1,1\n", "has no column l:b"),
         ("task_type,q:a,q:a,c:a\nt,1,1,1\n", "twice"),
         ("task_type,q:a,c:a\n", "has no rows"),
         ("task_type,q:a,c:a\nt,1.01,0.1\n", "line 2, q:a: '1.01' is not a number from 0 to 1"),
@@ -167,12 +167,12 @@ def test_a_table_is_read_with_its_latencies():
 )
 def test_a_bad_table_is_refused_with_the_place_of_the_fault(text, part):
     with pytest.raises(InvalidInput, match=part):
-        Recording.parse(text.splitlines())
+        ReplayTable.parse(text.splitlines())
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     with pytest.raises(InvalidInput, match="cannot be read"):
-        Recording.read(tmp_path / "nothing.csv")
+        ReplayTable.read(tmp_path / "nothing.csv")
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InvalidInput):
-        Recording.read(tmp_path / "binary.csv")
+        ReplayTable.read(tmp_path / "binary.csv")

@@ -59,7 +59,9 @@ def test_pending_decisions_lessen_the_doubt_as_verdicts_would():
 
 def test_doubt_about_a_rarely_tried_model_grows_with_the_experience_of_others_up_to_the_horizon():
     row = seen([0.0])
-    young, old, older = (expectation(row, 0.6, n, W)[2] for n in (1.0, W.doubt_horizon, 10 * W.doubt_horizon))
+    young, old, older = (
+        expectation(row, 0.6, n, W)[2] for n in (1.0, W.exploration_horizon, 10 * W.exploration_horizon)
+    )
     assert young < old == older
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kairos.llm.catalog.catalog import FREE, Model, Price
 from kairos.llm.health.availability import HEALTHY, Availability
-from kairos.llm.routing.scoring import Kind, Reason
+from kairos.llm.routing.scoring import DecisionKind, Reason
 from kairos.llm.routing.selection import ModelSelector, Request
 from kairos.llm.routing.statistics import Observation, RouterWeights, Statistics
 
@@ -48,7 +48,7 @@ def test_the_router_comes_to_prefer_what_was_good():
         decision = ask(router, step)
         assert decision.chosen is not None
         router.observe(Observation("p", "t", decision.chosen, step, good[decision.chosen]), decision.ticket)
-    assert (ask(router).chosen, ask(router).kind) == ("b", Kind.EXPLOIT)
+    assert (ask(router).chosen, ask(router).kind) == ("b", DecisionKind.EXPLOIT)
 
 
 def test_what_a_model_did_elsewhere_is_its_prior_here():
@@ -66,7 +66,7 @@ def test_an_unseen_model_is_tried_and_the_decision_says_so():
     router = selector()
     for name, quality in (("a", 0.6), ("b", 0.5)):
         teach(router, name, quality)
-    assert (ask(router).chosen, ask(router).kind) == ("c", Kind.EXPLORE)
+    assert (ask(router).chosen, ask(router).kind) == ("c", DecisionKind.EXPLORE)
 
 
 def test_every_term_adds_up_to_the_utility():
@@ -125,7 +125,7 @@ def test_an_excluded_model_is_never_chosen(excluded, best, session):
     assert not excluded & set(decision.ranked)
     assert (decision.chosen is None) == (len(excluded) == 3)
     if 0 < len(excluded) < 3:
-        assert decision.kind is Kind.FALLBACK
+        assert decision.kind is DecisionKind.FALLBACK
 
 
 @given(price=st.floats(0, 100), quality=st.floats(0, 1), times=st.integers(0, 20), weight=st.floats(0, 1))
@@ -140,7 +140,7 @@ def test_an_unknown_price_never_beats_the_same_model_free(price, quality, times,
 
 @given(seed=st.integers(0, 1000))
 def test_the_same_knowledge_gives_the_same_choices(seed):
-    def choices() -> list[tuple[str | None, Kind | None]]:
+    def choices() -> list[tuple[str | None, DecisionKind | None]]:
         router, draws, made = selector(), random.Random(seed), []
         for step in range(30):
             decision = ask(router, step)
@@ -155,13 +155,13 @@ def test_the_same_knowledge_gives_the_same_choices(seed):
 def test_the_incumbent_stays_until_it_is_beaten_by_more_than_the_margin():
     router = selector(model("a"), model("b"))
     know(router, a=0.80, b=0.50)
-    assert (ask(router).chosen, ask(router).kind) == ("a", Kind.EXPLOIT)
+    assert (ask(router).chosen, ask(router).kind) == ("a", DecisionKind.EXPLOIT)
     know(router, a=0.80, b=0.81)
     stays = ask(router)
-    assert (stays.chosen, stays.kind) == ("a", Kind.STICKY)
+    assert (stays.chosen, stays.kind) == ("a", DecisionKind.STICKY)
     assert -0.02 < stays.margin < 0
     know(router, a=0.80, b=0.83)
-    assert (ask(router).chosen, ask(router).kind) == ("b", Kind.EXPLOIT)
+    assert (ask(router).chosen, ask(router).kind) == ("b", DecisionKind.EXPLOIT)
 
 
 def test_a_session_stays_with_its_model_until_it_fails_and_disturbs_nobody_else():
@@ -169,10 +169,10 @@ def test_a_session_stays_with_its_model_until_it_fails_and_disturbs_nobody_else(
     know(router, a=0.9, b=0.5, c=0.1)
     assert ask(router, session="s").chosen == "a"
     know(router, a=0.5, b=0.9, c=0.1)
-    assert (ask(router, session="s").chosen, ask(router, session="s").kind) == ("a", Kind.STICKY)
+    assert (ask(router, session="s").chosen, ask(router, session="s").kind) == ("a", DecisionKind.STICKY)
     assert ask(router).chosen == "b"
     failed = ask(router, session="s", exclude=frozenset({"a"}))
-    assert (failed.chosen, failed.kind) == ("b", Kind.FALLBACK)
+    assert (failed.chosen, failed.kind) == ("b", DecisionKind.FALLBACK)
     assert ask(router, session="s").chosen == "b"
 
 
@@ -225,7 +225,7 @@ def test_a_model_whose_breaker_is_open_is_left_out_and_all_open_says_when_to_com
 
 def test_the_last_resort_is_taken_only_when_its_breaker_is_all_that_speaks_against_it():
     router = selector(health=lambda name, now: Availability(True, "down", 9.0), last_resort="c")
-    assert (ask(router).chosen, ask(router).kind) == ("c", Kind.FALLBACK)
+    assert (ask(router).chosen, ask(router).kind) == ("c", DecisionKind.FALLBACK)
     assert ask(router, local_only=True).chosen is None
     assert ask(router, exclude=frozenset({"c"})).chosen is None
 
@@ -233,7 +233,7 @@ def test_the_last_resort_is_taken_only_when_its_breaker_is_all_that_speaks_again
 def test_a_named_model_is_the_only_candidate():
     router = selector()
     teach(router, "a", 1.0)
-    assert (ask(router, model="c").chosen, ask(router, model="c").kind) == ("c", Kind.ONLY)
+    assert (ask(router, model="c").chosen, ask(router, model="c").kind) == ("c", DecisionKind.ONLY)
     assert ask(router).chosen == "a"
 
 

@@ -103,8 +103,8 @@ def test_what_other_task_types_say_of_a_model_stays_exact_through_thousands_of_c
         experience.observe(Observation("p", f"t{draws.randrange(4)}", draws.choice("ab"), step, draws.random()))
     project = experience.project("p")
     for model, total in project.models.items():
-        assert total.weight == pytest.approx(sum(row.witness[model][0] for row in project.rows.values()))
-        assert total.weighted == pytest.approx(sum(row.witness[model][1] for row in project.rows.values()))
+        assert total.weight == pytest.approx(sum(row.evidence[model][0] for row in project.rows.values()))
+        assert total.weighted == pytest.approx(sum(row.evidence[model][1] for row in project.rows.values()))
 
 
 def test_an_unmeasured_quality_teaches_speed_and_cost_alone():

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from kairos.llm.routing.centroids import LEAST_EXAMPLES, Centroid, Classifier
+from kairos.llm.routing.centroids import MIN_EXAMPLES, Centroid, Classifier
 from kairos.llm.routing.embedder import WEIGHTS, Embedder
 from kairos.llm.routing.task_types import (
     GENERAL,
@@ -18,8 +18,8 @@ from kairos.llm.routing.task_types import (
     QUEUED,
     SHORT_TOKENS,
     Length,
-    Source,
     TaskTypes,
+    TaskTypeSource,
     length_of,
     prompt_of,
     statistics_key,
@@ -63,7 +63,7 @@ def project() -> ProjectId:
 async def teach(types: TaskTypes, project: ProjectId, lessons: list[tuple[str, str]]) -> None:
     for name, prompt in lessons:
         await types.of(project, prompt, name, 10)
-    await types.settle()
+    await types.join()
 
 
 # The word of the caller
@@ -71,7 +71,7 @@ async def teach(types: TaskTypes, project: ProjectId, lessons: list[tuple[str, s
 
 async def test_the_callers_type_is_taken_as_it_is(types: TaskTypes, project: ProjectId):
     found = await types.of(project, "Write a haiku about snow", "legal/contract review", 10)
-    assert (found.name, found.source, found.confidence) == ("legal/contract review", Source.CALLER, None)
+    assert (found.name, found.source, found.confidence) == ("legal/contract review", TaskTypeSource.CALLER, None)
 
 
 async def test_with_the_callers_type_nothing_is_embedded_on_the_request_path(project: ProjectId):
@@ -79,15 +79,15 @@ async def test_with_the_callers_type_nothing_is_embedded_on_the_request_path(pro
     types = TaskTypes(embedder, None)
     await types.of(project, "a prompt", "code", 10)
     assert not embedder.state.loaded
-    assert types._lessons.qsize() == 1
+    assert types._prompts.qsize() == 1
     await embedder.close()
 
 
 async def test_labelled_prompts_wait_in_a_queue_that_ends(embedder: Embedder, project: ProjectId):
     types = TaskTypes(embedder, None)
     for number in range(QUEUED + 10):
-        assert (await types.of(project, f"prompt {number}", "code", 10)).source is Source.CALLER
-    assert types._lessons.qsize() == QUEUED
+        assert (await types.of(project, f"prompt {number}", "code", 10)).source is TaskTypeSource.CALLER
+    assert types._prompts.qsize() == QUEUED
 
 
 # What the labelled prompts say
@@ -95,7 +95,7 @@ async def test_labelled_prompts_wait_in_a_queue_that_ends(embedder: Embedder, pr
 
 async def test_a_cold_project_works_from_the_first_request(types: TaskTypes, project: ProjectId):
     found = await types.of(project, "Write a Python function", None, 10)
-    assert (found.name, found.source, found.confidence) == (GENERAL, Source.DEFAULT, None)
+    assert (found.name, found.source, found.confidence) == (GENERAL, TaskTypeSource.DEFAULT, None)
     assert found.reason == "fewer than two task types of this project have enough labelled prompts"
 
 
@@ -105,16 +105,16 @@ async def test_no_word_stands_for_a_type(types: TaskTypes, project: ProjectId):
     lessons = [(names[name], prompt) for name, prompt in labelled("code", "translation")]
     await teach(types, project, lessons)
     found = await types.of(project, "Write a Python function that parses a CSV file and returns a list", None, 10)
-    assert (found.name, found.source) == ("blue", Source.CLASSIFIER)
+    assert (found.name, found.source) == ("blue", TaskTypeSource.CLASSIFIER)
     assert (await types.of(project, "Please translate this letter into French and German", None, 10)).name == "code"
 
 
 async def test_a_prompt_unlike_all_labelled_ones_is_general(types: TaskTypes, project: ProjectId):
     await teach(types, project, labelled("code", "translation", "support"))
     found = await types.of(project, "What should I cook tonight with leeks and two eggs?", None, 10)
-    assert (found.name, found.source) == (GENERAL, Source.DEFAULT)
+    assert (found.name, found.source) == (GENERAL, TaskTypeSource.DEFAULT)
     assert found.confidence is not None
-    assert (found.reason or "").startswith("not near enough to one type")
+    assert (found.reason or "").startswith("no type is near enough")
 
 
 async def test_what_is_recognised_is_mostly_right(embedder: Embedder):
@@ -126,8 +126,8 @@ async def test_what_is_recognised_is_mostly_right(embedder: Embedder):
         known = totals if name == "other" else {**totals, name: without(totals[name], vector)}
         guess = Classifier(known).guess(vector)
         if name == "other":
-            others += guess.certain
-        elif guess.certain:
+            others += guess.confident
+        elif guess.confident:
             recognised += 1
             right += guess.name == name
     assert recognised / 160 >= 0.70
@@ -138,22 +138,22 @@ async def test_what_is_recognised_is_mostly_right(embedder: Embedder):
 async def test_projects_learn_nothing_of_each_other(types: TaskTypes, project: ProjectId):
     await teach(types, project, labelled("code", "translation"))
     found = await types.of(ProjectId(uuid4()), of_type("code")[0], None, 10)
-    assert (found.name, found.source) == (GENERAL, Source.DEFAULT)
+    assert (found.name, found.source) == (GENERAL, TaskTypeSource.DEFAULT)
 
 
 async def test_five_examples_of_two_types_are_needed(types: TaskTypes, project: ProjectId):
     code, translation = of_type("code"), of_type("translation")
     await teach(types, project, [("code", text) for text in code])
-    await teach(types, project, [("translation", text) for text in translation[: LEAST_EXAMPLES - 1]])
-    assert (await types.of(project, code[0], None, 10)).source is Source.DEFAULT
-    await teach(types, project, [("translation", translation[LEAST_EXAMPLES])])
+    await teach(types, project, [("translation", text) for text in translation[: MIN_EXAMPLES - 1]])
+    assert (await types.of(project, code[0], None, 10)).source is TaskTypeSource.DEFAULT
+    await teach(types, project, [("translation", translation[MIN_EXAMPLES])])
     assert (await types.of(project, code[0], None, 10)).name == "code"
 
 
 async def test_a_prompt_without_text_is_general(types: TaskTypes, project: ProjectId):
     await teach(types, project, labelled("code", "translation"))
     found = await types.of(project, "  \n", None, 10)
-    assert (found.source, found.reason) == (Source.DEFAULT, "there is no text to compare")
+    assert (found.source, found.reason) == (TaskTypeSource.DEFAULT, "the prompt has no text")
 
 
 # What must never hold up or break a request
@@ -164,7 +164,11 @@ async def test_recognising_ends_with_its_budget(types: TaskTypes, project: Proje
     hurried = TaskTypes(embedder, None, budget_s=0.0, loading_budget_s=0.0)
     hurried._projects = types._projects
     found = await hurried.of(project, "a text that was never embedded before", None, 10)
-    assert (found.name, found.source, found.reason) == (GENERAL, Source.DEFAULT, "recognising the type took too long")
+    assert (found.name, found.source, found.reason) == (
+        GENERAL,
+        TaskTypeSource.DEFAULT,
+        "classifying the prompt took too long",
+    )
 
 
 async def test_without_the_model_requests_are_general_and_say_why(types: TaskTypes, project: ProjectId):
@@ -172,10 +176,10 @@ async def test_without_the_model_requests_are_general_and_say_why(types: TaskTyp
     without_model = TaskTypes(Embedder(weights=replace(WEIGHTS, package="no-such-package")), None)
     without_model._projects = types._projects
     found = await without_model.of(project, "Write a Python function", None, 10)
-    assert (found.name, found.source) == (GENERAL, Source.DEFAULT)
+    assert (found.name, found.source) == (GENERAL, TaskTypeSource.DEFAULT)
     assert "no-such-package is not installed" in (found.reason or "")
     await without_model.of(project, "Write a Python function", "code", 10)
-    assert without_model._lessons.empty()
+    assert without_model._prompts.empty()
 
 
 async def test_a_prompt_that_cannot_be_learned_from_does_not_end_the_learning(

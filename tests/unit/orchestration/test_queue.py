@@ -14,8 +14,17 @@ from kairos import redis_keys
 from kairos.errors import EngineUnavailable
 from kairos.lanes import Lane
 from kairos.orchestration.queue import queue as queue_module
-from kairos.orchestration.queue.queue import CHUNK, HIGHEST_PRIORITY, LUA, ORDERS, PAUSES_S, Entry, FairQueue, _pages
-from kairos.redis_client import connect, reached
+from kairos.orchestration.queue.queue import (
+    CHUNK,
+    HIGHEST_PRIORITY,
+    LUA,
+    ORDERS,
+    PAUSES_S,
+    FairQueue,
+    QueueEntry,
+    _pages,
+)
+from kairos.redis_client import connect, redis_errors
 from kairos.tenancy import ProjectId, TaskId
 
 priorities = st.integers(-HIGHEST_PRIORITY, HIGHEST_PRIORITY)
@@ -23,7 +32,7 @@ orders = st.integers(0, ORDERS - 1)
 
 
 def score(priority: int, order: float) -> float:
-    return float(Entry(TaskId(uuid4()), order, priority).arguments()[1])
+    return float(QueueEntry(TaskId(uuid4()), order, priority).arguments()[1])
 
 
 @given(priorities, orders, priorities, orders)
@@ -76,14 +85,14 @@ def test_data_of_a_project_begins_with_the_project():
     ids=lambda error: type(error).__name__,
 )
 def test_a_server_that_cannot_serve_is_named_without_its_password(error: Exception):
-    with pytest.raises(EngineUnavailable) as caught, reached(connect("redis://:secret@example.org:7/0")):
+    with pytest.raises(EngineUnavailable) as caught, redis_errors(connect("redis://:secret@example.org:7/0")):
         raise error
     assert "Redis at example.org:7" in str(caught.value)
     assert "secret" not in str(caught.value)
 
 
 def test_a_bug_is_not_dressed_up_as_an_outage():
-    with pytest.raises(faults.ResponseError), reached(connect("redis://localhost")):
+    with pytest.raises(faults.ResponseError), redis_errors(connect("redis://localhost")):
         raise faults.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
 
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from kairos.errors import KairosError
-from kairos.plugins.child_process import MOST_LINES, ChildLimits
+from kairos.plugins.child_process import MAX_LINES, ChildLimits
 from kairos.plugins.child_run import run_in_child
 from kairos.plugins.offline import OfflineContext
 from kairos.plugins.plugin_errors import (
@@ -119,7 +119,7 @@ DEATHS: dict[str, tuple[str, type[KairosError], str]] = {
     "forges an answer": (
         "from kairos.plugins.base_plugin import Answer; return Answer('x', 'm', number=4)",
         PluginReturnedNonsense,
-        "no model gave",
+        "not from this task",
     ),
     "writes into the line": ("import os, sys; os.write(int(sys.argv[1]), b'}' * 99); return 'x'", PluginDied, "wrote"),
     "closes the line": ("import os, sys; os.close(int(sys.argv[1])); return 'x'", PluginDied, "status"),
@@ -128,7 +128,7 @@ DEATHS: dict[str, tuple[str, type[KairosError], str]] = {
     "calls what is not there": ("task.context.storage._calls('storage._values')", PluginCallInvalid, "no such method"),
     "asks with a number": ("task.context.llm.complete(7)", PluginCallInvalid, "must be a text"),
     "sends what is no JSON": ("task.context.storage.set('k', {1, 2})", PluginCrashed, "TypeError"),
-    "asks a model": ("return task.context.llm.complete('x')", PluginRefused, "asks a model"),
+    "asks a model": ("return task.context.llm.complete('x')", PluginRefused, "calls a model"),
 }
 
 
@@ -153,7 +153,7 @@ async def test_a_call_that_failed_may_be_caught(run: Ran):
         except CallFailed as error:
             return f'{error.code}: {error}'
     """
-    assert await run(code) == "plugin_refused: P: it calls http://nowhere/, for which there is no reply"
+    assert await run(code) == "plugin_refused: P: it calls http://nowhere/, for which no reply was given"
 
 
 @pytest.mark.parametrize(
@@ -215,14 +215,14 @@ async def test_what_it_writes_is_logged_within_bounds(run: Ran, caplog: pytest.L
         print('said aloud')
         print('and here', file=sys.stderr)
         task.context.log.warning('by the log')
-        for n in range({MOST_LINES} * 3): print(n)
+        for n in range({MAX_LINES} * 3): print(n)
         sys.stdout.write('x' * 5_000_000)
         return 'done'
     """
     assert await run(code) == "done"
     lines = [record.getMessage() for record in caplog.records]
     assert {"said aloud", "and here", "by the log"} <= set(lines)
-    assert len(lines) <= MOST_LINES + 5
+    assert len(lines) <= MAX_LINES + 5
     assert any(record.levelno == logging.WARNING and record.getMessage() == "by the log" for record in caplog.records)
 
 

@@ -93,7 +93,7 @@ def test_models_and_servers_are_what_the_test_says(tmp_path: Path):
     """
     file = put(tmp_path, {"a.py": plugin("A", define="async def", execute=code)}) / "a.py"
     assert run(file, "p", answers=["said"], replies={"http://facts/": {"x": 1}}) == "said"
-    with pytest.raises(PluginRefused, match="asks a model"):
+    with pytest.raises(PluginRefused, match="calls a model"):
         run(file, "p", replies={"http://facts/": {"x": 1}})
     with pytest.raises(PluginRefused, match="no reply"):
         run(file, "p", answers=["said"], replies={})
@@ -104,5 +104,5 @@ def test_config_and_name_are_checked(tmp_path: Path):
     file = put(tmp_path, {"a.py": plugin("A", more=more)}) / "a.py"
     with pytest.raises(PluginMisconfigured):
         run(file, "p", config={"n": "x"})
-    with pytest.raises(InvalidInput, match="It has: A"):
+    with pytest.raises(InvalidInput, match="It defines: A"):
         run(file, "p", name="B")

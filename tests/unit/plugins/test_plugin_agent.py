@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from kairos.agents.base import Brief, Checks, Task
+from kairos.agents.base import AttemptContext, Checks, Task
 from kairos.config import PluginSettings
 from kairos.db.engine import Database
 from kairos.http import HttpClient
@@ -26,9 +26,9 @@ from kairos.plugins.plugin_errors import (
     PluginReturnedNonsense,
     PluginSetAside,
 )
-from kairos.plugins.probing import Found
-from kairos.plugins.sources import Origin, Source
-from kairos.plugins.task_context import Means
+from kairos.plugins.probing import ProbeResult
+from kairos.plugins.sources import Origin, PluginSource
+from kairos.plugins.task_context import PluginServices
 from kairos.tenancy import ProjectId, TaskId, new_id
 from tests.kit.conditions import eventually
 
@@ -61,16 +61,16 @@ class Scripted(BasePlugin):
 
 
 def agent(does: Callable[[PluginTask], Any], settings: PluginSettings | None = None) -> PluginAgent:
-    source = Source(Origin.FILE, "/p.py", "p.py")
-    found = Found(source, kind="Scripted", name="Scripted", schema=SCHEMA, is_async=True)
-    means = Means(cast(LLMRouter, None), cast(Database, None), HttpClient())  # none of these calls anything
+    source = PluginSource(Origin.FILE, "/p.py", "p.py")
+    found = ProbeResult(source, kind="Scripted", name="Scripted", schema=SCHEMA, is_async=True)
+    means = PluginServices(cast(LLMRouter, None), cast(Database, None), HttpClient())  # none of these calls anything
     return PluginAgent(found, settings or PluginSettings(), means, Scripted(does))
 
 
 async def perform(agent: PluginAgent, prompt: str = "p", timeout_s: float = 60, **settings: Any):
     task = Task(TaskId(new_id()), ProjectId(new_id()), prompt, "Scripted", None, Checks(), 1)
     task = replace(task, plugin_settings={"Scripted": settings})
-    return await agent.perform(task, Brief(timeout_s=timeout_s), emit)
+    return await agent.perform(task, AttemptContext(timeout_s=timeout_s), emit)
 
 
 async def emit(kind: str, data: Mapping[str, Any]) -> None:
@@ -193,7 +193,7 @@ class TestSetAside:
     ):
         one = agent(lambda task: asyncio.Event().wait())
         for long_enough, set_aside in ((10.0, False), (0.0, True)):
-            monkeypatch.setattr(plugin_agent, "LONG_ENOUGH_S", long_enough)
+            monkeypatch.setattr(plugin_agent, "MIN_TIME_S", long_enough)
             for _ in range(3):
                 with pytest.raises(TimeoutError):
                     async with asyncio.timeout(0.02):
@@ -203,7 +203,7 @@ class TestSetAside:
 
 class TestCancel:
     async def test_one_that_does_not_heed_it_is_left_behind(self, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(plugin_agent, "STUBBORN_S", 0.05)
+        monkeypatch.setattr(plugin_agent, "CANCEL_LIMIT_S", 0.05)
         begun, over, refused = asyncio.Event(), asyncio.Event(), []
 
         async def stubborn(task: PluginTask) -> None:
@@ -228,7 +228,7 @@ class TestCancel:
 
     async def test_one_that_swallows_every_cancel_ends_with_its_plugin(self, monkeypatch: pytest.MonkeyPatch):
         """The daemon's loop could never end otherwise."""
-        monkeypatch.setattr(plugin_agent, "STUBBORN_S", 0.05)
+        monkeypatch.setattr(plugin_agent, "CANCEL_LIMIT_S", 0.05)
 
         begun = asyncio.Event()
 
@@ -245,7 +245,7 @@ class TestCancel:
         await asyncio.wait_for(begun.wait(), 5)
         running.cancel()
         await raises(asyncio.CancelledError, running)
-        [left] = one._stubborn
+        [left] = one._uncancelled
         await one.retire()
         left.cancel()
         await asyncio.wait([left], timeout=5)

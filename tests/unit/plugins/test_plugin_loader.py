@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from kairos.agents.base import Brief, Checks, Task
+from kairos.agents.base import AttemptContext, Checks, Task
 from kairos.agents.guardian import GuardianAgent
 from kairos.agents.registry import AgentDisabled, AgentRegistry, UnknownAgent
 from kairos.config import PluginSettings
@@ -22,7 +22,7 @@ from kairos.llm.routing.llm_router import LLMRouter
 from kairos.plugins import plugin_agent
 from kairos.plugins.plugin_loader import PluginLoader, UnknownPlugin
 from kairos.plugins.sources import Origin
-from kairos.plugins.task_context import Means
+from kairos.plugins.task_context import PluginServices
 from kairos.tenancy import ProjectId, TaskId, new_id
 from tests.kit.conditions import eventually
 from tests.kit.plugins import GOOD, plugin, put
@@ -53,7 +53,9 @@ class House:
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     agents, settings = AgentRegistry(), Live(PluginSettings(folder=tmp_path / "plugins", memory_mb=128))
     loader = PluginLoader(
-        cast(PluginSettings, settings), agents, Means(cast(LLMRouter, None), cast(Database, None), HttpClient())
+        cast(PluginSettings, settings),
+        agents,
+        PluginServices(cast(LLMRouter, None), cast(Database, None), HttpClient()),
     )
     loader.add_built_in(GuardianAgent())
     yield House(loader, agents, tmp_path / "plugins", settings)
@@ -62,7 +64,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 async def perform(house: House, wanted: str, prompt: str = "abc") -> str:
     task = Task(TaskId(new_id()), ProjectId(new_id()), prompt, wanted, None, Checks(), 1)
-    return (await house.agents.find(wanted).perform(task, Brief(timeout_s=30), emit)).text
+    return (await house.agents.find(wanted).perform(task, AttemptContext(timeout_s=30), emit)).text
 
 
 async def emit(kind: str, data: Mapping[str, Any]) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from kairos.plugins.child_process import ChildLimits
 from kairos.plugins.plugin_config import schema_fault
-from kairos.plugins.probing import Found, probe, probe_all
-from kairos.plugins.sources import Origin, Source, in_folder, of_file
+from kairos.plugins.probing import ProbeResult, probe, probe_all
+from kairos.plugins.sources import Origin, PluginSource, in_folder, of_file
 from tests.kit.plugins import BROKEN, GOOD, HEAD, plugin, put
 
 LIMITS = ChildLimits(memory_mb=128, cpu_s=30)
@@ -20,7 +20,7 @@ BY_THE_DAEMON = {"name_taken.py", "wrong_schema.py"}
 """What only the daemon can know: it looks at them after the probe."""
 
 
-async def found_in(path: Path, text: str, seconds: float = 5) -> list[Found]:
+async def found_in(path: Path, text: str, seconds: float = 5) -> list[ProbeResult]:
     path.write_text(text)
     return await probe(of_file(path), seconds, LIMITS)
 
@@ -97,9 +97,9 @@ async def test_a_package_is_imported_with_its_own_modules(tmp_path: Path):
 
 async def test_an_entry_point_names_a_class_or_a_module():
     for value in ("tests.kit.imported_plugin:Imported", "tests.kit.imported_plugin"):
-        [found] = await probe(Source(Origin.PACKAGE, value, "kit: imported"), 5, LIMITS)
+        [found] = await probe(PluginSource(Origin.PACKAGE, value, "kit: imported"), 5, LIMITS)
         assert (found.name, found.error) == ("Imported", None)
-    [found] = await probe(Source(Origin.PACKAGE, "tests.kit.imported_plugin:TEXT", "kit: text"), 5, LIMITS)
+    [found] = await probe(PluginSource(Origin.PACKAGE, "tests.kit.imported_plugin:TEXT", "kit: text"), 5, LIMITS)
     assert found.error
 
 
@@ -108,7 +108,7 @@ async def test_an_entry_point_names_a_class_or_a_module():
     [
         ("async def get_capabilities(self): return []", "get_capabilities is `async def`"),
         ("config_schema = 7", "config_schema must be a dict"),
-        ("config_schema = {'default': {1, 2}}", "config_schema is no JSON"),
+        ("config_schema = {'default': {1, 2}}", "config_schema is not valid JSON"),
         ("def get_capabilities(self): return ['x', 3]", "3 is among them"),
         ("def get_capabilities(self): return (str(n) for n in range(10**9))", "more than 50"),
         ("async def on_start(self): pass", "only where execute is"),

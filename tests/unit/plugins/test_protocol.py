@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kairos.plugins.base_plugin import Answer
-from kairos.plugins.protocol import HEAD, LONGEST_RESULT, Nonsense, frame, shape
+from kairos.plugins.protocol import HEAD, MAX_RESULT, InvalidResult, frame, shape
 
 
 def test_texts_dicts_lists_and_answers():
@@ -24,23 +24,23 @@ def test_texts_dicts_lists_and_answers():
         (object, "returned a type"),
         ("", "empty text"),
         (" \n", "empty text"),
-        ("x" * (LONGEST_RESULT + 1), "at most"),
-        ({"x": "y" * LONGEST_RESULT}, "at most"),
-        ({"x": {1, 2}}, "no JSON"),
-        ({"x": float("nan")}, "no JSON"),
-        ("a\x00b", "cannot be kept"),
-        ("a\ud800b", "cannot be kept"),
+        ("x" * (MAX_RESULT + 1), "at most"),
+        ({"x": "y" * MAX_RESULT}, "at most"),
+        ({"x": {1, 2}}, "not JSON serializable"),
+        ({"x": float("nan")}, "not JSON serializable"),
+        ("a\x00b", "cannot be stored"),
+        ("a\ud800b", "cannot be stored"),
     ],
 )
 def test_anything_else_is_nonsense(value: object, words: str):
-    with pytest.raises(Nonsense, match=words):
+    with pytest.raises(InvalidResult, match=words):
         shape(value)
 
 
 def test_a_value_that_contains_itself_is_nonsense():
     loop: list[object] = []
     loop.append(loop)
-    with pytest.raises(Nonsense):
+    with pytest.raises(InvalidResult):
         shape(loop)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kairos.plugins.sources import classes, find, forget, in_folder, load, of_file
+from kairos.plugins.sources import classes, find, in_folder, load, of_file, unload
 from tests.kit.plugins import plugin, put
 
 
@@ -40,7 +40,7 @@ def test_a_changed_file_is_imported_anew_and_old_objects_go_on(tmp_path: Path):
     file.write_text(plugin("Newer"))
     new = find(source, load(source), "Plugin")()
     assert (old.get_name(), new.get_name()) == ("Old", "Newer")
-    forget(source)
+    unload(source)
     assert source.module not in sys.modules
 
 
@@ -57,4 +57,4 @@ def test_a_class_that_has_two_names_is_one(tmp_path: Path):
     file.write_text(plugin("P") + "\nAlias = Plugin\n")
     source = of_file(file)
     assert len(list(classes(source, load(source)))) == 1
-    forget(source)
+    unload(source)

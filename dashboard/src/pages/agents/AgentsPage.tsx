@@ -22,7 +22,7 @@ const STATES: Record<AgentOut["state"], { tone: Tone; icon: typeof CircleDot }> 
 
 export function AgentsPage() {
   const t = useT();
-  // Events say what the project's tasks do; that a daemon falls silent no event tells.
+  // Events report the tasks of the project; no event reports that a daemon stopped responding.
   const query = useQuery({ ...agentsQuery(), refetchInterval: 5000 });
   return (
     <>

@@ -11,9 +11,9 @@ import { showToast } from "../../components/Toast";
 import { translate, useT } from "../../i18n/i18n";
 import { useSubmit } from "../entry/useSubmit";
 import { configChanged, configQuery } from "../settings/config/queries";
-import { fieldsOf, readField, write, type SchemaField } from "./schemaFields";
+import { fieldsOf, parseField, write, type SchemaField } from "./schemaFields";
 
-/** A form of the plugin's schema. Operators may set it for all projects, too. */
+/** A form for the plugin's schema. Operators can also set values for all projects. */
 export function PluginDialog({ plugin, onClose }: { plugin: PluginOut; onClose: () => void }) {
   const t = useT();
   const client = useQueryClient();
@@ -23,10 +23,10 @@ export function PluginDialog({ plugin, onClose }: { plugin: PluginOut; onClose: 
   const before = Object.fromEntries(fields.map(({ name }) => [name, write(plugin.config[name])]));
   const [draft, setDraft] = useState(before);
   const [everywhere, setEverywhere] = useState(false);
-  const changed = fields.filter(({ name, ofProject }) => draft[name] !== before[name] && (everywhere || ofProject));
+  const changed = fields.filter(({ name, projectScoped }) => draft[name] !== before[name] && (everywhere || projectScoped));
 
   const { busy, problem, submit } = useSubmit(async () => {
-    const values = Object.fromEntries(changed.map((field) => [field.name, readField(draft[field.name] ?? "", field)]));
+    const values = Object.fromEntries(changed.map((field) => [field.name, parseField(draft[field.name] ?? "", field)]));
     const key = everywhere ? "plugins.settings" : "project.plugin_settings";
     const body = {
       changes: { [key]: { [plugin.name]: values } },
@@ -47,7 +47,7 @@ export function PluginDialog({ plugin, onClose }: { plugin: PluginOut; onClose: 
           <OneField
             key={field.name}
             field={field}
-            closed={!everywhere && !field.ofProject}
+            closed={!everywhere && !field.projectScoped}
             text={draft[field.name] ?? ""}
             onText={(text) => setDraft({ ...draft, [field.name]: text })}
           />
@@ -74,7 +74,7 @@ export function PluginDialog({ plugin, onClose }: { plugin: PluginOut; onClose: 
 
 interface OneFieldProps {
   field: SchemaField;
-  /** It is the operator's, and what is set here is the project's. */
+  /** Only operators can set this field, and the dialog edits the project's values. */
   closed: boolean;
   text: string;
   onText: (text: string) => void;
@@ -83,8 +83,8 @@ interface OneFieldProps {
 function OneField({ field, closed, text, onText }: OneFieldProps) {
   const t = useT();
   const { name, kind, description, fallback, secret, choices } = field;
-  const words = [description, fallback && t("plugins.default", { value: fallback }), closed && t("plugins.operators")];
-  const hint = secret ? t("plugins.secret") : words.filter(Boolean).join(" ");
+  const hints = [description, fallback && t("plugins.default", { value: fallback }), closed && t("plugins.operators")];
+  const hint = secret ? t("plugins.secret") : hints.filter(Boolean).join(" ");
   const options = kind === "boolean" ? ["true", "false"] : choices;
   return (
     <Field label={<code>{name}</code>} hint={hint}>

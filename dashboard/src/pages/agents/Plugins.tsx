@@ -17,18 +17,18 @@ import { translate, useT, type MessageKey } from "../../i18n/i18n";
 import { PluginDialog } from "./PluginDialog";
 import { fieldsOf } from "./schemaFields";
 
-const STATES: Record<string, { tone: Tone; icon: typeof CircleCheck; words: MessageKey }> = {
-  loaded: { tone: "good", icon: CircleCheck, words: "plugins.loaded" },
-  failed: { tone: "bad", icon: CircleAlert, words: "plugins.failed" },
-  set_aside: { tone: "warn", icon: Timer, words: "plugins.set_aside" },
-  disabled: { tone: "neutral", icon: CircleSlash, words: "plugins.disabled" },
+const STATES: Record<string, { tone: Tone; icon: typeof CircleCheck; label: MessageKey }> = {
+  loaded: { tone: "good", icon: CircleCheck, label: "plugins.loaded" },
+  failed: { tone: "bad", icon: CircleAlert, label: "plugins.failed" },
+  set_aside: { tone: "warn", icon: Timer, label: "plugins.set_aside" },
+  disabled: { tone: "neutral", icon: CircleSlash, label: "plugins.disabled" },
 };
 
-/** What operators added; the built-in agents stand above. */
+/** Plugins that operators installed; built-in agents are listed above. */
 export function Plugins() {
   const t = useT();
   const query = useQuery(pluginsQuery());
-  const [asked, setAsked] = useState<PluginOut | null>(null);
+  const [confirming, setConfirming] = useState<PluginOut | null>(null);
   const operator = useMe()?.operator ?? false;
   return (
     <Section title={t("plugins.title")} detail={t("plugins.detail")} actions={operator && <ScanAgain />}>
@@ -39,13 +39,13 @@ export function Plugins() {
           return (
             <ul className="agents" aria-label={t("plugins.title")}>
               {plugins.map((plugin) => (
-                <Card key={`${plugin.name} ${plugin.file}`} plugin={plugin} onConfigure={() => setAsked(plugin)} />
+                <Card key={`${plugin.name} ${plugin.file}`} plugin={plugin} onConfigure={() => setConfirming(plugin)} />
               ))}
             </ul>
           );
         }}
       </Loaded>
-      {asked && <PluginDialog plugin={asked} onClose={() => setAsked(null)} />}
+      {confirming && <PluginDialog plugin={confirming} onClose={() => setConfirming(null)} />}
     </Section>
   );
 }
@@ -61,7 +61,7 @@ function Card({ plugin, onConfigure }: { plugin: PluginOut; onConfigure: () => v
       <div className="spread">
         <h3>{plugin.name}</h3>
         <Badge tone={shown.tone} icon={<shown.icon aria-hidden />}>
-          {t(shown.words)}
+          {t(shown.label)}
         </Badge>
       </div>
       {plugin.description && <p className="small">{plugin.description}</p>}
@@ -106,7 +106,7 @@ function Card({ plugin, onConfigure }: { plugin: PluginOut; onConfigure: () => v
   );
 }
 
-/** In the active project alone. */
+/** Enables or disables the plugin in the active project only. */
 function Enabling({ plugin }: { plugin: PluginOut }) {
   const t = useT();
   const client = useQueryClient();

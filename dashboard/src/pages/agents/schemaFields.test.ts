@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
-import { fieldsOf, readField } from "./schemaFields";
+import { fieldsOf, parseField } from "./schemaFields";
 
-it("makes a field of each property", () => {
+it("creates a field for each property", () => {
   const fields = fieldsOf({
     type: "object",
     properties: {
@@ -19,13 +19,13 @@ it("makes a field of each property", () => {
     ["key", "text", "", true],
     ["headers", "json", "", false],
   ]);
-  expect(fields.filter(({ ofProject }) => ofProject).map(({ name }) => name)).toEqual(["units"]);
+  expect(fields.filter(({ projectScoped }) => projectScoped).map(({ name }) => name)).toEqual(["units"]);
   expect(fieldsOf({})).toEqual([]);
 });
 
-it("reads what was written", () => {
-  expect(readField("3", { kind: "number" })).toBe(3);
-  expect(readField("3", { kind: "text" })).toBe("3");
-  expect(readField("three", { kind: "number" })).toBe("three");
-  expect(readField(" ", { kind: "text" })).toBeNull();
+it("parses the input of each type", () => {
+  expect(parseField("3", { kind: "number" })).toBe(3);
+  expect(parseField("3", { kind: "text" })).toBe("3");
+  expect(parseField("three", { kind: "number" })).toBe("three");
+  expect(parseField(" ", { kind: "text" })).toBeNull();
 });

@@ -1,20 +1,20 @@
-/** A property of a plugin's `config_schema`, as a form has it. */
+/** A form field for a property of a plugin's `config_schema`. */
 export interface SchemaField {
   name: string;
   kind: "text" | "number" | "boolean" | "choice" | "json";
   description: string;
   choices: string[];
-  /** As it is written; empty where there is none. */
+  /** The default as text; empty when there is none. */
   fallback: string;
-  /** Only kairos.toml may hold it. */
+  /** Can be set in kairos.toml only. */
   secret: boolean;
-  /** A project may set it; anything else is the operator's. */
-  ofProject: boolean;
+  /** Projects can set it; other fields can be set by operators only. */
+  projectScoped: boolean;
 }
 
 type Json = Record<string, unknown>;
 
-/** The top-level properties; what is no plain value is written as JSON. */
+/** The top-level properties as fields. Structured values are edited as JSON. */
 export function fieldsOf(schema: Json): SchemaField[] {
   const properties = isObject(schema.properties) ? schema.properties : {};
   return Object.entries(properties)
@@ -26,7 +26,7 @@ export function fieldsOf(schema: Json): SchemaField[] {
       choices: Array.isArray(about.enum) ? about.enum.map(String) : [],
       fallback: write(about.default),
       secret: about.writeOnly === true,
-      ofProject: about["x-kairos-scope"] === "project",
+      projectScoped: about["x-kairos-scope"] === "project",
     }));
 }
 
@@ -35,8 +35,11 @@ export function write(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
-/** What was written, as the field wants it; null for nothing, which takes the value back. The API judges the rest. */
-export function readField(text: string, { kind }: Pick<SchemaField, "kind">): unknown {
+/**
+ * Parses the input for the field's type. Returns null for empty input, which resets the value. The API validates the
+ * rest.
+ */
+export function parseField(text: string, { kind }: Pick<SchemaField, "kind">): unknown {
   if (text.trim() === "") return null;
   if (kind === "text" || kind === "choice") return text;
   try {

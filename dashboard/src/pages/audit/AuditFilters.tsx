@@ -17,8 +17,8 @@ export function AuditFilters({ search, members, onChange }: AuditFiltersProps) {
   const stranger = search.user && !members.some((member) => member.user_id === search.user);
   return (
     <div role="search" aria-label={t("audit.filters")} className="audit-filters">
-      <Field label={t("audit.words")}>
-        <Words value={search.q ?? ""} onChange={(q) => onChange({ q: q || undefined })} />
+      <Field label={t("audit.search")}>
+        <SearchField value={search.q ?? ""} onChange={(q) => onChange({ q: q || undefined })} />
       </Field>
       <Field label={t("audit.action")}>
         <Select value={search.action ?? ""} onChange={(event) => onChange({ action: text(event) })}>
@@ -53,8 +53,8 @@ export function AuditFilters({ search, members, onChange }: AuditFiltersProps) {
   );
 }
 
-/** Asks when the typing pauses, not at every letter. */
-function Words({ value, onChange }: { value: string; onChange: (value: string) => void }) {
+/** Searches when typing pauses, not at every keystroke. */
+function SearchField({ value, onChange }: { value: string; onChange: (value: string) => void }) {
   const t = useT();
   const [text, setText] = useState(value);
   useEffect(() => setText(value), [value]);
@@ -62,7 +62,7 @@ function Words({ value, onChange }: { value: string; onChange: (value: string) =
     if (text.trim() === value) return;
     const timer = setTimeout(() => onChange(text.trim()), 300);
     return () => clearTimeout(timer);
-    // A new `onChange` at every drawing must not begin the wait anew.
+    // `onChange` is new at every render and must not restart the timer.
   }, [text]);
-  return <Input type="search" maxLength={200} value={text} placeholder={t("audit.words_hint")} onChange={(event) => setText(event.target.value)} />;
+  return <Input type="search" maxLength={200} value={text} placeholder={t("audit.search_hint")} onChange={(event) => setText(event.target.value)} />;
 }

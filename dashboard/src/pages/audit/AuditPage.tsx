@@ -32,7 +32,7 @@ export function AuditPage() {
   const operator = useMe()?.operator ?? false;
   const search = route.useSearch();
   const navigate = route.useNavigate();
-  // A filter that is typed replaces the address, so that Back leaves the page.
+  // Typing replaces the history entry, so that Back leaves the page.
   const set = (part: Partial<AuditSearch>) => void navigate({ search: { ...search, ...part }, replace: true });
   const members = useQuery({ ...membersQuery(), enabled: useCan("members:read") }).data ?? [];
   const { data, error, isPending, hasNextPage, isFetchingNextPage, fetchNextPage, refetch } = useInfiniteQuery(auditQuery(search));

@@ -11,7 +11,7 @@ export interface AuditRowsProps {
   onFilter: (part: Partial<AuditSearch>) => void;
 }
 
-/** A plain table: rows differ in height, and come fifty at a time. */
+/** A plain table, because rows differ in height and pages have fifty rows. */
 export function AuditRows({ entries, members, onFilter }: AuditRowsProps) {
   const t = useT();
   return (
@@ -38,7 +38,7 @@ export function AuditRows({ entries, members, onFilter }: AuditRowsProps) {
                 </button>
               </td>
               <td>
-                <Who entry={entry} onFilter={onFilter} />
+                <UserCell entry={entry} onFilter={onFilter} />
               </td>
               <td>{entry.target !== null && <Target text={entry.target} members={members} />}</td>
               <td>
@@ -54,11 +54,11 @@ export function AuditRows({ entries, members, onFilter }: AuditRowsProps) {
 
 function ActionName({ action }: { action: string }) {
   const t = useT();
-  const words = ACTIONS[action];
-  return <>{words ? t(words) : action}</>;
+  const message = ACTIONS[action];
+  return <>{message ? t(message) : action}</>;
 }
 
-function Who({ entry, onFilter }: { entry: AuditEntry; onFilter: AuditRowsProps["onFilter"] }) {
+function UserCell({ entry, onFilter }: { entry: AuditEntry; onFilter: AuditRowsProps["onFilter"] }) {
   const t = useT();
   const { user_id: user, who } = entry;
   if (user === null) return <span className="muted">{t("audit.nobody")}</span>;
@@ -92,7 +92,7 @@ function Data({ data }: { data: Record<string, unknown> }) {
   );
 }
 
-/** A null is shown as it stands: it was set, such as a limit that was taken away. */
+/** Shows null as a value: it was set, for example by removing a limit. */
 function Value({ value }: { value: unknown }) {
   if (typeof value === "string") return isId(value) ? <Id id={value} /> : <>{value}</>;
   if (Array.isArray(value) && value.every((one) => typeof one === "string")) return <>{value.join(", ")}</>;

@@ -1,6 +1,6 @@
 import type { MessageKey } from "../../i18n/i18n";
 
-/** Actions that have words; one that a newer daemon writes is shown by its code. */
+/** Actions with a translation. Others, from a newer daemon, are shown by their code. */
 export const ACTIONS: Record<string, MessageKey> = {
   "project.created": "action.project_created",
   "project.changed": "action.project_changed",

@@ -1,4 +1,4 @@
-/** The filters as they stand in the address; days are those of the reader. */
+/** The filters in the address. Days are in the reader's time zone. */
 export interface AuditSearch {
   q?: string | undefined;
   action?: string | undefined;
@@ -14,13 +14,13 @@ export function queryOf(search: AuditSearch): Record<string, string | undefined>
     action: search.action,
     user_id: search.user,
     since: startOf(search.since, 0),
-    // The last day is meant with all its hours.
+    // Includes the whole last day.
     until: startOf(search.until, 1),
     system: search.system,
   };
 }
 
-/** A mistyped day in the address is no filter, rather than an error. */
+/** An invalid day in the address is ignored. */
 function startOf(day: string | undefined, later: number): string | undefined {
   const [, year, month, date] = /^(\d{4})-(\d\d)-(\d\d)$/.exec(day ?? "") ?? [];
   if (!year) return undefined;

@@ -26,7 +26,7 @@ export function JoinPage() {
   const { data, error, isPending } = useQuery({
     queryKey: ["open", "invitation", token],
     queryFn: async () => {
-      // Whether somebody is signed in decides between joining and making an account.
+      // Signed-in users join; others create an account.
       await session.start();
       return call<InvitationPreview>("POST", "/api/auth/invitation", { body: { token } });
     },

@@ -1,4 +1,4 @@
-/** One-time tokens stand after the #, which browsers send to nobody. */
+/** One-time tokens follow the #, which browsers do not send to servers. */
 export function fragment(): string {
   return decodeURIComponent(location.hash.slice(1));
 }

@@ -1,7 +1,7 @@
 import { useState } from "react";
 import { toProblem, type Problem } from "../../api/problem";
 
-/** What every form here does: send once, show the refusal, let the person correct it. */
+/** Submits a form once at a time and shows the problem, so that the user can correct the input. */
 export function useSubmit(work: () => Promise<void>) {
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<Problem | null>(null);

@@ -8,7 +8,7 @@ import "../../components/Panel.css";
 import "./learning.css";
 import "./training.css";
 
-/** What the pages of this area have in common: the title, and the way between them. */
+/** The title and navigation shared by the pages of this area. */
 export function LearningFrame({ title, detail, actions, children }: { title: string; detail?: ReactNode; actions?: ReactNode; children: ReactNode }) {
   const t = useT();
   const label = useCan("dataset:write");

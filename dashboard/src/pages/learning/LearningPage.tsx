@@ -13,7 +13,7 @@ import { statsQuery } from "./queries";
 import { FineTune } from "./runs/FineTune";
 import { Runs } from "./runs/Runs";
 
-/** Whether the project's models get better: what people have said, what was trained with it, and what serves. */
+/** The overview of labels, training runs and adapters. */
 export function LearningPage() {
   const t = useT();
   const known = useMe() !== undefined;

@@ -7,7 +7,7 @@ import { WordDiff } from "../../components/WordDiff";
 import { useT } from "../../i18n/i18n";
 import { messagesOf } from "./sample";
 
-/** What the model was asked. */
+/** The prompt of the sample. */
 export function Prompt({ sample }: { sample: SampleOut }) {
   const t = useT();
   return (
@@ -46,15 +46,15 @@ export function Outputs({ sample, title }: { sample: SampleOut; title?: ReactNod
   );
 }
 
-/** Says what looks like a secret and where; the row is kept out until a person has looked. */
+/** Lists possible secrets and their places. The sample is excluded until a person has reviewed them. */
 export function Secrets({ sample, onClear }: { sample: SampleOut; onClear?: () => Promise<void> }) {
   const t = useT();
-  const [asked, setAsked] = useState(false);
+  const [confirming, setConfirming] = useState(false);
   if (sample.secrets.length === 0) return null;
   return (
     <div className={sample.cleared ? "notice" : "notice notice-warn"} role="note">
       <KeyRound aria-hidden />
-      <div className="notice-words">
+      <div className="notice-text">
         <strong>{t(sample.cleared ? "secrets.cleared" : "secrets.title")}</strong>
         <ul className="notice-list">
           {sample.secrets.map(({ kind, where }) => (
@@ -63,15 +63,15 @@ export function Secrets({ sample, onClear }: { sample: SampleOut; onClear?: () =
         </ul>
         {!sample.cleared && <p>{t("secrets.detail")}</p>}
         {!sample.cleared && onClear && (
-          <Button size="small" onClick={() => setAsked(true)}>
+          <Button size="small" onClick={() => setConfirming(true)}>
             {t("secrets.clear")}
           </Button>
         )}
       </div>
       {onClear && (
         <ConfirmDialog
-          open={asked}
-          onClose={() => setAsked(false)}
+          open={confirming}
+          onClose={() => setConfirming(false)}
           title={t("secrets.clear_title")}
           action={t("secrets.clear")}
           onConfirm={onClear}

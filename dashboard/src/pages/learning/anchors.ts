@@ -1,2 +1,2 @@
-/** The part of the learning page that lists the adapters, as other pages lead to it. */
+/** Fragment of the adapter list on the learning page. */
 export const ADAPTERS = "adapters";

@@ -1,6 +1,6 @@
 import { infiniteQueryOptions, queryOptions, type QueryClient } from "@tanstack/react-query";
 import { api, ok } from "../../api/client";
-import { isAwaited, isUnderWay } from "../../api/learning";
+import { isLoading, isActive } from "../../api/learning";
 import { projectKey } from "../../api/queries";
 import type { SampleFilters } from "./filters";
 
@@ -25,26 +25,26 @@ export const sampleQuery = (id: string) =>
     queryFn: ({ signal }) => ok(api.GET("/api/dataset/{sample_id}", { params: { path: { sample_id: id } }, signal })),
   });
 
-/** After a row was changed: the lists, the sums, and what the overview says of them. */
+/** Invalidates the lists, totals and the overview after a sample has changed. */
 export function datasetChanged(client: QueryClient): void {
   void client.invalidateQueries({ queryKey: projectKey("dataset") });
   void client.invalidateQueries({ queryKey: projectKey("overview") });
 }
 
-const EACH_SECOND = 1000;
+const SECOND_MS = 1000;
 
 export const runsQuery = () =>
   queryOptions({
     queryKey: projectKey("training", "runs"),
     queryFn: async ({ signal }) => (await ok(api.GET("/api/training", { signal }))).items,
-    refetchInterval: ({ state }) => (state.data?.some(isUnderWay) ? 5 * EACH_SECOND : false),
+    refetchInterval: ({ state }) => (state.data?.some(isActive) ? 5 * SECOND_MS : false),
   });
 
 export const runQuery = (id: string) =>
   queryOptions({
     queryKey: projectKey("training", "run", id),
     queryFn: ({ signal }) => ok(api.GET("/api/training/{run_id}", { params: { path: { run_id: id } }, signal })),
-    refetchInterval: ({ state }) => (state.data && isUnderWay(state.data) ? EACH_SECOND : false),
+    refetchInterval: ({ state }) => (state.data && isActive(state.data) ? SECOND_MS : false),
   });
 
 export const basesQuery = () =>
@@ -57,12 +57,12 @@ export const adaptersQuery = () =>
   queryOptions({
     queryKey: projectKey("adapters"),
     queryFn: async ({ signal }) => (await ok(api.GET("/api/adapters", { signal }))).items,
-    refetchInterval: ({ state }) => (state.data?.some(isAwaited) ? 5 * EACH_SECOND : false),
+    refetchInterval: ({ state }) => (state.data?.some(isLoading) ? 5 * SECOND_MS : false),
   });
 
 export const adapterQuery = (id: string) =>
   queryOptions({
     queryKey: projectKey("adapters", id),
     queryFn: ({ signal }) => ok(api.GET("/api/adapters/{adapter_id}", { params: { path: { adapter_id: id } }, signal })),
-    refetchInterval: ({ state }) => (state.data && isAwaited(state.data) ? 5 * EACH_SECOND : false),
+    refetchInterval: ({ state }) => (state.data && isLoading(state.data) ? 5 * SECOND_MS : false),
   });

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { messagesOf, titleOfSample } from "./sample";
 
-it("is called by what its person asked first", () => {
+it("uses the first user message as the title", () => {
   const prompt = [
     { role: "system", content: "Be brief." },
     { role: "user", content: "\nfirst\nand more" },
@@ -13,6 +13,6 @@ it("is called by what its person asked first", () => {
   expect(titleOfSample({ prompt: [] })).toBe("");
 });
 
-it("shows what is no text as it was", () => {
+it("shows content other than text as JSON", () => {
   expect(messagesOf([{ role: "assistant", content: null, tool_calls: [] }])[0]?.text).toContain("tool_calls");
 });

@@ -26,7 +26,7 @@ function Cache() {
   const query = useQuery(cacheQuery());
   const may = useCan("cache:manage");
   const client = useQueryClient();
-  const [asked, setAsked] = useState(false);
+  const [confirming, setConfirming] = useState(false);
   async function flush() {
     const { entries } = await ok(api.POST("/api/cache/flush"));
     showToast(translate("models.flushed", { count: entries }));
@@ -38,7 +38,7 @@ function Cache() {
       detail={t("models.cache_detail")}
       actions={
         may && (
-          <Button disabled={!query.data?.entries} onClick={() => setAsked(true)}>
+          <Button disabled={!query.data?.entries} onClick={() => setConfirming(true)}>
             {t("models.flush")}
           </Button>
         )
@@ -74,7 +74,7 @@ function Cache() {
           );
         }}
       </Loaded>
-      <ConfirmDialog open={asked} onClose={() => setAsked(false)} title={t("models.flush_title")} action={t("models.flush")} onConfirm={flush}>
+      <ConfirmDialog open={confirming} onClose={() => setConfirming(false)} title={t("models.flush_title")} action={t("models.flush")} onConfirm={flush}>
         {t("models.flush_detail")}
       </ConfirmDialog>
     </Section>

@@ -19,7 +19,7 @@ import { families } from "./families";
 
 export function Catalogue() {
   const t = useT();
-  // Breakers open and close by themselves, and no event tells of it.
+  // Circuit breakers open and close without an event.
   const query = useQuery({ ...modelsQuery(), refetchInterval: 15_000 });
   return (
     <Section title={t("models.catalogue")} detail={t("models.catalogue_detail")}>
@@ -49,7 +49,7 @@ export function Catalogue() {
   );
 }
 
-/** What an adapter has of its base stands there. */
+/** Values that an adapter shares with its base model are shown there. */
 function Card({ model }: { model: ModelOut }) {
   const t = useT();
   const formats = useFormats();

@@ -2,7 +2,7 @@ import { useFormats } from "../../i18n/format";
 import { useT } from "../../i18n/i18n";
 import type { Standing } from "./queries";
 
-/** Quality on a scale from 0 to 1: the mean as a mark, and its 95 % interval as a bar where there is one. */
+/** Quality on a scale from 0 to 1: the mean as a mark, and its 95 % interval as a bar if there is one. */
 export function IntervalBar({ standing }: { standing: Standing }) {
   const t = useT();
   const formats = useFormats();

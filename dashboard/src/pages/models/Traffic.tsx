@@ -17,7 +17,7 @@ export function Traffic({ days }: { days: number }) {
   const query = useQuery(trafficQuery(days));
   const [type, setType] = useState("");
   const types = [...new Set(query.data?.map((row) => row.task_type))].sort();
-  // A type chosen earlier may not occur in the days chosen now.
+  // A type chosen earlier may not occur in the current period.
   const chosen = types.includes(type) ? type : "";
   return (
     <Section

@@ -5,7 +5,10 @@ export interface Family {
   adapters: ModelOut[];
 }
 
-/** Each model with its adapters, in the order given. One whose base is not there stands alone: it can be called all the same. */
+/**
+ * Each model with its adapters, in the given order. An adapter without its base model is listed alone, because it can
+ * still be called.
+ */
 export function families(models: readonly ModelOut[]): Family[] {
   const names = new Set(models.map(({ name }) => name));
   const below = (model: ModelOut) => model.base !== null && names.has(model.base);

@@ -4,7 +4,7 @@ import type { Items, TrafficRow } from "../../api/contract";
 import type { components } from "../../api/schema";
 import { projectKey } from "../../api/queries";
 
-export type Standing = components["schemas"]["StandingOut"];
+export type Standing = components["schemas"]["ModelResultOut"];
 
 export const leaderboardQuery = (days: number) =>
   queryOptions({

@@ -12,7 +12,7 @@ const row = (day: string, model: string, decisions: number, task_type = "code"):
 });
 const today = new Date("2026-03-03T10:00:00Z");
 
-it("keeps days without decisions, and adds up task types", () => {
+it("keeps days without decisions and adds up task types", () => {
   const band = bandOf([row("2026-03-01", "a", 1), row("2026-03-03", "b", 2), row("2026-03-03", "b", 3, "chat")], 3, today, "rest");
   expect(band.names).toEqual(["b", "a"]);
   expect(band.columns).toEqual([
@@ -23,7 +23,7 @@ it("keeps days without decisions, and adds up task types", () => {
   expect(bandOf([row("2026-03-03", "b", 3, "chat")], 1, today, "rest", "code").names).toEqual([]);
 });
 
-it("puts what no colour is left for into one series", () => {
+it("combines series beyond the number of colours", () => {
   const rows = Array.from({ length: 8 }, (_, index) => row("2026-03-03", `m${index}`, 10 - index));
   const band = bandOf(rows, 1, today, "rest");
   expect(band.names).toEqual(["m0", "m1", "m2", "m3", "m4", "rest"]);

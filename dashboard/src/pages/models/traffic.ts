@@ -1,21 +1,21 @@
 import type { TrafficRow } from "../../api/contract";
 
 export interface Band {
-  /** Busiest first. */
+  /** Sorted by number of decisions, descending. */
   names: string[];
   columns: { day: string; values: Record<string, number> }[];
 }
 
-/** As many series as there are colours that can be told apart; the rest is one. */
-const MOST = 6;
+/** As many series as there are distinguishable colours; the others are combined. */
+const MAX_SERIES = 6;
 
-/** Decisions by day and model. Days without any stay in, as gaps: the axis is time. */
+/** Decisions by day and model. Days without decisions stay as gaps, because the axis is time. */
 export function bandOf(rows: readonly TrafficRow[], days: number, today: Date, rest: string, taskType?: string): Band {
   const chosen = rows.filter((row) => !taskType || row.task_type === taskType);
   const totals = new Map<string, number>();
   for (const row of chosen) totals.set(row.model, (totals.get(row.model) ?? 0) + row.decisions);
   const ranked = [...totals].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0])).map(([name]) => name);
-  const own = ranked.length > MOST ? ranked.slice(0, MOST - 1) : ranked;
+  const own = ranked.length > MAX_SERIES ? ranked.slice(0, MAX_SERIES - 1) : ranked;
   const byDay = new Map<string, Record<string, number>>();
   for (const row of chosen) {
     const day = row.day.slice(0, 10);

@@ -40,14 +40,14 @@ function Figures({ data }: { data: Overview }) {
       <Section title={t("overview.today")} detail={t("overview.today_detail")}>
         <ul className="outcomes">
           {TASK_STATES.map((state) => (
-            <Outcome key={state} state={state} count={data.today[state] ?? 0} />
+            <TaskCount key={state} state={state} count={data.today[state] ?? 0} />
           ))}
         </ul>
       </Section>
       <div className="figures">
         <Approved data={data} />
         <Spend data={data} />
-        <Waiting data={data} />
+        <NeedsAttention data={data} />
       </div>
     </div>
   );
@@ -68,8 +68,8 @@ function First() {
   );
 }
 
-/** What is queued or runs does so now; the others are those of today, and so is the list behind them. */
-function Outcome({ state, count }: { state: TaskState; count: number }) {
+/** Queued and running tasks are counted now, the other states today; the linked list is filtered in the same link. */
+function TaskCount({ state, count }: { state: TaskState; count: number }) {
   const ended = state !== "queued" && state !== "running";
   return (
     <li>
@@ -134,24 +134,24 @@ function Spend({ data }: { data: Overview }) {
   );
 }
 
-/** What goes on by itself once somebody has looked; each line leads to it. */
-function Waiting({ data }: { data: Overview }) {
+/** Items that need a person; each links to its page. */
+function NeedsAttention({ data }: { data: Overview }) {
   const t = useT();
   const { samples_open: samples, rejected_tasks: rejected, adapters_need_approval: adapters } = data.waiting;
   const label = useCan("dataset:write");
   const lines = [
     {
       count: samples,
-      words: t("overview.corrections", { count: samples }),
-      way: linkOptions({ to: label ? "/learning/label" : "/learning/dataset" }),
+      text: t("overview.corrections", { count: samples }),
+      link: linkOptions({ to: label ? "/learning/label" : "/learning/dataset" }),
     },
-    { count: rejected, words: t("overview.rejected", { count: rejected }), way: REJECTED },
-    { count: adapters, words: t("overview.adapters", { count: adapters }), way: linkOptions({ to: "/learning", hash: ADAPTERS }) },
+    { count: rejected, text: t("overview.rejected", { count: rejected }), link: REJECTED },
+    { count: adapters, text: t("overview.adapters", { count: adapters }), link: linkOptions({ to: "/learning", hash: ADAPTERS }) },
   ];
   const waiting = lines.filter(({ count }) => count > 0);
   return (
     <Figure title={t("overview.waiting")}>
-      <Link {...(waiting[0]?.way ?? REJECTED)} className="figure-link">
+      <Link {...(waiting[0]?.link ?? REJECTED)} className="figure-link">
         <Num value={samples + rejected + adapters} />
       </Link>
       {waiting.length === 0 ? (
@@ -159,8 +159,8 @@ function Waiting({ data }: { data: Overview }) {
       ) : (
         <ul className="figure-list">
           {waiting.map((one) => (
-            <li key={one.words}>
-              <Link {...one.way}>{one.words}</Link>
+            <li key={one.text}>
+              <Link {...one.link}>{one.text}</Link>
             </li>
           ))}
         </ul>
@@ -173,14 +173,14 @@ const REJECTED = linkOptions({ to: "/tasks", search: { state: ["rejected"], labe
 
 function Health({ health }: { health: Overview["health"] }) {
   const t = useT();
-  const ill = Object.entries(health.parts).filter(([, part]) => part.state !== "ok");
+  const failing = Object.entries(health.parts).filter(([, part]) => part.state !== "ok");
   const Icon = health.state === "ok" ? CircleCheck : health.state === "down" ? CircleX : TriangleAlert;
   return (
     <div className={`health-line health-${health.state}`} role="status">
       <Icon aria-hidden />
       <div>
         <strong>{t(`overview.health_${health.state}`)}</strong>
-        {ill.map(([name, part]) => (
+        {failing.map(([name, part]) => (
           <p key={name} className="small">
             <Link to="/models">{name}</Link>: {part.detail || part.state}
           </p>

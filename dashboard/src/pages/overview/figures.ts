@@ -1,18 +1,18 @@
 import type { Overview } from "../../api/contract";
 
-/** Of what the guardian spoke on; null where it spoke on nothing, which is no share of zero. */
+/** Approved share of all verdicts; null when there are none. */
 export function approvedShare({ approved, rejected }: { approved: number; rejected: number }): number | null {
-  const judged = approved + rejected;
-  return judged === 0 ? null : approved / judged;
+  const verdicts = approved + rejected;
+  return verdicts === 0 ? null : approved / verdicts;
 }
 
-/** Everything that is known of the last days and today: a project without any is a new one. */
+/** Total tasks of the last days and today; zero for a new project. */
 export function total(data: Overview): number {
   const today = Object.values(data.today).reduce((sum, count) => sum + count, 0);
   return data.days.reduce((sum, day) => sum + day.approved + day.rejected + day.failed, today);
 }
 
-/** When the day of UTC began, by which the daemon counts. */
+/** The start of the current UTC day, which the daemon uses for its counts. */
 export function midnight(now = new Date()): string {
   return `${now.toISOString().slice(0, 10)}T00:00:00Z`;
 }

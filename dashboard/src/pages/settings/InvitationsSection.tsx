@@ -28,7 +28,7 @@ export function InvitationsSection() {
   const { data = [], error, isPending, refetch } = useQuery(invitationsQuery());
   const [making, setMaking] = useState(false);
   const [made, setMade] = useState<NewInvitation | null>(null);
-  const [asked, setAsked] = useState<InvitationOut | null>(null);
+  const [confirming, setConfirming] = useState<InvitationOut | null>(null);
   const again = () => client.invalidateQueries({ queryKey: projectKey("invitations") });
 
   const columns = useMemo<Columns<InvitationOut>>(
@@ -61,7 +61,7 @@ export function InvitationsSection() {
         header: () => <span className="visually-hidden">{t("common.actions")}</span>,
         meta: { width: "112px", align: "end" },
         cell: ({ row }) => (
-          <Button size="small" onClick={() => setAsked(row.original)}>
+          <Button size="small" onClick={() => setConfirming(row.original)}>
             {t("settings.revoke")}
           </Button>
         ),
@@ -113,12 +113,12 @@ export function InvitationsSection() {
         </SecretDialog>
       )}
       <ConfirmDialog
-        open={asked !== null}
-        onClose={() => setAsked(null)}
+        open={confirming !== null}
+        onClose={() => setConfirming(null)}
         title={t("settings.revoke_invitation")}
         action={t("settings.revoke")}
         onConfirm={async () => {
-          await call("DELETE", `/api/invitations/${asked?.id ?? ""}`);
+          await call("DELETE", `/api/invitations/${confirming?.id ?? ""}`);
           await again();
         }}
       >

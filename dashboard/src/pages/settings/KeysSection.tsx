@@ -22,7 +22,7 @@ export function KeysSection() {
   const { data = [], error, isPending, refetch } = useQuery(keysQuery());
   const [making, setMaking] = useState(false);
   const [made, setMade] = useState<NewKey | null>(null);
-  const [asked, setAsked] = useState<KeyOut | null>(null);
+  const [confirming, setConfirming] = useState<KeyOut | null>(null);
   const again = () => client.invalidateQueries({ queryKey: projectKey("keys") });
 
   const columns = useMemo<Columns<KeyOut>>(
@@ -70,7 +70,7 @@ export function KeysSection() {
         header: () => <span className="visually-hidden">{t("common.actions")}</span>,
         meta: { width: "112px", align: "end" },
         cell: ({ row: { original: key } }) => (
-          <Button size="small" aria-label={t("settings.revoke_name", { name: key.name })} onClick={() => setAsked(key)}>
+          <Button size="small" aria-label={t("settings.revoke_name", { name: key.name })} onClick={() => setConfirming(key)}>
             {t("settings.revoke")}
           </Button>
         ),
@@ -118,12 +118,12 @@ export function KeysSection() {
         </SecretDialog>
       )}
       <ConfirmDialog
-        open={asked !== null}
-        onClose={() => setAsked(null)}
-        title={t("settings.revoke_key_title", { name: asked?.name ?? "" })}
+        open={confirming !== null}
+        onClose={() => setConfirming(null)}
+        title={t("settings.revoke_key_title", { name: confirming?.name ?? "" })}
         action={t("settings.revoke")}
         onConfirm={async () => {
-          await call("DELETE", `/api/keys/${asked?.id ?? ""}`);
+          await call("DELETE", `/api/keys/${confirming?.id ?? ""}`);
           await again();
         }}
       >

@@ -4,7 +4,7 @@ import { call } from "../../api/client";
 import type { MemberOut, Role } from "../../api/contract";
 import { toProblem } from "../../api/problem";
 import { projectKey, useCan, useMe } from "../../api/queries";
-import { leaveGoneProject } from "../../auth/leave";
+import { leaveProject } from "../../auth/leave";
 import { session } from "../../auth/session";
 import { Badge } from "../../components/Badge";
 import { Button } from "../../components/Button";
@@ -20,13 +20,13 @@ import { membersQuery } from "./queries";
 import { isAbove, rolesUpTo } from "./roles";
 import "./settings.css";
 
-type Asked = { kind: "remove" | "leave"; member: MemberOut } | { kind: "own-role"; member: MemberOut; role: Role };
+type Confirmation = { kind: "remove" | "leave"; member: MemberOut } | { kind: "own-role"; member: MemberOut; role: Role };
 
 export function MembersSection() {
   const t = useT();
   const client = useQueryClient();
   const { data = [], error, isPending, refetch } = useQuery(membersQuery());
-  const [asked, setAsked] = useState<Asked | null>(null);
+  const [confirming, setConfirming] = useState<Confirmation | null>(null);
   const manage = useCan("members:manage");
 
   async function give(member: MemberOut, role: Role) {
@@ -44,7 +44,7 @@ export function MembersSection() {
   }
 
   function choose(member: MemberOut, role: Role) {
-    if (member.you) return setAsked({ kind: "own-role", member, role });
+    if (member.you) return setConfirming({ kind: "own-role", member, role });
     give(member, role).catch((thrown: unknown) => {
       showToast(toProblem(thrown).detail || translate("error.unreachable"), { tone: "bad" });
     });
@@ -53,7 +53,7 @@ export function MembersSection() {
   async function remove(member: MemberOut) {
     const project = session.projectId ?? "";
     await call("DELETE", `/api/members/${member.user_id}`);
-    if (member.you) await leaveGoneProject(project);
+    if (member.you) await leaveProject(project);
     else await client.invalidateQueries({ queryKey: projectKey("members") });
   }
 
@@ -91,10 +91,10 @@ export function MembersSection() {
         enableSorting: false,
         header: () => <span className="visually-hidden">{t("common.actions")}</span>,
         meta: { width: "112px", align: "end" },
-        cell: ({ row }) => <RemoveCell member={row.original} onAsk={setAsked} />,
+        cell: ({ row }) => <RemoveCell member={row.original} onAsk={setConfirming} />,
       },
     ],
-    // `choose` is made anew at every drawing, but does the same.
+    // `choose` is recreated at every render with the same behaviour.
     [t, manage],
   );
 
@@ -105,16 +105,16 @@ export function MembersSection() {
         <Table label={t("settings.members")} rows={data} columns={columns} rowId={(row) => row.user_id} rowHeight={52} loading={isPending} sortable />
       )}
       <ConfirmDialog
-        open={asked !== null}
-        onClose={() => setAsked(null)}
-        title={asked ? t(TITLES[asked.kind], { name: asked.member.name }) : ""}
-        action={asked ? t(ACTIONS[asked.kind]) : ""}
+        open={confirming !== null}
+        onClose={() => setConfirming(null)}
+        title={confirming ? t(TITLES[confirming.kind], { name: confirming.member.name }) : ""}
+        action={confirming ? t(ACTIONS[confirming.kind]) : ""}
         onConfirm={async () => {
-          if (asked?.kind === "own-role") await give(asked.member, asked.role);
-          else if (asked) await remove(asked.member);
+          if (confirming?.kind === "own-role") await give(confirming.member, confirming.role);
+          else if (confirming) await remove(confirming.member);
         }}
       >
-        {asked && t(DETAILS[asked.kind], asked.kind === "own-role" ? { role: t(`role.${asked.role}`) } : {})}
+        {confirming && t(DETAILS[confirming.kind], confirming.kind === "own-role" ? { role: t(`role.${confirming.role}`) } : {})}
       </ConfirmDialog>
     </Section>
   );
@@ -146,7 +146,7 @@ function RoleCell({ member, onChoose }: { member: MemberOut; onChoose: (member: 
   );
 }
 
-function RemoveCell({ member, onAsk }: { member: MemberOut; onAsk: (asked: Asked) => void }) {
+function RemoveCell({ member, onAsk }: { member: MemberOut; onAsk: (confirming: Confirmation) => void }) {
   const t = useT();
   const me = useMe();
   const manage = useCan("members:manage");

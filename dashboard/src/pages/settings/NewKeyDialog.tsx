@@ -12,7 +12,7 @@ import { KEY_SCOPES } from "./roles";
 
 export type NewKey = KeyOut & { key: string };
 
-const LIVES = [7, 30, 90, 365] as const;
+const LIFETIMES = [7, 30, 90, 365] as const;
 
 export function NewKeyDialog({ onClose, onMade }: { onClose: () => void; onMade: (key: NewKey) => void }) {
   const t = useT();
@@ -34,9 +34,9 @@ export function NewKeyDialog({ onClose, onMade }: { onClose: () => void; onMade:
           </Field>
           <Field label={t("settings.expires")}>
             <Select value={days} onChange={(event) => setDays(event.target.value)}>
-              {LIVES.map((life) => (
-                <option key={life} value={life}>
-                  {t("settings.in_days", { count: life })}
+              {LIFETIMES.map((lifetime) => (
+                <option key={lifetime} value={lifetime}>
+                  {t("settings.in_days", { count: lifetime })}
                 </option>
               ))}
               <option value="">{t("settings.never_expires")}</option>

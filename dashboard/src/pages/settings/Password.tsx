@@ -27,7 +27,7 @@ export function Password() {
   return (
     <Section title={t("entry.password")} detail={t("settings.password_detail")}>
       <form className="stack settings-form" onSubmit={submit}>
-        {/* A password manager needs to see whose password it keeps. */}
+        {/* Lets a password manager identify the account. */}
         <input className="visually-hidden" type="text" name="username" autoComplete="username" value={me?.email ?? ""} readOnly tabIndex={-1} aria-hidden />
         <Field label={t("settings.current_password")}>
           <Input

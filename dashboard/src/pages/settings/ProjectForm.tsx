@@ -32,7 +32,7 @@ export function ProjectForm({ project }: { project: ProjectDetail }) {
     const changed = await call<ProjectDetail>("PATCH", `/api/projects/${project.id}`, { body: changes });
     showToast(t("common.changed"));
     client.setQueryData(projectKey("project"), changed);
-    // The header has the name from both.
+    // The header reads the name from both.
     await Promise.all([
       client.invalidateQueries({ queryKey: projectKey("me") }),
       client.invalidateQueries({ queryKey: projectKey("projects") }),

@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useProjectId } from "../../api/queries";
 import { Loaded } from "../../components/Loaded";
-import { ProjectActs } from "./ProjectActs";
+import { ProjectActions } from "./ProjectActions";
 import { ProjectForm } from "./ProjectForm";
 import { projectQuery } from "./queries";
 import "./settings.css";
@@ -13,9 +13,9 @@ export function ProjectSection() {
     <Loaded query={query}>
       {(project) => (
         <div className="sections">
-          {/* Begun anew after a change elsewhere, so that no field shows what does not hold any more. */}
+          {/* Remounts after a change elsewhere, so that no field shows an outdated value. */}
           <ProjectForm key={JSON.stringify([project.name, project.settings])} project={project} />
-          <ProjectActs project={project} />
+          <ProjectActions project={project} />
         </div>
       )}
     </Loaded>

@@ -19,7 +19,7 @@ export function Sessions() {
   const t = useT();
   const client = useQueryClient();
   const { data = [], error, isPending, refetch } = useQuery(sessionsQuery());
-  const [asked, setAsked] = useState<SessionOut | "everywhere" | null>(null);
+  const [confirming, setConfirming] = useState<SessionOut | "everywhere" | null>(null);
 
   const columns = useMemo<Columns<SessionOut>>(
     () => [
@@ -55,7 +55,7 @@ export function Sessions() {
         header: () => <span className="visually-hidden">{t("common.actions")}</span>,
         meta: { width: "112px", align: "end" },
         cell: ({ row: { original: one } }) => (
-          <Button size="small" onClick={() => setAsked(one)}>
+          <Button size="small" onClick={() => setConfirming(one)}>
             {t(one.current ? "shell.sign_out" : "settings.end")}
           </Button>
         ),
@@ -65,33 +65,33 @@ export function Sessions() {
   );
 
   async function end() {
-    if (asked === "everywhere") await signOut(true);
-    else if (asked?.current) await signOut();
-    else if (asked) {
-      await call("DELETE", `/api/auth/sessions/${asked.id}`);
+    if (confirming === "everywhere") await signOut(true);
+    else if (confirming?.current) await signOut();
+    else if (confirming) {
+      await call("DELETE", `/api/auth/sessions/${confirming.id}`);
       await client.invalidateQueries({ queryKey: projectKey("sessions") });
     }
   }
-  const current = asked !== "everywhere" && asked?.current;
+  const current = confirming !== "everywhere" && confirming?.current;
 
   return (
     <Section
       title={t("shell.sessions")}
       detail={t("settings.sessions_detail")}
-      actions={<Button onClick={() => setAsked("everywhere")}>{t("settings.everywhere")}</Button>}
+      actions={<Button onClick={() => setConfirming("everywhere")}>{t("settings.everywhere")}</Button>}
     >
       {error && <ErrorState problem={error} onRetry={() => void refetch()} />}
       {!error && (
         <Table label={t("shell.sessions")} rows={data} columns={columns} rowId={(row) => row.id} rowHeight={40} loading={isPending} />
       )}
       <ConfirmDialog
-        open={asked !== null}
-        onClose={() => setAsked(null)}
-        title={t(asked === "everywhere" ? "settings.everywhere_title" : current ? "settings.sign_out_title" : "settings.end_title")}
-        action={t(asked === "everywhere" || current ? "shell.sign_out" : "settings.end")}
+        open={confirming !== null}
+        onClose={() => setConfirming(null)}
+        title={t(confirming === "everywhere" ? "settings.everywhere_title" : current ? "settings.sign_out_title" : "settings.end_title")}
+        action={t(confirming === "everywhere" || current ? "shell.sign_out" : "settings.end")}
         onConfirm={end}
       >
-        {t(asked === "everywhere" ? "settings.everywhere_detail" : current ? "settings.sign_out_detail" : "settings.end_detail")}
+        {t(confirming === "everywhere" ? "settings.everywhere_detail" : current ? "settings.sign_out_detail" : "settings.end_detail")}
       </ConfirmDialog>
     </Section>
   );

@@ -4,7 +4,7 @@ import { Preferences } from "./Preferences";
 import { Sessions } from "./Sessions";
 import "./settings.css";
 
-/** What belongs to the person rather than to the project. */
+/** Settings of the user rather than of the project. */
 export function SessionsSection() {
   return (
     <div className="sections">

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { clientName } from "./clientName";
 
-it("tells browsers apart that call themselves by several names", () => {
+it("recognizes browsers whose user agent contains several names", () => {
   const chrome = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36";
   expect(clientName(chrome)).toBe("Chrome · Linux");
   expect(clientName(`${chrome} Edg/126.0`)).toBe("Edge · Linux");

@@ -1,5 +1,5 @@
 const BROWSERS: [RegExp, string][] = [
-  // Each of these also calls itself by the names that follow.
+  // Each of these browsers also includes the names that follow in its user agent.
   [/Edg\/|EdgA\/|EdgiOS\//, "Edge"],
   [/OPR\//, "Opera"],
   [/Firefox\/|FxiOS\//, "Firefox"],
@@ -16,7 +16,7 @@ const SYSTEMS: [RegExp, string][] = [
   [/Linux|X11/, "Linux"],
 ];
 
-/** A browser in two words; whatever else signed in, by what it calls itself. */
+/** A browser and its system; for other clients, the start of the user agent. */
 export function clientName(agent: string): string {
   if (!agent.startsWith("Mozilla/")) return agent;
   const of = (table: [RegExp, string][]) => table.find(([sign]) => sign.test(agent))?.[1];

@@ -19,12 +19,12 @@ const draft: Draft = {
 };
 
 describe("changes of a project", () => {
-  it("are none where nothing differs, nor where the daemon does not know a setting", () => {
+  it("are null when nothing differs or the daemon does not know a setting", () => {
     expect(changesOf(project, draft)).toBeNull();
     expect(changesOf(project, { ...draft, name: " Search ", local_only: true })).toBeNull();
   });
 
-  it("hold only what differs; an emptied limit is null", () => {
+  it("contain only differences; an emptied limit is null", () => {
     expect(changesOf(project, { ...draft, interactive_cap: "" })).toEqual({ settings: { interactive_cap: null } });
     const guided = { ...project, settings: { ...project.settings, labelling_guideline: "Be brief." } };
     expect(changesOf(guided, { ...draft, labelling_guideline: " Be brief.\n" })).toBeNull();

@@ -1,6 +1,6 @@
 import type { ProjectDetail, ProjectSettings } from "../../api/contract";
 
-/** The form as it is typed: an empty limit is none. */
+/** The form's inputs. An empty limit means no limit. */
 export interface Draft {
   name: string;
   hold_answers: boolean;
@@ -17,7 +17,10 @@ export interface ProjectChanges {
   settings?: ProjectSettings;
 }
 
-/** Only what differs is sent, so that two people who change different things do not undo each other. Null: nothing. */
+/**
+ * Returns only the changed fields, so that concurrent changes to different fields do not overwrite each other. Null:
+ * no change.
+ */
 export function changesOf(project: ProjectDetail, draft: Draft): ProjectChanges | null {
   const before = project.settings;
   const settings: ProjectSettings = {};

@@ -2,7 +2,7 @@ import type { Permission, Role } from "../../api/contract";
 
 export const ROLES: readonly Role[] = ["viewer", "member", "admin", "owner"];
 
-/** Nobody gives or takes a role above their own. */
+/** Members cannot grant or revoke a role above their own. */
 export function rolesUpTo(role: Role | null | undefined): Role[] {
   return role ? ROLES.slice(0, ROLES.indexOf(role) + 1) : [];
 }
@@ -11,7 +11,7 @@ export function isAbove(role: Role, mine: Role | null | undefined): boolean {
   return ROLES.indexOf(role) > (mine ? ROLES.indexOf(mine) : -1);
 }
 
-/** What a key may carry, after the work it is for. The daemon refuses the rest: a leaked key must not make others. */
+/** The scopes that a key can have, grouped by use. The daemon refuses others: a leaked key must not create keys. */
 export const KEY_SCOPES: readonly Permission[] = [
   "tasks:read",
   "tasks:write",

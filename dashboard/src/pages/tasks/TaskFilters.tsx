@@ -8,7 +8,7 @@ import { TASK_STATES } from "../../lib/states";
 
 export interface FilterProps {
   filters: TaskFilters;
-  /** Kinds of work seen so far: there is no list of them to ask for. */
+  /** Task types seen so far; the API has no list of them. */
   types: readonly string[];
   onChange: (change: Partial<TaskFilters>) => void;
 }

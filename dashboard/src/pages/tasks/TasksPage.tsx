@@ -27,7 +27,7 @@ export function TasksPage() {
   const query = useInfiniteQuery(tasksQuery(filters));
   const rows = useMemo<ListedTask[]>(() => query.data?.pages.flatMap((page) => page.items) ?? [], [query.data]);
   const priced = rows.some((row) => row.cost_usd != null);
-  // `language` is what the column heads are made of.
+  // The column heads depend on `language`.
   const columns = useMemo(() => columnsOf(priced), [priced, language]);
   const types = useMemo(() => [...new Set(rows.flatMap((row) => row.task_type ?? []))].sort(), [rows]);
   useShortcuts(ROW_KEYS);
@@ -71,7 +71,7 @@ export function TasksPage() {
           onOpen={open}
           onEnd={more}
           loading={query.isPending || isFetchingNextPage}
-          empty={<Nothing filtered={filtered} onClear={() => void navigate({ to: "/tasks", search: {} })} />}
+          empty={<EmptyTasks filtered={filtered} onClear={() => void navigate({ to: "/tasks", search: {} })} />}
         />
       )}
       {query.isFetchNextPageError && <ErrorState problem={query.error} onRetry={() => void fetchNextPage()} compact />}
@@ -81,7 +81,7 @@ export function TasksPage() {
 
 const idOf = (row: ListedTask) => row.id;
 
-function Nothing({ filtered, onClear }: { filtered: boolean; onClear: () => void }) {
+function EmptyTasks({ filtered, onClear }: { filtered: boolean; onClear: () => void }) {
   const t = useT();
   const write = useCan("tasks:write");
   if (filtered) {

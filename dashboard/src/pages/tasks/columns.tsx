@@ -7,15 +7,15 @@ import { translate as t } from "../../i18n/i18n";
 import { titleOf } from "../../lib/title";
 import { FINAL } from "./detail/answer";
 
-/** A row with its cost, where the daemon's list gives one. */
+/** A row with its cost, if the daemon's list contains one. */
 export type ListedTask = TaskRow & { cost_usd?: number | null };
 
-/** The guardian's word follows from the state; tasks that failed or were cancelled never came before it. */
+/** The verdict follows from the state; failed and cancelled tasks have none. */
 export function approvedOf({ state }: Pick<TaskRow, "state">): boolean | null {
   return state === "succeeded" ? true : state === "rejected" ? false : null;
 }
 
-/** Made anew for each language; `priced` leaves the cost out where no row has one. */
+/** Recreated for each language; `priced` omits the cost where no row has one. */
 export function columnsOf(priced: boolean): Columns<ListedTask> {
   const columns: Columns<ListedTask> = [
     {

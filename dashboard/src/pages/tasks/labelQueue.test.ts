@@ -1,19 +1,19 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { HOLD_MS, KEEPALIVE_BYTES, LabelQueue, type HeldLabel } from "./labelQueue";
+import { UNDO_MS, KEEPALIVE_BYTES, LabelQueue, type DelayedLabel } from "./labelQueue";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
 function setUp() {
-  const sent: [HeldLabel, boolean][] = [];
+  const sent: [DelayedLabel, boolean][] = [];
   const queue = new LabelQueue(async (held, keepalive) => void sent.push([held, keepalive]));
   return { queue, sent, labels: () => sent.map(([held]) => `${held.task} ${held.body.label}`) };
 }
 
-it("sends after the time to undo, once", async () => {
+it("sends once, after the time to undo", async () => {
   const { queue, labels } = setUp();
-  queue.hold("a", { label: "accept" });
-  await vi.advanceTimersByTimeAsync(HOLD_MS - 1);
+  queue.delay("a", { label: "accept" });
+  await vi.advanceTimersByTimeAsync(UNDO_MS - 1);
   expect(labels()).toEqual([]);
   expect(queue.state).toHaveLength(1);
   await vi.advanceTimersByTimeAsync(1);
@@ -22,38 +22,38 @@ it("sends after the time to undo, once", async () => {
   expect(queue.state).toHaveLength(0);
 });
 
-it("sends nothing that was undone", async () => {
+it("does not send a label that was undone", async () => {
   const { queue, labels } = setUp();
-  const undo = queue.hold("a", { label: "reject" });
+  const undo = queue.delay("a", { label: "reject" });
   undo?.();
-  await vi.advanceTimersByTimeAsync(HOLD_MS * 2);
+  await vi.advanceTimersByTimeAsync(UNDO_MS * 2);
   await queue.flush(true);
   expect(labels()).toEqual([]);
 });
 
-it("lets the newest label of a task count, and keeps tasks apart", async () => {
+it("sends the newest label of each task", async () => {
   const { queue, labels } = setUp();
-  queue.hold("a", { label: "reject" });
-  queue.hold("b", { label: "accept" });
-  queue.hold("a", { label: "accept" });
-  await vi.advanceTimersByTimeAsync(HOLD_MS);
+  queue.delay("a", { label: "reject" });
+  queue.delay("b", { label: "accept" });
+  queue.delay("a", { label: "accept" });
+  await vi.advanceTimersByTimeAsync(UNDO_MS);
   expect(labels().sort()).toEqual(["a accept", "b accept"]);
 });
 
-it("sends what is held when the page goes, in a way that outlives it", async () => {
+it("sends delayed labels with keepalive when the page closes", async () => {
   const { queue, sent } = setUp();
-  queue.hold("a", { label: "accept" });
+  queue.delay("a", { label: "accept" });
   await queue.flush(true);
   expect(sent.map(([, keepalive]) => keepalive)).toEqual([true]);
 });
 
-it("does not hold back what could not outlive the page", async () => {
+it("does not delay a label that is too large for keepalive", async () => {
   const { queue, labels } = setUp();
   const half = "x".repeat(KEEPALIVE_BYTES / 2);
-  queue.hold("a", { label: "edit", output: half });
+  queue.delay("a", { label: "edit", output: half });
   expect(labels()).toEqual([]);
-  queue.hold("b", { label: "edit", output: half });
+  queue.delay("b", { label: "edit", output: half });
   expect(labels()).toEqual(["a edit"]);
-  expect(queue.hold("c", { label: "edit", output: half + half })).toBeNull();
+  expect(queue.delay("c", { label: "edit", output: half + half })).toBeNull();
   expect(labels()).toEqual(["a edit", "c edit"]);
 });

@@ -1,6 +1,6 @@
 /**
- * Labels are final once sent, so each is held back for some seconds in which it can be undone. It is sent then, or at
- * once when the page, the project or the session is left, or when a newer label of the same task takes its place.
+ * Labels are final once sent, so each is delayed for some seconds in which it can be undone. It is sent earlier when
+ * the page, the project or the session is left, or when the same task gets a newer label.
  */
 import type { LabelKind } from "../../api/contract";
 import { Store } from "../../lib/store";
@@ -11,27 +11,30 @@ export interface LabelBody {
   reason?: string;
 }
 
-export interface HeldLabel {
+export interface DelayedLabel {
   task: string;
   body: LabelBody;
 }
 
-export const HOLD_MS = 5000;
-/** Browsers let 64 KiB of requests outlive their page, all of them together. */
+export const UNDO_MS = 5000;
+/** Browsers let 64 KiB of requests outlive their page, in total. */
 export const KEEPALIVE_BYTES = 60_000;
 
-export type Send = (held: HeldLabel, keepalive: boolean) => Promise<void>;
+export type Send = (held: DelayedLabel, keepalive: boolean) => Promise<void>;
 
-export class LabelQueue extends Store<readonly HeldLabel[]> {
-  readonly #timers = new Map<HeldLabel, ReturnType<typeof setTimeout>>();
+export class LabelQueue extends Store<readonly DelayedLabel[]> {
+  readonly #timers = new Map<DelayedLabel, ReturnType<typeof setTimeout>>();
 
   constructor(private readonly send: Send) {
     super([]);
   }
 
-  /** Hold a label back. Returns what undoes it; null where it was sent at once, as it could not outlive the page. */
-  hold(task: string, body: LabelBody): (() => void) | null {
-    // The newest word counts, and nobody would see the older one.
+  /**
+   * Delays a label. Returns a function that undoes it; null when it was sent at once, because it was too large to
+   * outlive the page.
+   */
+  delay(task: string, body: LabelBody): (() => void) | null {
+    // The newest label counts, and it replaces the older one before anyone sees that.
     for (const older of this.state.filter((one) => one.task === task)) this.#drop(older);
     const held = { task, body };
     const size = sizeOf(held);
@@ -40,21 +43,21 @@ export class LabelQueue extends Store<readonly HeldLabel[]> {
       return null;
     }
     if (this.state.reduce((sum, one) => sum + sizeOf(one), size) > KEEPALIVE_BYTES) void this.flush();
-    this.#timers.set(held, setTimeout(() => void this.#go(held, false), HOLD_MS));
+    this.#timers.set(held, setTimeout(() => void this.#go(held, false), UNDO_MS));
     this.set([...this.state, held]);
     return () => this.#drop(held);
   }
 
-  /** Send everything that is held, now. */
+  /** Sends all delayed labels now. */
   async flush(keepalive = false): Promise<void> {
     await Promise.all(this.state.map((held) => this.#go(held, keepalive)));
   }
 
-  async #go(held: HeldLabel, keepalive: boolean): Promise<void> {
+  async #go(held: DelayedLabel, keepalive: boolean): Promise<void> {
     if (this.#drop(held)) await this.send(held, keepalive);
   }
 
-  #drop(held: HeldLabel): boolean {
+  #drop(held: DelayedLabel): boolean {
     const timer = this.#timers.get(held);
     if (timer === undefined) return false;
     clearTimeout(timer);
@@ -64,6 +67,6 @@ export class LabelQueue extends Store<readonly HeldLabel[]> {
   }
 }
 
-function sizeOf({ body }: HeldLabel): number {
+function sizeOf({ body }: DelayedLabel): number {
   return new TextEncoder().encode(JSON.stringify(body)).length;
 }

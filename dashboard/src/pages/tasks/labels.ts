@@ -1,4 +1,4 @@
-/** The tab's labels on their way: shown at once, held back while they can be undone, then sent. */
+/** The tab's unsent labels: shown at once, delayed while they can be undone, then sent. */
 import { call } from "../../api/client";
 import type { TaskDetail } from "../../api/contract";
 import { toProblem } from "../../api/problem";
@@ -8,13 +8,13 @@ import { showToast } from "../../components/Toast";
 import { translate } from "../../i18n/i18n";
 import { beforeLeaving } from "../../lib/leaving";
 import { useStore } from "../../lib/store";
-import { HOLD_MS, LabelQueue, type HeldLabel, type LabelBody } from "./labelQueue";
+import { UNDO_MS, LabelQueue, type DelayedLabel, type LabelBody } from "./labelQueue";
 
 const titles = new Map<string, string>();
 
 export const labelQueue = new LabelQueue(send);
 
-async function send({ task, body }: HeldLabel, keepalive: boolean): Promise<void> {
+async function send({ task, body }: DelayedLabel, keepalive: boolean): Promise<void> {
   const key = projectKey("task", task);
   try {
     const path = `/api/tasks/${encodeURIComponent(task)}/label`;
@@ -36,11 +36,11 @@ beforeLeaving(() => labelQueue.flush());
 
 export function giveLabel(task: string, title: string, body: LabelBody): void {
   titles.set(task, title);
-  const undo = labelQueue.hold(task, body);
-  const options = undo ? { ms: HOLD_MS, action: { label: translate("common.undo"), run: undo } } : {};
+  const undo = labelQueue.delay(task, body);
+  const options = undo ? { ms: UNDO_MS, action: { label: translate("common.undo"), run: undo } } : {};
   showToast(translate(`label.toast_${body.label}`, { title }), options);
 }
 
-export function useHeldLabel(task: string): LabelBody | undefined {
+export function useDelayedLabel(task: string): LabelBody | undefined {
   return useStore(labelQueue).find((held) => held.task === task)?.body;
 }

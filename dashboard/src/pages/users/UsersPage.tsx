@@ -23,7 +23,7 @@ const usersQuery = () =>
     queryFn: async ({ signal }) => (await call<Items<UserOut>>("GET", "/api/users", { signal })).items,
   });
 
-type Act = "operator" | "no_operator" | "disable" | "enable" | "reset";
+type UserAction = "operator" | "no_operator" | "disable" | "enable" | "reset";
 const BODIES = { operator: { operator: true }, no_operator: { operator: false }, disable: { disabled: true }, enable: { disabled: false } };
 interface Link {
   link: string;
@@ -48,17 +48,17 @@ function Users() {
   const me = useMe();
   const client = useQueryClient();
   const { data = [], error, isPending, refetch } = useQuery(usersQuery());
-  const [asked, setAsked] = useState<{ act: Act; user: UserOut } | null>(null);
+  const [confirming, setConfirming] = useState<{ act: UserAction; user: UserOut } | null>(null);
   const [link, setLink] = useState<Link | null>(null);
 
   async function act() {
-    if (!asked) return;
-    const { user } = asked;
-    if (asked.act === "reset") {
+    if (!confirming) return;
+    const { user } = confirming;
+    if (confirming.act === "reset") {
       setLink({ ...(await call<Omit<Link, "email">>("POST", `/api/users/${user.id}/reset-link`)), email: user.email });
       return;
     }
-    await call("PATCH", `/api/users/${user.id}`, { body: BODIES[asked.act] });
+    await call("PATCH", `/api/users/${user.id}`, { body: BODIES[confirming.act] });
     await client.invalidateQueries({ queryKey: projectKey("users") });
     if (user.id === me?.user_id) await client.invalidateQueries({ queryKey: projectKey("me") });
   }
@@ -103,7 +103,7 @@ function Users() {
           <Switch
             label={t("users.operator_of", { name: user.name })}
             checked={user.operator}
-            onChange={(on) => setAsked({ act: on ? "operator" : "no_operator", user })}
+            onChange={(on) => setConfirming({ act: on ? "operator" : "no_operator", user })}
           />
         ),
       },
@@ -118,7 +118,7 @@ function Users() {
             checked={user.disabled}
             disabled={user.id === me?.user_id}
             reason={user.id === me?.user_id ? t("users.not_yourself") : undefined}
-            onChange={(on) => setAsked({ act: on ? "disable" : "enable", user })}
+            onChange={(on) => setConfirming({ act: on ? "disable" : "enable", user })}
           />
         ),
       },
@@ -128,7 +128,7 @@ function Users() {
         header: () => <span className="visually-hidden">{t("common.actions")}</span>,
         meta: { width: "88px", align: "end" },
         cell: ({ row: { original: user } }) => (
-          <Button size="small" aria-label={t("users.reset_of", { name: user.name })} onClick={() => setAsked({ act: "reset", user })}>
+          <Button size="small" aria-label={t("users.reset_of", { name: user.name })} onClick={() => setConfirming({ act: "reset", user })}>
             {t("users.reset")}
           </Button>
         ),
@@ -145,13 +145,13 @@ function Users() {
         <Table label={t("users.title")} rows={data} columns={columns} rowId={(user) => user.id} rowHeight={52} loading={isPending} sortable />
       )}
       <ConfirmDialog
-        open={asked !== null}
-        onClose={() => setAsked(null)}
-        title={asked ? t(`users.${asked.act}_title` as MessageKey, { name: asked.user.name }) : ""}
-        action={asked ? t(`users.${asked.act}_button` as MessageKey) : ""}
+        open={confirming !== null}
+        onClose={() => setConfirming(null)}
+        title={confirming ? t(`users.${confirming.act}_title` as MessageKey, { name: confirming.user.name }) : ""}
+        action={confirming ? t(`users.${confirming.act}_button` as MessageKey) : ""}
         onConfirm={act}
       >
-        {asked && t(`users.${asked.act}_detail` as MessageKey)}
+        {confirming && t(`users.${confirming.act}_detail` as MessageKey)}
       </ConfirmDialog>
       {link && (
         <SecretDialog title={t("users.link_title")} label={t("settings.link")} secret={link.link} onClose={() => setLink(null)}>

@@ -1,1 +1,1 @@
-"""What the guardian checks an answer for: one kind of check a file, each giving an `Opinion`."""
+"""The guardian's checks, one kind per module. Each returns a `CheckResult`."""

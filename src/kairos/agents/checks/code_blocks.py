@@ -1,4 +1,4 @@
-"""The code in an answer. Everything that is not code is blanked, so that line numbers are those of the answer."""
+"""Extracts the code from an answer. Everything else is blanked, so that line numbers match the answer."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Block:
     """One fenced block."""
 
     language: str
-    """The first word after the fence, in lower case; empty when there is none."""
+    """The first token after the fence, in lower case; may be empty."""
     first_line: int
-    """1-based line of the answer on which its content begins."""
+    """1-based line of the answer on which the content begins."""
     lines: tuple[str, ...]
     closed: bool
 
@@ -26,12 +26,12 @@ class Block:
 
     @property
     def is_session(self) -> bool:
-        """Whether it shows an interactive session and is no program."""
+        """Whether the block shows an interactive session, not a program."""
         return next((line for line in self.lines if line.strip()), "").lstrip().startswith(">>>")
 
 
 def fenced_blocks(text: str) -> list[Block]:
-    """All fenced blocks, in order (CommonMark's rule: a fence is closed by one of the same kind, at least as long)."""
+    """Return all fenced blocks in order. As in CommonMark, a closing fence is at least as long."""
     blocks: list[Block] = []
     opening: re.Match[str] | None = None
     start, lines = 0, []
@@ -51,15 +51,15 @@ def fenced_blocks(text: str) -> list[Block]:
 
 
 def has_python(text: str) -> bool:
-    """Whether the answer marks something as Python."""
+    """Whether the answer has a block marked as Python."""
     return any(block.language in PYTHON for block in fenced_blocks(text))
 
 
 def python_source(text: str) -> str:
-    """The answer's Python, on the lines where it stands.
+    """Return the answer's Python code on its original lines.
 
-    Blocks fenced as Python are taken together, in order; else those fenced as nothing; else the whole text. A block
-    that shows an interactive session (`>>>`) is an illustration and is left out.
+    That is all blocks marked as Python, else all unmarked blocks, else the whole text. Interactive sessions (`>>>`) are
+    illustrations and are left out.
     """
     blocks = fenced_blocks(text)
     chosen = [block for block in blocks if block.language in PYTHON and not block.is_session]
@@ -74,7 +74,7 @@ def python_source(text: str) -> str:
 
 
 def sole_block(text: str) -> Block | None:
-    """The fenced block that is the whole answer, or None."""
+    """Return the fenced block if it is the whole answer, else None."""
     blocks = fenced_blocks(text.strip())
     if len(blocks) == 1 and len(blocks[0].lines) + 1 + blocks[0].closed == text.strip().count("\n") + 1:
         return blocks[0]
@@ -87,8 +87,8 @@ def _closes(opening: re.Match[str], match: re.Match[str]) -> bool:
 
 
 def _block(opening: re.Match[str], start: int, lines: list[str], *, closed: bool) -> Block:
-    """A fence in a list is indented, and its content with it."""
+    """Build a block. In a list, the fence and its content are indented together."""
     width = len(opening["indent"])
     dedented = tuple(line[min(width, len(line) - len(line.lstrip(" \t"))) :] for line in lines)
-    words = opening["info"].split()
-    return Block(words[0].lower() if words else "", start, dedented, closed)
+    info = opening["info"].split()
+    return Block(info[0].lower() if info else "", start, dedented, closed)

@@ -1,7 +1,7 @@
-"""The process that reads code and schemas from requests: it waits with everything imported, and works in copies.
+"""The process that parses untrusted code and schemas. It waits with all modules imported and forks for each request.
 
-Each message on standard input brings a socket. A copy of this process gives up its privileges, takes its limits and
-reads one question from the socket, writes one reply and ends. Nothing is kept from one to the next.
+Each message on standard input carries a socket. The forked process drops its privileges, sets its limits, reads one
+request from the socket, writes one reply and ends. No state is kept between requests.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from kairos.agents.checks import json_schema, python_checks, task_tests
-from kairos.agents.checks.confined import CPU_SECONDS, MEMORY_BYTES, QUESTION_BYTES, WALL_SECONDS
+from kairos.agents.checks.confined import CPU_SECONDS, MEMORY_BYTES, REQUEST_BYTES, WALL_SECONDS
 from kairos.agents.checks.sandbox import jail
 from kairos.errors import InvalidInput
 
 WORK: dict[str, Callable[..., Any]] = {
     "schema": json_schema.validate_schema,
-    "answer": json_schema.opinion_of,
+    "answer": json_schema.schema_result,
     "tests": task_tests.validate_tests,
-    "plan": task_tests.told_plan,
-    "code": python_checks.opinions_of,
-    "review": python_checks.review_of,
+    "plan": task_tests.tests_as_dict,
+    "code": python_checks.code_results,
+    "review": python_checks.review_findings,
 }
 
 
 def main() -> None:
-    """Copy this process for each socket that comes, until standard input ends."""
+    """Fork for each received socket, until standard input ends."""
     sys.setrecursionlimit(1000)
     control = socket.socket(fileno=0)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -50,36 +50,36 @@ def _copy(descriptor: int) -> NoReturn:
         _confine(descriptor)
         link = socket.socket(fileno=descriptor)
         link.sendall(os.getpid().to_bytes(8, "big"))
-        reply = _reply(_question(link))
+        reply = _reply(_read_request(link))
         link.sendall(json.dumps(reply).encode())
     finally:
         os._exit(0)
 
 
 def _confine(descriptor: int) -> None:
-    """Keep the socket alone; killed by the clock even if nobody is left who would."""
+    """Close everything but the socket, drop privileges, and set limits and a timer that ends the process."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, WALL_SECONDS + 1)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
     os.closerange(0, descriptor)
     os.closerange(descriptor + 1, 1 << 16)
-    user = jail.stranger()
+    user = jail.sandbox_user()
     if os.geteuid() == 0:
-        with contextlib.suppress(OSError):  # a container can take away that right too
+        with contextlib.suppress(OSError):  # containers can forbid it
             os.setgroups([])
             os.setresgid(user, user, user)
             os.setresuid(user, user, user)
-    jail.drop(jail.Limits(CPU_SECONDS, MEMORY_BYTES, 0, 1, CPU_SECONDS, 0), user, watched=False)
+    jail.drop_privileges(jail.Limits(CPU_SECONDS, MEMORY_BYTES, 0, 1, CPU_SECONDS, 0), user, watched=False)
 
 
-def _question(link: socket.socket) -> list[Any]:
+def _read_request(link: socket.socket) -> list[Any]:
     length = int.from_bytes(link.recv(8, socket.MSG_WAITALL), "big")
-    return json.loads(link.recv(min(length, QUESTION_BYTES), socket.MSG_WAITALL))
+    return json.loads(link.recv(min(length, REQUEST_BYTES), socket.MSG_WAITALL))
 
 
-def _reply(question: list[Any]) -> dict[str, Any]:
-    work, values = question
+def _reply(request: list[Any]) -> dict[str, Any]:
+    work, values = request
     try:
         return {"result": WORK[work](**values)}
     except InvalidInput as refused:

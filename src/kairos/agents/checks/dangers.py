@@ -1,11 +1,11 @@
-"""Calls that make code dangerous to run, found in its syntax tree.
+"""Dangerous calls, found in the syntax tree of the code.
 
-Rejected (error): what runs a shell or another program by a command line, what executes or unpickles data, what switches
-off the checking of certificates, what reaches memory through ctypes, what deletes a whole file system or home.
-Shown only (warning): what is dangerous in some places and right in others, such as listening on every interface.
+Errors: running a shell or replacing the process, executing or unpickling data, disabling certificate verification,
+accessing memory through ctypes, deleting a file system or home directory.
+Warnings: calls that are dangerous only in some places, such as listening on all interfaces.
 
-Not found: what is put together at run time (a method's name from data), or handed on through containers and attributes
-of objects; see `python_names`. The sandbox in which tests run does not rely on this check.
+Not detected: names built at run time, and values passed through containers or object attributes; see `python_names`.
+The sandbox for tests does not rely on this check.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import ast
 from collections.abc import Callable, Iterator
 
 from kairos.agents.base import Finding
-from kairos.agents.checks.opinion import Opinion, error, first, warning
-from kairos.agents.checks.python_names import Names, constant_text
+from kairos.agents.checks.opinion import CheckResult, error, first, warning
+from kairos.agents.checks.python_names import NameResolver, constant_text
 from kairos.agents.checks.python_syntax import Program
 
 CHECK = "safety"
 
 SHELL = "runs a command line through the shell. Use subprocess.run with a list of arguments."
 PROGRAM = "replaces or starts a process directly. Use subprocess.run with a list of arguments."
-UNPICKLE = "executes code that the data carries. Use json, or another format that holds data alone."
-UNVERIFIED = "switches off the checking of certificates. Leave it on; for a private authority name its file."
-MEMORY = "reaches native code and memory through ctypes. Leave it out."
+UNPICKLE = "executes code from the data. Use json, or another format for data only."
+UNVERIFIED = "disables certificate verification. Keep it on; for a private authority, pass its certificate file."
+MEMORY = "accesses native code and memory through ctypes. Remove it."
 
 ALWAYS: dict[str, str] = {
     **{f"os.{name}": SHELL for name in ("system", "popen", "startfile")},
@@ -55,14 +55,14 @@ ALWAYS: dict[str, str] = {
         )
     },
 }
-"""Refused wherever it is named, called or not: `run = os.system` and `map(os.system, …)` are calls in waiting."""
+"""Errors for any reference, called or not: `run = os.system` and `map(os.system, …)` lead to calls."""
 
 SUSPECT: dict[str, str] = {
     "tempfile.mktemp": "gives a name that another process can take first. Use tempfile.NamedTemporaryFile or mkstemp.",
     "os.fork": "copies the process with all its threads' locks. Use multiprocessing or subprocess.",
     "os._exit": "ends the process without cleaning up. Use sys.exit.",
 }
-"""Shown wherever it is named."""
+"""Warnings for any reference."""
 
 SAFE_LOADERS = frozenset({"yaml.SafeLoader", "yaml.CSafeLoader", "yaml.BaseLoader", "yaml.CBaseLoader"})
 HTTP_CLIENTS = frozenset({"requests", "httpx", "aiohttp", "urllib3", "urllib"})
@@ -73,14 +73,14 @@ PRECIOUS = ("/", "~", "$HOME", "/*", "~/", "/home", "/root", "/etc", "/usr", "/v
 FROM_ENVIRONMENT = ("os.environ", "os.getenv", "os.path.expanduser", "os.path.expandvars", "pathlib.Path.home")
 
 
-def check_dangers(program: Program) -> Opinion:
-    """What makes the code dangerous. It can only object."""
+def check_dangers(program: Program) -> CheckResult:
+    """Return findings on dangerous calls. Gives no score."""
     findings = list(_in_tree(program.tree, program.names))
     unique = {(finding.message, finding.line): finding for finding in findings}
-    return Opinion(CHECK, first(unique.values()))
+    return CheckResult(CHECK, first(unique.values()))
 
 
-def _in_tree(tree: ast.AST, names: Names) -> Iterator[Finding]:
+def _in_tree(tree: ast.AST, names: NameResolver) -> Iterator[Finding]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             for rule in CALL_RULES:
@@ -91,7 +91,7 @@ def _in_tree(tree: ast.AST, names: Names) -> Iterator[Finding]:
             yield from _named(node, names)
 
 
-def _named(node: ast.expr, names: Names) -> Iterator[Finding]:
+def _named(node: ast.expr, names: NameResolver) -> Iterator[Finding]:
     for path in sorted(names.paths(node)):
         if reason := ALWAYS.get(path):
             yield error(CHECK, f"`{path}` {reason}", node.lineno)
@@ -99,16 +99,16 @@ def _named(node: ast.expr, names: Names) -> Iterator[Finding]:
             yield warning(CHECK, f"`{path}` {reason}", node.lineno)
 
 
-def _shell(call: ast.Call, names: Names) -> Iterator[Finding]:
-    """`shell=` in a call of subprocess, unless it is a literal that is false."""
+def _shell(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
+    """`shell=` in a call of subprocess, unless it is a false literal."""
     function = _in_module(names.paths(call.func), "subprocess")
     value = keyword(call, "shell")
     if function and value is not None and not _is_false(value):
         yield error(CHECK, f"`{function}` with shell=… {SHELL}", call.lineno)
 
 
-def _shell_by_name(call: ast.Call, names: Names) -> Iterator[Finding]:
-    """`subprocess.run(["sh", "-c", command])` with a command that is no literal."""
+def _shell_by_name(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
+    """`subprocess.run(["sh", "-c", command])` with a command that is not a literal."""
     function, command = _in_module(names.paths(call.func), "subprocess"), _first_argument(call, "args")
     if not function or not isinstance(command, ast.List | ast.Tuple) or len(command.elts) < 3:
         return
@@ -117,12 +117,12 @@ def _shell_by_name(call: ast.Call, names: Names) -> Iterator[Finding]:
         yield error(CHECK, f"`{function}` of `{program} {options[0]}` {SHELL}", call.lineno)
 
 
-def _evaluation(call: ast.Call, names: Names) -> Iterator[Finding]:
-    """Code from data is an error. Code from a literal is read like the rest of the answer."""
+def _evaluation(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
+    """`eval` and `exec`: of data an error; code in a literal is checked like the rest of the answer."""
     for name in sorted({"eval", "exec", "compile"} & names.paths(call.func)):
         source = constant_text(call.args[0]) if call.args else None
         if source is None:
-            yield error(CHECK, f"`{name}` of something that is no literal executes data as code.", call.lineno)
+            yield error(CHECK, f"`{name}` of a non-literal executes data as code.", call.lineno)
             continue
         yield warning(CHECK, f"`{name}` of a literal: write the code itself.", call.lineno)
         yield from _in_literal(source, call.lineno)
@@ -131,36 +131,38 @@ def _evaluation(call: ast.Call, names: Names) -> Iterator[Finding]:
 def _in_literal(source: str, line: int) -> Iterator[Finding]:
     try:
         tree = ast.parse(source)
-        findings = list(_in_tree(tree, Names(tree)))
+        findings = list(_in_tree(tree, NameResolver(tree)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
     for finding in findings:
         yield Finding(finding.check, finding.severity, finding.message, line)
 
 
-def _dynamic_import(call: ast.Call, names: Names) -> Iterator[Finding]:
+def _dynamic_import(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
     found = {"__import__", "importlib.import_module", "importlib.__import__"} & names.paths(call.func)
     if found and (not call.args or constant_text(call.args[0]) is None):
-        yield error(CHECK, f"`{min(found)}` with a name that is no literal loads any module. Name it.", call.lineno)
+        yield error(
+            CHECK, f"`{min(found)}` with a name that is not a literal can load any module. Use a literal.", call.lineno
+        )
 
 
-def _dynamic_attribute(call: ast.Call, names: Names) -> Iterator[Finding]:
+def _dynamic_attribute(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
     """`getattr(os, name)`: any function of the module."""
     if "getattr" not in names.paths(call.func) or len(call.args) < 2 or constant_text(call.args[1]) is not None:
         return
     for module in sorted({"os", "sys", "subprocess", "builtins", "__builtins__", "ctypes"} & names.paths(call.args[0])):
-        message = f"`getattr({module}, …)` with a name that is no literal reaches anything in it. Name it."
+        message = f"`getattr({module}, …)` with a name that is not a literal can return anything. Use a literal."
         yield error(CHECK, message, call.lineno)
 
 
-def _yaml(call: ast.Call, names: Names) -> Iterator[Finding]:
+def _yaml(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
     found = {"yaml.load", "yaml.load_all"} & names.paths(call.func)
     loader = keyword(call, "Loader") or (call.args[1] if len(call.args) > 1 else None)
     if found and (loader is None or not names.paths(loader) & SAFE_LOADERS):
         yield error(CHECK, f"`{min(found)}` without SafeLoader {UNPICKLE} Or use yaml.safe_load.", call.lineno)
 
 
-def _allow_pickle(call: ast.Call, names: Names) -> Iterator[Finding]:
+def _allow_pickle(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
     paths = names.paths(call.func)
     value = keyword(call, "allow_pickle")
     if paths & {"numpy.load"} and value is not None and not _is_false(value):
@@ -169,7 +171,7 @@ def _allow_pickle(call: ast.Call, names: Names) -> Iterator[Finding]:
         yield error(CHECK, f"`torch.load` with weights_only=False {UNPICKLE}", call.lineno)
 
 
-def _unverified(call: ast.Call, names: Names) -> Iterator[Finding]:
+def _unverified(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
     """`verify=False` (requests, httpx, …), `ssl=False` (aiohttp), `cert_reqs='CERT_NONE'` (urllib3)."""
     for name in ("verify", "ssl", "verify_ssl"):
         value = keyword(call, name)
@@ -180,8 +182,8 @@ def _unverified(call: ast.Call, names: Names) -> Iterator[Finding]:
         yield error(CHECK, f"`cert_reqs` {UNVERIFIED}", call.lineno)
 
 
-def _is_request(call: ast.Call, names: Names) -> bool:
-    """A function of an HTTP library, or a method with the name of a request: of a session, whose type is not known."""
+def _is_request(call: ast.Call, names: NameResolver) -> bool:
+    """Whether the call is to an HTTP library, or to a method with a request's name, perhaps of a session."""
     method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
     return method in REQUEST_METHODS or any(path.split(".")[0] in HTTP_CLIENTS for path in names.paths(call.func))
 
@@ -192,24 +194,24 @@ def _hostname_unchecked(node: ast.Assign) -> Iterator[Finding]:
             yield error(CHECK, f"`check_hostname = False` {UNVERIFIED}", node.lineno)
 
 
-def _deletion(call: ast.Call, names: Names) -> Iterator[Finding]:
-    """`shutil.rmtree` of a root, a home, or what the environment says."""
+def _deletion(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
+    """`shutil.rmtree` of a root, a home, or a path from the environment."""
     if "shutil.rmtree" not in names.paths(call.func) or not (target := _first_argument(call, "path")):
         return
     text = constant_text(target)
     if text is not None and (text in PRECIOUS or text.rstrip("/*") in PRECIOUS or text.startswith("~")):
         yield error(CHECK, f"`shutil.rmtree({text!r})` deletes everything there.", call.lineno)
     elif text is None and _reads_environment(target, names):
-        message = "`shutil.rmtree` of a path from the environment or a home deletes whatever it names that day."
+        message = "`shutil.rmtree` of a path from the environment or a home can delete anything."
         yield error(CHECK, message, call.lineno)
 
 
-def _reads_environment(target: ast.expr, names: Names) -> bool:
+def _reads_environment(target: ast.expr, names: NameResolver) -> bool:
     paths = [path for node in ast.walk(target) if isinstance(node, ast.expr) for path in names.paths(node)]
     return any(path.startswith(FROM_ENVIRONMENT) for path in paths)
 
 
-def _listening_everywhere(call: ast.Call, names: Names) -> Iterator[Finding]:
+def _listening_everywhere(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
     is_bind = isinstance(call.func, ast.Attribute) and call.func.attr == "bind"
     address = call.args[0] if is_bind and call.args else keyword(call, "host")
     if isinstance(address, ast.Tuple) and address.elts:
@@ -217,17 +219,19 @@ def _listening_everywhere(call: ast.Call, names: Names) -> Iterator[Finding]:
     elif is_bind:
         return
     if address is not None and constant_text(address) in EVERYWHERE:
-        yield warning(CHECK, "It listens on every interface. Use 127.0.0.1 unless others must reach it.", call.lineno)
+        yield warning(
+            CHECK, "It listens on all interfaces. Use 127.0.0.1 unless other hosts must reach it.", call.lineno
+        )
 
 
-def _debug_server(call: ast.Call, names: Names) -> Iterator[Finding]:
+def _debug_server(call: ast.Call, names: NameResolver) -> Iterator[Finding]:
     value = keyword(call, "debug")
     is_run = isinstance(call.func, ast.Attribute) and call.func.attr == "run"
     if is_run and value is not None and _is_literal(value, True):
-        yield warning(CHECK, "`run(debug=True)` gives every caller a console. Leave it out in production.", call.lineno)
+        yield warning(CHECK, "`run(debug=True)` gives every caller a console. Remove it in production.", call.lineno)
 
 
-Rule = Callable[[ast.Call, Names], Iterator[Finding]]
+Rule = Callable[[ast.Call, NameResolver], Iterator[Finding]]
 CALL_RULES: tuple[Rule, ...] = (
     *(_shell, _shell_by_name, _evaluation, _dynamic_import, _dynamic_attribute, _yaml, _allow_pickle),
     *(_unverified, _deletion, _listening_everywhere, _debug_server),
@@ -235,7 +239,7 @@ CALL_RULES: tuple[Rule, ...] = (
 
 
 def keyword(call: ast.Call, name: str) -> ast.expr | None:
-    """The value of a keyword in a call, `**{...}` of literals included."""
+    """Return the value of a keyword argument, also from `**{...}` with literal keys."""
     for argument in call.keywords:
         if argument.arg == name:
             return argument.value

@@ -1,4 +1,4 @@
-"""How this host keeps the code of tests in: found out by trying to get out, from within the sandbox itself."""
+"""Determines how well this host can isolate supplied tests, by trying to escape from the sandbox."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kairos.agents.checks.sandbox.box import Report, SandboxFailed, run_in_box
-from kairos.agents.checks.sandbox.jail import Way
-from kairos.agents.checks.task_tests import plan_of
+from kairos.agents.checks.sandbox.box import SandboxFailed, SandboxReport, run_sandboxed
+from kairos.agents.checks.sandbox.jail import IsolationMethod
+from kairos.agents.checks.task_tests import parse_tests
 
 log = logging.getLogger(__name__)
 
 PROBE_S = 5.0
 PROBE_BYTES = 256 << 20
 RETRY_S = 60.0
-"""How long a probe that failed, which decides nothing, is not repeated."""
+"""Pause before a failed probe is repeated, in seconds."""
 
 PROBE = """
 import os, socket
@@ -66,72 +66,76 @@ def test_the_network_can_be_used():
     assert refused(lambda: socket.create_connection(("127.0.0.1", PORT), 1).close())
     assert refused(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", PORT)))
 """
-"""Each test fails where its name is true."""
+"""Each test fails if its name is true."""
 
 
 @dataclass(frozen=True, slots=True)
-class Isolation:
-    """How the code of tests is kept in on this host."""
+class IsolationStatus:
+    """How this host isolates supplied tests."""
 
-    way: Way
+    method: IsolationMethod
     full: bool
-    """Whether it can reach no file, process or network of the host."""
+    """Whether the tests can reach no file, process or network of the host."""
     detail: str
-    """How, or what is missing."""
+    """The mechanism, or the missing requirement."""
     allowed: bool
-    """Whether tests are run."""
+    """Whether tests are run on this host."""
 
 
 class HostIsolation:
-    """What this host can do, found out once."""
+    """The isolation that this host supports, probed once."""
 
-    def __init__(self, protected: Sequence[Path], *, weakly: bool) -> None:
-        """`protected`: files and folders of the daemon. `weakly`: whether tests may run without full isolation."""
+    def __init__(self, protected: Sequence[Path], *, allow_weak: bool) -> None:
+        """`protected`: files and folders of the daemon. `allow_weak`: run tests even without full isolation."""
         self._protected = protected
-        self._weakly = weakly
-        self._known: Isolation | None = None
-        self._again_at = 0.0
+        self._allow_weak = allow_weak
+        self._status: IsolationStatus | None = None
+        self._retry_at = 0.0
         self._lock = asyncio.Lock()
 
-    async def known(self) -> Isolation:
-        """What was found out. A probe that failed is repeated after a while."""
+    async def status(self) -> IsolationStatus:
+        """Return the probed status. A failed probe is repeated after `RETRY_S`."""
         async with self._lock:
-            if self._known is None or (self._again_at and time.monotonic() > self._again_at):
-                self._known = await self._probed()
-            return self._known
+            if self._status is None or (self._retry_at and time.monotonic() > self._retry_at):
+                self._status = await self._probe()
+            return self._status
 
-    async def _probed(self) -> Isolation:
-        self._again_at = 0.0
+    async def _probe(self) -> IsolationStatus:
+        self._retry_at = 0.0
         try:
             with _listener() as port:
-                report = await run_in_box("", plan_of(self._source(port)).tests, PROBE_S, PROBE_BYTES)
+                report = await run_sandboxed("", parse_tests(self._source(port)).tests, PROBE_S, PROBE_BYTES)
         except SandboxFailed as failure:
-            self._again_at = time.monotonic() + RETRY_S
-            return Isolation(Way.NONE, False, f"the sandbox could not be tried: {failure}", self._weakly)
+            self._retry_at = time.monotonic() + RETRY_S
+            return IsolationStatus(
+                IsolationMethod.NONE, False, f"the sandbox could not be probed: {failure}", self._allow_weak
+            )
         holes = list(_holes(report))
         if not report.isolated:
-            return Isolation(Way.NONE, False, report.lacks, self._weakly)
+            return IsolationStatus(IsolationMethod.NONE, False, report.unavailable_reason, self._allow_weak)
         if holes:
-            return Isolation(report.way, False, f"the sandbox has holes: {'; '.join(holes)}", self._weakly)
-        return Isolation(report.way, True, f"by {report.way.value}, and a filter of system calls", True)
+            return IsolationStatus(report.method, False, f"the sandbox has holes: {'; '.join(holes)}", self._allow_weak)
+        return IsolationStatus(report.method, True, f"by {report.method.value} and a system call filter", True)
 
     def _source(self, port: int) -> str:
         paths = [(str(path), status.st_dev, status.st_ino) for path in self._protected for status in (path.stat(),)]
         return f"PATHS, PID, PORT = {paths!r}, {os.getpid()}, {port}\n{PROBE}"
 
 
-def _holes(report: Report) -> Iterator[str]:
-    names = [name for name, _, _ in plan_of(PROBE).tests.calls]
+def _holes(report: SandboxReport) -> Iterator[str]:
+    names = [name for name, _, _ in parse_tests(PROBE).tests.calls]
     for number, name in enumerate(names):
         result = report.results.get(number)
         if result is None or not result.passed:
-            what = name.removeprefix("test_").replace("_", " ")
-            log.warning("the sandbox for tests has a hole: %s (%s)", what, result.words if result else "not reached")
-            yield what
+            hole = name.removeprefix("test_").replace("_", " ")
+            log.warning(
+                "the sandbox does not isolate tests: %s (%s)", hole, result.message if result else "not reached"
+            )
+            yield hole
 
 
 @contextmanager
 def _listener() -> Iterator[int]:
-    """A port that can be connected to from outside the sandbox."""
+    """Listen on a port that is reachable from outside the sandbox."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]

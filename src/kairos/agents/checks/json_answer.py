@@ -1,4 +1,4 @@
-"""An answer read as JSON (RFC 8259), strictly, with words for what is wrong."""
+"""Parses an answer as JSON (RFC 8259), strictly, with explanatory errors."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from kairos.agents.checks.code_blocks import sole_block
 
 LONGEST = 1_000_000
 DEEPEST = 100
-"""Deeper nesting is no answer a model gives in earnest, and makes recursive readers fail."""
+"""Maximum nesting depth. Deeper values make recursive readers fail."""
 SPACE = string.whitespace + "\u00a0\u00ad\u180e\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u2060\ufeff"
-"""What may stand around the value: white space, a byte order mark, and zero-width characters that models copy along."""
+"""Characters allowed around the value: white space, byte order mark, and zero-width characters that models copy."""
 AROUND = re.compile(f"^[{re.escape(SPACE)}]+")
 ALONE = "Answer with one JSON value and nothing else."
 
@@ -29,10 +29,10 @@ class NotJson(ValueError):
 
 
 def read_json(text: str) -> Any:
-    """The value. White space around it, or one fence that holds it all, is allowed; prose around it is not.
+    """Return the value. White space around it or one enclosing fenced block is allowed; prose is not.
 
-    Beyond the standard library's reader: no NaN or Infinity, and no key twice in one object, since its readers would
-    not agree on which one counts. Raises `NotJson`.
+    Stricter than the standard library: NaN, Infinity and duplicate keys are refused, as readers disagree on
+    them. Raises `NotJson`.
     """
     if len(text) > LONGEST:
         raise NotJson(f"It is longer than {LONGEST} characters.")
@@ -47,14 +47,14 @@ def read_json(text: str) -> Any:
     except NotJson:
         raise
     except ValueError:
-        raise NotJson("It holds a number of more than 4300 digits.") from None
+        raise NotJson("It contains a number of more than 4300 digits.") from None
     if _deeper_than(value, DEEPEST):
         raise NotJson(f"It is nested deeper than {DEEPEST} levels.")
     return value
 
 
 def _source(text: str) -> tuple[str, int]:
-    """What to read, and how many lines of the answer stand before it."""
+    """Return the JSON text, and the number of lines of the answer before it."""
     begun = AROUND.sub("", text, count=1)
     before = text[: len(text) - len(begun)].count("\n")
     inner = _without_space(begun)
@@ -72,14 +72,14 @@ def _without_space(text: str) -> str:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise NotJson(f"{name} is no JSON value. Use null, or leave it out.")
+    raise NotJson(f"{name} is not a JSON value. Use null, or leave it out.")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
-        raise NotJson(f"The key {twice!r} stands twice in one object.")
+        raise NotJson(f"The key {twice!r} appears twice in one object.")
     return found
 
 

@@ -1,7 +1,7 @@
-"""The `format` keyword: jsonschema's own checks, and those for which it would want further packages.
+"""The `format` keyword of JSON Schema: jsonschema's own checks, and some for which it needs further packages.
 
-Added with the standard library alone: date-time, time (RFC 3339) and uri (RFC 3986, its outline). Formats that are not
-known are not checked, as the specification has it.
+Added here: date-time, time (RFC 3339) and uri (basic syntax of RFC 3986). Unknown formats are not checked, as the
+specification requires.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FORMATS.checkers = dict(Draft202012Validator.FORMAT_CHECKER.checkers)
 
 @FORMATS.checks("date-time", raises=ValueError)
 def is_date_time(value: object) -> bool:
-    """`2026-11-24T12:00:00Z`; texts alone have formats."""
+    """Whether a string is like `2026-11-24T12:00:00Z`. Other types are valid."""
     if not isinstance(value, str):
         return True
     return DATE_TIME.fullmatch(value) is not None and bool(datetime.fromisoformat(_in_micros(value)))
@@ -31,7 +31,7 @@ def is_date_time(value: object) -> bool:
 
 @FORMATS.checks("time", raises=ValueError)
 def is_time(value: object) -> bool:
-    """`12:00:00Z`, always with its offset."""
+    """Whether a string is like `12:00:00Z`, with an offset. Other types are valid."""
     if not isinstance(value, str):
         return True
     return TIME.fullmatch(value) is not None and time.fromisoformat(_in_micros(value)) is not None
@@ -39,12 +39,12 @@ def is_time(value: object) -> bool:
 
 @FORMATS.checks("uri", raises=ValueError)
 def is_uri(value: object) -> bool:
-    """An absolute address: with a scheme, without white space."""
+    """Whether a string is an absolute URI, with a scheme and without white space. Other types are valid."""
     if not isinstance(value, str):
         return True
     return URI.fullmatch(value) is not None and bool(urlsplit(value).scheme)
 
 
 def _in_micros(value: str) -> str:
-    """Python's clocks end at microseconds."""
+    """Cut fractions of a second to the microseconds that Python supports."""
     return re.sub(r"(\.\d{6})\d+", r"\1", value)

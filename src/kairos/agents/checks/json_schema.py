@@ -1,8 +1,8 @@
-"""A JSON answer against the task's JSON Schema (draft 2020-12, or an earlier one that the schema declares).
+"""Checks a JSON answer against the task's JSON Schema (draft 2020-12, or an earlier one that the schema declares).
 
-The schema and the answer come from strangers, and together they can keep a validator busy for years (a regular
-expression that backtracks, references that multiply, alternatives that all fail). So a schema is read and applied in
-the limited process alone (`confined`). References to other documents are never fetched.
+Schema and answer are untrusted, and together they can keep a validator busy for years (regular expressions that
+backtrack, references that multiply, alternatives that all fail). So schemas are parsed and applied only in the limited
+process (`confined`). References to other documents are never fetched.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from referencing.exceptions import Unresolvable
 from kairos.agents.checks.confined import TooMuchWork, confined
 from kairos.agents.checks.json_answer import NotJson, read_json
 from kairos.agents.checks.json_formats import FORMATS
-from kairos.agents.checks.opinion import Opinion, error, first, read_opinion, tell_opinion
+from kairos.agents.checks.opinion import CheckResult, error, first, result_from_dict, result_to_dict
 from kairos.errors import InvalidInput
 
 CHECK = "schema"
@@ -32,15 +32,15 @@ LONGEST_SCHEMA = 200_000
 DEEPEST_SCHEMA = 60
 FAULTS = 10
 DATA = frozenset({"const", "enum", "default", "examples"})
-"""Keywords whose value is data: what looks like a keyword in it is none."""
+"""Keywords whose value is data, in which keywords have no meaning."""
 
 
 class SchemaCheckFailed(RuntimeError):
-    """The schema could not be applied; it says nothing of the answer."""
+    """The schema could not be applied to the answer."""
 
 
 async def accept_schema(schema: Mapping[str, Any], owner: object = None) -> None:
-    """Refuse a schema that cannot be used, before a task is accepted. Raises `InvalidInput`."""
+    """Validate a schema before a task is accepted. Raises `InvalidInput`."""
     try:
         if refused := await confined("schema", {"schema": dict(schema)}, owner):
             raise InvalidInput(**refused["refused"])
@@ -51,7 +51,7 @@ async def accept_schema(schema: Mapping[str, Any], owner: object = None) -> None
 
 
 def validate_schema(schema: Mapping[str, Any]) -> None:
-    """Refuse a schema that is no schema. For the limited process. Raises `InvalidInput`."""
+    """Validate a schema, in the limited process. Raises `InvalidInput`."""
     _within_bounds(schema)
     kind = _draft(schema)
     try:
@@ -59,7 +59,7 @@ def validate_schema(schema: Mapping[str, Any]) -> None:
         _resolve_references(schema)
     except SchemaError as fault:
         where = "/".join(["checks.schema", *map(str, fault.absolute_path)])
-        remedy = f"Correct it; {fault.validator!r} of the meta-schema speaks of it."
+        remedy = f"Correct it; see {fault.validator!r} in the meta-schema."
         raise InvalidInput(where=where, problem=_short(fault.message), remedy=remedy) from None
     except RecursionError:
         raise InvalidInput(
@@ -67,52 +67,49 @@ def validate_schema(schema: Mapping[str, Any]) -> None:
         ) from None
 
 
-async def check_schema(schema: Mapping[str, Any], text: str, owner: object = None) -> Opinion:
-    """1 where the answer satisfies the schema, 1/(1 + faults) where it does not, 0 where it is not JSON.
+async def check_schema(schema: Mapping[str, Any], text: str, owner: object = None) -> CheckResult:
+    """Check the answer. The score is 1/(1 + faults), or 0 if the answer is not JSON.
 
-    A schema that cannot be applied in time rejects the answer, since nothing is approved unchecked, and gives no score.
+    If the schema cannot be applied in time, the answer is rejected, since it is unchecked, without a score.
     """
     try:
-        return read_opinion(await confined("answer", {"schema": dict(schema), "text": text}, owner))
+        return result_from_dict(await confined("answer", {"schema": dict(schema), "text": text}, owner))
     except TooMuchWork as limit:
-        return Opinion(
+        return CheckResult(
             CHECK, (error(CHECK, f"The answer was not checked: applying the schema {limit}. Make it simpler."),)
         )
 
 
-def opinion_of(schema: Mapping[str, Any], text: str) -> dict[str, Any]:
-    """What `check_schema` says, worked out in the limited process."""
-    return tell_opinion(_opinion(schema, text))
+def schema_result(schema: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """Compute the result of `check_schema`. Runs in the limited process."""
+    return result_to_dict(_schema_result(schema, text))
 
 
-def _opinion(schema: Mapping[str, Any], text: str) -> Opinion:
+def _schema_result(schema: Mapping[str, Any], text: str) -> CheckResult:
     try:
         value = read_json(text)
         faults = faults_of(schema, value)
     except NotJson as refused:
-        return Opinion(CHECK, (error(CHECK, f"The answer is not JSON: {refused.problem}", refused.line),), 0.0)
+        return CheckResult(CHECK, (error(CHECK, f"The answer is not JSON: {refused.problem}", refused.line),), 0.0)
     except (SchemaCheckFailed, InvalidInput) as failure:
-        return Opinion(CHECK, (error(CHECK, str(failure)),))
-    return Opinion(CHECK, first(error(CHECK, fault) for fault in faults), 1 / (1 + len(faults)))
+        return CheckResult(CHECK, (error(CHECK, str(failure)),))
+    return CheckResult(CHECK, first(error(CHECK, fault) for fault in faults), 1 / (1 + len(faults)))
 
 
 def faults_of(schema: Mapping[str, Any], value: Any) -> list[str]:
-    """What is wrong with the value, in words, with the path of each place, at most `FAULTS` of them.
-
-    Raises `SchemaCheckFailed`.
-    """
+    """Describe at most `FAULTS` faults of the value, each with its path. Raises `SchemaCheckFailed`."""
     validator: Validator = _frugal(_draft(schema))(schema, registry=REGISTRY, format_checker=FORMATS)
     faults: list[str] = []
     try:
         for fault in validator.iter_errors(value):
-            faults.append(_words(fault))
+            faults.append(_described(fault))
             if len(faults) == FAULTS:
                 break
     except Unresolvable as missing:
-        message = f"The schema refers to {missing.ref!r}, which it does not hold. References are not fetched."
+        message = f"The schema refers to {missing.ref!r}, which it does not contain. References are not fetched."
         raise SchemaCheckFailed(message) from None
     except RecursionError:
-        raise SchemaCheckFailed("The schema refers to itself without end, so the answer was not checked.") from None
+        raise SchemaCheckFailed("The schema recurses endlessly, so the answer was not checked.") from None
     except (ArithmeticError, re.error) as fault:
         raise SchemaCheckFailed(f"The schema could not be applied, so the answer was not checked: {fault}.") from None
     return faults
@@ -120,9 +117,9 @@ def faults_of(schema: Mapping[str, Any], value: Any) -> list[str]:
 
 @cache
 def _frugal(kind: Any) -> Any:
-    """The validator class with alternatives that end at their first fault.
+    """Return the validator class with `anyOf` and `oneOf` that stop at the first fault.
 
-    jsonschema's own collect every fault of every branch: a schema of 3 KB makes millions of them of an answer of 1 KB.
+    jsonschema's own collect every fault of every branch: millions with a schema of 3 KB and an answer of 1 KB.
     """
     own = {"anyOf": _any_of, "oneOf": _one_of}
     return extend(kind, {name: rule for name, rule in own.items() if name in kind.VALIDATORS})
@@ -155,26 +152,26 @@ def _within_bounds(schema: Mapping[str, Any]) -> None:
         problem = f"it is nested deeper than {DEEPEST_SCHEMA} levels"
         raise InvalidInput(where="checks.schema", problem=problem, remedy="Make it flatter, with $defs and $ref.")
     if not finite:
-        problem = "it holds a number that is not finite"
+        problem = "it contains a number that is not finite"
         raise InvalidInput(where="checks.schema", problem=problem, remedy="Use numbers below 1.8e308.")
 
 
 def _draft(schema: Mapping[str, Any]) -> Any:
-    """The validator class of the draft that the schema declares; 2020-12 where it declares none."""
+    """Return the validator class of the draft that the schema declares, or of 2020-12."""
     declared = schema.get("$schema")
     if declared is None:
         return Draft202012Validator
     unknown = object()
     kind: Any = validator_for({"$schema": declared} if isinstance(declared, str) else {}, default=unknown)  # type: ignore[arg-type]
     if kind is unknown:
-        problem = f"{_short(repr(declared))} is no draft that is known"
+        problem = f"{_short(repr(declared))} is not a known draft"
         remedy = "Use https://json-schema.org/draft/2020-12/schema, or leave $schema out."
         raise InvalidInput(where="checks.schema/$schema", problem=problem, remedy=remedy)
     return kind
 
 
 def _resolve_references(schema: Mapping[str, Any]) -> None:
-    """Every `$ref` must lead somewhere within the schema or to a meta-schema. With `$id`s inside, use will tell."""
+    """Check that every `$ref` resolves in the schema or a meta-schema. Schemas with inner `$id`s are not checked."""
     keywords = list(_keywords(schema))
     if sum(keyword == "$id" for keyword, _, _ in keywords) > ("$id" in schema):
         return
@@ -185,14 +182,14 @@ def _resolve_references(schema: Mapping[str, Any]) -> None:
                 resource.lookup(value)
             except (Unresolvable, ValueError):
                 problem = f"{_short(repr(value))} is not in the schema, and other documents are not fetched"
-                remedy = "Put what it refers to under $defs."
+                remedy = "Put the referenced schema under $defs."
                 raise InvalidInput(where=f"checks.schema: {keyword}", problem=problem, remedy=remedy) from None
 
 
 def _keywords(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any, int]]:
-    """Every key of every object in the schema, its value and its depth; what stands in data is none.
+    """Yield the keys of all objects in the schema, outside data, with value and depth.
 
-    A property that is called like a keyword is taken for one: harmless, since it is then looked at more closely.
+    A property named like a keyword is included, which only makes validation stricter.
     """
     pending: list[tuple[Any, int]] = [(schema, 1)]
     while pending:
@@ -209,7 +206,7 @@ def _keywords(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any, int]]:
 
 
 def _depth(schema: Any) -> int:
-    """Levels of objects and lists in each other, at most `DEEPEST_SCHEMA` and one."""
+    """Return the nesting depth of objects and lists, at most `DEEPEST_SCHEMA + 1`."""
     depth, level = 0, [schema]
     while level and depth <= DEEPEST_SCHEMA:
         level = [node for node in level if isinstance(node, Mapping | list | tuple) and node]
@@ -219,7 +216,7 @@ def _depth(schema: Any) -> int:
 
 
 def _values(schema: Any) -> Iterator[Any]:
-    """Every value in the schema that holds no others."""
+    """Yield all scalar values in the schema."""
     pending: list[Any] = [schema]
     while pending:
         node = pending.pop()
@@ -235,7 +232,7 @@ def _is_finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
-def _words(fault: ValidationError) -> str:
+def _described(fault: ValidationError) -> str:
     return f"At {fault.json_path}: {_short(fault.message)}"
 
 

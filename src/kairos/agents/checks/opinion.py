@@ -1,4 +1,4 @@
-"""What one check says of an answer."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from kairos.agents.base import Finding, Severity
 
 MESSAGE_LENGTH = 800
 FINDINGS = 20
-"""Most findings of one check: more would fill the retry prompt, and the first ones say what is wrong."""
+"""Maximum number of findings per check, so that they do not fill the retry prompt."""
 
 
 @dataclass(frozen=True, slots=True)
-class Opinion:
-    """A check's findings, and how good it finds the content."""
+class CheckResult:
+    """A check's findings, and its score of the content."""
 
     check: str
     findings: tuple[Finding, ...] = ()
     score: float | None = None
-    """In [0, 1]; None when the check can only object (form, safety), or could not measure."""
+    """In [0, 1]; None if the check gives no scores (form, safety) or could not run."""
 
     @property
     def rejects(self) -> bool:
@@ -28,17 +28,17 @@ class Opinion:
 
 
 def error(check: str, message: str, line: int | None = None, hint: str | None = None) -> Finding:
-    """A finding that alone rejects the answer."""
+    """Return a finding that rejects the answer."""
     return Finding(check, Severity.ERROR, _storable(message), line, hint)
 
 
 def warning(check: str, message: str, line: int | None = None) -> Finding:
-    """A finding that is shown and rejects nothing."""
+    """Return a finding that does not reject the answer."""
     return Finding(check, Severity.WARNING, _storable(message), line)
 
 
 def first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The first findings, errors before warnings, and how many more there are."""
+    """Return the first `FINDINGS` findings, errors before warnings, and the number of further ones."""
     ranked = sorted(findings, key=lambda finding: (finding.severity is not Severity.ERROR, finding.line or 0))
     kept, left = ranked[:FINDINGS], ranked[FINDINGS:]
     if left:
@@ -46,18 +46,18 @@ def first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(kept)
 
 
-def tell_opinion(opinion: Opinion) -> dict[str, Any]:
-    """An opinion as plain data, to cross between processes."""
-    return asdict(opinion)
+def result_to_dict(result: CheckResult) -> dict[str, Any]:
+    """Return a result as plain data, for transfer between processes."""
+    return asdict(result)
 
 
-def read_opinion(told: Mapping[str, Any]) -> Opinion:
-    """The opinion that `tell_opinion` told."""
-    findings = (Finding(**{**finding, "severity": Severity(finding["severity"])}) for finding in told["findings"])
-    return Opinion(told["check"], tuple(findings), told["score"])
+def result_from_dict(data: Mapping[str, Any]) -> CheckResult:
+    """Return the result that `result_to_dict` converted."""
+    findings = (Finding(**{**finding, "severity": Severity(finding["severity"])}) for finding in data["findings"])
+    return CheckResult(data["check"], tuple(findings), data["score"])
 
 
 def _storable(message: str) -> str:
-    """Findings quote answers, and PostgreSQL keeps neither NUL nor lone surrogates."""
+    """Remove NUL and lone surrogates, which findings may quote and PostgreSQL cannot store."""
     text = message.encode("utf-8", "replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
     return text if len(text) <= MESSAGE_LENGTH else f"{text[: MESSAGE_LENGTH - 2]} …"

@@ -1,4 +1,4 @@
-"""The checks that read an answer as Python. They work in the limited process (`confined`): `parse` is unbounded."""
+"""Checks of Python code. They run in the limited process (`confined`), because the cost of parsing is unbounded."""
 
 from __future__ import annotations
 
@@ -10,71 +10,71 @@ from kairos.agents.checks.code_blocks import has_python
 from kairos.agents.checks.confined import TooMuchWork, confined
 from kairos.agents.checks.dangers import check_dangers
 from kairos.agents.checks.form import check_format
-from kairos.agents.checks.opinion import Opinion, read_opinion, tell_opinion
-from kairos.agents.checks.python_syntax import Program, Unreadable, check_syntax, read_python
+from kairos.agents.checks.opinion import CheckResult, result_from_dict, result_to_dict
+from kairos.agents.checks.python_syntax import Program, UnparsableCode, check_syntax, read_python
 from kairos.agents.checks.secret_literals import check_secrets
 from kairos.agents.checks.tampering import check_tampering
 
 INTRODUCTION = 10
-"""Lines of prose before unfenced code that a review skips."""
+"""Maximum lines of prose before unfenced code in a prompt to review."""
 
 
 @dataclass(frozen=True, slots=True)
-class ReadCode:
-    """What the checks of the code said, and the code itself if it parses."""
+class CheckedCode:
+    """The results of the code checks, and the code if it parses."""
 
-    opinions: tuple[Opinion, ...]
+    results: tuple[CheckResult, ...]
     source: str | None
 
 
-async def read_code(text: str, wanted: AnswerFormat | None, *, tested: bool, owner: object = None) -> ReadCode:
-    """Read the answer's code, and check that it has the format Python if that is wanted."""
+async def check_code(text: str, wanted: AnswerFormat | None, *, tested: bool, owner: object = None) -> CheckedCode:
+    """Check the answer's code, including the format if Python was requested."""
     question = {"text": text, "wanted": wanted is AnswerFormat.PYTHON, "tested": tested}
     try:
-        told = await confined("code", question, owner)
+        data = await confined("code", question, owner)
     except TooMuchWork as limit:
-        return ReadCode((check_syntax(_too_much(limit)),), None)
-    return ReadCode(tuple(map(read_opinion, told["opinions"])), told["source"])
+        return CheckedCode((check_syntax(_too_much(limit)),), None)
+    return CheckedCode(tuple(map(result_from_dict, data["results"])), data["source"])
 
 
 async def review_code(text: str, owner: object = None) -> tuple[Finding, ...]:
-    """Findings on code that stands in a prompt, fenced or not."""
+    """Return findings on the code in a prompt, fenced or not."""
     try:
-        told = await confined("review", {"text": text}, owner)
+        data = await confined("review", {"text": text}, owner)
     except TooMuchWork as limit:
         return check_syntax(_too_much(limit)).findings
-    return tuple(Finding(**{**finding, "severity": Severity(finding["severity"])}) for finding in told)
+    return tuple(Finding(**{**finding, "severity": Severity(finding["severity"])}) for finding in data)
 
 
-def opinions_of(text: str, wanted: bool, tested: bool) -> dict[str, Any]:
-    """What `read_code` says, worked out in the limited process."""
+def code_results(text: str, wanted: bool, tested: bool) -> dict[str, Any]:
+    """Compute the results of `check_code`. Runs in the limited process."""
     code = read_python(text)
-    opinions = _on_code(code, tested=tested)
+    results = _on_code(code, tested=tested)
     if wanted:
-        opinions.append(check_format(AnswerFormat.PYTHON, text, code))
+        results.append(check_format(AnswerFormat.PYTHON, text, code))
     source = code.source if isinstance(code, Program) else None
-    return {"opinions": [tell_opinion(opinion) for opinion in opinions], "source": source}
+    return {"results": [result_to_dict(result) for result in results], "source": source}
 
 
-def review_of(text: str) -> list[dict[str, Any]]:
-    """What `review_code` says, worked out in the limited process."""
+def review_findings(text: str) -> list[dict[str, Any]]:
+    """Compute the findings of `review_code`. Runs in the limited process."""
     code = read_python(text) if has_python(text) else _unfenced(text)
-    opinions = _on_code(code, tested=False) if code else []
-    return [finding for opinion in opinions for finding in tell_opinion(opinion)["findings"]]
+    results = _on_code(code, tested=False) if code else []
+    return [finding for result in results for finding in result_to_dict(result)["findings"]]
 
 
-def _on_code(code: Program | Unreadable, *, tested: bool) -> list[Opinion]:
-    if isinstance(code, Unreadable):
+def _on_code(code: Program | UnparsableCode, *, tested: bool) -> list[CheckResult]:
+    if isinstance(code, UnparsableCode):
         return [check_syntax(code)]
     try:
-        opinions = [check_syntax(code), check_dangers(code), check_secrets(code)]
-        return [*opinions, check_tampering(code)] if tested else opinions
+        results = [check_syntax(code), check_dangers(code), check_secrets(code)]
+        return [*results, check_tampering(code)] if tested else results
     except RecursionError:
-        return [check_syntax(Unreadable("The code is nested too deeply to be checked."))]
+        return [check_syntax(UnparsableCode("The code is nested too deeply to be checked."))]
 
 
 def _unfenced(text: str) -> Program | None:
-    """Code that stands in a prompt without a fence, after at most a few lines that say what to do with it."""
+    """Return unfenced code from a prompt, after at most `INTRODUCTION` lines of instructions."""
     lines = text.split("\n")
     for skipped in range(min(INTRODUCTION, len(lines))):
         code = read_python("\n" * skipped + "\n".join(lines[skipped:]))
@@ -83,5 +83,5 @@ def _unfenced(text: str) -> Program | None:
     return None
 
 
-def _too_much(limit: TooMuchWork) -> Unreadable:
-    return Unreadable(f"The code could not be checked: reading it {limit}.")
+def _too_much(limit: TooMuchWork) -> UnparsableCode:
+    return UnparsableCode(f"The code could not be checked: reading it {limit}.")

@@ -1,8 +1,8 @@
-"""What a name in a program stands for: `run` after `from subprocess import run` is `subprocess.run`.
+"""Resolves names in a program: `run` after `from subprocess import run` is `subprocess.run`.
 
-Flow is not followed: a name that is bound to several things stands for all of them, and scopes are one. Wrong towards
-caution for the guardian, which asks whether a name may stand for something dangerous. Values that travel through
-containers, attributes of objects or arguments of the program's own functions are not followed.
+The analysis ignores control flow and scopes: a name with several bindings resolves to all of them. That errs on the
+side of caution, since the guardian asks whether a name can refer to something dangerous. Values passed through
+containers, object attributes or arguments of the program's own functions are not tracked.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Iterator
 
 BUILTINS = frozenset(dir(builtins)) | {"__builtins__"}
 ROUNDS = 8
-"""Links of a chain `a = os.system; b = a; …` that are followed when they stand in the wrong order."""
+"""Passes over the assignments, which resolve chains `a = os.system; b = a; …` in any order."""
 MEANINGS = 32
-"""Paths that are kept of one name: `a = b.x; a = b.y; b = a.x; …` would make them without end."""
+"""Maximum paths per name: `a = b.x; a = b.y; b = a.x; …` would produce them without end."""
 
 
-class Names:
-    """The dotted paths that a program's expressions may stand for."""
+class NameResolver:
+    """Resolves a program's expressions to dotted paths."""
 
     def __init__(self, tree: ast.Module) -> None:
         self._bound: dict[str, set[str]] = {}
@@ -36,7 +36,7 @@ class Names:
                 break
 
     def paths(self, node: ast.expr) -> frozenset[str]:
-        """The dotted paths the expression may stand for: `{'os.system'}`. Empty when none is known."""
+        """Return the dotted paths that the expression can refer to, such as `{'os.system'}`. Empty if unknown."""
         suffix: list[str] = []
         while step := self._step(node):
             node, attribute = step
@@ -60,7 +60,7 @@ class Names:
         return starred | ({name} if name in BUILTINS and name not in self._own else set())
 
     def _step(self, node: ast.expr) -> tuple[ast.expr, str] | None:
-        """The value and the attribute that the expression takes of it, in any of the ways to write it."""
+        """Return value and attribute name of an attribute access, in any notation; else None."""
         if isinstance(node, ast.Attribute):
             return node.value, node.attr
         if isinstance(node, ast.Call) and len(node.args) >= 2 and "getattr" in self.paths(node.func):
@@ -99,13 +99,13 @@ class Names:
         self._bound.setdefault(name, set()).add(path or module.split(".")[0])
 
     def _learn_assignments(self, assignments: list[tuple[str, ast.expr]]) -> bool:
-        """Whether anything new was learned."""
+        """Bind the assigned names, and return whether anything changed."""
         learned = False
         for name, value in assignments:
             paths = self.paths(value)
             known = self._bound.get(name, set())
             if paths - known and len(known) < MEANINGS:
-                # A builtin's name that is bound to something else may still mean the builtin elsewhere.
+                # A rebound builtin can still refer to the builtin elsewhere.
                 before = known or self._named(name)
                 self._bound[name] = set(sorted(before | paths)[:MEANINGS])
                 learned = True
@@ -113,7 +113,7 @@ class Names:
 
 
 def constant_text(node: ast.expr) -> str | None:
-    """The text of a literal, of literals added, and of an f-string without values; None for anything else."""
+    """Return the text of a literal, of added literals, or of an f-string without values; None for anything else."""
     parts: list[str] = []
     pending: list[ast.expr] = [node]
     while pending:
@@ -130,7 +130,7 @@ def constant_text(node: ast.expr) -> str | None:
 
 
 def _assignments(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
-    """Names and the values they are given: assignments, walrus, defaults of parameters, `with … as`."""
+    """Yield assigned names with their values: assignments, walrus, parameter defaults, `with … as`."""
     if isinstance(node, ast.Assign):
         for target in node.targets:
             yield from _targets(target, node.value)
@@ -164,7 +164,7 @@ def _is_name(node: ast.expr, name: str) -> bool:
 
 
 def _plain(path: str) -> str:
-    """Builtins by their bare name; `posix` and `nt` are what `os` is made of; `shutil.os.system` is `os.system`."""
+    """Normalise a path: no prefix for builtins, `os` for `posix` and `nt`, `os.system` for `shutil.os.system`."""
     for module in ("os", "sys", "builtins"):
         _, through, rest = path.rpartition(f".{module}.")
         path = f"{module}.{rest}" if through else path

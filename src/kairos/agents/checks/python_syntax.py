@@ -1,4 +1,4 @@
-"""An answer read as Python: a tree, or why there is none."""
+"""Parses an answer as Python."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import warnings
 from dataclasses import dataclass
 
 from kairos.agents.checks.code_blocks import python_source
-from kairos.agents.checks.opinion import Opinion, error
-from kairos.agents.checks.python_names import Names
+from kairos.agents.checks.opinion import CheckResult, error
+from kairos.agents.checks.python_names import NameResolver
 
 CHECK = "python"
 LONGEST = 200_000
-"""About a second of parsing and walking; no model writes a program so long in one answer."""
+"""Maximum length in characters: about a second of parsing and walking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,49 +20,49 @@ class Program:
     """Code that parses."""
 
     source: str
-    """The answer with everything that is not code blanked: its lines are those of the answer."""
+    """The answer with everything but code blanked, so that line numbers match."""
     tree: ast.Module
-    names: Names
+    names: NameResolver
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
-    """Code that does not parse, and why."""
+class UnparsableCode:
+    """Code that does not parse, with the reason."""
 
     problem: str
     line: int | None = None
 
 
-def read_python(text: str) -> Program | Unreadable:
-    """The answer's code as a tree. Never raises, whatever the text."""
+def read_python(text: str) -> Program | UnparsableCode:
+    """Parse the answer's code. Never raises."""
     source = python_source(text)
     if len(source) > LONGEST:
-        return Unreadable(f"The code is longer than the {LONGEST} characters that are checked.")
+        return UnparsableCode(f"The code is longer than the maximum of {LONGEST} characters.")
     try:
         tree = parse(source)
-        return Program(source, tree, Names(tree))
+        return Program(source, tree, NameResolver(tree))
     except SyntaxError as fault:
-        return Unreadable(f"The code does not parse: {fault.msg}{_quoted(fault)}.", fault.lineno or None)
+        return UnparsableCode(f"The code does not parse: {fault.msg}{_quoted(fault)}.", fault.lineno or None)
     except (RecursionError, MemoryError):
-        return Unreadable("The code does not parse: it is nested too deeply.")
+        return UnparsableCode("The code does not parse: it is nested too deeply.")
     except UnicodeEncodeError:
-        return Unreadable("The code does not parse: it holds characters that are not Unicode text (lone surrogates).")
+        return UnparsableCode("The code does not parse: it contains lone surrogates, which are not valid Unicode text.")
     except ValueError as fault:
-        return Unreadable(f"The code does not parse: {fault}.")
+        return UnparsableCode(f"The code does not parse: {fault}.")
 
 
 def parse(source: str) -> ast.Module:
-    """`ast.parse` that keeps its warnings (invalid escapes) to itself."""
+    """Call `ast.parse` without its warnings (invalid escapes)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(source)
 
 
-def check_syntax(code: Program | Unreadable) -> Opinion:
-    """Code that does not parse is rejected. It can only object: that code parses says little of it."""
+def check_syntax(code: Program | UnparsableCode) -> CheckResult:
+    """Reject code that does not parse. Gives no score."""
     if isinstance(code, Program):
-        return Opinion(CHECK)
-    return Opinion(CHECK, (error(CHECK, code.problem, code.line),))
+        return CheckResult(CHECK)
+    return CheckResult(CHECK, (error(CHECK, code.problem, code.line),))
 
 
 def _quoted(fault: SyntaxError) -> str:

@@ -1,4 +1,4 @@
-"""Hard-coded secrets, found in the syntax tree: by what a literal is given to, and by the literal's own shape."""
+"""A check for hard-coded secrets, by the name that a literal is assigned to and by the shape of the literal."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from kairos.agents.base import Finding
-from kairos.agents.checks.opinion import Opinion, error, first
+from kairos.agents.checks.opinion import CheckResult, error, first
 from kairos.agents.checks.python_names import constant_text
 from kairos.agents.checks.python_syntax import Program
-from kairos.secret_shapes import is_meant, looks_secret, names_a_secret, shapes_in
+from kairos.secret_shapes import is_plausible, is_secret_name, looks_secret, shapes_in
 
 CHECK = "secrets"
 REMEDY = "Read it from the environment or a secret store."
 
 
-def check_secrets(program: Program) -> Opinion:
-    """Literals that are secrets. It can only object, and never quotes what it found."""
+def check_secrets(program: Program) -> CheckResult:
+    """Return findings on literals that are secrets, without quoting them. Gives no score."""
     findings: dict[int, Finding] = {}
     for node in ast.walk(program.tree):
         for line, message in _in_node(node):
             findings.setdefault(line, error(CHECK, f"{message} {REMEDY}", line))
-    return Opinion(CHECK, first(findings.values()))
+    return CheckResult(CHECK, first(findings.values()))
 
 
 def _in_node(node: ast.AST) -> Iterator[tuple[int, str]]:
@@ -31,19 +31,19 @@ def _in_node(node: ast.AST) -> Iterator[tuple[int, str]]:
     for name, given in _given(node):
         for value in _alternatives(given):
             text = _text(value)
-            if text is not None and names_a_secret(name) and looks_secret(text) and is_meant(name, text):
-                yield value.lineno, f"A secret is written into the code: `{name}`."
+            if text is not None and is_secret_name(name) and looks_secret(text) and is_plausible(name, text):
+                yield value.lineno, f"The code contains a secret: `{name}`."
 
 
 def _text(node: ast.expr) -> str | None:
-    """The text of a literal, bytes included."""
+    """Return the text of a literal, also of bytes."""
     if isinstance(node, ast.Constant) and isinstance(node.value, bytes):
         return node.value.decode("latin-1")
     return constant_text(node)
 
 
 def _alternatives(node: ast.expr) -> Iterator[ast.expr]:
-    """`os.getenv("PASSWORD") or "…"`, `"…" if debug else ask()`: each may be the value."""
+    """Yield the possible values of `os.getenv("PASSWORD") or "…"` or `"…" if debug else ask()`."""
     pending = [node]
     while pending:
         value = pending.pop()
@@ -56,7 +56,7 @@ def _alternatives(node: ast.expr) -> Iterator[ast.expr]:
 
 
 def _given(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
-    """Names with the values they are given or compared with."""
+    """Yield names with the values that they are assigned, passed or compared with."""
     if isinstance(node, ast.Assign):
         yield from (pair for target in node.targets for pair in _assigned(target, node.value))
     elif isinstance(node, ast.AnnAssign | ast.NamedExpr) and node.value and (name := _name(node.target)):

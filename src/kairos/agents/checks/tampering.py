@@ -1,7 +1,7 @@
-"""Code that reaches for the interpreter that tests it: its tests would prove nothing, so they are not run.
+"""A check for code that manipulates the interpreter to influence its tests. Such code is not tested.
 
-Only asked where tests are given with the task. Nothing depends on it: the tests run in another process than the code
-(`sandbox/runner.py`), where none of this reaches them. It gives the model words before anything runs.
+It applies only to tasks with tests, and gives the model an early explanation. Security does not depend on it: the tests
+run in a different process from the code (`sandbox/runner.py`).
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import ast
 from collections.abc import Iterator
 
 from kairos.agents.base import Finding
-from kairos.agents.checks.opinion import Opinion, error, first
-from kairos.agents.checks.python_names import Names
+from kairos.agents.checks.opinion import CheckResult, error, first
+from kairos.agents.checks.python_names import NameResolver
 from kairos.agents.checks.python_syntax import Program
 
 CHECK = "tampering"
-WITH_TESTS = "Code that is tested must leave it alone."
+WITH_TESTS = "Code under test must not use it."
 
 REACHES = frozenset(
     {
@@ -29,7 +29,7 @@ REACHES = frozenset(
 )
 MODULES = frozenset({"__main__", "tests", "ctypes", "_ctypes", "_testcapi", "_xxsubinterpreters", "kairos"})
 BUILTINS = frozenset({"builtins", "__builtins__", "__dict__"})
-"""The module, and its namespace: a builtin's path has no `builtins.` before it."""
+"""The module and its namespace. Paths of builtins have no `builtins.` prefix."""
 FRAME_ATTRIBUTES = frozenset(
     {
         "f_back",
@@ -46,12 +46,12 @@ FRAME_ATTRIBUTES = frozenset(
 )
 
 
-def check_tampering(program: Program) -> Opinion:
-    """Where the code reaches for frames, traces, other modules' tables or the builtins. It can only object."""
-    return Opinion(CHECK, first(_reaches(program.tree, program.names)))
+def check_tampering(program: Program) -> CheckResult:
+    """Return findings on uses of frames, traces, module tables or the builtins. Gives no score."""
+    return CheckResult(CHECK, first(_reaches(program.tree, program.names)))
 
 
-def _reaches(tree: ast.Module, names: Names) -> Iterator[Finding]:
+def _reaches(tree: ast.Module, names: NameResolver) -> Iterator[Finding]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr in FRAME_ATTRIBUTES:
             yield _finding(f"`.{node.attr}`", node)
@@ -65,7 +65,7 @@ def _reaches(tree: ast.Module, names: Names) -> Iterator[Finding]:
             yield from (_finding(f"`{module}`", node) for module in sorted(_modules(node) & MODULES))
 
 
-def _changed_builtins(node: ast.Assign | ast.AugAssign | ast.Delete, names: Names) -> list[str]:
+def _changed_builtins(node: ast.Assign | ast.AugAssign | ast.Delete, names: NameResolver) -> list[str]:
     targets = [node.target] if isinstance(node, ast.AugAssign) else node.targets
     reached = [target.value for target in targets if isinstance(target, ast.Attribute | ast.Subscript)]
     return ["builtins" for value in reached if names.paths(value) & BUILTINS]
@@ -76,5 +76,5 @@ def _modules(node: ast.Import | ast.ImportFrom) -> set[str]:
     return {name.split(".")[0] for name in found}
 
 
-def _finding(what: str, node: ast.stmt | ast.expr) -> Finding:
-    return error(CHECK, f"The code uses {what}, which reaches into the interpreter. {WITH_TESTS}", node.lineno)
+def _finding(name: str, node: ast.stmt | ast.expr) -> Finding:
+    return error(CHECK, f"The code uses {name}, which manipulates the interpreter. {WITH_TESTS}", node.lineno)

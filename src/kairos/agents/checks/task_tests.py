@@ -1,8 +1,8 @@
-"""Tests given with a task: what counts as one, whether they can be run at all, and what came of them.
+"""Tests supplied with a task: parsing, validation, running, and their results.
 
-Each `test_*` function at the top level is a test, and so is each top-level statement that asserts, itself or through a
-function of the tests that it calls. How many there are is read from the syntax tree here and not from what the child
-process reports, so that a test without a result has failed.
+Each top-level `test_*` function is a test, and so is each top-level statement that asserts, directly or by calling a
+helper function. Tests are counted from the syntax tree here, not from the report of the child process, so a test
+without a result has failed.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from typing import Any, TypeGuard
 
 from kairos.agents.base import Finding
 from kairos.agents.checks.confined import TooMuchWork, confined
-from kairos.agents.checks.opinion import Opinion, error, first, warning
+from kairos.agents.checks.opinion import CheckResult, error, first, warning
 from kairos.agents.checks.python_syntax import parse
 from kairos.agents.checks.sandbox.answer import MODULES
-from kairos.agents.checks.sandbox.box import Result, Tests, run_in_box
+from kairos.agents.checks.sandbox.box import SandboxResult, SandboxTests, run_sandboxed
 from kairos.errors import InvalidInput
 
 CHECK = "tests"
 WHERE = "checks.tests"
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 DEEPEST_FINALLY = 6
-"""CPython copies the body of each `finally`: every level doubles the code."""
-NOT_REACHED = Result(False, "a test was not reached")
+"""Maximum nesting of `finally`. CPython copies its body, so that every level doubles the code."""
+NOT_REACHED = SandboxResult(False, "a test was not reached")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """The tests in a source, numbered from 0."""
+class ParsedTests:
+    """The tests of a source, numbered from 0."""
 
-    tests: Tests
+    tests: SandboxTests
     count: int
 
 
 async def accept_tests(source: str, owner: object = None) -> None:
-    """Refuse tests that cannot be run, before a task is accepted. Raises `InvalidInput`."""
+    """Validate tests before a task is accepted. Raises `InvalidInput` if they cannot be run."""
     try:
         if refused := await confined("tests", {"source": source}, owner):
             raise InvalidInput(**refused["refused"])
@@ -47,7 +47,7 @@ async def accept_tests(source: str, owner: object = None) -> None:
 
 
 def validate_tests(source: str) -> None:
-    """Refuse tests that cannot be run. For the limited process. Raises `InvalidInput`."""
+    """Validate tests, in the limited process. Raises `InvalidInput` if they cannot be run."""
     tree = _parsed(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -58,13 +58,13 @@ def validate_tests(source: str) -> None:
     _refuse_twins(functions)
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and any(_is_test(inner) for inner in node.body):
-            raise _unfit(f"the tests in the class {node.name} would not be run", "Write them as functions", node)
-    if not plan_of(source).count:
-        raise _unfit("they contain no test", "Add a function test_* or an assert, such as: assert add(2, 3) == 5")
+            raise _unfit(f"the tests in the class {node.name} would not run", "Write them as functions", node)
+    if not parse_tests(source).count:
+        raise _unfit("they contain no test", "Add a test_* function or an assert, such as: assert add(2, 3) == 5")
 
 
-def plan_of(source: str) -> Plan:
-    """The tests of a valid source."""
+def parse_tests(source: str) -> ParsedTests:
+    """Return the tests of a valid source."""
     tree = parse(source)
     asserting = {node.name for node in tree.body if isinstance(node, Function) and _asserts(node, frozenset())}
     helpers = frozenset(name for name in asserting if not name.startswith("test_"))
@@ -78,61 +78,63 @@ def plan_of(source: str) -> Plan:
             left_out.append(position)
         elif not isinstance(node, Function | ast.ClassDef) and not _is_main(node) and _asserts(node, helpers):
             statements[position] = len(calls) + len(statements)
-    return Plan(Tests(source, statements, tuple(calls), tuple(left_out)), len(calls) + len(statements))
+    return ParsedTests(SandboxTests(source, statements, tuple(calls), tuple(left_out)), len(calls) + len(statements))
 
 
-def told_plan(source: str) -> dict[str, Any]:
-    """The plan of the tests as plain data, worked out in the limited process."""
-    tests = plan_of(source).tests
+def tests_as_dict(source: str) -> dict[str, Any]:
+    """Return the parsed tests as plain data. Runs in the limited process."""
+    tests = parse_tests(source).tests
     return {"statements": list(tests.statements.items()), "calls": tests.calls, "left_out": tests.left_out}
 
 
 async def check_tests(
-    source: str, program: str, seconds: float, memory_bytes: int, owner: object = None, *, weakly: bool = False
-) -> Opinion:
-    """Run the tests in the sandbox. The score is the share that passed; None where the host cannot isolate code, and
-    they may not be run weakly isolated. Raises `SandboxFailed`."""
+    source: str, program: str, seconds: float, memory_bytes: int, owner: object = None, *, allow_weak: bool = False
+) -> CheckResult:
+    """Run the tests in the sandbox. The score is the share that passed.
+
+    Without sufficient isolation on this host, the tests are not run and the score is None. Raises `SandboxFailed`.
+    """
     try:
         plan = _read_plan(source, await confined("plan", {"source": source}, owner))
     except TooMuchWork as limit:
-        return Opinion(CHECK, (error(CHECK, f"The tests could not be run: reading them {limit}."),))
-    report = await run_in_box(program, plan.tests, seconds, memory_bytes, weakly=weakly)
-    if not report.isolated and not weakly:
-        return forgo_isolation(report.lacks)
+        return CheckResult(CHECK, (error(CHECK, f"The tests could not be run: reading them {limit}."),))
+    report = await run_sandboxed(program, plan.tests, seconds, memory_bytes, allow_weak=allow_weak)
+    if not report.isolated and not allow_weak:
+        return skip_unisolated_tests(report.unavailable_reason)
     results = [report.results.get(number, NOT_REACHED) for number in range(plan.count)]
     passed = sum(result.passed for result in results)
-    return Opinion(CHECK, first(_findings(results)), passed / plan.count if plan.count else None)
+    return CheckResult(CHECK, first(_findings(results)), passed / plan.count if plan.count else None)
 
 
-def _read_plan(source: str, told: dict[str, Any]) -> Plan:
-    calls = tuple((name, line, number) for name, line, number in told["calls"])
-    tests = Tests(source, dict(told["statements"]), calls, tuple(told["left_out"]))
-    return Plan(tests, len(calls) + len(tests.statements))
+def _read_plan(source: str, data: dict[str, Any]) -> ParsedTests:
+    calls = tuple((name, line, number) for name, line, number in data["calls"])
+    tests = SandboxTests(source, dict(data["statements"]), calls, tuple(data["left_out"]))
+    return ParsedTests(tests, len(calls) + len(tests.statements))
 
 
-def refuse_tests(reason: str) -> Opinion:
-    """The tests are not run, for a fault of the code: none of them has passed."""
-    return Opinion(CHECK, (warning(CHECK, f"The tests were not run, because {reason}."),), 0.0)
+def reject_tests(reason: str) -> CheckResult:
+    """Return the result for tests not run because of the code: the score is 0."""
+    return CheckResult(CHECK, (warning(CHECK, f"The tests were not run because {reason}."),), 0.0)
 
 
-def forgo_tests() -> Opinion:
-    """The tests are not run, and it is not the code's fault: they say nothing of it."""
-    return Opinion(CHECK, (warning(CHECK, "The tests were not run: the project does not allow it."),))
+def skip_disallowed_tests() -> CheckResult:
+    """Return the result for tests that the project's settings do not allow: there is no score."""
+    return CheckResult(CHECK, (warning(CHECK, "The tests were not run: the project does not allow it."),))
 
 
-def forgo_isolation(reason: str) -> Opinion:
-    """The tests are not run, for this host would give them the daemon's files and network."""
-    words = f"The tests were not run: this host cannot isolate code ({reason}). See docs/isolation.md."
-    return Opinion(CHECK, (warning(CHECK, words),))
+def skip_unisolated_tests(reason: str) -> CheckResult:
+    """Return the result for a host that cannot isolate code: there is no score."""
+    message = f"The tests were not run: this host cannot isolate code ({reason}). See docs/isolation.md."
+    return CheckResult(CHECK, (warning(CHECK, message),))
 
 
-def _findings(results: list[Result]) -> Iterator[Finding]:
-    """One finding a cause: a module that does not load fails every test with the same words."""
+def _findings(results: list[SandboxResult]) -> Iterator[Finding]:
+    """Yield one finding per cause: code that does not load fails every test with the same message."""
     failed = [result for result in results if not result.passed]
     for result in dict.fromkeys(failed):
         number = failed.count(result)
-        what = "A test failed" if number == 1 else f"{number} of {len(results)} tests failed"
-        yield error(CHECK, f"{what}: {result.words}.", result.line)
+        summary = "A test failed" if number == 1 else f"{number} of {len(results)} tests failed"
+        yield error(CHECK, f"{summary}: {result.message}.", result.line)
 
 
 def _parsed(source: str) -> ast.Module:
@@ -152,7 +154,7 @@ def _parsed(source: str) -> ast.Module:
 
 
 def _finally_depth(tree: ast.Module) -> int:
-    """How deep blocks that CPython compiles twice stand in each other."""
+    """Return the nesting depth of `finally` blocks, which CPython compiles twice."""
     deepest, pending = 0, [(node, 0) for node in tree.body]
     while pending:
         node, depth = pending.pop()
@@ -167,22 +169,26 @@ def _refuse_foreign_modules(node: ast.Import | ast.ImportFrom) -> None:
     for name in names:
         root = name.split(".")[0]
         if root not in sys.stdlib_module_names and root not in MODULES:
-            remedy = "Use the standard library alone; the answer's names are there without an import"
-            raise _unfit(f"the module {name!r} is not there when tests run", remedy, node)
+            remedy = "Use only the standard library; the answer's names are available without an import"
+            raise _unfit(f"the module {name!r} is not available when tests run", remedy, node)
 
 
 def _refuse_parameters(function: Function) -> None:
     arguments = function.args
     positional = len(arguments.posonlyargs) + len(arguments.args) - len(arguments.defaults)
     if positional or any(default is None for default in arguments.kw_defaults):
-        raise _unfit(f"{function.name} takes arguments, and nothing gives it any", "Take them out", function)
+        raise _unfit(
+            f"{function.name} has required parameters, but tests are called without arguments", "Remove them", function
+        )
 
 
 def _refuse_twins(functions: list[Function]) -> None:
     seen: set[str] = set()
     for function in functions:
         if function.name in seen:
-            raise _unfit(f"{function.name} is defined twice, and only the last would run", "Rename one", function)
+            raise _unfit(
+                f"{function.name} is defined twice, and only the last definition would run", "Rename one", function
+            )
         seen.add(function.name)
 
 
@@ -196,7 +202,7 @@ def _is_test(node: ast.stmt) -> TypeGuard[ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def _calls_a_test(node: ast.stmt) -> bool:
-    """`test_add()` at the end of a file: the function is run anyway."""
+    """Whether a statement only calls a test, as `test_add()` at the end of a file. The function runs anyway."""
     match node:
         case ast.Expr(ast.Call(ast.Name(name))):
             return name.startswith("test_")
@@ -204,7 +210,7 @@ def _calls_a_test(node: ast.stmt) -> bool:
 
 
 def _is_main(node: ast.stmt) -> bool:
-    """`if __name__ == '__main__':` is not entered."""
+    """Whether a statement is `if __name__ == '__main__':`, which is not entered."""
     return isinstance(node, ast.If) and any(
         isinstance(part, ast.Name) and part.id == "__name__" for part in ast.walk(node.test)
     )

@@ -1,4 +1,4 @@
-"""Accounts and their sessions, without HTTP: passwords, links, sign-in and refresh."""
+"""Manage accounts and sessions, independent of HTTP: passwords, links, sign-in and refresh."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from kairos.api.access.passwords import Passwords, nobodys_hash, require_length
+from kairos.api.access.passwords import Passwords, dummy_hash, require_length
 from kairos.api.access.sign_in_limits import SignInLimits, by_device, by_link, by_session, by_stranger
 from kairos.api.access.tokens import AccessClaims, RefreshClaims, TokenKeys, Unauthenticated, digest, new_secret
 from kairos.config import AuthSettings
@@ -18,14 +18,14 @@ from kairos.tenancy import NOBODY, ProjectId, Scope, UserId, new_id
 
 RESET_LIFE = timedelta(days=1)
 NO_ACCOUNT = UUID(int=0)
-"""No device token is of it; it is compared so that an address without an account takes the same time."""
-LOST_ANSWER = timedelta(seconds=10)
-"""So long a refresh token that was replaced gets its successor again: the answer may have been lost on the way, or two
-requests of one browser crossed."""
+"""Account id for unknown addresses, so that checking a device token takes the same time for them."""
+REUSE_GRACE = timedelta(seconds=10)
+"""A replaced refresh token gets the same successor again for this long: the response may have been lost, or two
+requests of one browser may have been concurrent."""
 
 
 class AccountDisabled(KairosError):
-    """The account {email} is disabled, so no link would work for it. Enable the account first."""
+    """The account {email} is disabled, so a link would not work. Enable the account first."""
 
     status, code, exit_code = 409, "account_disabled", 5
 
@@ -40,11 +40,11 @@ class SignedIn:
     user_id: UserId
     project_id: ProjectId | None
     device_token: str | None = None
-    """By which the client may show later that it has signed in before."""
+    """Identifies the client at later sign-ins as one that has signed in before."""
 
 
 class Accounts:
-    """Users' passwords and sessions."""
+    """The passwords and sessions of users."""
 
     def __init__(
         self, database: Database, keys: TokenKeys, settings: AuthSettings, limits: SignInLimits, pool: Passwords
@@ -54,15 +54,15 @@ class Accounts:
         self._settings = settings
         self._limits = limits
         self.passwords = pool
-        nobodys_hash()
+        dummy_hash()
 
     async def sign_in(
         self, email: str, password: str, client: str, address: str, project_id: ProjectId | None, device: str | None
     ) -> SignedIn:
-        """By e-mail and password. Raises `Unauthenticated` with the same words and time whatever was wrong,
-        `RateLimited` after too many failures, and `HashingBusy`.
+        """Sign in by e-mail and password. `device` is the device token of an earlier sign-in, if the client has one.
 
-        `device` is the device token of an earlier sign-in, where the client has one.
+        Raises `Unauthenticated` with the same message and after the same time for every cause, `RateLimited` after too
+        many failures, and `HashingBusy`.
         """
         async with self._database.system() as connection:
             account = await passwords.by_email(connection, email)
@@ -81,7 +81,7 @@ class Accounts:
         return await self.open_session(UserId(account.id), client, project_id)
 
     async def use_link(self, token: str, password: str, client: str) -> SignedIn:
-        """Spend a one-time link: set the password, end all sessions and other links, and sign in.
+        """Use a one-time link: set the password, end all sessions and other links, and sign in.
 
         Raises `Unauthenticated`, `WeakPassword`, `RateLimited`, `HashingBusy`.
         """
@@ -89,7 +89,7 @@ class Accounts:
         async with self._database.scope(NOBODY) as session:
             user_id = await sessions.by_link(session, digest(token))
         if user_id is None:
-            raise Unauthenticated(reason="The link was used already, has expired, or never was one")
+            raise Unauthenticated(reason="The link was already used, has expired, or is not valid")
         async with self._database.scope(Scope(user_id=UserId(user_id))) as session:
             user = await people.user(session, user_id)
         async with self._limits.attempt(*by_link(digest(token))):
@@ -97,13 +97,13 @@ class Accounts:
         async with self._database.system() as connection:
             spent = await passwords.spend_link(connection, digest(token), hashed)
         if spent is None:
-            raise Unauthenticated(reason="The link was used already")
+            raise Unauthenticated(reason="The link was already used")
         async with self._database.scope(Scope(user_id=UserId(user_id))) as session:
             await people.audit(session, "password.set", user_id=user_id)
         return await self.open_session(UserId(user_id), client, None)
 
     async def first_hash(self, link: bytes, password: str, email: str, name: str) -> str:
-        """The hash of a new account's password; `link` is the digest of the invitation that makes it.
+        """The hash of a new account's password; `link` is the digest of the invitation.
 
         Raises `WeakPassword`, `RateLimited`, `HashingBusy`.
         """
@@ -111,7 +111,7 @@ class Accounts:
             return await self.passwords.hashed(password, email, name)
 
     async def reset_link(self, operator_id: UserId, user_id: UserId) -> tuple[str, datetime]:
-        """The token of a one-time link for a user who forgot the password, and when it runs out.
+        """The token of a one-time link to reset a user's password, and its expiry.
 
         Raises `NotFound`, `AccountDisabled`.
         """
@@ -138,7 +138,7 @@ class Accounts:
             if matches:
                 attempt.succeeded()
         if not matches:
-            raise InvalidInput(where="current", problem="it is not your password", remedy="Enter the present one")
+            raise InvalidInput(where="current", problem="it is not your password", remedy="Enter your current password")
         async with self._database.scope(Scope(user_id=user_id)) as session:
             user = await people.user(session, user_id)
         hashed = await self.passwords.hashed(new, *((user.email, user.name) if user else ()))
@@ -149,15 +149,15 @@ class Accounts:
             await people.audit(session, "password.changed", user_id=user_id)
 
     async def first_operator(self) -> UserId:
-        """Whom the local secret stands for: the operator who was there first."""
+        """The oldest operator account, for which the local secret authenticates. Raises `Unauthenticated`."""
         async with self._database.scope(Scope(operator=True)) as session:
             user_id = await people.first_operator(session)
         if user_id is None:
-            raise Unauthenticated(reason="No operator's account is left")
+            raise Unauthenticated(reason="There is no operator account")
         return UserId(user_id)
 
     async def open_session(self, user_id: UserId, client: str, project_id: ProjectId | None) -> SignedIn:
-        """Start a session in the project asked for, else in the user's first."""
+        """Start a session in the given project, or in the user's first active one."""
         session_id = new_id()
         async with self._database.scope(Scope(user_id=user_id)) as session:
             await sessions.add(session, session_id, user_id, client, self._life)
@@ -168,8 +168,10 @@ class Accounts:
         return replace(signed_in, device_token=await self._keys.device_token(user_id))
 
     async def refresh(self, refresh_token: str, project_id: ProjectId | None) -> SignedIn:
-        """A new pair for a refresh token, which is spent by it. One that was spent long ago ends the session: somebody
-        holds a copy. Raises `Unauthenticated`."""
+        """A new pair of tokens for a refresh token, which is then used up.
+
+        Reuse after the grace period ends the session, because the token was probably stolen. Raises `Unauthenticated`.
+        """
         claims = await self._keys.read_refresh(refresh_token)
         async with self._database.scope(NOBODY) as session:
             known = await sessions.known(session, claims.session_id)
@@ -179,19 +181,19 @@ class Accounts:
         async with self._database.scope(Scope(user_id=user_id)) as session:
             if claims.generation == known.generation:
                 await sessions.rotate(session, claims.session_id, claims.generation, self._life)
-                lost = False  # where another request was first, this one crossed it
+                reused = False  # also if a concurrent request was first
             else:
-                lost = not _just_replaced(claims, known)
-            if lost:
+                reused = not _just_replaced(claims, known)
+            if reused:
                 await sessions.revoke(session, claims.session_id)
                 await people.audit(session, "session.token_reused", user_id=user_id, target=str(claims.session_id))
             active = await _active_project(session, user_id, project_id)
-        if lost:
-            raise Unauthenticated(reason="The refresh token was used before, so the session was ended")
+        if reused:
+            raise Unauthenticated(reason="The refresh token was already used, so the session was ended")
         return await self._tokens(user_id, RefreshClaims(claims.session_id, claims.generation + 1), active)
 
     async def sign_out(self, user_id: UserId, session_id: UUID) -> bool:
-        """End one of the user's sessions. Whether there was such a live one."""
+        """End one of the user's sessions; whether it existed and was active."""
         async with self._database.scope(Scope(user_id=user_id)) as session:
             ended = await sessions.revoke(session, session_id)
             if ended:
@@ -204,7 +206,7 @@ class Accounts:
             await people.audit(session, "sign_out.everywhere", user_id=user_id, data={"sessions": count})
 
     async def switch(self, user_id: UserId, session_id: UUID, project_id: ProjectId) -> str:
-        """An access token for another project of the user; the caller has made sure that it is one."""
+        """An access token for another project of the user. The caller checks the membership."""
         return await self._keys.issue(AccessClaims(user_id, session_id, project_id), self.access_life_s)
 
     @property
@@ -225,7 +227,7 @@ class Accounts:
 
 
 def _just_replaced(claims: RefreshClaims, known: sessions.KnownSession) -> bool:
-    fresh = known.rotated_at is not None and datetime.now(UTC) - known.rotated_at < LOST_ANSWER
+    fresh = known.rotated_at is not None and datetime.now(UTC) - known.rotated_at < REUSE_GRACE
     return fresh and claims.generation == known.generation - 1
 
 

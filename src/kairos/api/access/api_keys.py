@@ -1,7 +1,7 @@
-"""API keys: `kairos_<prefix>_<secret><checksum>`, bound to one project, stored as a keyed hash.
+"""Create and verify API keys: `kairos_<prefix>_<secret><checksum>`, bound to one project, stored as a keyed hash.
 
-The checksum (CRC-32, six characters of base 62, after GitHub's tokens) lets scanners and typing mistakes be told from
-keys without a look into the database.
+The checksum (CRC-32, six characters of base 62, like GitHub's tokens) detects typing errors, and lets secret scanners
+recognise keys, without a database query.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FORM = re.compile(r"^kairos_([0-9A-Za-z]{8})_([0-9A-Za-z]{40})([0-9A-Za-z]{6})$"
 
 
 def new_key() -> tuple[str, str]:
-    """A key of 238 bits, and its prefix."""
+    """A new key with 238 random bits, and its prefix."""
     prefix, secret = (_random(length) for length in (8, 40))
     body = f"kairos_{prefix}_{secret}"
     return body + _checksum(body), prefix
@@ -34,13 +34,13 @@ def looks_like_key(text: str) -> bool:
 
 
 async def find(database: Database, keys: TokenKeys, given: str) -> tuple[ProjectId, ApiKeyRow] | None:
-    """The live key that was given, its use noted, and its project. None for any other text."""
+    """The project and the row of a valid key, whose use is recorded; None for any other text."""
     form = FORM.match(given)
     if form is None or _checksum(given[:-6]) != form[3]:
         return None
     hashed = await keys.keyed_hash(given)
     async with database.scope(NOBODY) as session:
-        places = await members.key_places(session, form[1])
+        places = await members.keys_by_prefix(session, form[1])
     for place in places:
         if hmac.compare_digest(place.key_hash, hashed):
             project_id = ProjectId(place.project_id)

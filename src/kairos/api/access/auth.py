@@ -1,4 +1,4 @@
-"""The dependencies that give every endpoint its `Principal`, and say what it may do."""
+"""FastAPI dependencies for authentication and permissions."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ class PeopleOnly(KairosError):
 
 
 class OperatorsOnly(KairosError):
-    """This changes the system for all projects, and only an operator may. Ask the one who runs this Kairos."""
+    """This changes the system for all projects, which only operators may do. Ask the operator of this installation."""
 
     status, code, exit_code = 403, "operators_only", 6
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks, and in which project. What they may do comes from the membership, read for this request."""
+    """The authenticated caller and the active project. Permissions are read from the membership for each request."""
 
     user_id: UserId
     session_id: UUID | None
-    """None where an API key asks."""
+    """None for an API key."""
     key_id: UUID | None
-    """The API key that asks."""
+    """The API key, if the caller uses one."""
     email: str
     name: str
     operator: bool
@@ -67,7 +67,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A principal with an active project, and what it may do there."""
+    """A principal with an active project, and the permissions there."""
 
     user_id: UserId
     session_id: UUID | None
@@ -80,7 +80,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A principal with a session: somebody who signed in, and no key."""
+    """A principal with a session: a person who signed in, not an API key."""
 
     user_id: UserId
     session_id: UUID
@@ -90,14 +90,14 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Authenticator:
-    """What credentials are verified with."""
+    """The resources that verify credentials."""
 
     database: Database
     keys: TokenKeys
 
 
 def authenticator(request: Request) -> Authenticator:
-    """A dependency: the application's own."""
+    """A dependency: the application's authenticator."""
     services = request.app.state.services
     return Authenticator(services.database, services.keys)
 
@@ -110,9 +110,9 @@ async def principal(
     authenticator: Annotated[Authenticator, Depends(authenticator)],
     credential: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> Principal:
-    """Verify the credential, and read what its user may do now. Raises `Unauthenticated`."""
+    """Verify the credential, and read its user's current permissions. Raises `Unauthenticated`."""
     if credential is None:
-        raise Unauthenticated(reason="The request carries no access token")
+        raise Unauthenticated(reason="The request has no access token")
     by = _by_key if api_keys.looks_like_key(credential.credentials) else _by_token
     request.state.principal = await by(authenticator, credential.credentials)
     return request.state.principal
@@ -121,46 +121,46 @@ async def principal(
 async def _by_token(authenticator: Authenticator, token: str) -> Principal:
     claims = await authenticator.keys.read(token)
     async with authenticator.database.scope(Scope(claims.project_id, claims.user_id)) as session:
-        standing = await people.standing(session, claims.user_id, claims.session_id, claims.project_id)
-    if standing is None or not standing.session_live:
+        rights = await people.rights(session, claims.user_id, claims.session_id, claims.project_id)
+    if rights is None or not rights.session_live:
         raise Unauthenticated(reason="The session has ended")
     return Principal(
         user_id=claims.user_id,
         session_id=claims.session_id,
         key_id=None,
-        email=standing.email,
-        name=standing.name,
-        operator=standing.operator,
-        project_id=claims.project_id if standing.role else None,
-        project_name=standing.project_name,
-        role=standing.role,
-        permissions=granted(standing.role),
-        project_settings=standing.project_settings,
+        email=rights.email,
+        name=rights.name,
+        operator=rights.operator,
+        project_id=claims.project_id if rights.role else None,
+        project_name=rights.project_name,
+        role=rights.role,
+        permissions=granted(rights.role),
+        project_settings=rights.project_settings,
     )
 
 
 async def _by_key(authenticator: Authenticator, text: str) -> Principal:
-    """What the key's scopes name, as far as whoever made it may still do it; never what operators may."""
+    """The principal of an API key: its scopes, limited to its creator's current permissions; never an operator."""
     found = await api_keys.find(authenticator.database, authenticator.keys, text)
     if found is None:
         raise Unauthenticated(reason="The API key is not valid, was revoked, or has expired")
     project_id, key = found
     async with authenticator.database.scope(Scope(project_id, UserId(key.created_by))) as session:
-        standing = await people.standing(session, key.created_by, None, project_id)
-    if standing is None or standing.role is None:
-        raise Unauthenticated(reason="Whoever made the API key is no member any more")
+        rights = await people.rights(session, key.created_by, None, project_id)
+    if rights is None or rights.role is None:
+        raise Unauthenticated(reason="The creator of the API key is no longer a member")
     return Principal(
         user_id=UserId(key.created_by),
         session_id=None,
         key_id=key.id,
-        email=standing.email,
+        email=rights.email,
         name=key.name,
         operator=False,
         project_id=project_id,
-        project_name=standing.project_name,
-        role=standing.role,
-        permissions=granted(standing.role) & {Permission(scope) for scope in key.scopes},
-        project_settings=standing.project_settings,
+        project_name=rights.project_name,
+        role=rights.role,
+        permissions=granted(rights.role) & {Permission(scope) for scope in key.scopes},
+        project_settings=rights.project_settings,
     )
 
 
@@ -168,7 +168,7 @@ PrincipalDep = Annotated[Principal, Depends(principal)]
 
 
 def needs(permission: Permission) -> Callable[[Principal], Member]:
-    """A dependency: the active project's member, who has this permission. Raises `NoProject`, `Forbidden`."""
+    """A dependency: the caller as a member with this permission. Raises `NoProject`, `Forbidden`."""
 
     def member(principal: PrincipalDep) -> Member:
         if principal.project_id is None or principal.role is None:
@@ -184,17 +184,17 @@ def needs(permission: Permission) -> Callable[[Principal], Member]:
             principal.project_settings,
         )
 
-    member.permission = permission  # type: ignore[attr-defined]  # for the tests that walk the routes
+    member.permission = permission  # type: ignore[attr-defined]  # for tests that iterate over the routes
     return member
 
 
 def right_of(member: Member) -> Right:
-    """What is watched while the member is sent something that takes long."""
+    """The member's right, which is checked repeatedly during long responses."""
     return Right(member.user_id, member.session_id, member.project_id, member.key_id)
 
 
 def require(permission: Permission, principal: Principal) -> None:
-    """Raises `Forbidden` when the principal does not have it."""
+    """Raise `Forbidden` unless the principal has the permission."""
     if permission not in principal.permissions:
         who = f"the role {principal.role}" if principal.session_id else f"the key {principal.name!r}"
         raise Forbidden(needed=permission, who=who)
@@ -206,7 +206,7 @@ ModelsReader = Annotated[Member, Depends(needs(Permission.MODELS_READ))]
 
 
 def person(principal: PrincipalDep) -> Person:
-    """A dependency: somebody with a session of their own. Raises `PeopleOnly`."""
+    """A dependency: a person with a session. Raises `PeopleOnly`."""
     if principal.session_id is None:
         raise PeopleOnly
     return Person(principal.user_id, principal.session_id, principal.email, principal.project_id)
@@ -216,7 +216,7 @@ PersonDep = Annotated[Person, Depends(person)]
 
 
 def operator(principal: PrincipalDep) -> Principal:
-    """A dependency: an operator, who stands above projects. Raises `OperatorsOnly`."""
+    """A dependency: an operator. Raises `OperatorsOnly`."""
     if not principal.operator:
         raise OperatorsOnly
     return principal

@@ -1,4 +1,4 @@
-"""The first account of an installation, and the links by which its owner sets a password."""
+"""Create the first account of an installation, and links to set its password."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ FIRST_PROJECT = "Default"
 
 
 class FirstAccount:
-    """The admin of an empty database, who is an operator."""
+    """The admin account of a new installation, which is an operator."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def create(self) -> None:
-        """Create the admin and the Default project, unless there are users already or another replica is first."""
+        """Create the admin and the Default project, unless users exist or another daemon creates them first."""
         async with self._database.scope(NOBODY) as session:
             if await people.any_user(session):
                 return
@@ -35,10 +35,10 @@ class FirstAccount:
             return
 
     async def new_link(self) -> str | None:
-        """Token of a new link that sets the first operator's password; None once an operator has one.
+        """The token of a new link to set the first operator's password; None once an operator has one.
 
-        Links of earlier starts and of other replicas stay valid until they expire or a password is set: whoever reads
-        any of the logs can use what it shows.
+        Links of earlier starts and of other daemons stay valid until they expire or a password is set, so the link in
+        any log works.
         """
         async with self._database.scope(NOBODY) as session:
             user_id = await people.operator_without_password(session)

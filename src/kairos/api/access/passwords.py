@@ -1,7 +1,7 @@
-"""Passwords: hashed, compared and judged in a small pool of threads of their own.
+"""Hash, verify and score passwords in a small thread pool.
 
-Argon2 takes tens of milliseconds of CPU and 64 MB a call, so what requests ask of it is bounded: never more than
-`THREADS` at once, and at most `WAITING` in line.
+Argon2 takes tens of milliseconds of CPU and 64 MB per call, so its use is bounded: at most `THREADS` calls run, and at
+most `WAITING` wait.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ THREADS = 2
 WAITING = 32
 SHORTEST_PASSWORD = 10
 LEAST_SCORE = 2
-"""Of zxcvbn's 0 to 4: 1 is guessed in fewer than a million tries."""
-JUDGED = 48
-"""Characters that are judged: the estimate of a longer text can take seconds."""
+"""On zxcvbn's scale of 0 to 4; 1 means fewer than a million guesses."""
+SCORED_LENGTH = 48
+"""Characters that are scored: the estimate for a longer text can take seconds."""
 COMMON = ("kairos", "sifre", "şifre", "parola", "galatasaray", "fenerbahce", "fenerbahçe", "besiktas", "beşiktaş")
 COMMON += ("trabzonspor", "istanbul", "ankara", "izmir", "turkiye", "türkiye", "ataturk", "atatürk", "merhaba")
-"""What zxcvbn's lists lack: the product, and words that Turkish passwords often begin with."""
+"""Additions to zxcvbn's lists: the product name, and common parts of Turkish passwords."""
 
 
 class HashingBusy(KairosError):
-    """Too many passwords are being checked at this moment. Try again in {seconds} s."""
+    """Too many passwords are being checked at the moment. Try again in {seconds} s."""
 
     status, code, exit_code = 503, "hashing_busy", 7
 
@@ -45,7 +45,7 @@ class WeakPassword(InvalidInput):
 
 
 class Passwords:
-    """The pool."""
+    """The thread pool for passwords."""
 
     def __init__(self, threads: int = THREADS, waiting: int = WAITING) -> None:
         self._hasher = hasher()
@@ -53,31 +53,31 @@ class Passwords:
         self._most = threads + waiting
         self._under_way = 0
         self.evaluated = 0
-        """Passwords compared or hashed so far, so that a test can see that limits hold before the work is done."""
+        """Number of passwords verified or hashed, with which tests check that limits apply before the work."""
 
     async def matches(self, password: str, stored: str | None) -> tuple[bool, str | None]:
-        """Whether the password is the stored one, and its hash with newer parameters where those have changed.
+        """Whether the password matches, and its hash with current parameters if those have changed.
 
-        Without a stored hash it takes as long and does not match. Raises `HashingBusy`.
+        Without a stored hash it takes the same time and does not match. Raises `HashingBusy`.
         """
         self._room()
         self.evaluated += 1
-        good, better = await self._run(self._hasher.verify_and_update, password, stored or nobodys_hash())
+        good, better = await self._run(self._hasher.verify_and_update, password, stored or dummy_hash())
         return good and stored is not None, better
 
     async def hashed(self, password: str, *about: str) -> str:
-        """Argon2id of a new password. Raises `WeakPassword`, `HashingBusy`. `about` is what others know of its
-        owner."""
+        """The Argon2id hash of a new password. Raises `WeakPassword`, `HashingBusy`.
+
+        `about` contains texts that others know about its owner.
+        """
         require_length(password)
         self.evaluated += 1
         if await self._run(score, password, about) < LEAST_SCORE:
-            raise WeakPassword(
-                where="password", problem="too easy to guess", remedy="Take several words that nobody expects together"
-            )
+            raise WeakPassword(where="password", problem="too easy to guess", remedy="Use several unrelated words")
         return await self._run(self._hasher.hash, password)
 
     async def aclose(self) -> None:
-        """Wait for what runs; what waits is dropped."""
+        """Wait for running calls and drop waiting ones."""
         await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
 
     def _room(self) -> None:
@@ -89,7 +89,7 @@ class Passwords:
         self._under_way += 1
         future = self._pool.submit(work, *arguments)
         loop = asyncio.get_running_loop()
-        # Counted until the thread is done, also where nobody waits for it any more.
+        # Counted until the thread is done, even if the caller has been cancelled.
         future.add_done_callback(lambda _: loop.is_closed() or loop.call_soon_threadsafe(self._done))
         return await asyncio.wrap_future(future)
 
@@ -98,23 +98,24 @@ class Passwords:
 
 
 def require_length(password: str) -> None:
-    """Raises `WeakPassword` where it is too short, which needs no work to see."""
+    """Raise `WeakPassword` if the password is too short."""
     if len(password) < SHORTEST_PASSWORD:
         problem = f"shorter than {SHORTEST_PASSWORD} characters"
-        raise WeakPassword(where="password", problem=problem, remedy="Take a longer one")
+        raise WeakPassword(where="password", problem=problem, remedy="Use a longer one")
 
 
 def score(password: str, about: tuple[str, ...]) -> int:
-    """How hard a password is to guess, 0 to 4, by whoever knows these texts about its owner."""
-    words = {part for text in about for part in (text, *text.replace("@", " ").replace(".", " ").split())}
-    return int(zxcvbn(password[:JUDGED], [*COMMON, *sorted(word.lower()[:JUDGED] for word in words)]).score)
+    """The zxcvbn score of a password, 0 to 4, for an attacker who knows these texts about its owner."""
+    known = {part for text in about for part in (text, *text.replace("@", " ").replace(".", " ").split())}
+    known_lower = sorted(part.lower()[:SCORED_LENGTH] for part in known)
+    return int(zxcvbn(password[:SCORED_LENGTH], [*COMMON, *known_lower]).score)
 
 
 @cache
-def nobodys_hash() -> str:
-    """A wrong user takes as long as a wrong password: there is always a hash to compare with.
+def dummy_hash() -> str:
+    """A hash to compare with for unknown users, so that they take as long as a wrong password.
 
-    Made once a process, at the first start and not at the first sign-in, which would take twice as long and so tell.
+    It is computed at the start: at the first sign-in, the longer time would reveal that the user is unknown.
     """
     return hasher().hash(new_secret())
 

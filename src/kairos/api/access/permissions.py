@@ -1,4 +1,4 @@
-"""Who may do what: the one table of roles and permissions. Every route names the permission it needs."""
+"""The table of roles and permissions. Every route declares the permission it needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kairos.db.models import Role
 
 
 class Permission(StrEnum):
-    """What a route may ask for. API keys carry some of these as their scopes."""
+    """A permission that a route requires. API keys have a subset of them as scopes."""
 
     TASKS_READ = "tasks:read"
     TASKS_WRITE = "tasks:write"
@@ -52,23 +52,23 @@ LEAST_ROLE = {
     Permission.PROJECT_EXPORT: Role.ADMIN,
     Permission.PROJECT_DELETE: Role.OWNER,
 }
-"""The least role that has the permission; every role above has it too."""
+"""The lowest role with the permission; every higher role has it too."""
 
 NOT_FOR_KEYS = frozenset({Permission.MEMBERS_MANAGE, Permission.KEYS_MANAGE, Permission.PROJECT_DELETE})
-"""A key that leaked must not make others, let people in, or take the project away."""
+"""A leaked key must not create keys, admit members, or delete the project."""
 
 RANK = {Role.VIEWER: 0, Role.MEMBER: 1, Role.ADMIN: 2, Role.OWNER: 3}
 
 
 def granted(role: Role | None) -> frozenset[Permission]:
-    """Everything the role may do in its project; nothing without one."""
+    """The permissions of a role in its project; none without a role."""
     if role is None:
         return frozenset()
     return frozenset(permission for permission, least in LEAST_ROLE.items() if RANK[role] >= RANK[least])
 
 
 def table() -> str:
-    """The permissions of every role, as the documentation and the tests print them."""
+    """The permissions of every role as a text table, for the documentation and the tests."""
     roles = sorted(Role, key=lambda role: RANK[role])
     width = max(len(permission) for permission in Permission)
     head = " ".join([" " * width, *roles])

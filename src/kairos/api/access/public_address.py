@@ -1,8 +1,7 @@
-"""The addresses of Kairos: in links, in Host headers, and as the origin of its own pages.
+"""The public addresses of Kairos: in links, in Host headers, and as the origin of the dashboard.
 
-A page of another site can make a browser call Kairos by a name of its own that leads here (DNS rebinding); the browser
-then takes Kairos for that site. So requests are served only under names that are known to be ours. Literal IP
-addresses cannot be rebound.
+Another site can point a host name of its own at Kairos (DNS rebinding); the browser then treats Kairos as that site. So
+only requests for known host names are served. Literal IP addresses cannot be rebound.
 """
 
 from __future__ import annotations
@@ -22,28 +21,27 @@ from kairos.config_server import ServerSettings, is_address, origin
 from kairos.errors import KairosError
 
 ANY_HOST = frozenset({"/api/health/live", "/api/health/ready"})
-"""Asked by probes that know nothing but an address; they tell nothing about anybody."""
+"""Health checks may use any host name; the responses contain nothing private."""
 HOST_HEADER = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,253})(:[0-9]{1,5})?")
 
 
 EVERY_INTERFACE = frozenset({"", "0.0.0.0", "::"})
 NAMED_LOCALHOST = EVERY_INTERFACE | {"127.0.0.1", "::1"}
-"""Bound addresses that the name localhost leads to."""
+"""Bound addresses that are reachable as localhost."""
 
 
 class ForeignHost(KairosError):
-    """This Kairos is not served under {host!r}. Open it by its own address, or set `server.public_url` or
+    """Kairos is not served under the host name {host!r}. Use its own address, or set `server.public_url` or
     `server.allowed_hosts`."""
 
     status, code, exit_code = 421, "foreign_host", 6
 
 
 def link_base(settings: Settings, bound_port: int = 0) -> str:
-    """Origin with which links begin: `server.public_url`, else the bound address, or localhost where that is
-    127.0.0.1, ::1 or a wildcard. Another loopback address keeps its form: localhost leads elsewhere.
+    """The origin of links: `server.public_url`, or the bound address, with localhost for 127.0.0.1, ::1 and wildcards.
 
-    It never comes from a Host header, which whoever sends a request may choose. `bound_port` serves where the
-    configuration leaves the port to the system (`server.port` is 0).
+    Other loopback addresses are kept, because localhost does not lead to them. The Host header is never used: the
+    client chooses it. `bound_port` is used if the system chooses the port (`server.port` is 0).
     """
     if settings.server.public_url:
         return settings.server.public_url
@@ -54,15 +52,15 @@ def link_base(settings: Settings, bound_port: int = 0) -> str:
 
 
 def link_base_for(request: Request) -> str:
-    """`link_base` of the daemon that answers this request."""
+    """The `link_base` of the daemon that handles this request."""
     bound = request.scope.get("server")
     return link_base(request.app.state.services.settings, (bound[1] or 0) if bound else 0)
 
 
 def same_origin(connection: HTTPConnection) -> bool:
-    """Whether the request comes from a page of this Kairos: the same scheme, host and port, or `server.public_url`.
+    """Whether the request comes from the dashboard: same scheme, host and port, or `server.public_url`.
 
-    Behind a proxy that ends TLS the scheme is known from X-Forwarded-Proto of a trusted proxy, or from `public_url`.
+    Behind a TLS proxy the scheme is taken from X-Forwarded-Proto of a trusted proxy, or from `public_url`.
     """
     settings: Settings = connection.app.state.services.settings
     scheme = {"ws": "http", "wss": "https"}.get(connection.url.scheme, connection.url.scheme)
@@ -74,9 +72,9 @@ def same_origin(connection: HTTPConnection) -> bool:
 
 
 class Hosts:
-    """The names under which a daemon is served, whatever the port: a proxy or a forward may have another one.
+    """The host names under which a daemon is served, with any port: a proxy or a forwarding may use another one.
 
-    Where all interfaces are listened on, every literal address is accepted, and the machine's own name.
+    If the daemon listens on all interfaces, every IP address and the machine's host name are accepted.
     """
 
     def __init__(self, server: ServerSettings) -> None:
@@ -89,7 +87,7 @@ class Hosts:
         self._names = {_canonical(name) for name in names}
 
     def serves(self, header: str) -> bool:
-        """Whether a Host header of this value is one of ours."""
+        """Whether this value of a Host header is accepted."""
         match = HOST_HEADER.fullmatch(header.strip().lower())
         if match is None:
             return False
@@ -105,7 +103,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _canonical(host: str) -> str:
-    """One spelling of a name or an address."""
+    """The canonical form of a name or an address."""
     host = host.rstrip(".")
     try:
         address = ipaddress.ip_address(host)
@@ -116,7 +114,7 @@ def _canonical(host: str) -> str:
 
 
 class HostCheck:
-    """Middleware that answers 421 where the Host header is missing, given twice, or not one of ours."""
+    """Middleware that responds with 421 if the Host header is missing, duplicated, or not accepted."""
 
     def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
         self._app = app

@@ -1,6 +1,6 @@
--- Counts one attempt under every key, or under none where one of them is full.
--- KEYS: counters. ARGV: 'take', life of a counter in ms, then the most that each may hold; or 'give'.
--- Returns how long to wait in ms; 0 where the attempt was counted.
+-- Counts an attempt in every counter, or in none if one of them is at its limit.
+-- KEYS: counters. ARGV: 'take', lifetime of a counter in ms, then the limit of each counter; or 'give'.
+-- Returns the time to wait in ms; 0 if the attempt was counted.
 if ARGV[1] == 'give' then
   for _, key in ipairs(KEYS) do
     if tonumber(redis.call('GET', key) or '0') > 0 then

@@ -1,10 +1,10 @@
-"""How often passwords may be tried: counted before they are hashed, in Redis, over all replicas.
+"""Limit password attempts: counted in Redis, over all daemons, before passwords are hashed.
 
-A counter lives for a window that begins with its first attempt. An attempt that succeeds is taken back, so that only
-failures and attempts under way count. A client that signed in before presents a device token (after OWASP's device
-cookies): its attempts count apart from those of strangers, who therefore cannot lock it out.
+A counter lives for a window that begins with its first attempt. A successful attempt is subtracted again, so that only
+failures and attempts in progress count. A client that has signed in before sends a device token (like OWASP's device
+cookies): its attempts are counted separately, so that other clients cannot lock it out.
 
-While Redis is away each replica counts for itself, in a bounded table that refuses what it cannot hold.
+While Redis is unavailable each daemon counts locally, in a bounded table that refuses attempts when it is full.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from kairos.api.access.passwords import HashingBusy
 from kairos.api.problems import RateLimited
 from kairos.errors import EngineUnavailable
 from kairos.folding import fold_email
-from kairos.redis_client import reached
+from kairos.redis_client import redis_errors
 
 LUA = files("kairos.api.access").joinpath("sign_in_limits.lua").read_text()
 WINDOW_S = 300
 PER_ACCOUNT = 10
 PER_ADDRESS = 50
-"""Failures within one window; more people than one sit behind an address."""
+"""Failures per window; higher than per account, because several people may share an address."""
 PER_DEVICE = 10
 PER_LINK = 10
 MOST_LOCAL = 10_000
@@ -41,7 +41,7 @@ REDIS_S = 2.0
 
 
 class Counter(NamedTuple):
-    """What attempts are counted under, and how many it may hold."""
+    """The key of a counter and its limit."""
 
     kind: str
     of: str
@@ -49,32 +49,32 @@ class Counter(NamedTuple):
 
 
 def by_stranger(email: str, address: str) -> tuple[Counter, ...]:
-    """Counters of a sign-in without a device token."""
+    """The counters of a sign-in without a device token."""
     return Counter("account", account_digest(email).hex(), PER_ACCOUNT), Counter("address", net(address), PER_ADDRESS)
 
 
 def by_device(device: str) -> tuple[Counter, ...]:
-    """Counters of a sign-in from a device that this account signed in from before."""
+    """The counters of a sign-in from a known device of the account."""
     return (Counter("device", device, PER_DEVICE),)
 
 
 def by_session(session_id: UUID) -> tuple[Counter, ...]:
-    """Counters of a password change: whoever took over a session must not guess the password with it."""
+    """The counters of a password change, so that a stolen session cannot be used to guess the password."""
     return (Counter("session", str(session_id), PER_ACCOUNT),)
 
 
 def by_link(token_hash: bytes) -> tuple[Counter, ...]:
-    """Counters of the use of a one-time link or an invitation."""
+    """The counters of a one-time link or an invitation."""
     return (Counter("link", token_hash.hex()[:32], PER_LINK),)
 
 
 def account_digest(email: str) -> bytes:
-    """Stands for an account, whether or not it exists."""
+    """A digest of the e-mail address, whether or not the account exists."""
     return hashlib.sha256(fold_email(email).encode(errors="surrogatepass")).digest()[:16]
 
 
 def net(address: str) -> str:
-    """The address, or the /64 of an IPv6 address: one subscriber has that many."""
+    """The IPv4 address, or the /64 network of an IPv6 address, which belongs to one subscriber."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -85,7 +85,7 @@ def net(address: str) -> str:
 
 
 class SignInLimits:
-    """Attempts of the present windows."""
+    """The limits on password attempts."""
 
     def __init__(self, redis: Redis, *, namespace: str = redis_keys.NAMESPACE) -> None:
         self._redis = redis
@@ -94,50 +94,50 @@ class SignInLimits:
         self._local = LocalCounts()
 
     @asynccontextmanager
-    async def attempt(self, *counters: Counter) -> AsyncIterator[Attempt]:
-        """Count an attempt for as long as the block runs, and after it unless the block calls `succeeded`.
+    async def attempt(self, *counters: Counter) -> AsyncIterator[PasswordAttempt]:
+        """Count an attempt. It stays counted after the block unless the block calls `succeeded`.
 
-        Raises `RateLimited` where a counter is full.
+        Raises `RateLimited` if a counter is at its limit.
         """
         names = [redis_keys.sign_in_attempts(c.kind, c.of, self._namespace) for c in counters]
-        await self._take(names, [c.most for c in counters])
-        attempt = Attempt()
+        await self._acquire(names, [c.most for c in counters])
+        attempt = PasswordAttempt()
         try:
             yield attempt
         except (EngineUnavailable, HashingBusy):
-            attempt.succeeded()  # nothing was tried
+            attempt.succeeded()  # no password was checked
             raise
         finally:
             if attempt.good:
-                await self._give(names)
+                await self._release(names)
 
-    async def _take(self, names: list[str], most: list[int]) -> None:
-        local_s = self._local.take(names, most)
+    async def _acquire(self, names: list[str], most: list[int]) -> None:
+        local_s = self._local.acquire(names, most)
         try:
             wait_s = await self._run(names, "take", WINDOW_S * 1000, *most) / 1000
         except EngineUnavailable:
             wait_s = local_s
         else:
             if wait_s and not local_s:
-                self._local.give(names)
+                self._local.release(names)
         if wait_s:
             raise RateLimited(seconds=math.ceil(wait_s))
 
-    async def _give(self, names: list[str]) -> None:
-        self._local.give(names)
+    async def _release(self, names: list[str]) -> None:
+        self._local.release(names)
         try:
             await self._run(names, "give")
         except EngineUnavailable:
-            return  # it counts until its window ends
+            return  # the attempt stays counted until its window ends
 
     async def _run(self, names: list[str], *arguments: str | int) -> int:
-        with reached(self._redis):
+        with redis_errors(self._redis):
             async with asyncio.timeout(REDIS_S):
                 return int(await self._script(keys=names, args=arguments))
 
 
-class Attempt:
-    """One try."""
+class PasswordAttempt:
+    """A password attempt in progress."""
 
     good = False
 
@@ -146,16 +146,16 @@ class Attempt:
 
 
 class LocalCounts:
-    """The same counters in this process alone, at most `MOST_LOCAL` of them."""
+    """The counters of this process, at most `MOST_LOCAL`."""
 
     def __init__(self) -> None:
         self._counts: dict[str, tuple[int, float]] = {}
-        """Name -> attempts and when the window ends, the oldest window first."""
+        """Name -> attempts and end of the window, oldest window first."""
 
-    def take(self, names: list[str], most: list[int]) -> float:
-        """Seconds to wait; 0 where the attempt was counted."""
+    def acquire(self, names: list[str], most: list[int]) -> float:
+        """Count an attempt; seconds to wait, or 0 if the attempt is allowed."""
         now = time.monotonic()
-        self._forget(now)
+        self._expire(now)
         for name, limit in zip(names, most, strict=True):
             count, ends = self._counts.get(name, (0, now + WINDOW_S))
             if count >= limit:
@@ -167,13 +167,13 @@ class LocalCounts:
             self._counts[name] = (count + 1, ends)
         return 0
 
-    def give(self, names: list[str]) -> None:
+    def release(self, names: list[str]) -> None:
         for name in names:
             if name in self._counts:
                 count, ends = self._counts[name]
                 self._counts[name] = (max(0, count - 1), ends)
 
-    def _forget(self, now: float) -> None:
+    def _expire(self, now: float) -> None:
         while self._counts:
             oldest = next(iter(self._counts))
             if self._counts[oldest][1] > now:

@@ -1,7 +1,7 @@
-"""Access tokens (JWT, RFC 7519), refresh tokens and one-time secrets, made with keys that all replicas share.
+"""Issue and verify access tokens (JWT, RFC 7519), refresh tokens and one-time secrets, with keys shared by all daemons.
 
-A refresh token names its session and its generation under a MAC, so that nothing of it has to be stored, and the token
-that follows one can be made again for whoever lost the answer on the way.
+A refresh token contains its session and generation, protected by a MAC. It need not be stored, and the successor of a
+token can be issued again if the response with it was lost.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from kairos.tenancy import ProjectId, UserId, new_id
 
 ALGORITHM = "HS256"
 KEYS_LIFE_S = 60
-"""How long a replica trusts its copy of the keys; a token with an unknown `kid` makes it look at once."""
+"""Lifetime of a daemon's copy of the keys; a token with an unknown `kid` causes a reload."""
 UNKNOWN_KID_PAUSE_S = 1
 GENERATION_BYTES = 4
 
@@ -37,7 +37,7 @@ class Unauthenticated(KairosError):
 
 @dataclass(frozen=True, slots=True)
 class AccessClaims:
-    """What an access token says: who, in which session, in which project. Never the role: that is looked up."""
+    """The claims of an access token: user, session and project. The role is not included; it is read per request."""
 
     user_id: UserId
     session_id: UUID
@@ -46,14 +46,14 @@ class AccessClaims:
 
 @dataclass(frozen=True, slots=True)
 class RefreshClaims:
-    """What a refresh token says: which session, and the how-manyth token of it."""
+    """The claims of a refresh token: its session, and its number in the session."""
 
     session_id: UUID
     generation: int
 
 
 class TokenKeys:
-    """The signing keys, kept in PostgreSQL and read by every replica."""
+    """The signing keys, stored in PostgreSQL and shared by all daemons."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -93,7 +93,7 @@ class TokenKeys:
             raise Unauthenticated(reason="The access token is not valid") from error
 
     async def rotate(self, life_s: int) -> str:
-        """Sign with a new key from now on; the old ones verify until the last token of theirs has run out."""
+        """Create a new signing key; the old ones verify until their last token has expired."""
         kid = secrets.token_hex(8)
         async with self._database.system() as connection:
             await signing_keys.add_access_key(connection, kid, secrets.token_bytes(32))
@@ -102,35 +102,35 @@ class TokenKeys:
         return kid
 
     async def refresh_token(self, claims: RefreshClaims) -> str:
-        """The one refresh token of this session and generation."""
+        """The refresh token of this session and generation."""
         named = claims.session_id.bytes + claims.generation.to_bytes(GENERATION_BYTES, "big")
-        return await self._sealed("refresh", named)
+        return await self._signed("refresh", named)
 
     async def read_refresh(self, token: str) -> RefreshClaims:
         """Verify a refresh token. Raises `Unauthenticated`."""
-        named = await self._opened("refresh", token, 16 + GENERATION_BYTES)
+        named = await self._verified("refresh", token, 16 + GENERATION_BYTES)
         if named is None:
             raise Unauthenticated(reason="The refresh token is not valid")
         return RefreshClaims(UUID(bytes=named[:16]), int.from_bytes(named[16:], "big"))
 
     async def device_token(self, account: UUID) -> str:
-        """A token by which a client shows later that it signed in to this account."""
-        return await self._sealed("device", account.bytes + secrets.token_bytes(16))
+        """A token that identifies the client at later sign-ins as a known device of this account."""
+        return await self._signed("device", account.bytes + secrets.token_bytes(16))
 
     async def read_device(self, token: str, account: UUID) -> str | None:
-        """What attempts of the device are counted under; None where the token is not of this account."""
-        named = await self._opened("device", token, 32) if token else None
+        """The device's key for counting attempts; None if the token does not belong to this account."""
+        named = await self._verified("device", token, 32) if token else None
         return named[16:].hex() if named and hmac.compare_digest(named[:16], account.bytes) else None
 
     async def keyed_hash(self, api_key: str) -> bytes:
-        """What is stored of an API key."""
+        """The keyed hash of an API key, which is stored in its place."""
         return await self._mac("api_key", api_key.encode())
 
-    async def _sealed(self, purpose: str, named: bytes) -> str:
+    async def _signed(self, purpose: str, named: bytes) -> str:
         return base64.urlsafe_b64encode(named + await self._mac(purpose, named)).decode().rstrip("=")
 
-    async def _opened(self, purpose: str, token: str, length: int) -> bytes | None:
-        """What `_sealed` sealed; None where it did not make this token."""
+    async def _verified(self, purpose: str, token: str, length: int) -> bytes | None:
+        """The payload of a token made by `_signed`; None for any other token."""
         try:
             raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
         except ValueError:
@@ -171,5 +171,5 @@ def new_secret() -> str:
 
 
 def digest(secret: str) -> bytes:
-    """What is stored of an opaque token. Plain SHA-256 serves: the token itself is random enough."""
+    """The hash of an opaque token, which is stored in its place. SHA-256 suffices, because the token is random."""
     return hashlib.sha256(secret.encode()).digest()

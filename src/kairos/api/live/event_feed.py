@@ -1,5 +1,8 @@
-"""Live events for all sockets of a daemon: one tail for each project that has listeners, one connection to Redis for
-notices and running answers, and one query a second for the rights of all who listen."""
+"""Distribute live events to all WebSockets of a daemon.
+
+There is one tail per project with listeners, one Redis connection for notices and streamed drafts, and one query per
+second for the rights of all listeners.
+"""
 
 from __future__ import annotations
 
@@ -11,29 +14,29 @@ from uuid import UUID
 from kairos import redis_keys
 from kairos.api.live.event_listener import AWAY, NO_MEMBER, SESSION_ENDED, Closing, Listener, Right
 from kairos.api.live.event_tail import ProjectTail
-from kairos.background_tasks import end, together
+from kairos.background_tasks import end, run_together
 from kairos.db.engine import Database
 from kairos.db.repositories import rights
 from kairos.errors import EngineUnavailable
-from kairos.pubsub import Channels, Notice, Signals
+from kairos.pubsub import Channels, Notice, PubSub
 from kairos.tenancy import ProjectId
 
 log = logging.getLogger(__name__)
 
 CHECK_S = 1.0
-"""Between two looks at the rights of all listeners."""
+"""Interval of the check of all listeners' rights."""
 UNCHECKED_S = 10.0
-"""Nobody listens or downloads longer than this while PostgreSQL does not say whether they may."""
+"""Listeners and downloads end after this time if their rights cannot be checked."""
 PING_S = 20.0
 PING = '{"type":"ping"}'
 
 
 class EventFeed:
-    """Brings what is committed to those who listen here."""
+    """Sends committed events to the listeners of this daemon."""
 
-    def __init__(self, database: Database, signals: Signals) -> None:
+    def __init__(self, database: Database, pubsub: PubSub) -> None:
         self._database = database
-        self._signals = signals
+        self._pubsub = pubsub
         self._channels = Channels(redis_keys.events_channel())
         self._listeners: set[Listener] = set()
         self._tails: dict[ProjectId, ProjectTail] = {}
@@ -41,7 +44,7 @@ class EventFeed:
         self._listened = asyncio.Event()
 
     def admit(self, listener: Listener, most: int) -> bool:
-        """From here on its right is watched. False where its user has as many sockets as may be."""
+        """Register a listener, whose right is then checked regularly; False if its user has too many sockets."""
         if sum(other.right.user_id == listener.right.user_id for other in self._listeners) >= most:
             return False
         self._listeners.add(listener)
@@ -49,7 +52,7 @@ class EventFeed:
         return True
 
     async def join(self, listener: Listener) -> None:
-        """From here on it gets what is committed after `listener.sent`. Raises `EngineUnavailable`."""
+        """Start to send the listener all events after `listener.sent`. Raises `EngineUnavailable`."""
         project_id = listener.right.project_id
         tail = self._tails.get(project_id)
         if tail is None or self._following[tail].done():
@@ -58,7 +61,7 @@ class EventFeed:
         await tail.join(listener)
 
     async def leave(self, listener: Listener) -> None:
-        """Nothing more for this one. The last one of a project ends its tail."""
+        """Remove the listener. The last listener of a project ends its tail."""
         self._listeners.discard(listener)
         project_id = listener.right.project_id
         for tail in [tail for tail in self._following if tail.project_id == project_id]:
@@ -67,10 +70,10 @@ class EventFeed:
                 await self._end(tail)
 
     async def run(self) -> None:
-        """Owned by the daemon; ends with its cancellation, and all tails with it. Idle until somebody listens."""
+        """Run until cancelled; then end all tails. Idle until the first listener arrives."""
         try:
             await self._listened.wait()
-            await together(self._hear(), self._check_forever(), self._ping_forever())
+            await run_together(self._listen(), self._check_forever(), self._ping_forever())
         finally:
             for listener in self._listeners:
                 listener.close(AWAY)
@@ -85,49 +88,49 @@ class EventFeed:
         following = self._following.pop(tail)
         if self._tails.get(tail.project_id) is tail:
             del self._tails[tail.project_id]
-            await self._channels.drop(channel)
-            if tail.project_id in self._tails:  # somebody came meanwhile
+            await self._channels.remove(channel)
+            if tail.project_id in self._tails:  # a new listener has joined meanwhile
                 await self._channels.add(channel)
         await end(following)
 
     async def check(self, right: Right) -> Closing | None:
-        """Why this right ended; None while it holds. Raises `EngineUnavailable`."""
+        """The reason why the right has ended; None while it is valid. Raises `EngineUnavailable`."""
         return (await self._ended([right])).get(right)
 
     async def _ended(self, held: list[Right]) -> dict[Right, Closing]:
-        """Those of the rights that have ended, and why. Of the system's connections: requests may use up all others."""
+        """The rights that have ended, with the reason. Uses a system connection: requests may use up all others."""
         async with self._database.system() as connection:
             found = await rights.ended(
-                connection, [rights.Held(r.user_id, r.session_id, r.key_id, r.project_id) for r in held]
+                connection, [rights.Credential(r.user_id, r.session_id, r.key_id, r.project_id) for r in held]
             )
         closings = {rights.End.CREDENTIAL: SESSION_ENDED, rights.End.MEMBERSHIP: NO_MEMBER}
         return {held[position]: closings[why] for position, why in found.items()}
 
-    async def _hear(self) -> None:
-        async for heard in self._signals.listen(self._channels):
-            if not isinstance(heard, Notice):
+    async def _listen(self) -> None:
+        async for notice in self._pubsub.listen(self._channels):
+            if not isinstance(notice, Notice):
                 for tail in self._tails.values():
                     tail.wake()
-            elif heard.channel == redis_keys.events_channel():
-                self._wake(heard.payload)
+            elif notice.channel == redis_keys.events_channel():
+                self._wake(notice.payload)
             else:
-                self._pass_on(heard)
+                self._forward(notice)
 
     def _wake(self, payload: bytes) -> None:
         for name in payload.split(b","):
             with suppress(ValueError, KeyError):
                 self._tails[ProjectId(UUID(name.decode()))].wake()
 
-    def _pass_on(self, notice: Notice) -> None:
-        """A piece of an answer, only to those who listen to the project whose channel it came by."""
+    def _forward(self, notice: Notice) -> None:
+        """Send a piece of a draft to the listeners of its channel's project."""
         with suppress(KeyError):
-            self._tails[redis_keys.project_of_deltas(notice.channel)].pass_on(notice.payload.decode(errors="replace"))
+            self._tails[redis_keys.project_of_deltas(notice.channel)].forward(notice.payload.decode(errors="replace"))
 
     async def _ping_forever(self) -> None:
         while True:
             await asyncio.sleep(PING_S)
             for listener in self._listeners:
-                listener.offer_passing(PING)
+                listener.offer_transient(PING)
 
     async def _check_forever(self) -> None:
         checked = asyncio.get_running_loop().time()
@@ -137,7 +140,7 @@ class EventFeed:
                 await self._check_all()
                 checked = asyncio.get_running_loop().time()
             except EngineUnavailable as error:
-                log.info("rights of listeners were not checked: %s", error)
+                log.info("the rights of listeners could not be checked: %s", error)
                 if asyncio.get_running_loop().time() - checked > UNCHECKED_S:
                     self._close(dict.fromkeys((listener.right for listener in self._listeners), AWAY))
 

@@ -1,4 +1,4 @@
-"""The events of one project as they are committed, read once for all who listen to it in this daemon."""
+"""Follow the committed events of one project, read once for all its listeners in this daemon."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 import orjson
 
-from kairos.api.live.event_listener import DEFECT, Closing, Listener, Told
+from kairos.api.live.event_listener import DEFECT, Closing, EventMessage, Listener
 from kairos.db.engine import Database
 from kairos.db.repositories import events
 from kairos.db.repositories.events import Cursor, LiveEvent
@@ -20,15 +20,15 @@ from kairos.tenancy import ProjectId
 log = logging.getLogger(__name__)
 
 POLL_S = 1.0
-"""Looked for at least so often: notices may be lost, and some events come into view only when an older transaction of
-somebody else has ended."""
+"""Longest time between two reads: notices may be lost, and some events become visible only when an older concurrent
+transaction has ended."""
 SOON_S = 0.02
-"""After a look, before the next: notices that come meanwhile share one."""
+"""Shortest time between two reads; notices that arrive meanwhile share one."""
 PAGE = 500
 
 
 class ProjectTail:
-    """Follows one project from its first listener to its last."""
+    """Follows one project while it has listeners."""
 
     def __init__(self, database: Database, project_id: ProjectId) -> None:
         self._database = database
@@ -37,30 +37,33 @@ class ProjectTail:
         self._begun = asyncio.Event()
         self._at = Cursor(0, 0)
         self._listeners: set[Listener] = set()
-        self._joining: dict[Listener, list[Told]] = {}
-        """What came for those who still catch up: given to them after that, as events have an order."""
+        self._joining: dict[Listener, list[EventMessage]] = {}
+        """New events for listeners that are still catching up; sent after that, to keep the order."""
         self.reads = 0
-        """Of the database, so that a test can see that listeners share them."""
+        """Number of database reads, with which tests check that listeners share them."""
 
     @property
     def idle(self) -> bool:
-        """Nobody listens."""
+        """Whether there are no listeners."""
         return not self._listeners and not self._joining
 
     def wake(self) -> None:
-        """There may be something new."""
+        """Read soon: there may be new events."""
         self._news.set()
 
     async def join(self, listener: Listener) -> None:
-        """From here on it gets what is committed. It has read what it missed by itself before; the little that the tail
-        has read since then is read here. Raises `EngineUnavailable`."""
+        """Start to send new events to the listener.
+
+        The caller has sent the backlog; events that the tail has read since then are read again here.
+        Raises `EngineUnavailable`.
+        """
         held = self._joining[listener] = []
         try:
             await self._begun.wait()
             more = True
             while more and listener.sent < self._at:
                 piece = await self._read(listener.sent)
-                listener.offer(_told(event) for event in piece.events)
+                listener.offer(_message(event) for event in piece.events)
                 more = piece.more
             listener.offer(held)
             self._listeners.add(listener)
@@ -70,23 +73,23 @@ class ProjectTail:
     def leave(self, listener: Listener) -> None:
         self._listeners.discard(listener)
 
-    def pass_on(self, text: str) -> None:
-        """Something that is not kept, to all."""
+    def forward(self, text: str) -> None:
+        """Send a message that is not stored to all listeners."""
         for listener in self._listeners:
-            listener.offer_passing(text)
+            listener.offer_transient(text)
 
     def close(self, closing: Closing) -> None:
         for listener in (*self._listeners, *self._joining):
             listener.close(closing)
 
     async def follow(self) -> None:
-        """Owned by the feed; ends with its cancellation."""
+        """Read new events until cancelled."""
         try:
             held_s = SOON_S
             while True:
                 self._news.clear()
-                held = await self._look_if_possible()
-                # Nobody gives notice when that older transaction ends: look again soon, and less and less often.
+                held = await self._read_new_if_possible()
+                # There is no notice of the end of an older transaction: poll with a growing interval.
                 held_s = min(2 * held_s, POLL_S) if held else SOON_S
                 await asyncio.sleep(SOON_S)
                 with suppress(TimeoutError):
@@ -96,38 +99,40 @@ class ProjectTail:
             log.exception("the events of project %s cannot be followed", self.project_id)
             self.close(DEFECT)
 
-    async def _look_if_possible(self) -> bool:
+    async def _read_new_if_possible(self) -> bool:
         try:
-            return await self._look()
+            return await self._read_new()
         except EngineUnavailable as error:
             log.warning("listeners of project %s wait: %s", self.project_id, error)
             return False
 
-    async def _look(self) -> bool:
-        """Give on what is new. Whether something waits for an older transaction to end."""
+    async def _read_new(self) -> bool:
+        """Send new events to all listeners; whether some wait for an older transaction to end."""
         if not self._begun.is_set():
-            self._at = await present(self._database, self.project_id)
+            self._at = await current_cursor(self._database, self.project_id)
             self._begun.set()
         while True:
             piece = await self._read(self._at)
-            told = [_told(event) for event in piece.events]
-            # No await from here: who joins has either heard of these or sees the new place.
+            messages = [_message(event) for event in piece.events]
+            # No await from here on: a joining listener either gets these messages or sees the new cursor.
             self._at = piece.cursor
             for listener in self._listeners:
-                listener.offer(told)
+                listener.offer(messages)
             for held in self._joining.values():
-                held.extend(told)
+                held.extend(messages)
             if not piece.more:
                 return piece.held
 
-    async def _read(self, after: Cursor) -> events.Piece:
+    async def _read(self, after: Cursor) -> events.EventPage:
         self.reads += 1
         async with self._database.project(self.project_id) as session:
             return await events.after(session, after, PAGE)
 
 
-async def backlog(database: Database, project_id: ProjectId, after: Cursor) -> AsyncIterator[tuple[list[Told], Cursor]]:
-    """What a listener missed, page by page with where each ends, until it has come to the end of them.
+async def backlog(
+    database: Database, project_id: ProjectId, after: Cursor
+) -> AsyncIterator[tuple[list[EventMessage], Cursor]]:
+    """Yield the events that a listener missed, in pages with the cursor of each page's end.
 
     Raises `EngineUnavailable`.
     """
@@ -135,17 +140,17 @@ async def backlog(database: Database, project_id: ProjectId, after: Cursor) -> A
     while more:
         async with database.project(project_id) as session:
             piece = await events.after(session, after, PAGE)
-        yield [_told(event) for event in piece.events], piece.cursor
+        yield [_message(event) for event in piece.events], piece.cursor
         after, more = piece.cursor, piece.more
 
 
-async def present(database: Database, project_id: ProjectId) -> Cursor:
-    """The place from which a listener without a cursor goes on."""
+async def current_cursor(database: Database, project_id: ProjectId) -> Cursor:
+    """The cursor of the newest event, at which a listener without a cursor starts."""
     async with database.project(project_id) as session:
         return await events.end(session)
 
 
-def _told(event: LiveEvent) -> Told:
+def _message(event: LiveEvent) -> EventMessage:
     message = {
         "type": "event",
         "cursor": str(event.cursor),
@@ -157,4 +162,4 @@ def _told(event: LiveEvent) -> Told:
         "at": event.at,
         "task": asdict(event.task),
     }
-    return Told(event.cursor, orjson.dumps(message).decode())
+    return EventMessage(event.cursor, orjson.dumps(message).decode())

@@ -1,4 +1,4 @@
-"""A download that ends when the right to it does."""
+"""A download that is aborted when the right to it ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class WatchedDownload(Response):
-    """Sends a response while the right holds; after that the connection is closed without the rest."""
+    """Sends a response while the right is valid; when it ends, the connection is closed."""
 
     def __init__(self, response: Response, feed: EventFeed, right: Right) -> None:
         self._response = response
@@ -34,12 +34,12 @@ class WatchedDownload(Response):
             ended = not sending.done()
             await end(sending, watching)
         if ended:
-            log.info("a download was ended with the right to it")
+            log.info("a download was aborted because the right to it has ended")
         elif error := sending.exception():
             raise error
 
     async def _ended(self) -> None:
-        """Returns once the right does not hold any more, or was not confirmed for too long."""
+        """Return when the right has ended or could not be checked for `UNCHECKED_S`."""
         clock = asyncio.get_running_loop().time
         checked = clock()
         while clock() - checked <= UNCHECKED_S:
@@ -49,4 +49,4 @@ class WatchedDownload(Response):
                     return
                 checked = clock()
             except EngineUnavailable as error:
-                log.info("the right to a download was not checked: %s", error)
+                log.info("the right to a download could not be checked: %s", error)

@@ -1,4 +1,4 @@
-"""Adapters of the active project: how far each has come, what the gate measured, and who moves them."""
+"""Endpoints for the adapters of the active project: state, gate report, promotion and rollback."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from kairos.db.models import AdapterRow, AdapterState
 from kairos.db.repositories import adapters
 from kairos.db.repositories.adapters import IN_SERVICE
 from kairos.errors import NotFound
-from kairos.fine_tuning.adapters.adapters import AdapterMissing, Stored, safe_name
+from kairos.fine_tuning.adapters.adapters import AdapterMissing, StoredAdapter, safe_name
 from kairos.fine_tuning.adapters.serving import served_name
 from kairos.fine_tuning.dataset.split import Part
-from kairos.fine_tuning.gate.evaluation import Ruling
+from kairos.fine_tuning.gate.evaluation import GateOutcome
 from kairos.tenancy import ProjectId
 from kairos.text import Text
 
@@ -37,11 +37,11 @@ GGUF_FILE = "application/octet-stream"
 
 
 class ServingState(StrEnum):
-    """Whether an adapter can be called now, in the daemon that answers."""
+    """Whether an adapter can be called now on the responding daemon."""
 
     SERVED = "served"
     WAITING = "waiting"
-    """It should be, and cannot be."""
+    """It should be served, but cannot be at the moment."""
     NOT_SERVED = "not_served"
 
 
@@ -52,19 +52,19 @@ class ServingOut(BaseModel):
 
 class AdapterOut(BaseModel):
     id: UUID
-    name: str = Field(description="What the router calls it.")
+    name: str = Field(description="Its model name for the router.")
     base: str
     version: int
     state: AdapterState
-    reason: str | None = Field(description="Why it is in that state.")
-    ruling: Ruling | None = Field(description="Of the gate; null until it has ruled.")
-    share: float = Field(description="Of the requests for which it is a candidate.")
+    reason: str | None = Field(description="The reason for its state.")
+    ruling: GateOutcome | None = Field(description="The outcome of the gate; null before it.")
+    share: float = Field(description="Share of the requests for which it is a candidate.")
     serving: ServingOut
     bytes: int
-    sha256: str = Field(description="Of the GGUF file.")
+    sha256: str = Field(description="SHA-256 of the GGUF file.")
     run_id: UUID
     created_at: datetime
-    changed_at: datetime = Field(description="When it took its state.")
+    changed_at: datetime = Field(description="Time of the last change of its state.")
 
 
 class AdapterList(BaseModel):
@@ -86,7 +86,7 @@ class ComparisonOut(BaseModel):
     base: float | None = Field(description="Mean quality.")
     candidate: float | None
     difference: float | None
-    low: float | None = Field(description="Of the 95 % interval of the difference; null with too few pairs.")
+    low: float | None = Field(description="Lower bound of the difference's 95 % interval; null with too few pairs.")
     high: float | None
 
 
@@ -94,12 +94,14 @@ class ReportOut(BaseModel):
     held_out: ComparisonOut
     control: ComparisonOut
     margin: float
-    ruling: Ruling
+    ruling: GateOutcome
     reason: str
-    measured_on: str = Field("", description="Where that was not the server that serves it.")
+    measured_on: str = Field(
+        "", description="Set if the adapter was evaluated on another server than the one that serves it."
+    )
 
 
-class SeenOut(BaseModel):
+class AdapterSampleOut(BaseModel):
     sample_id: UUID
     version: int
     part: Part
@@ -109,7 +111,7 @@ class SeenOut(BaseModel):
 class AdapterDetail(AdapterOut):
     manifest: dict[str, Any]
     report: ReportOut | None
-    rows: list[SeenOut] = Field(description="Every row of the dataset that it saw.")
+    rows: list[AdapterSampleOut] = Field(description="All dataset rows used for its training or evaluation.")
 
 
 class RollBackBody(Body):
@@ -118,32 +120,32 @@ class RollBackBody(Body):
 
 @routes.get("", responses=responses(401, 403, 409, 503))
 async def list_adapters(services: ServicesDep, member: ReaderDep) -> AdapterList:
-    """All adapters but deleted ones, by base, the newest first."""
+    """All adapters except deleted ones, by base, newest first."""
     async with services.database.project(member.project_id) as session:
         rows = await adapters.page(session)
-    return AdapterList(items=[AdapterOut(**_shown(services, row)) for row in rows])
+    return AdapterList(items=[AdapterOut(**_response(services, row)) for row in rows])
 
 
 @routes.post("/roll-back", responses=responses(401, 403, 404, 409, 413, 422, 503))
 async def roll_back(services: ServicesDep, member: WriterDep, body: RollBackBody) -> AdapterOut:
-    """One step back: the canary of the base leaves, else the live adapter, and what it replaced serves again."""
+    """Retire the canary of the base model or, without one, its live adapter; the previous adapter is served again."""
     row = await services.promotions.roll_back(member.project_id, body.base, member.user_id)
-    return AdapterOut(**_shown(services, row))
+    return AdapterOut(**_response(services, row))
 
 
 @routes.get("/{adapter_id}", responses=responses(401, 403, 404, 409, 422, 503))
 async def show_adapter(services: ServicesDep, member: ReaderDep, adapter_id: UUID) -> AdapterDetail:
-    """One adapter with its manifest, the gate's report, and the rows that it saw."""
+    """One adapter with its manifest, the gate's report, and the rows used for it."""
     async with services.database.project(member.project_id) as session:
         row = await adapters.get(session, adapter_id)
         if row is None:
             raise NotFound(what="adapter", id=adapter_id)
         seen = await adapters.rows_of(session, adapter_id)
     return AdapterDetail(
-        **_shown(services, row),
+        **_response(services, row),
         manifest=row.manifest,
         report=ReportOut.model_validate(row.report) if row.report else None,
-        rows=[SeenOut.model_validate(one, from_attributes=True) for one in seen],
+        rows=[AdapterSampleOut.model_validate(one, from_attributes=True) for one in seen],
     )
 
 
@@ -153,43 +155,43 @@ async def show_adapter(services: ServicesDep, member: ReaderDep, adapter_id: UUI
     responses={**responses(401, 403, 404, 409, 422, 503), 200: {"content": {GGUF_FILE: {}}}},
 )
 async def download(services: ServicesDep, member: WriterDep, adapter_id: UUID) -> Response:
-    """The adapter as llama.cpp and Ollama load it."""
+    """Download the adapter as a GGUF file for llama.cpp and Ollama."""
     async with services.database.project(member.project_id) as session:
         row = await adapters.get(session, adapter_id)
     if row is None:
         raise NotFound(what="adapter", id=adapter_id)
     if row.state == AdapterState.DELETED:
         raise AdapterMissing(path=row.path)
-    file = services.adapter_files.file(Stored(row.path, row.sha256, row.bytes))
+    file = services.adapter_files.file(StoredAdapter(row.path, row.sha256, row.bytes))
     sent = FileResponse(file, media_type=GGUF_FILE, filename=f"{safe_name(row.base)}-v{row.version}.gguf")
     return WatchedDownload(sent, services.events, right_of(member))
 
 
 @routes.post("/{adapter_id}/promote", responses=responses(401, 403, 404, 409, 422, 503))
 async def promote(services: ServicesDep, member: WriterDep, adapter_id: UUID) -> AdapterOut:
-    """Let it in: one that needs approval as a canary first, a canary or a former one for all requests."""
+    """Promote an adapter: one that needs approval becomes a canary; a canary or a retired adapter becomes live."""
     return AdapterOut(
-        **_shown(services, await services.promotions.promote(member.project_id, adapter_id, member.user_id))
+        **_response(services, await services.promotions.promote(member.project_id, adapter_id, member.user_id))
     )
 
 
 @routes.post("/{adapter_id}/refuse", responses=responses(401, 403, 404, 409, 422, 503))
 async def refuse(services: ServicesDep, member: WriterDep, adapter_id: UUID) -> AdapterOut:
-    """Do not let in what the gate left to a person."""
+    """Refuse an adapter that needs approval."""
     return AdapterOut(
-        **_shown(services, await services.promotions.refuse(member.project_id, adapter_id, member.user_id))
+        **_response(services, await services.promotions.refuse(member.project_id, adapter_id, member.user_id))
     )
 
 
 @routes.delete("/{adapter_id}", responses=responses(401, 403, 404, 409, 422, 503))
 async def delete(services: ServicesDep, member: WriterDep, adapter_id: UUID) -> AdapterOut:
-    """Delete its files. What it was and what it saw stays known."""
+    """Delete the adapter's files. Its metadata and its list of rows are kept."""
     return AdapterOut(
-        **_shown(services, await services.promotions.delete(member.project_id, adapter_id, member.user_id))
+        **_response(services, await services.promotions.delete(member.project_id, adapter_id, member.user_id))
     )
 
 
-def _shown(services: Services, row: AdapterRow) -> dict[str, Any]:
+def _response(services: Services, row: AdapterRow) -> dict[str, Any]:
     return {
         "id": row.id,
         "name": served_name(row.base, ProjectId(row.project_id), row.version),
@@ -217,5 +219,5 @@ def _share(services: Services, row: AdapterRow) -> float:
 def _serving(services: Services, row: AdapterRow) -> ServingOut:
     if row.state not in IN_SERVICE:
         return ServingOut(state=ServingState.NOT_SERVED, problem=None)
-    problem = services.in_service.problem(row.id)
+    problem = services.deployments.problem(row.id)
     return ServingOut(state=ServingState.WAITING if problem else ServingState.SERVED, problem=problem)

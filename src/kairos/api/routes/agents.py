@@ -1,4 +1,4 @@
-"""The agents as the active project sees them: what each does now, how its day went, and the daemons that work."""
+"""Endpoints for agents in the active project: current tasks, today's statistics, and the running daemons."""
 
 from __future__ import annotations
 
@@ -26,31 +26,33 @@ ReaderDep = Annotated[Member, Depends(needs(Permission.AGENTS_READ))]
 
 class AgentTaskOut(BaseModel):
     id: UUID
-    prompt: str = Field(description="Its beginning.")
+    prompt: str = Field(description="The beginning of the prompt.")
     attempt: int
     started_at: datetime
     worker: str | None = Field(description="The daemon that runs it.")
 
 
 class AgentDayOut(BaseModel):
-    """Since midnight (UTC); `running` and `queued` are as of now."""
+    """Statistics since midnight (UTC); `running` and `queued` are current."""
 
     succeeded: int
     rejected: int
-    failed: int = Field(description="For good: failed, or out of attempts.")
+    failed: int = Field(description="Finally failed, or out of attempts.")
     cancelled: int
     running: int
     queued: int
-    cost_usd: float | None = Field(description="Sum of the known costs; null where none is known.")
-    mean_s: float | None = Field(description="From the first start to the end, of those that ended.")
+    cost_usd: float | None = Field(description="Sum of the known costs; null if none is known.")
+    mean_s: float | None = Field(description="Mean seconds of ended tasks, from the first start to the end.")
 
 
 class AgentOut(BaseModel):
     name: str
     capabilities: list[str]
-    state: str = Field(description="working: it has a task of this project; idle: it could; offline: no daemon works.")
+    state: str = Field(
+        description="working: runs a task of this project; idle: has none; offline: no daemon runs tasks."
+    )
     tasks: list[AgentTaskOut]
-    last_heartbeat: datetime | None = Field(description="Of the daemons that run its tasks, else of any that works.")
+    last_heartbeat: datetime | None = Field(description="Of the daemons that run its tasks, or else of any daemon.")
     today: AgentDayOut
 
 
@@ -69,7 +71,7 @@ class AgentList(BaseModel):
 
 @routes.get("", responses=responses(401, 403, 409, 503))
 async def list_agents(services: ServicesDep, member: ReaderDep) -> AgentList:
-    """Every agent with its tasks of this project, over all daemons."""
+    """All agents with their tasks of this project, over all daemons."""
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     async with services.database.project(member.project_id) as session:
         running = await activity.running(session)
@@ -113,7 +115,7 @@ def _state(tasks: Sequence[RunningTask], daemons: Iterable[Replica]) -> str:
 def _heartbeat(
     tasks: Sequence[RunningTask], daemons: Iterable[Replica], lease: timedelta, here: bool
 ) -> datetime | None:
-    """A renewal sets a lease's end to its time plus the lease; what runs in this very daemon is heard of now."""
+    """The last heartbeat: the end of the lease minus its length; for tasks of this daemon, now."""
     if here:
         return datetime.now(UTC)
     if tasks:
@@ -127,7 +129,7 @@ def _task(task: RunningTask) -> dict[str, object]:
 
 
 def today_of(days: Sequence[AgentDay]) -> AgentDayOut:
-    """Tasks that asked for the agent by its name and by its capabilities, together."""
+    """The sum of tasks that requested the agent by name or by a capability."""
     costs = [day.cost_usd for day in days if day.cost_usd is not None]
     worked = sum(day.worked for day in days)
     return AgentDayOut(

@@ -1,4 +1,4 @@
-"""Reading the audit log: that of the active project, or, for operators, that of the installation."""
+"""Endpoint for the audit log of the active project or, for operators, of the installation."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from kairos.text import LARGEST_INTEGER, Moment, Text
 
 routes = APIRouter(prefix="/api/audit", tags=["audit"], route_class=JsonRoute)
 
-System = Annotated[bool, Query(description="Entries of no project, for operators.")]
+System = Annotated[bool, Query(description="Entries of the installation instead of the project; for operators.")]
 AUDIT_LIMIT = 200
 
 
 class EntryOut(BaseModel):
     id: int
     at: datetime
-    user_id: UUID | None = Field(description="Null where the system did it, or nobody was signed in.")
-    who: str | None = Field(description="Their e-mail; null for somebody who is no member of the project.")
+    user_id: UUID | None = Field(description="Null for actions of the system and without sign-in.")
+    who: str | None = Field(description="The user's e-mail; null if the user is not a member of the project.")
     action: str
     target: str | None
     data: dict[str, JsonValue] = Field(
-        description=f"Where it is longer than {EXCERPT} characters: `excerpt`, its beginning as text."
+        description=f"If longer than {EXCERPT} characters: `excerpt`, the beginning as text."
     )
 
 
@@ -43,14 +43,16 @@ class AuditPage(BaseModel):
 
 
 def reader(principal: PrincipalDep, system: System = False) -> tuple[Principal, ProjectId | None]:
-    """A dependency: who may read which log. No project: the installation's, for operators. Raises `Forbidden`,
-    `NoProject`, `OperatorsOnly`."""
+    """A dependency: the caller, and the project whose log is read; None for the installation's log.
+
+    Raises `Forbidden`, `NoProject`, `OperatorsOnly`.
+    """
     if system:
         return operator(principal), None
     return principal, needs(Permission.AUDIT_READ)(principal).project_id
 
 
-reader.permission = Permission.AUDIT_READ  # type: ignore[attr-defined]  # for the tests that walk the routes
+reader.permission = Permission.AUDIT_READ  # type: ignore[attr-defined]  # for tests that iterate over the routes
 ReaderDep = Annotated[tuple[Principal, ProjectId | None], Depends(reader)]
 
 
@@ -63,12 +65,12 @@ async def list_entries(
     q: Annotated[Text | None, Query(max_length=200)] = None,
     since: Moment | None = None,
     until: Moment | None = None,
-    cursor: Annotated[int | None, Query(ge=1, le=LARGEST_INTEGER, description="`next` of the page before.")] = None,
+    cursor: Annotated[int | None, Query(ge=1, le=LARGEST_INTEGER, description="`next` of the previous page.")] = None,
     limit: Annotated[int, Query(ge=1, le=AUDIT_LIMIT)] = 50,
 ) -> AuditPage:
-    """Who did what, newest first."""
+    """The entries of the audit log, newest first."""
     principal, project_id = who
-    wanted = audit.Wanted(action=action, user_id=user_id, words=q, since=since, until=until)
+    wanted = audit.AuditFilter(action=action, user_id=user_id, search=q, since=since, until=until)
     scope = Scope(project_id) if project_id else Scope(user_id=principal.user_id, operator=True)
     async with services.database.scope(scope) as session:
         rows = await audit.page(session, project_id, wanted, before=cursor, limit=limit + 1)

@@ -1,4 +1,4 @@
-"""The response cache and the judge of the active project: what they did and what that saved or cost."""
+"""Endpoints for statistics of the active project's response cache and judge."""
 
 from __future__ import annotations
 
@@ -24,36 +24,38 @@ class CacheOut(BaseModel):
     bytes: int
     hits: int
     misses: int
-    saved_input_tokens: int = Field(description="As the model's server had counted them.")
+    saved_input_tokens: int = Field(description="As counted by the model server.")
     saved_output_tokens: int
-    saved_usd: float = Field(description="What the answers of known price would have cost again.")
-    saved_s: float = Field(description="Seconds that the models would have taken.")
+    saved_usd: float = Field(description="Saved cost of answers with a known price.")
+    saved_s: float = Field(description="Saved seconds of model time.")
 
 
 class Flushed(BaseModel):
-    entries: int = Field(description="How many answers were forgotten.")
+    entries: int = Field(description="Number of deleted answers.")
 
 
 class JudgeOut(BaseModel):
-    judged: int = Field(description="Answers whose quality is the judge's word.")
-    share: float | None = Field(description="Of the answers that nothing else measured; null where there were none.")
+    judged: int = Field(description="Answers whose quality was measured by the judge.")
+    share: float | None = Field(
+        description="Judged share of the otherwise unmeasured answers; null if there were none."
+    )
     calls: int
     failures: int
-    cost_usd: float = Field(description="Of the calls whose cost is known.")
-    unpriced: int = Field(description="Calls whose cost is not known.")
+    cost_usd: float = Field(description="Cost of the calls with a known cost.")
+    unpriced: int = Field(description="Calls with an unknown cost.")
     input_tokens: int
     output_tokens: int
 
 
 @routes.get("/cache", responses=responses(401, 403, 503))
 async def show_cache(services: ServicesDep, member: ModelsReader) -> CacheOut:
-    """What the project's cache holds and what its hits saved."""
+    """Size and savings of the project's response cache."""
     return CacheOut.model_validate(await services.router.cache.stats(member.project_id), from_attributes=True)
 
 
 @routes.post("/cache/flush", responses=responses(401, 403, 503))
 async def flush_cache(services: ServicesDep, member: FlusherDep) -> Flushed:
-    """Forget every answer of the project."""
+    """Delete all cached answers of the project."""
     return Flushed(entries=await services.router.cache.flush(member.project_id))
 
 
@@ -61,6 +63,6 @@ async def flush_cache(services: ServicesDep, member: FlusherDep) -> Flushed:
 async def show_judge(
     services: ServicesDep, member: ModelsReader, days: Annotated[int, Query(ge=1, le=365)] = 30
 ) -> JudgeOut:
-    """How much the judge model measured in the project, and what it cost."""
+    """Number and cost of the judge model's calls in the project."""
     figures = await services.judge.figures(member.project_id, datetime.now(UTC) - timedelta(days=days))
     return JudgeOut.model_validate(figures, from_attributes=True)

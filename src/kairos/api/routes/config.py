@@ -1,4 +1,4 @@
-"""The configuration: every value with its source, changes while the system runs, and what each replica runs."""
+"""Endpoints for the configuration: values and their sources, live changes, history, and the versions of all daemons."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from kairos.api.access.permissions import Permission
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.api.services import Services, ServicesDep
-from kairos.config import Reach
-from kairos.config_reference import Source, shown, source_of, value_of
+from kairos.config import ApplyMode
+from kairos.config_reference import ValueSource, shown, source_of, value_of
 from kairos.db.repositories import configuration, replicas
 from kairos.db.repositories.configuration import Version
 from kairos.db.repositories.excerpts import EXCERPT
-from kairos.orchestration.configuration.config_changes import PROJECT, Author, Changed, Wish
+from kairos.orchestration.configuration.config_changes import PROJECT, Author, ChangeResult, ConfigChange
 from kairos.orchestration.configuration.plugin_rules import SETTINGS, shown_settings
 from kairos.orchestration.configuration.project_settings import ProjectSettings
 from kairos.tenancy import NOBODY, ProjectId, Scope
@@ -32,9 +32,11 @@ routes = APIRouter(prefix="/api/config", tags=["configuration"], route_class=Jso
 ReaderDep = Annotated[Member, Depends(needs(Permission.CONFIG_READ))]
 
 
-def changer(who: PrincipalDep) -> Principal:
-    """A dependency: an operator, or somebody who manages the active project. Which values they may change is decided by
-    the values. Raises `NoProject`, `Forbidden`."""
+def config_editor(who: PrincipalDep) -> Principal:
+    """A dependency: an operator, or a manager of the active project. Permissions on values are checked separately.
+
+    Raises `NoProject`, `Forbidden`.
+    """
     if not who.operator:
         if who.project_id is None:
             raise NoProject
@@ -42,36 +44,38 @@ def changer(who: PrincipalDep) -> Principal:
     return who
 
 
-changer.permission = Permission.PROJECT_MANAGE  # type: ignore[attr-defined]  # for the tests that walk the routes
-ChangerDep = Annotated[Principal, Depends(changer)]
+config_editor.permission = Permission.PROJECT_MANAGE  # type: ignore[attr-defined]  # for tests that iterate over the routes
+EditorDep = Annotated[Principal, Depends(config_editor)]
 
 
 Why = Annotated[
     Text,
-    Field(max_length=500, description="Stands in the history and in the audit log."),
+    Field(max_length=500, description="The reason, shown in the history and in the audit log."),
 ]
 
 
-class Whose(StrEnum):
+class ConfigScope(StrEnum):
+    """The scope of a value: the whole system or one project."""
+
     SYSTEM = "system"
     PROJECT = "project"
 
 
 class ValueOut(BaseModel):
-    key: str = Field(description="Dotted; those of the active project begin with `project.`.")
-    whose: Whose
-    kind: str = Field(description="Type and range in words.")
-    value: Any = Field(description="In force in the replica that answers; of a secret only whether it is set.")
+    key: str = Field(description="Dotted key; keys of the active project begin with `project.`.")
+    whose: ConfigScope
+    kind: str = Field(description="Type and range as text.")
+    value: Any = Field(description="The value in force on the responding daemon; secrets are masked.")
     default: Any
-    source: Source
-    reach: Reach = Field(description="live: within 2 s; restart: at the next start; file: not through the API.")
+    source: ValueSource
+    reach: ApplyMode = Field(description="live: within 2 s; restart: at the next start; file: not through the API.")
     description: str
-    may_change: bool = Field(description="Whether you may.")
-    waiting: bool = Field(description="Whether another value is set, which this replica takes at its next start.")
+    may_change: bool = Field(description="Whether you may change it.")
+    waiting: bool = Field(description="Whether another value is set that this daemon applies at its next start.")
 
 
 class ConfigOut(BaseModel):
-    version: int = Field(description="Of the system's values; 0 where nothing was set above file and environment.")
+    version: int = Field(description="Version of the system's values; 0 if nothing was changed through the API.")
     project_version: int
     values: list[ValueOut]
 
@@ -79,19 +83,19 @@ class ConfigOut(BaseModel):
 class ConfigBody(Body):
     changes: JsonObject = Field(
         min_length=1,
-        description="Values by key, nested or dotted; null takes one back to file, environment or default.",
+        description="Values by key, nested or dotted; null resets a key to file, environment or default.",
     )
     why: Why = ""
-    version: Position | None = Field(None, description="The system's version that the change was made for.")
-    project_version: Position | None = Field(None, description="The project's, where its values change.")
-    dry_run: bool = Field(False, description="Validate, and say what would change.")
+    version: Position | None = Field(None, description="The system's version on which the change is based.")
+    project_version: Position | None = Field(None, description="The project's version on which the change is based.")
+    dry_run: bool = Field(False, description="Only validate, and return what would change.")
 
 
 class RevertBody(Body):
-    whose: Whose = Whose.SYSTEM
-    to: Position = Field(description="The version whose values hold again; 0 is before anything was set.")
+    whose: ConfigScope = ConfigScope.SYSTEM
+    to: Position = Field(description="The version whose values are restored; 0 is the state before any change.")
     why: Why = ""
-    version: Position = Field(description="The newest one that you know of.")
+    version: Position = Field(description="The newest version that you know.")
     dry_run: bool = False
 
 
@@ -104,17 +108,17 @@ class ConfigChanged(BaseModel):
     version: int
     project_version: int
     changed: dict[str, Difference]
-    restart: list[str] = Field(description="Those of the changed values that take effect at the next start.")
+    restart: list[str] = Field(description="Changed keys that take effect at the next start.")
     dry_run: bool
 
 
 class VersionOut(BaseModel):
     version: int
     at: datetime
-    by: str | None = Field(description="E-mail; null where you may not see that person.")
+    by: str | None = Field(description="E-mail of the author; null if you may not see it.")
     why: str
     changes: dict[str, Difference] = Field(
-        description=f"Of a value longer than {EXCERPT} characters its beginning as text."
+        description=f"Values longer than {EXCERPT} characters are replaced by their beginning as text."
     )
 
 
@@ -129,20 +133,20 @@ class ReplicaOut(BaseModel):
     alive: bool
     slots: int
     heartbeat_at: datetime
-    version: int = Field(description="Of the configuration that it runs.")
-    newest: bool = Field(description="Whether that is the newest.")
-    error: str | None = Field(description="Why it runs no newer one.")
-    waiting: list[str] = Field(description="Keys whose new values it takes at its next start.")
+    version: int = Field(description="Version of the configuration that it runs.")
+    newest: bool = Field(description="Whether this is the newest version.")
+    error: str | None = Field(description="Why it does not run a newer version.")
+    waiting: list[str] = Field(description="Keys whose new values it applies at its next start.")
 
 
 class ReplicaList(BaseModel):
-    version: int = Field(description="The newest.")
+    version: int = Field(description="The newest version.")
     items: list[ReplicaOut]
 
 
 @routes.get("", responses=responses(401, 403, 409, 503))
 async def show_config(services: ServicesDep, member: ReaderDep, principal: PrincipalDep) -> ConfigOut:
-    """Every value of the system and of the active project."""
+    """All values of the system and of the active project."""
     async with services.database.project(member.project_id) as session:
         newest = await configuration.newest(session, None)
         of_project = await configuration.newest_number(session, member.project_id)
@@ -152,22 +156,22 @@ async def show_config(services: ServicesDep, member: ReaderDep, principal: Princ
 
 
 @routes.patch("", responses=responses(401, 403, 404, 409, 413, 422, 503))
-async def change_config(services: ServicesDep, who: ChangerDep, body: ConfigBody) -> ConfigChanged:
-    """Set values while the system runs. Operators change the system's, admins and owners those of their project."""
-    wish = Wish(body.changes, body.why, body.version, body.project_version, body.dry_run)
-    return _changed(await services.config_changes.change(_author(who), wish), body.dry_run)
+async def change_config(services: ServicesDep, who: EditorDep, body: ConfigBody) -> ConfigChanged:
+    """Change values while the system runs. Operators change the system's, admins and owners those of their project."""
+    change = ConfigChange(body.changes, body.why, body.version, body.project_version, body.dry_run)
+    return _changed(await services.config_changes.change(_author(who), change), body.dry_run)
 
 
 @routes.get("/history", responses=responses(401, 403, 409, 422, 503))
 async def show_history(
     services: ServicesDep,
     member: ReaderDep,
-    whose: Whose = Whose.SYSTEM,
+    whose: ConfigScope = ConfigScope.SYSTEM,
     before: Annotated[int | None, Query(ge=1, le=LARGEST_INTEGER)] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> VersionList:
-    """Who set what, when and why, newest first."""
-    of_project = member.project_id if whose is Whose.PROJECT else None
+    """The changes with author, time and reason, newest first."""
+    of_project = member.project_id if whose is ConfigScope.PROJECT else None
     scope = Scope(member.project_id, member.user_id)
     found = await services.config_changes.history(scope, of_project, before, limit)
     return VersionList(
@@ -176,21 +180,21 @@ async def show_history(
 
 
 @routes.post("/revert", responses=responses(401, 403, 404, 409, 413, 422, 503))
-async def revert_config(services: ServicesDep, who: ChangerDep, body: RevertBody) -> ConfigChanged:
-    """Make a new version of what held in an old one."""
-    of_project = ProjectId(who.project_id) if body.whose is Whose.PROJECT and who.project_id else None
-    if body.whose is Whose.PROJECT and of_project is None:
+async def revert_config(services: ServicesDep, who: EditorDep, body: RevertBody) -> ConfigChanged:
+    """Create a new version with the values of an old one."""
+    of_project = ProjectId(who.project_id) if body.whose is ConfigScope.PROJECT and who.project_id else None
+    if body.whose is ConfigScope.PROJECT and of_project is None:
         raise NoProject
-    why = body.why or f"back to version {body.to}"
+    why = body.why or f"revert to version {body.to}"
     version, project_version = (None, body.version) if of_project else (body.version, None)
-    wish = Wish({}, why, version, project_version, body.dry_run)
-    return _changed(await services.config_changes.revert(_author(who), of_project, body.to, wish), body.dry_run)
+    change = ConfigChange({}, why, version, project_version, body.dry_run)
+    return _changed(await services.config_changes.revert(_author(who), of_project, body.to, change), body.dry_run)
 
 
 @routes.get("/replicas", responses=responses(401, 403, 409, 503))
 async def show_replicas(services: ServicesDep, member: ReaderDep) -> ReplicaList:
-    """The daemons, and the version of the configuration that each runs."""
-    del member  # daemons and versions are of no project
+    """The daemons with the configuration version that each runs."""
+    del member  # daemons and versions do not belong to a project
     async with services.database.scope(NOBODY) as session:
         newest = await configuration.newest_number(session, None)
         known = await replicas.known(session)
@@ -216,15 +220,15 @@ def _system_values(services: Services, newest: Version | None, operator: bool) -
     return [
         ValueOut(
             key=key.name,
-            whose=Whose.SYSTEM,
+            whose=ConfigScope.SYSTEM,
             kind=key.kind,
             value=_value(services, key.name),
             default=key.default,
-            source=Source.API if key.name in set_ else source_of(running.base, key),
+            source=ValueSource.API if key.name in set_ else source_of(running.base, key),
             reach=key.reach,
             description=key.description,
-            may_change=operator and key.reach is not Reach.FILE,
-            waiting=key.name in running.standing.waiting,
+            may_change=operator and key.reach is not ApplyMode.FILE,
+            waiting=key.name in running.status.waiting,
         )
         for key in config_reference.by_name().values()
     ]
@@ -240,12 +244,12 @@ def _project_values(stored: Any, manages: bool) -> list[ValueOut]:
     return [
         ValueOut(
             key=f"{PROJECT}{name}",
-            whose=Whose.PROJECT,
+            whose=ConfigScope.PROJECT,
             kind=config_reference.kind_of(entry),
             value=shown(getattr(now, name)),
             default=shown(getattr(defaults, name)),
-            source=Source.API if getattr(now, name) != getattr(defaults, name) else Source.DEFAULT,
-            reach=Reach.LIVE,
+            source=ValueSource.API if getattr(now, name) != getattr(defaults, name) else ValueSource.DEFAULT,
+            reach=ApplyMode.LIVE,
             description=entry.description or "",
             may_change=manages,
             waiting=False,
@@ -259,7 +263,7 @@ def _author(who: Principal) -> Author:
     return Author(who.user_id, who.operator, who.project_id, manages)
 
 
-def _changed(changed: Changed, dry_run: bool) -> ConfigChanged:
+def _changed(changed: ChangeResult, dry_run: bool) -> ConfigChanged:
     return ConfigChanged(
         version=changed.version,
         project_version=changed.project_version,
@@ -280,6 +284,6 @@ def _version(version: Version) -> VersionOut:
 
 
 def _excerpt(difference: Difference) -> Difference:
-    """The difference without long values: a page of the history must not carry megabytes of every version."""
+    """The difference with shortened values, so that a page of the history stays small."""
     texts = {name: orjson.dumps(value, default=str).decode() for name, value in difference.model_dump().items()}
     return difference.model_copy(update={name: text[:EXCERPT] for name, text in texts.items() if len(text) > EXCERPT})

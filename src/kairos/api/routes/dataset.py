@@ -1,4 +1,4 @@
-"""The dataset of the active project: what was wrong, what would have been right, and who says so."""
+"""Endpoints for the dataset of the active project: list, correct, import, export and erase samples."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from kairos.db.repositories.excerpts import EXCERPT, ITEMS
 from kairos.errors import InvalidInput, NotFound
 from kairos.fine_tuning.dataset.dataset import RowChanged, check_move, line_of, secrets_of
 from kairos.fine_tuning.dataset.formats.records import Record, WideText, records
-from kairos.orchestration.dataset.dataset_import import MOST_REFUSALS, slot, take_in
+from kairos.orchestration.dataset.dataset_import import MAX_REFUSALS, import_records, slot
 from kairos.orchestration.dataset.samples import SampleSource
 from kairos.text import Text
 
@@ -50,21 +50,21 @@ class SampleOut(BaseModel):
     source: SampleSource
     task_id: UUID | None
     task_type: str | None
-    prompt: list[dict[str, JsonValue]] = Field(description="The messages as the model saw them.")
-    faulty_output: str | None = Field(description="Null where a task failed without one.")
+    prompt: list[dict[str, JsonValue]] = Field(description="The messages sent to the model.")
+    faulty_output: str | None = Field(description="Null if the task failed without an output.")
     corrected_output: str | None
     reason: str
     model: str | None
     adapter: str | None
-    seen: int = Field(description="How often this fault came.")
-    secrets: list[SecretOut] = Field(description="What looks like a secret; the row is kept out until it is cleared.")
+    seen: int = Field(description="How often this fault occurred.")
+    secrets: list[SecretOut] = Field(description="Possible secrets; the row is excluded until they are cleared.")
     cleared: bool
     labelled_at: datetime | None
     created_at: datetime
 
 
-class SeenByOut(BaseModel):
-    """An adapter that was made with the row."""
+class SampleAdapterOut(BaseModel):
+    """An adapter that was trained or evaluated with the row."""
 
     id: UUID
     base: str
@@ -72,13 +72,13 @@ class SeenByOut(BaseModel):
 
 
 class SampleDetail(SampleOut):
-    adapters: list[SeenByOut] = Field(description="Adapters that were trained or measured with it, the newest first.")
+    adapters: list[SampleAdapterOut] = Field(description="Adapters trained or evaluated with the row, newest first.")
 
 
 class SamplePage(BaseModel):
     items: list[SampleOut] = Field(
-        description=f"Of messages, outputs and reason the first {EXCERPT} characters, and the first {ITEMS} messages "
-        "and secrets; the row's own address has all."
+        description=f"The first {EXCERPT} characters of messages, outputs and reason, and the first {ITEMS} messages "
+        "and secrets; the row's own endpoint returns all."
     )
     next: str | None
 
@@ -86,12 +86,14 @@ class SamplePage(BaseModel):
 class Stats(BaseModel):
     states: dict[SampleState, int]
     task_types: dict[str, int]
-    waiting_for_clearing: int = Field(description="Rows kept out because something in them looks like a secret.")
-    joined: int = Field(description="Faults that were known already.")
+    waiting_for_clearing: int = Field(description="Rows excluded because they contain possible secrets.")
+    joined: int = Field(description="Faults merged into an existing row.")
 
 
 class SampleBody(Body):
-    version: int = Field(ge=1, le=2**62, description="The one you saw; another one is refused.")
+    version: int = Field(
+        ge=1, le=2**62, description="The version you saw; the change is refused if there is a newer one."
+    )
     state: SampleState | None = None
     corrected_output: Text | None = Field(None, min_length=1, max_length=500_000)
     reason: Text | None = Field(None, min_length=1, max_length=2000)
@@ -101,20 +103,20 @@ class VersionBody(Body):
     version: int = Field(ge=1, le=2**62)
 
 
-class RefusedRow(BaseModel):
-    line: int = Field(description="Where the row begins in the body, counted from 1.")
+class RefusedRowOut(BaseModel):
+    line: int = Field(description="The line of the body at which the row begins, from 1.")
     reason: str
 
 
 class ImportedOut(BaseModel):
-    """What became of the rows."""
+    """The result of an import."""
 
     rows: int
     new: int
-    updated: int = Field(description="Rows that were known, by their id or by their content, and are changed now.")
-    unchanged: int = Field(description="Rows that were there already, with the same answer.")
+    updated: int = Field(description="Existing rows, identified by id or content, that were changed.")
+    unchanged: int = Field(description="Existing rows with the same answer.")
     refused: int
-    refusals: list[RefusedRow] = Field(description=f"The first {MOST_REFUSALS:,} of the refused rows, and why.")
+    refusals: list[RefusedRowOut] = Field(description=f"The first {MAX_REFUSALS:,} refused rows with the reasons.")
 
 
 class Erased(BaseModel):
@@ -125,26 +127,26 @@ class Erased(BaseModel):
 async def list_samples(
     services: ServicesDep,
     member: ReaderDep,
-    state: Annotated[list[SampleState] | None, Query(description="Only these; may be repeated.")] = None,
+    state: Annotated[list[SampleState] | None, Query(description="Only these states; may be repeated.")] = None,
     task_type: Annotated[Text | None, Query(max_length=100)] = None,
     q: Annotated[
-        Text | None, Query(max_length=200, description="Occurs in the prompt, an output or the reason, in any case.")
+        Text | None, Query(max_length=200, description="Text in the prompt, an output or the reason, case-insensitive.")
     ] = None,
-    cursor: Annotated[UUID | None, Query(description="`next` of the page before.")] = None,
+    cursor: Annotated[UUID | None, Query(description="`next` of the previous page.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> SamplePage:
     """The rows, newest first."""
     async with services.database.project(member.project_id) as session:
         rows = await dataset.page(
-            session, before=cursor, limit=limit + 1, states=state or (), task_type=task_type, words=q
+            session, before=cursor, limit=limit + 1, states=state or (), task_type=task_type, search=q
         )
     more = len(rows) > limit
-    return SamplePage(items=[_shown(row) for row in rows[:limit]], next=str(rows[limit - 1].id) if more else None)
+    return SamplePage(items=[_response(row) for row in rows[:limit]], next=str(rows[limit - 1].id) if more else None)
 
 
 @routes.get("/stats", responses=responses(401, 403, 409, 503))
 async def stats(services: ServicesDep, member: ReaderDep) -> Stats:
-    """How many rows stand where."""
+    """The number of rows by state and task type."""
     async with services.database.project(member.project_id) as session:
         counted = await dataset.counts(session)
     states = dict.fromkeys(SampleState, 0)
@@ -160,18 +162,18 @@ async def stats(services: ServicesDep, member: ReaderDep) -> Stats:
     )
 
 
-@routes.post("/next", responses={**responses(401, 403, 409, 422, 503), 204: {"description": "Nothing waits."}})
+@routes.post("/next", responses={**responses(401, 403, 409, 422, 503), 204: {"description": "No row is waiting."}})
 async def next_sample(
     services: ServicesDep,
     member: WriterDep,
     skip: Annotated[
-        list[UUID] | None, Query(max_length=MOST_SKIPPED, description="Give none of these, and let others have them.")
+        list[UUID] | None, Query(max_length=MOST_SKIPPED, description="Skip these rows, and release them to others.")
     ] = None,
 ) -> SampleOut | None:
-    """A row that waits for a person. It is yours for ten minutes: nobody else gets it meanwhile."""
+    """Claim a row that waits for review. It is reserved for you for ten minutes."""
     async with services.database.project(member.project_id) as session:
         row = await dataset.claim_next(session, member.user_id, skip or ())
-    return _shown(row) if row else Response(status_code=204)  # type: ignore[return-value]
+    return _response(row) if row else Response(status_code=204)  # type: ignore[return-value]
 
 
 @routes.post(
@@ -183,25 +185,25 @@ async def import_rows(
     services: ServicesDep,
     member: WriterDep,
     request: Request,
-    approve: Annotated[bool, Query(description="As approved; left out, as corrected.")] = False,
+    approve: Annotated[bool, Query(description="Import as approved instead of corrected.")] = False,
 ) -> ImportedOut:
-    """Import rows from JSON lines or a JSON array. Every answer of a prompt is a row; what is there already stays.
+    """Import rows from JSON lines or a JSON array. Every answer of a prompt is a row; existing rows are kept.
 
-    Formats, told by their keys: OpenAI chat (`messages`, with `rejected` and `task_type` as the export has them),
-    preference pairs of OpenAI and TRL, Alpaca, ShareGPT, prompt and completion. A row that the dataset cannot contain
-    is refused with its line and reason, the others are imported. An exported row updates the row that it came from.
-    At most 50,000 rows a request, and one import at a time in a project.
+    Formats, detected by their keys: OpenAI chat (`messages`, with `rejected` and `task_type` as in exports), preference
+    pairs of OpenAI and TRL, Alpaca, ShareGPT, prompt and completion. An invalid row is refused with its line and the
+    reason; the others are imported. An exported row updates its original. At most 50,000 rows per request, and one
+    import at a time per project.
     """
     async with slot(services.database, member.project_id, member.user_id) as taken:
-        # Read as it is: FastAPI would parse a body that is sent as JSON.
+        # Read the raw body: FastAPI would parse one sent as JSON.
         body = await request.body()
-        report = await take_in(taken, _records(body), approve=approve)
+        report = await import_records(taken, _records(body), approve=approve)
         if not report.rows:
-            raise InvalidInput(where="body", problem="it has no row", remedy="Send one JSON object a line")
+            raise InvalidInput(where="body", problem="it has no row", remedy="Send one JSON object per line")
         counts = {str(outcome): count for outcome, count in report.counts.items()}
         async with taken.transaction() as session:
             await _audit(session, member, "dataset.imported", None, {"rows": report.rows, **counts})
-    refusals = [RefusedRow(line=one.line, reason=one.reason) for one in report.refusals]
+    refusals = [RefusedRowOut(line=one.line, reason=one.reason) for one in report.refusals]
     return ImportedOut(rows=report.rows, refusals=refusals, **counts)
 
 
@@ -218,26 +220,26 @@ def _records(body: bytes) -> Iterator[Record]:
     responses={**responses(401, 403, 409, 422, 503), 200: {"content": {JSON_LINES: {}}}},
 )
 async def export_rows(services: ServicesDep, member: ReaderDep, state: SampleState = SampleState.APPROVED) -> Response:
-    """The rows with a right answer as chat-format JSON lines; those that seem to hold secrets are left out."""
+    """Export rows with a correct answer as JSON lines in chat format, without rows that contain possible secrets."""
     lines = StreamingResponse(_lines(services, member, state), media_type=JSON_LINES)
     return WatchedDownload(lines, services.events, right_of(member))
 
 
 @routes.get("/{sample_id}", responses=responses(401, 403, 404, 409, 422, 503))
 async def show_sample(services: ServicesDep, member: ReaderDep, sample_id: UUID) -> SampleDetail:
-    """One row, with the adapters that have seen it."""
+    """One row, with the adapters that were trained or evaluated with it."""
     async with services.database.project(member.project_id) as session:
         row = await dataset.get(session, sample_id)
         if row is None:
             raise NotFound(what="row", id=sample_id)
-        adapters = await dataset.seen_by(session, sample_id)
-    seen = [SeenByOut(id=adapter.id, base=adapter.base, version=adapter.version) for adapter in adapters]
-    return SampleDetail(**_shown(row).model_dump(), adapters=seen)
+        adapters = await dataset.adapters_of(session, sample_id)
+    seen = [SampleAdapterOut(id=adapter.id, base=adapter.base, version=adapter.version) for adapter in adapters]
+    return SampleDetail(**_response(row).model_dump(), adapters=seen)
 
 
 @routes.patch("/{sample_id}", responses=responses(401, 403, 404, 409, 413, 422, 503))
 async def change_sample(services: ServicesDep, member: WriterDep, sample_id: UUID, body: SampleBody) -> SampleOut:
-    """Correct, approve, reject or hold out a row. Whoever saw another version is told so, and nothing is written."""
+    """Correct, approve, reject or hold out a row. Refused with 409 if the row has a newer version."""
     async with services.database.project(member.project_id, member.user_id) as session:
         row = await _at_version(session, sample_id, body.version)
         corrected = body.corrected_output or row.corrected_output
@@ -257,7 +259,7 @@ async def change_sample(services: ServicesDep, member: WriterDep, sample_id: UUI
 
 @routes.post("/{sample_id}/clear-secrets", responses=responses(401, 403, 404, 409, 413, 422, 503))
 async def clear_secrets(services: ServicesDep, member: WriterDep, sample_id: UUID, body: VersionBody) -> SampleOut:
-    """Say that what looked like a secret is none: the row may be used."""
+    """Mark the possible secrets of a row as harmless, so that the row can be used."""
     async with services.database.project(member.project_id, member.user_id) as session:
         row = await _at_version(session, sample_id, body.version)
         await _audit(session, member, "dataset.cleared", str(sample_id), {"kinds": [s["kind"] for s in row.secrets]})
@@ -266,7 +268,7 @@ async def clear_secrets(services: ServicesDep, member: WriterDep, sample_id: UUI
 
 @routes.post("/{sample_id}/undo", responses=responses(401, 403, 404, 409, 422, 503))
 async def undo(services: ServicesDep, member: WriterDep, sample_id: UUID) -> SampleOut:
-    """Take your last change of a row back."""
+    """Undo your last change of a row."""
     async with services.database.project(member.project_id, member.user_id) as session:
         row = await dataset.get(session, sample_id, locked=True)
         if row is None:
@@ -274,15 +276,15 @@ async def undo(services: ServicesDep, member: WriterDep, sample_id: UUID) -> Sam
         before = dict(row.previous or {})
         before.pop("import", None)
         if before.pop("by", None) != str(member.user_id):
-            raise RowChanged(found=row.version, given="none of your own")
+            raise RowChanged(found=row.version, given="none of your changes")
         written = await dataset.write(session, sample_id, row.version, {**before, "previous": None})
         assert written is not None, "it is locked"
-        return _shown(written)
+        return _response(written)
 
 
 @routes.delete("/{sample_id}", responses=responses(401, 403, 404, 409, 422, 503))
 async def erase_sample(services: ServicesDep, member: WriterDep, sample_id: UUID) -> Erased:
-    """Erase a row for good; the answer names the adapters that have seen it."""
+    """Erase a row permanently; returns the adapters that were trained or evaluated with it."""
     async with services.database.project(member.project_id, member.user_id) as session:
         adapters = await dataset.erase(session, sample_id)
         if adapters is None:
@@ -307,7 +309,7 @@ async def _written(session: Session, member: Member, row: SampleRow, values: dic
     changed = {**values, "previous": before, "labelled_by": member.user_id}
     written = await dataset.write(session, row.id, row.version, changed)
     assert written is not None, "it is locked"
-    return _shown(written)
+    return _response(written)
 
 
 async def _lines(services: Services, member: Member, state: SampleState) -> AsyncIterator[bytes]:
@@ -330,8 +332,8 @@ async def _audit(session: Session, member: Member, action: str, target: str | No
     await people.audit(session, action, user_id=member.user_id, project_id=member.project_id, target=target, data=data)
 
 
-def _shown(row: Any) -> SampleOut:
-    """Of a row, or of the columns of one that lists read."""
+def _response(row: Any) -> SampleOut:
+    """The response for a row, or for the columns of one that lists read."""
     return SampleOut(
         id=row.id,
         version=row.version,

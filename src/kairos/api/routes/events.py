@@ -1,4 +1,7 @@
-"""Live events over a WebSocket, opened by a ticket: browsers send no header with one, and addresses end in logs."""
+"""Live events over a WebSocket, authenticated by a one-time ticket.
+
+Browsers cannot set headers on a WebSocket, and a token in the address would be written to logs.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ from kairos.api.live.event_listener import (
     Listener,
     Right,
 )
-from kairos.api.live.event_tail import backlog, present
+from kairos.api.live.event_tail import backlog, current_cursor
 from kairos.api.problems import RateLimited, responses
 from kairos.api.services import Services, ServicesDep
 from kairos.background_tasks import end
@@ -41,9 +44,9 @@ from kairos.text import Text
 
 TICKET_S = 30
 CLOSE_S = 5.0
-"""How long a socket that does not read may take to hear why it is closed."""
+"""Longest time for sending the close reason to a client that does not read."""
 ENDED_S = 1.0
-"""The same for one whose right has ended."""
+"""The same for a client whose right has ended."""
 
 routes = APIRouter(prefix="/api/events", tags=["events"], route_class=JsonRoute)
 
@@ -58,7 +61,7 @@ class TicketOut(BaseModel):
 
 @routes.post("/ticket", responses=responses(401, 403, 409, 429, 503))
 async def make_ticket(services: ServicesDep, member: ReaderDep) -> TicketOut:
-    """A ticket for the live events of the active project. It works once."""
+    """Create a one-time ticket for the live events of the active project."""
     secret = new_secret()
     ticket = events.Ticket(member.user_id, member.session_id, member.project_id, member.key_id)
     async with services.database.scope(Scope(member.project_id, member.user_id)) as session:
@@ -74,10 +77,10 @@ async def listen(
     ticket: Annotated[Text, Query(max_length=200)] = "",
     after: Annotated[Text, Query(max_length=100)] = "",
 ) -> None:
-    """The events of the ticket's project: those after the cursor, and then as they are committed."""
-    # Programs that are no browsers name no origin.
+    """Send the events of the ticket's project: those after the cursor, and then new ones as they are committed."""
+    # Only browsers send an Origin header.
     if "origin" in socket.headers and not same_origin(socket):
-        return await socket.close()  # before it is accepted: the handshake ends with 403
+        return await socket.close()  # before accepting: the handshake ends with 403
     await socket.accept()
     services: Services = socket.app.state.services
     try:
@@ -92,7 +95,7 @@ async def listen(
 
 
 async def _admit(services: Services, ticket: str, after: str) -> tuple[Right, Cursor | None] | Closing:
-    """Spend the ticket, and look at what it stands for as of now."""
+    """Use up the ticket and check its right; the right and the cursor, or the reason to close."""
     try:
         cursor = Cursor.parse(after) if after else None
     except InvalidInput:
@@ -105,7 +108,7 @@ async def _admit(services: Services, ticket: str, after: str) -> tuple[Right, Cu
 
 
 async def _spend(services: Services, ticket: str) -> events.Ticket | None:
-    """The ticket names its user, in whose scope alone it can be found."""
+    """Use up the ticket. It contains its user's id, because it is visible only in that user's scope."""
     name, _, secret = ticket.partition(".")
     try:
         user_id = UserId(UUID(name))
@@ -116,8 +119,8 @@ async def _spend(services: Services, ticket: str) -> events.Ticket | None:
 
 
 async def _serve(socket: WebSocket, services: Services, right: Right, after: Cursor | None) -> None:
-    """Until either side goes."""
-    cursor = after or await present(services.database, right.project_id)
+    """Serve the socket until either side closes it."""
+    cursor = after or await current_cursor(services.database, right.project_id)
     listener = Listener(right, cursor)
     if not services.events.admit(listener, services.settings.auth.sockets_per_user):
         return await _close(socket, TOO_MANY)
@@ -139,27 +142,27 @@ async def _serve(socket: WebSocket, services: Services, right: Right, after: Cur
 
 
 async def _send(socket: WebSocket, services: Services, listener: Listener) -> None:
-    """First what was missed, at the pace of the listener, then what comes."""
+    """Send the backlog at the listener's pace, then new events."""
     hello = {"type": "hello", "cursor": str(listener.sent)}
     try:
         await socket.send_text(orjson.dumps(hello).decode())
         async for page, cursor in backlog(services.database, listener.right.project_id, listener.sent):
-            for told in page:
-                await socket.send_text(told.text)
+            for message in page:
+                await socket.send_text(message.text)
             listener.sent = cursor
         await services.events.join(listener)
         while True:
             await socket.send_text(await listener.next())
     except EngineUnavailable:
         listener.close(AWAY)
-    except (WebSocketDisconnect, RuntimeError):  # Starlette and uvicorn, when the other side has gone
+    except (WebSocketDisconnect, RuntimeError):  # raised by Starlette and uvicorn if the client has disconnected
         pass
     finally:
         listener.close(GONE)
 
 
 async def _until_gone(socket: WebSocket, listener: Listener) -> None:
-    """What it says is ignored; that it goes is not."""
+    """Wait until the client disconnects; its messages are ignored."""
     with suppress(RuntimeError):
         while (await socket.receive())["type"] != "websocket.disconnect":
             pass

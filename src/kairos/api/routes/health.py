@@ -1,4 +1,4 @@
-"""Whether the daemon lives, and whether its parts do."""
+"""Endpoints for liveness and readiness."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from kairos import __version__
-from kairos.agents.checks.isolation import Isolation
-from kairos.agents.checks.sandbox.jail import Way
+from kairos.agents.checks.isolation import IsolationStatus
+from kairos.agents.checks.sandbox.jail import IsolationMethod
 from kairos.api.json_route import JsonRoute
 from kairos.api.services import ServicesDep
 
@@ -19,45 +19,47 @@ class Live(BaseModel):
     version: str = __version__
 
 
-class PartOut(BaseModel):
-    state: str = Field(description="ok, degraded or away.")
+class ComponentOut(BaseModel):
+    state: str = Field(description="ok, degraded or away (unavailable).")
     detail: str = ""
 
 
 class IsolationOut(BaseModel):
-    """How this daemon's host keeps in the code of tests given with tasks."""
+    """The isolation of supplied tests on this daemon's host."""
 
-    way: Way = Field(description="namespaces, landlock, or none.")
-    full: bool = Field(description="Whether that code can reach no file, process or network of the host.")
-    tests_run: bool = Field(description="Whether such tests are run here.")
-    detail: str = Field(description="How, or what is missing.")
+    way: IsolationMethod = Field(description="namespaces, landlock, or none.")
+    full: bool = Field(description="Whether test code is cut off from files, processes and network of the host.")
+    tests_run: bool = Field(description="Whether tests are run on this host.")
+    detail: str = Field(description="The method, or the missing feature.")
 
     @classmethod
-    def of(cls, isolation: Isolation) -> IsolationOut:
-        return cls(way=isolation.way, full=isolation.full, tests_run=isolation.allowed, detail=isolation.detail)
+    def of(cls, isolation: IsolationStatus) -> IsolationOut:
+        return cls(way=isolation.method, full=isolation.full, tests_run=isolation.allowed, detail=isolation.detail)
 
 
 class Ready(BaseModel):
-    status: str = Field(description="ok; degraded when a part is missing; unavailable when nothing can be accepted.")
-    parts: dict[str, PartOut]
+    status: str = Field(description="ok; degraded: a component is impaired; unavailable: no tasks are accepted.")
+    parts: dict[str, ComponentOut]
     isolation: IsolationOut | None = Field(
-        None, description="Null while PostgreSQL is away. It does not count for the status."
+        None, description="Null while PostgreSQL is unavailable. It does not affect the status."
     )
 
 
 @routes.get("/live")
 async def live() -> Live:
-    """Answers as long as the process does."""
+    """Whether the process is running."""
     return Live()
 
 
-@routes.get("/ready", responses={503: {"model": Ready, "description": "PostgreSQL is away: nothing can be accepted."}})
+@routes.get(
+    "/ready", responses={503: {"model": Ready, "description": "PostgreSQL is unavailable: no tasks are accepted."}}
+)
 async def ready(services: ServicesDep, response: Response) -> Ready:
-    """Each part and its state. 503 only where tasks cannot be accepted; a missing part else is `degraded`."""
-    parts = {name: PartOut(**part) for name, part in (await services.probe()).items()}
+    """The state of each component. 503 only if tasks cannot be accepted; otherwise the status is `degraded`."""
+    parts = {name: ComponentOut(**part) for name, part in (await services.probe()).items()}
     if parts["postgresql"].state == "away":
         response.status_code = 503
         return Ready(status="unavailable", parts=parts, isolation=None)
     whole = all(part.state == "ok" for part in parts.values())
-    isolation = IsolationOut.of(await services.isolation.known())
+    isolation = IsolationOut.of(await services.isolation.status())
     return Ready(status="ok" if whole else "degraded", parts=parts, isolation=isolation)

@@ -1,4 +1,4 @@
-"""Joining a project by an invitation's link: look at it, register with it, or accept it with the account one has."""
+"""Endpoints to join a project by an invitation: show it, register with it, or accept it with an existing account."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kairos.api.access.auth import Body, PersonDep
 from kairos.api.access.tokens import digest
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
-from kairos.api.routes.sign_in import AsCookie, Password, Tokens, client_of, given
+from kairos.api.routes.sign_in import AsCookie, Password, Tokens, client_of, token_response
 from kairos.api.services import Services, ServicesDep
 from kairos.db.engine import Session
 from kairos.db.models import Role
@@ -25,29 +25,31 @@ from kairos.text import Text
 
 routes = APIRouter(prefix="/api/auth", tags=["auth"], route_class=JsonRoute)
 
-LinkToken = Annotated[Text, Field(max_length=200, description="From the invitation's link.", examples=["q1w2e3…"])]
+LinkToken = Annotated[
+    Text, Field(max_length=200, description="The token from the invitation link.", examples=["q1w2e3…"])
+]
 
 
 class InvitationGone(KairosError):
-    """The invitation was used already, was taken back, has expired, or never was one. Ask for a new link."""
+    """The invitation was already used or revoked, has expired, or is not valid. Ask for a new link."""
 
     status, code, exit_code = 404, "invitation_gone", 4
 
 
 class NotYourInvitation(KairosError):
-    """The invitation is for {email}, and you are signed in as {yours}. Sign in as the one, or ask for another link."""
+    """The invitation is for {email}, but you are signed in as {yours}. Sign in as {email}, or ask for another link."""
 
     status, code, exit_code = 409, "not_your_invitation", 5
 
 
 class MemberAlready(KairosError):
-    """You are a member of this project already. Switch to it."""
+    """You are already a member of this project. Switch to it."""
 
     status, code, exit_code = 409, "member_already", 5
 
 
 class EmailTaken(KairosError):
-    """There is an account with this e-mail already. Sign in with it, then open the invitation's link again."""
+    """There is already an account with this e-mail. Sign in with it, then open the invitation link again."""
 
     status, code, exit_code = 409, "email_taken", 5
 
@@ -67,7 +69,7 @@ class RegisterBody(Body):
 class InvitedTo(BaseModel):
     project_name: str
     role: Role
-    email: str | None = Field(description="Whom it is for; null is whoever has the link.")
+    email: str | None = Field(description="The invited address; null if the link is for anyone.")
     invited_by: str
     expires_at: datetime
 
@@ -80,16 +82,18 @@ class Joined(BaseModel):
 
 @routes.post("/invitation", responses=responses(404, 413, 422, 503))
 async def show_invitation(services: ServicesDep, body: TokenBody) -> InvitedTo:
-    """What an invitation's link is good for."""
+    """The project and role of an invitation."""
     return InvitedTo.model_validate(await _open(services, body.token), from_attributes=True)
 
 
 @routes.post("/register", responses=responses(404, 409, 413, 422, 429, 503))
 async def register(services: ServicesDep, request: Request, response: Response, body: RegisterBody) -> Tokens:
-    """Make an account with an invitation, join its project, and sign in."""
+    """Create an account with an invitation, join its project, and sign in."""
     invitation = await _open(services, body.token)
     if invitation.email and fold_email(invitation.email) != fold_email(body.email):
-        raise InvalidInput(where="email", problem=f"the invitation is for {invitation.email}", remedy="Use that one")
+        raise InvalidInput(
+            where="email", problem=f"the invitation is for {invitation.email}", remedy="Use that address"
+        )
     async with services.database.system() as connection:
         if await passwords.by_email(connection, body.email):
             raise EmailTaken
@@ -101,12 +105,12 @@ async def register(services: ServicesDep, request: Request, response: Response, 
         await people.audit(session, "user.created", user_id=user_id, target=fold_email(body.email))
         await _join(session, invitation, user_id)
     signed_in = await services.accounts.open_session(user_id, client_of(request), ProjectId(invitation.project_id))
-    return given(signed_in, services, request, response, body.cookie)
+    return token_response(signed_in, services, request, response, body.cookie)
 
 
 @routes.post("/accept", responses=responses(401, 403, 404, 409, 413, 422, 503))
 async def accept(services: ServicesDep, who: PersonDep, body: TokenBody) -> Joined:
-    """Join the project of an invitation with the account you are signed in with."""
+    """Join the project of an invitation with your current account."""
     invitation = await _open(services, body.token)
     if not await _is_for(services, invitation, who.user_id):
         raise NotYourInvitation(email=invitation.email, yours=who.email)
@@ -119,7 +123,7 @@ async def accept(services: ServicesDep, who: PersonDep, body: TokenBody) -> Join
 
 
 async def _is_for(services: Services, invitation: members.OpenInvitation, user_id: UserId) -> bool:
-    """Whether the account is the one that signs in with the invitation's address."""
+    """Whether the invitation is open to anyone, or its address belongs to the account."""
     if invitation.email is None:
         return True
     async with services.database.system() as connection:

@@ -1,4 +1,4 @@
-"""API keys of the active project: made, listed, revoked."""
+"""Endpoints for API keys of the active project: create, list, revoke."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ ManagerDep = Annotated[Member, Depends(needs(Permission.KEYS_MANAGE))]
 class KeyBody(Body):
     name: Text = Field(min_length=1, max_length=100, pattern=r"\S", examples=["nightly build"])
     scopes: list[Permission] = Field(min_length=1, max_length=20, examples=[["tasks:read", "tasks:write"]])
-    days: int | None = Field(None, ge=1, le=3650, description="Until it expires; left out, it does not.")
+    days: int | None = Field(
+        None, ge=1, le=3650, description="Days until it expires; without it, the key does not expire."
+    )
 
 
 class KeyOut(BaseModel):
@@ -38,13 +40,13 @@ class KeyOut(BaseModel):
     prefix: str
     scopes: list[Permission]
     created_at: datetime
-    created_by: str = Field(description="The e-mail of the member whose rights bound it.")
+    created_by: str = Field(description="E-mail of the creator, whose current permissions limit the key.")
     expires_at: datetime | None
-    last_used_at: datetime | None = Field(description="To the minute.")
+    last_used_at: datetime | None = Field(description="Accurate to the minute.")
 
 
 class NewKey(KeyOut):
-    key: str = Field(description="Shown this once.")
+    key: str = Field(description="Shown only once.")
 
 
 class KeyList(BaseModel):
@@ -53,19 +55,19 @@ class KeyList(BaseModel):
 
 @routes.get("", responses=responses(401, 403, 409, 503))
 async def list_keys(services: ServicesDep, member: ManagerDep) -> KeyList:
-    """The project's keys that were not revoked, newest first."""
+    """The project's keys, without revoked ones, newest first."""
     async with services.database.project(member.project_id) as session:
         rows = await members.live_keys(session)
-    return KeyList(items=[_shown(row, email) for row, email in rows])
+    return KeyList(items=[_response(row, email) for row, email in rows])
 
 
 @routes.post("", status_code=201, responses=responses(401, 403, 409, 413, 422, 503))
 async def create_key(services: ServicesDep, member: ManagerDep, body: KeyBody) -> NewKey:
-    """Make a key for this project; its text is in this answer and nowhere else."""
+    """Create a key for this project. Its text is returned only here."""
     scopes = sorted(set(body.scopes))
     if refused := NOT_FOR_KEYS.intersection(scopes):
         raise InvalidInput(
-            where="scopes", problem=f"{', '.join(sorted(refused))} cannot be a key's", remedy="Leave it out"
+            where="scopes", problem=f"API keys cannot have {', '.join(sorted(refused))}", remedy="Leave it out"
         )
     for scope in scopes:
         if scope not in member.permissions:
@@ -96,12 +98,12 @@ async def create_key(services: ServicesDep, member: ManagerDep, body: KeyBody) -
             target=row.name,
             data={"prefix": prefix, "scopes": row.scopes},
         )
-    return NewKey(**_shown(row, me.email if me else "").model_dump(), key=text)
+    return NewKey(**_response(row, me.email if me else "").model_dump(), key=text)
 
 
 @routes.delete("/{key_id}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
 async def revoke_key(services: ServicesDep, member: ManagerDep, key_id: UUID) -> None:
-    """Revoke a key; it is refused from now on."""
+    """Revoke a key with immediate effect."""
     async with services.database.project(member.project_id, member.user_id) as session:
         name = await members.revoke_key(session, key_id)
         if name is None:
@@ -109,7 +111,7 @@ async def revoke_key(services: ServicesDep, member: ManagerDep, key_id: UUID) ->
         await people.audit(session, "key.revoked", user_id=member.user_id, project_id=member.project_id, target=name)
 
 
-def _shown(row: ApiKeyRow, created_by: str) -> KeyOut:
+def _response(row: ApiKeyRow, created_by: str) -> KeyOut:
     return KeyOut(
         id=row.id,
         name=row.name,

@@ -1,4 +1,4 @@
-"""The people of the active project: members, their roles, and open invitations."""
+"""Endpoints for members of the active project, their roles, and invitations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ManagerDep = Annotated[Member, Depends(needs(Permission.MEMBERS_MANAGE))]
 
 
 class LastOwner(KairosError):
-    """The project would be left without an owner. Make somebody else its owner first."""
+    """The project would have no owner. Make another member an owner first."""
 
     status, code, exit_code = 409, "last_owner", 5
 
@@ -58,9 +58,9 @@ class InvitationBody(Body):
         None,
         max_length=320,
         pattern=r"^[^@\s]+@[^@\s]+$",
-        description="Whom the link is for; left out, whoever has it.",
+        description="The invited address; without it, the link is for anyone.",
     )
-    days: int = Field(7, ge=1, le=90, description="How long the link is good.")
+    days: int = Field(7, ge=1, le=90, description="Days until the link expires.")
 
 
 class InvitationOut(BaseModel):
@@ -73,7 +73,7 @@ class InvitationOut(BaseModel):
 
 
 class NewInvitation(InvitationOut):
-    link: str = Field(description="Shown this once: give it to the person.")
+    link: str = Field(description="Shown only once: send it to the person.")
 
 
 class InvitationList(BaseModel):
@@ -82,7 +82,7 @@ class InvitationList(BaseModel):
 
 @routes.get("/members", responses=responses(401, 403, 409, 503))
 async def list_members(services: ServicesDep, member: ReaderDep) -> MemberList:
-    """Everybody in the project, oldest member first."""
+    """All members of the project, oldest first."""
     async with services.database.project(member.project_id) as session:
         rows = await members.members(session, member.project_id)
     items = [
@@ -101,14 +101,14 @@ async def list_members(services: ServicesDep, member: ReaderDep) -> MemberList:
 
 @routes.patch("/members/{user_id}", status_code=204, responses=responses(401, 403, 404, 409, 413, 422, 503))
 async def change_role(services: ServicesDep, member: ManagerDep, user_id: UUID, body: RoleBody) -> None:
-    """Give a member another role. Nobody gives or takes a role above their own; an owner is always left."""
+    """Change a member's role. Nobody can grant or remove a role above their own, and one owner must remain."""
     async with services.database.project(member.project_id, member.user_id) as session:
         roles = await members.locked_roles(session, member.project_id)
         before = roles.get(user_id)
         if before is None:
             raise NotFound(what="member", id=user_id)
-        _within_reach(member, before, body.role)
-        _keeps_an_owner(roles | {user_id: body.role})
+        _require_rank(member, before, body.role)
+        _require_owner(roles | {user_id: body.role})
         await members.set_role(session, member.project_id, user_id, body.role)
         await people.audit(
             session,
@@ -122,7 +122,7 @@ async def change_role(services: ServicesDep, member: ManagerDep, user_id: UUID, 
 
 @routes.delete("/members/{user_id}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
 async def remove_member(services: ServicesDep, member: ReaderDep, user_id: UUID) -> None:
-    """Take somebody out of the project, or leave it yourself. Their API keys end too."""
+    """Remove a member from the project, or leave it yourself. The member's API keys stop working."""
     leaving = user_id == member.user_id and member.session_id is not None
     if not leaving and Permission.MEMBERS_MANAGE not in member.permissions:
         raise Forbidden(needed=Permission.MEMBERS_MANAGE, who=f"the role {member.role}")
@@ -131,8 +131,8 @@ async def remove_member(services: ServicesDep, member: ReaderDep, user_id: UUID)
         before = roles.pop(user_id, None)
         if before is None:
             raise NotFound(what="member", id=user_id)
-        _within_reach(member, before)
-        _keeps_an_owner(roles)
+        _require_rank(member, before)
+        _require_owner(roles)
         await members.remove(session, member.project_id, user_id)
         await people.audit(
             session,
@@ -146,16 +146,16 @@ async def remove_member(services: ServicesDep, member: ReaderDep, user_id: UUID)
 
 @routes.get("/invitations", responses=responses(401, 403, 409, 503))
 async def list_invitations(services: ServicesDep, member: ManagerDep) -> InvitationList:
-    """Links that can still be used."""
+    """All open invitations."""
     async with services.database.project(member.project_id) as session:
         rows = await members.open_invitations(session)
-    return InvitationList(items=[_shown(row, name) for row, name in rows])
+    return InvitationList(items=[_response(row, name) for row, name in rows])
 
 
 @routes.post("/invitations", status_code=201, responses=responses(401, 403, 409, 413, 422, 503))
 async def invite(services: ServicesDep, request: Request, member: ManagerDep, body: InvitationBody) -> NewInvitation:
-    """Make a one-time link by which one person joins the project; it works without mail."""
-    _within_reach(member, body.role)
+    """Create a one-time link with which one person can join the project. No e-mail is sent."""
+    _require_rank(member, body.role)
     token = new_secret()
     row = InvitationRow(
         project_id=member.project_id,
@@ -181,13 +181,13 @@ async def invite(services: ServicesDep, request: Request, member: ManagerDep, bo
             target=row.email,
             data={"role": body.role, "invitation": str(row.id)},
         )
-    shown = _shown(row, me.name if me else "")
+    shown = _response(row, me.name if me else "")
     return NewInvitation(**shown.model_dump(), link=f"{link_base_for(request)}/join#{token}")
 
 
 @routes.delete("/invitations/{invitation_id}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
 async def revoke_invitation(services: ServicesDep, member: ManagerDep, invitation_id: UUID) -> None:
-    """Take a link back."""
+    """Revoke an invitation."""
     async with services.database.project(member.project_id, member.user_id) as session:
         if not await members.revoke_invitation(session, invitation_id):
             raise NotFound(what="invitation", id=invitation_id)
@@ -200,18 +200,18 @@ async def revoke_invitation(services: ServicesDep, member: ManagerDep, invitatio
         )
 
 
-def _within_reach(member: Member, *roles: Role) -> None:
-    """Nobody hands out or takes away more than they have themselves."""
+def _require_rank(member: Member, *roles: Role) -> None:
+    """Raise `Forbidden` if one of the roles is above the member's own."""
     if any(RANK[role] > RANK[member.role] for role in roles):
         raise Forbidden(needed=Permission.PROJECT_DELETE, who=f"the role {member.role}")
 
 
-def _keeps_an_owner(roles: dict[UUID, Role]) -> None:
+def _require_owner(roles: dict[UUID, Role]) -> None:
     if Role.OWNER not in roles.values():
         raise LastOwner
 
 
-def _shown(row: InvitationRow, invited_by: str) -> InvitationOut:
+def _response(row: InvitationRow, invited_by: str) -> InvitationOut:
     return InvitationOut(
         id=row.id,
         email=row.email,

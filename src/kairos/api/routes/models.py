@@ -1,4 +1,4 @@
-"""The catalogue as the active project sees it: each model with its health and what was measured here."""
+"""Endpoints for the active project's model catalogue: each model with its health and measurements."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class PriceOut(BaseModel):
 
 
 class FiguresOut(BaseModel):
-    """What was measured in this project."""
+    """Measurements of a model in this project."""
 
     calls: int
     successes: int
-    quality: float | None = Field(description="Mean of the measured ones, in [0, 1].")
+    quality: float | None = Field(description="Mean quality of the measured answers, in [0, 1].")
     measured: int = Field(description="Answers whose quality was measured.")
     first_token_s: float | None
     duration_s: float | None
@@ -43,17 +43,19 @@ class ModelOut(BaseModel):
     upstream: str
     local: bool
     price: PriceOut | None = Field(description="Null is unknown, which is never treated as free.")
-    context: int = Field(description="Tokens of prompt and answer together, as its server really serves them.")
-    answer_limit: int = Field(description="Default answer limit: tokens of an answer where a task sets no max_tokens.")
+    context: int = Field(description="Tokens of prompt and answer together, as served by its server.")
+    answer_limit: int = Field(description="Default limit of answer tokens for tasks without max_tokens.")
     specialties: list[str]
     capabilities: list[str]
-    base: str | None = Field(description="The model that it is an adapter of: this project alone has it.")
+    base: str | None = Field(description="The base model, if it is an adapter. Adapters belong to one project.")
     adapter_id: UUID | None
-    share: float = Field(description="Of the requests that may go to it, in (0, 1]; less than 1 for one on trial.")
+    share: float = Field(
+        description="Share of the requests for which it is a candidate, in (0, 1]; below 1 for a canary."
+    )
     health: str = Field(description="healthy, degraded or unhealthy.")
     health_detail: str
     adjustments: list[str] = Field(
-        description="How requests to it differ from what is asked for, because its server refused the rest."
+        description="Changes to requests because its server refused the original parameters."
     )
     figures: FiguresOut | None
 
@@ -64,33 +66,32 @@ class ModelList(BaseModel):
 
 @routes.get("", responses=responses(401, 403, 503))
 async def list_models(services: ServicesDep, member: ModelsReader) -> ModelList:
-    """What the project may call, in the order of the configuration; its own adapters behind their base."""
+    """The models of the project in configuration order, its adapters after their base model."""
     async with services.database.project(member.project_id) as session:
         figures = {row.model: row for row in await metrics.by_model(session)}
     models = services.router.catalog.of(member.project_id)
-    return ModelList(items=[_shown(services, model, figures.get(model.name)) for model in models])
+    return ModelList(items=[_response(services, model, figures.get(model.name)) for model in models])
 
 
 @routes.post("/{name:path}/reset", status_code=204, responses=responses(401, 403, 404, 422, 503))
 async def reset_model(services: ServicesDep, who: OperatorDep, name: Text) -> None:
-    """Try a model again whose breaker is open, after its key or its server was mended, and send it every parameter
-    again.
+    """Close a model's circuit breaker after its key or server was fixed, and send it all parameters again.
 
-    In every replica; an adapter of the active project in the one that is asked.
+    Applies to all daemons; for an adapter of the active project, only to the responding daemon.
     """
     services.router.reset(services.router.require(name, who.project_id))
 
 
 @routes.get("/{name:path}", responses=responses(401, 403, 422, 503))
 async def show_model(services: ServicesDep, member: ModelsReader, name: str) -> ModelOut:
-    """One of them. 422 for a name that the project's catalogue does not have."""
+    """One model. 422 if the project's catalogue does not have it."""
     model = services.router.require(name, member.project_id)
     async with services.database.project(member.project_id) as session:
         figures = {row.model: row for row in await metrics.by_model(session)}
-    return _shown(services, model, figures.get(model.name))
+    return _response(services, model, figures.get(model.name))
 
 
-def _shown(services: ServicesDep, model: Model, figures: object | None) -> ModelOut:
+def _response(services: ServicesDep, model: Model, figures: object | None) -> ModelOut:
     status = services.router.health.status(model.name, time.time())
     return ModelOut(
         name=model.name,

@@ -1,4 +1,4 @@
-"""The active project at a glance: today and two weeks, what it cost, what waits for a person, what is wrong."""
+"""Endpoint for the dashboard's overview: recent results, cost, pending reviews, and health."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kairos.api.access.auth import Member, needs
 from kairos.api.access.permissions import Permission
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
-from kairos.api.routes.health import PartOut
+from kairos.api.routes.health import ComponentOut
 from kairos.api.services import Services, ServicesDep
 from kairos.db.engine import Session
 from kairos.db.repositories import activity, replicas
@@ -27,7 +27,7 @@ DAYS = 14
 
 
 class Today(BaseModel):
-    """What ended since midnight (UTC); `queued` and `running` are as of now."""
+    """Tasks ended since midnight (UTC); `queued` and `running` are current."""
 
     queued: int
     running: int
@@ -42,45 +42,47 @@ class DayOut(BaseModel):
     day: date
     approved: int
     rejected: int
-    failed: int = Field(description="For good: failed, or out of attempts.")
-    cost_usd: float | None = Field(description="Sum of the known costs; null where none is known.")
+    failed: int = Field(description="Finally failed, or out of attempts.")
+    cost_usd: float | None = Field(description="Sum of the known costs; null if none is known.")
 
 
 class Saved(BaseModel):
-    hits: int | None = Field(description="Since the project began; null while Redis is away.")
-    usd: float | None = Field(description="Null where the models that answered had no known price.")
+    hits: int | None = Field(description="Since the project was created; null while Redis is unavailable.")
+    usd: float | None = Field(description="Null if the models have no known price.")
 
 
-class Waiting(BaseModel):
-    samples_open: int = Field(description="Rows of the dataset that nobody has labelled.")
-    rejected_tasks: int = Field(description="Rejected tasks that nobody has said anything of.")
-    adapters_need_approval: int = Field(description="Adapters that the gate left to a person.")
+class PendingReviewsOut(BaseModel):
+    samples_open: int = Field(description="Dataset rows without a label.")
+    rejected_tasks: int = Field(description="Rejected tasks without a label.")
+    adapters_need_approval: int = Field(description="Adapters that need a person's approval.")
 
 
-class HealthState(StrEnum):
+class SystemState(StrEnum):
     OK = "ok"
     DEGRADED = "degraded"
     DOWN = "down"
 
 
-class Health(BaseModel):
-    state: HealthState
-    parts: dict[str, PartOut]
+class SystemHealth(BaseModel):
+    state: SystemState
+    parts: dict[str, ComponentOut]
 
 
 class Overview(BaseModel):
     today: Today
-    days: list[DayOut] = Field(description="Fourteen days of UTC, the oldest first and today last.")
-    spend_today_usd: float | None = Field(description="Sum of the known costs; null where none is known.")
+    days: list[DayOut] = Field(description="Fourteen days (UTC), oldest first, today last.")
+    spend_today_usd: float | None = Field(description="Sum of the known costs; null if none is known.")
     saved_by_cache: Saved
-    local_share: float | None = Field(description="Of the answers of these days; null where there were none.")
-    waiting: Waiting
-    health: Health
+    local_share: float | None = Field(
+        description="Share of these days' answers from local models; null without answers."
+    )
+    waiting: PendingReviewsOut
+    health: SystemHealth
 
 
 @routes.get("", responses=responses(401, 403, 409, 503))
 async def show_overview(services: ServicesDep, member: ReaderDep) -> Overview:
-    """Everything the first page of the dashboard shows."""
+    """The data of the dashboard's first page."""
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     since = midnight - timedelta(days=DAYS - 1)
     async with services.database.project(member.project_id) as session:
@@ -95,13 +97,13 @@ async def show_overview(services: ServicesDep, member: ReaderDep) -> Overview:
         spend_today_usd=days[-1].cost_usd,
         saved_by_cache=await _saved(services, member.project_id),
         local_share=_local_share(services, member.project_id, answers),
-        waiting=Waiting.model_validate(waiting, from_attributes=True),
+        waiting=PendingReviewsOut.model_validate(waiting, from_attributes=True),
         health=await _health(services, daemons),
     )
 
 
 async def _days(session: Session, since: datetime) -> list[DayOut]:
-    """All of them: a day on which nothing ended is a day too."""
+    """All days, including days without ended tasks."""
     ended = await activity.days(session, since)
     costs = await activity.cost_by_day(session, since)
     days = []
@@ -124,26 +126,26 @@ async def _saved(services: Services, project_id: ProjectId) -> Saved:
         stats = await services.router.cache.stats(project_id)
     except EngineUnavailable:
         return Saved(hits=None, usd=None)
-    # The counter holds only what had a price: 0 is true where all have one, and else means that it is not known.
+    # The counter includes only answers with a price: 0 is exact if all models have one, otherwise unknown.
     priced = all(model.local or model.price for model in services.router.catalog.of(project_id))
     known = stats.saved_usd > 0 or not stats.hits or priced
     return Saved(hits=stats.hits, usd=stats.saved_usd if known else None)
 
 
 def _local_share(services: Services, project_id: ProjectId, answers: dict[str, int]) -> float | None:
-    """Of the models that the catalogue still knows."""
+    """The share of answers from local models, among models that are still in the catalogue."""
     known = {model.name: model.local for model in services.router.catalog.of(project_id)}
     counted = {name: count for name, count in answers.items() if name in known}
     every = sum(counted.values())
     return sum(count for name, count in counted.items() if known[name]) / every if every else None
 
 
-async def _health(services: Services, daemons: list[replicas.Replica]) -> Health:
-    parts = {name: PartOut(**part) for name, part in (await services.probe()).items()}
+async def _health(services: Services, daemons: list[replicas.Replica]) -> SystemHealth:
+    parts = {name: ComponentOut(**part) for name, part in (await services.probe()).items()}
     working = sum(daemon.works for daemon in daemons)
     detail = "" if working else "no daemon runs tasks: start one with `kairos start`"
-    parts["workers"] = PartOut(state="ok" if working else "away", detail=detail)
+    parts["workers"] = ComponentOut(state="ok" if working else "away", detail=detail)
     if parts["postgresql"].state == "away":
-        return Health(state=HealthState.DOWN, parts=parts)
+        return SystemHealth(state=SystemState.DOWN, parts=parts)
     whole = all(part.state == "ok" for part in parts.values())
-    return Health(state=HealthState.OK if whole else HealthState.DEGRADED, parts=parts)
+    return SystemHealth(state=SystemState.OK if whole else SystemState.DEGRADED, parts=parts)

@@ -1,4 +1,4 @@
-"""Plugins and built-in agents as the active project sees them: what they can, what is wrong with them, how they did."""
+"""Endpoints for plugins and built-in agents in the active project: capabilities, errors, and today's statistics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kairos.orchestration.configuration.project_settings import ProjectSettings
 from kairos.plugins.plugin_agent import PluginAgent
 from kairos.plugins.plugin_config import merged, shown
 from kairos.plugins.plugin_errors import PluginMisconfigured
-from kairos.plugins.plugin_loader import Entry
+from kairos.plugins.plugin_loader import PluginEntry
 from kairos.text import Text
 
 routes = APIRouter(prefix="/api/plugins", tags=["plugins"], route_class=JsonRoute)
@@ -32,18 +32,18 @@ ReaderDep = Annotated[Member, Depends(needs(Permission.AGENTS_READ))]
 class PluginOut(BaseModel):
     name: str
     source: str = Field(description="built-in, file or package.")
-    file: str = Field(description="Its name in the folder of plugins, or package and entry point; empty of a built-in.")
+    file: str = Field(description="File name in the plugin folder, or package and entry point; empty for built-ins.")
     state: str = Field(
-        description="loaded; failed: it takes no tasks, `error` says why; set_aside: after failures in a row, until "
+        description="loaded; failed: it runs no tasks, see `error`; set_aside: paused after consecutive failures until "
         "`tried_again_at`; disabled: by this project."
     )
     description: str
     capabilities: list[str]
-    is_async: bool = Field(description="Runs in the daemon; else in a process of its own for each task.")
+    is_async: bool = Field(description="Runs in the daemon; otherwise in a process of its own per task.")
     config_schema: dict[str, JsonValue] = Field(description="JSON Schema of its configuration.")
-    config: dict[str, JsonValue] = Field(description="What holds in this project; secrets are hidden.")
+    config: dict[str, JsonValue] = Field(description="The values in force in this project; secrets are masked.")
     error: str | None
-    trace: str | None = Field(description="For operators alone.")
+    trace: str | None = Field(description="Only for operators.")
     tried_again_at: datetime | None
     today: AgentDayOut
 
@@ -54,7 +54,7 @@ class PluginList(BaseModel):
 
 @routes.get("", responses=responses(401, 403, 409, 503))
 async def list_plugins(services: ServicesDep, member: ReaderDep, principal: PrincipalDep) -> PluginList:
-    """What the daemon that answers has: built-in agents, then plugins; those that could not be loaded among them."""
+    """The built-in agents and plugins of the responding daemon, including plugins that could not be loaded."""
     days = await _days(services, member)
     items = [await _out(services, member, entry, principal.operator, days) for entry in services.plugins.entries]
     return PluginList(items=items)
@@ -62,14 +62,14 @@ async def list_plugins(services: ServicesDep, member: ReaderDep, principal: Prin
 
 @routes.get("/{name}", responses=responses(401, 403, 404, 409, 422, 503))
 async def show_plugin(services: ServicesDep, member: ReaderDep, principal: PrincipalDep, name: Text) -> PluginOut:
-    """One of them, by its name or its file."""
+    """One plugin, by its name or its file."""
     entry = services.plugins.entry(name)
     return await _out(services, member, entry, principal.operator, await _days(services, member))
 
 
 @routes.post("/reload", responses=responses(401, 403, 409, 503))
 async def reload_plugins(services: ServicesDep, who: OperatorDep) -> dict[str, int]:
-    """Scan folder and packages anew, in every daemon. Running tasks end with the plugin that they began with."""
+    """Scan for plugins again on every daemon. Running tasks continue with the old version of a plugin."""
     await services.config_changes.raise_reloads(who.user_id)
     entries = services.plugins.entries
     return {
@@ -79,7 +79,7 @@ async def reload_plugins(services: ServicesDep, who: OperatorDep) -> dict[str, i
 
 
 async def _out(
-    services: Services, member: Member, entry: Entry, operator: bool, days: Mapping[str, list[AgentDay]]
+    services: Services, member: Member, entry: PluginEntry, operator: bool, days: Mapping[str, list[AgentDay]]
 ) -> PluginOut:
     project = ProjectSettings.of(member.project_settings)
     own = project.plugin_settings.get(entry.name, {})
@@ -103,7 +103,7 @@ async def _out(
     )
 
 
-async def _config_fault(entry: Entry, own: Mapping[str, JsonValue]) -> str | None:
+async def _config_fault(entry: PluginEntry, own: Mapping[str, JsonValue]) -> str | None:
     if not isinstance(entry.agent, PluginAgent):
         return None
     try:
@@ -113,7 +113,7 @@ async def _config_fault(entry: Entry, own: Mapping[str, JsonValue]) -> str | Non
     return None
 
 
-def _state(entry: Entry, project: ProjectSettings, fault: str | None, again: datetime | None) -> str:
+def _state(entry: PluginEntry, project: ProjectSettings, fault: str | None, again: datetime | None) -> str:
     if entry.agent is None or fault:
         return "failed"
     if entry.name in project.disabled_plugins:
@@ -121,12 +121,12 @@ def _state(entry: Entry, project: ProjectSettings, fault: str | None, again: dat
     return "set_aside" if again else "loaded"
 
 
-def _last(entry: Entry) -> str | None:
+def _last(entry: PluginEntry) -> str | None:
     return entry.agent.last_failure if isinstance(entry.agent, PluginAgent) else None
 
 
 async def _days(services: Services, member: Member) -> Mapping[str, list[AgentDay]]:
-    """Today's figures, by the agent that does what was asked for."""
+    """Today's statistics by agent."""
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     async with services.database.project(member.project_id) as session:
         days = await activity.agents_today(session, midnight)

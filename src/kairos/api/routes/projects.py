@@ -1,4 +1,4 @@
-"""The projects of the one who asks: list, create, switch, change, archive, export, delete."""
+"""Endpoints for the caller's projects: list, create, switch, change, archive, export, delete."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ class ProjectBody(Body):
 
 
 class ProjectChanges(Body):
-    """What is left out stays as it is."""
+    """Changes of a project; omitted fields are unchanged."""
 
     name: Name | None = None
-    settings: ProjectSettings | None = Field(None, description="Only what is given changes.")
+    settings: ProjectSettings | None = Field(None, description="Omitted settings are unchanged.")
 
 
 class ProjectOut(BaseModel):
     id: UUID
     name: str
     role: Role
-    active: bool = Field(description="Whether it is the project of the token that asked.")
+    active: bool = Field(description="Whether it is the project of the token in use.")
     created_at: datetime
     archived_at: datetime | None
 
@@ -65,19 +65,19 @@ class ProjectList(BaseModel):
 
 
 class Switched(BaseModel):
-    access_token: str = Field(description="For the new project; the old token goes on for the old one.")
+    access_token: str = Field(description="For the new project; the old token stays valid for the old one.")
     expires_in: int = Field(description="Seconds.")
     project_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectMember:
-    """The one who asks, in the project that the address names, whichever one is active."""
+    """The caller as a member of the project in the path, which need not be the active one."""
 
     user_id: UserId
     project_id: ProjectId
     active: ProjectId | None
-    project: projects.Mine
+    project: projects.MemberProject
     right: Right
 
     @property
@@ -86,15 +86,15 @@ class ProjectMember:
 
 
 def project_member(permission: Permission) -> Callable[..., Coroutine[Any, Any, ProjectMember]]:
-    """A dependency: a member of the project in the address, who has this permission there.
+    """A dependency: a member of the project in the path, with this permission.
 
-    Raises `NotFound` for everybody else, exactly as for a project that does not exist; `Forbidden`.
+    Raises `NotFound` for non-members, exactly as for a project that does not exist, and `Forbidden`.
     """
 
     async def member(services: ServicesDep, principal: PrincipalDep, project_id: UUID) -> ProjectMember:
         by_key = principal.session_id is None
         async with services.database.scope(Scope(user_id=principal.user_id)) as session:
-            found = await projects.mine(session, principal.user_id, project_id)
+            found = await projects.member_project(session, principal.user_id, project_id)
         if found is None or (by_key and principal.project_id != project_id):
             raise NotFound(what="project", id=project_id)
         if permission not in (principal.permissions if by_key else granted(found.role)):
@@ -103,7 +103,7 @@ def project_member(permission: Permission) -> Callable[..., Coroutine[Any, Any, 
         right = Right(principal.user_id, principal.session_id, ProjectId(project_id), principal.key_id)
         return ProjectMember(principal.user_id, ProjectId(project_id), principal.project_id, found, right)
 
-    member.permission = permission  # type: ignore[attr-defined]  # for the tests that walk the routes
+    member.permission = permission  # type: ignore[attr-defined]  # for tests that iterate over the routes
     return member
 
 
@@ -115,12 +115,12 @@ DeleterDep = Annotated[ProjectMember, Depends(project_member(Permission.PROJECT_
 
 @routes.get("", responses=responses(401, 503))
 async def list_projects(services: ServicesDep, who: PrincipalDep) -> ProjectList:
-    """The projects you are a member of, oldest first; of an API key its own."""
+    """The projects of which you are a member, oldest first; for an API key, its own project."""
     async with services.database.scope(Scope(user_id=who.user_id)) as session:
         mine = await people.projects_of(session, who.user_id)
     if who.key_id is not None:
         mine = [project for project in mine if project.id == who.project_id]
-    return ProjectList(items=[_shown(project, who.project_id) for project in mine])
+    return ProjectList(items=[_response(project, who.project_id) for project in mine])
 
 
 @routes.post("", status_code=201, responses=responses(401, 403, 409, 413, 422, 503))
@@ -137,22 +137,22 @@ async def create_project(services: ServicesDep, who: PersonDep, body: ProjectBod
             session, "project.created", user_id=who.user_id, project_id=project_id, target=body.name.strip()
         )
         mine = await people.projects_of(session, who.user_id)
-    return next(_shown(project, who.project_id) for project in mine if project.id == project_id)
+    return next(_response(project, who.project_id) for project in mine if project.id == project_id)
 
 
 @routes.get("/{project_id}", responses=responses(401, 403, 404, 422, 503))
 async def show_project(services: ServicesDep, member: ReaderDep) -> ProjectDetail:
-    """A project with its settings, and whether the daemon that answers can run tests given with tasks."""
+    """A project with its settings, and the isolation of supplied tests on the responding daemon."""
     return await _detail(services, member.project, member)
 
 
 @routes.patch("/{project_id}", responses=responses(401, 403, 404, 413, 422, 503))
 async def change_project(services: ServicesDep, member: ManagerDep, body: ProjectChanges) -> ProjectDetail:
-    """Rename a project, or change its settings. Limits hold from now on, over all daemons.
+    """Rename a project, or change its settings. Limits take effect at once on all daemons.
 
     The configuration of a plugin must satisfy its schema.
     """
-    if body.settings:  # before the transaction: a schema may take a while, and what it allowed is remembered
+    if body.settings:  # before the transaction: validation may take a while, and its result is cached
         known = ProjectSettings.of(member.project.settings)
         await check_project(services.plugins, known, known.changed(body.settings))
     async with services.database.scope(member.scope) as session:
@@ -164,18 +164,18 @@ async def change_project(services: ServicesDep, member: ManagerDep, body: Projec
         await check_project(services.plugins, before, after)
         await write_project(session, member.scope, row, after, why="", name=body.name and body.name.strip())
     await services.limits.changed(member.project_id)
-    return await _detail(services, await _again(services, member), member)
+    return await _detail(services, await _reload(services, member), member)
 
 
 @routes.post("/{project_id}/archive", responses=responses(401, 403, 404, 422, 503))
 async def archive_project(services: ServicesDep, member: ManagerDep) -> ProjectOut:
-    """Take no more tasks. What runs ends as usual; what is queued waits until the project is restored."""
+    """Archive a project: it accepts no tasks. Running tasks finish; queued ones wait until it is restored."""
     return await _set_archived(services, member, True)
 
 
 @routes.post("/{project_id}/restore", responses=responses(401, 403, 404, 422, 503))
 async def restore_project(services: ServicesDep, member: ManagerDep) -> ProjectOut:
-    """Take tasks again, and go on with those that waited."""
+    """Restore an archived project and continue its queued tasks."""
     return await _set_archived(services, member, False)
 
 
@@ -183,17 +183,17 @@ async def restore_project(services: ServicesDep, member: ManagerDep) -> ProjectO
 async def delete_project(
     services: ServicesDep,
     member: DeleterDep,
-    confirm: Annotated[Text, Query(max_length=100, description="The project's name, to be sure.")],
+    confirm: Annotated[Text, Query(max_length=100, description="The project's name, as confirmation.")],
 ) -> None:
-    """Delete a project for everybody, at once. Its rows, keys and files are erased in the background, for good."""
+    """Delete a project immediately. Its rows, keys and files are erased permanently in the background."""
     async with services.database.scope(member.scope) as session:
         row = await projects.locked(session, member.project_id)
         if row is None:
             raise NotFound(what="project", id=member.project_id)
         if confirm != row.name:
-            raise InvalidInput(where="confirm", problem="it is not the project's name", remedy="Write it as it stands")
+            raise InvalidInput(where="confirm", problem="it is not the project's name", remedy="Enter it exactly")
         await projects.mark_deleted(session, member.project_id)
-        # Above projects, as all entries of the project itself are erased with it; the id says nothing to anybody.
+        # In the installation's log: the project's own entries are erased with it, and the id reveals nothing.
         await people.audit(session, "project.deleted", user_id=member.user_id, target=str(member.project_id))
     await services.limits.changed(member.project_id)
 
@@ -204,7 +204,7 @@ async def delete_project(
     responses={**responses(401, 403, 404, 422, 503), 200: {"content": {ARCHIVE: {}}}},
 )
 async def export_project(services: ServicesDep, member: ExporterDep) -> Response:
-    """Everything the project has, as one .tar.gz: JSON lines for each table, and a manifest. Sent while it is made."""
+    """Export all data of a project as a .tar.gz with JSON lines for each table and a manifest. It is streamed."""
     await services.exports.ready()
     async with services.database.scope(member.scope) as session:
         await people.audit(session, "project.exported", user_id=member.user_id, project_id=member.project_id)
@@ -218,7 +218,7 @@ async def export_project(services: ServicesDep, member: ExporterDep) -> Response
 
 @routes.post("/{project_id}/switch", responses=responses(401, 403, 404, 422, 503))
 async def switch_project(services: ServicesDep, who: PersonDep, project_id: UUID) -> Switched:
-    """An access token for another of your projects. A foreign one is as one that does not exist."""
+    """An access token for another of your projects; 404 for projects of which you are not a member."""
     async with services.database.scope(Scope(user_id=who.user_id)) as session:
         mine = {project.id for project in await people.projects_of(session, who.user_id)}
     if project_id not in mine:
@@ -237,19 +237,19 @@ async def _set_archived(services: Services, member: ProjectMember, archived: boo
             action = "project.archived" if archived else "project.restored"
             await people.audit(session, action, user_id=member.user_id, project_id=member.project_id)
     await services.limits.changed(member.project_id)
-    return _shown(await _again(services, member), member.active)
+    return _response(await _reload(services, member), member.active)
 
 
-async def _again(services: Services, member: ProjectMember) -> projects.Mine:
-    """The project as it is after the change. Raises `NotFound` where it was deleted meanwhile."""
+async def _reload(services: Services, member: ProjectMember) -> projects.MemberProject:
+    """The project after the change. Raises `NotFound` if it was deleted meanwhile."""
     async with services.database.scope(Scope(user_id=member.user_id)) as session:
-        found = await projects.mine(session, member.user_id, member.project_id)
+        found = await projects.member_project(session, member.user_id, member.project_id)
     if found is None:
         raise NotFound(what="project", id=member.project_id)
     return found
 
 
-def _shown(project: people.MyProject | projects.Mine, active: UUID | None) -> ProjectOut:
+def _response(project: people.MyProject | projects.MemberProject, active: UUID | None) -> ProjectOut:
     return ProjectOut(
         id=project.id,
         name=project.name,
@@ -260,7 +260,7 @@ def _shown(project: people.MyProject | projects.Mine, active: UUID | None) -> Pr
     )
 
 
-async def _detail(services: Services, project: projects.Mine, member: ProjectMember) -> ProjectDetail:
-    shown = _shown(project, member.active)
-    isolation = IsolationOut.of(await services.isolation.known())
+async def _detail(services: Services, project: projects.MemberProject, member: ProjectMember) -> ProjectDetail:
+    shown = _response(project, member.active)
+    isolation = IsolationOut.of(await services.isolation.status())
     return ProjectDetail(**shown.model_dump(), settings=ProjectSettings.of(project.settings), isolation=isolation)

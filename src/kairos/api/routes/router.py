@@ -1,4 +1,4 @@
-"""Why this model: routing decisions, and how the models do at each kind of work."""
+"""Endpoints for routing decisions, and for the models' results by task type."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ NINETY_FIVE = 1.96
 """Standard errors on each side of a 95 % interval (normal approximation)."""
 
 
-class StandingOut(BaseModel):
-    """One model at one task type."""
+class ModelResultOut(BaseModel):
+    """The results of one model for one task type."""
 
     model: str
     calls: int
-    share: float = Field(description="Of the calls of this task type, in [0, 1].")
+    share: float = Field(description="Share of the calls of this task type, in [0, 1].")
     failures: int
     measured: int = Field(description="Answers whose quality was measured.")
-    quality: float | None = Field(description="Mean of the measured ones, in [0, 1].")
-    interval: float | None = Field(description="Half of the 95 % interval around it; null below two measured ones.")
+    quality: float | None = Field(description="Mean quality of the measured answers, in [0, 1].")
+    interval: float | None = Field(description="Half-width of its 95 % interval; null below two measured answers.")
     first_token_s: float | None
     duration_s: float | None
     cost_usd: float | None
@@ -41,7 +41,7 @@ class StandingOut(BaseModel):
 
 class TaskTypeOut(BaseModel):
     task_type: str
-    models: list[StandingOut]
+    models: list[ModelResultOut]
 
 
 class Leaderboard(BaseModel):
@@ -50,14 +50,14 @@ class Leaderboard(BaseModel):
 
 
 class TrafficOut(BaseModel):
-    """What one model was chosen for on one day (UTC)."""
+    """Decisions for one model and task type on one day (UTC)."""
 
     day: date
     model: str
     task_type: str
     decisions: int
-    cost_usd: float | None = Field(description="Of all calls made under them, as far as known; null is unknown.")
-    mean_quality: float | None = Field(description="Of the measured ones, in [0, 1].")
+    cost_usd: float | None = Field(description="Known cost of their calls; null is unknown.")
+    mean_quality: float | None = Field(description="Mean quality of the measured answers, in [0, 1].")
 
 
 class TrafficList(BaseModel):
@@ -68,7 +68,7 @@ class TrafficList(BaseModel):
 async def show_traffic(
     services: ServicesDep, member: ModelsReader, days: Annotated[int, Query(ge=1, le=365)] = 14
 ) -> TrafficList:
-    """Which models did the project's work on which day."""
+    """The project's decisions by day, model and task type."""
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     async with services.database.project(member.project_id) as session:
         rows = await activity.traffic(session, midnight - timedelta(days=days - 1))
@@ -77,7 +77,7 @@ async def show_traffic(
 
 @routes.get("/decisions/{decision_id}", responses=responses(401, 403, 404, 422, 503))
 async def show_decision(services: ServicesDep, member: ModelsReader, decision_id: UUID) -> DecisionOut:
-    """A routing decision with every term of every candidate's score."""
+    """A routing decision with all terms of every candidate's score."""
     async with services.database.project(member.project_id) as session:
         row = await history.decision(session, decision_id)
     if row is None:
@@ -89,16 +89,18 @@ async def show_decision(services: ServicesDep, member: ModelsReader, decision_id
 async def show_leaderboard(
     services: ServicesDep, member: ModelsReader, days: Annotated[int, Query(ge=1, le=365)] = 30
 ) -> Leaderboard:
-    """How the models did in this project, for each task type, best quality first."""
+    """The results of the models in this project by task type, best quality first."""
     async with services.database.project(member.project_id) as session:
-        rows = await leaderboard.standings(session, datetime.now(UTC) - timedelta(days=days))
+        rows = await leaderboard.rows(session, datetime.now(UTC) - timedelta(days=days))
     types = {row.task_type: [other for other in rows if other.task_type == row.task_type] for row in rows}
-    items = [TaskTypeOut(task_type=name, models=[_shown(row, group) for row in group]) for name, group in types.items()]
+    items = [
+        TaskTypeOut(task_type=name, models=[_response(row, group) for row in group]) for name, group in types.items()
+    ]
     return Leaderboard(days=days, items=items)
 
 
-def _shown(row: leaderboard.Standing, group: list[leaderboard.Standing]) -> StandingOut:
-    return StandingOut(
+def _response(row: leaderboard.LeaderboardRow, group: list[leaderboard.LeaderboardRow]) -> ModelResultOut:
+    return ModelResultOut(
         model=row.model,
         calls=row.calls,
         share=row.calls / sum(other.calls for other in group),

@@ -1,4 +1,4 @@
-"""Sign-in over HTTP: passwords, links, invitations, refresh, and a person's own sessions."""
+"""Endpoints for sign-in, token refresh, passwords, and the caller's sessions."""
 
 from __future__ import annotations
 
@@ -30,13 +30,11 @@ DEVICE_COOKIE = "kairos_device"
 DEVICE_COOKIE_S = 365 * 86_400
 
 Password = Annotated[Text, Field(max_length=1024, examples=["a long passphrase"])]
-AsCookie = Annotated[
-    bool, Field(description="Set the refresh token as an HttpOnly cookie and leave it out of the answer.")
-]
+AsCookie = Annotated[bool, Field(description="Set the refresh token as an HttpOnly cookie instead of returning it.")]
 
 
 class ForeignOrigin(KairosError):
-    """The refresh cookie came from a page of {origin!r}, which is not this Kairos. Open Kairos itself and sign in."""
+    """The refresh cookie was sent by a page of {origin!r}, which is not Kairos. Open the dashboard and sign in."""
 
     status, code, exit_code = 403, "foreign_origin", 6
 
@@ -44,7 +42,7 @@ class ForeignOrigin(KairosError):
 class LoginBody(Body):
     email: Text = Field(max_length=320, examples=["admin@localhost"])
     password: Password
-    project_id: UUID | None = Field(None, description="The project to start in; the first one when left out.")
+    project_id: UUID | None = Field(None, description="The project to start in; by default the first one.")
     device_token: str | None = Field(
         None, max_length=200, description="From an earlier sign-in; browsers send it as a cookie."
     )
@@ -58,13 +56,13 @@ class SetupBody(Body):
 
 
 class LocalBody(Body):
-    secret: Text = Field(max_length=200, description="What stands in `local-secret` in the daemon's data folder.")
+    secret: Text = Field(max_length=200, description="The content of `local-secret` in the daemon's data folder.")
     project_id: UUID | None = None
 
 
 class RefreshBody(Body):
-    refresh_token: Text | None = Field(None, max_length=200, description="Left out by browsers, which send the cookie.")
-    project_id: UUID | None = Field(None, description="The project that the new access token is for.")
+    refresh_token: Text | None = Field(None, max_length=200, description="Browsers send the cookie instead.")
+    project_id: UUID | None = Field(None, description="The project of the new access token.")
 
 
 class PasswordBody(Body):
@@ -78,12 +76,12 @@ class NameBody(Body):
 
 class Tokens(BaseModel):
     access_token: str
-    refresh_token: str | None = Field(description="Null where it was set as a cookie.")
+    refresh_token: str | None = Field(description="Null if it was set as a cookie.")
     token_type: str = "Bearer"
     expires_in: int = Field(description="Seconds.")
     project_id: UUID | None
     device_token: str | None = Field(
-        None, description="To send with the next sign-in: failures of strangers do not count against it."
+        None, description="Send it with the next sign-in: failed attempts of other clients then do not count."
     )
 
 
@@ -104,7 +102,7 @@ class SessionOut(BaseModel):
     created_at: datetime
     last_used_at: datetime
     expires_at: datetime
-    current: bool = Field(description="Whether it is the session that asked.")
+    current: bool = Field(description="Whether it is the session in use.")
 
 
 class SessionList(BaseModel):
@@ -128,24 +126,24 @@ async def login(
     signed_in = await services.accounts.sign_in(
         body.email, body.password, client_of(request), address, _id(body.project_id), device
     )
-    return given(signed_in, services, request, response, body.cookie)
+    return token_response(signed_in, services, request, response, body.cookie)
 
 
 @routes.post("/setup", responses=responses(401, 413, 422, 429, 503))
 async def setup(services: ServicesDep, request: Request, response: Response, body: SetupBody) -> Tokens:
-    """Set the password with a one-time link, for the first time or after it was forgotten, and sign in."""
+    """Set the password with a one-time link, for a new account or a reset, and sign in."""
     signed_in = await services.accounts.use_link(body.token, body.password, client_of(request))
-    return given(signed_in, services, request, response, body.cookie)
+    return token_response(signed_in, services, request, response, body.cookie)
 
 
 @routes.post("/local", responses=responses(401, 413, 422, 503))
 async def local(services: ServicesDep, request: Request, response: Response, body: LocalBody) -> Tokens:
-    """Sign in from the same machine, with the secret that only the daemon's own user can read."""
+    """Sign in on the same machine, with the secret that only the daemon's user can read."""
     if not hmac.compare_digest(body.secret.encode(), services.local_secret.encode()):
         raise Unauthenticated(reason="The local secret is not this daemon's")
     user_id = await services.accounts.first_operator()
     signed_in = await services.accounts.open_session(user_id, "local", _id(body.project_id))
-    return given(signed_in, services, request, response, cookie=False)
+    return token_response(signed_in, services, request, response, cookie=False)
 
 
 @routes.post("/refresh", responses=responses(401, 403, 413, 422, 503))
@@ -156,15 +154,17 @@ async def refresh(
     body: RefreshBody,
     kairos_refresh: Annotated[Text | None, Cookie(max_length=200)] = None,
 ) -> Tokens:
-    """A new access token for the project named, and the next refresh token. One used again within 10 seconds gives the
-    same successor; later it ends the session."""
+    """A new access token for the given project, and a new refresh token.
+
+    Reuse of a refresh token within 10 seconds returns the same successor; later it ends the session.
+    """
     token = body.refresh_token or kairos_refresh
     if token is None:
-        raise Unauthenticated(reason="The request carries no refresh token")
+        raise Unauthenticated(reason="The request has no refresh token")
     if body.refresh_token is None:
         _same_origin(request)
     signed_in = await services.accounts.refresh(token, _id(body.project_id))
-    return given(signed_in, services, request, response, cookie=body.refresh_token is None)
+    return token_response(signed_in, services, request, response, cookie=body.refresh_token is None)
 
 
 @routes.post("/logout", status_code=204, responses=responses(401, 403, 503))
@@ -176,14 +176,14 @@ async def logout(services: ServicesDep, response: Response, who: PersonDep) -> N
 
 @routes.post("/logout-everywhere", status_code=204, responses=responses(401, 403, 503))
 async def logout_everywhere(services: ServicesDep, response: Response, who: PersonDep) -> None:
-    """End all your sessions, this one too."""
+    """End all your sessions, including this one."""
     await services.accounts.sign_out_everywhere(who.user_id)
     response.delete_cookie(COOKIE, path=COOKIE_PATH)
 
 
 @routes.get("/me", responses=responses(401, 503))
 async def me(who: PrincipalDep) -> Me:
-    """Who the credential belongs to, and what it may do in its project."""
+    """The account and the permissions of the credential in its project."""
     return Me(
         user_id=who.user_id,
         email=who.email,
@@ -211,7 +211,7 @@ async def change_password(services: ServicesDep, who: PersonDep, body: PasswordB
 
 @routes.get("/sessions", responses=responses(401, 403, 503))
 async def list_sessions(services: ServicesDep, who: PersonDep) -> SessionList:
-    """Where you are signed in, the session used last first."""
+    """Your active sessions, the most recently used first."""
     async with services.database.scope(Scope(user_id=who.user_id)) as session:
         rows = await sessions.live_of(session, who.user_id)
     items = [
@@ -235,8 +235,10 @@ async def end_session(services: ServicesDep, who: PersonDep, session_id: UUID) -
         raise NotFound(what="session", id=session_id)
 
 
-def given(signed_in: SignedIn, services: Services, request: Request, response: Response, cookie: bool) -> Tokens:
-    """The tokens as the answer carries them: to browsers the refresh token goes where no script can read it."""
+def token_response(
+    signed_in: SignedIn, services: Services, request: Request, response: Response, cookie: bool
+) -> Tokens:
+    """The tokens for the response; for browsers, the refresh token is set as an HttpOnly cookie."""
     secure = request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")
     if cookie:
         response.set_cookie(
@@ -268,12 +270,12 @@ def given(signed_in: SignedIn, services: Services, request: Request, response: R
 
 
 def client_of(request: Request) -> str:
-    """What the session list shows of the program that signed in."""
+    """The client's user agent, shown in the list of sessions."""
     return (request.headers.get("user-agent") or "unknown")[:200]
 
 
 def _same_origin(request: Request) -> None:
-    """Cookies are sent by whatever page asks: only one of our own may. Raises `ForeignOrigin`."""
+    """Raise `ForeignOrigin` unless the dashboard sent the request: other sites can make browsers send cookies."""
     if not same_origin(request):
         raise ForeignOrigin(origin=request.headers.get("origin") or "unknown")
 

@@ -1,4 +1,4 @@
-"""Tasks over HTTP: submit, list, show, cancel, retry."""
+"""Endpoints for tasks: submit, list, show, cancel, retry, label."""
 
 from __future__ import annotations
 
@@ -33,24 +33,28 @@ from kairos.text import JsonObject, Position, Text, ZonedMoment
 routes = APIRouter(prefix="/api/tasks", tags=["tasks"], route_class=JsonRoute)
 
 MOST_EVENTS = 1_000
-"""Of one task in one answer; the rest comes with `after`."""
+"""Events in one response; `after` requests the rest."""
 TRACEPARENT = re.compile(r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
 LabellerDep = Annotated[Member, Depends(needs(Permission.TASKS_LABEL))]
 Phrase = Annotated[Text, Field(min_length=1, max_length=2000)]
 
 
 class ChecksBody(Body):
-    """What the guardian checks the answer against."""
+    """The checks of the guardian for the answer."""
 
-    format: AnswerFormat | None = Field(None, description="The form the answer must have.")
+    format: AnswerFormat | None = Field(None, description="The required format of the answer.")
     schema_: JsonObject | None = Field(
         None,
         alias="schema",
         description="JSON Schema (2020-12) that the answer must satisfy.",
         examples=[{"type": "object", "required": ["city"]}],
     )
-    require: list[Phrase] = Field([], max_length=100, description="Texts that must occur.", examples=[["def add"]])
-    forbid: list[Phrase] = Field([], max_length=100, description="Texts that must not occur.", examples=[["eval("]])
+    require: list[Phrase] = Field(
+        [], max_length=100, description="Texts that the answer must contain.", examples=[["def add"]]
+    )
+    forbid: list[Phrase] = Field(
+        [], max_length=100, description="Texts that the answer must not contain.", examples=[["eval("]]
+    )
     tests: Text | None = Field(
         None,
         max_length=100_000,
@@ -61,29 +65,27 @@ class ChecksBody(Body):
 
 class TaskBody(Body):
     prompt: Text = Field(min_length=1, max_length=500_000, examples=["Write a Python function add(a, b)."])
-    agent: Text = Field("ExecutionAgent", max_length=100, description="An agent's name, or a capability.")
+    agent: Text = Field("ExecutionAgent", max_length=100, description="Name of an agent, or a capability.")
     task_type: Text | None = Field(
-        None, min_length=1, max_length=100, description="Your word for this kind of work.", examples=["code"]
+        None, min_length=1, max_length=100, description="Your name for this kind of task.", examples=["code"]
     )
     checks: ChecksBody = Field(default_factory=lambda: ChecksBody.model_validate({}))
-    model: Text | None = Field(None, max_length=200, description="A model's name; left out, the router chooses.")
+    model: Text | None = Field(None, max_length=200, description="Name of a model; by default the router chooses.")
     system: Text | None = Field(
         None,
         min_length=1,
         max_length=100_000,
-        description="Instructions to the model, in place of the agent's own.",
+        description="System prompt, in place of the agent's own.",
         examples=["Answer in Turkish."],
     )
     temperature: float | None = Field(None, ge=0, le=2)
     max_tokens: int | None = Field(None, ge=1, le=1_000_000)
-    session: Text | None = Field(None, max_length=200, description="Calls of one session stay with one model.")
-    cache: bool | None = Field(
-        None, description="Answer from the cache where it has one; left out, only what is asked at temperature 0."
-    )
-    lane: Lane = Field(Lane.INTERACTIVE, description="`interactive` for what a person waits for.")
-    priority: int = Field(0, ge=-100, le=100, description="Higher goes first within the project.")
-    not_before: ZonedMoment | None = Field(None, description="Not started before this time.")
-    timeout_s: float | None = Field(None, gt=0, le=86400, description="Longest time one attempt may take.")
+    session: Text | None = Field(None, max_length=200, description="Calls with the same session stay with one model.")
+    cache: bool | None = Field(None, description="Use the response cache; by default only at temperature 0.")
+    lane: Lane = Field(Lane.INTERACTIVE, description="`interactive` for tasks that a person waits for.")
+    priority: int = Field(0, ge=-100, le=100, description="Higher runs first within the project.")
+    not_before: ZonedMoment | None = Field(None, description="Earliest start.")
+    timeout_s: float | None = Field(None, gt=0, le=86400, description="Longest time of one attempt, in seconds.")
     max_attempts: int | None = Field(None, ge=1, le=100)
 
 
@@ -98,11 +100,11 @@ class VerdictOut(BaseModel):
     attempt: int
     draft: int
     approved: bool
-    score: float | None = Field(description="Measured quality in [0, 1]; null where nothing measured it.")
+    score: float | None = Field(description="Measured quality in [0, 1]; null if it was not measured.")
     findings: list[FindingOut]
     checks: list[str]
     output: str
-    reasoning: str = Field(description="What the model wrote before its answer; empty where it reasoned in silence.")
+    reasoning: str = Field(description="The model's reasoning text; empty if it returned none.")
     at: datetime
 
 
@@ -111,16 +113,16 @@ class DecisionOut(BaseModel):
     task_type: str
     task_type_source: str = Field(description="caller, classifier or default.")
     task_type_confidence: float | None
-    task_type_reason: str | None = Field(description="Why nothing better than the default was found.")
+    task_type_reason: str | None = Field(description="Why the default type was used.")
     length: str | None = Field(description="Bucket of the input: short, medium or long.")
     kind: str
     chosen: str | None
     answered: str | None
-    candidates: list[dict[str, JsonValue]] = Field(description="Every term of every candidate's score.")
-    excluded: list[dict[str, JsonValue]] = Field(description="Who was no candidate, and why.")
+    candidates: list[dict[str, JsonValue]] = Field(description="All terms of every candidate's score.")
+    excluded: list[dict[str, JsonValue]] = Field(description="Excluded models with the reasons.")
     calls: list[dict[str, JsonValue]]
     margin: float | None
-    quality: float | None = Field(description="What was measured of the answer; null is unmeasured.")
+    quality: float | None = Field(description="Measured quality of the answer; null is unmeasured.")
     at: datetime
 
 
@@ -153,12 +155,10 @@ class TaskOut(BaseModel):
 
 
 class LabelBody(Body):
-    """What a person says of the answer."""
+    """A person's judgement of the answer."""
 
     label: Label
-    output: Text | None = Field(
-        None, min_length=1, max_length=500_000, description="For `edit`: the answer as it should have been."
-    )
+    output: Text | None = Field(None, min_length=1, max_length=500_000, description="For `edit`: the corrected answer.")
     reason: Text | None = Field(None, max_length=2000)
 
 
@@ -170,9 +170,9 @@ class LabelOut(BaseModel):
 
 
 class TaskDetail(TaskOut):
-    system: str | None = Field(description="Instructions in place of the agent's own; null where none were given.")
+    system: str | None = Field(description="System prompt in place of the agent's own; null if not set.")
     checks: dict[str, JsonValue]
-    label: LabelOut | None = Field(description="The newest word of a person on the answer.")
+    label: LabelOut | None = Field(description="The newest label of the answer.")
     verdicts: list[VerdictOut]
     decisions: list[DecisionOut]
     events: list[EventOut]
@@ -180,7 +180,7 @@ class TaskDetail(TaskOut):
 
 class TaskPage(BaseModel):
     items: list[TaskOut] = Field(
-        description=f"Of prompt, output and error the first {EXCERPT} characters; the task's own address has all."
+        description=f"The first {EXCERPT} characters of prompt, output and error; the task's own endpoint returns all."
     )
     next: str | None = Field(description="The cursor of the next page; null on the last one.")
 
@@ -200,7 +200,7 @@ async def submit(
     traceparent: Annotated[Text | None, Header(max_length=100)] = None,
     cache_control: Annotated[Text | None, Header(max_length=100)] = None,
 ) -> TaskOut:
-    """Submit a task. With an `Idempotency-Key` that was used before, the task made then is given, with status 200."""
+    """Submit a task. For an `Idempotency-Key` that was used before, the existing task is returned with status 200."""
     disabled = ProjectSettings.of(member.project_settings).disabled_plugins
     new = await _new_task(services, member.project_id, disabled, body, idempotency_key, traceparent, cache_control)
     row, created = await services.submissions.submit(member.project_id, member.user_id, new)
@@ -213,16 +213,16 @@ async def submit(
 async def list_tasks(
     services: ServicesDep,
     member: TasksReader,
-    state: Annotated[list[TaskState] | None, Query(description="Only these; may be repeated.")] = None,
+    state: Annotated[list[TaskState] | None, Query(description="Only these states; may be repeated.")] = None,
     agent: Annotated[Text | None, Query(max_length=100)] = None,
     model: Annotated[Text | None, Query(max_length=200)] = None,
     task_type: Annotated[Text | None, Query(max_length=100)] = None,
-    q: Annotated[Text | None, Query(max_length=200, description="Occurs in the prompt, in any case.")] = None,
+    q: Annotated[Text | None, Query(max_length=200, description="Text in the prompt, case-insensitive.")] = None,
     ended_since: Annotated[
-        ZonedMoment | None, Query(description="Only what ended at this time or later; with its time zone.")
+        ZonedMoment | None, Query(description="Only tasks that ended at this time or later; with a time zone.")
     ] = None,
-    labelled: Annotated[bool | None, Query(description="Only what a person has said something of, or not.")] = None,
-    cursor: Annotated[UUID | None, Query(description="`next` of the page before.")] = None,
+    labelled: Annotated[bool | None, Query(description="Only tasks with a label, or without one.")] = None,
+    cursor: Annotated[UUID | None, Query(description="`next` of the previous page.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> TaskPage:
     """The project's tasks, newest first."""
@@ -235,7 +235,7 @@ async def list_tasks(
             agent=agent,
             model=model,
             task_type=task_type,
-            words=q or None,
+            search=q or None,
             ended_since=ended_since,
             labelled=labelled,
         )
@@ -273,7 +273,7 @@ async def list_events(
     after: Annotated[Position, Query()] = 0,
     limit: Annotated[int, Query(ge=1, le=MOST_EVENTS)] = MOST_EVENTS,
 ) -> EventList:
-    """The events of a task after the id given, the oldest first, with the state it is in."""
+    """The events of a task after the given id, oldest first, and the state of the task."""
     async with services.database.project(member.project_id) as session:
         row = await tasks.get(session, task_id)
         if row is None:
@@ -284,24 +284,28 @@ async def list_events(
 
 @routes.post("/{task_id}/cancel", responses=responses(401, 403, 404, 409, 422, 503))
 async def cancel(services: ServicesDep, member: TasksWriter, task_id: UUID) -> TaskOut:
-    """Stop a task. While it runs, the model call itself is stopped; `cancel_requested` is true until then."""
+    """Cancel a task. The model call of a running task is aborted; `cancel_requested` is true until then."""
     return _task(await services.submissions.cancel(member.project_id, task_id))
 
 
 @routes.post("/{task_id}/retry", responses=responses(401, 403, 404, 409, 422, 503))
 async def retry(services: ServicesDep, member: TasksWriter, task_id: UUID) -> TaskOut:
-    """Queue an ended task again, with as many attempts as at first."""
+    """Queue an ended task again, with its original number of attempts."""
     return _task(await services.submissions.retry(member.project_id, task_id))
 
 
 @routes.post("/{task_id}/label", responses=responses(401, 403, 404, 409, 413, 422, 503))
 async def give_label(services: ServicesDep, member: LabellerDep, task_id: UUID, body: LabelBody) -> TaskDetail:
-    """Accept, edit or reject the answer of an ended task. It overrules every check and an earlier label, teaches the
-    router, and an edit becomes a row of the dataset."""
+    """Accept, edit or reject the answer of an ended task.
+
+    The label overrides the verdict and any earlier label, and updates the router; an edit becomes a row of the dataset.
+    """
     if body.output and body.label is not Label.EDIT:
-        raise InvalidInput(where="output", problem=f"`{body.label}` takes none", remedy="Leave it out, or use `edit`")
+        raise InvalidInput(
+            where="output", problem=f"it is not allowed with `{body.label}`", remedy="Leave it out, or use `edit`"
+        )
     new = NewLabel(body.label, body.output, body.reason or None)
-    await services.labels.give(member.project_id, member.user_id, TaskId(task_id), new)
+    await services.labels.save(member.project_id, member.user_id, TaskId(task_id), new)
     return await show(services, member, task_id)
 
 
@@ -314,7 +318,7 @@ async def _new_task(
     traceparent: str | None,
     cache_control: str | None,
 ) -> NewTask:
-    """The typed submission. Raises `UnknownAgent`, `AgentDisabled`, `UnknownModel`, `InvalidInput`."""
+    """The validated submission. Raises `UnknownAgent`, `AgentDisabled`, `UnknownModel`, `InvalidInput`."""
     services.agents.find(body.agent, disabled)
     if body.model is not None:
         services.router.require(body.model, project_id)

@@ -1,4 +1,4 @@
-"""Training runs of the active project: planned, started, followed, stopped."""
+"""Endpoints for training runs of the active project: plan, start, list, cancel."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from kairos.api.problems import responses
 from kairos.api.services import ServicesDep
 from kairos.db.models import RunState
 from kairos.db.repositories.excerpts import EXCERPT
-from kairos.db.repositories.training import Standing
-from kairos.fine_tuning.training.trainer import Plan
+from kairos.db.repositories.training import RunStatus
+from kairos.fine_tuning.training.trainer import TrainingPlan
 from kairos.orchestration.tasks.trainings import Overrides, state_of
 from kairos.text import Text
 
@@ -30,7 +30,7 @@ WriterDep = Annotated[Member, Depends(needs(Permission.TRAINING_WRITE))]
 class BaseOut(BaseModel):
     name: str
     trainable: bool
-    reason: str | None = Field(description="Why it is not.")
+    reason: str | None = Field(description="Why it cannot be trained.")
 
 
 class BaseList(BaseModel):
@@ -38,26 +38,26 @@ class BaseList(BaseModel):
 
 
 class Amount(BaseModel):
-    """Bytes."""
+    """An amount in bytes."""
 
-    needed: int = Field(description="About, and high rather than low.")
+    needed: int = Field(description="A conservative estimate.")
     free: int
 
 
 class PlanOut(BaseModel):
     base: str
-    rows: int = Field(description="Approved rows, without those that seem to hold secrets.")
+    rows: int = Field(description="Approved rows, without those that contain possible secrets.")
     training: int
-    held_out: int = Field(description="Kept from training, to judge the adapter with.")
-    replayed: int = Field(description="Ordinary prompts answered by the base, among the examples.")
+    held_out: int = Field(description="Rows held out of training, to evaluate the adapter.")
+    replayed: int = Field(description="Control prompts answered by the base model, among the examples.")
     memory_bytes: Amount
     disk_bytes: Amount
     device: str
-    problems: list[str] = Field(description="What stands against it; with none it may begin.")
+    problems: list[str] = Field(description="Reasons why the run cannot start; empty if it can.")
 
 
 class PlanBody(Body):
-    base: Text | None = Field(None, max_length=200, description="Left out, the first that can be trained.")
+    base: Text | None = Field(None, max_length=200, description="By default the first model that can be trained.")
 
 
 class RunBody(PlanBody):
@@ -96,12 +96,12 @@ class RunOut(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    adapter_id: UUID | None = Field(description="What it made.")
+    adapter_id: UUID | None = Field(description="The adapter that the run produced.")
 
 
 class RunList(BaseModel):
     items: list[RunOut] = Field(
-        description=f"Of errors the first {EXCERPT} characters, and no curves; the run's own address has all."
+        description=f"The first {EXCERPT} characters of errors, without curves; the run's own endpoint returns all."
     )
 
 
@@ -115,13 +115,13 @@ async def list_bases(services: ServicesDep, member: ReaderDep) -> BaseList:
 
 @routes.post("/plan", responses=responses(401, 403, 409, 413, 422, 503))
 async def plan(services: ServicesDep, member: ReaderDep, body: PlanBody) -> PlanOut:
-    """What a run would take and need now. Nothing is begun."""
+    """The data and resources that a run would use now, without starting it."""
     return _plan(await services.trainings.plan(member.project_id, body.base))
 
 
 @routes.post("", status_code=201, responses=responses(401, 403, 404, 409, 413, 422, 503))
 async def start(services: ServicesDep, member: WriterDep, body: RunBody) -> RunOut:
-    """Train an adapter on the approved rows, have the gate judge it, and bring it into service if it is better."""
+    """Start a run: train an adapter on the approved rows, evaluate it in the gate, and deploy it if it is better."""
     overrides = Overrides(body.epochs, body.learning_rate, body.rank, body.seed)
     return _run(await services.trainings.start(member.project_id, member.user_id, body.base, overrides))
 
@@ -131,23 +131,23 @@ async def list_runs(
     services: ServicesDep, member: ReaderDep, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> RunList:
     """The runs, newest first."""
-    runs = [_run(standing) for standing in await services.trainings.page(member.project_id, limit)]
+    runs = [_run(status) for status in await services.trainings.page(member.project_id, limit)]
     return RunList(items=[_excerpt(run) for run in runs])
 
 
 @routes.get("/{run_id}", responses=responses(401, 403, 404, 409, 422, 503))
 async def show_run(services: ServicesDep, member: ReaderDep, run_id: UUID) -> RunOut:
-    """One run, with how far it is and the curve of its losses."""
+    """One run, with its progress and loss curve."""
     return _run(await services.trainings.get(member.project_id, run_id))
 
 
 @routes.post("/{run_id}/cancel", responses=responses(401, 403, 404, 409, 422, 503))
 async def cancel_run(services: ServicesDep, member: WriterDep, run_id: UUID) -> RunOut:
-    """Stop a run. It makes no adapter."""
+    """Cancel a run. It produces no adapter."""
     return _run(await services.trainings.cancel(member.project_id, run_id))
 
 
-def _plan(plan: Plan) -> PlanOut:
+def _plan(plan: TrainingPlan) -> PlanOut:
     return PlanOut(
         base=plan.base,
         rows=plan.rows,
@@ -166,18 +166,18 @@ def _excerpt(run: RunOut) -> RunOut:
     return run.model_copy(update={"progress": progress, "error": run.error and run.error[:EXCERPT]})
 
 
-def _run(standing: Standing) -> RunOut:
-    run = standing.run
+def _run(status: RunStatus) -> RunOut:
+    run = status.run
     return RunOut(
         id=run.id,
         base=run.base,
-        state=state_of(standing),
+        state=state_of(status),
         task_id=run.task_id,
         rows=run.rows,
         progress=ProgressOut.model_validate(run.progress),
-        error=run.error or (standing.task_error or {}).get("message"),
+        error=run.error or (status.task_error or {}).get("message"),
         created_at=run.created_at,
         started_at=run.started_at,
         finished_at=run.finished_at,
-        adapter_id=standing.adapter_id,
+        adapter_id=status.adapter_id,
     )

@@ -1,4 +1,4 @@
-"""What operators do with accounts and keys of the whole installation."""
+"""Endpoints for operators: accounts and signing keys of the installation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ routes = APIRouter(prefix="/api", tags=["operators"], route_class=JsonRoute)
 
 
 class LastOperator(KairosError):
-    """Nobody would be left who may run this Kairos. Make somebody else an operator first."""
+    """The installation would have no operator. Make another account an operator first."""
 
     status, code, exit_code = 409, "last_operator", 5
 
@@ -60,7 +60,7 @@ class RotatedKey(BaseModel):
 
 @routes.get("/users", responses=responses(401, 403, 503))
 async def list_users(services: ServicesDep, who: OperatorDep) -> UserList:
-    """Every account."""
+    """All accounts."""
     async with services.database.scope(Scope(user_id=who.user_id, operator=True)) as session:
         rows = await people.all_users(session)
     items = [
@@ -80,7 +80,7 @@ async def list_users(services: ServicesDep, who: OperatorDep) -> UserList:
 
 @routes.patch("/users/{user_id}", status_code=204, responses=responses(401, 403, 404, 409, 413, 422, 503))
 async def change_user(services: ServicesDep, who: OperatorDep, user_id: UUID, body: UserBody) -> None:
-    """Make somebody an operator or no longer one; disable an account, which ends its sessions, or enable it."""
+    """Grant or revoke operator rights; disable an account, which ends its sessions, or enable it."""
     async with services.database.scope(Scope(user_id=who.user_id, operator=True)) as session:
         operators = await people.locked_operators(session)
         user = await people.user(session, user_id)
@@ -91,7 +91,7 @@ async def change_user(services: ServicesDep, who: OperatorDep, user_id: UUID, bo
         left = operators | {user_id} if operator and not disabled else operators - {user_id}
         if not left:
             raise LastOperator
-        await people.set_standing(session, user_id, operator=operator, disabled=disabled)
+        await people.set_account_flags(session, user_id, operator=operator, disabled=disabled)
         if disabled:
             await sessions.revoke_all(session, user_id)
         await people.audit(
@@ -105,14 +105,14 @@ async def change_user(services: ServicesDep, who: OperatorDep, user_id: UUID, bo
 
 @routes.post("/users/{user_id}/reset-link", responses=responses(401, 403, 404, 409, 422, 503))
 async def reset_link(services: ServicesDep, request: Request, who: OperatorDep, user_id: UUID) -> ResetLink:
-    """A one-time link by which a user sets a new password; it works without mail."""
+    """Create a one-time link with which a user can set a new password. No e-mail is sent."""
     token, expires_at = await services.accounts.reset_link(who.user_id, UserId(user_id))
     return ResetLink(link=f"{link_base_for(request)}/reset#{token}", expires_at=expires_at)
 
 
 @routes.post("/users/reset-link", responses=responses(401, 403, 404, 409, 413, 422, 503))
 async def reset_link_by_email(services: ServicesDep, request: Request, who: OperatorDep, body: EmailBody) -> ResetLink:
-    """The same for the account with this e-mail: for `kairos user reset-password`."""
+    """Create a reset link for the account with this e-mail, as `kairos user reset-password` does."""
     async with services.database.scope(Scope(user_id=who.user_id, operator=True)) as session:
         user_id = await people.id_of_email(session, body.email)
     if user_id is None:
@@ -122,7 +122,7 @@ async def reset_link_by_email(services: ServicesDep, request: Request, who: Oper
 
 @routes.post("/system/signing-keys/rotate", responses=responses(401, 403, 503))
 async def rotate_signing_key(services: ServicesDep, who: OperatorDep) -> RotatedKey:
-    """Sign access tokens with a new key from now on; those of the old one are good until they run out."""
+    """Create a new signing key for access tokens; existing tokens stay valid until they expire."""
     kid = await services.keys.rotate(services.accounts.access_life_s)
     async with services.database.scope(Scope(user_id=who.user_id, operator=True)) as session:
         await people.audit(session, "signing_key.rotated", user_id=who.user_id, target=kid)

@@ -1,4 +1,4 @@
-"""Alembic's entry: `db/schema.py` hands it the open connection, inside the transaction and the lock that it holds."""
+"""Entry point of Alembic. `db/schema.py` passes the open connection, within its transaction and lock."""
 
 from alembic import context
 

@@ -1,6 +1,6 @@
-"""The sentences about rights that migrations are made of, so that no table can have half of them.
+"""Helpers for policies and grants in migrations, so that each table gets a complete set.
 
-The roles' names come with the migration's connection (`db/schema.py`): installations choose their own.
+The names of the roles are configurable and are passed with the migration's connection (`db/schema.py`).
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ PROJECT_SCOPE = "project_id = nullif(current_setting('kairos.project_id', true),
 
 
 def isolate_by_project(table: str) -> None:
-    """Rows of the project in scope, and no others, for every role but the owner's own migrations."""
+    """Restrict a table to the rows of the project in scope, for every role except the owner, and grant access."""
     policy(table, PROJECT_SCOPE)
     grant(table, "select, insert, update, delete")
 
 
 def policy(table: str, using: str, check: str | None = None) -> None:
-    """One policy for everybody, and one for the owner, whom FORCE binds too: without it data migrations do nothing."""
+    """Create a policy for all roles, and one for the owner, which FORCE also restricts: without it data migrations
+    would
+    see no rows."""
     op.execute(f"alter table {table} enable row level security")
     op.execute(f"alter table {table} force row level security")
     op.execute(f"create policy scope on {table} using ({using}) with check ({check or using})")
@@ -29,13 +31,13 @@ def grant(table: str, rights: str) -> None:
 
 
 def grant_lookup(signature: str, returns: str, body: str) -> None:
-    """A function of the owner that the app role may call: a question that must be answered before a scope exists."""
+    """Create a function of the owner for the app role, for lookups before a scope is known."""
     _define(signature, returns, body)
     _allow(signature, "app_role")
 
 
 def system_function(signature: str, returns: str | None, body: str | None) -> None:
-    """A function that the system role may call; with no body it exists already."""
+    """Create a function for the system role; without a body, grant an existing one."""
     if returns and body:
         _define(signature, returns, body)
     _allow(signature, "system_role")
@@ -54,7 +56,7 @@ def _allow(signature: str, role: str) -> None:
 
 
 def role_name(name: str) -> str:
-    """`app_role` or `system_role` as this installation names it, quoted."""
+    """The quoted name of `app_role` or `system_role` in this installation."""
     config = op.get_context().config
     assert config is not None
     return '"' + config.attributes[name].replace('"', '""') + '"'

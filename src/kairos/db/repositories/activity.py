@@ -1,6 +1,6 @@
-"""What goes on in a project: who runs what now, how the days went, what waits for a person. In the project's scope.
+"""Activity of a project: running tasks, daily figures, and work that waits for a person. In the project's scope.
 
-Days are those of UTC; `since` is the start of one.
+Days are in UTC; `since` is the start of a day.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from kairos.db.models import (
 
 RUNNING = TaskRow.state == TaskState.RUNNING
 LIVE = (TaskState.QUEUED, TaskState.RUNNING)
-MOST_SHOWN = 200
+MAX_RUNNING = 200
 EXCERPT = 500
 
 
 @dataclass(frozen=True, slots=True)
 class RunningTask:
-    """A task at work, its prompt cut to an excerpt."""
+    """A running task, with an excerpt of its prompt."""
 
     id: UUID
     agent: str
@@ -46,7 +46,7 @@ class RunningTask:
 
 @dataclass(frozen=True, slots=True)
 class AgentDay:
-    """What the tasks of one agent came to today; `queued` and `running` are as of now."""
+    """Figures of one agent's tasks for today; `queued` and `running` are the current numbers."""
 
     agent: str
     queued: int
@@ -57,15 +57,15 @@ class AgentDay:
     dead: int
     cancelled: int
     worked_s: float | None
-    """Seconds of all that ended, from the first start to the end."""
+    """Total seconds of all ended tasks, from the first start to the end."""
     worked: int
     cost_usd: float | None
-    """Sum of the known costs; None where none is known."""
+    """Sum of the known costs; None if none is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """How the tasks that ended on a day ended."""
+    """Results of the tasks that ended on a day."""
 
     day: date
     approved: int
@@ -75,7 +75,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What one model was chosen for on one day."""
+    """Decisions for one model and task type on one day."""
 
     day: date
     model: str
@@ -86,12 +86,12 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """What goes on by itself once a person has looked."""
+class PendingReviews:
+    """Number of items that wait for a person."""
 
     samples_open: int
     rejected_tasks: int
-    """Those that nobody has said anything of."""
+    """Rejected tasks without a label."""
     adapters_need_approval: int
 
 
@@ -100,7 +100,7 @@ def _day(column: Any) -> Any:
 
 
 async def running(session: AsyncSession) -> list[RunningTask]:
-    """The newest first, and not more than a page can show."""
+    """Running tasks, newest first, at most `MAX_RUNNING`."""
     statement = (
         select(
             TaskRow.id,
@@ -113,7 +113,7 @@ async def running(session: AsyncSession) -> list[RunningTask]:
         )
         .where(RUNNING)
         .order_by(TaskRow.started_at.desc())
-        .limit(MOST_SHOWN)
+        .limit(MAX_RUNNING)
     )
     return [RunningTask(*row) for row in await session.execute(statement)]
 
@@ -148,7 +148,7 @@ async def _costs_by_agent(session: AsyncSession, since: datetime) -> dict[str, f
 
 
 async def states_today(session: AsyncSession, since: datetime) -> dict[str, int]:
-    """Tasks by state: what lives now, and what ended since."""
+    """Number of tasks by state: live tasks, and tasks that ended since then."""
     statement = (
         select(TaskRow.state, func.count())
         .where(or_(TaskRow.state.in_(LIVE), TaskRow.finished_at >= since))
@@ -159,7 +159,7 @@ async def states_today(session: AsyncSession, since: datetime) -> dict[str, int]
 
 
 async def days(session: AsyncSession, since: datetime) -> dict[date, Day]:
-    """Those on which anything ended."""
+    """Results by day, for days on which a task ended."""
     day = _day(TaskRow.finished_at)
     counts = [
         func.count().filter(TaskRow.state.in_(states))
@@ -170,21 +170,21 @@ async def days(session: AsyncSession, since: datetime) -> dict[date, Day]:
 
 
 async def cost_by_day(session: AsyncSession, since: datetime) -> dict[date, float | None]:
-    """Sums of the known costs; None on a day of which none is known."""
+    """Sum of the known costs by day; None for a day without known costs."""
     day = _day(MetricRow.at)
     statement = select(day, func.sum(MetricRow.cost_usd)).where(MetricRow.at >= since).group_by(day)
     return {row[0]: row[1] for row in await session.execute(statement)}
 
 
 async def answers_by_model(session: AsyncSession, since: datetime) -> dict[str, int]:
-    """Successful calls of each model."""
+    """Number of successful calls of each model."""
     statement = (
         select(MetricRow.model, func.count()).where(MetricRow.at >= since, MetricRow.success).group_by(MetricRow.model)
     )
     return {row[0]: row[1] for row in await session.execute(statement)}
 
 
-async def waiting_for_people(session: AsyncSession) -> Waiting:
+async def waiting_for_people(session: AsyncSession) -> PendingReviews:
     labelled = exists().where(LabelRow.project_id == TaskRow.project_id, LabelRow.task_id == TaskRow.id)
     counts = (
         select(func.count()).select_from(SampleRow).where(SampleRow.state == SampleState.OPEN),
@@ -192,11 +192,11 @@ async def waiting_for_people(session: AsyncSession) -> Waiting:
         select(func.count()).select_from(AdapterRow).where(AdapterRow.state == AdapterState.NEEDS_APPROVAL),
     )
     row = (await session.execute(select(*(count.scalar_subquery() for count in counts)))).one()
-    return Waiting(*row)
+    return PendingReviews(*row)
 
 
 async def traffic(session: AsyncSession, since: datetime) -> list[Traffic]:
-    """By day, model and task type. The cost of a decision is that of all calls made under it."""
+    """Decisions by day, model and task type. The cost of a decision is the sum over all its calls."""
     cost = (
         select(MetricRow.decision_id, func.sum(MetricRow.cost_usd).label("usd"))
         .where(MetricRow.at >= since, MetricRow.decision_id.is_not(None))

@@ -1,4 +1,4 @@
-"""Adapters: which there are, how far each has come, and which rows of the dataset it saw.
+"""Adapters, their states, and the dataset rows used to train and evaluate each.
 
 Every function but `projects` runs in the project's scope.
 """
@@ -22,8 +22,8 @@ IN_SERVICE = (AdapterState.CANARY, AdapterState.LIVE)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A row of the dataset that an adapter saw."""
+class TrainedSample:
+    """A dataset row used to train or evaluate an adapter."""
 
     sample_id: UUID
     version: int
@@ -32,8 +32,8 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """What was measured of a model's answers."""
+class MeasuredQuality:
+    """Measured quality of a model's answers."""
 
     answers: int
     quality: float
@@ -41,13 +41,13 @@ class Measured:
 
 
 async def projects(connection: AsyncConnection) -> list[ProjectId]:
-    """Those that have an adapter in service; by a function of the system role, which gives ids alone."""
+    """Projects with an adapter in service, by a function of the system role that returns ids only."""
     rows = await connection.execute(text("select kairos_projects_with_adapters()"))
     return [ProjectId(row[0]) for row in rows]
 
 
 async def page(session: AsyncSession) -> list[AdapterRow]:
-    """All but the deleted ones, the newest of each base first."""
+    """Adapters that are not deleted, by base, newest first."""
     statement = select(AdapterRow).where(AdapterRow.state != AdapterState.DELETED)
     return list((await session.execute(statement.order_by(AdapterRow.base, AdapterRow.version.desc()))).scalars())
 
@@ -73,13 +73,13 @@ SEEN_AT_ONCE = 1_000
 
 
 async def next_version(session: AsyncSession, base: str) -> int:
-    """A deleted version is never given again."""
+    """The next version number of a base. Numbers of deleted adapters are not reused."""
     last = await session.scalar(select(func.max(AdapterRow.version)).where(AdapterRow.base == base))
     return (last or 0) + 1
 
 
 async def add(session: AsyncSession, row: AdapterRow, seen: Sequence[Mapping[str, Any]]) -> None:
-    """Keep an adapter and its lineage: `sample_id`, `version` and `part` of each row it saw."""
+    """Store an adapter and its lineage: `sample_id`, `version` and `part` of each row used."""
     session.add(row)
     await session.flush()
     keys = {"project_id": row.project_id, "adapter_id": row.id}
@@ -89,43 +89,43 @@ async def add(session: AsyncSession, row: AdapterRow, seen: Sequence[Mapping[str
 
 
 async def of_state(session: AsyncSession, base: str, state: AdapterState) -> AdapterRow | None:
-    """The adapter of a base in a state that only one can have."""
+    """The adapter of a base in a state that at most one can have, locked."""
     statement = select(AdapterRow).where(AdapterRow.base == base, AdapterRow.state == state).with_for_update()
     return (await session.execute(statement.order_by(AdapterRow.version.desc()).limit(1))).scalar_one_or_none()
 
 
 async def move(session: AsyncSession, row: AdapterRow, state: AdapterState, why: str, **values: Any) -> None:
-    """To another state, from now on."""
+    """Set the state of an adapter, with the time and reason of the change."""
     statement = update(AdapterRow).where(AdapterRow.id == row.id)
     values = {"state": state, "changed_at": func.now(), "changed_why": why, **values}
     await session.execute(statement.values(**values))
     await session.refresh(row)
 
 
-async def keep_report(session: AsyncSession, adapter_id: UUID, report: Mapping[str, Any]) -> None:
+async def save_report(session: AsyncSession, adapter_id: UUID, report: Mapping[str, Any]) -> None:
     await session.execute(update(AdapterRow).where(AdapterRow.id == adapter_id).values(report=dict(report)))
 
 
-async def rows_of(session: AsyncSession, adapter_id: UUID) -> list[Seen]:
-    """The rows it saw, those that were erased since among them."""
+async def rows_of(session: AsyncSession, adapter_id: UUID) -> list[TrainedSample]:
+    """The rows used for an adapter, rows erased since then included."""
     statement = (
         select(AdapterSampleRow.sample_id, AdapterSampleRow.version, AdapterSampleRow.part, SampleRow.id.is_(None))
         .outerjoin(SampleRow, SampleRow.id == AdapterSampleRow.sample_id)
         .where(AdapterSampleRow.adapter_id == adapter_id)
         .order_by(AdapterSampleRow.part, AdapterSampleRow.sample_id)
     )
-    return [Seen(*row) for row in await session.execute(statement)]
+    return [TrainedSample(*row) for row in await session.execute(statement)]
 
 
-async def that_saw(session: AsyncSession, sample_id: UUID) -> list[AdapterRow]:
-    """From a row to the adapters that were trained or measured with it."""
+async def trained_on(session: AsyncSession, sample_id: UUID) -> list[AdapterRow]:
+    """The adapters that were trained or evaluated with a row."""
     saw = select(AdapterSampleRow.adapter_id).where(AdapterSampleRow.sample_id == sample_id)
     statement = select(AdapterRow).where(AdapterRow.id.in_(saw)).order_by(AdapterRow.id)
     return list((await session.execute(statement)).scalars())
 
 
 async def trained_prompts(session: AsyncSession, adapter_id: UUID, most: int) -> list[list[dict[str, Any]]]:
-    """Some of the prompts that it was trained on, as messages; those erased since are not among them."""
+    """Up to `most` training prompts of an adapter, as messages; without rows erased since then."""
     statement = (
         select(SampleRow.prompt)
         .join(AdapterSampleRow, AdapterSampleRow.sample_id == SampleRow.id)
@@ -136,19 +136,19 @@ async def trained_prompts(session: AsyncSession, adapter_id: UUID, most: int) ->
     return list((await session.execute(statement)).scalars())
 
 
-async def measured(session: AsyncSession, model: str, task_types: Sequence[str], since: datetime) -> Measured:
-    """The answers of a model at these task types whose quality was measured since then."""
+async def measured(session: AsyncSession, model: str, task_types: Sequence[str], since: datetime) -> MeasuredQuality:
+    """Number and mean quality of a model's answers at these task types that were measured since then."""
     statement = select(func.count(), func.coalesce(func.avg(MetricRow.quality), 0.0)).where(
         MetricRow.model == model,
         MetricRow.task_type.in_(task_types),
         MetricRow.at >= since,
         MetricRow.quality.is_not(None),
     )
-    return Measured(*(await session.execute(statement)).one())
+    return MeasuredQuality(*(await session.execute(statement)).one())
 
 
 async def measured_task_types(session: AsyncSession, model: str, since: datetime) -> list[str]:
-    """What a model was measured at since then."""
+    """Task types at which a model's quality was measured since then."""
     statement = select(MetricRow.task_type).where(
         MetricRow.model == model, MetricRow.at >= since, MetricRow.quality.is_not(None)
     )

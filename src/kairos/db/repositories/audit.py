@@ -1,4 +1,4 @@
-"""Reading the audit log, in the scope of a project or of an operator. `people.audit` writes it."""
+"""Reads the audit log, in the scope of a project or of an operator. `people.audit` writes it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from kairos.db.repositories import excerpts, people
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which entries: what is left out does not matter."""
+class AuditFilter:
+    """A filter for entries; None matches all."""
 
     action: str | None = None
     user_id: UUID | None = None
-    words: str | None = None
-    """Stand in the action or the target."""
+    search: str | None = None
+    """Text contained in the action or the target."""
     since: datetime | None = None
     until: datetime | None = None
 
 
 async def page(
-    session: AsyncSession, project_id: UUID | None, wanted: Wanted, *, before: int | None, limit: int
+    session: AsyncSession, project_id: UUID | None, wanted: AuditFilter, *, before: int | None, limit: int
 ) -> Sequence[Any]:
-    """Newest first, each with the e-mail of whoever did it where the scope may see that person, its texts cut. No
-    project: entries that are of none."""
+    """Entries, newest first, with the e-mail of the user if the scope may see that user. Long texts are cut. Without a
+    project: entries that belong to none."""
     conditions = [AuditRow.project_id == project_id if project_id else AuditRow.project_id.is_(None)]
     if before is not None:
         conditions.append(AuditRow.id < before)
@@ -43,9 +43,9 @@ async def page(
         conditions.append(AuditRow.at >= wanted.since)
     if wanted.until:
         conditions.append(AuditRow.at < wanted.until)
-    if wanted.words:
+    if wanted.search:
         texts = (AuditRow.action, AuditRow.target)
-        conditions.append(or_(*(text.icontains(wanted.words, autoescape=True) for text in texts)))
+        conditions.append(or_(*(text.icontains(wanted.search, autoescape=True) for text in texts)))
     columns = (
         AuditRow.id,
         AuditRow.at,
@@ -60,8 +60,11 @@ async def page(
 
 
 async def refused(session: AsyncSession, project_id: UUID, user_id: UUID, what: str, target: str) -> None:
-    """Somebody outside named something of this project. Not written once the project is deleted: nothing of it may be
-    left behind the erasure, so its row is held until the entry stands."""
+    """Record that a user who is not a member tried to access something of this project.
+
+    Nothing is written for a deleted project, so that no entry remains after its erasure; the project's row is locked
+    until the entry is committed.
+    """
     alive = select(ProjectRow.id).where(ProjectRow.id == project_id, ProjectRow.deleted_at.is_(None))
     if (await session.execute(alive.with_for_update(read=True))).first() is None:
         return

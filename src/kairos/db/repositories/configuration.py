@@ -1,7 +1,7 @@
-"""Versions of the configuration: the system's, above projects, and each project's own.
+"""Versions of the configuration, of the system and of each project.
 
-Every function takes the project whose versions are meant, in its scope; None means those of the system, which every
-daemon reads without a scope and operators write.
+Every function takes a project id and runs in that project's scope. None selects the system's versions, which daemons
+read without a scope and operators write.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from kairos.db.models import ConfigRow, ProjectConfigRow, UserRow
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What somebody set, and what holds since."""
+    """A version: its changes, and all values from then on."""
 
     number: int
     at: datetime
     why: str
     changes: Mapping[str, Any]
-    """By key: `before` and `after`."""
+    """`before` and `after` by key."""
     values: Mapping[str, Any]
-    """All that is set from this version on: the system's overrides, or the project's settings."""
+    """All values of this version: the system's overrides, or the project's settings."""
     by: str | None
-    """E-mail of whoever made it, where the scope may see that person."""
+    """E-mail of the author, if the scope may see that user."""
 
 
 async def newest(session: AsyncSession, project_id: UUID | None) -> Version | None:
-    """None where nothing was ever set."""
+    """The newest version; None if there is none."""
     found = await page(session, project_id, before=None, limit=1)
     return found[0] if found else None
 
 
 async def newest_number(session: AsyncSession, project_id: UUID | None) -> int:
-    """0 where nothing was ever set."""
+    """The number of the newest version; 0 if there is none."""
     if project_id is None:
         statement = select(func.max(ConfigRow.version))
     else:
@@ -54,13 +54,13 @@ async def version(session: AsyncSession, project_id: UUID | None, number: int) -
 
 
 async def after(session: AsyncSession, project_id: UUID | None, number: int) -> list[Version]:
-    """Those that came after this one, oldest first."""
+    """Versions after this one, oldest first."""
     statement = _versions(project_id).where(_number(project_id) > number).order_by(_number(project_id))
     return [Version(*row) for row in await session.execute(statement)]
 
 
 async def page(session: AsyncSession, project_id: UUID | None, *, before: int | None, limit: int) -> list[Version]:
-    """Newest first."""
+    """Versions, newest first."""
     statement = _versions(project_id).order_by(_number(project_id).desc()).limit(limit)
     if before is not None:
         statement = statement.where(_number(project_id) < before)
@@ -68,7 +68,7 @@ async def page(session: AsyncSession, project_id: UUID | None, *, before: int | 
 
 
 async def add(session: AsyncSession, project_id: UUID | None, version: Version, user_id: UUID | None) -> None:
-    """Raises `Duplicate`, at the latest when the transaction ends, where another of this number stands."""
+    """Add a version. Raises `Duplicate`, at the latest at the commit, if this number exists."""
     common = {"version": version.number, "user_id": user_id, "why": version.why, "changes": dict(version.changes)}
     if project_id is None:
         session.add(ConfigRow(**common, overrides=dict(version.values)))

@@ -1,4 +1,4 @@
-"""Rows of the dataset: joined when the same fault comes again, labelled by one person after another, exported.
+"""Dataset rows: deduplicated by fault, claimed by people for labelling, and exported.
 
 Every function runs in the project's scope.
 """
@@ -19,26 +19,26 @@ from kairos.db.models import AdapterRow, AdapterSampleRow, SampleRow, SampleStat
 from kairos.db.repositories import excerpts
 
 CLAIM = timedelta(minutes=10)
-"""How long a row stays with the person it was given to."""
+"""Time for which a row is reserved for a person."""
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
-    """How many rows there are of one kind."""
+class SampleCounts:
+    """Number of rows by state and task type."""
 
     state: str
     task_type: str | None
     rows: int
     seen: int
-    """Times that these faults came in all."""
+    """Total number of occurrences of these faults."""
     with_secrets: int
-    """Of them, kept out until a person clears them."""
+    """Rows with possible secrets, excluded until a person clears them."""
 
 
 async def join(session: AsyncSession, row: SampleRow) -> UUID:
-    """Add a row that Kairos or a person found, or count it at the one that is the same; its id.
+    """Add a row, or increase `seen` of the row with the same fault. Returns the id of the row.
 
-    A fault without a right answer is counted at an imported row of that fault, which has one.
+    A fault without a correct answer is counted at an imported row with that fault, if there is one.
     """
     if row.corrected_output is None and (known := await _counted_at_import(session, row)):
         return known
@@ -84,7 +84,7 @@ LISTED = (
     SampleRow.labelled_at,
     SampleRow.created_at,
 )
-"""What a list shows of a row: texts are cut after `excerpts.EXCERPT` characters."""
+"""Columns of a row in lists; texts are cut to `excerpts.EXCERPT` characters."""
 
 
 async def page(
@@ -94,9 +94,9 @@ async def page(
     limit: int,
     states: Sequence[SampleState] = (),
     task_type: str | None = None,
-    words: str | None = None,
+    search: str | None = None,
 ) -> Sequence[Any]:
-    """`LISTED` columns, newest first."""
+    """Rows with `LISTED` columns, newest first."""
     statement = select(*LISTED).order_by(SampleRow.id.desc()).limit(limit)
     if before:
         statement = statement.where(SampleRow.id < before)
@@ -104,19 +104,20 @@ async def page(
         statement = statement.where(SampleRow.state.in_(states))
     if task_type:
         statement = statement.where(SampleRow.task_type == task_type)
-    if words:
+    if search:
         columns = (SampleRow.faulty_output, SampleRow.corrected_output, SampleRow.reason)
-        found = (column.icontains(words, autoescape=True) for column in columns)
-        statement = statement.where(or_(*found, _in_prompt(words)))
+        found = (column.icontains(search, autoescape=True) for column in columns)
+        statement = statement.where(or_(*found, _in_prompt(search)))
     return (await session.execute(statement)).all()
 
 
-def _in_prompt(words: str) -> ColumnElement[bool]:
-    """Whether a message of the prompt contains them. Reads the project's rows newest first, up to the page's limit and
-    the statement's time limit: pg_trgm is not in the embedded PostgreSQL."""
+def _in_prompt(search: str) -> ColumnElement[bool]:
+    """Whether a message of the prompt contains the text. Scans the project's rows, newest first, up to the page size
+    and
+    the statement timeout: the embedded PostgreSQL has no pg_trgm."""
     message = func.jsonb_array_elements(SampleRow.prompt).table_valued("value", joins_implicitly=True)
     content = cast(message.c.value, JSONB)["content"].astext
-    return exists(select(1).select_from(message).where(content.icontains(words, autoescape=True)))
+    return exists(select(1).select_from(message).where(content.icontains(search, autoescape=True)))
 
 
 async def get(session: AsyncSession, sample_id: UUID, *, locked: bool = False) -> SampleRow | None:
@@ -132,7 +133,7 @@ async def of_ids(session: AsyncSession, ids: Sequence[UUID]) -> list[SampleRow]:
     return list((await session.execute(statement)).scalars())
 
 
-async def counts(session: AsyncSession) -> list[Counted]:
+async def counts(session: AsyncSession) -> list[SampleCounts]:
     guarded = (func.jsonb_array_length(SampleRow.secrets) > 0) & SampleRow.cleared_by.is_(None)
     statement = select(
         SampleRow.state,
@@ -141,7 +142,7 @@ async def counts(session: AsyncSession) -> list[Counted]:
         func.sum(SampleRow.seen),
         func.count().filter(guarded),
     ).group_by(SampleRow.state, SampleRow.task_type)
-    return [Counted(*row) for row in await session.execute(statement)]
+    return [SampleCounts(*row) for row in await session.execute(statement)]
 
 
 async def write(session: AsyncSession, sample_id: UUID, version: int, values: dict[str, Any]) -> SampleRow | None:
@@ -156,8 +157,8 @@ async def write(session: AsyncSession, sample_id: UUID, version: int, values: di
 
 
 async def claim_next(session: AsyncSession, user_id: UUID, skip: Sequence[UUID] = ()) -> SampleRow | None:
-    """The oldest row that waits for a person and that nobody has; the one they have already comes first.
-    Those in `skip` are given back, and passed over."""
+    """Reserve the oldest unclaimed row that needs a label, or return the row that the user has already claimed.
+    Claims on rows in `skip` are released, and these rows are skipped."""
     if skip:
         given_back = update(SampleRow).where(SampleRow.id.in_(skip), SampleRow.claimed_by == user_id)
         await session.execute(given_back.values(claimed_until=None))
@@ -185,7 +186,8 @@ async def claim_next(session: AsyncSession, user_id: UUID, skip: Sequence[UUID] 
 
 
 async def usable(session: AsyncSession, state: SampleState, after: UUID | None, limit: int) -> list[SampleRow]:
-    """Rows with a right answer and without uncleared secrets, oldest first; `after` is the last page's last id."""
+    """Rows with a correct answer and without uncleared secrets, oldest first; `after` is the last id of the page
+    before."""
     clear = or_(func.jsonb_array_length(SampleRow.secrets) == 0, SampleRow.cleared_by.is_not(None))
     statement = select(SampleRow).where(SampleRow.state == state, SampleRow.corrected_output.is_not(None), clear)
     if after:
@@ -194,14 +196,14 @@ async def usable(session: AsyncSession, state: SampleState, after: UUID | None, 
 
 
 async def erase(session: AsyncSession, sample_id: UUID) -> list[AdapterRow] | None:
-    """Delete a row; the adapters that saw it. None where there was none."""
-    adapters = await seen_by(session, sample_id)
-    gone = await session.execute(delete(SampleRow).where(SampleRow.id == sample_id).returning(SampleRow.id))
-    return adapters if gone.first() else None
+    """Delete a row. Returns the adapters that used it; None if the row does not exist."""
+    adapters = await adapters_of(session, sample_id)
+    deleted = await session.execute(delete(SampleRow).where(SampleRow.id == sample_id).returning(SampleRow.id))
+    return adapters if deleted.first() else None
 
 
-async def seen_by(session: AsyncSession, sample_id: UUID) -> list[AdapterRow]:
-    """Adapters that were made with the row, the newest first."""
+async def adapters_of(session: AsyncSession, sample_id: UUID) -> list[AdapterRow]:
+    """Adapters trained or evaluated with the row, newest first."""
     saw = select(AdapterRow).join(AdapterSampleRow, AdapterSampleRow.adapter_id == AdapterRow.id)
     saw = saw.where(AdapterSampleRow.sample_id == sample_id).order_by(AdapterRow.id.desc())
     return list((await session.execute(saw)).scalars())

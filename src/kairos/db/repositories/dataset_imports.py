@@ -1,4 +1,4 @@
-"""Imports into the dataset: the project's one slot, the rows that are known already, and writes of many rows.
+"""Dataset imports: the project's import slot, lookup of existing rows, and bulk writes.
 
 Every function runs in the project's scope and is one statement.
 """
@@ -18,13 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from kairos.db.models import DatasetImportRow, SampleRow
 from kairos.tenancy import ProjectId
 
-HELD = timedelta(seconds=60)
-"""How long a slot stays taken after its holder's last sign of life."""
+HOLD = timedelta(seconds=60)
+"""Time for which a slot stays taken after its holder last extended it."""
 
 
-async def take_slot(session: AsyncSession, project_id: ProjectId, holder: UUID) -> bool:
-    """Whether the slot was free and is the holder's now."""
-    until = func.now() + HELD
+async def acquire_slot(session: AsyncSession, project_id: ProjectId, holder: UUID) -> bool:
+    """Take the slot. Returns False if another holder has it."""
+    until = func.now() + HOLD
     statement = insert(DatasetImportRow).values(project_id=project_id, holder=holder, held_until=until)
     statement = statement.on_conflict_do_update(
         index_elements=["project_id"],
@@ -34,29 +34,29 @@ async def take_slot(session: AsyncSession, project_id: ProjectId, holder: UUID) 
     return (await session.execute(statement.returning(DatasetImportRow.holder))).first() is not None
 
 
-async def keep_slot(session: AsyncSession, holder: UUID) -> bool:
-    """Whether the slot is still the holder's; extended if so, and locked until the transaction ends."""
+async def extend_slot(session: AsyncSession, holder: UUID) -> bool:
+    """Extend the slot and lock it until the transaction ends. Returns False if the holder lost it."""
     statement = update(DatasetImportRow).where(DatasetImportRow.holder == holder)
-    statement = statement.values(held_until=func.now() + HELD).returning(DatasetImportRow.holder)
+    statement = statement.values(held_until=func.now() + HOLD).returning(DatasetImportRow.holder)
     return (await session.execute(statement)).first() is not None
 
 
-async def free_slot(session: AsyncSession, holder: UUID) -> None:
+async def release_slot(session: AsyncSession, holder: UUID) -> None:
     await session.execute(delete(DatasetImportRow).where(DatasetImportRow.holder == holder))
 
 
 async def known(
     session: AsyncSession, ids: Sequence[UUID], fingerprints: Sequence[bytes], answers: Sequence[str]
 ) -> list[SampleRow]:
-    """Rows with one of the ids, with one of the pairs of fingerprint and right answer, or with one of the fingerprints
-    and no right answer yet. Locked, in the order of their ids."""
+    """Rows with one of the ids, with a pair of fingerprint and correct answer, or with one of the fingerprints and no
+    correct answer. Locked, in the order of their ids."""
     pairs = select(
         func.unnest(cast(list(fingerprints), ARRAY(LargeBinary))).label("fingerprint"),
         func.unnest(cast(list(answers), ARRAY(Text))).label("answer"),
     ).subquery("pairs")
     digest = func.hashtextextended(SampleRow.corrected_output, 0)
     same_fault = SampleRow.fingerprint == pairs.c.fingerprint
-    # Two joins, as each of them is a range of the index; with OR it would read every answer of a prompt.
+    # Two joins, because each is an index range scan; with OR, all answers of a prompt would be read.
     same = select(SampleRow.id).join(pairs, and_(same_fault, digest == func.hashtextextended(pairs.c.answer, 0)))
     unanswered = select(SampleRow.id).join(pairs, and_(same_fault, digest.is_(None)))
     by_id = select(SampleRow.id).where(SampleRow.id.in_(ids))
@@ -65,18 +65,18 @@ async def known(
 
 
 async def add(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows that all have the same columns."""
+    """Insert rows with the same columns."""
     await session.execute(_insert([*rows[0]], "do nothing"), {"rows": _json(rows)})
 
 
 async def change(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write whole rows in place of those with the same ids, which the transaction has locked."""
+    """Overwrite rows by id; the transaction has locked them."""
     taken = ", ".join(f"{name} = excluded.{name}" for name in rows[0] if name not in ("project_id", "id"))
     await session.execute(_insert([*rows[0]], f"do update set {taken}"), {"rows": _json(rows)})
 
 
 def _insert(columns: Sequence[str], on_conflict: str) -> TextClause:
-    """One statement with one parameter: building VALUES of 500 rows takes SQLAlchemy 140 ms on the event loop."""
+    """A statement with one JSON parameter: SQLAlchemy needs 140 ms on the event loop to build VALUES of 500 rows."""
     names = ", ".join(columns)
     table = SampleRow.__tablename__
     return text(

@@ -1,4 +1,4 @@
-"""The rows of a project that is erased, in batches small enough that nobody waits for them; in the project's scope."""
+"""Deletes the rows of an erased project in small batches that block no other work. In the project's scope."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _OWNED = {row.__tablename__ for row in PROJECT_OWNED}
 CHILDREN_FIRST: tuple[Table, ...] = tuple(
     table for table in reversed(Base.metadata.sorted_tables) if table.name in _OWNED
 )
-"""Every project-owned table, each before those that it refers to."""
+"""Project-owned tables, each before the tables that it references."""
 
 
 async def delete_some(session: AsyncSession, table: Table, project_id: ProjectId, most: int) -> int:
-    """Up to that many rows of the project. By primary key: a partitioned table has no row address of its own."""
+    """Delete up to `most` rows of the project. By primary key, because ctid is not unique in a partitioned table."""
     key = tuple_(*table.primary_key.columns)
     some = select(*table.primary_key.columns).where(table.c.project_id == project_id).limit(most)
     result = await session.execute(delete(table).where(table.c.project_id == project_id, key.in_(some)))
@@ -26,7 +26,7 @@ async def delete_some(session: AsyncSession, table: Table, project_id: ProjectId
 
 
 async def stop_running(session: AsyncSession) -> list[tuple[TaskId, str]]:
-    """Ask every running task to stop. Gives those whose lease is alive, each with the daemon that has it."""
+    """Request a cancel of all running tasks. Returns those with a valid lease, each with its daemon."""
     running = (TaskRow.state == TaskState.RUNNING, TaskRow.lease_until > func.now())
     await session.execute(update(TaskRow).where(*running, ~TaskRow.cancel_requested).values(cancel_requested=True))
     rows = await session.execute(select(TaskRow.id, TaskRow.owner).where(*running))

@@ -1,7 +1,7 @@
-"""The live events of one project in an order that nothing joins late, and the tickets that open them.
+"""Live events of a project in a gap-free order, and the tickets for their WebSockets.
 
-Ids are given before their transactions end, so who follows ids alone passes by what commits late. In the order
-(xact, id), read only below the oldest transaction that still runs, what has been read is complete.
+Ids are assigned before their transactions end, so a reader that follows ids alone misses events committed late. In the
+order (xact, id), limited to transactions older than the oldest running one, reads are complete.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from kairos.db.models import TaskEventRow, TaskRow, TicketRow
 from kairos.errors import InvalidInput
 
 CURSOR = re.compile(r"(\d{1,19})-(\d{1,19})", re.ASCII)
-LARGEST = 2**63 - 1
+MAX_INT8 = 2**63 - 1
 TITLE_LENGTH = 120
-"""Characters of the prompt that stand for a task in a list."""
+"""Characters of the prompt used as a task's title."""
 
 HORIZON = text("select pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
 
 
 class Cursor(NamedTuple):
-    """A place in the order of events: everything up to it has been read."""
+    """A position in the order of events: all events up to it have been read."""
 
     xact: int
     id: int
@@ -38,19 +38,21 @@ class Cursor(NamedTuple):
 
     @classmethod
     def parse(cls, given: str) -> Self:
-        """What `str` made. Raises `InvalidInput`."""
+        """Parse the result of `str`. Raises `InvalidInput`."""
         found = CURSOR.fullmatch(given)
         cursor = cls(int(found[1]), int(found[2])) if found else None
-        if cursor is None or max(cursor) > LARGEST:
+        if cursor is None or max(cursor) > MAX_INT8:
             raise InvalidInput(
-                where="after", problem="it is no cursor of events", remedy="Send the last one you got, or none at all"
+                where="after",
+                problem="it is not a valid event cursor",
+                remedy="Send the last cursor you received, or none",
             )
         return cursor
 
 
 @dataclass(frozen=True, slots=True)
-class TaskNow:
-    """A task's row at the time of reading, as lists show it."""
+class TaskSnapshot:
+    """A task at the time of reading, with the columns of lists."""
 
     id: UUID
     state: str
@@ -67,7 +69,7 @@ class TaskNow:
 
 @dataclass(frozen=True, slots=True)
 class LiveEvent:
-    """One event, with the task it is of."""
+    """An event with its task."""
 
     cursor: Cursor
     task_id: UUID
@@ -75,25 +77,25 @@ class LiveEvent:
     kind: str
     data: dict[str, Any]
     at: datetime
-    task: TaskNow
+    task: TaskSnapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """What was read of a project's events."""
+class EventPage:
+    """A page of a project's events."""
 
     events: Sequence[LiveEvent]
     cursor: Cursor
-    """From here to read on."""
+    """Start of the next page."""
     more: bool
-    """The limit was reached: there may be further ones already."""
+    """The limit was reached: there may be further events."""
     held: bool
-    """Further ones are committed, and wait for an older transaction to end before they are shown."""
+    """Further events are committed, but held back until an older transaction has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """For whom a WebSocket may be opened, and on which project."""
+    """The user and project for which a WebSocket may be opened."""
 
     user_id: UUID
     session_id: UUID | None
@@ -102,12 +104,12 @@ class Ticket:
 
 
 async def end(session: AsyncSession) -> Cursor:
-    """The place after everything that is complete now."""
+    """The position after all complete events."""
     return Cursor((await session.execute(HORIZON)).scalar_one(), 0)
 
 
-async def after(session: AsyncSession, cursor: Cursor, limit: int) -> Piece:
-    """The next events of the project in scope. What may still get company before it is left for the next time."""
+async def after(session: AsyncSession, cursor: Cursor, limit: int) -> EventPage:
+    """The next events of the project in scope, without those before which an event may still be added."""
     horizon = await end(session)
     task = (TaskRow.id, TaskRow.state, TaskRow.agent, TaskRow.model, func.left(TaskRow.prompt, TITLE_LENGTH))
     times = (TaskRow.task_type, TaskRow.created_at, TaskRow.started_at, TaskRow.finished_at, TaskRow.attempts)
@@ -122,17 +124,17 @@ async def after(session: AsyncSession, cursor: Cursor, limit: int) -> Piece:
     found = [_event(row) for row in (await session.execute(statement)).all()]
     complete = [event for event in found if event.cursor < horizon]
     if len(complete) == limit:
-        return Piece(complete, complete[-1].cursor, more=True, held=False)
-    return Piece(complete, max(horizon, cursor), more=False, held=len(found) > len(complete))
+        return EventPage(complete, complete[-1].cursor, more=True, held=False)
+    return EventPage(complete, max(horizon, cursor), more=False, held=len(found) > len(complete))
 
 
 def _event(row: Any) -> LiveEvent:
     xact, number, task_id, attempt, kind, data, at, *task = row
-    return LiveEvent(Cursor(xact, number), task_id, attempt, kind, data, at, TaskNow(*task))
+    return LiveEvent(Cursor(xact, number), task_id, attempt, kind, data, at, TaskSnapshot(*task))
 
 
 async def add_ticket(session: AsyncSession, token_hash: bytes, ticket: Ticket, life: timedelta) -> None:
-    """In the user's scope."""
+    """Store a ticket. In the user's scope."""
     await session.execute(
         insert(TicketRow).values(
             token_hash=token_hash,
@@ -146,14 +148,14 @@ async def add_ticket(session: AsyncSession, token_hash: bytes, ticket: Ticket, l
 
 
 async def waiting_tickets(session: AsyncSession, user_id: UUID) -> int:
-    """How many of the user's tickets can still be spent; those that cannot are deleted."""
+    """Number of the user's valid tickets; expired ones are deleted."""
     await session.execute(delete(TicketRow).where(TicketRow.user_id == user_id, TicketRow.expires_at <= func.now()))
     mine = select(func.count()).select_from(TicketRow).where(TicketRow.user_id == user_id)
     return await session.scalar(mine) or 0
 
 
 async def spend_ticket(session: AsyncSession, token_hash: bytes) -> Ticket | None:
-    """In the user's scope; works once, and not after its time."""
+    """Redeem a ticket once; None if it is unknown or expired. In the user's scope."""
     statement = (
         delete(TicketRow)
         .where(TicketRow.token_hash == token_hash)

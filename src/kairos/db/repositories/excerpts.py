@@ -1,4 +1,4 @@
-"""Excerpts of long columns, cut by PostgreSQL: a page of a list must not carry megabytes of every row."""
+"""Excerpts of long columns, cut by PostgreSQL, so that a list page does not load megabytes for each row."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import InstrumentedAttribute
 
 EXCERPT = 1_000
-"""Characters of a text that lists show."""
+"""Characters of a text in lists."""
 ITEMS = 10
-"""Elements of a JSON array that lists show."""
+"""Elements of a JSON array in lists."""
 
 
 def text(column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
@@ -20,21 +20,21 @@ def text(column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
 
 
 def document(column: InstrumentedAttribute[Any], *kept: str) -> ColumnElement[Any]:
-    """A JSON object, whole where it is short; else the beginnings of these values of it."""
+    """A short JSON object as a whole; else the beginnings of these values."""
     values = [part for key in kept for part in (key, func.left(column[key].astext, EXCERPT))]
     return case((_short(column), column), else_=func.jsonb_build_object(*values)).label(column.key)
 
 
 def whole_or_text(column: InstrumentedAttribute[Any], key: str) -> ColumnElement[Any]:
-    """A JSON object, whole where it is short; else the beginning of its text under this key."""
+    """A short JSON object as a whole; else the beginning of its text under this key."""
     cut = func.jsonb_build_object(key, func.left(cast(column, Text), EXCERPT))
     return case((_short(column), column), else_=cut).label(column.key)
 
 
 def messages(column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
-    """A JSON array of chat messages, whole where it is short; else the beginnings of the first ones."""
+    """A short JSON array of chat messages as a whole; else the beginnings of the first messages."""
     name = f"{column.class_.__tablename__}.{column.key}"
-    cut = literal_column(  # of names and numbers of ours alone
+    cut = literal_column(  # built from constants only
         "(select coalesce(jsonb_agg(jsonb_build_object("  # noqa: S608
         f"'role', left(m ->> 'role', 100), 'content', left(m ->> 'content', {EXCERPT})) order by i), '[]')"
         f" from jsonb_array_elements(jsonb_path_query_array({name}, '$[0 to {ITEMS - 1}]'))"

@@ -1,6 +1,6 @@
-"""Everything a project holds, table by table, in the project's scope: what its owners take with them.
+"""Reads all data of a project for its export, table by table, in the project's scope.
 
-Hashes of keys and links are credentials and stay here.
+Hashes of keys and links are credentials and are not exported.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from kairos.db.models import PROJECT_OWNED, AuditRow, DatasetImportRow, Membersh
 from kairos.tenancy import ProjectId
 
 PAGE = 100
-"""Rows held at once: a prompt or an answer may have half a million characters."""
-KEPT_BACK = {"key_hash", "token_hash"}
+"""Rows in memory at once: a prompt or an answer may have half a million characters."""
+EXCLUDED_COLUMNS = {"key_hash", "token_hash"}
 LOCKS = (DatasetImportRow,)
-"""Which request holds what at this moment: nothing that a project takes with it."""
+"""Locks of running requests, which are not exported."""
 TABLES: tuple[Table, ...] = tuple(
     row.__table__  # type: ignore[misc]
     for row in (*PROJECT_OWNED, AuditRow, MembershipRow)
@@ -27,8 +27,8 @@ TABLES: tuple[Table, ...] = tuple(
 
 
 async def pages(session: AsyncSession, table: Table, project_id: ProjectId) -> AsyncIterator[list[dict[str, Any]]]:
-    """The project's rows of a table, a page at a time in the order of their key."""
-    columns = [column for column in table.columns if column.name not in KEPT_BACK]
+    """The project's rows of a table in pages, ordered by primary key."""
+    columns = [column for column in table.columns if column.name not in EXCLUDED_COLUMNS]
     keys: list[ColumnElement[Any]] = [column for column in table.primary_key.columns if column.name != "project_id"]
     statement = select(*columns).where(table.c.project_id == project_id).order_by(*keys).limit(PAGE)
     names = [column.name for column in table.primary_key.columns if column.name != "project_id"]
@@ -44,7 +44,7 @@ async def pages(session: AsyncSession, table: Table, project_id: ProjectId) -> A
 
 
 async def people_of(session: AsyncSession, project_id: ProjectId) -> list[dict[str, Any]]:
-    """The members, so that the ids in the other tables can be read."""
+    """The members, to resolve the user ids in the other tables."""
     statement = (
         select(UserRow.id, UserRow.email, UserRow.name)
         .join(MembershipRow, MembershipRow.user_id == UserRow.id)
@@ -54,7 +54,7 @@ async def people_of(session: AsyncSession, project_id: ProjectId) -> list[dict[s
 
 
 async def project(session: AsyncSession, project_id: ProjectId) -> dict[str, Any]:
-    """Its own row, and the time of the snapshot."""
+    """The project's row, and the time of the snapshot."""
     statement = select(
         ProjectRow.id,
         ProjectRow.name,

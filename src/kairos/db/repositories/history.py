@@ -1,4 +1,4 @@
-"""What happened to a task: its events, verdicts, decisions and the rows of the dataset that it left."""
+"""History of a task: its events, verdicts, decisions and dataset rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kairos.tenancy import ProjectId, new_id
 async def add_event(
     session: AsyncSession, project_id: ProjectId, task_id: UUID, attempt: int, kind: str, data: Mapping[str, Any]
 ) -> int:
-    """Append one event; its id orders the events of a task."""
+    """Append an event and return its id. Ids order the events of a task."""
     statement = (
         insert(TaskEventRow)
         .values(project_id=project_id, task_id=task_id, attempt=attempt, kind=kind, data=dict(data))
@@ -29,7 +29,7 @@ async def add_event(
 async def add_fenced_event(
     session: AsyncSession, task_id: UUID, epoch: int, kind: str, data: Mapping[str, Any]
 ) -> int | None:
-    """Append an event of a running attempt. None when its lease was lost: the event is not written."""
+    """Append an event of a running attempt and return its id; None, without writing, if the lease was lost."""
     held = (
         select(
             TaskRow.project_id,
@@ -76,7 +76,7 @@ async def add_decision(session: AsyncSession, row: DecisionRow) -> None:
 
 
 async def close_decision(session: AsyncSession, decision_id: UUID, answered: str | None, calls: list[Any]) -> None:
-    """Write who answered in the end and every call that was made on the way."""
+    """Record the model that answered and all calls made for the decision."""
     await session.execute(
         update(DecisionRow).where(DecisionRow.id == decision_id).values(answered=answered, calls=calls)
     )
@@ -87,7 +87,7 @@ async def set_decision_quality(session: AsyncSession, decision_id: UUID, quality
 
 
 def unanswered(row: TaskRow, reason: str) -> SampleRow:
-    """The dataset row of a task that ended without an output: recorded, and never trained on until it is labelled."""
+    """The dataset row of a task that ended without an output. It is not trained on until it is labelled."""
     return SampleRow(
         project_id=row.project_id,
         id=new_id(),

@@ -1,4 +1,4 @@
-"""What a judge model did in a project, and what it cost, from the calls that were kept."""
+"""Figures of the judge model in a project, from the stored calls."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from kairos.db.models import MetricRow
 
 @dataclass(frozen=True, slots=True)
 class JudgeFigures:
-    """A judge's work in one project."""
+    """Figures of the judge model in one project."""
 
     judged: int
-    """Answers whose quality is the judge's word."""
+    """Answers whose quality was measured by the judge."""
     unmeasured: int
-    """Answers whose quality nothing measured."""
+    """Answers whose quality was not measured."""
     calls: int
-    """Of the judge itself."""
+    """Calls of the judge itself."""
     failures: int
     cost_usd: float
-    """Of the calls whose cost is known."""
+    """Cost of the calls with known cost."""
     unpriced: int
-    """Calls whose cost is not known."""
+    """Calls with unknown cost."""
     input_tokens: int
     output_tokens: int
 
     @property
     def share(self) -> float | None:
-        """Judged ones of those that nothing else measured; None where there were none."""
+        """Judged share of the answers not measured otherwise; None if there are none."""
         every = self.judged + self.unmeasured
         return self.judged / every if every else None
 
 
 async def figures(session: AsyncSession, task_type: str, source: str, since: datetime) -> JudgeFigures:
-    """The calls since then: those of `task_type` are the judge's own, `source` is its name beside a quality."""
-    # With `/long` behind it where the statistics keep long inputs apart (`llm/routing/task_types.py`).
+    """Figures since then. `task_type` is that of the judge's own calls, `source` is its name as quality source."""
+    # Long inputs have the suffix `/long` (`llm/routing/task_types.py`).
     own = MetricRow.task_type.startswith(task_type, autoescape=True)
     statement = select(
         func.count().filter(MetricRow.quality_source == source),

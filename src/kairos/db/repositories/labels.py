@@ -1,4 +1,4 @@
-"""What people said of answers, and the rows of the dataset that came of it; in the project's scope."""
+"""Labels of answers, and the dataset rows that they add or change. In the project's scope."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def get(session: AsyncSession, task_id: UUID) -> LabelRow | None:
 
 
 async def put(session: AsyncSession, row: LabelRow) -> None:
-    """The newest label of a task is its only one."""
+    """Store a label in place of the task's previous one."""
     values = {c.name: getattr(row, c.name) for c in LabelRow.__table__.columns if c.name != "at"}
     changed = {name: value for name, value in values.items() if name not in ("project_id", "task_id")}
     statement = insert(LabelRow).values(values)
@@ -25,13 +25,13 @@ async def put(session: AsyncSession, row: LabelRow) -> None:
 
 
 async def last_verdict(session: AsyncSession, task_id: UUID) -> VerdictRow | None:
-    """The guardian's word on the answer that the task ended with."""
+    """The guardian's verdict on the task's final answer."""
     statement = select(VerdictRow).where(VerdictRow.task_id == task_id).order_by(VerdictRow.id.desc()).limit(1)
     return (await session.execute(statement)).scalar_one_or_none()
 
 
 async def sample_of(session: AsyncSession, task_id: UUID, faulty_output: str | None) -> SampleRow | None:
-    """The newest row of the dataset about this answer of the task, held against change."""
+    """The newest dataset row for this answer of the task, locked."""
     statement = (
         select(SampleRow)
         .where(SampleRow.task_id == task_id, SampleRow.faulty_output.is_not_distinct_from(faulty_output))

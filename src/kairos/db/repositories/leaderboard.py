@@ -1,4 +1,4 @@
-"""How the models did at each task type, from the calls that were kept."""
+"""Results of the models at each task type, from the stored calls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kairos.db.models import MetricRow
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LeaderboardRow:
     """One model at one task type in one project."""
 
     task_type: str
@@ -21,19 +21,19 @@ class Standing:
     calls: int
     failures: int
     measured: int
-    """Answers whose quality was measured."""
+    """Answers with measured quality."""
     quality: float | None
-    """Their mean, in [0, 1]."""
+    """Mean quality, in [0, 1]."""
     deviation: float | None
-    """Their sample standard deviation; None below two."""
+    """Sample standard deviation of the quality; None for fewer than two answers."""
     first_token_s: float | None
     duration_s: float | None
     cost_usd: float | None
     """Sum of the known costs."""
 
 
-async def standings(session: AsyncSession, since: datetime) -> Sequence[Standing]:
-    """The calls since then, by task type, best quality first."""
+async def rows(session: AsyncSession, since: datetime) -> Sequence[LeaderboardRow]:
+    """Results since then, by task type, best quality first."""
     quality = func.avg(MetricRow.quality)
     statement = (
         select(
@@ -52,4 +52,4 @@ async def standings(session: AsyncSession, since: datetime) -> Sequence[Standing
         .group_by(MetricRow.task_type, MetricRow.model)
         .order_by(MetricRow.task_type, quality.desc().nulls_last(), MetricRow.model)
     )
-    return [Standing(*row) for row in await session.execute(statement)]
+    return [LeaderboardRow(*row) for row in await session.execute(statement)]

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from kairos.db.models import ApiKeyRow, InvitationRow, MembershipRow, ProjectRow, Role, UserRow
 
 USED_EVERY = timedelta(minutes=1)
-"""`last_used_at` is no more exact than this, so that a busy key does not write at every request."""
+"""Minimum interval between updates of `last_used_at`, so that a busy key does not write at every request."""
 OPEN = (
     InvitationRow.accepted_at.is_(None),
     InvitationRow.revoked_at.is_(None),
@@ -22,8 +22,8 @@ OPEN = (
 
 
 @dataclass(frozen=True, slots=True)
-class MemberOf:
-    """A person in a project."""
+class MemberDetails:
+    """A member of a project."""
 
     user_id: UUID
     email: str
@@ -34,7 +34,7 @@ class MemberOf:
 
 @dataclass(frozen=True, slots=True)
 class OpenInvitation:
-    """What a link is good for, as its holder may know."""
+    """An invitation as shown to the holder of its link."""
 
     project_id: UUID
     id: UUID
@@ -46,34 +46,34 @@ class OpenInvitation:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyPlace:
-    """Where a key with that prefix belongs, and what its hash must be."""
+class KeyMatch:
+    """The project and the hash of a key with a given prefix."""
 
     project_id: UUID
     id: UUID
     key_hash: bytes
 
 
-async def members(session: AsyncSession, project_id: UUID) -> list[MemberOf]:
-    """Oldest first."""
+async def members(session: AsyncSession, project_id: UUID) -> list[MemberDetails]:
+    """The members, oldest first."""
     statement = (
         select(UserRow.id, UserRow.email, UserRow.name, MembershipRow.role, MembershipRow.created_at)
         .join(MembershipRow, MembershipRow.user_id == UserRow.id)
         .where(MembershipRow.project_id == project_id)
         .order_by(MembershipRow.created_at, UserRow.id)
     )
-    return [MemberOf(row[0], row[1], row[2], Role(row[3]), row[4]) for row in await session.execute(statement)]
+    return [MemberDetails(row[0], row[1], row[2], Role(row[3]), row[4]) for row in await session.execute(statement)]
 
 
 async def locked_roles(session: AsyncSession, project_id: UUID) -> dict[UUID, Role]:
-    """The role of every member, held against change until the transaction ends: two owners cannot leave at once."""
+    """The roles of all members, locked until the transaction ends, so that two owners cannot leave at the same time."""
     statement = select(MembershipRow.user_id, MembershipRow.role).where(MembershipRow.project_id == project_id)
     rows = await session.execute(statement.order_by(MembershipRow.user_id).with_for_update())
     return {row.user_id: Role(row.role) for row in rows}
 
 
 async def add_member(session: AsyncSession, project_id: UUID, user_id: UUID, role: Role) -> None:
-    """Raises `Duplicate` at the end of the transaction where there is one already."""
+    """Add a member. Raises `Duplicate` at the end of the transaction if the user already is one."""
     await session.execute(insert(MembershipRow).values(project_id=project_id, user_id=user_id, role=role))
 
 
@@ -83,7 +83,7 @@ async def set_role(session: AsyncSession, project_id: UUID, user_id: UUID, role:
 
 
 async def remove(session: AsyncSession, project_id: UUID, user_id: UUID) -> None:
-    """Their keys end with them."""
+    """Remove a member and revoke their API keys."""
     await session.execute(
         delete(MembershipRow).where(MembershipRow.project_id == project_id, MembershipRow.user_id == user_id)
     )
@@ -95,17 +95,17 @@ async def remove(session: AsyncSession, project_id: UUID, user_id: UUID) -> None
 
 
 async def lock_project(session: AsyncSession, project_id: UUID) -> None:
-    """Hold the project, so that what is counted of it does not grow before the transaction ends."""
+    """Lock the project, so that counts of its rows stay valid until the transaction ends."""
     await session.execute(select(ProjectRow.id).where(ProjectRow.id == project_id).with_for_update())
 
 
 async def count_invitations(session: AsyncSession) -> int:
-    """Of those that can still be used."""
+    """Number of open invitations."""
     return await session.scalar(select(func.count()).select_from(InvitationRow).where(*OPEN)) or 0
 
 
 async def count_keys(session: AsyncSession) -> int:
-    """Of those that were not revoked."""
+    """Number of keys that were not revoked."""
     return await session.scalar(select(func.count()).select_from(ApiKeyRow).where(ApiKeyRow.revoked_at.is_(None))) or 0
 
 
@@ -117,7 +117,7 @@ async def add_invitation(session: AsyncSession, row: InvitationRow) -> Invitatio
 
 
 async def open_invitations(session: AsyncSession) -> list[tuple[InvitationRow, str]]:
-    """Those that can still be used, newest first, each with the name of who invited."""
+    """Open invitations, newest first, each with the name of its creator."""
     statement = (
         select(InvitationRow, func.coalesce(UserRow.name, ""))
         .outerjoin(UserRow, UserRow.id == InvitationRow.created_by)
@@ -128,7 +128,7 @@ async def open_invitations(session: AsyncSession) -> list[tuple[InvitationRow, s
 
 
 async def revoke_invitation(session: AsyncSession, invitation_id: UUID) -> bool:
-    """Whether there was an open one."""
+    """Revoke an invitation. Returns False if it was not open."""
     statement = update(InvitationRow).where(
         InvitationRow.id == invitation_id, InvitationRow.accepted_at.is_(None), InvitationRow.revoked_at.is_(None)
     )
@@ -138,7 +138,7 @@ async def revoke_invitation(session: AsyncSession, invitation_id: UUID) -> bool:
 
 
 async def invitation_by_token(session: AsyncSession, token_hash: bytes) -> OpenInvitation | None:
-    """An open invitation. Needs no scope: who asks holds its link."""
+    """An open invitation by the hash of its token. Needs no scope: the caller has the link."""
     row = (await session.execute(text("select * from kairos_invitation(:hash)"), {"hash": token_hash})).one_or_none()
     if row is None:
         return None
@@ -148,7 +148,7 @@ async def invitation_by_token(session: AsyncSession, token_hash: bytes) -> OpenI
 
 
 async def accept_invitation(session: AsyncSession, invitation_id: UUID, user_id: UUID) -> bool:
-    """Spend it. False when another request was first, or it ended meanwhile."""
+    """Mark an invitation as accepted. Returns False if another request was first or it is no longer open."""
     statement = update(InvitationRow).where(
         InvitationRow.id == invitation_id,
         InvitationRow.accepted_at.is_(None),
@@ -167,7 +167,7 @@ async def add_key(session: AsyncSession, row: ApiKeyRow) -> ApiKeyRow:
 
 
 async def live_keys(session: AsyncSession) -> list[tuple[ApiKeyRow, str]]:
-    """Those not revoked, newest first, each with the e-mail of who made it; expired ones are shown as such."""
+    """Keys that were not revoked, expired ones included, newest first, each with the e-mail of its creator."""
     statement = (
         select(ApiKeyRow, func.coalesce(UserRow.email, ""))
         .outerjoin(UserRow, UserRow.id == ApiKeyRow.created_by)
@@ -178,21 +178,21 @@ async def live_keys(session: AsyncSession) -> list[tuple[ApiKeyRow, str]]:
 
 
 async def revoke_key(session: AsyncSession, key_id: UUID) -> str | None:
-    """The name of the key that was revoked. None where there was no live one."""
+    """Revoke a key and return its name; None if it does not exist or was revoked before."""
     statement = update(ApiKeyRow).where(ApiKeyRow.id == key_id, ApiKeyRow.revoked_at.is_(None))
     return (
         await session.execute(statement.values(revoked_at=func.now()).returning(ApiKeyRow.name))
     ).scalar_one_or_none()
 
 
-async def key_places(session: AsyncSession, prefix: str) -> list[KeyPlace]:
-    """Live keys with this prefix. Needs no scope: the prefix only says where to look."""
+async def keys_by_prefix(session: AsyncSession, prefix: str) -> list[KeyMatch]:
+    """Valid keys with this prefix. Needs no scope: the caller still has to compare the hash."""
     rows = await session.execute(text("select * from kairos_api_keys(:prefix)"), {"prefix": prefix})
-    return [KeyPlace(row.project_id, row.id, row.key_hash) for row in rows]
+    return [KeyMatch(row.project_id, row.id, row.key_hash) for row in rows]
 
 
 async def use_key(session: AsyncSession, key_id: UUID) -> ApiKeyRow | None:
-    """A live key, its use noted. None when it was revoked or has expired."""
+    """A valid key, with `last_used_at` updated; None if it was revoked or has expired."""
     live = (ApiKeyRow.revoked_at.is_(None), (ApiKeyRow.expires_at.is_(None)) | (ApiKeyRow.expires_at > func.now()))
     row = (await session.execute(select(ApiKeyRow).where(ApiKeyRow.id == key_id, *live))).scalar_one_or_none()
     if row is None:

@@ -1,6 +1,6 @@
-"""`model_performance_metrics`: one row a model call, kept for as many months as the configuration says.
+"""`model_performance_metrics`: a row for each model call, kept for a configured number of months.
 
-What was measured of an answer later is written by `statistics.py`, together with what it changes there.
+The quality of an answer is written later by `statistics.py`, together with the statistics.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from kairos.db.models import MetricRow
 
 
 async def add(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
-    """Append rows of the project in scope: one multi-row INSERT (COPY is refused under row-level security).
+    """Append rows of the project in scope with one multi-row INSERT (row-level security does not allow COPY).
 
-    A row that is there already is passed over: its writer could not know whether the first time had succeeded.
+    Existing rows are skipped: a writer repeats an insert if it does not know the result of the first one.
     """
     if rows:
         await session.execute(insert(MetricRow).on_conflict_do_nothing(), list(rows))
 
 
 async def by_model(session: AsyncSession) -> list[Any]:
-    """Figures of each model in the project in scope."""
+    """Figures by model, for the project in scope."""
     statement = select(
         MetricRow.model,
         func.count().label("calls"),
@@ -42,8 +42,8 @@ async def by_model(session: AsyncSession) -> list[Any]:
 
 
 async def drop_old_partitions(connection: AsyncConnection, months: int) -> int:
-    """Drop the months before the last `months` whole ones. Returns how many were dropped; what is in use stays.
+    """Drop partitions older than the last `months` full months. Returns their number; partitions in use are kept.
 
-    In a transaction of the system role of its own: nobody can write a metric until it ends.
+    Needs a transaction of its own, of the system role: writes of metrics are blocked until it ends.
     """
     return int(await connection.scalar(text("select kairos_drop_partitions(:months)"), {"months": months}) or 0)

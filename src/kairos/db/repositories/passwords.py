@@ -1,4 +1,4 @@
-"""Password hashes, which only the system role reaches: the app role may neither read nor change them."""
+"""Password hashes. Only the system role has access; the app role can neither read nor change them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kairos.folding import email_forms
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """What sign-in needs to know of an account."""
+    """Account data for sign-in."""
 
     id: UUID
     name: str
@@ -21,11 +21,11 @@ class SignIn:
     operator: bool
     disabled: bool
     email: str
-    """As it is stored."""
+    """The stored form."""
 
 
 async def by_email(connection: AsyncConnection, email: str) -> SignIn | None:
-    """The account of an address, in any way to type it."""
+    """The account of an e-mail address, in any spelling with the same fold."""
     for form in email_forms(email):
         row = (await connection.execute(text("select * from kairos_account(:email)"), {"email": form})).one_or_none()
         if row:
@@ -34,18 +34,18 @@ async def by_email(connection: AsyncConnection, email: str) -> SignIn | None:
 
 
 async def stored_hash(connection: AsyncConnection, user_id: UUID) -> str | None:
-    """The hash of an account that is not disabled."""
+    """The password hash of an account; None if it is disabled."""
     return await connection.scalar(text("select kairos_password_hash(:id)"), {"id": user_id})
 
 
 async def rehash(connection: AsyncConnection, user_id: UUID, old: str, new: str) -> None:
-    """Store the same password hashed with newer parameters, unless it was changed meanwhile."""
+    """Store a hash of the same password with newer parameters, unless the password was changed meanwhile."""
     values = {"id": user_id, "old": old, "new": new}
     await connection.execute(text("select kairos_rehash_password(:id, :old, :new)"), values)
 
 
 async def change(connection: AsyncConnection, user_id: UUID, new: str, keep: UUID) -> bool:
-    """Set a new hash and end all other sessions, links and tickets of the account. False where it is disabled."""
+    """Set a new hash and end all other sessions, links and tickets of the account. Returns False if it is disabled."""
     values = {"id": user_id, "new": new, "keep": keep}
     return bool(await connection.scalar(text("select kairos_set_password(:id, :new, :keep)"), values))
 
@@ -53,6 +53,6 @@ async def change(connection: AsyncConnection, user_id: UUID, new: str, keep: UUI
 async def spend_link(connection: AsyncConnection, token_hash: bytes, new: str) -> UUID | None:
     """Set the hash with a one-time link, and end all sessions, tickets and other links of its account.
 
-    None where the link was used, has expired or never was one, or its account is disabled.
+    Returns the user id; None if the link is unknown, used or expired, or the account is disabled.
     """
     return await connection.scalar(text("select kairos_spend_link(:token, :new)"), {"token": token_hash, "new": new})

@@ -1,6 +1,6 @@
-"""Users, projects and what somebody may do in one: what stands above projects.
+"""Users, projects, and the rights of users in projects.
 
-Everything runs in the user's, the project's or the operator's scope; passwords are in `passwords.py`.
+Functions run in the scope of the user, the project or the operator. Passwords are in `passwords.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from kairos.folding import email_forms, fold_email
 
 @dataclass(frozen=True, slots=True)
 class MyProject:
-    """A project as one of its members sees it in a list."""
+    """A project in a member's list of projects."""
 
     id: UUID
     name: str
@@ -37,8 +37,8 @@ class MyProject:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What a signed-in user may do in one project, read on every request."""
+class UserRights:
+    """The rights of a signed-in user in one project, read on every request."""
 
     email: str
     name: str
@@ -55,7 +55,7 @@ async def any_user(session: AsyncSession) -> bool:
 
 
 async def operator_without_password(session: AsyncSession) -> UUID | None:
-    """The oldest operator, as long as no operator has a password. Needs no scope: nobody can have signed in yet."""
+    """The oldest operator, while no operator has a password. Needs no scope: no one can have signed in yet."""
     return await session.scalar(text("select kairos_operator_without_password()"))
 
 
@@ -71,17 +71,17 @@ async def user(session: AsyncSession, user_id: UUID) -> UserRow | None:
 
 
 async def id_of_email(session: AsyncSession, email: str) -> UUID | None:
-    """The account with this e-mail, the same one that `passwords.by_email` finds. For an operator's scope."""
+    """The id of the account with this e-mail, found as in `passwords.by_email`. In an operator's scope."""
     for form in email_forms(email):
         if user_id := await session.scalar(select(UserRow.id).where(UserRow.email == form)):
             return user_id
     return None
 
 
-async def standing(
+async def rights(
     session: AsyncSession, user_id: UUID, session_id: UUID | None, project_id: UUID | None
-) -> Standing | None:
-    """The user's rights now, as the scope of user and project shows them. None when the account is gone or disabled."""
+) -> UserRights | None:
+    """The user's current rights, in the scope of user and project. None if the account is deleted or disabled."""
     live = select(SessionRow.id).where(
         SessionRow.id == session_id, SessionRow.revoked_at.is_(None), SessionRow.expires_at > func.now()
     )
@@ -104,7 +104,7 @@ async def standing(
     if row is None:
         return None
     role = Role(row.role) if row.role else None
-    return Standing(
+    return UserRights(
         email=row.email,
         name=row.name,
         operator=row.operator,
@@ -117,13 +117,13 @@ async def standing(
 
 
 async def add_project(session: AsyncSession, project_id: UUID, name: str, owner: UUID) -> None:
-    """A project is never without an owner. The scope must name the new project or the owner."""
+    """Add a project with its first owner. The scope must be that of the new project or of the owner."""
     await session.execute(insert(ProjectRow).values(id=project_id, name=name))
     await session.execute(insert(MembershipRow).values(project_id=project_id, user_id=owner, role=Role.OWNER))
 
 
 async def lock(session: AsyncSession, user_id: UUID) -> None:
-    """Hold the account, so that what is counted of it does not grow before the transaction ends."""
+    """Lock the account, so that counts of its rows stay valid until the transaction ends."""
     await session.execute(select(UserRow.id).where(UserRow.id == user_id).with_for_update())
 
 
@@ -155,7 +155,7 @@ async def audit(
     target: str | None = None,
     data: Mapping[str, Any] | None = None,
 ) -> None:
-    """Append to the audit log. The scope must be the project's, or the operator's, where one is named."""
+    """Append to the audit log. If a project is given, the scope must be the project's or an operator's."""
     values = {
         "action": action,
         "user_id": user_id,
@@ -163,7 +163,7 @@ async def audit(
         "target": target,
         "data": dict(data or {}),
     }
-    # Inline, without RETURNING: an entry about nobody (a refused sign-in) may be written and not read.
+    # Inline, without RETURNING: an entry without a user (a refused sign-in) may be written but not read.
     await session.execute(insert(Base.metadata.tables["audit_log"]).values(values).inline())
 
 
@@ -177,19 +177,19 @@ async def set_name(session: AsyncSession, user_id: UUID, name: str) -> None:
 
 
 async def all_users(session: AsyncSession) -> list[tuple[UserRow, int]]:
-    """Every account, oldest first, with the number of its projects. For an operator's scope."""
+    """All accounts, oldest first, each with its number of projects. In an operator's scope."""
     count = select(func.count()).where(MembershipRow.user_id == UserRow.id).scalar_subquery()
     statement = select(UserRow, count).order_by(UserRow.created_at, UserRow.id)
     return [(row, number) for row, number in await session.execute(statement)]
 
 
 async def locked_operators(session: AsyncSession) -> set[UUID]:
-    """Those who can sign in, held against change until the transaction ends."""
+    """Operators who can sign in, locked until the transaction ends."""
     statement = select(UserRow.id).where(UserRow.operator, UserRow.disabled_at.is_(None)).order_by(UserRow.id)
     return set((await session.execute(statement.with_for_update())).scalars())
 
 
-async def set_standing(session: AsyncSession, user_id: UUID, *, operator: bool, disabled: bool) -> None:
+async def set_account_flags(session: AsyncSession, user_id: UUID, *, operator: bool, disabled: bool) -> None:
     disabled_at = func.coalesce(UserRow.disabled_at, func.now()) if disabled else None
     await session.execute(
         update(UserRow).where(UserRow.id == user_id).values(operator=operator, disabled_at=disabled_at)

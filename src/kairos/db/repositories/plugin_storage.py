@@ -1,4 +1,4 @@
-"""What plugins keep: small JSON values by key, of one plugin in one project; in the project's scope."""
+"""Storage of plugins: small JSON values by key, of one plugin in one project. In the project's scope."""
 
 from __future__ import annotations
 
@@ -14,51 +14,51 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from kairos.db.models import PluginValueRow
 from kairos.tenancy import ProjectId
 
-LONGEST_KEY = 200
-VALUE_BYTES = 64 * 1024
-MOST_KEYS = 1_000
+MAX_KEY = 200
+MAX_VALUE_BYTES = 64 * 1024
+MAX_KEYS = 1_000
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-"""In JSON; PostgreSQL keeps every character but this one."""
+"""NUL in JSON, the only character that PostgreSQL cannot store."""
 
 
-class NoRoom(ValueError):
-    """A bound was reached; the words say which."""
+class StorageLimit(ValueError):
+    """A storage limit was reached; the message names it."""
 
 
 def checked_key(key: Any) -> str:
-    """Raises `ValueError` for what is no key."""
-    if not isinstance(key, str) or not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
-        raise ValueError(f"a key is a printable text of 1 to {LONGEST_KEY} characters, not {key!r:.100}")
+    """The key, if it is valid; else raises `ValueError`."""
+    if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY or not key.isprintable():
+        raise ValueError(f"a key must be a printable text of 1 to {MAX_KEY} characters, not {key!r:.100}")
     return key
 
 
 def checked_value(value: Any) -> str:
-    """The value as JSON. Raises `ValueError` for what is none, `NoRoom` for what is too large."""
+    """Serialize a value to JSON. Raises `ValueError` if it is not serializable, `StorageLimit` if it is too large."""
     try:
         body = orjson.dumps(value)
     except orjson.JSONEncodeError as fault:
         raise ValueError(f"a value must be JSON: {fault}") from None
-    if len(body) > VALUE_BYTES:
-        raise NoRoom(f"a value of {len(body)} bytes as JSON is larger than {VALUE_BYTES}")
+    if len(body) > MAX_VALUE_BYTES:
+        raise StorageLimit(f"a value of {len(body)} bytes as JSON is larger than {MAX_VALUE_BYTES}")
     if NUL.search(body):
-        raise ValueError("a value must not hold the character NUL")
+        raise ValueError("a value must not contain the NUL character")
     return body.decode()
 
 
 async def get(session: AsyncSession, plugin: str, key: str) -> str | None:
-    """The value as JSON; None where there is none."""
+    """The value as JSON; None if there is none."""
     statement = select(sql_cast(PluginValueRow.value, Text)).where(*_is(plugin, key))
     return (await session.execute(statement)).scalar_one_or_none()
 
 
 async def put(session: AsyncSession, project_id: ProjectId, plugin: str, key: str, value: str) -> None:
-    """Keep a checked value. Raises `NoRoom`."""
-    # Two that add at once would both count before the other's row is there.
+    """Store a checked value. Raises `StorageLimit`."""
+    # Locked, because concurrent writers would count keys before the other's row is visible.
     await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"{project_id} {plugin}", 0))))
     others = select(func.count()).select_from(PluginValueRow)
     others = others.where(PluginValueRow.plugin == plugin, PluginValueRow.key != key)
-    if (await session.execute(others)).scalar_one() >= MOST_KEYS:
-        raise NoRoom(f"it holds {MOST_KEYS} keys")
+    if (await session.execute(others)).scalar_one() >= MAX_KEYS:
+        raise StorageLimit(f"it holds {MAX_KEYS} keys")
     row = {"project_id": project_id, "plugin": plugin, "key": key, "value": sql_cast(literal(value, Text), JSONB)}
     statement = insert(PluginValueRow).values(row)
     await session.execute(
@@ -70,7 +70,7 @@ async def put(session: AsyncSession, project_id: ProjectId, plugin: str, key: st
 
 
 async def remove(session: AsyncSession, plugin: str, key: str) -> bool:
-    """Whether there was one."""
+    """Delete a value. Returns False if there was none."""
     result = await session.execute(delete(PluginValueRow).where(*_is(plugin, key)))
     return cast(CursorResult[Any], result).rowcount > 0
 

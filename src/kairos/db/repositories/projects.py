@@ -1,6 +1,6 @@
-"""One project: what its members see, what the queue needs of it, and how it changes, is archived and goes.
+"""Reads, changes, archives and deletes a project.
 
-`mine` runs in the user's scope, all else in the project's.
+`member_project` runs in the user's scope, all other functions in the project's.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ ERASER_LOCK = 0x6572_6173_65
 
 
 @dataclass(frozen=True, slots=True)
-class Mine:
-    """A project as one of its members sees it."""
+class MemberProject:
+    """A project with the role of one of its members."""
 
     id: UUID
     name: str
@@ -33,8 +33,8 @@ class Mine:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Whether a project works, and its settings."""
+class ProjectStatus:
+    """The settings of a project, and if it is archived or deleted."""
 
     settings: Mapping[str, Any]
     archived: bool
@@ -45,8 +45,8 @@ class Standing:
         return not (self.archived or self.deleted)
 
 
-async def mine(session: AsyncSession, user_id: UUID, project_id: UUID) -> Mine | None:
-    """None where there is no such project, it is deleted, or the user is no member: nobody can tell these apart."""
+async def member_project(session: AsyncSession, user_id: UUID, project_id: UUID) -> MemberProject | None:
+    """The project; None if it does not exist, is deleted, or the user is not a member, without distinction."""
     statement = (
         select(
             ProjectRow.id,
@@ -60,19 +60,19 @@ async def mine(session: AsyncSession, user_id: UUID, project_id: UUID) -> Mine |
         .where(MembershipRow.user_id == user_id, ProjectRow.id == project_id, ProjectRow.deleted_at.is_(None))
     )
     row = (await session.execute(statement)).one_or_none()
-    return Mine(row[0], row[1], Role(row[2]), *row[3:]) if row else None
+    return MemberProject(row[0], row[1], Role(row[2]), *row[3:]) if row else None
 
 
-async def standing(session: AsyncSession, project_id: UUID, *, hold: bool = False) -> Standing | None:
-    """None once it is erased. With `hold` it cannot be archived or deleted before the transaction ends."""
+async def status(session: AsyncSession, project_id: UUID, *, lock: bool = False) -> ProjectStatus | None:
+    """The project's status; None if it is erased. `lock` prevents archiving and deletion until the transaction ends."""
     statement = select(ProjectRow.settings, ProjectRow.archived_at, ProjectRow.deleted_at)
     statement = statement.where(ProjectRow.id == project_id)
-    row = (await session.execute(statement.with_for_update(read=True) if hold else statement)).one_or_none()
-    return Standing(row[0], row[1] is not None, row[2] is not None) if row else None
+    row = (await session.execute(statement.with_for_update(read=True) if lock else statement)).one_or_none()
+    return ProjectStatus(row[0], row[1] is not None, row[2] is not None) if row else None
 
 
 async def locked(session: AsyncSession, project_id: UUID) -> ProjectRow | None:
-    """The row, held against every other change; None once it is deleted."""
+    """The project's row, locked; None if it is deleted."""
     statement = select(ProjectRow).where(ProjectRow.id == project_id, ProjectRow.deleted_at.is_(None))
     return (await session.execute(statement.with_for_update())).scalar_one_or_none()
 
@@ -89,19 +89,19 @@ async def set_archived(session: AsyncSession, project_id: UUID, archived: bool) 
 
 
 async def mark_deleted(session: AsyncSession, project_id: UUID) -> None:
-    """From the end of this transaction on nobody is a member, and a daemon erases what is left."""
+    """Mark a project as deleted and remove all memberships. A daemon erases its data later."""
     await session.execute(update(ProjectRow).where(ProjectRow.id == project_id).values(deleted_at=func.now()))
     await session.execute(delete(MembershipRow).where(MembershipRow.project_id == project_id))
 
 
 async def erase(session: AsyncSession, project_id: UUID) -> bool:
-    """The row itself, with whatever was written meanwhile. False when another replica was first."""
+    """Delete the project's row, with rows written meanwhile. Returns False if another replica was first."""
     statement = delete(ProjectRow).where(ProjectRow.id == project_id, ProjectRow.deleted_at.is_not(None))
     return (await session.execute(statement.returning(ProjectRow.id))).first() is not None
 
 
 async def try_to_erase(connection: AsyncConnection) -> bool:
-    """Whether this transaction may erase; the lock goes with it."""
+    """Try to take the eraser lock for this transaction. Returns False if another replica holds it."""
     return bool(await connection.scalar(text("select pg_try_advisory_xact_lock(:lock)"), {"lock": ERASER_LOCK}))
 
 
@@ -111,12 +111,12 @@ async def to_erase(connection: AsyncConnection) -> list[ProjectId]:
 
 
 async def of_id(connection: AsyncConnection, wanted: UUID) -> ProjectId | None:
-    """The project that a task's or a project's id belongs to. For the audit log; no answer may depend on it."""
+    """The project with this id, or of the task with this id. For the audit log only; no response may depend on it."""
     found = await connection.scalar(text("select kairos_project_of(:wanted)"), {"wanted": wanted})
     return ProjectId(found) if found else None
 
 
 async def erase_audit(connection: AsyncConnection, project_id: UUID, most: int) -> int:
-    """Entries of a deleted project. In a transaction of its own."""
+    """Delete audit entries of a deleted project. Needs a transaction of its own."""
     query = text("select kairos_erase_audit(:project_id, :most)")
     return int(await connection.scalar(query, {"project_id": project_id, "most": most}) or 0)

@@ -1,4 +1,4 @@
-"""The daemons that live: each says so every few seconds. Above projects, and without a scope."""
+"""Heartbeats of the daemons, written every few seconds. They belong to no project and need no scope."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from kairos.db.models import ReplicaRow
 
-SILENT = timedelta(seconds=10)
-"""A daemon not heard of for this long counts as dead: five heartbeats."""
-SHOWN = timedelta(hours=1)
-"""A dead one is shown for this long."""
+DEAD_AFTER = timedelta(seconds=10)
+"""A daemon without a heartbeat for this long counts as dead: five heartbeats."""
+LISTED_FOR = timedelta(hours=1)
+"""Time for which a dead daemon is still listed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """A daemon as its last heartbeat left it."""
+    """A daemon as of its last heartbeat."""
 
     name: str
     role: str
@@ -39,8 +39,8 @@ class Replica:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What a daemon says of itself with each heartbeat."""
+class DaemonStatus:
+    """The status that a daemon writes with each heartbeat."""
 
     role: str
     version: str
@@ -50,8 +50,8 @@ class Said:
     config_waiting: tuple[str, ...] = ()
 
 
-async def beat(session: AsyncSession, name: str, said: Said) -> None:
-    values = {**asdict(said), "config_waiting": list(said.config_waiting)}
+async def beat(session: AsyncSession, name: str, status: DaemonStatus) -> None:
+    values = {**asdict(status), "config_waiting": list(status.config_waiting)}
     statement = insert(ReplicaRow).values(name=name, **values)
     changed = {**values, "heartbeat_at": func.now()}
     await session.execute(statement.on_conflict_do_update(index_elements=["name"], set_=changed))
@@ -62,8 +62,8 @@ async def leave(session: AsyncSession, name: str) -> None:
 
 
 async def known(session: AsyncSession) -> list[Replica]:
-    """Those alive or dead for a short time, oldest first."""
-    alive = ReplicaRow.heartbeat_at > func.now() - SILENT
+    """Daemons that are alive or recently died, oldest first."""
+    alive = ReplicaRow.heartbeat_at > func.now() - DEAD_AFTER
     statement = (
         select(
             ReplicaRow.name,
@@ -77,7 +77,7 @@ async def known(session: AsyncSession) -> list[Replica]:
             ReplicaRow.config_waiting,
             alive,
         )
-        .where(ReplicaRow.heartbeat_at > func.now() - SHOWN)
+        .where(ReplicaRow.heartbeat_at > func.now() - LISTED_FOR)
         .order_by(ReplicaRow.started_at, ReplicaRow.name)
     )
     return [Replica(*row) for row in await session.execute(statement)]

@@ -1,5 +1,4 @@
-"""Whether rights that were given once still hold: of all listeners at once, and asked as the system role, which has
-connections of its own."""
+"""Checks if the credentials of all live clients are still valid, in one query of the system role."""
 
 from __future__ import annotations
 
@@ -17,8 +16,8 @@ ENDED = text(
 )
 
 
-class Held(NamedTuple):
-    """By what somebody reads a project: a session or an API key."""
+class Credential(NamedTuple):
+    """The session or API key with which a client reads a project."""
 
     user_id: UUID
     session_id: UUID | None
@@ -33,8 +32,8 @@ class End(StrEnum):
     MEMBERSHIP = "membership"
 
 
-async def ended(connection: AsyncConnection, held: Sequence[Held]) -> dict[int, End]:
-    """Position in `held` -> why it has ended; those that hold are left out."""
+async def ended(connection: AsyncConnection, held: Sequence[Credential]) -> dict[int, End]:
+    """The ended credentials, by position in `held`, with the reason. Valid ones are omitted."""
     values = {
         "users": [right.user_id for right in held],
         "sessions": [right.session_id for right in held],

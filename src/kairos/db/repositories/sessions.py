@@ -1,6 +1,6 @@
 """Sessions and one-time links.
 
-The lookups that start before a user is known are functions of the owner role; everything else runs in the user's scope.
+Lookups before a user is known are functions of the owner role; everything else runs in the user's scope.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LIVE = (SessionRow.revoked_at.is_(None), SessionRow.expires_at > func.now())
 
 @dataclass(frozen=True, slots=True)
 class KnownSession:
-    """A live session, and which of its refresh tokens is in use."""
+    """A valid session with the generation of its current refresh token."""
 
     user_id: UUID
     generation: int
@@ -34,13 +34,13 @@ async def add(session: AsyncSession, session_id: UUID, user_id: UUID, client: st
 
 
 async def known(session: AsyncSession, session_id: UUID) -> KnownSession | None:
-    """A live session by its id. Needs no scope: who asks holds a token that we signed."""
+    """A valid session by id. Needs no scope: the caller has a token signed by Kairos."""
     row = (await session.execute(text("select * from kairos_session(:id)"), {"id": session_id})).one_or_none()
     return KnownSession(*row) if row else None
 
 
 async def rotate(session: AsyncSession, session_id: UUID, generation: int, life: timedelta) -> bool:
-    """Take the next refresh token into use. False when another request was first."""
+    """Advance to the next refresh token. Returns False if another request was first."""
     statement = (
         update(SessionRow)
         .where(SessionRow.id == session_id, SessionRow.generation == generation, *LIVE)
@@ -51,26 +51,26 @@ async def rotate(session: AsyncSession, session_id: UUID, generation: int, life:
 
 
 async def live_of(session: AsyncSession, user_id: UUID) -> list[SessionRow]:
-    """The user's live sessions, the one used last first."""
+    """The user's valid sessions, most recently used first."""
     used = func.coalesce(SessionRow.rotated_at, SessionRow.created_at)
     statement = select(SessionRow).where(SessionRow.user_id == user_id, *LIVE).order_by(used.desc())
     return list((await session.execute(statement)).scalars())
 
 
 async def revoke(session: AsyncSession, session_id: UUID) -> bool:
-    """Whether there was a live one in scope."""
+    """Revoke a session. Returns False if there is no valid one in scope."""
     statement = update(SessionRow).where(SessionRow.id == session_id, *LIVE).values(revoked_at=func.now())
     return (await session.execute(statement.returning(SessionRow.id))).first() is not None
 
 
 async def revoke_all(session: AsyncSession, user_id: UUID) -> int:
-    """End the user's sessions; how many."""
+    """Revoke all sessions of the user. Returns their number."""
     statement = update(SessionRow).where(SessionRow.user_id == user_id, *LIVE).values(revoked_at=func.now())
     return len((await session.execute(statement.returning(SessionRow.id))).all())
 
 
 async def trim(session: AsyncSession, user_id: UUID, most: int) -> None:
-    """End the live sessions of the user beyond this number, those not used for longest."""
+    """Revoke the user's least recently used sessions beyond this number."""
     used = func.coalesce(SessionRow.rotated_at, SessionRow.created_at)
     beyond = (
         select(SessionRow.id).where(SessionRow.user_id == user_id, *LIVE).order_by(used.desc(), SessionRow.id.desc())
@@ -80,7 +80,7 @@ async def trim(session: AsyncSession, user_id: UUID, most: int) -> None:
 
 
 async def by_link(session: AsyncSession, token_hash: bytes) -> UUID | None:
-    """The user that an unused, unexpired link was made for."""
+    """The user of an unused, unexpired link."""
     row = (await session.execute(text("select * from kairos_user_by_link(:hash)"), {"hash": token_hash})).one_or_none()
     return row.user_id if row and row.usable else None
 

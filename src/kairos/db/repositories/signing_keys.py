@@ -1,4 +1,4 @@
-"""The keys that tokens are signed with and the installation's other secrets, which only the system role reaches."""
+"""Signing keys of tokens and the installation's other secrets. Only the system role has access."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class AccessKey(NamedTuple):
 
 
 async def access_keys(connection: AsyncConnection) -> list[AccessKey]:
-    """Those that tokens may be signed with now; the one that signs first, then those retired a moment ago."""
+    """Valid keys: first the one that signs, then recently retired ones."""
     rows = await connection.execute(text("select * from kairos_access_keys()"))
     return [AccessKey(row.kid, bytes(row.secret)) for row in rows]
 
@@ -25,12 +25,12 @@ async def add_access_key(connection: AsyncConnection, kid: str, secret: bytes) -
 
 
 async def retire_access_keys(connection: AsyncConnection, but: str, after: timedelta) -> None:
-    """Tokens signed with the others are good until then."""
+    """Retire all keys except `but`. Tokens signed with them stay valid for `after`."""
     await connection.execute(text("select kairos_retire_access_keys(:but, :after)"), {"but": but, "after": after})
 
 
 async def shared_secret(connection: AsyncConnection, purpose: str, fresh: bytes) -> bytes:
-    """The installation's secret for this purpose; `fresh` becomes it where there is none yet."""
+    """The installation's secret for a purpose; stores `fresh` if there is none yet."""
     found = await connection.scalar(
         text("select kairos_shared_secret(:purpose, :fresh)"), {"purpose": purpose, "fresh": fresh}
     )

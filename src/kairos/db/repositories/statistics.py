@@ -1,8 +1,8 @@
-"""`router_statistics`: what all replicas measured of each model at each task type, decayed, with the place of each
-sample (`model_performance_metrics`), so that a label that comes late is worth what its sample is worth by then.
+"""`router_statistics`: decayed statistics of each model at each task type, shared by all replicas.
 
-A row is written with its place, (position, last_change), and fades when it is read; whoever changes rows of a task type
-holds the lock of its position. All functions take a session in the project's scope.
+Each measured call (`model_performance_metrics`) stores its position, so that a late label has the weight which its call
+has by then. A row is stored with its position and time (`position`, `last_change`) and decays when it is read. Changes
+to the rows of a task type require the lock of its position. All functions take a session in the project's scope.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from kairos.db.models import DecisionRow
 from kairos.tenancy import ProjectId
 
 
-class Source(StrEnum):
-    """Who measured a quality. Each overrules those before it."""
+class QualitySource(StrEnum):
+    """The source of a measured quality. Each overrides those before it."""
 
     GUARDIAN = "guardian"
     JUDGE = "judge"
     PERSON = "person"
 
-    def overrules(self, other: Source) -> bool:
+    def overrules(self, other: QualitySource) -> bool:
         return RANKS.index(self) >= RANKS.index(other)
 
 
-RANKS = list(Source)
+RANKS = list(QualitySource)
 
 CLOCKS_APART = timedelta(hours=1)
-"""How much earlier than its decision's id a call may be dated, by another clock: more than any two should differ."""
+"""Maximum clock difference between machines: a call's time may be this much before the time in its decision's id."""
 CLASHES = frozenset({"40001", "40P01"})
-"""Codes of a serialization failure and of a deadlock: the same again, a moment later, succeeds."""
+"""SQLSTATE codes of serialization failures and deadlocks, after which a retry succeeds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fading:
-    """How fast observations lose weight: by `gamma` for each one of their task type, by `short_gamma` besides in the
-    short memory for each one of their own model, and by half in `half_life_s`."""
+    """Decay of observations: a factor `gamma` for each observation of the task type, in the short memory also
+    `short_gamma` for each observation of the model, and one half in `half_life_s`."""
 
     gamma: float
     short_gamma: float
@@ -62,18 +62,18 @@ class Fading:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What was measured of the answer of a decision. Without a quality its speed and cost are counted, and no more."""
+    """The measured quality of a decision's answer. Without a quality only speed and cost are counted."""
 
     decision_id: UUID
     quality: float | None
-    source: Source
+    source: QualitySource
     task_type: str | None = None
-    """None where only the decision's row knows it."""
+    """None: it is read from the decision's row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A model at a task type, faded to the place of the task type. The fields are those of `StatisticsRow`."""
+    """Statistics of a model at a task type, decayed to the task type's position. Fields as in `StatisticsRow`."""
 
     n: float
     s: float
@@ -93,7 +93,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class TaskTypeStatistics:
-    """A task type as all replicas know it."""
+    """Shared statistics of a task type."""
 
     task_type: str
     position: int
@@ -107,7 +107,7 @@ insert into router_positions as kept (project_id, task_type)
 select :project_id, task_type from unnest(cast(:task_types as text[])) as task_type order by task_type
 on conflict (project_id, task_type) do update set version = kept.version + 1
 """)
-"""Makes and locks the positions, in one order everywhere: otherwise replicas deadlock."""
+"""Creates and locks the positions, always in the same order to avoid deadlocks."""
 
 OBSERVE = text(files("kairos.db.repositories").joinpath("statistics.sql").read_text(encoding="utf-8"))
 
@@ -141,9 +141,10 @@ async def observe(
     fading: Fading,
     at: datetime | None = None,
 ) -> None:
-    """Count judgements, at most one of a decision, as one batch at one place; without `at` by PostgreSQL's clock.
+    """Count judgements, at most one for each decision, as one batch at one position. `at` defaults to PostgreSQL's
+    clock.
 
-    Repeating it changes nothing. Judgements of decisions that are not known (any more) are passed over.
+    Safe to repeat. Judgements of unknown decisions are ignored.
     """
     known = await _with_task_types(session, judgements)
     if not known:
@@ -165,7 +166,7 @@ async def observe(
 async def changed(
     session: AsyncSession, project_id: ProjectId, fading: Fading, known: Mapping[str, int], most: int
 ) -> list[TaskTypeStatistics]:
-    """The task types, of the `most` that changed last, whose version is not the known one."""
+    """Of the `most` recently changed task types, those whose version differs from the known one."""
     values = {
         "project_id": project_id,
         "task_types": list(known),
@@ -179,7 +180,7 @@ async def changed(
 
 
 def clashed(error: BaseException) -> bool:
-    """Whether the transaction failed because another one was in its way, and should simply be tried again."""
+    """Whether the transaction failed because of a concurrent one and should be retried."""
     cause = error.__cause__ or error
     return getattr(getattr(cause, "orig", cause), "sqlstate", None) in CLASHES
 
@@ -200,7 +201,8 @@ async def _with_task_types(session: AsyncSession, judgements: Iterable[Judgement
 
 
 def _since(decisions: Iterable[UUID]) -> datetime:
-    """Older partitions need not be looked at: a UUIDv7 begins with the milliseconds of its making (RFC 9562, 5.7)."""
+    """Earliest time of these decisions' calls, to skip older partitions. A UUIDv7 begins with its creation time in
+    milliseconds (RFC 9562, 5.7)."""
     epoch = datetime.fromtimestamp(0, UTC)
     return min(
         epoch + timedelta(milliseconds=decision.int >> 80) - CLOCKS_APART if decision.version == 7 else epoch

@@ -1,9 +1,9 @@
--- What a batch of judgements changes, in one statement; the positions of its task types are locked (TAKE).
+-- Applies a batch of judgements in one statement. The positions of its task types are locked before (TAKE).
 --
--- Each touched row fades by γ^k·2^(−Δt/half-life), k the observations of its task type since its last change, and the
--- raw sums of the batch are added: what llm/routing/statistics.py does in memory. A row that was not touched fades when it is
--- read: fading twice is fading by the product. A call is counted once, however often a batch is sent again, because it
--- is counted where its metric row says that it was not.
+-- Each changed row decays by γ^k·2^(−Δt/half-life), where k is the number of observations of its task type since its last
+-- change; then the sums of the batch are added, as llm/routing/statistics.py does in memory. Unchanged rows decay when
+-- they are read, which is equivalent: decays multiply. A repeated batch counts each call once, because its metric row
+-- records that it was counted.
 with judged as (
   select * from unnest(cast(:decisions as uuid[]), cast(:qualities as double precision[]), cast(:sources as text[]))
     as judged (decision_id, quality, source)
@@ -33,7 +33,7 @@ places as materialized (
   where stood.project_id = :project_id
 ),
 aged as (
-  -- The newest call of a row weighs 1 in its averages, and each one before it `short_gamma` of the next.
+  -- In the averages the newest call has weight 1, and each earlier call `short_gamma` times the weight of the next.
   select *, exp(greatest(:ln_short * (row_number() over newest_first - 1), -200)) as weight
   from found where new_call
   window newest_first as (partition by task_type, model order by at desc, id desc)
@@ -61,7 +61,7 @@ raw as (
   from found group by task_type, model
 ),
 rows as materialized (
-  -- Each touched row as it stood, and `fading`: the logarithm of what is left of it at the batch's place.
+  -- The current rows, with `fading`: the logarithm of their decay at the batch's position.
   select task_type, model, place.position, place.at,
     coalesce(stood.turn, 0) + raw.observations as turn,
     coalesce((place.position - stood.position) * :ln_gamma
@@ -78,7 +78,7 @@ rows as materialized (
   left join (select * from router_statistics where project_id = :project_id) as stood using (task_type, model)
 ),
 corrections as (
-  -- A label that came later: w·(r′−r) and w·(r′²−r²), w the weight that the sample has at the batch's place.
+  -- Correction by a late label: w·(r′−r) and w·(r′²−r²), where w is the call's weight at the batch's position.
   select task_type, model, sum(long * step) as s, sum(long * squares) as q, sum(short * step) as short_s,
     sum(short * squares) as short_q
   from (

@@ -1,4 +1,4 @@
-"""What the sweeper reads over all projects, through functions that give ids and nothing of the content."""
+"""Queries of the sweeper over all projects, by database functions that return ids and no content."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from kairos.tenancy import ProjectId, TaskId
 
 SWEEPER_LOCK = 0x7377_6565_70
 PRUNED_AT_ONCE = 50_000
-"""Audit entries that `kairos_prune` removes in one call."""
+"""Audit entries that one call of `kairos_prune` deletes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Expired:
-    """A running task whose lease ran out."""
+class ExpiredLease:
+    """A running task whose lease has expired."""
 
     project_id: ProjectId
     task_id: TaskId
@@ -30,8 +30,8 @@ class Expired:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """A task with what the queue needs to place it."""
+class QueuedTask:
+    """A task with its queue parameters."""
 
     project_id: ProjectId
     task_id: TaskId
@@ -42,32 +42,32 @@ class Placed:
 
 
 async def try_to_lead(connection: AsyncConnection) -> bool:
-    """Whether this transaction may sweep; the lock goes with it."""
+    """Try to take the sweeper lock for this transaction. Returns False if another replica holds it."""
     return bool(await connection.scalar(text("select pg_try_advisory_xact_lock(:lock)"), {"lock": SWEEPER_LOCK}))
 
 
 async def wait_to_lead(connection: AsyncConnection) -> None:
-    """As `try_to_lead`, once the present sweep has ended; no other begins while this transaction lasts."""
+    """Wait for the sweeper lock: the running sweep has ended, and no other starts during this transaction."""
     await connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": SWEEPER_LOCK})
 
 
 async def prune(connection: AsyncConnection, audit_days: int) -> int:
-    """Remove what has run out. Returns the number of audit entries that went."""
+    """Delete expired rows. Returns the number of deleted audit entries."""
     return int(await connection.scalar(text("select kairos_prune(:days)"), {"days": audit_days}) or 0)
 
 
-async def expired(connection: AsyncConnection, lease: timedelta, most: int) -> list[Expired]:
+async def expired(connection: AsyncConnection, lease: timedelta, most: int) -> list[ExpiredLease]:
     query = text("select * from kairos_expired_leases(:lease, :most)")
     rows = await connection.execute(query, {"lease": lease, "most": most})
-    return [Expired(ProjectId(r.project_id), TaskId(r.id), Lane(r.lane), r.epoch) for r in rows]
+    return [ExpiredLease(ProjectId(r.project_id), TaskId(r.id), Lane(r.lane), r.epoch) for r in rows]
 
 
-async def page(connection: AsyncConnection, state: TaskState, after: UUID, most: int) -> list[Placed]:
-    """Tasks in a state by id, all projects together; `after` is the id that the last page ended with."""
+async def page(connection: AsyncConnection, state: TaskState, after: UUID, most: int) -> list[QueuedTask]:
+    """Tasks in a state over all projects, ordered by id; `after` is the last id of the page before."""
     query = text("select * from kairos_tasks_page(:state, :after, :most)")
     rows = await connection.execute(query, {"state": state, "after": after, "most": most})
     return [
-        Placed(ProjectId(r.project_id), TaskId(r.id), Lane(r.lane), r.priority, r.created_at, r.not_before)
+        QueuedTask(ProjectId(r.project_id), TaskId(r.id), Lane(r.lane), r.priority, r.created_at, r.not_before)
         for r in rows
     ]
 
@@ -78,5 +78,5 @@ async def still_running(connection: AsyncConnection, ids: Sequence[UUID]) -> set
 
 
 async def make_partitions(connection: AsyncConnection, months: int) -> int:
-    """Make the partitions of this and the coming months. Returns how many were missing."""
+    """Create the partitions of this and the next months. Returns the number of created ones."""
     return int(await connection.scalar(text("select kairos_make_partitions(:months)"), {"months": months}) or 0)

@@ -1,4 +1,4 @@
-"""`task_type_centroids`: what each project's labelled prompts have in common, by task type, shared by all replicas."""
+"""`task_type_centroids`: centroids of each project's labelled prompts by task type, shared by all replicas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kairos.tenancy import ProjectId
 
 @dataclass(frozen=True, slots=True)
 class CentroidRow:
-    """The sum of a task type's vectors and how many they are; `vector_sum / examples` is their mean."""
+    """Sum and number of a task type's vectors; `vector_sum / examples` is the centroid."""
 
     task_type: str
     examples: float
@@ -31,8 +31,8 @@ on conflict (project_id, embedding_model, task_type) do update set
   ),
   changed_at = now()
 """)
-"""One statement reads and writes under the row's lock, so that no replica's addition is lost. `least(…)` is the share
-of the older examples that stays when there are more than `most`."""
+"""One statement, so that reads and writes happen under the row's lock and no addition is lost. `least(…)` is the share
+of the old examples that is kept if there are more than `most`."""
 
 PRUNE = text("""
 delete from task_type_centroids where embedding_model = :embedding_model and task_type in (
@@ -47,7 +47,7 @@ select task_type, examples, vector_sum from task_type_centroids where embedding_
 
 
 async def centroids(session: AsyncSession, embedding_model: str) -> list[CentroidRow]:
-    """Those of the project in scope; vectors of another embedding model say nothing and are left out."""
+    """Centroids of the project in scope. Vectors of other embedding models are not comparable and are omitted."""
     rows = await session.execute(ALL, {"embedding_model": embedding_model})
     return [CentroidRow(row.task_type, row.examples, row.vector_sum) for row in rows]
 
@@ -61,8 +61,8 @@ async def add(
     most: float,
     types: int,
 ) -> None:
-    """Add (examples, vector sum) to each task type, and keep the `types` task types that have the most examples."""
+    """Add (examples, vector sum) to each task type, and keep the `types` task types with the most examples."""
     common = {"project_id": project_id, "embedding_model": embedding_model, "most": most}
-    for task_type, (examples, total) in sorted(additions.items()):  # in one order everywhere, or replicas deadlock
+    for task_type, (examples, total) in sorted(additions.items()):  # always in the same order, to avoid deadlocks
         await session.execute(ADD, {**common, "task_type": task_type, "examples": examples, "vector_sum": list(total)})
     await session.execute(PRUNE, {"embedding_model": embedding_model, "types": types})

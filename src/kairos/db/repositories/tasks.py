@@ -1,7 +1,7 @@
-"""Tasks: submission, the fenced claim, renewal, conclusion, and what people read of them.
+"""Tasks: submission, claims with fencing tokens, lease renewal, conclusion, and lists.
 
-A claim raises `epoch`; every later write of the worker matches on it, so that a worker whose lease ran out writes
-nothing. All functions take a session in the project's scope and return None or an empty list where nothing matched.
+A claim increases `epoch`, and every later write of the worker must match it, so a worker whose lease expired writes
+nothing. All functions take a session in the project's scope and return None or an empty list if nothing matched.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ LISTED = (
     TaskRow.started_at,
     TaskRow.finished_at,
 )
-"""What a list shows of a task: texts are cut after `excerpts.EXCERPT` characters."""
+"""Columns of a task in lists; texts are cut to `excerpts.EXCERPT` characters."""
 LIVE = TaskRow.state.in_((TaskState.QUEUED, TaskState.RUNNING))
 
 
 @dataclass(frozen=True, slots=True)
-class Renewed:
-    """A lease that was prolonged, and whether somebody asked for the task to stop."""
+class RenewedLease:
+    """A renewed lease, and if a cancel of the task was requested."""
 
     id: UUID
     cancel_requested: bool
@@ -56,20 +56,20 @@ class Renewed:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """How an attempt ended, as the task's row keeps it."""
+    """The end of an attempt, as stored in the task's row."""
 
     state: TaskState
     error: Mapping[str, Any] | None
     retry_in_s: float = 0
-    """Where `state` is `queued`: the wait before the next attempt."""
+    """Seconds before the next attempt, if `state` is `queued`."""
     refund: bool = False
-    """The attempt does not count: its daemon stopped, which is no fault of the task."""
-    answer: Answer | None = None
+    """Do not count the attempt, because its daemon stopped."""
+    answer: TaskAnswer | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The last output of an attempt and where it came from."""
+class TaskAnswer:
+    """The last output of an attempt, with its model and decision."""
 
     output: str
     model: str | None
@@ -77,7 +77,7 @@ class Answer:
 
 
 async def add(session: AsyncSession, row: TaskRow) -> TaskRow | None:
-    """Insert a task. None when its idempotency key is taken: `by_idempotency_key` gives the task that has it."""
+    """Insert a task. Returns None if its idempotency key is in use; see `by_idempotency_key`."""
     values = {c.name: getattr(row, c.name) for c in TaskRow.__table__.columns if getattr(row, c.name) is not None}
     statement = (
         insert(TaskRow)
@@ -99,7 +99,7 @@ async def get(session: AsyncSession, task_id: UUID) -> TaskRow | None:
 
 
 async def checks_of(session: AsyncSession, ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
-    """The checks that were given with these tasks, by task."""
+    """The checks of these tasks, by task id."""
     found = await session.execute(select(TaskRow.id, TaskRow.checks).where(TaskRow.id.in_(ids)))
     return {row.id: row.checks for row in found}
 
@@ -113,12 +113,13 @@ async def page(
     agent: str | None = None,
     model: str | None = None,
     task_type: str | None = None,
-    words: str | None = None,
+    search: str | None = None,
     ended_since: datetime | None = None,
     labelled: bool | None = None,
 ) -> Sequence[Any]:
-    """`LISTED` columns, newest first; `before` is the id that the last page ended with (ids sort by time), `words`
-    stand in the prompt; `labelled` are those that a person has said something of, or not."""
+    """Tasks with `LISTED` columns, newest first. `before` is the last id of the page before (ids sort by time),
+    `search`
+    a text in the prompt, `labelled` selects tasks with or without a label."""
     statement = select(*LISTED).order_by(TaskRow.id.desc()).limit(limit)
     if before:
         statement = statement.where(TaskRow.id < before)
@@ -127,8 +128,8 @@ async def page(
     for column, wanted in ((TaskRow.agent, agent), (TaskRow.model, model), (TaskRow.task_type, task_type)):
         if wanted:
             statement = statement.where(column == wanted)
-    if words:
-        statement = statement.where(TaskRow.prompt.icontains(words, autoescape=True))
+    if search:
+        statement = statement.where(TaskRow.prompt.icontains(search, autoescape=True))
     if ended_since:
         statement = statement.where(TaskRow.finished_at >= ended_since)
     if labelled is not None:
@@ -138,7 +139,7 @@ async def page(
 
 
 async def claim(session: AsyncSession, task_id: UUID, owner: str, lease: timedelta) -> TaskRow | None:
-    """Take a queued task whose time has come. None when another worker was first, or it is no longer queued, or its
+    """Claim a queued task that is due. Returns None if another worker was first, the task is no longer queued, or its
     project is archived or deleted."""
     statement = (
         update(TaskRow)
@@ -158,21 +159,22 @@ async def claim(session: AsyncSession, task_id: UUID, owner: str, lease: timedel
     return (await session.execute(statement)).scalar_one_or_none()
 
 
-async def renew(session: AsyncSession, claims: Sequence[tuple[UUID, int]], lease: timedelta) -> list[Renewed]:
-    """Prolong the leases of (id, epoch) pairs. A pair that is missing from the answer lost its lease."""
+async def renew(session: AsyncSession, claims: Sequence[tuple[UUID, int]], lease: timedelta) -> list[RenewedLease]:
+    """Renew the leases of (id, epoch) pairs. A pair missing from the result has lost its lease."""
     statement = (
         update(TaskRow)
         .where(tuple_(TaskRow.id, TaskRow.epoch).in_(claims), TaskRow.state == TaskState.RUNNING)
         .values(lease_until=func.now() + lease)
         .returning(TaskRow.id, TaskRow.cancel_requested)
     )
-    return [Renewed(row.id, row.cancel_requested) for row in await session.execute(statement)]
+    return [RenewedLease(row.id, row.cancel_requested) for row in await session.execute(statement)]
 
 
 async def conclude(session: AsyncSession, task_id: UUID, epoch: int, end: Conclusion) -> TaskState | None:
-    """Write the end of an attempt. None when the lease was lost: then nothing else of it may be written either.
+    """Store the end of an attempt and return the stored state. None if the lease was lost: the caller must then write
+    nothing else of the attempt.
 
-    Gives the state that was written: an attempt that would be repeated ends the task where its cancel was asked for.
+    If a cancel was requested, a task that would be queued again is cancelled instead.
     """
     values: dict[str, Any] = {"state": end.state, "error": end.error, "owner": None, "lease_until": None}
     if end.state.final:
@@ -196,7 +198,9 @@ async def conclude(session: AsyncSession, task_id: UUID, epoch: int, end: Conclu
 
 
 async def expire(session: AsyncSession, task_id: UUID, epoch: int, error: dict[str, Any]) -> TaskRow | None:
-    """Put back a running task whose lease ran out, or bury it when its attempts are spent, or cancel it if asked."""
+    """End the attempt of a task whose lease expired: the task is queued again, dead if no attempts are left, or
+    cancelled
+    if a cancel was requested."""
     spent = TaskRow.attempts >= TaskRow.max_attempts
     statement = (
         update(TaskRow)
@@ -221,7 +225,7 @@ async def expire(session: AsyncSession, task_id: UUID, epoch: int, error: dict[s
 
 
 async def request_cancel(session: AsyncSession, task_id: UUID) -> TaskRow | None:
-    """A queued task is cancelled at once; a running one is asked to stop. None when it has ended already."""
+    """Cancel a queued task, or request a cancel of a running one. Returns None if it has ended."""
     waiting = TaskRow.state == TaskState.QUEUED
     statement = (
         update(TaskRow)
@@ -237,7 +241,7 @@ async def request_cancel(session: AsyncSession, task_id: UUID) -> TaskRow | None
 
 
 async def retry(session: AsyncSession, task_id: UUID) -> TaskRow | None:
-    """Queue an ended task again with its attempts counted from the start. None when it has not ended."""
+    """Queue an ended task again, with its full number of attempts. Returns None if it has not ended."""
     statement = (
         update(TaskRow)
         .where(TaskRow.id == task_id, ~LIVE)
@@ -255,6 +259,6 @@ async def retry(session: AsyncSession, task_id: UUID) -> TaskRow | None:
 
 
 async def counts(session: AsyncSession) -> dict[str, int]:
-    """How many tasks stand in each state."""
+    """Number of tasks by state."""
     statement = select(TaskRow.state, func.count().label("n")).group_by(TaskRow.state)
     return {row.state: row.n for row in await session.execute(statement)}

@@ -1,4 +1,4 @@
-"""Training runs: started, followed, ended. Every function but `due` runs in the project's scope."""
+"""Training runs. Every function except `due` runs in the project's scope."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ TRIGGER_LOCK = 0x7472_6169_6E
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """A run with what tells how it stands: the state of its task, and the adapter it made."""
+class RunStatus:
+    """A run with the state of its task and the adapter it produced."""
 
     run: TrainingRunRow
     task_state: str | None
@@ -26,19 +26,19 @@ class Standing:
     adapter_id: UUID | None
 
 
-async def page(session: AsyncSession, limit: int) -> list[Standing]:
-    """Newest first."""
-    statement = _standings().order_by(TrainingRunRow.id.desc()).limit(limit)
-    return [Standing(*row) for row in await session.execute(statement)]
+async def page(session: AsyncSession, limit: int) -> list[RunStatus]:
+    """Runs, newest first."""
+    statement = _statuses().order_by(TrainingRunRow.id.desc()).limit(limit)
+    return [RunStatus(*row) for row in await session.execute(statement)]
 
 
-async def get(session: AsyncSession, run_id: UUID) -> Standing | None:
-    row = (await session.execute(_standings().where(TrainingRunRow.id == run_id))).one_or_none()
-    return Standing(*row) if row else None
+async def get(session: AsyncSession, run_id: UUID) -> RunStatus | None:
+    row = (await session.execute(_statuses().where(TrainingRunRow.id == run_id))).one_or_none()
+    return RunStatus(*row) if row else None
 
 
-async def hold(session: AsyncSession, base: str) -> None:
-    """Nobody else starts a run of this base in the project before this transaction has ended."""
+async def lock(session: AsyncSession, base: str) -> None:
+    """Lock the start of runs of this base in the project until the transaction ends."""
     lock = func.pg_advisory_xact_lock(func.hashtext(func.current_setting("kairos.project_id") + base))
     await session.execute(select(lock))
 
@@ -53,7 +53,7 @@ async def change(session: AsyncSession, run_id: UUID, **values: Any) -> None:
 
 
 async def begin(session: AsyncSession, run: TrainingRunRow) -> None:
-    """A worker has it. Begun again after a kill, it keeps the time of its first beginning."""
+    """Mark a run as training. A restarted run keeps its first start time."""
     started = func.coalesce(TrainingRunRow.started_at, func.now())
     await change(session, run.id, state=RunState.TRAINING, started_at=started, error=None)
     await session.refresh(run)
@@ -64,15 +64,15 @@ async def end(session: AsyncSession, run_id: UUID, state: RunState, error: str |
 
 
 async def due(connection: AsyncConnection, rows: int | None, every: timedelta | None) -> list[ProjectId]:
-    """Projects whose approved rows ask for a run by the installation's triggers; by a function of the system role. None
-    where another replica is at it."""
+    """Projects whose approved rows meet the installation's triggers, by a function of the system role. Empty if another
+    replica holds the lock."""
     if not await connection.scalar(text("select pg_try_advisory_xact_lock(:lock)"), {"lock": TRIGGER_LOCK}):
         return []
     query = text("select kairos_training_due(cast(:rows as integer), cast(:every as interval))")
     return [ProjectId(row[0]) for row in await connection.execute(query, {"rows": rows, "every": every})]
 
 
-def _standings() -> Select[TrainingRunRow, str, dict[str, Any] | None, UUID]:
+def _statuses() -> Select[TrainingRunRow, str, dict[str, Any] | None, UUID]:
     same_task = and_(TaskRow.project_id == TrainingRunRow.project_id, TaskRow.id == TrainingRunRow.task_id)
     same_run = and_(AdapterRow.project_id == TrainingRunRow.project_id, AdapterRow.run_id == TrainingRunRow.id)
     return (

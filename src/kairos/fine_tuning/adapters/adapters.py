@@ -1,4 +1,4 @@
-"""Adapters on the disk: versioned, never changed, checked by hash before they are served.
+"""Adapter files: versioned, immutable, and verified by hash before they are served.
 
 <models>/lora_adapters/<project>/<base>/<version>/
     adapter.gguf  adapter_model.safetensors  adapter_config.json  manifest.json
@@ -27,8 +27,8 @@ NOT_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 class AdapterCorrupt(KairosError):
-    """The adapter {path} is not the one that was trained: {reason}. It is not served. Train it again, or put the file
-    back from a backup."""
+    """The adapter {path} was modified after training: {reason}. It is not served. Train it again, or restore the file
+    from a backup."""
 
     status, code, exit_code = 409, "adapter_corrupt", 5
 
@@ -41,39 +41,39 @@ class AdapterMissing(KairosError):
 
 
 class QuotaFull(KairosError):
-    """The project's adapters take {used} MB of the {limit} MB they may. Delete old ones: `kairos adapter delete`."""
+    """The project's adapters would take {used} MB of {limit} MB. Delete old ones: `kairos adapter delete`."""
 
     status, code, exit_code = 409, "adapter_quota", 5
 
 
 class DiskFull(KairosError):
-    """The disk that holds {folder} is full. Free some space and start the run again: it goes on where it was."""
+    """The disk of {folder} is full. Free some space and start the run again to resume it."""
 
     status, code, exit_code = 507, "disk_full", 3
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredAdapter:
     """An adapter's files."""
 
     path: str
-    """Of its folder, below that of models."""
+    """The adapter's folder, relative to the folder of adapters."""
     sha256: str
     bytes: int
 
 
 class AdapterFiles:
-    """The adapters below one folder of models."""
+    """The adapters in one models folder."""
 
     def __init__(self, models: Path, quota_bytes: int) -> None:
         self._root = models / "lora_adapters"
         self._quota_bytes = quota_bytes
 
-    def keep(
+    def save(
         self, trained: Path, project_id: ProjectId, base: str, version: int, manifest: Mapping[str, Any]
-    ) -> Stored:
-        """Take over a trained adapter. Kept twice for the same run, it is the same; nothing half stands under its name,
-        and what an abandoned run left there goes. The caller gives no version away twice.
+    ) -> StoredAdapter:
+        """Save a trained adapter atomically. Idempotent for the same run; files of an abandoned run are replaced. The
+        caller ensures unique versions.
 
         Raises `QuotaFull`, `DiskFull`.
         """
@@ -87,36 +87,36 @@ class AdapterFiles:
                 raise DiskFull(folder=self._root) from error
         file = folder / GGUF
         size = sum(part.stat().st_size for part in folder.iterdir())
-        return Stored(folder.relative_to(self._root).as_posix(), sha256_of(file), size)
+        return StoredAdapter(folder.relative_to(self._root).as_posix(), sha256_of(file), size)
 
-    def file(self, stored: Stored) -> Path:
-        """The GGUF file, found as it was trained. Raises `AdapterMissing`, `AdapterCorrupt`."""
+    def file(self, stored: StoredAdapter) -> Path:
+        """Return the GGUF file, verified by hash. Raises `AdapterMissing`, `AdapterCorrupt`."""
         path = self.path(stored)
         if not path.exists():
             raise AdapterMissing(path=stored.path)
         found = sha256_of(path)
         if found != stored.sha256:
-            raise AdapterCorrupt(path=stored.path, reason=f"its sha256 is {found}, expected was {stored.sha256}")
+            raise AdapterCorrupt(path=stored.path, reason=f"its sha256 is {found}, expected {stored.sha256}")
         return path
 
-    def path(self, stored: Stored) -> Path:
-        """Where the GGUF file should be. Raises `AdapterCorrupt`."""
+    def path(self, stored: StoredAdapter) -> Path:
+        """Return the path of the GGUF file. Raises `AdapterCorrupt`."""
         path = (self._root / stored.path / GGUF).resolve()
         if not path.is_relative_to(self._root.resolve()):
-            raise AdapterCorrupt(path=stored.path, reason="it lies outside the folder of adapters")
+            raise AdapterCorrupt(path=stored.path, reason="it is outside the folder of adapters")
         return path
 
-    def delete(self, stored: Stored) -> None:
-        """Its files; twice is once."""
+    def delete(self, stored: StoredAdapter) -> None:
+        """Delete an adapter's files, if they exist."""
         shutil.rmtree(self._root / stored.path, ignore_errors=True)
 
     def delete_project(self, project_id: ProjectId) -> None:
-        """All its adapters, and what its runs have not cleared away."""
+        """Delete the files of all adapters and runs of a project."""
         for folder in (self._root / str(project_id), runs_of(self._root.parent, project_id)):
             shutil.rmtree(folder, ignore_errors=True)
 
     def used(self, project_id: ProjectId) -> int:
-        """Bytes of all adapters of a project."""
+        """Return the size of all adapters of a project in bytes."""
         return sum(path.stat().st_size for path in (self._root / str(project_id)).rglob("*") if path.is_file())
 
     def _check_quota(self, project_id: ProjectId, trained: Path) -> None:
@@ -127,12 +127,12 @@ class AdapterFiles:
 
 
 def runs_of(models: Path, project_id: ProjectId) -> Path:
-    """Below it lies what a project's runs need while they go on: examples, checkpoints."""
+    """Return the folder of a project's active runs, with examples and checkpoints."""
     return models / "runs" / str(project_id)
 
 
 def _run_of(folder: Path) -> object:
-    """Whose adapter the folder holds; None where it holds none that is whole."""
+    """Return the run whose complete adapter the folder contains, or None."""
     try:
         return json.loads((folder / MANIFEST).read_text())["run"]
     except (OSError, ValueError, KeyError):
@@ -148,7 +148,7 @@ def _copy(trained: Path, folder: Path, manifest: Mapping[str, Any]) -> None:
             shutil.copyfile(trained / name, part / name)
         (part / MANIFEST).write_text(json.dumps(manifest, indent=2, default=str))
         for path in part.iterdir():
-            with contextlib.suppress(PermissionError):  # some file systems have modes of their own
+            with contextlib.suppress(PermissionError):  # not all file systems support modes
                 path.chmod(0o440)
         os.replace(part, folder)
     except OSError:
@@ -162,5 +162,5 @@ def sha256_of(path: Path) -> str:
 
 
 def safe_name(name: str) -> str:
-    """A name as part of a path: letters, digits, dots, dashes and underscores, never a parent folder."""
+    """Return a name that is safe in a path: letters, digits, dots, dashes and underscores, never a parent folder."""
     return NOT_A_NAME.sub("-", name).strip(".-") or "base"

@@ -1,7 +1,6 @@
-"""Which adapters are in service, in this daemon: the database says which should be, their hosts serve them, and the
-router gets them as candidates.
+"""The adapters deployed in this daemon: read from the database, served by their hosts, offered to the router.
 
-Every replica does this for itself, at its start, when another one gives notice, and every few seconds.
+Every replica refreshes its deployments at start, on a notification by another replica, and every few seconds.
 """
 
 from __future__ import annotations
@@ -16,56 +15,56 @@ from pathlib import Path
 from uuid import UUID
 
 from kairos import redis_keys
-from kairos.background_tasks import end, together
+from kairos.background_tasks import end, run_together
 from kairos.config import FineTuningSettings
 from kairos.db.engine import Database
 from kairos.db.models import AdapterRow, AdapterState
 from kairos.db.repositories import adapters
 from kairos.errors import EngineUnavailable, KairosError
-from kairos.fine_tuning.adapters.adapters import AdapterFiles, Stored
+from kairos.fine_tuning.adapters.adapters import AdapterFiles, StoredAdapter
 from kairos.fine_tuning.adapters.serving import AdapterServer, ServedAdapter, Serving
 from kairos.http import plain_address
 from kairos.llm.catalog.catalog import AdapterHost, Model
 from kairos.llm.routing.llm_router import LLMRouter
-from kairos.pubsub import Signals
+from kairos.pubsub import PubSub
 from kairos.tenancy import ProjectId
 
 log = logging.getLogger(__name__)
 
 POLL_S = 10.0
-TELL_S = 5.0
-"""Whoever changed something waits so long for it to be served here; a host may take minutes to load a model."""
+NOTIFY_WAIT_S = 5.0
+"""How long a change waits for its refresh here. A host can take minutes to load a model."""
 PROMPTS = 3
-"""Of those that an adapter was trained on, for a host that must see whether it changes anything."""
+"""Number of training prompts with which a host tests whether an adapter has an effect."""
 
 
 class NotServed(KairosError):
-    """The adapter {name} cannot be asked: {problem}."""
+    """The adapter {name} cannot be called: {problem}."""
 
     status, code, exit_code = 503, "adapter_not_served", 3
 
 
 @dataclass(frozen=True, slots=True)
-class Measurable:
-    """A base and its candidate as the gate asks them."""
+class GateModels:
+    """A base and its candidate, as called by the gate."""
 
     base: Model
     candidate: Model
     note: str = ""
-    """Said in the report where it is not the server that will serve them."""
+    """For the report, if another server than the deployment's is used."""
 
 
 OneOff = Callable[[Path, Sequence[Path]], AbstractAsyncContextManager[tuple[Model, Model]]]
-"""A llama.cpp of its own for as long as it lasts: from weights and one adapter the plain base and the adapted one."""
+"""Context manager of a temporary llama.cpp: from weights and adapters to the plain and the adapted model."""
 
 
-class AdaptersInService:
-    """One in each daemon."""
+class AdapterDeployments:
+    """The deployments of one daemon."""
 
     def __init__(
         self,
         database: Database,
-        signals: Signals,
+        pubsub: PubSub,
         router: LLMRouter,
         files: AdapterFiles,
         servers: Mapping[AdapterHost | None, AdapterServer],
@@ -73,75 +72,75 @@ class AdaptersInService:
         one_off: OneOff,
     ) -> None:
         self._database = database
-        self._signals = signals
+        self._pubsub = pubsub
         self._router = router
         self._files = files
         self._servers = servers
         self._settings = settings
         self._one_off = one_off
-        self._turn = asyncio.Lock()
-        self._looking: set[asyncio.Task[None]] = set()
+        self._refresh_lock = asyncio.Lock()
+        self._refreshes: set[asyncio.Task[None]] = set()
         self._candidates: dict[UUID, ServedAdapter] = {}
-        """Served for the gate, and not yet for anybody else."""
-        self._standings: dict[UUID, Serving | str] = {}
+        """Served for the gate only."""
+        self._statuses: dict[UUID, Serving | str] = {}
         self._aliases: dict[tuple[ProjectId, str], UUID] = {}
-        """What other tools get at the hosts, as far as this daemon moved it."""
+        """Aliases at the hosts set by this daemon, with the adapter that they name."""
         self._problems: dict[UUID, str] = {}
         self._verified: dict[str, tuple[int, int]] = {}
-        """Files whose hash was found right, with their size and time of change."""
+        """Verified files, with size and modification time."""
 
     async def run(self) -> None:
-        """Owned by the daemon; ends with its cancellation."""
+        """Keep the deployments up to date, as a background task of the daemon until cancelled."""
         try:
-            await together(self._poll(), self._listen())
+            await run_together(self._poll(), self._listen())
         finally:
-            await end(*self._looking)
+            await end(*self._refreshes)
 
     def problem(self, adapter_id: UUID) -> str | None:
-        """Why an adapter in service is not served by this daemon; None where it is."""
-        standing = self._standings.get(adapter_id)
-        if standing is None:
-            return "this daemon has not looked at it yet"
-        return standing if isinstance(standing, str) else standing.problem
+        """Return why a deployed adapter is not served by this daemon; None if it is."""
+        status = self._statuses.get(adapter_id)
+        if status is None:
+            return "this daemon has not checked it yet"
+        return status if isinstance(status, str) else status.problem
 
-    async def tell(self) -> None:
-        """Something changed: here at once, in the other replicas by a notice, or by their own look if it is lost."""
+    async def notify(self) -> None:
+        """Refresh after a change, and notify the other replicas, which otherwise poll."""
         with suppress(EngineUnavailable):
-            await self._signals.publish(redis_keys.adapters_channel(), b"")
-        task = asyncio.create_task(self._refresh_if_possible(), name="looking at adapters")
-        self._looking.add(task)
-        task.add_done_callback(self._looking.discard)
-        await asyncio.wait([task], timeout=TELL_S)
+            await self._pubsub.publish(redis_keys.adapters_channel(), b"")
+        task = asyncio.create_task(self._refresh_if_possible(), name="refresh adapters")
+        self._refreshes.add(task)
+        task.add_done_callback(self._refreshes.discard)
+        await asyncio.wait([task], timeout=NOTIFY_WAIT_S)
 
     async def remove(self, row: AdapterRow) -> None:
-        """What its host keeps of one that is deleted; its files are still there. A host that is away keeps it."""
+        """Remove a deleted adapter from its host, before its files are deleted. An unavailable host keeps it."""
         served = await self._served(row)
         if isinstance(served, ServedAdapter) and (server := self._servers.get(served.base.adapter_host)):
             try:
                 await server.remove(served)
             except KairosError as error:
-                log.warning("the deleted adapter %s v%d stays at its host: %s", row.base, row.version, error)
+                log.warning("cannot remove the deleted adapter %s v%d from its host: %s", row.base, row.version, error)
 
     async def refresh(self) -> None:
-        """Serve what the database says, and hand it to the router. Raises `EngineUnavailable`."""
-        async with self._turn:
+        """Serve the adapters deployed in the database, and pass them to the router. Raises `EngineUnavailable`."""
+        async with self._refresh_lock:
             rows = await self._rows()
-            standings: dict[UUID, Serving | str] = {}
+            statuses: dict[UUID, Serving | str] = {}
             wanted: list[ServedAdapter] = list(self._candidates.values())
             for row in rows:
                 served = await self._served(row)
                 if isinstance(served, str):
-                    standings[row.id] = served
+                    statuses[row.id] = served
                 else:
                     wanted.append(served)
-            standings |= {serving.adapter.id: serving for serving in await self._serve(wanted)}
-            self._standings = standings
+            statuses |= {serving.adapter.id: serving for serving in await self._serve(wanted)}
+            self._statuses = statuses
             await self._move_aliases({row.id for row in rows if row.state == AdapterState.LIVE})
-            self._say(rows)
+            self._log_problems(rows)
             self._router.replace_adapters([model for row in rows if (model := self._model(row))])
 
     async def erase(self, project_id: ProjectId) -> None:
-        """Everything of a project's adapters and runs but their rows: at the hosts, and on the disk."""
+        """Delete a project's adapters and runs from hosts and disk, but not their rows."""
         async with self._database.project(project_id) as session:
             rows = await adapters.page(session)
         for row in rows:
@@ -149,8 +148,8 @@ class AdaptersInService:
         await asyncio.to_thread(self._files.delete_project, project_id)
 
     @asynccontextmanager
-    async def measurable(self, row: AdapterRow) -> AsyncIterator[Measurable]:
-        """Base and candidate where they will be served; on a llama.cpp of our own where that host is away.
+    async def gate_models(self, row: AdapterRow) -> AsyncIterator[GateModels]:
+        """Serve base and candidate at their host, or on a temporary llama.cpp if the host is unavailable.
 
         Raises `NotServed`, `AdapterMissing`, `AdapterCorrupt`.
         """
@@ -161,9 +160,9 @@ class AdaptersInService:
         self._candidates[row.id] = served
         try:
             await self.refresh()
-            serving = self._standings.get(row.id)
+            serving = self._statuses.get(row.id)
             if isinstance(serving, Serving) and serving.model:
-                yield Measurable(base, serving.model)
+                yield GateModels(base, serving.model)
                 return
             problem = self.problem(row.id) or ""
             weights = _gguf(base)
@@ -171,8 +170,8 @@ class AdaptersInService:
                 raise NotServed(name=f"{row.base} v{row.version}", problem=problem)
             async with self._one_off(weights, [served.file]) as (plain, adapted):
                 address = plain_address(base.base_url)
-                note = f"on llama.cpp with the base's own file, as {address} could not be asked: {problem}"
-                yield Measurable(plain, adapted, note)
+                note = f"on llama.cpp with the base's own file, as {address} was unavailable: {problem}"
+                yield GateModels(plain, adapted, note)
         finally:
             self._candidates.pop(row.id, None)
 
@@ -182,16 +181,16 @@ class AdaptersInService:
             await asyncio.sleep(POLL_S * random.uniform(0.8, 1.2))
 
     async def _listen(self) -> None:
-        async for _ in self._signals.listen([redis_keys.adapters_channel()]):
+        async for _ in self._pubsub.listen([redis_keys.adapters_channel()]):
             await self._refresh_if_possible()
 
     async def _refresh_if_possible(self) -> None:
         try:
             await self.refresh()
         except EngineUnavailable as error:
-            log.warning("adapters stay as they are for now: %s", error)
-        except Exception:  # one that cannot be served must not end the daemon; it is tried again
-            log.exception("adapters could not be looked at")
+            log.warning("cannot refresh the adapters for now: %s", error)
+        except Exception:  # must not end the daemon; it is retried
+            log.exception("refreshing the adapters failed")
 
     async def _rows(self) -> list[AdapterRow]:
         async with self._database.system() as connection:
@@ -203,41 +202,40 @@ class AdaptersInService:
         return rows
 
     async def _served(self, row: AdapterRow) -> ServedAdapter | str:
-        """What its host must know, or why there is nothing to serve."""
+        """Return the adapter for its host, or the reason why it cannot be served."""
         base = self._router.catalog.get(row.base)
         if base is None:
             return f"its base {row.base} is not in the catalogue of this daemon"
         if base.adapter_host is None:
-            return f"nothing serves adapters of {row.base}: its entry in kairos.toml has no `adapters`"
+            return f"no host serves adapters of {row.base}: its entry in kairos.toml has no `adapters`"
         try:
-            file = await asyncio.to_thread(self._file, Stored(row.path, row.sha256, row.bytes))
+            file = await asyncio.to_thread(self._file, StoredAdapter(row.path, row.sha256, row.bytes))
         except KairosError as error:
             return str(error)
         async with self._database.project(ProjectId(row.project_id)) as session:
             prompts = await adapters.trained_prompts(session, row.id, PROMPTS)
-        asked = tuple(str(messages[-1].get("content", "")) for messages in prompts if messages)
-        return ServedAdapter(row.id, ProjectId(row.project_id), base, row.version, file, row.sha256, asked)
+        texts = tuple(str(messages[-1].get("content", "")) for messages in prompts if messages)
+        return ServedAdapter(row.id, ProjectId(row.project_id), base, row.version, file, row.sha256, texts)
 
-    def _file(self, stored: Stored) -> Path:
-        """Its hash is computed again only where the file is not the one that was looked at."""
+    def _file(self, stored: StoredAdapter) -> Path:
+        """Return the file, verified by hash. The hash is computed again only if the file has changed."""
         path = self._files.path(stored)
         seen = self._verified.get(stored.path)
-        if seen is None or not path.exists() or _mark(path) != seen:
+        if seen is None or not path.exists() or _stat(path) != seen:
             path = self._files.file(stored)
-            self._verified[stored.path] = _mark(path)
+            self._verified[stored.path] = _stat(path)
         return path
 
     async def _serve(self, wanted: Sequence[ServedAdapter]) -> list[Serving]:
         servings: list[Serving] = []
         for host, server in self._servers.items():
             servings += await server.serve([one for one in wanted if one.base.adapter_host is host])
-        lacking = [one for one in wanted if one.base.adapter_host not in self._servers]
-        return servings + [Serving(one, None, "this daemon has no server for adapters of its base") for one in lacking]
+        unserved = [one for one in wanted if one.base.adapter_host not in self._servers]
+        return servings + [Serving(one, None, "this daemon has no host for adapters of its base") for one in unserved]
 
     async def _move_aliases(self, live: set[UUID]) -> None:
-        """Other tools that ask a host for the project's model of a base get what is live. A host that is away is told
-        at a later look."""
-        served = [s.adapter for s in self._standings.values() if isinstance(s, Serving) and s.model]
+        """Point the aliases for other tools to the live adapters. An unavailable host is updated by a later refresh."""
+        served = [s.adapter for s in self._statuses.values() if isinstance(s, Serving) and s.model]
         wanted = {(one.project_id, one.base.name): one for one in served if one.id in live}
         for key, adapter in wanted.items():
             if self._aliases.get(key) != adapter.id and (server := self._servers.get(adapter.base.adapter_host)):
@@ -252,14 +250,14 @@ class AdaptersInService:
                     del self._aliases[project_id, name]
 
     def _model(self, row: AdapterRow) -> Model | None:
-        standing = self._standings.get(row.id)
-        if not isinstance(standing, Serving) or standing.model is None:
+        status = self._statuses.get(row.id)
+        if not isinstance(status, Serving) or status.model is None:
             return None
         share = self._settings.canary_share if row.state == AdapterState.CANARY else 1.0
-        return replace(standing.model, adapter_id=row.id, share=share)
+        return replace(status.model, adapter_id=row.id, share=share)
 
-    def _say(self, rows: Sequence[AdapterRow]) -> None:
-        """A problem once, and not at every look."""
+    def _log_problems(self, rows: Sequence[AdapterRow]) -> None:
+        """Log each problem once."""
         problems = {row.id: problem for row in rows if (problem := self.problem(row.id))}
         for row in rows:
             if (problem := problems.get(row.id)) and problem != self._problems.get(row.id):
@@ -268,12 +266,12 @@ class AdaptersInService:
 
 
 def _gguf(base: Model) -> Path | None:
-    """The file that a llama.cpp of our own could load in place of the base's host; None where there is none."""
+    """Return the file that a temporary llama.cpp can load instead of the base's host, or None."""
     if base.weights is None or base.adapter_host is AdapterHost.EMBEDDED:
         return None
     return path if (path := Path(base.weights)).is_file() else None
 
 
-def _mark(path: Path) -> tuple[int, int]:
+def _stat(path: Path) -> tuple[int, int]:
     about = path.stat()
     return about.st_size, about.st_mtime_ns

@@ -1,4 +1,4 @@
-"""Adapters on llama.cpp under our own supervisor: all in one process, chosen request by request."""
+"""Adapters on the embedded llama.cpp: all in one process, selected per request."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ FULL, NONE = 1.0, 0.0
 
 
 class EmbeddedAdapters:
-    """The adapters of the embedded model, of all projects."""
+    """The host for adapters of the embedded model, of all projects."""
 
     def __init__(self, engines: EmbeddedEngines) -> None:
         self._engines = engines
         self._refused: dict[str, str] = {}
-        """By hash: what llama.cpp did not load, and why. It is not tried again."""
+        """Hashes of adapters that llama.cpp failed to load, with the reason. They are not retried."""
 
     async def serve(self, adapters: Sequence[ServedAdapter]) -> list[Serving]:
-        """Those that llama.cpp takes; one that it does not is found and left out."""
+        """Serve these adapters. One that llama.cpp cannot load is identified and left out."""
         wanted = sorted((one for one in adapters if one.sha256 not in self._refused), key=lambda one: one.id)
         served = await self._loaded(wanted)
         problems = [Serving(one, None, self._refused[one.sha256]) for one in adapters if one.sha256 in self._refused]
         return served + problems
 
     async def promote(self, adapter: ServedAdapter) -> None:
-        """Nothing: no other tool asks here."""
+        """Do nothing, as other tools do not use the embedded model."""
 
     async def remove(self, adapter: ServedAdapter) -> None:
-        """Nothing: what is not served is not loaded."""
+        """Do nothing, as adapters that are not served are not loaded."""
 
     async def demote(self, project_id: ProjectId, base: Model) -> None:
-        """Nothing: no other tool asks here."""
+        """Do nothing, as other tools do not use the embedded model."""
 
     async def _loaded(self, wanted: list[ServedAdapter]) -> list[Serving]:
         try:
             address = await self._engines.serve_adapters([one.file for one in wanted])
         except KairosError as error:
-            log.warning("the embedded model does not take its %d adapters together: %s", len(wanted), error)
+            log.warning("the embedded model cannot load its %d adapters together: %s", len(wanted), error)
             if len(wanted) == 1:
-                self._refused[wanted[0].sha256] = f"llama.cpp does not load it: {error}"
+                self._refused[wanted[0].sha256] = f"llama.cpp cannot load it: {error}"
                 return []
             return await self._one_by_one(wanted)
         return [Serving(one, _adapted(one, address, wanted)) for one in wanted] if address else []
@@ -64,21 +64,21 @@ class EmbeddedAdapters:
         for one in wanted:
             if await self._loaded([one]):
                 good.append(one)
-        if len(good) == len(wanted):  # each alone, and not together: memory, most likely
+        if len(good) == len(wanted):  # each loads alone but not together: probably out of memory
             newest = good.pop()
-            return [*await self._loaded(good), Serving(newest, None, "there is no room for one more adapter")]
+            return [*await self._loaded(good), Serving(newest, None, "there is not enough memory for another adapter")]
         return await self._loaded(good)
 
 
 class OneOffModels:
-    """A llama.cpp for the gate alone, where the host that will serve an adapter is away."""
+    """Starts a temporary llama.cpp for the gate, if the host of an adapter is unavailable."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     @asynccontextmanager
     async def __call__(self, weights: Path, adapters: Sequence[Path]) -> AsyncIterator[tuple[Model, Model]]:
-        """The plain base and the first adapter on it. Raises `EngineNotStarted`, `EngineNotInstalled`."""
+        """Yield the plain base and the first adapter on it. Raises `EngineNotStarted`, `EngineNotInstalled`."""
         folder = DataFolder(self._folder)
         folder.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         engine = SupervisedEngine(ModelEngine(folder, GATE, adapters, weights), folder, lambda: None)
@@ -114,6 +114,8 @@ def _adapted(adapter: ServedAdapter, address: ModelAddress, loaded: Sequence[Ser
 
 
 def _scales(loaded: int, chosen: int | None) -> dict[str, Any]:
-    """Every loaded adapter is named: what is left out counts as it did in the request before, whose cached prompt is
-    taken over too."""
+    """Return the scale of every loaded adapter.
+
+    An adapter left out would keep the scale of the previous request, and its cached prompt.
+    """
     return {"lora": [{"id": number, "scale": FULL if number == chosen else NONE} for number in range(loaded)]}

@@ -1,6 +1,6 @@
-"""What Kairos asks of an Ollama, call by call: blobs, models by name, and one short chat.
+"""The calls to Ollama's API: blobs, models, and a short chat.
 
-Its own address is the one of the OpenAI protocol without `/v1`. A name without a tag means `:latest` there.
+The API's address is that of the OpenAI protocol without `/v1`. A name without a tag means `:latest`.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from kairos.llm.catalog.catalog import Model
 MISSING = 404
 SHORT = HttpLimits(first_byte_s=30.0, total_s=60.0, body_bytes=16 * 1024 * 1024)
 UPLOAD = HttpLimits(first_byte_s=1800.0)
-"""The answer comes after the last byte was sent: a file of 1 GB at 1 MB/s takes 17 minutes."""
+"""The response follows the last byte of the upload: 1 GB at 1 MB/s takes 17 minutes."""
 CHAT = HttpLimits(first_byte_s=300.0, idle_s=300.0, total_s=300.0)
-"""With the loading of the model, and the answer under way that the loading waits for."""
+"""Includes loading the model, which waits for a running answer."""
 CHAT_TOKENS = 24
 
 _ADAPTER = re.compile(r"^ADAPTER\s.*sha256[-:]([0-9a-f]{64})", re.MULTILINE | re.IGNORECASE)
-"""The line of a Modelfile that names the blob of an adapter."""
+"""The line of a Modelfile with the blob of an adapter."""
 
 
 @dataclass(frozen=True, slots=True)
 class OllamaCalls:
-    """One Ollama. Every call raises the `HttpError`s of `HttpClient`."""
+    """An Ollama server. Every call raises the `HttpError`s of `HttpClient`."""
 
     http: HttpClient
     address: str
     token: str | None = None
 
     async def names(self) -> dict[str, str]:
-        """The models it has: full name in lower case -> digest of the manifest, the same for a copy."""
+        """Return the models: full name in lower case -> digest of the manifest, which copies share."""
         answer = await self._json("GET", "/api/tags")
         try:
             return {full_name(model["name"]): str(model["digest"]) for model in answer["models"]}
@@ -45,7 +45,7 @@ class OllamaCalls:
             raise self._garbled("/api/tags", "a list of models", answer) from error
 
     async def adapters_of(self, name: str) -> tuple[str, ...]:
-        """The sha256 of each adapter that a model has, by its Modelfile. Empty where that does not tell."""
+        """Return the sha256 of each adapter in a model's Modelfile. Empty if unknown."""
         answer = await self._json("POST", "/api/show", {"model": name})
         file = answer.get("modelfile") if isinstance(answer, Mapping) else None
         return tuple(_ADAPTER.findall(file)) if isinstance(file, str) else ()
@@ -60,21 +60,21 @@ class OllamaCalls:
             return False
 
     async def upload(self, sha256: str, file: Path) -> None:
-        """Only for a blob that is not there: one that exists is answered before it is read, which breaks the pipe."""
+        """Upload a missing blob. For an existing one, the server responds before it reads, which breaks the pipe."""
         async with self._stream("POST", f"/api/blobs/sha256:{sha256}", file, UPLOAD):
             pass
 
     async def create(self, name: str, base: str, sha256: str) -> None:
-        """A model of a base and one adapter. A base that is not there would be pulled from the internet."""
+        """Create a model from a base and an adapter. Ollama would pull a missing base from the internet."""
         adapters = {"adapter.gguf": f"sha256:{sha256}"}
         await self._json("POST", "/api/create", {"model": name, "from": base, "adapters": adapters, "stream": False})
 
     async def copy(self, source: str, destination: str) -> None:
-        """Give a model another name, in place of what had it."""
+        """Copy a model to another name, replacing any model of that name."""
         await self._send("POST", "/api/copy", {"source": source, "destination": destination})
 
     async def delete(self, name: str) -> None:
-        """Forget a name; nothing where there is none."""
+        """Delete a model, if it exists."""
         try:
             await self._send("DELETE", "/api/delete", {"model": name})
         except HttpStatus as error:
@@ -82,8 +82,8 @@ class OllamaCalls:
                 raise
 
     async def chat(self, name: str, prompt: str) -> str:
-        """The first tokens of what it says at temperature 0."""
-        # No other options: some, as num_ctx, are part of the runner, and another value would load the model again.
+        """Return the first tokens of the answer at temperature 0."""
+        # No other options: some, such as num_ctx, belong to the runner, and a different value would reload the model.
         options = {"temperature": 0, "seed": 1, "num_predict": CHAT_TOKENS}
         messages = [{"role": "user", "content": prompt}]
         request = {"model": name, "messages": messages, "stream": False, "options": options}
@@ -114,10 +114,10 @@ class OllamaCalls:
 
 
 def address_of(base: Model) -> str:
-    """The address of the Ollama that serves a model."""
+    """Return the address of the Ollama server of a model."""
     return server_root(base.base_url)
 
 
 def full_name(name: str) -> str:
-    """A model's name with its tag, in lower case: Ollama takes `Smol`, `smol` and `smol:latest` for one."""
+    """Return a model's name with its tag in lower case, as Ollama treats `Smol`, `smol` and `smol:latest` as equal."""
     return (name if ":" in name.rpartition("/")[2] else f"{name}:latest").lower()

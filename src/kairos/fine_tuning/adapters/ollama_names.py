@@ -1,4 +1,4 @@
-"""What things are called in an Ollama: adapters, the alias of a project, and the runner that a base has there."""
+"""Names in Ollama: of adapters, of a project's alias, and of the runner of a base."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ import hashlib
 import re
 
 from kairos.fine_tuning.adapters.ollama_calls import address_of, full_name
-from kairos.fine_tuning.adapters.serving import ServedAdapter, project_mark
+from kairos.fine_tuning.adapters.serving import ServedAdapter, project_suffix
 from kairos.http import plain_address
 from kairos.llm.catalog.catalog import Model
 from kairos.tenancy import ProjectId
 
 _SAFE = re.compile(r"[a-z0-9_][a-z0-9._-]{0,59}")
-"""A valid name of a model in Ollama (its limit is 80), in lower case."""
+"""A valid model name in Ollama (maximum length 80), in lower case."""
 _HASHED = re.compile(r"-[0-9a-f]{8}$")
 
 
 def runner_of(base: Model) -> str:
-    """What a base and its adapters share: Ollama keeps one of them loaded, and each switch loads anew."""
+    """Return the runner shared by a base and its adapters. Ollama keeps one of them loaded; each switch reloads."""
     return f"ollama:{plain_address(address_of(base))}:{full_name(base.upstream)}"
 
 
 def adapter_name(adapter: ServedAdapter) -> str:
-    """The name of an adapter in Ollama, which never names another one: `kairos-0a1b2c3d/smol:v3`."""
+    """Return the unique name of an adapter in Ollama, such as `kairos-0a1b2c3d/smol:v3`."""
     return f"{_home(adapter.project_id, adapter.base)}:v{adapter.version}"
 
 
 def alias_name(project_id: ProjectId, base: Model) -> str:
-    """What other tools ask for: the project's promoted adapter of this base."""
+    """Return the name under which other tools call the project's promoted adapter of this base."""
     return f"{_home(project_id, base)}:live"
 
 
 def _home(project_id: ProjectId, base: Model) -> str:
-    return f"kairos-{project_mark(project_id)}/{safe_name(base.name)}"
+    return f"kairos-{project_suffix(project_id)}/{safe_name(base.name)}"
 
 
 def safe_name(name: str) -> str:
-    """A model's name as Ollama takes it. One that had to be changed, or looks so, carries a hash of what it was."""
+    """Return a valid name for Ollama. A changed name, or one that looks changed, gets a hash of the original."""
     if _SAFE.fullmatch(name) and not _HASHED.search(name):
         return name
     plain = re.sub(r"[^a-z0-9._-]+", "-", name.lower())[:60].strip("-.") or "base"

@@ -1,7 +1,7 @@
-"""Adapters as models that can be called: what a host is asked for, and what it says.
+"""The interface to hosts, which serve adapters as callable models.
 
-A host serves the adapters of one kind of model server (`llama_cpp.py`, `ollama.py`). It is told the whole set that it
-should serve, every time: the same set twice changes nothing.
+A host serves the adapters of one kind of model server (`llama_cpp.py`, `ollama.py`). Every call passes the complete set
+of adapters to serve; repeating a call changes nothing.
 """
 
 from __future__ import annotations
@@ -18,55 +18,55 @@ from kairos.tenancy import ProjectId
 
 @dataclass(frozen=True, slots=True)
 class ServedAdapter:
-    """An adapter as its host must know it."""
+    """An adapter to serve."""
 
     id: UUID
     project_id: ProjectId
     base: Model
     version: int
     file: Path
-    """GGUF, its hash checked."""
+    """GGUF file with a verified hash."""
     sha256: str
     prompts: tuple[str, ...] = ()
-    """Some that it was trained on: at temperature 0 it must answer one of them differently from its base."""
+    """Training prompts. At temperature 0, the adapter must answer one of them differently from its base."""
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What became of one adapter at its host."""
+    """The status of an adapter at its host."""
 
     adapter: ServedAdapter
     model: Model | None
-    """To be called; None while it cannot be."""
+    """The callable model; None if unavailable."""
     problem: str | None = None
-    """Why, and what to do."""
+    """The reason and the remedy."""
 
 
 class AdapterServer(Protocol):
-    """Where adapters are served."""
+    """A host of adapters."""
 
     async def serve(self, adapters: Sequence[ServedAdapter]) -> list[Serving]:
-        """Serve exactly these; one that cannot be served is told, and holds up no other."""
+        """Serve exactly these adapters. One that fails does not affect the others."""
         ...
 
     async def promote(self, adapter: ServedAdapter) -> None:
-        """Other tools that ask the host for the project's model of this base get this one from now on."""
+        """Point the alias of the project's adapter of this base, for other tools, to this adapter."""
         ...
 
     async def remove(self, adapter: ServedAdapter) -> None:
-        """What the host keeps of a deleted one goes."""
+        """Remove a deleted adapter from the host."""
         ...
 
     async def demote(self, project_id: ProjectId, base: Model) -> None:
-        """Other tools get the plain base again."""
+        """Point the alias to the plain base."""
         ...
 
 
-def project_mark(project_id: ProjectId) -> str:
-    """A project in names that other programs see: the last eight hex digits of its id, which are random."""
+def project_suffix(project_id: ProjectId) -> str:
+    """Return the project's suffix for names in other programs: the last eight hex digits of its random id."""
     return project_id.hex[-8:]
 
 
 def served_name(base: str, project_id: ProjectId, version: int) -> str:
-    """The adapter's name in the catalogue. It never names another one."""
-    return f"{base}@{project_mark(project_id)}-v{version}"
+    """Return the adapter's unique name in the catalogue."""
+    return f"{base}@{project_suffix(project_id)}-v{version}"

@@ -1,7 +1,7 @@
-"""The dataset of a project: what a row is, how it may move, and how it is written as chat-format JSON lines.
+"""Dataset rows: their states, their secrets, and their export as chat-format JSON lines.
 
-open ──► corrected ──► approved      what is trained on
-  └─────────┴──► rejected, held_out  kept, and not trained on
+open ──► corrected ──► approved      used for training
+  └─────────┴──► rejected, held_out  kept, but not used for training
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from kairos.secret_shapes import shapes_in
 
 
 class NothingToApprove(KairosError):
-    """The row has no right answer yet. Correct it first: write what the answer should have been."""
+    """The row has no correct answer yet. Add a correction first."""
 
     status, code, exit_code = 409, "nothing_to_approve", 5
 
 
 class HoldsSecrets(KairosError):
-    """The row seems to hold {kinds}. Take it out, or clear the row after a look at it; until then it is not used."""
+    """The row seems to contain {kinds}. Remove it, or clear the row after a review; until then it is not used."""
 
     status, code, exit_code = 409, "holds_secrets", 5
 
 
 class RowChanged(KairosError):
-    """The row was changed by somebody else meanwhile: it is at version {found}, yours was {given}. Load it again."""
+    """The row has been changed meanwhile: it is at version {found}, yours was {given}. Load it again."""
 
     status, code, exit_code = 409, "row_changed", 5
 
 
 def fingerprint(messages: Sequence[Mapping[str, Any]], faulty_output: str | None) -> bytes:
-    """SHA-256 of what makes two rows the same fault: the prompt as the model saw it, and what it answered."""
+    """Return a SHA-256 of prompt and faulty answer, which identifies duplicate rows."""
     return hashlib.sha256(orjson.dumps([list(messages), faulty_output], option=orjson.OPT_SORT_KEYS)).digest()
 
 
 def secrets_of(
     messages: Sequence[Mapping[str, Any]], faulty_output: str | None, corrected_output: str | None
 ) -> list[dict[str, str]]:
-    """What looks like a secret: its kind and where it stands, never its text."""
+    """Return the kind and place of apparent secrets, without their text."""
     places = [(f"prompt {number}", str(m.get("content", ""))) for number, m in enumerate(messages, 1)]
     places += [("faulty output", faulty_output or ""), ("corrected output", corrected_output or "")]
     found = {(kind, place) for place, text in places for kind, *_ in shapes_in(text)}
@@ -51,7 +51,7 @@ def secrets_of(
 
 
 def check_move(state: SampleState, *, corrected_output: str | None, secrets: Sequence[Any], cleared: bool) -> None:
-    """Whether a row may take that state. Raises `NothingToApprove`, `HoldsSecrets`."""
+    """Check whether a row may change to the state. Raises `NothingToApprove`, `HoldsSecrets`."""
     if state not in (SampleState.CORRECTED, SampleState.APPROVED, SampleState.HELD_OUT):
         return
     if not corrected_output:
@@ -67,8 +67,10 @@ def line_of(
     task_type: str | None,
     origin: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """One row in the chat format, with its line end; `formats` reads it back. `origin` names the row's project, id and
-    version, so that an import can update it."""
+    """Return a row in the chat format with a line end, which `formats` can import.
+
+    `origin` has the row's project, id and version, so that an import can update it.
+    """
     row: dict[str, Any] = {"messages": [*messages, {"role": "assistant", "content": answer}]}
     if faulty is not None:
         row["rejected"] = faulty

@@ -1,8 +1,8 @@
-"""Which rows are trained on and which are held out: by group of prompts, the same every time.
+"""Splits samples into training and held-out parts, by groups of equal prompts, deterministically.
 
-Rows that ask the same thing fall into the same part, else the held-out answers would be known by heart. The part comes
-from a hash of the group, so that a row keeps it whatever rows come later: a run never trains on what an earlier gate
-measured with.
+Samples with the same prompt belong to the same part; otherwise held-out answers would be part of the training. The part
+is derived from a hash of the group, so that later samples do not change it: no run trains on samples that an earlier
+gate measured with.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ SPACES = re.compile(r"\s+")
 
 
 class Part(StrEnum):
-    """Where a row goes."""
+    """The part of the dataset that a sample belongs to."""
 
     TRAINING = "training"
     HELD_OUT = "held_out"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """An approved row of the dataset."""
+class ApprovedSample:
+    """An approved or held-out row of the dataset."""
 
     id: UUID
     version: int
@@ -36,28 +36,28 @@ class Row:
     messages: tuple[Mapping[str, Any], ...]
     answer: str
     held_out: bool = False
-    """A person took it out of training."""
+    """Whether a person excluded it from training."""
 
 
 def group_of(messages: Sequence[Mapping[str, Any]]) -> str:
-    """What is asked, without what differs between two askings: case, spaces, and the turns after the first one.
+    """Return the first user message, without differences in case and white space.
 
-    A second try of the same task, with its findings, is the same question.
+    A retry of the same task, with findings in later turns, is in the same group.
     """
-    asked = next((str(m.get("content", "")) for m in messages if m.get("role") == "user"), "")
-    return SPACES.sub(" ", asked).strip().casefold()
+    prompt = next((str(m.get("content", "")) for m in messages if m.get("role") == "user"), "")
+    return SPACES.sub(" ", prompt).strip().casefold()
 
 
-def part_of(row: Row, held_out_share: float) -> Part:
-    """The part of a row: that of its group."""
+def part_of(row: ApprovedSample, held_out_share: float) -> Part:
+    """Return the part of a sample, which is that of its group."""
     number = int.from_bytes(hashlib.sha256(group_of(row.messages).encode()).digest()[:8], "big")
     held = row.held_out or number / 2**64 < held_out_share
     return Part.HELD_OUT if held else Part.TRAINING
 
 
-def split(rows: Sequence[Row], held_out_share: float) -> dict[Part, list[Row]]:
-    """All rows by part, each part in the order of the ids."""
-    parts: dict[Part, list[Row]] = {part: [] for part in Part}
+def split(rows: Sequence[ApprovedSample], held_out_share: float) -> dict[Part, list[ApprovedSample]]:
+    """Return the samples by part, each part ordered by id."""
+    parts: dict[Part, list[ApprovedSample]] = {part: [] for part in Part}
     kept_out = {group_of(row.messages) for row in rows if row.held_out}
     for row in sorted(rows, key=lambda row: row.id):
         part = Part.HELD_OUT if group_of(row.messages) in kept_out else part_of(row, held_out_share)
@@ -65,7 +65,7 @@ def split(rows: Sequence[Row], held_out_share: float) -> dict[Part, list[Row]]:
     return parts
 
 
-def rows_hash(rows: Sequence[Row]) -> str:
-    """Names exactly these rows in these versions."""
+def rows_hash(rows: Sequence[ApprovedSample]) -> str:
+    """Return a hash that identifies these samples in these versions."""
     listed = sorted(f"{row.id}:{row.version}" for row in rows)
     return hashlib.sha256("\n".join(listed).encode()).hexdigest()

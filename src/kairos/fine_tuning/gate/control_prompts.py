@@ -1,7 +1,7 @@
-"""Ordinary prompts: what any assistant should answer, whatever it was fine-tuned for.
+"""Control prompts: ordinary prompts that any assistant should answer, regardless of its fine-tuning.
 
-Half are replayed in training, answered by the base itself, so that it forgets nothing; the other half only the gate
-asks. A quality needs no judge: each gate prompt names words of which one must occur.
+Half are replayed in training with the base model's own answers, to preserve general ability; the other half is used
+only by the gate. Quality is measured without a judge: each prompt lists terms of which one must occur in the answer.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from functools import cache
 from importlib import resources
 
 GOLDEN = (5**0.5 - 1) / 2
-"""Multiples of it, modulo 1, are spread evenly however many are taken."""
+"""Multiples of it, modulo 1, are evenly spread for any number of them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ordinary:
-    """A prompt, and the words of which a right answer holds one (lower case)."""
+class ControlPrompt:
+    """A prompt, and terms in lower case, of which a correct answer contains at least one."""
 
     prompt: str
     any_of: tuple[str, ...]
 
     def quality(self, answer: str) -> float:
-        return float(any(word in answer.casefold() for word in self.any_of))
+        return float(any(term in answer.casefold() for term in self.any_of))
 
 
 @cache
 def replayed() -> tuple[str, ...]:
-    """In an order whose every beginning is spread over the kinds of prompts, which stand together in the file."""
+    """Return the prompts to replay, in an order whose every prefix covers all kinds of prompts evenly."""
     prompts = _file()["replayed"]
     return tuple(prompts[number] for number in sorted(range(len(prompts)), key=lambda n: n * GOLDEN % 1))
 
 
 @cache
-def control() -> tuple[Ordinary, ...]:
-    return tuple(Ordinary(entry["prompt"], tuple(entry["any_of"])) for entry in _file()["control"])
+def control() -> tuple[ControlPrompt, ...]:
+    return tuple(ControlPrompt(entry["prompt"], tuple(entry["any_of"])) for entry in _file()["control"])
 
 
 def _file() -> dict:

@@ -1,8 +1,8 @@
-"""The gate: base against candidate on the model as served, in pairs, with an interval; who may go into service.
+"""Statistics of the evaluation gate: compares a candidate with its base in pairs, and decides on its deployment.
 
-Held-out rows say whether the candidate does better at what it was trained for, ordinary prompts whether it forgot
-anything else. Intervals are percentile bootstrap intervals of the mean paired difference (Efron and Tibshirani, 1993,
-chapter 13) with a fixed seed, so that a report can be made again.
+Held-out rows show whether the candidate improves on its training task, control prompts whether it has lost general
+ability. Intervals are percentile bootstrap intervals of the mean paired difference (Efron and Tibshirani, 1993, chapter
+13) with a fixed seed, so that reports are reproducible.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import Any
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
-"""Of the intervals that are shown, and with which a candidate must be better on held-out rows."""
+"""Confidence of the displayed intervals, and of the improvement on held-out rows."""
 NO_WORSE_CONFIDENCE = 0.6
-"""Of the interval whose lower end may lie no deeper than the margin on ordinary prompts: one chance in five beyond it.
-A small model answers some such prompts differently after any training, to and fro, so that with 80 of them the lower
-end at 95 % would lie beyond a margin of ten points for a candidate that lost next to nothing."""
+"""Confidence of the interval on control prompts whose lower end must be within the margin: a 20 % chance beyond it.
+After any training, a small model answers some of these prompts differently, better or worse. With 80 prompts, the lower
+end at 95 % would exceed a margin of ten points for a candidate that lost almost nothing."""
 FEWEST_PAIRS = 8
-"""Below it an interval says nothing: a person decides."""
+"""With fewer pairs, no interval is computed and a person decides."""
 
 
-class Ruling(StrEnum):
-    """What the gate says."""
+class GateOutcome(StrEnum):
+    """The gate's decision on a candidate."""
 
     PROMOTE = "promote"
     NEEDS_APPROVAL = "needs_approval"
@@ -35,18 +35,18 @@ class Ruling(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """One prompt of the gate."""
+class GatePrompt:
+    """A prompt of the evaluation gate."""
 
     id: str
     messages: tuple[Mapping[str, Any], ...]
     wanted: str
-    """The approved answer, or what an ordinary prompt is known to need."""
+    """The approved answer, or the terms expected for a control prompt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The two answers to one prompt, each with its quality in [0, 1]."""
+    """The two answers to a prompt, with their quality in [0, 1]."""
 
     id: str
     prompt: str
@@ -63,52 +63,52 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All pairs of one set."""
+    """The pairs of one set of prompts, with means and interval."""
 
     pairs: tuple[Pair, ...]
     base: float | None
-    """Mean quality; None where there are no pairs."""
+    """Mean quality; None without pairs."""
     candidate: float | None
     difference: float | None
     low: float | None
-    """Ends of the interval of the difference; None below `FEWEST_PAIRS`."""
+    """Ends of the interval of the difference; None with fewer than `FEWEST_PAIRS` pairs."""
     high: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What the gate measured and decided."""
+class GateReport:
+    """The gate's measurements and decision."""
 
     held_out: Comparison
     control: Comparison
     margin: float
-    ruling: Ruling
+    ruling: GateOutcome
     reason: str
     measured_on: str = ""
-    """The server that both were asked at, where it is not the one that will serve them."""
+    """A note on the server used, if it is not the one that will serve the adapter."""
 
     def stored(self) -> dict[str, Any]:
         return asdict(self)
 
 
-Answers = Callable[[Sequence[Mapping[str, Any]]], Awaitable[str]]
-"""Asks one of the two models, as served, at temperature 0."""
-Grade = Callable[[Question, str], Awaitable[float]]
-"""Quality in [0, 1] of an answer."""
+AskModel = Callable[[Sequence[Mapping[str, Any]]], Awaitable[str]]
+"""Returns a model's answer to messages, as served, at temperature 0."""
+Grader = Callable[[GatePrompt, str], Awaitable[float]]
+"""Returns the quality of an answer in [0, 1]."""
 
 
 async def compare(
-    questions: Sequence[Question],
-    base: Answers,
-    candidate: Answers,
-    grade: Grade,
-    tell: Callable[[int], Awaitable[None]] | None = None,
+    prompts: Sequence[GatePrompt],
+    base: AskModel,
+    candidate: AskModel,
+    grade: Grader,
+    on_progress: Callable[[int], Awaitable[None]] | None = None,
 ) -> Comparison:
-    """Ask both models one question after the other, and pair what they say. `tell` hears how many are done."""
+    """Send each prompt to both models, and pair their answers. `on_progress` receives the number done."""
     pairs: list[Pair] = []
-    for question in questions:
-        if tell:
-            await tell(len(pairs))
+    for question in prompts:
+        if on_progress:
+            await on_progress(len(pairs))
         first, second = await asyncio.gather(base(question.messages), candidate(question.messages))
         pairs.append(
             Pair(
@@ -139,30 +139,40 @@ def summarise(pairs: Sequence[Pair]) -> Comparison:
 
 
 def interval(differences: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Where the mean difference lies with that confidence."""
+    """Return the bootstrap interval of the mean difference."""
     chance = random.Random(0)
     means = sorted(fmean(chance.choices(differences, k=len(differences))) for _ in range(RESAMPLES))
     cut = int(RESAMPLES * (1 - confidence) / 2)
     return means[cut], means[-cut - 1]
 
 
-def rule(held_out: Comparison, control: Comparison, margin: float) -> Report:
-    """Promote only what is better on held-out rows and no worse on ordinary prompts beyond the margin."""
+def rule(held_out: Comparison, control: Comparison, margin: float) -> GateReport:
+    """Decide on a candidate: promote it if it is better on held-out rows and not worse on control prompts by more than
+    the margin."""
     ruling, reason = _ruling(held_out, control, margin)
-    return Report(held_out, control, margin, ruling, reason)
+    return GateReport(held_out, control, margin, ruling, reason)
 
 
-def _ruling(held_out: Comparison, control: Comparison, margin: float) -> tuple[Ruling, str]:
+def _ruling(held_out: Comparison, control: Comparison, margin: float) -> tuple[GateOutcome, str]:
     if control.difference is not None and control.difference < -margin:
-        return Ruling.REFUSE, f"worse on ordinary prompts by {-control.difference:.0%}, more than {margin:.0%}"
+        return GateOutcome.REFUSE, f"worse on control prompts by {-control.difference:.0%}, more than {margin:.0%}"
     if held_out.difference is not None and held_out.difference < 0:
-        return Ruling.REFUSE, f"worse on held-out rows by {-held_out.difference:.0%}"
+        return GateOutcome.REFUSE, f"worse on held-out rows by {-held_out.difference:.0%}"
     if held_out.low is None or control.low is None:
-        few = "held-out rows" if held_out.low is None else "ordinary prompts"
-        return Ruling.NEEDS_APPROVAL, f"fewer than {FEWEST_PAIRS} {few}: look at the pairs and decide"
+        few = "held-out rows" if held_out.low is None else "control prompts"
+        return GateOutcome.NEEDS_APPROVAL, f"fewer than {FEWEST_PAIRS} {few}: review the pairs and decide"
     if held_out.low <= 0:
-        return Ruling.NEEDS_APPROVAL, f"not surely better on held-out rows (95 %: {held_out.low:+.0%} at least)"
+        return (
+            GateOutcome.NEEDS_APPROVAL,
+            f"not significantly better on held-out rows (95 %: at least {held_out.low:+.0%})",
+        )
     worst, _ = interval([pair.difference for pair in control.pairs], NO_WORSE_CONFIDENCE)
     if worst < -margin:
-        return Ruling.NEEDS_APPROVAL, f"perhaps worse on ordinary prompts (one chance in five: {worst:+.0%} or less)"
-    return Ruling.PROMOTE, f"better on held-out rows by {held_out.difference:+.0%} (95 %: {held_out.low:+.0%} at least)"
+        return (
+            GateOutcome.NEEDS_APPROVAL,
+            f"possibly worse on control prompts (20 % chance: {worst:+.0%} or less)",
+        )
+    return (
+        GateOutcome.PROMOTE,
+        f"better on held-out rows by {held_out.difference:+.0%} (95 %: at least {held_out.low:+.0%})",
+    )

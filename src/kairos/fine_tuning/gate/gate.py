@@ -1,6 +1,6 @@
-"""The gate at work: base and candidate are asked as they are served, and the report is ruled on.
+"""The evaluation gate: sends prompts to base and candidate as they are served, and decides by the answers.
 
-The same way the base answers the ordinary prompts that are replayed in training.
+It also collects the base's own answers to the control prompts that are replayed in training.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from kairos.config import FineTuningSettings
 from kairos.fine_tuning.gate import control_prompts
-from kairos.fine_tuning.gate.evaluation import Grade, Question, Report, compare, rule
+from kairos.fine_tuning.gate.evaluation import GatePrompt, GateReport, Grader, compare, rule
 from kairos.fine_tuning.training.process.job import Example
 from kairos.llm.calls.providers import ChatRequest, Completion, ModelCallError, Providers
 from kairos.llm.catalog.catalog import Model
@@ -27,11 +27,11 @@ TRIES = 3
 PAUSES_S = (0.5, 2.0)
 
 OnProgress = Callable[[str, int, int], Awaitable[None]]
-"""What is asked, how many of how many."""
+"""Receives the name of the set of prompts, the number done, and the total."""
 
 
 class Gate:
-    """Asks models directly: what it measures is no traffic of the project and teaches the router nothing."""
+    """Calls models directly, since its calls are not project traffic and must not influence the router."""
 
     def __init__(self, providers: Providers, settings: FineTuningSettings) -> None:
         self._providers = providers
@@ -41,12 +41,12 @@ class Gate:
         self,
         base: Model,
         candidate: Model,
-        held_out: Sequence[Question],
-        grade: Grade,
+        held_out: Sequence[GatePrompt],
+        grade: Grader,
         system: str,
         on_progress: OnProgress,
-    ) -> Report:
-        """Ask both models the held-out questions and the ordinary prompts. Raises `ModelCallError`."""
+    ) -> GateReport:
+        """Compare both models on the held-out and the control prompts. Raises `ModelCallError`."""
         control = {f"control {n}": one for n, one in enumerate(self._control(), 1)}
 
         async def of_base(messages: Sequence[Mapping[str, Any]]) -> str:
@@ -55,26 +55,26 @@ class Gate:
         async def of_candidate(messages: Sequence[Mapping[str, Any]]) -> str:
             return (await self._ask(candidate, messages, ANSWER_TOKENS)).text
 
-        async def grade_ordinary(question: Question, answer: str) -> float:
+        async def grade_control(question: GatePrompt, answer: str) -> float:
             return control[question.id].quality(answer)
 
-        questions = [
-            Question(name, _messages(system, one.prompt), " / ".join(one.any_of)) for name, one in control.items()
+        prompts = [
+            GatePrompt(name, _messages(system, one.prompt), " / ".join(one.any_of)) for name, one in control.items()
         ]
         kept = held_out[: self._settings.held_out_prompts]
-        first = await compare(kept, of_base, of_candidate, grade, _telling(on_progress, "held-out rows", len(kept)))
-        told = _telling(on_progress, "ordinary prompts", len(questions))
-        second = await compare(questions, of_base, of_candidate, grade_ordinary, told)
+        first = await compare(kept, of_base, of_candidate, grade, _counting(on_progress, "held-out rows", len(kept)))
+        count = _counting(on_progress, "control prompts", len(prompts))
+        second = await compare(prompts, of_base, of_candidate, grade_control, count)
         return rule(first, second, self._settings.margin)
 
     async def replayed(self, base: Model, amount: int, system: str, on_progress: OnProgress) -> list[Example]:
-        """The base's own answers to ordinary prompts, those that it brought to their end. Raises `ModelCallError`."""
+        """Return examples with the base's own complete answers to control prompts. Raises `ModelCallError`."""
         examples: list[Example] = []
         prompts = control_prompts.replayed()
         for number, prompt in enumerate(prompts):
             if len(examples) >= amount:
                 break
-            await on_progress("the base's own answers", len(examples), min(amount, len(prompts)))
+            await on_progress("base answers", len(examples), min(amount, len(prompts)))
             messages = _messages(system, prompt)
             answer = await self._ask(base, messages, REPLAY_TOKENS)
             if answer.finish_reason == "stop" and answer.text.strip():
@@ -82,8 +82,8 @@ class Gate:
             log.debug("replayed prompt %d: %s", number, answer.finish_reason)
         return examples
 
-    def _control(self) -> Sequence[control_prompts.Ordinary]:
-        """Spread over the list, which goes from one kind of question to the next."""
+    def _control(self) -> Sequence[control_prompts.ControlPrompt]:
+        """Return the configured number of control prompts, spread over all kinds."""
         everything = control_prompts.control()
         amount = min(self._settings.control_prompts, len(everything))
         return [everything[number * len(everything) // amount] for number in range(amount)]
@@ -96,7 +96,7 @@ class Gate:
             except ModelCallError as error:
                 if not left or error.permanent:
                     raise
-                log.warning("%s is asked again: %s", model.name, error)
+                log.warning("retrying the call to %s: %s", model.name, error)
                 await asyncio.sleep(random.uniform(*PAUSES_S))
         raise AssertionError("the last try returns or raises")
 
@@ -105,8 +105,8 @@ def _messages(system: str, prompt: str) -> tuple[Mapping[str, str], ...]:
     return {"role": "system", "content": system}, {"role": "user", "content": prompt}
 
 
-def _telling(on_progress: OnProgress, what: str, amount: int) -> Callable[[int], Awaitable[None]]:
-    async def tell(done: int) -> None:
-        await on_progress(what, done, amount)
+def _counting(on_progress: OnProgress, name: str, amount: int) -> Callable[[int], Awaitable[None]]:
+    async def count(done: int) -> None:
+        await on_progress(name, done, amount)
 
-    return tell
+    return count

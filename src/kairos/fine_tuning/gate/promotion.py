@@ -1,11 +1,11 @@
-"""How an adapter comes into service and leaves it: by the gate's ruling, by a person, by what the router measures.
+"""Promotion and roll-back of adapters: by the evaluation gate, by people, and by the router's measurements.
 
 candidate ─┬─► canary ──► live ──► retired ──► live …
            ├─► needs_approval ──► canary, or refused
            └─► refused
 
-A canary is a candidate for a share of the requests, beside the adapter that is live. It goes live once it was measured
-often enough and is no worse, and is rolled back, as is a live one, once it is surely worse than what it replaced.
+A canary serves a share of the requests beside the live adapter. It goes live after enough answers if it is not worse. A
+canary or live adapter that is significantly worse than its predecessor is rolled back.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from kairos.config import FineTuningSettings
 from kairos.db.engine import Database, Session
 from kairos.db.models import AdapterRow, AdapterState
 from kairos.db.repositories import adapters, people
-from kairos.db.repositories.adapters import Measured
+from kairos.db.repositories.adapters import MeasuredQuality
 from kairos.errors import Conflict, EngineUnavailable, KairosError, NotFound
-from kairos.fine_tuning.adapters.adapters import AdapterFiles, Stored
-from kairos.fine_tuning.adapters.deployments import AdaptersInService
+from kairos.fine_tuning.adapters.adapters import AdapterFiles, StoredAdapter
+from kairos.fine_tuning.adapters.deployments import AdapterDeployments
 from kairos.fine_tuning.adapters.serving import served_name
-from kairos.fine_tuning.gate.evaluation import Report, Ruling
+from kairos.fine_tuning.gate.evaluation import GateOutcome, GateReport
 from kairos.llm.cache.response_cache import ResponseCache
 from kairos.tenancy import ProjectId, UserId
 
@@ -39,9 +39,9 @@ WATCH_S = 2.0
 SURELY = 1.645
 """One-sided 95 % of the normal distribution."""
 LARGEST_VARIANCE = 0.25
-"""Of a quality in [0, 1] (Popoviciu's inequality): what is not known of a few answers is taken at its worst."""
+"""Upper bound of the variance of a quality in [0, 1] (Popoviciu's inequality), used for few answers."""
 REFERENCE_AGE = timedelta(days=90)
-"""What was measured of the base before that says nothing of today's tasks."""
+"""Older measurements of the reference are ignored."""
 
 MAY_PROMOTE = (AdapterState.NEEDS_APPROVAL, AdapterState.CANARY, AdapterState.RETIRED)
 MAY_DELETE = (
@@ -54,14 +54,14 @@ MAY_DELETE = (
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the router measured of an adapter in service, and of what it replaced, at the same kinds of task."""
+    """The router's measurements of a deployed adapter and of its predecessor, for the same task types."""
 
-    adapter: Measured
-    reference: Measured
+    adapter: MeasuredQuality
+    reference: MeasuredQuality
 
     @property
     def surely_worse(self) -> bool:
-        """One-sided 95 %, by the normal approximation for the difference of two means."""
+        """Whether the adapter is worse at one-sided 95 %, by the normal approximation for two means."""
         a, b = self.adapter, self.reference
         if not a.answers or not b.answers:
             return False
@@ -71,56 +71,59 @@ class Evidence:
     def no_worse(self, margin: float) -> bool:
         return not self.reference.answers or self.adapter.quality >= self.reference.quality - margin
 
-    def words(self) -> str:
+    def summary(self) -> str:
         a, b = self.adapter, self.reference
-        return f"quality {a.quality:.2f} over {a.answers} answers, what it replaced {b.quality:.2f} over {b.answers}"
+        return f"quality {a.quality:.2f} over {a.answers} answers, predecessor {b.quality:.2f} over {b.answers}"
 
 
 class Promotions:
-    """Every change of an adapter's state after it was trained. Each is audited and felt by every replica."""
+    """Changes the state of trained adapters. Each change is audited and propagated to all replicas."""
 
     def __init__(
         self,
         database: Database,
-        in_service: AdaptersInService,
+        deployments: AdapterDeployments,
         files: AdapterFiles,
         cache: ResponseCache,
         settings: FineTuningSettings,
     ) -> None:
         self._database = database
-        self._in_service = in_service
+        self._deployments = deployments
         self._files = files
         self._cache = cache
         self._settings = settings
 
     async def run(self) -> None:
-        """Watch what is in service. Owned by the daemon; ends with its cancellation."""
+        """Review the deployed adapters periodically, as a background task of the daemon until cancelled."""
         while True:
             await asyncio.sleep(WATCH_S * random.uniform(0.8, 1.2))
             try:
                 await self.watch()
             except EngineUnavailable as error:
-                log.warning("adapters in service are not watched for now: %s", error)
+                log.warning("cannot review the deployed adapters for now: %s", error)
             except KairosError as error:
-                log.warning("an adapter in service could not be moved: %s", error)
+                log.warning("cannot change the state of a deployed adapter: %s", error)
 
-    async def rule(self, project_id: ProjectId, adapter_id: UUID, report: Report) -> AdapterRow:
-        """What the gate said of a candidate, done."""
+    async def rule(self, project_id: ProjectId, adapter_id: UUID, report: GateReport) -> AdapterRow:
+        """Apply the gate's decision on a candidate."""
         async with self._database.project(project_id) as session:
             row = await _get(session, adapter_id)
-            await adapters.keep_report(session, adapter_id, report.stored())
+            await adapters.save_report(session, adapter_id, report.stored())
             if row.state != AdapterState.CANDIDATE:
-                return row  # a run that was resumed after its gate had ruled
-            if report.ruling is Ruling.PROMOTE:
+                return row  # the run was resumed after the gate's decision
+            if report.ruling is GateOutcome.PROMOTE:
                 await self._enter(session, row, f"the gate: {report.reason}")
             else:
-                state = AdapterState.REFUSED if report.ruling is Ruling.REFUSE else AdapterState.NEEDS_APPROVAL
+                state = AdapterState.REFUSED if report.ruling is GateOutcome.REFUSE else AdapterState.NEEDS_APPROVAL
                 await adapters.move(session, row, state, f"the gate: {report.reason}")
             await _audit(session, row, "adapter.ruled", None, {"ruling": report.ruling, "reason": report.reason})
-        return await self._felt(row)
+        return await self._propagate(row)
 
     async def promote(self, project_id: ProjectId, adapter_id: UUID, by: UserId) -> AdapterRow:
-        """A person lets it in: as a canary first, a canary or a former one at once. Raises `NotFound`, `Conflict`."""
+        """Promote an adapter for a person: an approved one to canary, a canary or retired one to live.
+
+        Raises `NotFound`, `Conflict`.
+        """
         async with self._database.project(project_id, by) as session:
             row = await _get(session, adapter_id)
             _check(row, "to promote", MAY_PROMOTE)
@@ -129,10 +132,10 @@ class Promotions:
             else:
                 await self._go_live(session, row, "a person promoted it")
             await _audit(session, row, "adapter.promoted", by, {"state": row.state})
-        return await self._felt(row)
+        return await self._propagate(row)
 
     async def refuse(self, project_id: ProjectId, adapter_id: UUID, by: UserId) -> AdapterRow:
-        """A person looked at the pairs and does not want it. Raises `NotFound`, `Conflict`."""
+        """Refuse an adapter for a person. Raises `NotFound`, `Conflict`."""
         async with self._database.project(project_id, by) as session:
             row = await _get(session, adapter_id)
             _check(row, "to refuse", (AdapterState.NEEDS_APPROVAL, AdapterState.CANDIDATE))
@@ -143,9 +146,10 @@ class Promotions:
     async def roll_back(
         self, project_id: ProjectId, base: str, by: UserId | None, why: str = "a person rolled it back"
     ) -> AdapterRow:
-        """One step: the canary leaves, else the live one, and what it replaced serves again. Gives the one that left.
+        """Roll back one step: retire the canary, else the live adapter, whose predecessor serves again.
 
-        Raises `Conflict` where nothing is in service.
+        Returns the retired adapter.
+        Raises `Conflict` if no adapter is deployed.
         """
         async with self._database.project(project_id, by) as session:
             canary = await adapters.of_state(session, base, AdapterState.CANARY)
@@ -153,26 +157,26 @@ class Promotions:
             if row is None:
                 raise Conflict(
                     what=f"Rolling back {base}",
-                    reason="no adapter of it is in service",
-                    remedy="`kairos adapter list` shows what is",
+                    reason="no adapter of this base is deployed",
+                    remedy="`kairos adapter list` shows the deployed adapters",
                 )
             await self._leave(session, row, why)
             await _audit(session, row, "adapter.rolled_back", by, {"why": why})
-        return await self._felt(row)
+        return await self._propagate(row)
 
     async def delete(self, project_id: ProjectId, adapter_id: UUID, by: UserId) -> AdapterRow:
-        """Its files; that it was, and what it saw, stays known. Raises `NotFound`, `Conflict` while in service."""
+        """Delete an adapter's files; its row stays. Raises `NotFound`, `Conflict` while deployed."""
         async with self._database.project(project_id, by) as session:
             row = await _get(session, adapter_id)
             _check(row, "to delete", MAY_DELETE)
             await adapters.move(session, row, AdapterState.DELETED, "a person deleted it", report=None)
             await _audit(session, row, "adapter.deleted", by, {"bytes": row.bytes})
-        await self._in_service.remove(row)
-        await asyncio.to_thread(self._files.delete, Stored(row.path, row.sha256, row.bytes))
+        await self._deployments.remove(row)
+        await asyncio.to_thread(self._files.delete, StoredAdapter(row.path, row.sha256, row.bytes))
         return row
 
     async def watch(self) -> None:
-        """Move those in service on what the router measured since they took their state."""
+        """Promote or roll back deployed adapters by the router's measurements since they entered their state."""
         async with self._database.system() as connection:
             projects = await adapters.projects(connection)
         for project_id in projects:
@@ -182,7 +186,7 @@ class Promotions:
                 await self._judge(project_id, row)
 
     async def evidence(self, session: Session, row: AdapterRow) -> Evidence:
-        """At the task types that the adapter was measured at since it took its state."""
+        """Return the evidence for the task types that the adapter has served since it entered its state."""
         project_id = ProjectId(row.project_id)
         name = served_name(row.base, project_id, row.version)
         task_types = await adapters.measured_task_types(session, name, row.changed_at)
@@ -199,21 +203,21 @@ class Promotions:
             evidence = await self.evidence(session, row)
             if evidence.adapter.answers < self._settings.canary_answers:
                 return
-            # Another replica may have moved it meanwhile: then its state is another one under the lock.
+            # Another replica may have changed the state meanwhile, which shows under the lock.
             locked = await _get(session, row.id)
             if locked.state != row.state or locked.changed_at != row.changed_at:
                 return
             if evidence.surely_worse:
-                await self._leave(session, locked, f"rolled back by itself: {evidence.words()}")
+                await self._leave(session, locked, f"rolled back automatically: {evidence.summary()}")
                 action = "adapter.rolled_back"
             elif locked.state == AdapterState.CANARY and evidence.no_worse(self._settings.margin):
-                await self._go_live(session, locked, f"no worse as a canary: {evidence.words()}")
+                await self._go_live(session, locked, f"not worse as a canary: {evidence.summary()}")
                 action = "adapter.promoted"
             else:
                 return
-            await _audit(session, locked, action, None, {"why": evidence.words()})
+            await _audit(session, locked, action, None, {"why": evidence.summary()})
         log.info("the adapter %s v%d is %s: %s", locked.base, locked.version, locked.state, locked.changed_why)
-        await self._felt(locked)
+        await self._propagate(locked)
 
     async def _enter(self, session: Session, row: AdapterRow, why: str) -> None:
         if self._settings.canary_share >= 1:
@@ -234,17 +238,17 @@ class Promotions:
         await adapters.move(session, row, AdapterState.RETIRED, why)
         before = await adapters.get(session, row.replaced, locked=True) if row.replaced and was_live else None
         if before and before.state == AdapterState.RETIRED:
-            # Whatever it had replaced itself is one step further back than anybody asked for.
+            # Its own predecessor would be two steps back.
             await adapters.move(session, before, AdapterState.LIVE, f"v{row.version} was rolled back")
 
-    async def _felt(self, row: AdapterRow) -> AdapterRow:
-        """By every replica, and by the cache."""
+    async def _propagate(self, row: AdapterRow) -> AdapterRow:
+        """Notify all replicas, and invalidate the project's cached answers."""
         project_id = ProjectId(row.project_id)
         try:
             await self._cache.bump_epoch(project_id)
         except EngineUnavailable as error:
-            log.warning("answers of the cache stay as they were until they run out: %s", error)
-        await self._in_service.tell()
+            log.warning("cached answers stay valid until they expire: %s", error)
+        await self._deployments.notify()
         return row
 
 
@@ -255,10 +259,10 @@ async def _get(session: Session, adapter_id: UUID) -> AdapterRow:
     return row
 
 
-def _check(row: AdapterRow, what: str, allowed: tuple[AdapterState, ...]) -> None:
+def _check(row: AdapterRow, action: str, allowed: tuple[AdapterState, ...]) -> None:
     if row.state not in allowed:
         raise Conflict(
-            what=f"The adapter {row.base} v{row.version}, {what},",
+            what=f"The adapter {row.base} v{row.version}, {action},",
             reason=f"it is {row.state}",
             remedy=f"Possible where it is: {', '.join(allowed)}",
         )

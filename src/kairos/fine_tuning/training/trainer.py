@@ -1,7 +1,7 @@
-"""What a training run needs, and the process that does it: prepared, started, followed, started again when it dies.
+"""Prepares training runs, and starts, follows and restarts the training process.
 
-The run's folder holds everything (`training/job.py`), so that a run goes on where it was: after a kill of the process,
-of the daemon, or of the machine.
+The run's folder contains its whole state (`training/process/job.py`), so that a run resumes after a crash of the
+process, the daemon or the machine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from kairos.config import FineTuningSettings
 from kairos.embedded.process import Command, OwnedProcess
 from kairos.errors import KairosError
 from kairos.fine_tuning.adapters.adapters import DiskFull, runs_of, sha256_of
-from kairos.fine_tuning.dataset.split import Part, Row, split
+from kairos.fine_tuning.dataset.split import ApprovedSample, Part, split
 from kairos.fine_tuning.training.process import job as files
 from kairos.fine_tuning.training.process.job import Example, Job, TrainingSettings
 from kairos.llm.catalog.catalog import Model
@@ -34,19 +34,19 @@ from kairos.tenancy import ProjectId
 
 log = logging.getLogger(__name__)
 
-STARTS = 4
-"""Of one process in a row that made no step: what dies at its beginning dies again."""
-KILLED = {files.EXIT_CANCELLED, *range(-64, 0)}
-"""Exit statuses after which it is started again: what it does not survive itself, it would meet again."""
+MAX_STARTS = 4
+"""Maximum consecutive starts without a training step."""
+RESTARTABLE = {files.EXIT_CANCELLED, *range(-64, 0)}
+"""Exit statuses after which the process is restarted. Other failures would recur."""
 PAUSES_S = (0.2, 1.0)
-NO_ROOM_BYTES = 2**20
-LOOK_S = 0.3
+DISK_FULL_BYTES = 2**20
+POLL_S = 0.3
 GPU_LIMIT_S = 5.0
 LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "gguf")
 LIBRARIES_BYTES = 1536 * 2**20
-"""What they take in memory before a model is loaded."""
+"""Memory of the libraries before a model is loaded."""
 GGUF_FACTOR, GGUF_DISK_FACTOR = 14, 9
-"""Of the file's size, for a 4-bit file trained on a CPU: weights as float32 while they are read, and the optimiser."""
+"""Multiples of the size of a 4-bit file for training on a CPU: float32 weights while loading, and the optimiser."""
 FOLDER_FACTOR = 1.5
 ADAPTER_BYTES = 128 * 2**20
 """Checkpoints and the adapter."""
@@ -59,36 +59,36 @@ class CannotTrain(KairosError):
 
 
 class TrainingRefused(KairosError):
-    """The training cannot be done: {reason}."""
+    """The training cannot run: {reason}."""
 
     status, code, exit_code = 422, "training_refused", 5
 
 
 class TrainingDied(KairosError):
-    """The training process was killed {times} times without a step (exit status {status_}). Its last words: {words}"""
+    """The training process was killed {times} times without a step (exit status {status_}). Log: {log_tail}"""
 
     status, code, exit_code = 500, "training_died", 5
 
 
 class TrainingFailed(KairosError):
-    """The training ended with an error of its own. Its last words: {words}"""
+    """The training process failed. Log: {log_tail}"""
 
     status, code, exit_code = 500, "training_failed", 5
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What a run would take and need; it may begin when there is no problem."""
+class TrainingPlan:
+    """The samples and resources of a run. It can start if there are no problems."""
 
     base: str
     rows: int
-    """Approved, without those that seem to hold secrets."""
+    """Approved rows, without those that seem to contain secrets."""
     training: int
     held_out: int
     replayed: int
-    """Ordinary prompts, answered by the base, among the examples."""
+    """Number of control prompts with the base's answers among the examples."""
     memory_needed: int
-    """Bytes, about; of the GPU where there is one."""
+    """Estimated bytes, of the GPU if there is one."""
     memory_free: int
     disk_needed: int
     disk_free: int
@@ -105,8 +105,8 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
-    """What a run left in its folder."""
+class TrainingResult:
+    """The result of a run."""
 
     adapter: Path
     metrics: Mapping[str, Any]
@@ -114,11 +114,11 @@ class Trained:
 
 
 OnReport = Callable[[Sequence[Mapping[str, Any]]], Awaitable[None]]
-"""Gets the new reports of the process, oldest first."""
+"""Receives new reports of the process, oldest first."""
 
 
 class Trainer:
-    """Trains adapters below one folder of models, one run at a time."""
+    """Trains adapters, with runs in subfolders of the models folder."""
 
     def __init__(self, settings: FineTuningSettings, folder: Path) -> None:
         self._settings = settings
@@ -129,26 +129,26 @@ class Trainer:
         return self._settings.held_out_share
 
     def folder(self, project_id: ProjectId, run_id: object) -> Path:
-        """Of a run: its examples and checkpoints hold the project's prompts."""
+        """Return the folder of a run. Its examples and checkpoints contain the project's prompts."""
         return runs_of(self._models, project_id) / str(run_id)
 
-    async def plan(self, base: Model, rows: Sequence[Row]) -> Plan:
-        """Look at rows, libraries, memory, disk and GPU before anything is begun."""
+    async def plan(self, base: Model, rows: Sequence[ApprovedSample]) -> TrainingPlan:
+        """Check rows, libraries, memory, disk and GPU before a run."""
         parts = split(rows, self._settings.held_out_share)
         gpu = await find_gpu()
         size = await asyncio.to_thread(_size, base.weights)
-        memory, disk = _needs(base.weights, size, on_gpu=gpu is not None)
+        memory, disk = _required_bytes(base.weights, size, on_gpu=gpu is not None)
         free = gpu.memory_free if gpu else psutil.virtual_memory().available
         existing = next(path for path in (self._models, *self._models.parents) if path.exists())
         disk_free = shutil.disk_usage(existing).free
         training = len(parts[Part.TRAINING])
         problems = [
-            *_missing(base, size),
+            *_missing_requirements(base, size),
             *([] if training >= self._settings.fewest_rows else [self._too_few(training)]),
             *([] if free >= memory else [f"it needs about {_mb(memory)} of memory, {_mb(free)} are free"]),
             *([] if disk_free >= disk else [f"it needs about {_mb(disk)} of disk, {_mb(disk_free)} are free"]),
         ]
-        return Plan(
+        return TrainingPlan(
             base=base.name,
             rows=len(rows),
             training=training,
@@ -166,12 +166,12 @@ class Trainer:
         self,
         folder: Path,
         base: Model,
-        training: Sequence[Row],
-        held_out: Sequence[Row],
+        training: Sequence[ApprovedSample],
+        held_out: Sequence[ApprovedSample],
         replayed: Sequence[Example],
         settings: TrainingSettings,
     ) -> Job:
-        """Write what the process reads. A folder that is prepared already stays as it is: a run's rows do not change.
+        """Write the input of the training process. A prepared folder is unchanged, as a run keeps its rows.
 
         Raises `DiskFull`.
         """
@@ -181,8 +181,8 @@ class Trainer:
         self,
         folder: Path,
         base: Model,
-        training: Sequence[Row],
-        held_out: Sequence[Row],
+        training: Sequence[ApprovedSample],
+        held_out: Sequence[ApprovedSample],
         replayed: Sequence[Example],
         settings: TrainingSettings,
     ) -> Job:
@@ -202,23 +202,23 @@ class Trainer:
             folder.mkdir(parents=True, exist_ok=True)
             files.write_examples(folder / files.TRAIN, examples)
             files.write_examples(folder / files.VALIDATION, [_example(row) for row in held_out])
-            job.write(folder)  # last: with it the folder is whole
+            job.write(folder)  # last: it marks the folder as prepared
         except OSError as error:
             raise _disk_error(error, folder) from error
         return job
 
-    async def train(self, folder: Path, on_report: OnReport) -> Trained:
-        """Run the process to its end, again from its last checkpoint where it is killed.
+    async def train(self, folder: Path, on_report: OnReport) -> TrainingResult:
+        """Run the training process to completion, and restart it from its last checkpoint if it is killed.
 
-        Cancelled, it asks the process to stop after the present step. Raises `TrainingRefused`, `TrainingFailed`,
+        On cancellation, the process stops after the current step. Raises `TrainingRefused`, `TrainingFailed`,
         `TrainingDied`, `DiskFull`.
         """
-        told, idle = 0, 0
+        seen, idle = 0, 0
         while not (folder / files.RESULT).exists():
             process = OwnedProcess(_command(folder))
             try:
-                async for reports in _follow(process, folder, told):
-                    told += len(reports)
+                async for reports in _follow(process, folder, seen):
+                    seen += len(reports)
                     idle = 0 if any(report.get("step") for report in reports) else idle
                     await on_report(reports)
             finally:
@@ -227,36 +227,38 @@ class Trainer:
                 break
             if process.exit_status == files.EXIT_REFUSED:
                 raise _refusal(folder)
-            if shutil.disk_usage(folder).free < NO_ROOM_BYTES:  # the libraries do not all say so, nor can it be logged
+            if (
+                shutil.disk_usage(folder).free < DISK_FULL_BYTES
+            ):  # some libraries do not report it, and it cannot be logged
                 raise DiskFull(folder=folder)
-            if process.exit_status not in KILLED:
-                raise TrainingFailed(words=process.log_tail() or "none")
+            if process.exit_status not in RESTARTABLE:
+                raise TrainingFailed(log_tail=process.log_tail() or "none")
             idle += 1
-            if idle >= STARTS:
-                raise TrainingDied(times=idle, status_=process.exit_status, words=process.log_tail() or "none")
-            log.warning("the training in %s ended with %s; it goes on", folder, process.exit_status)
+            if idle >= MAX_STARTS:
+                raise TrainingDied(times=idle, status_=process.exit_status, log_tail=process.log_tail() or "none")
+            log.warning("the training process in %s ended with %s and is restarted", folder, process.exit_status)
             await asyncio.sleep(random.uniform(*PAUSES_S))
         result = orjson.loads((folder / files.RESULT).read_bytes())
-        return Trained(folder / files.ADAPTER, result["metrics"], result["versions"])
+        return TrainingResult(folder / files.ADAPTER, result["metrics"], result["versions"])
 
-    def forget(self, folder: Path) -> None:
-        """Examples and checkpoints of a run that has ended: they hold the project's prompts."""
+    def discard(self, folder: Path) -> None:
+        """Delete the folder of an ended run, with examples and checkpoints that contain the project's prompts."""
         shutil.rmtree(folder, ignore_errors=True)
 
     def _too_few(self, training: int) -> str:
         return (
-            f"{training} approved rows for training, at least {self._settings.fewest_rows} are needed"
-            " (held-out rows come on top)"
+            f"{training} approved rows for training, but at least {self._settings.fewest_rows} are needed"
+            " (held-out rows do not count)"
         )
 
 
 def replays(training: int, share: float) -> int:
-    """How many ordinary prompts make that share of all examples."""
+    """Return the number of control prompts that make up the share of all examples."""
     return round(training * share / (1 - share))
 
 
 def hash_of_weights(path: Path) -> str:
-    """SHA-256 of a GGUF file; of a folder, that of the hashes of its weights' files, a line each, by name."""
+    """Return the SHA-256 of a GGUF file, or of the sorted hashes of a folder's weight files, one per line."""
     if path.is_file():
         return sha256_of(path)
     hashes = [sha256_of(file) for file in sorted(path.glob("*.safetensors"))]
@@ -264,7 +266,7 @@ def hash_of_weights(path: Path) -> str:
 
 
 async def find_gpu() -> Gpu | None:
-    """By NVIDIA's own tool: to import torch for it would cost the daemon a gigabyte."""
+    """Return the first GPU, from nvidia-smi. Importing PyTorch would cost the daemon a gigabyte."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
@@ -281,14 +283,14 @@ async def find_gpu() -> Gpu | None:
     return Gpu(name.strip(), int(free) * 2**20) if free.strip().isdigit() else None
 
 
-async def _follow(process: OwnedProcess, folder: Path, told: int) -> AsyncIterator[list[Mapping[str, Any]]]:
-    """The reports as they come, until the process has ended and all are told."""
+async def _follow(process: OwnedProcess, folder: Path, seen: int) -> AsyncIterator[list[Mapping[str, Any]]]:
+    """Yield new reports until the process has ended and all are read."""
     ended = False
     while not ended:
-        ended = await process.ends_within(LOOK_S)
+        ended = await process.ends_within(POLL_S)
         reports = await asyncio.to_thread(files.read_progress, folder)
-        if fresh := reports[told:]:
-            told += len(fresh)
+        if fresh := reports[seen:]:
+            seen += len(fresh)
             yield fresh
 
 
@@ -309,19 +311,19 @@ def _disk_error(error: OSError, folder: Path) -> KairosError:
     return TrainingRefused(reason=f"{folder} cannot be written: {error.strerror}")
 
 
-def _missing(base: Model, size: int | None) -> list[str]:
+def _missing_requirements(base: Model, size: int | None) -> list[str]:
     problems = []
     if base.weights is None:
-        problems.append(f"the entry of {base.name} in kairos.toml names no `weights` to train on")
+        problems.append(f"the entry of {base.name} in kairos.toml has no `weights` to train on")
     elif size is None:
-        problems.append(f"its weights are not at {base.weights}")
-    if lacking := [name for name in LIBRARIES if util.find_spec(name) is None]:
-        problems.append(f"{', '.join(lacking)} are not installed; run `make train` in the folder of Kairos")
+        problems.append(f"its weights were not found at {base.weights}")
+    if missing := [name for name in LIBRARIES if util.find_spec(name) is None]:
+        problems.append(f"{', '.join(missing)} are not installed; run `make train` in the folder of Kairos")
     return problems
 
 
 def _size(weights: str | None) -> int | None:
-    """Bytes of a file, or of a folder's weights; None where there are none."""
+    """Return the size of a file or of a folder's weights in bytes; None if missing."""
     if weights is None:
         return None
     path = Path(weights)
@@ -330,8 +332,8 @@ def _size(weights: str | None) -> int | None:
     return sum(file.stat().st_size for file in path.glob("*.safetensors")) or None
 
 
-def _needs(weights: str | None, size: int | None, *, on_gpu: bool) -> tuple[int, int]:
-    """Memory and disk, in bytes: estimates, high rather than low."""
+def _required_bytes(weights: str | None, size: int | None, *, on_gpu: bool) -> tuple[int, int]:
+    """Return conservative estimates of required memory and disk space, in bytes."""
     is_file = weights is not None and Path(weights).is_file()
     size = size or 0
     if on_gpu:
@@ -340,7 +342,7 @@ def _needs(weights: str | None, size: int | None, *, on_gpu: bool) -> tuple[int,
     return LIBRARIES_BYTES + int(factor * size), ADAPTER_BYTES + (GGUF_DISK_FACTOR * size if is_file else 0)
 
 
-def _example(row: Row) -> Example:
+def _example(row: ApprovedSample) -> Example:
     return Example([{"role": str(m["role"]), "content": str(m["content"])} for m in row.messages], row.answer)
 
 

@@ -1,4 +1,4 @@
-"""What can be wrong with an answer, and the errors that servers report inside of one."""
+"""Faults of answers, and the errors that servers report inside an answer."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kairos.http import error_words, excerpt
+from kairos.http import error_message, excerpt
 from kairos.llm.answers.finish_reason import Ending
 
-STATUS_OF_WORDS = {
+STATUS_BY_NAME = {
     "ratelimit": 429,
     "toomanyrequests": 429,
     "resourceexhausted": 429,
@@ -31,49 +31,49 @@ STATUS_OF_WORDS = {
     "overloaded": 503,
     "unavailable": 503,
 }
-"""Letters in the type or code of an error inside an answer, and the status it would have come with before one."""
-STATUS_OF_MESSAGES = {"rate limit": 429, "too many requests": 429, "context length": 400, "context size": 400}
-"""The same for errors that have a message and nothing else."""
+"""HTTP status by letters in the type or code of an error inside an answer."""
+STATUS_BY_MESSAGE = {"rate limit": 429, "too many requests": 429, "context length": 400, "context size": 400}
+"""HTTP status by text in the message, for errors with only a message."""
 _NUMBERS = ("code", "status", "status_code", "statusCode", "http_status")
 _NAMES = ("type", "code", "status", "name", "reason")
 
 
-class Fault(Exception):
-    """What is wrong with an answer."""
+class AnswerFault(Exception):
+    """An answer is incomplete or invalid."""
 
 
-class Garbled(Fault):
-    """It is not an answer of this protocol."""
+class InvalidAnswer(AnswerFault):
+    """The answer does not follow the protocol."""
 
 
-class Broken(Fault):
-    """The stream ended too early."""
+class StreamCut(AnswerFault):
+    """The stream ended before the answer was complete."""
 
 
-class Ended(Fault):
-    """The server ended the answer itself, for a reason that leaves it incomplete."""
+class BadFinishReason(AnswerFault):
+    """The server ended the answer early, with a finish reason other than `stop` or `length`."""
 
-    def __init__(self, ending: Ending, word: str) -> None:
-        words = "withheld by the server's filter" if ending is Ending.WITHHELD else "not a complete answer"
-        super().__init__(f"it ended with the finish reason {excerpt(word)!r}, which means {words}")
+    def __init__(self, ending: Ending, reason: str) -> None:
+        meaning = "withheld by the server's filter" if ending is Ending.WITHHELD else "not complete"
+        super().__init__(f"it ended with the finish reason {excerpt(reason)!r}: the answer is {meaning}")
         self.ending = ending
 
 
-class TooLong(Fault):
+class AnswerTooLong(AnswerFault):
     def __init__(self, limit: int) -> None:
-        super().__init__(f"it is longer than {limit} bytes, which is all Kairos takes")
+        super().__init__(f"it exceeds the limit of {limit} bytes")
 
 
-class Reported(Fault):
-    """The server itself reported an error in its answer."""
+class ReportedError(AnswerFault):
+    """The server reported an error inside its answer."""
 
     def __init__(self, http_status: int, reason: str) -> None:
         super().__init__(reason)
         self.http_status = http_status
 
 
-def reported(value: Mapping[str, Any]) -> Reported | None:
-    """The error that an object in an answer is, beyond doubt; None for any other object."""
+def reported_error(value: Mapping[str, Any]) -> ReportedError | None:
+    """Return the error if an object in an answer is definitely one, else None."""
     if error := value.get("error"):
         return _error(error, value)
     if value.get("choices"):
@@ -86,9 +86,9 @@ def reported(value: Mapping[str, Any]) -> Reported | None:
     return None
 
 
-def suspected(value: Mapping[str, Any]) -> Reported | None:
-    """The error that an object without choices may be: it counts where no answer follows."""
-    return _error(value, value) if error_words(value) and not value.get("choices") else None
+def possible_error(value: Mapping[str, Any]) -> ReportedError | None:
+    """Return the error that an object without choices may be. It counts only if no answer follows."""
+    return _error(value, value) if error_message(value) and not value.get("choices") else None
 
 
 def _choices(value: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -96,16 +96,16 @@ def _choices(value: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     return (choice for choice in choices if isinstance(choice, dict)) if isinstance(choices, list) else iter(())
 
 
-def _error(error: Any, around: Mapping[str, Any]) -> Reported:
-    reason = error_words({"error": error}) or error_words(error) or error_words(around)
+def _error(error: Any, around: Mapping[str, Any]) -> ReportedError:
+    reason = error_message({"error": error}) or error_message(error) or error_message(around)
     reason = reason or excerpt(json.dumps(error, ensure_ascii=False))
     fields = error if isinstance(error, Mapping) else {}
     status = _status_number(fields) or _status_number(around)
-    return Reported(status or _status_of_names(fields, around) or _status_of_message(reason) or 500, reason)
+    return ReportedError(status or _status_by_name(fields, around) or _status_by_message(reason) or 500, reason)
 
 
 def _status_number(fields: Mapping[str, Any]) -> int | None:
-    """The status among the fields of an error. Its code is a status with some servers, a word with others."""
+    """Return the HTTP status in the fields of an error. Depending on the server, its code is a status or a name."""
     for key in _NUMBERS:
         number = fields.get(key)
         if isinstance(number, (int, str)) and str(number).isdecimal() and 400 <= int(str(number)[:9]) < 600:
@@ -113,12 +113,12 @@ def _status_number(fields: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _status_of_names(*places: Mapping[str, Any]) -> int | None:
+def _status_by_name(*places: Mapping[str, Any]) -> int | None:
     names = " ".join(str(place.get(name)) for place in places for name in _NAMES).lower()
     letters = "".join(c for c in names if c.isalpha())
-    return next((status for word, status in STATUS_OF_WORDS.items() if word in letters), None)
+    return next((status for name, status in STATUS_BY_NAME.items() if name in letters), None)
 
 
-def _status_of_message(reason: str) -> int | None:
-    words = reason.lower()
-    return next((status for part, status in STATUS_OF_MESSAGES.items() if part in words), None)
+def _status_by_message(reason: str) -> int | None:
+    message = reason.lower()
+    return next((status for part, status in STATUS_BY_MESSAGE.items() if part in message), None)

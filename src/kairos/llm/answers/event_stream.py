@@ -1,4 +1,4 @@
-"""Server-sent events, as the servers of models really send them."""
+"""Server-sent events, as model servers send them in practice."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ BOM = b"\xef\xbb\xbf"
 
 
 class EventStream:
-    """Server-sent events from bytes cut anywhere: the `data` of each event (WHATWG HTML, 9.2.6).
+    """Parses server-sent events from arbitrary chunks: returns the `data` of each event (WHATWG HTML, 9.2.6).
 
-    Kept besides are errors that are no events: a line of JSON, from a server that failed inside of its stream, and the
-    field `error` (llama.cpp). Cutting lines before decoding makes a character that two chunks share no special case.
+    Also returned are errors outside of events: a line of JSON from a server that failed within its stream, and the
+    field `error` (llama.cpp). Lines are split before decoding, so characters that span two chunks need no special case.
     """
 
     def __init__(self, event_bytes: int = 4 * 1024 * 1024) -> None:
-        """An event longer than `event_bytes` raises ValueError."""
+        """Raises ValueError from `feed` for an event longer than `event_bytes`."""
         self._limit = event_bytes
         self._size = 0
         self._line: list[bytes] = []
@@ -22,7 +22,7 @@ class EventStream:
         self._first = True
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The events that these bytes complete."""
+        """Return the events that this chunk completes."""
         if self._after_cr and chunk.startswith(b"\n"):
             chunk, self._after_cr = chunk[1:], False
         events: list[bytes] = []
@@ -38,7 +38,7 @@ class EventStream:
         return events
 
     def finish(self) -> list[bytes]:
-        """What the stream ended in the middle of: many servers leave the last empty line out."""
+        """Return the last event. Many servers omit the final empty line."""
         events: list[bytes] = []
         self._end_line(events)
         self._end_event(events)
@@ -61,7 +61,7 @@ class EventStream:
         elif line.startswith(b"error:"):
             events.append(b'{"error":%s}' % line[6:])
         else:
-            self._size = sum(map(len, self._data))  # a comment, or a field that is not for us
+            self._size = sum(map(len, self._data))  # a comment, or a field that is not used
 
     def _end_event(self, events: list[bytes]) -> None:
         if self._data:

@@ -1,7 +1,7 @@
-"""Finish reasons: the words with which servers end an answer, and which of them end it well.
+"""Finish reasons of model servers, and their meaning.
 
 Collected from vLLM, SGLang, llama.cpp, Ollama, TGI, LM Studio, OpenAI, Azure, Gemini, Vertex, Mistral, Groq, Cohere,
-Anthropic, Bedrock, DeepSeek, DashScope, GLM, Together, xAI and watsonx. A word that is not listed ends nothing well.
+Anthropic, Bedrock, DeepSeek, DashScope, GLM, Together, xAI and watsonx. An unknown reason counts as a failure.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ class Ending(StrEnum):
 
     COMPLETE = "complete"
     TRUNCATED = "truncated"
-    """At the limit of tokens: all that was allowed is there."""
+    """The token limit was reached."""
     WITHHELD = "withheld"
-    """By a filter of the server, which keeps the rest back."""
+    """A filter of the server withheld the rest."""
     FAILED = "failed"
-    """By an error, an abort, or for a reason that is not known."""
+    """An error, an abort, or an unknown reason."""
 
 
 STOP, TOOL_CALLS, LENGTH = "stop", "tool_calls", "length"
-"""OpenAI's own words, which the others are translated into."""
+"""OpenAI's values, to which the others are normalised."""
 
 _STOPS = frozenset(
     [
@@ -80,13 +80,14 @@ _WITHHELD = frozenset(
     ]
 )
 _UNFINISHED = frozenset(["", "null", "none", "nil", "undefined", "unspecified", "notfinished", "inprogress"])
-"""What servers write where the protocol has null: Ollama "", DashScope "null", protobuf "…_UNSPECIFIED"."""
+"""Placeholders that servers send instead of null: Ollama "", DashScope "null", protobuf "…_UNSPECIFIED"."""
 _PREFIXES = ("finishreason", "stopreason", "reason")
-"""Of names of an enumeration: FinishReason.STOP, FINISH_REASON_STOP."""
+"""Prefixes of enumeration names: FinishReason.STOP, FINISH_REASON_STOP."""
 
 
-def finish_word(value: Any) -> str | None:
-    """A finish reason as a server gave it; None where the answer goes on. SGLang's own API has an object for it."""
+def finish_reason_of(value: Any) -> str | None:
+    """Return the finish reason in a server's value; None while the answer is unfinished. SGLang's own API sends an
+    object."""
     if isinstance(value, dict):
         value = value.get("type")
     if value is None or value is False:
@@ -94,9 +95,9 @@ def finish_word(value: Any) -> str | None:
     return None if _key(str(value)) in _UNFINISHED else str(value)
 
 
-def ending_of(word: str) -> tuple[Ending, str]:
-    """What a reason means, and OpenAI's word for it; the word itself where it has none."""
-    key = _key(word)
+def ending_of(reason: str) -> tuple[Ending, str]:
+    """Return the meaning of a finish reason and its OpenAI equivalent, or the reason itself if there is none."""
+    key = _key(reason)
     if key in _STOPS:
         return Ending.COMPLETE, STOP
     if key in _TOOLS:
@@ -104,13 +105,13 @@ def ending_of(word: str) -> tuple[Ending, str]:
     if key in _LENGTHS:
         return Ending.TRUNCATED, LENGTH
     if key in _WITHHELD or key.startswith("contentfilter"):
-        return Ending.WITHHELD, word
-    return Ending.FAILED, word
+        return Ending.WITHHELD, reason
+    return Ending.FAILED, reason
 
 
-def _key(word: str) -> str:
-    """The letters alone: `MAX_TOKENS`, `max-tokens` and `maxTokens` are one reason."""
-    key = "".join(filter(str.isalnum, word.lower()))
+def _key(reason: str) -> str:
+    """Normalise a reason to its letters and digits: `MAX_TOKENS`, `max-tokens` and `maxTokens` are equal."""
+    key = "".join(filter(str.isalnum, reason.lower()))
     for prefix in _PREFIXES:
         if key != prefix:
             key = key.removeprefix(prefix)

@@ -1,4 +1,4 @@
-"""JSON as the servers of models write it: also with NaN, halves of surrogate pairs, and bytes that are not UTF-8."""
+"""Lenient JSON parser for model servers: accepts NaN, lone surrogates, and bytes that are not UTF-8."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 import orjson
 
 from kairos.http import excerpt
-from kairos.llm.answers.answer_faults import Garbled
+from kairos.llm.answers.answer_faults import InvalidAnswer
 
-NESTED_TOO_DEEP = "it is nested too deep"
+NESTED_TOO_DEEP = "it is nested too deeply"
 
 
 def loads(data: bytes) -> Any:
-    """The value of a JSON text. Bytes that are not UTF-8 become lone surrogates, as `surrogateescape` makes them.
+    """Parse a JSON text. Bytes that are not UTF-8 become lone surrogates, as with `surrogateescape`.
 
-    Raises `Garbled` for what is not even nearly JSON.
+    Raises `InvalidAnswer` if the text is not JSON.
     """
     try:
         return orjson.loads(data)
@@ -25,6 +25,6 @@ def loads(data: bytes) -> Any:
     try:
         return json.loads(data.decode("utf-8", "surrogateescape"), strict=False)
     except RecursionError as error:
-        raise Garbled(NESTED_TOO_DEEP) from error
+        raise InvalidAnswer(NESTED_TOO_DEEP) from error
     except ValueError as error:
-        raise Garbled(f"not JSON: {excerpt(data)}") from error
+        raise InvalidAnswer(f"it is not valid JSON: {excerpt(data)}") from error

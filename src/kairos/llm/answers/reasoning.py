@@ -1,8 +1,8 @@
-"""Reasoning that a model writes in front of its answer, split from it.
+"""Separates a model's reasoning from its answer.
 
-Servers with a parser for a model send reasoning in a field of its own. Without one it arrives in the text: between
-tags, before a closing tag whose opening one stood in the prompt's template (DeepSeek, Qwen), or in a channel (gpt-oss).
-Only what stands in front is reasoning: an answer may speak of these tags.
+Servers with a parser for a model send reasoning in a separate field. Otherwise it arrives in the text: between tags,
+before a closing tag whose opening tag was part of the prompt template (DeepSeek, Qwen), or in a channel (gpt-oss). Only
+reasoning in front of the answer is separated, because an answer may mention these tags.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CLOSINGS: dict[str, re.Pattern[str]] = {
     "<|channel>thought": re.compile(r"<channel\|>"),
     "<unused94>thought": re.compile(r"<unused95>"),
 }
-"""Each opening, in lower case, and what closes it."""
+"""Each opening marker in lower case, and the pattern that closes it."""
 _FRAMES = (
     "<|start|>assistant",
     "<|channel|>final<|message|>",
@@ -32,14 +32,14 @@ _FRAMES = (
     "<|start_response|>",
     "<|begin_of_solution|>",
 )
-"""What stands between reasoning and answer and belongs to neither."""
+"""Markers between reasoning and answer that belong to neither."""
 _FRAME_ENDS = re.compile(r"(?:<\|(?:end|return|call|end_response|end_of_solution)\|>\s*)+\Z", re.IGNORECASE)
 _MARKERS = (*_CLOSINGS, *_FRAMES)
 _LONE_CLOSING = re.compile(r"</think(?:ing)?\s*>|</seed:think>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>")
 _OPENING = re.compile(r"<(?:think(?:ing)?|seed:think)>|\[THINK\]|◁think▷|<\|START_THINKING\|>", re.IGNORECASE)
 _SPACE = " \t\r\n\v\f\u00a0\ufeff\u200b"
 _OVERLAP = 64
-"""Longer than any marker, which two pieces may share."""
+"""Longer than any marker. So many characters are held back, because a marker may span two chunks."""
 _QUOTES = "`'\"“‘«(\\"
 
 
@@ -50,11 +50,11 @@ class _Mode(StrEnum):
 
 
 class ReasoningSplit:
-    """Takes an answer's text in pieces and gives back what of it is the answer."""
+    """Splits streamed text into reasoning and answer."""
 
     def __init__(self) -> None:
         self.retractions = 0
-        """How often all text that was given back turned out to be no part of the answer."""
+        """How often returned text turned out to be reasoning."""
         self._mode = _Mode.LEAD
         self._closing = _CHANNEL_END
         self._space: list[str] = []
@@ -64,14 +64,14 @@ class ReasoningSplit:
         self._found = False
         self._watching = True
 
-    def anew(self) -> ReasoningSplit:
-        """One for another answer, which takes the place of this one."""
+    def restarted(self) -> ReasoningSplit:
+        """Return a new splitter for an answer that replaces this one."""
         fresh = ReasoningSplit()
         fresh.retractions = self.retractions + bool(self._answer)
         return fresh
 
     def feed(self, piece: str) -> str:
-        """The text of the answer that this piece adds."""
+        """Add a chunk. Returns the answer text that it completes."""
         added = ""
         while piece:
             if self._mode is _Mode.LEAD:
@@ -79,12 +79,12 @@ class ReasoningSplit:
             elif self._mode is _Mode.REASONING:
                 piece = self._reason(piece)
             else:
-                shown, piece = self._say(piece)
+                shown, piece = self._pass_answer(piece)
                 added = "" if shown is None else added + shown
         return added
 
     def finish(self) -> str:
-        """What was held back when no piece follows."""
+        """Return the text held back, once no chunk follows."""
         if self._mode is _Mode.REASONING:
             self._reasoning.append(self._held)
         rest = ""
@@ -96,17 +96,17 @@ class ReasoningSplit:
         return rest
 
     def answer(self) -> str:
-        """The answer so far, without the reasoning in front of it."""
+        """Return the answer so far, without reasoning."""
         text = "".join(self._answer)
         return _FRAME_ENDS.sub("", text) if self._found else text
 
     def reasoning(self) -> str:
-        """The reasoning so far."""
+        """Return the reasoning so far."""
         unfinished = self._held if self._mode is _Mode.REASONING else ""
         return ("".join(self._reasoning) + unfinished).strip()
 
     def _lead(self, piece: str) -> str:
-        """Look for a marker at the beginning; what follows one, or is none, is returned to be read on."""
+        """Look for a marker at the beginning. Returns the text that remains to be processed."""
         if not self._held:
             text = piece.lstrip(_SPACE)
             self._space.append(piece[: len(piece) - len(text)])
@@ -142,8 +142,9 @@ class ReasoningSplit:
         self._reasoning.append(reasoning + "\n\n")
         self._mode, self._held, self._found = _Mode.LEAD, "", True
 
-    def _say(self, piece: str) -> tuple[str | None, str]:
-        """What of the piece is part of the answer, and what is to be read on; None: the answer so far was reasoning."""
+    def _pass_answer(self, piece: str) -> tuple[str | None, str]:
+        """Return the part of the chunk that belongs to the answer (None: the answer so far was reasoning), and the rest
+        to process."""
         window = self._held + piece
         if self._watching and not self._found and (end := _LONE_CLOSING.search(window)):
             self._watching = False
@@ -159,7 +160,8 @@ class ReasoningSplit:
 
 
 def _closes_reasoning(before: str) -> bool:
-    """Whether a closing tag after this text ends reasoning: not in code, in quotes or after an opening tag."""
+    """Whether a closing tag after this text ends reasoning. It does not within code or quotes, or after an opening
+    tag."""
     if before.count("```") % 2 or before.endswith(tuple(_QUOTES)):
         return False
     if before.rpartition("\n")[2].count("`") % 2:

@@ -1,4 +1,4 @@
-"""Text that arrives in pieces which a server may have cut anywhere, even inside a character."""
+"""Joins text from chunks that a server may have cut anywhere, even within a character."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _RUNS = re.compile("[\udc80-\udcff]+|[^\udc80-\udcff]+")
 
 
 class TextPieces:
-    """Joins the pieces before it decodes them, so that no character is lost that two of them share.
+    """Joins chunks before decoding them, so that characters which span two chunks are preserved.
 
-    Two cuts are seen: servers that cut UTF-16 send half a surrogate pair in each piece, servers that cut bytes send a
-    part of a UTF-8 sequence. Such bytes come here as Python's `surrogateescape` writes them. What stays half becomes
-    U+FFFD, and so does NUL, which PostgreSQL cannot store.
+    Servers that cut UTF-16 send half a surrogate pair in each chunk; servers that cut bytes send part of a UTF-8
+    sequence, which arrives here in Python's `surrogateescape` form. Incomplete characters become U+FFFD, and so does
+    NUL, which PostgreSQL cannot store.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class TextPieces:
         self._plain = True
 
     def feed(self, piece: str) -> str:
-        """The characters that this piece completes."""
+        """Add a chunk. Returns the characters that it completes."""
         if self._plain and is_storable(piece):
             return piece
         text = join_pairs(self._high + piece)
@@ -35,7 +35,7 @@ class TextPieces:
         return storable(out)
 
     def finish(self) -> str:
-        """What is left when no piece follows."""
+        """Return the remaining text, once no chunk follows."""
         rest = storable(self._high) + self._bytes.decode(b"", final=True)
         self._high, self._plain = "", True
         return rest

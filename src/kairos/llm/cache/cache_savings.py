@@ -1,4 +1,4 @@
-"""What the response cache saved: counted in the process, sent to Redis together, so that a hit pays nothing for it."""
+"""Counts what the response cache saved. Counters are sent to Redis in batches, so that a hit does not wait for them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from kairos.llm.cache.cached_answer import CachedAnswer
 from kairos.llm.cache.response_store import ResponseStore
 from kairos.tenancy import ProjectId
 
-TELL_S = 0.2
-"""Between two messages to Redis."""
+SEND_INTERVAL_S = 0.2
+"""Interval between two batches."""
 
 
 @dataclass(frozen=True, slots=True)
 class CacheStats:
-    """What a project's cache holds, and what it saved since the project began."""
+    """Contents of a project's cache, and its total savings."""
 
     entries: int
     bytes: int
@@ -31,15 +31,15 @@ class CacheStats:
 
 
 class Savings:
-    """The counters of all projects. What cannot be sent is kept and sent with the next."""
+    """The counters of all projects. Counts that cannot be sent are sent with the next batch."""
 
     def __init__(self, store: ResponseStore) -> None:
         self._store = store
-        self._untold: dict[ProjectId, Counter[str]] = {}
-        self._teller: asyncio.Task[None] | None = None
+        self._unsent: dict[ProjectId, Counter[str]] = {}
+        self._sender: asyncio.Task[None] | None = None
 
     def hit(self, project_id: ProjectId, answer: CachedAnswer) -> None:
-        """An answer served: all that it cost the first time is saved."""
+        """Count a cached answer: the whole cost of the original call is saved."""
         usage = answer.usage
         self._add(
             project_id,
@@ -54,8 +54,8 @@ class Savings:
         self._add(project_id, misses=1)
 
     async def stats(self, project_id: ProjectId) -> CacheStats:
-        """The project's figures. Raises `EngineUnavailable`."""
-        await self.tell()
+        """Return the project's statistics. Raises `EngineUnavailable`."""
+        await self.send()
         entries, amount, counts = await self._store.stats(project_id)
         return CacheStats(
             entries=entries,
@@ -69,10 +69,10 @@ class Savings:
             epoch=counts.get("epoch", 0),
         )
 
-    async def tell(self) -> None:
-        """Send what was counted."""
-        while self._untold:
-            project_id, amounts = self._untold.popitem()
+    async def send(self) -> None:
+        """Send the counts to Redis."""
+        while self._unsent:
+            project_id, amounts = self._unsent.popitem()
             try:
                 await self._store.count(project_id, amounts)
             except EngineUnavailable:
@@ -81,24 +81,24 @@ class Savings:
                 self._put_back(project_id, amounts)
                 raise
 
-    def forget(self, project_id: ProjectId) -> None:
-        """Send nothing of an erased project."""
-        self._untold.pop(project_id, None)
+    def discard(self, project_id: ProjectId) -> None:
+        """Discard the unsent counts of an erased project."""
+        self._unsent.pop(project_id, None)
 
     async def aclose(self) -> None:
-        if self._teller:
-            self._teller.cancel()
-            await asyncio.wait([self._teller])
-        await self.tell()
+        if self._sender:
+            self._sender.cancel()
+            await asyncio.wait([self._sender])
+        await self.send()
 
     def _add(self, project_id: ProjectId, **amounts: int) -> None:
         self._put_back(project_id, Counter(amounts))
-        if self._teller is None or self._teller.done():
-            self._teller = asyncio.create_task(self._tell_later())
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send_later())
 
     def _put_back(self, project_id: ProjectId, amounts: Counter[str]) -> None:
-        self._untold.setdefault(project_id, Counter()).update(amounts)
+        self._unsent.setdefault(project_id, Counter()).update(amounts)
 
-    async def _tell_later(self) -> None:
-        await asyncio.sleep(TELL_S)
-        await self.tell()
+    async def _send_later(self) -> None:
+        await asyncio.sleep(SEND_INTERVAL_S)
+        await self.send()

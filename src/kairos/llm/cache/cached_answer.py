@@ -1,4 +1,4 @@
-"""An approved answer as the cache keeps it: all that a `Completion` is made of, and what it cost the first time."""
+"""A cached answer: a completion, with the cost of the original call."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ import orjson
 from kairos.llm.answers.answer import Completion, Usage
 
 COMPRESSED_FROM = 1024
-"""Bytes. Below, zlib saves less than the entry's own overhead."""
+"""Bytes. Below this size, zlib saves less than the entry's overhead."""
 LEVEL = 1
-"""Of zlib."""
+"""The zlib compression level."""
 PLAIN, ZLIB = b"j", b"z"
 
 
 @dataclass(frozen=True, slots=True)
 class CachedAnswer:
-    """What a model once answered."""
+    """A model's approved answer."""
 
     text: str
     finish_reason: str | None
     usage: Usage | None
     model: str
-    """Its name in the catalogue."""
+    """The model's name in the catalogue."""
     cost_usd: float | None
     duration_s: float
     decision_id: UUID
-    """The routing decision it came from."""
+    """The routing decision of the original call."""
     served_by: str | None = None
-    """What the server said answered."""
+    """The model name reported by the server."""
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     reasoning: str = ""
-    """What the model wrote before its answer."""
+    """The model's reasoning."""
 
     @classmethod
     def of(cls, completion: Completion, *, model: str, cost_usd: float | None, decision_id: UUID) -> CachedAnswer:
-        """A model's completion, ready to be stored."""
+        """Create an entry from a completion."""
         return cls(
             text=completion.text,
             finish_reason=completion.finish_reason,
@@ -55,13 +55,13 @@ class CachedAnswer:
         )
 
     def completion(self) -> Completion:
-        """The completion it was, made in no time. Its usage is what was saved, not what was spent."""
+        """Return the completion, with a duration of 0. Its usage is what was saved, not spent."""
         return Completion(
             self.text, self.finish_reason, self.usage, None, 0.0, self.served_by, self.tool_calls, self.reasoning
         )
 
     def pack(self) -> bytes:
-        """Bytes for Redis."""
+        """Encode the answer for Redis."""
         usage = (self.usage.input_tokens, self.usage.output_tokens) if self.usage else None
         fields = [
             self.text,
@@ -80,7 +80,7 @@ class CachedAnswer:
 
     @classmethod
     def unpack(cls, packed: bytes) -> CachedAnswer:
-        """The answer that was packed. Raises `ValueError` for anything else."""
+        """Decode a packed answer. Raises `ValueError` for anything else."""
         try:
             fields = orjson.loads(zlib.decompress(packed[1:]) if packed[:1] == ZLIB else packed[1:])
             text, finish_reason, usage, model, cost_usd, duration_s, decision_id, served_by, tool_calls, reasoning = (
@@ -100,4 +100,4 @@ class CachedAnswer:
                 reasoning,
             )
         except (zlib.error, TypeError) as error:
-            raise ValueError(f"no packed answer: {error}") from error
+            raise ValueError(f"not a packed answer: {error}") from error

@@ -1,30 +1,30 @@
 -- The cached answers of one project. Every operation is one call of this script, so it is atomic.
--- Redis 6.2 or newer, or Valkey; nothing newer is used.
+-- Requires Redis 6.2 or Valkey.
 --
--- KEYS  the stem of the project's names, with its hash tag (redis_keys.response_cache); for `report` that of the total
--- ARGV  the operation, then what it takes
+-- KEYS  the prefix of the project's keys, with its hash tag (redis_keys.response_cache); for `report` that of the total
+-- ARGV  the operation and its arguments
 --
--- Answers are fields of one hash and not keys of their own: a key that Redis expires by itself would leave the count of
--- bytes wrong. What has run out goes when it is met, when the next answer is put, or with the whole project.
+-- Answers are fields of one hash and not separate keys: keys that Redis expires would make the byte count wrong. Expired
+-- answers are removed when read, when the next answer is stored, or with the whole project.
 local stem = KEYS[1]
 local answers = stem .. 'answers' --     hash   digest -> stamp, expiry (ms), decision, packed answer
 local used = stem .. 'used' --           zset   digest -> last use (ms)
 local decisions = stem .. 'decisions' -- hash   decision -> digest
 local size = stem .. 'size' --           int    bytes of all answers, as `weight` counts them
-local about = stem .. 'about' --         hash   epoch, flushes and the counters; it stays when answers go
-local LEASE = stem .. 'lease:' --        string digest -> who is asking a model
+local about = stem .. 'about' --         hash   epoch, flushes and the counters; kept when answers are removed
+local LEASE = stem .. 'lease:' --        string digest -> token of the lease holder
 
 local call = redis.call
 
--- Measured with MEMORY USAGE: what an answer takes beside its bytes in the three collections above.
+-- Overhead of an answer in the three collections above, measured with MEMORY USAGE.
 local OVERHEAD = 400
-local AT_ONCE = 500 -- answers removed in one call: about 2 ms, for which the queue waits
+local AT_ONCE = 500 -- answers removed per call: about 2 ms, during which the queue waits
 
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- An answer counts only while the stamp it was asked under is the project's: a flush or, where the router chose the
--- model, a raised epoch voids what is stored and what is still on its way.
+-- An answer is valid only while its stamp equals the project's. A flush invalidates stored and pending answers; a raised
+-- epoch does so if the router chose the model.
 local function stamp(follows)
   local marks = call('HMGET', about, 'flushes', 'epoch')
   local flushes, epoch = marks[1] or '0', marks[2] or '0'
@@ -39,7 +39,7 @@ local function weight(value)
   return #value + OVERHEAD
 end
 
--- True where there was one.
+-- Removes an answer. Returns whether there was one.
 local function remove(digest)
   local value = call('HGET', answers, digest)
   call('ZREM', used, digest)
@@ -51,7 +51,8 @@ local function remove(digest)
   return true
 end
 
--- Removes the least recently used down to `room` bytes, and what nobody used since `idle`. Returns the bytes left.
+-- Removes least recently used answers down to `room` bytes, and all that were last used before `idle`. Returns the
+-- remaining bytes.
 local function shrink(room, idle)
   for _ = 1, AT_ONCE do
     local oldest = call('ZRANGE', used, 0, 0, 'WITHSCORES')
@@ -61,7 +62,7 @@ local function shrink(room, idle)
   return bytes()
 end
 
--- All of a project's answers live as long as the youngest: they go together, so the count of bytes stays true.
+-- All keys of a project expire with its youngest answer, so that the byte count stays correct.
 local function live(ttl)
   local longest = math.max(ttl, call('PTTL', answers))
   for _, name in ipairs({ answers, used, decisions, size }) do
@@ -76,7 +77,7 @@ end
 
 local operations = {}
 
--- A stored answer; else the lease, where a token is given and nobody holds it; else who holds it.
+-- Returns a stored answer, or grants a free lease if a token is given, or returns the lease's holder.
 function operations.ask(digest, follows, read, token, lease_ms)
   local mark = stamp(follows)
   local value = read == '1' and call('HGET', answers, digest)
@@ -94,7 +95,7 @@ function operations.ask(digest, follows, read, token, lease_ms)
   return { 'held', mark, call('GET', lease) }
 end
 
--- What became of it, and the bytes of the project.
+-- Stores an answer. Returns the result and the project's bytes.
 function operations.put(digest, follows, token, mark, ttl, limit, decision, packed)
   unlock(digest, token)
   if stamp(follows) ~= mark then return { 'void', bytes() } end
@@ -153,7 +154,7 @@ function operations.trim(limit)
   return shrink(tonumber(limit), 0)
 end
 
--- The total over all projects, as far as reported; the largest project, and one by chance to be measured again.
+-- Saves a project's size. Returns the reported total over all projects, the largest project, and a random one to measure.
 function operations.report(project, amount)
   local sizes, total = stem .. 'sizes', stem .. 'total'
   local before = tonumber(call('ZSCORE', sizes, project) or 0)

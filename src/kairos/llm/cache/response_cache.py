@@ -1,14 +1,14 @@
-"""Approved answers of deterministic requests, asked for before the router ranks any model.
+"""Cache of approved answers to deterministic requests, consulted before the router ranks models.
 
     found = await cache.lookup(key, wait_s=left)
     if isinstance(found, Hit):
         return found.answer.completion()
-    ...                                       # the model answers, the guardian judges
-    await cache.store(found.lease, answer)    # approved; anything else: cache.release(found.lease)
+    ...                                       # the model answers, the guardian checks
+    await cache.store(found.lease, answer)    # if approved, else cache.release(found.lease)
 
-Identical requests at the same time make one model call: the first gets the lease, the others wait for what it stores.
-Within the process they wait on a future; one of them asks Redis for all, where the leases of other processes are. It
-asks again after a tenth of the time it has waited, so that nothing hangs on a message that may be lost.
+Concurrent identical requests make one model call: the first gets a lease, the others wait for its answer. Within a
+process they wait on a future, and one of them polls Redis for leases of other processes. The polling interval is a
+tenth of the time waited so far, so that nothing depends on a notification that may be lost.
 """
 
 from __future__ import annotations
@@ -26,34 +26,42 @@ from uuid import UUID, uuid4
 from redis.asyncio import Redis
 
 from kairos import redis_keys
-from kairos.background_tasks import heed_cancel
+from kairos.background_tasks import raise_if_cancelled
 from kairos.errors import EngineUnavailable
 from kairos.llm.cache.cache_savings import CacheStats, Savings
 from kairos.llm.cache.cached_answer import CachedAnswer
 from kairos.llm.cache.response_key import CacheKey
-from kairos.llm.cache.response_store import CacheSettings, Found, Held, Leased, Put, ResponseStore
+from kairos.llm.cache.response_store import (
+    CacheSettings,
+    LeaseGranted,
+    LeaseHeld,
+    PutResult,
+    ResponseStore,
+    StoredAnswer,
+)
 from kairos.tenancy import ProjectId
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 2
-"""Ends without an answer that a waiter lives through before it asks a model by itself. The key holds the checks, so
-what was rejected for one is rejected for all, and waiting in turn would only make them late."""
-PAUSES_S = (0.02, 0.25)
-"""Between two looks at another process's lease, at least and at most."""
+MAX_FAILED_WAITS = 2
+"""Number of ended leases without an answer after which a waiter calls a model itself. The key includes the checks, so
+an answer rejected for one caller is rejected for all, and waiting in turn would only delay them."""
+POLL_INTERVALS_S = (0.02, 0.25)
+"""Minimum and maximum interval for polling another process's lease."""
 
 Flight = asyncio.Future[CachedAnswer | None]
-"""What those in this process that want the same answer wait on. None: there is none. Cancelled: another must lead."""
+"""The future that requests in this process wait on. None: no answer. Cancelled: another request must lead."""
 
 
 @dataclass(eq=False, slots=True)
 class Lease:
-    """The right to store one answer; shared when others wait for it. Given back by `store` or `release`."""
+    """The right to store one answer; shared if others wait for it. Returned with `store` or `release`."""
 
     key: CacheKey
     token: str = ""
-    mark: str | None = None
-    """What Redis must still say of the project when the answer comes; None when Redis was away: nothing is stored."""
+    stamp: str | None = None
+    """The project's version in Redis, which must not have changed when the answer is stored. None if Redis was
+    unavailable: nothing is stored."""
     flight: Flight | None = None
     until: float = math.inf
     ended: bool = False
@@ -65,21 +73,21 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """An approved answer. It is no observation of a model's quality, speed or price."""
+    """An approved answer. Not an observation of the model's quality, speed or cost."""
 
     answer: CachedAnswer
 
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """A model must be asked. `degraded` when that is because Redis is away."""
+    """No answer; a model must be called. `degraded`: because Redis is unavailable."""
 
     lease: Lease
     degraded: bool = False
 
 
 class ResponseCache:
-    """The answers of all projects. Its lookups never fail: with Redis away they are misses."""
+    """The response cache of all projects. Lookups never fail; while Redis is unavailable they are misses."""
 
     def __init__(
         self, redis: Redis, settings: CacheSettings = CacheSettings(), *, namespace: str = redis_keys.NAMESPACE
@@ -89,22 +97,22 @@ class ResponseCache:
         self._savings = Savings(self._store)
         self._flights: dict[CacheKey, Flight] = {}
         self._leases: set[Lease] = set()
-        self._keeper: asyncio.Task[None] | None = None
+        self._renewal: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def resize(self, settings: CacheSettings) -> None:
-        """These limits and times hold from the next store or lookup on."""
+        """Apply new limits from the next store or lookup on."""
         self._settings = settings
         self._store.settings = settings
 
     async def lookup(self, key: CacheKey, *, refresh: bool = False, wait_s: float | None = None) -> Hit | Miss:
-        """The answer, or the right to store it. With `refresh` what is stored is not looked at (`no-cache`).
+        """Return the cached answer, or a lease to store one. With `refresh`, stored answers are ignored (`no-cache`).
 
-        Waits at most `wait_s`, and never beyond the settings' limit, for an answer that another caller is getting.
+        Waits for another caller's answer for at most `wait_s`, and never longer than the configured limit.
         """
         end = time.monotonic() + min(self._settings.wait_s, math.inf if wait_s is None else wait_s)
-        ends_without = 0
-        while not refresh and ends_without < PATIENCE:
+        failed_waits = 0
+        while not refresh and failed_waits < MAX_FAILED_WAITS:
             flight = self._flights.get(key)
             if flight is None:
                 return await self._lead(key, end)
@@ -115,124 +123,118 @@ class ResponseCache:
                 continue
             if answer := flight.result():
                 return self._hit(key, answer)
-            ends_without += 1
-        return await self._alone(key, read=not refresh)
+            failed_waits += 1
+        return await self._lookup_now(key, read=not refresh)
 
     async def store(self, lease: Lease, answer: CachedAnswer) -> bool:
-        """Keep an answer that was approved, and give it to all that wait. Whether it is kept; only once for a lease."""
+        """Store an approved answer and pass it to all waiters. Returns whether it was stored. Works once per lease."""
         if lease.ended:
             return False
         lease.ended = True
         try:
             outcome, amount = await self._put(lease, answer)
         except BaseException:
-            self._spawn(self._give_back(lease))
+            self._spawn(self._return_lease(lease))
             raise
-        self._end(lease, None if outcome is Put.VOID else answer)
-        if outcome is Put.STORED:
+        self._end(lease, None if outcome is PutResult.VOID else answer)
+        if outcome is PutResult.STORED:
             self._spawn(self._store.bound_total(lease.key.project_id, amount))
-        return outcome is Put.STORED
+        return outcome is PutResult.STORED
 
     def release(self, lease: Lease) -> None:
-        """There is nothing to store: the call failed, was cancelled, or its answer rejected. One that waits goes on."""
+        """Return a lease without an answer, because the call failed or was cancelled, or its answer was rejected. One
+        waiter continues."""
         if not lease.ended:
             lease.ended = True
-            self._spawn(self._give_back(lease))
+            self._spawn(self._return_lease(lease))
 
     async def drop(self, key: CacheKey) -> bool:
-        """Forget one answer, rejected after all. Whether there was one. Raises `EngineUnavailable`: try again."""
+        """Remove an answer that was rejected later. Returns whether there was one. Raises `EngineUnavailable`: try
+        again."""
         return await self._store.drop(key)
 
     async def drop_decision(self, project_id: ProjectId, decision_id: UUID) -> bool:
-        """Forget the answer that came from this decision. Whether there was one. Raises `EngineUnavailable`."""
+        """Remove the answer of this decision. Returns whether there was one. Raises `EngineUnavailable`."""
         return await self._store.drop_decision(project_id, decision_id)
 
     async def flush(self, project_id: ProjectId) -> int:
-        """Forget all answers of a project, those on their way as well. How many were stored.
-
-        Raises `EngineUnavailable`.
-        """
+        """Remove all answers of a project, including those being stored. Returns how many were stored."""
         return await self._store.flush(project_id)
 
-    async def forget(self, project_id: ProjectId) -> None:
-        """For the erasure of a project: nothing of it is counted any more. Raises `EngineUnavailable`."""
-        self._savings.forget(project_id)
-        await self._store.forget(project_id)
+    async def erase(self, project_id: ProjectId) -> None:
+        """Remove a project that is being erased from all counters. Raises `EngineUnavailable`."""
+        self._savings.discard(project_id)
+        await self._store.erase(project_id)
 
     async def epoch(self, project_id: ProjectId) -> int:
-        """How often the project's routing has changed. Raises `EngineUnavailable`."""
+        """Return how often the project's routing has changed. Raises `EngineUnavailable`."""
         return (await self.stats(project_id)).epoch
 
     async def bump_epoch(self, project_id: ProjectId) -> int:
-        """Routing has changed: answers of `auto` are void, those of named models stay. The new epoch.
-
-        Raises `EngineUnavailable`: try again.
-        """
+        """Invalidate the project's answers for `auto`, because routing has changed; those of named models stay. Returns
+        the new epoch."""
         return await self._store.raise_epoch(project_id)
 
     async def stats(self, project_id: ProjectId) -> CacheStats:
-        """What the cache holds and what it saved. Other daemons' last fifth of a second may be missing.
-
-        Raises `EngineUnavailable`.
-        """
+        """Return the cache's contents and savings. Counts of other daemons are delayed by up to a fifth of a second."""
         return await self._savings.stats(project_id)
 
     async def aclose(self) -> None:
-        """Give every lease back, and send the last counts."""
+        """Return all leases and send the last counts."""
         for lease in list(self._leases):
             self.release(lease)
-        if self._keeper:
-            self._keeper.cancel()
+        if self._renewal:
+            self._renewal.cancel()
         while self._tasks:
             await asyncio.wait(self._tasks)
         await self._savings.aclose()
 
     async def _lead(self, key: CacheKey, end: float) -> Hit | Miss:
-        """Ask Redis for all in this process that want the same. Whoever gives up lets another lead."""
+        """Poll Redis on behalf of all identical requests in this process. If cancelled, another request takes over."""
         flight = self._flights[key] = asyncio.get_running_loop().create_future()
         lease = Lease(key, uuid4().hex, flight=flight)
         try:
-            found = await self._agree(lease, end)
+            found = await self._ask_redis(lease, end)
         except EngineUnavailable as error:
-            log.debug("asked without the cache: %s", error)
+            log.debug("calling a model without the cache: %s", error)
             return self._miss(lease, degraded=True)
         except BaseException:
-            self._step_down(lease)
-            self._spawn(self._unlock(lease))  # Redis may have given it before we left
+            self._resign(lease)
+            self._spawn(self._unlock(lease))  # Redis may have granted it before the cancellation
             raise
-        if isinstance(found, Found):
+        if isinstance(found, StoredAnswer):
             self._end(lease, found.answer)
             return self._hit(key, found.answer)
-        lease.mark = found.mark
-        if isinstance(found, Held):
-            self._step_down(lease)
-            return self._miss(Lease(key, mark=found.mark))
+        lease.stamp = found.stamp
+        if isinstance(found, LeaseHeld):
+            self._resign(lease)
+            return self._miss(Lease(key, stamp=found.stamp))
         return self._miss(lease)
 
-    async def _agree(self, lease: Lease, end: float) -> Found | Leased | Held:
-        """What Redis has to say once nobody else is at it, or at the end of the time or of the patience."""
+    async def _ask_redis(self, lease: Lease, end: float) -> StoredAnswer | LeaseGranted | LeaseHeld:
+        """Poll Redis until nobody else holds the lease, or the time or the number of holders is exceeded."""
         began, holders = time.monotonic(), set[bytes]()
         while True:
             found = await self._store.ask(lease.key, token=lease.token)
-            heed_cancel()
-            if not isinstance(found, Held):
+            raise_if_cancelled()
+            if not isinstance(found, LeaseHeld):
                 return found
             holders.add(found.holder)
             now = time.monotonic()
-            if now >= end or len(holders) > PATIENCE:
+            if now >= end or len(holders) > MAX_FAILED_WAITS:
                 return found
-            pause = min(max((now - began) / 10, PAUSES_S[0]), PAUSES_S[1]) * random.uniform(0.5, 1)
+            pause = min(max((now - began) / 10, POLL_INTERVALS_S[0]), POLL_INTERVALS_S[1]) * random.uniform(0.5, 1)
             await asyncio.sleep(min(pause, end - now))
 
-    async def _alone(self, key: CacheKey, *, read: bool) -> Hit | Miss:
-        """Without waiting, and with nobody waiting for the outcome."""
+    async def _lookup_now(self, key: CacheKey, *, read: bool) -> Hit | Miss:
+        """Look up without waiting and without a shared lease."""
         try:
             found = await self._store.ask(key, read=read)
         except EngineUnavailable:
             return self._miss(Lease(key), degraded=True)
-        if isinstance(found, Found):
+        if isinstance(found, StoredAnswer):
             return self._hit(key, found.answer)
-        return self._miss(Lease(key, mark=found.mark))
+        return self._miss(Lease(key, stamp=found.stamp))
 
     def _hit(self, key: CacheKey, answer: CachedAnswer) -> Hit:
         self._savings.hit(key.project_id, answer)
@@ -243,30 +245,30 @@ class ResponseCache:
         if lease.shared:
             lease.until = time.monotonic() + self._settings.hold_s
             self._leases.add(lease)
-            if self._keeper is None or self._keeper.done():
-                self._keeper = asyncio.create_task(self._keep())
+            if self._renewal is None or self._renewal.done():
+                self._renewal = asyncio.create_task(self._renew_leases())
         return Miss(lease, degraded)
 
-    async def _put(self, lease: Lease, answer: CachedAnswer) -> tuple[Put, int]:
-        if lease.mark is None:
-            self._spawn(self._unlock(lease))  # Redis may have given it, and its word was lost
-            return Put.AWAY, 0
+    async def _put(self, lease: Lease, answer: CachedAnswer) -> tuple[PutResult, int]:
+        if lease.stamp is None:
+            self._spawn(self._unlock(lease))  # Redis may have granted it, and the reply was lost
+            return PutResult.AWAY, 0
         try:
-            return await self._store.put(lease.key, lease.token, lease.mark, answer)
+            return await self._store.put(lease.key, lease.token, lease.stamp, answer)
         except EngineUnavailable as error:
-            log.debug("an answer is not cached: %s", error)
-            return Put.AWAY, 0
+            log.debug("answer not cached: %s", error)
+            return PutResult.AWAY, 0
 
     def _end(self, lease: Lease, answer: CachedAnswer | None) -> None:
-        """Nobody has to wait any longer."""
+        """End a lease and wake its waiters."""
         lease.ended = True
         self._leases.discard(lease)
         if lease.flight and not lease.flight.done():
             lease.flight.set_result(answer)
         self._clear(lease)
 
-    def _step_down(self, lease: Lease) -> None:
-        """Let another of this process lead."""
+    def _resign(self, lease: Lease) -> None:
+        """Give up leading; another request of this process takes over."""
         lease.ended = True
         if lease.flight:
             lease.flight.cancel()
@@ -276,8 +278,8 @@ class ResponseCache:
         if lease.shared and self._flights.get(lease.key) is lease.flight:
             del self._flights[lease.key]
 
-    async def _give_back(self, lease: Lease) -> None:
-        """In Redis first: who goes on in this process finds the lease free."""
+    async def _return_lease(self, lease: Lease) -> None:
+        """Unlock in Redis first, so that the next request in this process finds the lease free."""
         try:
             await self._unlock(lease)
         finally:
@@ -287,15 +289,15 @@ class ResponseCache:
         if lease.shared:
             await self._store.unlock(lease.key, lease.token)
 
-    async def _keep(self) -> None:
-        """Renew the leases of this process; one held too long was forgotten by its holder."""
+    async def _renew_leases(self) -> None:
+        """Renew the leases of this process. A lease held too long was abandoned by its holder and is released."""
         while self._leases:
             await asyncio.sleep(self._settings.lease_s / 3)
             for lease in list(self._leases):
                 if time.monotonic() >= lease.until:
-                    log.warning("a cache lease was held for %g s: it is taken back", self._settings.hold_s)
+                    log.warning("a cache lease was held for %g s and is released", self._settings.hold_s)
                     self.release(lease)
-                elif lease.mark is not None and not lease.ended:
+                elif lease.stamp is not None and not lease.ended:
                     await _if_reached(self._store.renew(lease.key, lease.token))
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
@@ -305,8 +307,9 @@ class ResponseCache:
 
 
 async def _if_reached(work: Coroutine[Any, Any, Any]) -> None:
-    """What may be left undone while Redis is away: leases run out by themselves, and sizes are reported again."""
+    """Run work that may be skipped while Redis is unavailable: leases expire by themselves, and sizes are reported
+    again."""
     try:
         await work
     except EngineUnavailable as error:
-        log.debug("left undone: %s", error)
+        log.debug("skipped: %s", error)

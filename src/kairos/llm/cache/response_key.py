@@ -1,7 +1,8 @@
-"""Which requests may be answered from the cache, and under which key: equal keys promise equal answers.
+"""Cache keys of requests, and whether a request may be cached. Requests with equal keys may share an answer.
 
-The key does not hold the routing epoch: `response_cache.lua` compares it at the moment of reading, so that a promotion
-is felt at once by every replica and costs no round trip. What a replica can compute by itself is in the key.
+The key does not contain the routing epoch. `response_cache.lua` compares the epoch when reading, so that a promotion
+takes effect on all replicas immediately without a further round trip. Everything that a replica can compute is in the
+key.
 """
 
 from __future__ import annotations
@@ -19,38 +20,40 @@ from kairos.llm.catalog.catalog import Catalog, Model
 from kairos.tenancy import ProjectId
 
 VERSION = 2
-"""Raised when the canonical form or the stored form changes: entries of the old one are never found again."""
+"""Increased when the canonical or stored form changes. Older entries are then never found."""
 
 
 VERSIONED = ("name", "upstream", "base_url", "local", "context", "specialties", "tier", "capabilities", "body")
-"""The fields of a configured model that are part of its version."""
+"""The fields of a configured model that determine its version."""
 
 
 class CacheUse(StrEnum):
-    """What a request allows."""
+    """How a request may use the cache."""
 
     FULL = "full"
-    """A stored answer serves, and the model's is stored."""
+    """A cached answer may be used, and the model's answer is stored."""
     REFRESH = "refresh"
-    """The model is asked whatever is stored, and its answer is stored: `no-cache` (RFC 9111, 5.2.1.4)."""
+    """The model is always called, and its answer is stored: `no-cache` (RFC 9111, 5.2.1.4)."""
     OFF = "off"
-    """Neither read nor stored: `cache: false`, `no-store` (5.2.1.5), or an answer that chance has a part in."""
+    """Neither read nor stored: `cache: false`, `no-store` (5.2.1.5), or a request that is not deterministic."""
 
 
 @dataclass(frozen=True, slots=True)
 class CacheKey:
-    """The name of an answer."""
+    """The key of an answer."""
 
     project_id: ProjectId
     digest: bytes
     follows_routing: bool
-    """Whether the router chooses the model: the answer is then void once the project's routing epoch rises."""
+    """Whether the router chooses the model. If so, the answer becomes invalid when the project's routing epoch
+    rises."""
 
 
 def cache_use(request: ChatRequest, cache: bool | None = None, cache_control: str | None = None) -> CacheUse:
-    """What the parameter `cache` and the header `Cache-Control` make of a request.
+    """Return how a request may use the cache, from its parameter `cache` and its header `Cache-Control`.
 
-    Without either only temperature 0 is cached. Other request directives are advisory (RFC 9111, 5.2.1) and ignored.
+    Without either, only requests at temperature 0 are cached. Other request directives are advisory (RFC 9111, 5.2.1)
+    and ignored.
     """
     directives = {part.strip().lower() for part in (cache_control or "").split(",")}
     if cache is False or "no-store" in directives or not (cache or _deterministic(request)):
@@ -61,10 +64,10 @@ def cache_use(request: ChatRequest, cache: bool | None = None, cache_control: st
 def cache_key(
     project_id: ProjectId, request: ChatRequest, *, model: str | None, version: str, rules: str, checks: object = None
 ) -> CacheKey | None:
-    """The key of a request; None for one that cannot be written as JSON, which its server will not take either.
+    """Return the cache key of a request; None if it cannot be encoded as JSON.
 
-    `model` is the catalogue name the caller insists on, None for `auto`. `version` is `catalog_version` for `auto`,
-    `model_version` else. `rules` is the version of the guardian's rules, `checks` what the task demands of the answer.
+    `model` is the requested model, None for `auto`. `version` is `catalog_version` for `auto`, else `model_version`.
+    `rules` is the version of the guardian's rules, `checks` the task's checks.
     """
     try:
         digest = fingerprint(project_id, request, model=model, version=version, rules=rules, checks=checks)
@@ -76,7 +79,7 @@ def cache_key(
 def fingerprint(
     project_id: ProjectId, request: ChatRequest, *, model: str | None, version: str, rules: str, checks: object = None
 ) -> bytes:
-    """SHA-256 of everything that changes the answer or its approval. Raises `orjson.JSONEncodeError`."""
+    """Return the SHA-256 of everything that affects the answer or its approval. Raises `orjson.JSONEncodeError`."""
     asked = {
         "project": str(project_id),
         "form": VERSION,
@@ -90,25 +93,26 @@ def fingerprint(
 
 
 def model_version(model: Model, adapter: str = "") -> str:
-    """Changes with what a model's entry in the catalogue says of its answers and of the choice; keys and prices aside.
+    """Return a version that changes with the fields of a model that affect its answers or its choice, not keys and
+    prices.
 
-    An adapter's name holds its version and never names another one: the name and the base's are all of it. Its address
-    and the fields of its requests differ between replicas that would give the same answer.
+    An adapter's name contains its version and is never reused, so its name and its base's suffice. Its address and
+    request fields may differ between replicas that give the same answer.
     """
     names = ("name", "base") if model.base is not None else VERSIONED
     entry = {name: getattr(model, name) for name in names}
     form = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
-    return hashlib.sha256(orjson.dumps([entry, adapter], default=_in_words, option=form)).hexdigest()[:16]
+    return hashlib.sha256(orjson.dumps([entry, adapter], default=_jsonable, option=form)).hexdigest()[:16]
 
 
 def catalog_version(models: Iterable[Model]) -> str:
-    """Changes with the catalogue, whatever its order. Compute it once for a catalogue."""
+    """Return a version that changes with the catalogue, regardless of its order. Compute it once per catalogue."""
     versions = sorted(model_version(model) for model in models)
     return hashlib.sha256("".join(versions).encode()).hexdigest()[:16]
 
 
 class CatalogVersions:
-    """The `catalog_version` of what each project may call: adapters of other projects change nothing of it."""
+    """The `catalog_version` of each project's models. Adapters of other projects do not affect it."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._shared = catalog_version(catalog)
@@ -124,7 +128,7 @@ def _deterministic(request: ChatRequest) -> bool:
 
 
 def _effective(request: ChatRequest) -> dict[str, Any]:
-    """The request as its server gets it: `extra` wins over the fields."""
+    """Return the effective request: `extra` overrides the fields."""
     fields = {
         "messages": request.messages,
         "temperature": request.temperature,
@@ -136,18 +140,18 @@ def _effective(request: ChatRequest) -> dict[str, Any]:
         **request.extra,
     }
     if isinstance(fields["temperature"], int | float):
-        fields["temperature"] = float(fields["temperature"]) + 0.0  # 0, 0.0 and -0.0 are one
+        fields["temperature"] = float(fields["temperature"]) + 0.0  # 0, 0.0 and -0.0 are equal
     return {name: value for name, value in fields.items() if value is not None}
 
 
 def _plain(value: object) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"a {type(value).__name__} has no place in JSON")
+    raise TypeError(f"a {type(value).__name__} cannot be encoded as JSON")
 
 
-def _in_words(value: object) -> Any:
-    """A field of a model that is no JSON by itself: a set, a mapping, or whatever `body` holds."""
+def _jsonable(value: object) -> Any:
+    """Convert a model's field that is not JSON: a set, a mapping, or any value in `body`."""
     if isinstance(value, frozenset | set):
         return sorted(value)
     return dict(value) if isinstance(value, Mapping) else str(value)

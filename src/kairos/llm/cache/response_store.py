@@ -1,4 +1,4 @@
-"""The Redis side of the response cache: one script a call, within a small time, and not at all while Redis is away."""
+"""The response cache's data in Redis: one script per call, with a short timeout, and a pause after each failure."""
 
 from __future__ import annotations
 
@@ -18,104 +18,109 @@ from kairos import redis_keys
 from kairos.errors import EngineUnavailable
 from kairos.llm.cache.cached_answer import CachedAnswer
 from kairos.llm.cache.response_key import CacheKey
-from kairos.redis_client import address, reached
+from kairos.redis_client import address, redis_errors
 from kairos.tenancy import ProjectId
 
 LUA = files("kairos.llm.cache").joinpath("response_cache.lua").read_text()
 
-AT_ONCE = 16
-"""Calls on their way. redis-py fails where its pool is empty, and the queue shares it."""
-REST_S = 1.0
-"""How long a Redis that failed is left alone."""
+MAX_CONCURRENT = 16
+"""Maximum concurrent calls. redis-py fails when its pool is exhausted, and the queue shares the pool."""
+PAUSE_S = 1.0
+"""Pause after a failure of Redis."""
 PUT_S = 0.5
-ORDER_S = 5.0
-"""For what must not be left undone: dropping, flushing, raising the epoch."""
-TRIMS = 8
+COMMAND_LIMIT_S = 5.0
+"""For commands that must not be skipped: dropping, flushing, raising the epoch."""
+MAX_TRIMS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
-    """How much is kept, for how long, and what is waited for."""
+    """Size limits and timeouts of the cache."""
 
     ttl_s: float = 86_400
     project_bytes: int = 32 * 1024 * 1024
     total_bytes: int | None = 256 * 1024 * 1024
-    """Over all projects. Kept to a moment after a put, by taking from the largest project: they lie in different slots
-    of a Cluster, which no script may span."""
+    """Limit over all projects. Enforced shortly after a write by removing from the largest project: projects are in
+    different slots of a Cluster, which a script may not span."""
     entry_bytes: int = 256 * 1024
     wait_s: float = 60
-    """Longest wait for another caller's answer, when the caller names no shorter one."""
+    """Maximum wait for another caller's answer, if the caller gives no shorter one."""
     lookup_budget_s: float = 0.1
     lease_s: float = 10
-    """How long the death of a process that asks a model goes unnoticed by those that wait for its answer."""
+    """Lifetime of a lease: the delay until waiters notice that a process which calls a model has died."""
     hold_s: float = 900
-    """Longest time a caller may hold a lease: from the lookup to the guardian's verdict."""
+    """Maximum time that a caller may hold a lease, from the lookup to the guardian's verdict."""
 
 
-class Put(StrEnum):
-    """What became of an answer to store."""
+class PutResult(StrEnum):
+    """The result of storing an answer."""
 
     STORED = "stored"
     VOID = "void"
     """The cache was flushed, or the epoch raised, since the lookup."""
     TOO_LARGE = "too_large"
     FULL = "full"
-    """The limit was lowered, and the old answers are still being removed."""
+    """The limit was lowered, and old answers are still being removed."""
     AWAY = "away"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Redis has it."""
+class StoredAnswer:
+    """The answer is in Redis."""
 
     answer: CachedAnswer
 
 
 @dataclass(frozen=True, slots=True)
-class Leased:
-    """Redis does not have it; the asker may put it under this mark, and holds the lease if it wanted one."""
+class LeaseGranted:
+    """The answer is not in Redis. The caller may store it under this stamp, and holds the lease if it requested one."""
 
-    mark: str
+    stamp: str
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """Redis does not have it, and somebody is asking a model."""
+class LeaseHeld:
+    """The answer is not in Redis, and another caller is calling a model."""
 
-    mark: str
+    stamp: str
     holder: bytes
 
 
 class ResponseStore:
-    """Answers, leases and counters in Redis. `EngineUnavailable` when it is away, or was a moment ago."""
+    """Answers, leases and counters in Redis. Raises `EngineUnavailable` if Redis is unavailable or failed a moment
+    ago."""
 
     def __init__(self, redis: Redis, settings: CacheSettings, namespace: str = redis_keys.NAMESPACE) -> None:
         self._redis = redis
         self._script = redis.register_script(LUA)
         self.settings = settings
         self._total = redis_keys.response_cache_total(namespace)
-        self._slots = asyncio.Semaphore(AT_ONCE)
-        self._asked_again_at = -math.inf
+        self._slots = asyncio.Semaphore(MAX_CONCURRENT)
+        self._retry_at = -math.inf
         self._failing = False
 
-    async def ask(self, key: CacheKey, *, read: bool = True, token: str = "") -> Found | Leased | Held:
-        """The answer, or the lease under `token`, or who holds it. Without a token no lease is wanted."""
+    async def ask(
+        self, key: CacheKey, *, read: bool = True, token: str = ""
+    ) -> StoredAnswer | LeaseGranted | LeaseHeld:
+        """Return the answer, a lease under `token`, or the holder of the lease. Without a token no lease is
+        requested."""
         arguments = (key.digest, int(key.follows_routing), int(read), token, self._lease_ms)
-        state, *rest = await self._quickly(key.project_id, "ask", *arguments)
+        state, *rest = await self._call_within_budget(key.project_id, "ask", *arguments)
         if state == b"hit":
             try:
-                return Found(CachedAnswer.unpack(rest[0].split(b" ", 3)[3]))
-            except ValueError:  # not ours: better asked for again than refused for a day
+                return StoredAnswer(CachedAnswer.unpack(rest[0].split(b" ", 3)[3]))
+            except ValueError:  # invalid entry: drop it and call a model
                 await self.drop(key)
                 return await self.ask(key, read=False, token=token)
-        return Held(rest[0].decode(), rest[1]) if state == b"held" else Leased(rest[0].decode())
+        return LeaseHeld(rest[0].decode(), rest[1]) if state == b"held" else LeaseGranted(rest[0].decode())
 
-    async def put(self, key: CacheKey, token: str, mark: str, answer: CachedAnswer) -> tuple[Put, int]:
-        """Store an answer, within the project's limit, and give the lease back. Also the bytes the project has now."""
+    async def put(self, key: CacheKey, token: str, stamp: str, answer: CachedAnswer) -> tuple[PutResult, int]:
+        """Store an answer within the project's limit, and return the lease. Returns also the project's size in
+        bytes."""
         packed = answer.pack()
         if len(packed) > self.settings.entry_bytes:
             await self.unlock(key, token)
-            return Put.TOO_LARGE, 0
+            return PutResult.TOO_LARGE, 0
         ttl_ms = math.ceil(self.settings.ttl_s * 1000)
         state, amount = await self._call(
             redis_keys.response_cache(key.project_id),
@@ -123,53 +128,53 @@ class ResponseStore:
             key.digest,
             int(key.follows_routing),
             token,
-            mark,
+            stamp,
             ttl_ms,
             self.settings.project_bytes,
             answer.decision_id.hex,
             packed,
             within_s=PUT_S,
         )
-        return Put(state.decode()), amount
+        return PutResult(state.decode()), amount
 
     async def renew(self, key: CacheKey, token: str) -> bool:
-        """False when the lease is no longer this token's."""
-        return bool(await self._quickly(key.project_id, "renew", key.digest, token, self._lease_ms))
+        """Renew a lease. Returns False if it no longer belongs to this token."""
+        return bool(await self._call_within_budget(key.project_id, "renew", key.digest, token, self._lease_ms))
 
     async def unlock(self, key: CacheKey, token: str) -> None:
-        await self._quickly(key.project_id, "unlock", key.digest, token)
+        await self._call_within_budget(key.project_id, "unlock", key.digest, token)
 
     async def drop(self, key: CacheKey) -> bool:
-        return bool(await self._surely(key.project_id, "drop", key.digest))
+        return bool(await self._call_always(key.project_id, "drop", key.digest))
 
     async def drop_decision(self, project_id: ProjectId, decision_id: UUID) -> bool:
-        return bool(await self._surely(project_id, "drop_decision", decision_id.hex))
+        return bool(await self._call_always(project_id, "drop_decision", decision_id.hex))
 
     async def flush(self, project_id: ProjectId) -> int:
-        return await self._surely(project_id, "flush")
+        return await self._call_always(project_id, "flush")
 
     async def count(self, project_id: ProjectId, amounts: Mapping[str, int]) -> None:
-        await self._quickly(project_id, "count", *(value for pair in amounts.items() for value in pair))
+        await self._call_within_budget(project_id, "count", *(value for pair in amounts.items() for value in pair))
 
     async def raise_epoch(self, project_id: ProjectId) -> int:
-        return await self._surely(project_id, "raise_epoch")
+        return await self._call_always(project_id, "raise_epoch")
 
     async def stats(self, project_id: ProjectId) -> tuple[int, int, dict[str, int]]:
-        """Entries, bytes and counters."""
-        entries, amount, about = await self._surely(project_id, "stats")
+        """Return the number of entries, their bytes, and the counters."""
+        entries, amount, about = await self._call_always(project_id, "stats")
         names = [name.decode() for name in about[::2]]
         return entries, amount, dict(zip(names, map(int, about[1::2]), strict=True))
 
-    async def forget(self, project_id: ProjectId) -> None:
-        """Take an erased project out of the total; its own keys go with all others of the project."""
-        with reached(self._redis):
-            async with asyncio.timeout(ORDER_S), self._slots:
+    async def erase(self, project_id: ProjectId) -> None:
+        """Remove an erased project from the total. Its own keys are removed with the project's other keys."""
+        with redis_errors(self._redis):
+            async with asyncio.timeout(COMMAND_LIMIT_S), self._slots:
                 await self._script([self._total], ("report", str(project_id), 0))
 
     async def bound_total(self, project_id: ProjectId, amount: int) -> None:
-        """Report what a project takes, and bring the sum of all projects back under the total limit.
+        """Report a project's size, and bring the total of all projects below the limit.
 
-        One other project, by chance, is measured as well: what ran out by itself was reported by nobody.
+        One other project, chosen at random, is measured too, because expired answers are not reported.
         """
         limit = self.settings.total_bytes
         if limit is None:
@@ -177,7 +182,7 @@ class ResponseStore:
         total, largest, most, other = await self._report(project_id, amount)
         if other != project_id:
             total, largest, most, _ = await self._report(other, await self._trim(other, self.settings.project_bytes))
-        for _ in range(TRIMS):
+        for _ in range(MAX_TRIMS):
             if total <= limit:
                 return
             left = await self._trim(largest, max(0, most - (total - limit)))
@@ -195,37 +200,37 @@ class ResponseStore:
     def _lease_ms(self) -> int:
         return math.ceil(self.settings.lease_s * 1000)
 
-    async def _quickly(self, project_id: ProjectId, *arguments: Any) -> Any:
+    async def _call_within_budget(self, project_id: ProjectId, *arguments: Any) -> Any:
         stem = redis_keys.response_cache(project_id)
         return await self._call(stem, *arguments, within_s=self.settings.lookup_budget_s)
 
-    async def _surely(self, project_id: ProjectId, *arguments: Any) -> Any:
-        """A person or a verdict wants this done: Redis is asked even if it failed a moment ago."""
-        with reached(self._redis):
-            async with asyncio.timeout(ORDER_S), self._slots:
+    async def _call_always(self, project_id: ProjectId, *arguments: Any) -> Any:
+        """Call Redis even if it failed a moment ago, for commands that must not be skipped."""
+        with redis_errors(self._redis):
+            async with asyncio.timeout(COMMAND_LIMIT_S), self._slots:
                 return await self._script([redis_keys.response_cache(project_id)], arguments)
 
     async def _call(self, stem: str, *arguments: Any, within_s: float) -> Any:
         sent = False
         try:
-            with reached(self._redis):
+            with redis_errors(self._redis):
                 async with asyncio.timeout(within_s), self._slots:
-                    self._let_rest()
+                    self._check_pause()
                     sent = True
                     answer = await self._script([stem], arguments)
         except EngineUnavailable:
             if sent:
-                self._failing, self._asked_again_at = True, time.monotonic() + REST_S
+                self._failing, self._retry_at = True, time.monotonic() + PAUSE_S
             raise
         self._failing = False
         return answer
 
-    def _let_rest(self) -> None:
-        """Raises while Redis is left alone. Afterwards one call tries it for all."""
+    def _check_pause(self) -> None:
+        """Raise during the pause after a failure. After the pause, one call tests Redis for all."""
         now = time.monotonic()
-        if now < self._asked_again_at:
+        if now < self._retry_at:
             reason = "it failed a moment ago"
-            remedy = "Models are asked without the cache until it answers. See `kairos doctor`."
+            remedy = "Models are called without the cache until it recovers. See `kairos doctor`."
             raise EngineUnavailable(engine="Redis", address=address(self._redis), reason=reason, remedy=remedy)
         if self._failing:
-            self._asked_again_at = now + REST_S
+            self._retry_at = now + PAUSE_S

@@ -1,4 +1,4 @@
-"""How requests to one model differ from what was asked for, because its server refuses the rest."""
+"""Adjustments of requests to a model whose server refuses some parameters."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 from kairos.llm.calls.strict_schema import strict_schema
 
 OTHER_NAMES = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
-"""Parameters that servers know under one of two names."""
+"""Parameters for which servers use one of two names."""
 LENGTH_NAMES = frozenset(OTHER_NAMES)
 NAMES_KEPT = 32
-"""Parameters that one model can be without; no server refuses more of those that Kairos sends."""
+"""Maximum number of dropped parameters per model; Kairos sends fewer."""
 NAME_LENGTH = 64
 
 
 class SchemaForm(StrEnum):
-    """How a JSON schema is sent, from the most a server can be asked for to the least."""
+    """How a JSON schema is sent, from the most to the least demanding form."""
 
     STRICT = "strict"
     SCHEMA = "schema"
@@ -32,22 +32,22 @@ FORMS = tuple(SchemaForm)
 
 @dataclass(frozen=True, slots=True)
 class Adjustments:
-    """What is changed in each request to a model before it is sent. The default changes nothing."""
+    """The changes to each request to a model. The default changes nothing."""
 
     dropped: frozenset[str] = frozenset()
     """Parameters that are not sent."""
     renamed: frozenset[str] = frozenset()
-    """Parameters that are sent under their other name (`OTHER_NAMES`)."""
+    """Parameters that are sent under their alternative name (`OTHER_NAMES`)."""
     schema_form: SchemaForm = SchemaForm.STRICT
     folds_system: bool = False
-    """Whether the system message is sent as the beginning of the user's."""
+    """Whether the system message is sent at the beginning of the user message."""
     whole: bool = False
-    """Whether the answer is asked for in one piece, not as a stream."""
+    """Whether the answer is requested without streaming."""
     answer_tokens: int | None = None
-    """The most tokens of an answer that its server lets a request ask for."""
+    """Maximum answer tokens that the server accepts."""
 
     def merged(self, other: Adjustments) -> Adjustments:
-        """Both together: where they differ, the one that asks for less."""
+        """Merge two adjustments. Where they differ, the less demanding one wins."""
         limits = [limit for limit in (self.answer_tokens, other.answer_tokens) if limit is not None]
         return Adjustments(
             dropped=frozenset(sorted(self.dropped | other.dropped)[:NAMES_KEPT]),
@@ -59,17 +59,17 @@ class Adjustments:
         )
 
     def described(self) -> list[str]:
-        """Each change in words, for people."""
+        """Return a description of each change for display."""
         lines = [f"{name} not sent" for name in sorted(self.dropped)]
         lines += [f"{name} sent as {OTHER_NAMES[name]}" for name in sorted(self.renamed - self.dropped)]
         lines += {
             SchemaForm.STRICT: [],
             SchemaForm.SCHEMA: ["JSON schemas sent without `strict`"],
-            SchemaForm.OBJECT: ["JSON asked for without the schema"],
+            SchemaForm.OBJECT: ["JSON requested without the schema"],
             SchemaForm.NONE: ["response_format not sent"],
         }[self.schema_form]
         if self.folds_system:
-            lines.append("system message sent within the user's")
+            lines.append("system message sent within the user message")
         if self.whole:
             lines.append("answers not streamed")
         if self.answer_tokens is not None:
@@ -77,7 +77,7 @@ class Adjustments:
         return lines
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """Return the adjustments as JSON values."""
         return {
             "dropped": sorted(self.dropped),
             "renamed": sorted(self.renamed),
@@ -89,7 +89,7 @@ class Adjustments:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Adjustments:
-        """What `to_dict` gave. Raises `ValueError`, `TypeError` or `KeyError` for anything else."""
+        """Parse the result of `to_dict`. Raises `ValueError`, `TypeError` or `KeyError` for anything else."""
         limit = value["answer_tokens"]
         return cls(
             dropped=frozenset(map(str, value["dropped"])),
@@ -105,7 +105,7 @@ UNADJUSTED = Adjustments()
 
 
 def adjusted(body: Mapping[str, Any], changes: Adjustments) -> dict[str, Any]:
-    """A request's body as it is sent."""
+    """Apply the changes to a request body."""
     sent = {_name(key, changes): value for key, value in body.items() if key not in changes.dropped}
     for name in LENGTH_NAMES & set(sent):
         if changes.answer_tokens is not None and isinstance(sent[name], int):
@@ -123,13 +123,13 @@ def adjusted(body: Mapping[str, Any], changes: Adjustments) -> dict[str, Any]:
 
 
 def key_of(body: Mapping[str, Any], changes: Adjustments, sent_name: str) -> str | None:
-    """The parameter of the body that was sent under a name; None where none was."""
+    """Return the body's parameter that was sent under a name; None if there is none."""
     keys = (key for key in body if key not in changes.dropped and _name(key, changes) == sent_name)
     return next(keys, None)
 
 
 def form_of(body: Mapping[str, Any], changes: Adjustments) -> SchemaForm:
-    """The form in which the body's `response_format` is sent."""
+    """Return the form in which the body's `response_format` is sent."""
     value = body.get("response_format")
     sent = _format(value, changes.schema_form) if isinstance(value, Mapping) else None
     if sent is None:
@@ -140,7 +140,7 @@ def form_of(body: Mapping[str, Any], changes: Adjustments) -> SchemaForm:
 
 
 def wants_object(body: Mapping[str, Any]) -> bool:
-    """Whether the schema of `response_format` is one of an object: `json_object` allows nothing else."""
+    """Whether the schema of `response_format` describes an object; `json_object` supports nothing else."""
     schema = _schema(body.get("response_format"))
     return schema is not None and (schema.get("type") == "object" or isinstance(schema.get("properties"), Mapping))
 
@@ -172,7 +172,7 @@ def _format(value: Any, form: SchemaForm) -> Any:
 
 
 def _folded(messages: Any) -> list[Any]:
-    """The messages with their system messages at the head of the first one of the user."""
+    """Return the messages with all system messages merged into the first user message."""
     system = [message for message in messages if message.get("role") == "system"]
     rest = [dict(message) for message in messages if message.get("role") != "system"]
     texts = [message["content"] for message in system if isinstance(message.get("content"), str)]
@@ -188,5 +188,5 @@ def _folded(messages: Any) -> list[Any]:
 
 
 def without(changes: Adjustments, key: str) -> Adjustments:
-    """The changes with one parameter more that is not sent."""
+    """Return the changes with one more dropped parameter."""
     return replace(changes, dropped=changes.dropped | {key}, renamed=changes.renamed - {key})

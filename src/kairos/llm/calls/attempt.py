@@ -1,4 +1,4 @@
-"""One call of a model: the body that is sent, with less in it after each refusal that names something."""
+"""The request body of a model call, adapted after each refusal that names a parameter."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import Any
 import orjson
 
 from kairos.http import HttpStatus
-from kairos.llm.answers.answer import Reported
+from kairos.llm.answers.answer import ReportedError
 from kairos.llm.calls.adjustments import FORMS, Adjustments, SchemaForm, adjusted
 from kairos.llm.calls.model_traits import ModelTraits, Traits
-from kairos.llm.calls.refused_parameters import Refusal, next_step
+from kairos.llm.calls.refused_parameters import ParameterRefusal, next_adjustment
 from kairos.llm.catalog.catalog import Model
 
 log = logging.getLogger(__name__)
 
-MOST_STEPS = 6
-"""Requests that may be refused before a call fails: a server that objects to more is not one that Kairos can call."""
+MAX_STEPS = 6
+"""Maximum number of refusals in one call. A server that refuses more is not supported."""
 SCHEMAS_KEPT = 256
 
 
 class SchemaForms:
-    """The form in which single schemas were taken, where it is less than their model takes of others."""
+    """The accepted form of individual schemas, where it is less than the model's usual form."""
 
     def __init__(self) -> None:
         self._forms: OrderedDict[tuple[str, bytes], SchemaForm] = OrderedDict()
@@ -34,7 +34,7 @@ class SchemaForms:
     def of(self, model: Model, body: Mapping[str, Any]) -> SchemaForm:
         return self._forms.get(self._key(model, body), SchemaForm.STRICT) if "response_format" in body else FORMS[0]
 
-    def keep(self, model: Model, body: Mapping[str, Any], form: SchemaForm) -> None:
+    def save(self, model: Model, body: Mapping[str, Any], form: SchemaForm) -> None:
         key = self._key(model, body)
         self._forms[key] = form
         self._forms.move_to_end(key)
@@ -46,8 +46,8 @@ class SchemaForms:
         return model.name, hashlib.sha256(text).digest()
 
 
-class Attempt:
-    """The requests of one call."""
+class AdaptiveRequest:
+    """The successive requests of one call."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Attempt:
         *,
         own_limit: bool = False,
     ) -> None:
-        """`own_limit` says that nobody asked for the limit of the answer that the body has."""
+        """`own_limit`: the answer limit in the body is Kairos' default, not the caller's."""
         self.model = model
         self._own_limit = own_limit
         self._body = body
@@ -66,59 +66,59 @@ class Attempt:
         self._forms = forms
         self.changes = traits.of(model).adjustments.merged(self._of_schema())
         self._found = Adjustments()
-        """What these refusals showed about the model."""
+        """The adjustments learned from the refusals of this call."""
         self._for_schema: SchemaForm | None = None
         self._steps = 0
 
-    def sent(self) -> dict[str, Any]:
-        """The body of the next request."""
+    def body(self) -> dict[str, Any]:
+        """Return the body of the next request."""
         return adjusted(self._body, self.changes)
 
-    def refused(self, error: Exception) -> bool:
-        """Whether another request may be taken after this error; `sent` gives it then."""
+    def adapt(self, error: Exception) -> bool:
+        """Adapt the request to an error. Returns whether to send another one."""
         refusal = _refusal(error)
-        if refusal is None or self._steps >= MOST_STEPS:
+        if refusal is None or self._steps >= MAX_STEPS:
             return False
-        step = next_step(self._changeable(), self.changes, refusal, own_limit=self._own_limit)
+        step = next_adjustment(self._changeable(), self.changes, refusal, own_limit=self._own_limit)
         if step is None:
             return False
         self._steps += 1
-        if step.lasting:
+        if step.permanent:
             self._found = self._found.merged(_difference(self.changes, step.changes))
         elif step.changes.schema_form is not self.changes.schema_form:
             self._for_schema = step.changes.schema_form
         self.changes = step.changes
         return True
 
-    def taken(self) -> None:
-        """The last request was answered: what the refusals before it showed is remembered."""
+    def accepted(self) -> None:
+        """Save the adjustments learned from refusals, after the last request was answered."""
         if self._found != Adjustments():
             log.info("model %s: %s from now on", self.model.name, ", ".join(self._found.described()))
             self._traits.learn(self.model, Traits(self._found))
         if self._for_schema is not None:
-            self._forms.keep(self.model, self._body, self._for_schema)
+            self._forms.save(self.model, self._body, self._for_schema)
 
     def _changeable(self) -> Mapping[str, Any]:
-        """Without what its operator wants in each request: an adapter is chosen so."""
+        """Return the body without the fields that the model's configuration adds, because they select an adapter."""
         return {key: value for key, value in self._body.items() if key not in self.model.body}
 
     def _of_schema(self) -> Adjustments:
         try:
             return Adjustments(schema_form=self._forms.of(self.model, self._body))
-        except orjson.JSONEncodeError:  # sending it will say so
+        except orjson.JSONEncodeError:  # sending the request reports the error
             return Adjustments()
 
 
-def _refusal(error: Exception) -> Refusal | None:
+def _refusal(error: Exception) -> ParameterRefusal | None:
     if isinstance(error, HttpStatus):
-        return Refusal.of(error.http_status, error.body, error.reason)
-    if isinstance(error, Reported):
-        return Refusal.of(error.http_status, b"", str(error))
+        return ParameterRefusal.of(error.http_status, error.body, error.reason)
+    if isinstance(error, ReportedError):
+        return ParameterRefusal.of(error.http_status, b"", str(error))
     return None
 
 
 def _difference(before: Adjustments, after: Adjustments) -> Adjustments:
-    """What one step changed."""
+    """Return the changes of one step."""
     return replace(
         after,
         dropped=after.dropped - before.dropped,

@@ -1,4 +1,4 @@
-"""The ways in which calling a model fails: one type each, whether it counts against the server, and what to do."""
+"""Errors of model calls: one type for each kind, whether it counts against the server, and the remedy."""
 
 from __future__ import annotations
 
@@ -6,8 +6,25 @@ import re
 from typing import Any
 
 from kairos.errors import KairosError
-from kairos.http import HttpCut, HttpError, HttpStatus, HttpTimeout, HttpTooLarge, HttpUnreachable, Phase, plain_address
-from kairos.llm.answers.answer import Answer, Broken, Ended, Fault, Reported, TooLong, Usage
+from kairos.http import (
+    CallPhase,
+    HttpCut,
+    HttpError,
+    HttpStatus,
+    HttpTimeout,
+    HttpTooLarge,
+    HttpUnreachable,
+    plain_address,
+)
+from kairos.llm.answers.answer import (
+    AnswerBuilder,
+    AnswerFault,
+    AnswerTooLong,
+    BadFinishReason,
+    ReportedError,
+    StreamCut,
+    Usage,
+)
 from kairos.llm.answers.finish_reason import Ending
 from kairos.llm.catalog.catalog import Model
 
@@ -18,9 +35,9 @@ class ModelCallError(KairosError):
     status, code, exit_code = 502, "model_call_failed", 3
     retryable = True
     infrastructure: bool = False
-    """Whether it counts for the breaker: the server, or the way to it, failed."""
+    """Whether it counts for the circuit breaker, because the server or the network failed."""
     permanent: bool = False
-    """Whether only a change of configuration, or a person, can mend it."""
+    """Whether only a changed configuration or a manual reset can fix it."""
 
     def __init__(
         self,
@@ -40,71 +57,67 @@ class ModelCallError(KairosError):
             self.infrastructure = infrastructure
         self.retry_after_s = retry_after_s
         self.partial = partial
-        """The text that had come before."""
+        """The text received before the failure."""
         self.usage = usage
         self.duration_s = duration_s
         super().__init__(model=model, reason=reason, **values)
 
 
 class ModelTimeout(ModelCallError):
-    """The model {model} was given up on after {seconds:.1f} s of waiting for {phase}. {remedy}"""
+    """The model {model} timed out after {seconds:.1f} s while waiting for {phase}. {remedy}"""
 
     status, code = 504, "model_timeout"
     infrastructure = True
 
 
 class ModelUnreachable(ModelCallError):
-    """The model {model} cannot be reached at {base_url}: {reason}. Check that its server runs and that `base_url`
-    in kairos.toml is its address.
-    """
+    """The model {model} cannot be reached at {base_url}: {reason}. Check that its server is running and that `base_url`
+    in kairos.toml is correct."""
 
     code = "model_unreachable"
     infrastructure = True
 
 
 class ModelServerError(ModelCallError):
-    """The server of the model {model} failed with {http_status}: {reason}. Its own log says more."""
+    """The server of the model {model} failed with {http_status}: {reason}. See the server's log."""
 
     code = "model_server_error"
     infrastructure = True
 
 
 class ModelRateLimited(ModelCallError):
-    """The server of the model {model} takes no more calls now (429): {reason}. Raise the limit there, or add a
-    second model in kairos.toml.
-    """
+    """The server of the model {model} has reached its rate limit (429): {reason}. Raise the limit there, or add another
+    model in kairos.toml."""
 
     status, code = 503, "model_rate_limited"
     infrastructure = True
 
 
 class ModelRefused(ModelCallError):
-    """The server of the model {model} refuses it with {http_status}: {reason}. {remedy}"""
+    """The server of the model {model} refused the call with {http_status}: {reason}. {remedy}"""
 
     code = "model_refused"
     retryable, permanent = False, True
 
 
 class ModelRequestInvalid(ModelCallError):
-    """The model {model} does not take this request ({http_status}): {reason}. Change the request, or name a model
-    that takes it.
-    """
+    """The model {model} does not accept this request ({http_status}): {reason}. Change the request, or name another
+    model."""
 
     status, code = 422, "model_request_invalid"
     retryable = False
 
 
-class ModelGarbage(ModelCallError):
-    """What came from {base_url} for the model {model} is no answer: {reason}. Check that `base_url` in kairos.toml
-    leads to an OpenAI-compatible API.
-    """
+class ModelAnswerInvalid(ModelCallError):
+    """The response from {base_url} for the model {model} is not a valid answer: {reason}. Check that `base_url` in
+    kairos.toml points to an OpenAI-compatible API."""
 
     code = "model_garbage"
     infrastructure = True
 
 
 class ModelStreamCut(ModelCallError):
-    """The answer of the model {model} broke off before its end: {reason}. The log of its server may say why."""
+    """The answer of the model {model} was cut off: {reason}. See the log of its server."""
 
     code = "model_stream_cut"
     infrastructure = True
@@ -117,8 +130,8 @@ class ModelWithheld(ModelCallError):
     retryable = False
 
 
-def failure(model: Model, error: HttpError | Fault, answer: Answer) -> ModelCallError:
-    """The error of a call, with what had come before it."""
+def failure(model: Model, error: HttpError | AnswerFault, answer: AnswerBuilder) -> ModelCallError:
+    """Return the error of a call, including the text received before it."""
     kind, values = _kind(model, error)
     text, reason = answer.text(), str(values.pop("reason", error)).rstrip(". ")
     if model.api_key:
@@ -128,12 +141,12 @@ def failure(model: Model, error: HttpError | Fault, answer: Answer) -> ModelCall
     )
 
 
-def _kind(model: Model, error: HttpError | Fault) -> tuple[type[ModelCallError], dict[str, Any]]:
+def _kind(model: Model, error: HttpError | AnswerFault) -> tuple[type[ModelCallError], dict[str, Any]]:
     match error:
         case HttpStatus():
             kind, values = _by_status(model, error.http_status, error.reason)
             return kind, {**values, "retry_after_s": error.retry_after_s}
-        case Reported():
+        case ReportedError():
             return _by_status(model, error.http_status, str(error))
         case HttpTimeout():
             return ModelTimeout, _timeout(model, error)
@@ -141,14 +154,14 @@ def _kind(model: Model, error: HttpError | Fault) -> tuple[type[ModelCallError],
             return ModelUnreachable, {"base_url": plain_address(model.base_url), "reason": error.values["reason"]}
         case HttpCut():
             return ModelStreamCut, {"reason": error.values["reason"]}
-        case Ended(ending=Ending.WITHHELD):
+        case BadFinishReason(ending=Ending.WITHHELD):
             return ModelWithheld, {}
-        case Broken() | Ended():
+        case StreamCut() | BadFinishReason():
             return ModelStreamCut, {}
-        case HttpTooLarge() | TooLong():
-            return ModelGarbage, {"base_url": plain_address(model.base_url), "infrastructure": False}
+        case HttpTooLarge() | AnswerTooLong():
+            return ModelAnswerInvalid, {"base_url": plain_address(model.base_url), "infrastructure": False}
         case _:
-            return ModelGarbage, {"base_url": plain_address(model.base_url)}
+            return ModelAnswerInvalid, {"base_url": plain_address(model.base_url)}
 
 
 def _by_status(model: Model, status: int, reason: str) -> tuple[type[ModelCallError], dict[str, Any]]:
@@ -163,31 +176,29 @@ def _by_status(model: Model, status: int, reason: str) -> tuple[type[ModelCallEr
 
 
 def _remedy(model: Model, status: int, reason: str) -> str:
-    """What to do about a refusal."""
+    """Return the remedy for a refusal."""
     where = f"for {model.name} in kairos.toml"
     if status == 402:
-        return (
-            f"The account of the key that `api_key_env` names {where} has no credit left; add some, or use another key."
-        )
+        return f"The account of the key in `api_key_env` {where} has no credit left. Add credit, or use another key."
     if status in (401, 403):
-        lacks = "" if model.api_key else " (none is set now)"
-        return f"Check the key in the environment variable that `api_key_env` names {where}{lacks}."
+        unset = "" if model.api_key else " (none is set)"
+        return f"Check the key in the environment variable that `api_key_env` names {where}{unset}."
     if status == 404 and re.search(rf"\bmodel\b|(?<!\w){re.escape(model.upstream)}(?!\w)", reason, re.IGNORECASE):
-        return f"Check `upstream` {where}; if that server is Ollama, run `ollama pull {model.upstream}`."
+        return f"Check `upstream` {where}. If the server is Ollama, run `ollama pull {model.upstream}`."
     address = plain_address(model.base_url)
-    return f"Check `base_url` {where}: {address} must be the address before /chat/completions, such as …/v1."
+    return f"Check `base_url` {where}: {address} must be the address without /chat/completions, such as …/v1."
 
 
 def _timeout(model: Model, error: HttpTimeout) -> dict[str, Any]:
     phase: str = error.phase
     infrastructure = True
-    if error.phase is Phase.CONNECT:
-        remedy = f"Check that the server at {plain_address(model.base_url)} runs and can be reached from here."
-    elif error.phase is Phase.FIRST_BYTE:
+    if error.phase is CallPhase.CONNECT:
+        remedy = f"Check that the server at {plain_address(model.base_url)} is running and reachable."
+    elif error.phase is CallPhase.FIRST_BYTE:
         phase = "the first token"
-        remedy = "It may be loading, or have more to do than it can: see its log, or name a smaller model."
-    elif error.phase is Phase.IDLE:
-        phase, remedy = "the next token", "It stopped in the middle of its answer: see its log."
+        remedy = "The server may be loading the model or overloaded: see its log, or name a smaller model."
+    elif error.phase is CallPhase.IDLE:
+        phase, remedy = "the next token", "The server stopped in the middle of its answer: see its log."
     else:
-        infrastructure, remedy = False, "Give the task more time, or ask for a shorter answer."
+        infrastructure, remedy = False, "Give the task more time, or request a shorter answer."
     return {"phase": phase, "seconds": error.seconds, "remedy": remedy, "infrastructure": infrastructure}

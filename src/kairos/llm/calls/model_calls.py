@@ -1,4 +1,4 @@
-"""A model call as it is kept: what it cost, and how it ended."""
+"""Records of model calls, with cost and result."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kairos.monitoring.performance_tracker import ModelCall
 
 
 def cost_of(model: Model, usage: Usage | None) -> float | None:
-    """US dollars of a call; None is unknown. A local model without a price is free."""
+    """Return the cost of a call in US dollars; None if unknown. A local model without a price is free."""
     price = model.price or (FREE if model.local else None)
     if price is None or usage is None:
         return 0.0 if price == FREE else None
@@ -44,5 +44,5 @@ def failed_call(model: Model, error: ModelCallError, duration_s: float) -> Model
 
 
 def stopped_call(model: Model, duration_s: float) -> ModelCall:
-    """A call that Kairos itself stopped: what it cost is unknown, unless the model is free."""
+    """Record a call that Kairos cancelled. Its cost is unknown unless the model is free."""
     return ModelCall(model.name, False, "stopped", None, duration_s, None, None, cost_of(model, None))

@@ -1,12 +1,12 @@
-"""How many tokens a prompt has, before a server counts them: at most, and at least.
+"""Upper and lower bounds for the number of tokens in a prompt.
 
-Tokenizers differ by more than a factor of three, so one number is wrong either way. `most_tokens` decides what is sent,
-with the weights of the model's vocabulary. `SMALL` is that of the embedded model (SmolLM2, 49,152 tokens, English), the
-worst of those in use for other languages. `LARGE` is for all other models, whose vocabularies have 100,000 tokens and
-more; where it is too low, the server refuses the prompt, or `prompt_cut.py` finds that it was cut. `least_tokens`
-decides whether a server counted too few: no tokenizer joins two words.
+Tokenizers differ by more than a factor of three, so a single estimate would be wrong. `token_upper_bound` decides which
+messages are sent, using the weights of the model's vocabulary. `SMALL` is for the embedded model (SmolLM2, 49,152
+tokens, English), the least efficient one in use for other languages. `LARGE` is for all other models, whose
+vocabularies have 100,000 tokens or more; if it is too low, the server refuses the prompt, or `prompt_cut.py` detects
+that it was truncated. `token_lower_bound` detects servers that counted too few: no tokenizer joins two units.
 
-Measured with SmolLM2, characters for each token: English 4 to 7, Python 4, Turkish 1.8 (2.3 without its own letters),
+Measured with SmolLM2, characters per token: English 4 to 7, Python 4, Turkish 1.8 (2.3 without its own letters),
 Russian 1.4, Arabic 1.0, Chinese .58, Korean .48, digits 1.
 """
 
@@ -24,14 +24,14 @@ import orjson
 from kairos.llm.catalog.catalog import EMBEDDED_MODEL, AdapterHost, Model
 
 MESSAGE_TOKENS = 8
-"""Role and marks around each message."""
+"""Role and delimiters of each message."""
 REQUEST_TOKENS = 24
-"""Around them all: some templates add a system message of their own."""
+"""Overhead of a request: some templates add a system message."""
 SAMPLED_FROM = 200_000
-"""A longer text is measured in slices, so that a request of megabytes holds nothing up."""
+"""Longer texts are sampled in slices, so that a request of megabytes blocks nothing."""
 SLICES, SLICE = 40, 5_000
-REMEMBERED_FROM, REMEMBERED = 2_000, 256
-"""The estimates of so many texts of more characters than that are kept: one call asks for them several times."""
+CACHED_FROM, CACHE_SIZE = 2_000, 256
+"""The bounds of this many long texts are cached, because one call needs them several times."""
 
 PIECES = re.compile(
     r"(?P<lower>[A-Z]?[a-z]+)|(?P<upper>[A-Z]+)|(?P<digits>\d)|(?P<gap> (?=[A-Za-z]))|(?P<space>[ \t]+)|(?P<line>\s)"
@@ -39,7 +39,7 @@ PIECES = re.compile(
     r"|(?P<rest>.)",
     re.DOTALL,
 )
-WORDS = re.compile(
+UNITS = re.compile(
     r"[^\W\d_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0eff]+|(?P<dense>[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])|\d{1,4}"
 )
 COMMON = frozenset(
@@ -96,52 +96,52 @@ COMMON = frozenset(
         "null",
     ]
 )
-"""Words that English and code are full of."""
+"""The most frequent tokens of English and code."""
 FAMILIAR_SHARE = 0.12
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """How many tokens a tokenizer makes of pieces of text, at most."""
+    """Maximum number of tokens that a tokenizer produces for parts of text."""
 
     letters: float
-    """Letters of one token in small words of an unfamiliar language."""
+    """Letters per token in lower-case text of an unfamiliar language."""
     latin: float
-    """Tokens of a Latin letter that English does not have. The rest are tokens of a character too."""
+    """Tokens per Latin letter that English does not have. The fields below are tokens per character too."""
     middle: float
-    """Greek, Cyrillic, Arabic and others that take two bytes."""
+    """Greek, Cyrillic, Arabic and others of two bytes."""
     hangul: float
     wide: float
-    """Chinese, Japanese, the scripts of India, and others that take three bytes."""
+    """Chinese, Japanese, Indian scripts and others of three bytes."""
 
 
 SMALL = Vocabulary(letters=2.2, latin=1.5, middle=1.1, hangul=2.5, wide=2.2)
 LARGE = Vocabulary(letters=3.2, latin=1.0, middle=0.9, hangul=1.2, wide=1.0)
 
 
-_known: dict[tuple[bytes, Vocabulary], int] = {}
-"""Estimates of long texts by their hash, the one that was used last at the end: the texts themselves are not kept."""
+_cache: dict[tuple[bytes, Vocabulary], int] = {}
+"""Bounds of long texts by hash, least recently used first. The texts themselves are not kept."""
 
 
 def vocabulary_of(model: Model) -> Vocabulary:
-    """The vocabulary of a model. An adapter has no host of its own: it is one of the embedded model by its name."""
+    """Return the vocabulary of a model. Adapters of the embedded model are recognised by their base."""
     embedded = model.adapter_host is AdapterHost.EMBEDDED or model.base == EMBEDDED_MODEL
     return SMALL if embedded else LARGE
 
 
-def most_tokens(text: str, vocabulary: Vocabulary = LARGE) -> int:
-    """A safe estimate from above."""
-    return _remembered(text, vocabulary) if len(text) > REMEMBERED_FROM else _measured(text, vocabulary)
+def token_upper_bound(text: str, vocabulary: Vocabulary = LARGE) -> int:
+    """Return an upper bound of a text's tokens."""
+    return _cached_bound(text, vocabulary) if len(text) > CACHED_FROM else _measured(text, vocabulary)
 
 
-def _remembered(text: str, vocabulary: Vocabulary) -> int:
+def _cached_bound(text: str, vocabulary: Vocabulary) -> int:
     key = blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest(), vocabulary
-    tokens = _known.pop(key, None)
+    tokens = _cache.pop(key, None)
     if tokens is None:
         tokens = _sampled(text, vocabulary) if len(text) > SAMPLED_FROM else _measured(text, vocabulary)
-    _known[key] = tokens
-    if len(_known) > REMEMBERED:
-        _known.pop(next(iter(_known)), None)
+    _cache[key] = tokens
+    if len(_cache) > CACHE_SIZE:
+        _cache.pop(next(iter(_cache)), None)
     return tokens
 
 
@@ -151,36 +151,36 @@ def _sampled(text: str, vocabulary: Vocabulary) -> int:
 
 def _measured(text: str, vocabulary: Vocabulary) -> int:
     pieces = [(found.lastgroup, found.group()) for found in PIECES.finditer(text)]
-    words = [word.lower() for kind, word in pieces if kind == "lower"]
-    familiar = sum(word in COMMON for word in words) >= FAMILIAR_SHARE * len(words)
+    lower = [piece.lower() for kind, piece in pieces if kind == "lower"]
+    familiar = sum(piece in COMMON for piece in lower) >= FAMILIAR_SHARE * len(lower)
     return math.ceil(sum(_weight(kind or "rest", len(piece), familiar, vocabulary) for kind, piece in pieces))
 
 
-def least_tokens(text: str) -> int:
-    """An honest estimate from below: one for each word, a third for each character of a script without spaces."""
+def token_lower_bound(text: str) -> int:
+    """Return a lower bound of a text's tokens: one per unit, a third per character in scripts without spaces."""
     if len(text) > SAMPLED_FROM:
-        return int(0.9 * _scaled(text, least_tokens))
-    words = dense = 0
-    for found in WORDS.finditer(text):
+        return int(0.9 * _scaled(text, token_lower_bound))
+    units = dense = 0
+    for found in UNITS.finditer(text):
         if found.lastgroup:
             dense += 1
         else:
-            words += 1
-    return words + dense // 3
+            units += 1
+    return units + dense // 3
 
 
-def most_of(
+def prompt_upper_bound(
     messages: Iterable[Mapping[str, Any]], tools: Iterable[Mapping[str, Any]] = (), vocabulary: Vocabulary = LARGE
 ) -> int:
-    """A safe estimate of a whole prompt from above."""
+    """Return an upper bound of a prompt's tokens."""
     texts = [_texts(message) for message in messages]
-    said = sum(MESSAGE_TOKENS + sum(most_tokens(text, vocabulary) for text in parts) for parts in texts)
-    return REQUEST_TOKENS + said + sum(most_tokens(_json(tool), vocabulary) for tool in tools)
+    content = sum(MESSAGE_TOKENS + sum(token_upper_bound(text, vocabulary) for text in parts) for parts in texts)
+    return REQUEST_TOKENS + content + sum(token_upper_bound(_json(tool), vocabulary) for tool in tools)
 
 
-def least_of(messages: Iterable[Mapping[str, Any]]) -> int:
-    """An honest estimate of a whole prompt from below."""
-    return sum(sum(map(least_tokens, _texts(message))) for message in messages)
+def prompt_lower_bound(messages: Iterable[Mapping[str, Any]]) -> int:
+    """Return a lower bound of a prompt's tokens."""
+    return sum(sum(map(token_lower_bound, _texts(message))) for message in messages)
 
 
 def _weight(kind: str, length: int, familiar: bool, vocabulary: Vocabulary) -> float:
@@ -190,7 +190,7 @@ def _weight(kind: str, length: int, familiar: bool, vocabulary: Vocabulary) -> f
         case "upper":
             return max(1.0, length / 1.8)
         case "gap":
-            return 0.25  # a word's own space, in most vocabularies
+            return 0.25  # in most vocabularies part of the next token
         case "space":
             return 1 + length / 8
         case "latin":
@@ -203,7 +203,7 @@ def _weight(kind: str, length: int, familiar: bool, vocabulary: Vocabulary) -> f
             return vocabulary.wide
         case "rest":
             return 3.5
-        case _:  # a digit, a mark, the end of a line
+        case _:  # a digit, a punctuation character, a line break
             return 1.0
 
 
@@ -215,7 +215,7 @@ def _scaled(text: str, measure: Any) -> float:
 
 
 def _texts(message: Mapping[str, Any]) -> list[str]:
-    """The texts of a message: its content, the text parts of it, and tool calls."""
+    """Return the texts of a message: its content or text parts, and its tool calls."""
     content = message.get("content")
     parts = content if isinstance(content, list) else [content]
     texts = [part.get("text") if isinstance(part, Mapping) else part for part in parts]
@@ -226,5 +226,5 @@ def _texts(message: Mapping[str, Any]) -> list[str]:
 def _json(value: Any) -> str:
     try:
         return orjson.dumps(value, default=dict).decode()
-    except orjson.JSONEncodeError:  # sending it will say so
+    except orjson.JSONEncodeError:  # sending the request reports the error
         return ""

@@ -1,7 +1,8 @@
-"""Calling a model: any server of the OpenAI protocol (Ollama, vLLM, llama.cpp, LM Studio, the embedded model, clouds).
+"""Calls models on any OpenAI-compatible server (Ollama, vLLM, llama.cpp, LM Studio, the embedded model, cloud
+providers).
 
-Always asked to stream; a server that answers with one JSON object all the same is understood. Every failure is a
-`ModelCallError` that says whether it counts against the server, and what to do.
+Streaming is always requested; a server that sends a single JSON object is supported too. Every failure is a
+`ModelCallError`, which states whether it counts against the server, and the remedy.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from kairos.http import (
     excerpt,
     joined,
 )
-from kairos.llm.answers.answer import Answer, Completion, Fault, Reported, Usage
+from kairos.llm.answers.answer import AnswerBuilder, AnswerFault, Completion, ReportedError, Usage
 from kairos.llm.answers.answer_reader import AnswerReader, CallLimits, OnDelta, OnRestart
 from kairos.llm.calls.adjustments import LENGTH_NAMES
-from kairos.llm.calls.attempt import Attempt, SchemaForms
+from kairos.llm.calls.attempt import AdaptiveRequest, SchemaForms
 from kairos.llm.calls.call_errors import (
+    ModelAnswerInvalid,
     ModelCallError,
-    ModelGarbage,
     ModelRateLimited,
     ModelRefused,
     ModelRequestInvalid,
@@ -48,8 +49,8 @@ __all__ = [
     "CallLimits",
     "ChatRequest",
     "Completion",
+    "ModelAnswerInvalid",
     "ModelCallError",
-    "ModelGarbage",
     "ModelRateLimited",
     "ModelRefused",
     "ModelRequestInvalid",
@@ -64,12 +65,12 @@ __all__ = [
 ]
 
 WIRE_FACTOR = 64
-"""A streamed token of four letters takes about 250 bytes: the bytes allowed on the wire for one byte of answer."""
+"""Bytes allowed on the wire per byte of answer: a streamed token of four letters takes about 250 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """What a model is asked."""
+    """A chat request to a model."""
 
     messages: tuple[Mapping[str, Any], ...]
     temperature: float | None = None
@@ -79,21 +80,21 @@ class ChatRequest:
     seed: int | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """Passed through untouched; it wins over the fields above."""
+    """Passed through unchanged; overrides the fields above."""
     shorter: tuple[tuple[Mapping[str, Any], ...], ...] = ()
-    """The same messages in fewer tokens, the longest first: for models whose context does not hold `messages`."""
+    """Shorter versions of the messages, longest first, for models whose context does not hold `messages`."""
     own_limit: bool = False
-    """Whether `max_tokens` is Kairos' default, which nobody asked for."""
+    """Whether `max_tokens` is Kairos' default and not requested by the caller."""
 
 
 class Providers:
-    """Every server a model can be called at, over one HTTP session."""
+    """Client of all model servers, over one HTTP session."""
 
     def __init__(self, http: HttpClient, limits: CallLimits = CallLimits()) -> None:
         self._http = http
         self._limits = limits
         self.traits = ModelTraits()
-        """What the servers were found to refuse."""
+        """What calls revealed about the servers."""
         self._forms = SchemaForms()
 
     async def chat(
@@ -106,34 +107,35 @@ class Providers:
         on_delta: OnDelta | None = None,
         on_restart: OnRestart | None = None,
     ) -> Completion:
-        """Ask a model; `on_delta` gets the text as it comes. `first_token_s` may shorten the wait for its beginning.
+        """Call a model. `on_delta` receives the text while it streams. `first_token_s` may shorten the wait for the
+        first token.
 
-        `on_restart` is called when the text that came so far turns out to be reasoning: the answer begins after it.
-        Cancelled, it closes the connection, so that the server stops generating. Raises `ModelCallError`.
+        `on_restart` is called if the text so far turns out to be reasoning: the answer starts after it. Cancelling
+        closes the connection, so that the server stops generating. Raises `ModelCallError`.
         """
         own_limit = request.own_limit and not LENGTH_NAMES & set(request.extra)
-        attempt = Attempt(model, _body(model, request), self.traits, self._forms, own_limit=own_limit)
+        attempt = AdaptiveRequest(model, _body(model, request), self.traits, self._forms, own_limit=own_limit)
         began = time.monotonic()
-        patience_s = min(self._limits.first_token_s, first_token_s or math.inf)
+        first_token_limit_s = min(self._limits.first_token_s, first_token_s or math.inf)
         while True:
-            gone_s = time.monotonic() - began
-            answer = Answer(self._limits.answer_bytes)
+            elapsed_s = time.monotonic() - began
+            answer = AnswerBuilder(self._limits.answer_bytes)
             reader = AnswerReader(answer, self._limits, on_delta, on_restart)
             try:
-                await self._ask(attempt, reader, timeout_s - gone_s, patience_s - gone_s)
+                await self._ask(attempt, reader, timeout_s - elapsed_s, first_token_limit_s - elapsed_s)
             except HttpTimeout as error:
-                if not answer.ended_well():
-                    raise failure(model, answer.bad_end() or error, answer) from error
-                await reader.end_with_last()
-            except (HttpError, Fault) as error:
-                if not answer.text() and attempt.refused(error):
+                if not answer.ends_well():
+                    raise failure(model, answer.reported_fault() or error, answer) from error
+                await reader.end_at_last_event()
+            except (HttpError, AnswerFault) as error:
+                if not answer.text() and attempt.adapt(error):
                     continue
                 raise failure(model, error, answer) from error
-            attempt.taken()
+            attempt.accepted()
             return answer.completion()
 
     async def list_models(self, base_url: str, api_key: str | None, *, timeout_s: float) -> list[str]:
-        """The names a server knows its models by; entries that name none are left out. Raises `HttpError`."""
+        """Return the model names that a server lists; entries without a name are skipped. Raises `HttpError`."""
         url = joined(base_url, "models")
         limits = HttpLimits(self._limits.connect_s, timeout_s, self._limits.idle_s, timeout_s)
         value = await self._http.get_json(url, token=api_key, limits=limits)
@@ -144,20 +146,22 @@ class Providers:
             raise HttpGarbled(address=url, expected="a list of models", excerpt=excerpt(orjson.dumps(value)))
         return names
 
-    async def _ask(self, attempt: Attempt, reader: AnswerReader, timeout_s: float, first_token_s: float) -> None:
-        """One request, as the model's server is known to take it."""
+    async def _ask(
+        self, attempt: AdaptiveRequest, reader: AnswerReader, timeout_s: float, first_token_s: float
+    ) -> None:
+        """Send one request, adapted to the model's server."""
         model = attempt.model
-        if attempt.changes.whole:  # its first byte comes when all of it is written
+        if attempt.changes.whole:  # the first byte arrives when the answer is complete
             first_token_s = timeout_s
         async with self._http.stream(
             "POST",
             joined(model.base_url, "chat/completions"),
-            body=_dumped(attempt.sent()),
+            body=_dumped(attempt.body()),
             token=model.api_key,
             headers=_headers(model),
             limits=self._http_limits(timeout_s, first_token_s),
-        ) as wire:
-            await reader.read(wire)
+        ) as response:
+            await reader.read(response)
 
     def _http_limits(self, total_s: float, first_s: float) -> HttpLimits:
         limits = self._limits
@@ -165,7 +169,7 @@ class Providers:
 
 
 def _body(model: Model, request: ChatRequest) -> dict[str, Any]:
-    """What is asked for, before anything is left out for the model's server."""
+    """Return the request body before adjustments."""
     body: dict[str, Any] = {
         "model": model.upstream,
         "messages": request.messages,
@@ -193,25 +197,26 @@ def _dumped(body: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(body, default=_plain)
     except orjson.JSONEncodeError as error:
-        raise Reported(400, f"it cannot be written as JSON: {error}") from error
+        raise ReportedError(400, f"the request cannot be encoded as JSON: {error}") from error
 
 
 def _headers(model: Model) -> Mapping[str, str] | None:
-    """Azure takes its keys in a header of its own; a bearer token there is one of Entra ID."""
+    """Return extra headers. Azure expects its keys in a separate header; a bearer token there is an Entra ID token."""
     host = urlsplit(model.base_url).hostname or ""
     azure = host.endswith((".azure.com", ".azure-api.net", ".azure.us", ".azure.cn"))
     return {"api-key": model.api_key} if azure and model.api_key else None
 
 
 def _length_field(model: Model) -> str:
-    """OpenAI's newer models refuse the old name; other servers know no other."""
+    """Return the name of the answer limit. OpenAI's newer models refuse the old name; other servers know only that
+    one."""
     return "max_completion_tokens" if model.base_url.startswith("https://api.openai.com/") else "max_tokens"
 
 
 def _plain(value: object) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"a {type(value).__name__} has no place in JSON")
+    raise TypeError(f"a {type(value).__name__} cannot be encoded as JSON")
 
 
 def _has(value: Any, key: str) -> bool:

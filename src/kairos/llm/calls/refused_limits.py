@@ -1,6 +1,6 @@
-"""Reads the number of tokens that a server allows from its refusal of a request: for an answer, or for a whole context.
+"""Parses the token limit from a server's refusal: the limit of an answer or of the whole context.
 
-The forms are those of OpenAI, Anthropic, vLLM, Mistral, Groq, Together, TGI, DeepSeek, DashScope, Zhipu, Bedrock,
+Supports the messages of OpenAI, Anthropic, vLLM, Mistral, Groq, Together, TGI, DeepSeek, DashScope, Zhipu, Bedrock,
 Cohere, LM Studio, llama.cpp and Vertex.
 """
 
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 
-LEAST_CONTEXT = 256
+MIN_CONTEXT = 256
 NUMBER = r"[`'\" (]*(?<![\w-])(\d{1,3}(?:,\d{3})+|\d{2,7})(?![\w,]*\d|\w)"
 ANSWER_LIMIT = re.compile(
     r"(?<![a-z])max(?:imum)?[_ ]?(?:(?:completion|output|new)[_ ]?)?tokens(?![a-z])", re.IGNORECASE
 )
-"""The names that servers have for the limit of an answer."""
+"""Servers' names for the answer limit."""
 LARGEST = re.compile(
     "|".join(
         (
@@ -40,7 +40,7 @@ LESS_THAN = re.compile(
     ),
     re.IGNORECASE,
 )
-"""The number itself is not allowed."""
+"""Patterns whose number is itself not allowed."""
 CONTEXT = re.compile(
     "|".join(
         (
@@ -57,14 +57,14 @@ CONTEXT = re.compile(
 
 
 def names_answer_limit(text: str) -> bool:
-    """Whether a refusal mentions the limit of an answer."""
+    """Whether a refusal mentions the answer limit."""
     return bool(ANSWER_LIMIT.search(text))
 
 
 def allowed_answer(text: str, below: int) -> int | None:
-    """The most tokens of an answer that a refusal allows, less than `below`; None where it names no such number.
+    """Return the maximum answer tokens that a refusal allows, less than `below`; None if it contains no such number.
 
-    Of several numbers the largest is taken: too large a limit is refused once more, too small a one would be kept.
+    Of several numbers the largest is used: too large a limit is refused once more, but too small a one would be saved.
     """
     limits = [_number(found) for found in LARGEST.finditer(text)]
     limits += [_number(found) - 1 for found in LESS_THAN.finditer(text)]
@@ -72,10 +72,10 @@ def allowed_answer(text: str, below: int) -> int | None:
 
 
 def refused_context(text: str) -> int | None:
-    """The context that a server names where prompt and answer together do not fit; None where it names none."""
+    """Return the context size in a refusal of a too long prompt and answer; None if it contains none."""
     found = CONTEXT.search(text)
     tokens = _number(found) if found else 0
-    return tokens if tokens >= LEAST_CONTEXT else None
+    return tokens if tokens >= MIN_CONTEXT else None
 
 
 def _number(found: re.Match[str]) -> int:

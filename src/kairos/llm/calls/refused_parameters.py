@@ -1,7 +1,7 @@
-"""Reads a server's refusal of a request for the parameter that it names, and says what to send instead.
+"""Parses the refused parameter from a server's error, and determines how to change the request.
 
-The forms are those of OpenAI, Azure, vLLM, Mistral, Groq, Together, LM Studio, llama.cpp, Ollama, LiteLLM and Google;
-`refused_limits.py` reads the numbers in them.
+Supports the messages of OpenAI, Azure, vLLM, Mistral, Groq, Together, LM Studio, llama.cpp, Ollama, LiteLLM and Google;
+`refused_limits.py` parses the numbers.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from kairos.llm.calls.adjustments import (
 )
 from kairos.llm.calls.refused_limits import allowed_answer, names_answer_limit, refused_context
 
-KEPT = frozenset(
+REQUIRED = frozenset(
     {
         *("model", "messages", "stream", "tools", "tool_choice", "functions", "function_call", "n", "modalities"),
         *("prompt", "input"),
     }
 )
-"""What a request cannot do without: an answer to anything else would be another answer."""
+"""Parameters that are never dropped, because the answer would change."""
 TEXT_LENGTH = 8_000
 UNSUPPORTED = re.compile(
     "|".join(
@@ -63,7 +63,7 @@ OF_THIS_SCHEMA = re.compile(
     r"|must contain the word|json_validate_failed|failed to|keyword|'required'",
     re.IGNORECASE,
 )
-"""Words about the one schema that was sent, and not about what the server can do."""
+"""Messages about the schema in this request rather than the server's abilities."""
 SYSTEM = re.compile(
     r"system (?:role|message|prompt|instruction)s? (?:is |are )?(?:currently )?(?:not|un)[ -]?(?:supported|allowed"
     r"|enabled|permitted)|(?:does not|doesn't|not) support (?:the )?['\"`]?system|developer instruction is not enabled"
@@ -75,30 +75,30 @@ STREAM = re.compile(
     r"|allowed|enabled)|not support(?: the)? ['\"`]?stream(?:ing)?\b(?!_)",
     re.IGNORECASE,
 )
-WORDED = ("message", "msg", "detail", "error", "errors", "type", "code", "param", "reason", "raw", "metadata")
-"""Fields of an error's body that hold the server's own words."""
+TEXT_FIELDS = ("message", "msg", "detail", "error", "errors", "type", "code", "param", "reason", "raw", "metadata")
+"""Fields of an error body that hold messages of the server."""
 ECHO = re.compile(r"""(['"]input['"]: ).*?(?=, '(?:ctx|url|type|loc)'|\}\]|$)""", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """What a server said of a request that it did not take."""
+class ParameterRefusal:
+    """A server's refusal of a request."""
 
     status: int
     text: str
-    """Its words, cut to a bounded length."""
+    """The server's message, limited in length."""
     named: tuple[str, ...] = ()
-    """Places that it names in fields of its own: `param`, `loc`."""
+    """Parameters named in separate fields: `param`, `loc`."""
 
     @classmethod
-    def of(cls, status: int, body: bytes, reason: str = "") -> Refusal:
-        """From the body of an error; `reason` where there is no body."""
+    def of(cls, status: int, body: bytes, reason: str = "") -> ParameterRefusal:
+        """Parse an error body; `reason` is used if there is none."""
         text = body[: TEXT_LENGTH * 4].decode(errors="replace")[:TEXT_LENGTH] if body else reason[:TEXT_LENGTH]
         try:
             value = orjson.loads(body) if body else None
         except orjson.JSONDecodeError:
             value = None
-        return cls(status, _words(value) or text, tuple(_places(value)))
+        return cls(status, _messages(value) or text, tuple(_places(value)))
 
     @property
     def unsupported(self) -> bool:
@@ -106,27 +106,28 @@ class Refusal:
 
     @property
     def readable(self) -> bool:
-        """Whether its status is one that servers give for parameters. Some give 500 for a schema."""
+        """Whether the status is one that servers use for refused parameters. Some use 500 for a schema."""
         return self.status in (400, 415, 422, 501) or (
             self.status == 500 and bool(re.search("UnsupportedParams|grammar|json.?schema", self.text, re.IGNORECASE))
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What to send instead."""
+class AdjustmentStep:
+    """A change to the request."""
 
     changes: Adjustments
-    lasting: bool
-    """Whether it is about the model, and not about this one request."""
+    permanent: bool
+    """Whether it applies to all requests to the model, not only to this one."""
 
 
-def next_step(
-    body: Mapping[str, Any], changes: Adjustments, refusal: Refusal, *, own_limit: bool = False
-) -> Step | None:
-    """The changes for another try, which take one thing more away; None where the refusal names nothing of the kind.
+def next_adjustment(
+    body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal, *, own_limit: bool = False
+) -> AdjustmentStep | None:
+    """Return the changes for the next attempt, which removes one more thing; None if the refusal names nothing
+    removable.
 
-    `own_limit` says that the limit of the answer is Kairos' default: it is left out where nothing else helps.
+    `own_limit`: the answer limit is Kairos' default, which is dropped if nothing else helps.
     """
     if not refusal.readable:
         return None
@@ -137,46 +138,52 @@ def next_step(
     return None
 
 
-def _without_system(body: Mapping[str, Any], changes: Adjustments, refusal: Refusal) -> Step | None:
+def _without_system(body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal) -> AdjustmentStep | None:
     if changes.folds_system or not any(message.get("role") == "system" for message in body.get("messages", ())):
         return None
     role = any(re.search(r"messages.*role", place) for place in refusal.named)
     if SYSTEM.search(refusal.text) or (role and "system" in refusal.text and refusal.unsupported):
-        return Step(replace(changes, folds_system=True), lasting=True)
+        return AdjustmentStep(replace(changes, folds_system=True), permanent=True)
     return None
 
 
-def _in_one_piece(body: Mapping[str, Any], changes: Adjustments, refusal: Refusal) -> Step | None:
+def _in_one_piece(body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal) -> AdjustmentStep | None:
     if changes.whole or not body.get("stream"):
         return None
     named = "stream" in map(_last, refusal.named) and refusal.unsupported
-    return Step(replace(changes, whole=True), lasting=True) if named or STREAM.search(refusal.text) else None
+    return (
+        AdjustmentStep(replace(changes, whole=True), permanent=True) if named or STREAM.search(refusal.text) else None
+    )
 
 
-def _with_fewer_tokens(body: Mapping[str, Any], changes: Adjustments, refusal: Refusal) -> Step | None:
-    """An answer limit above what the server allows is lowered to what it says that it allows."""
+def _with_fewer_tokens(
+    body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal
+) -> AdjustmentStep | None:
+    """Lower the answer limit to the maximum that the server reports."""
     key = _refused_limit(body, changes, refusal)
     if key is None or not isinstance(body[key], int):
         return None
     allowed = allowed_answer(refusal.text, below=min(body[key], changes.answer_tokens or body[key]))
-    return Step(replace(changes, answer_tokens=allowed), lasting=True) if allowed else None
+    return AdjustmentStep(replace(changes, answer_tokens=allowed), permanent=True) if allowed else None
 
 
-def _without_limit(body: Mapping[str, Any], changes: Adjustments, refusal: Refusal) -> Step | None:
-    """This request without a limit. It is not remembered: another limit may be one that the server takes."""
+def _without_limit(body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal) -> AdjustmentStep | None:
+    """Drop the answer limit from this request only, because the server may accept another limit."""
     key = _refused_limit(body, changes, refusal)
-    return Step(without(changes, key), lasting=False) if key else None
+    return AdjustmentStep(without(changes, key), permanent=False) if key else None
 
 
-def _refused_limit(body: Mapping[str, Any], changes: Adjustments, refusal: Refusal) -> str | None:
-    """The parameter that limits the answer, where the refusal is about it. Where prompt and answer together are too
-    long, the context that the server names is what counts (`ModelCaller`)."""
+def _refused_limit(body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal) -> str | None:
+    """Return the parameter of the answer limit if the refusal is about it. If prompt and answer together are too long,
+    the reported context matters instead (`ModelCaller`)."""
     about = names_answer_limit("\n".join((refusal.text, *refusal.named))) and refused_context(refusal.text) is None
     return next((key for key in body if key in LENGTH_NAMES and key not in changes.dropped), None) if about else None
 
 
-def _with_less_format(body: Mapping[str, Any], changes: Adjustments, refusal: Refusal) -> Step | None:
-    """A schema without `strict`, JSON without the schema, and at last neither."""
+def _with_less_format(
+    body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal
+) -> AdjustmentStep | None:
+    """Send the schema without `strict`, then JSON without a schema, then neither."""
     sent = form_of(body, changes)
     if sent is SchemaForm.NONE or not (FORMAT.search(refusal.text) or _names_format(refusal)):
         return None
@@ -186,11 +193,11 @@ def _with_less_format(body: Mapping[str, Any], changes: Adjustments, refusal: Re
     less = _less(sent, "\n".join((refusal.text, *refusal.named)))
     if less is SchemaForm.OBJECT and not wants_object(body):
         less = SchemaForm.NONE
-    lasting = refusal.unsupported and not OF_THIS_SCHEMA.search(refusal.text)
-    return Step(replace(changes, schema_form=less), lasting)
+    permanent = refusal.unsupported and not OF_THIS_SCHEMA.search(refusal.text)
+    return AdjustmentStep(replace(changes, schema_form=less), permanent)
 
 
-def _names_format(refusal: Refusal) -> bool:
+def _names_format(refusal: ParameterRefusal) -> bool:
     return any("response_format" in place for place in refusal.named)
 
 
@@ -204,54 +211,54 @@ def _less(sent: SchemaForm, text: str) -> SchemaForm:
     return SchemaForm.NONE if sent is not SchemaForm.OBJECT else FORMS[FORMS.index(sent) + 1]
 
 
-def _without_named(body: Mapping[str, Any], changes: Adjustments, refusal: Refusal) -> Step | None:
-    """A parameter that is named as unsupported goes out under its other name, or not at all."""
+def _without_named(body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal) -> AdjustmentStep | None:
+    """Send an unsupported parameter under its alternative name, or drop it."""
     if not refusal.unsupported or len(changes.dropped) >= NAMES_KEPT:
         return None
     keys = _named_keys(body, changes, refusal)
     if not keys:
         return None
     key = "top_p" if {"top_p", "temperature"} <= set(keys) and "both" in refusal.text else keys[0]
-    lasting = "both" not in refusal.text
+    permanent = "both" not in refusal.text
     if key in OTHER_NAMES and key not in changes.renamed and OTHER_NAMES[key] not in body:
-        return Step(replace(changes, renamed=changes.renamed | {key}), lasting)
-    return Step(without(changes, key), lasting)
+        return AdjustmentStep(replace(changes, renamed=changes.renamed | {key}), permanent)
+    return AdjustmentStep(without(changes, key), permanent)
 
 
 def _named_keys(
-    body: Mapping[str, Any], changes: Adjustments, refusal: Refusal, *, quoted_only: bool = False
+    body: Mapping[str, Any], changes: Adjustments, refusal: ParameterRefusal, *, quoted_only: bool = False
 ) -> list[str]:
-    """Parameters of the body that the refusal names, the most certain first, without those that must be sent."""
-    words: list[str] = []
+    """Return the parameters in the body that the refusal names, most certain first, without those that must be sent."""
+    names: list[str] = []
     for place in refusal.named:
         parts = [part for part in re.split(r"[.\[\]]+", place) if part and part != "body"]
-        if parts and parts[0] in KEPT:
+        if parts and parts[0] in REQUIRED:
             return []
-        words += parts
-    words += re.findall(r"""['"`‘“]([A-Za-z_][\w.]{1,63})['"`’”]""", refusal.text)
+        names += parts
+    names += re.findall(r"""['"`‘“]([A-Za-z_][\w.]{1,63})['"`’”]""", refusal.text)
     if not quoted_only:
-        words += re.findall(r"[A-Za-z_]\w{1,63}", refusal.text) if len(refusal.text) < 2_000 else []
+        names += re.findall(r"[A-Za-z_]\w{1,63}", refusal.text) if len(refusal.text) < 2_000 else []
     found: dict[str, None] = {}
-    for word in words:
-        name = _snake(word)
+    for mentioned in names:
+        name = _snake(mentioned)
         key = key_of(body, changes, name) if len(name) <= NAME_LENGTH else None
-        if key is not None and key not in KEPT:
+        if key is not None and key not in REQUIRED:
             found[key] = None
     return list(found)
 
 
-def _snake(word: str) -> str:
-    """`streamOptions` and `body.stream_options` as the protocol writes it."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", _last(word)).lower()
+def _snake(name: str) -> str:
+    """Convert names such as `streamOptions` and `body.stream_options` to the protocol's form."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", _last(name)).lower()
 
 
 def _last(place: str) -> str:
     return place.rpartition(".")[2]
 
 
-def _words(value: Any) -> str:
-    """The messages in an error's body, joined; empty where it is no JSON object. What a server echoes of the request
-    is left out: a prompt must not be read as a refusal."""
+def _messages(value: Any) -> str:
+    """Return the joined messages of an error body; empty if it is not a JSON object. Echoes of the request are removed,
+    so that a prompt is not read as a refusal."""
     texts: list[str] = []
     _collect(value, texts, 0)
     return "\n".join(texts)[:TEXT_LENGTH]
@@ -263,7 +270,7 @@ def _collect(value: Any, texts: list[str], depth: int) -> None:
     if isinstance(value, str) and depth:
         texts.append(_without_echo(value))
     elif isinstance(value, Mapping):
-        for key in WORDED:
+        for key in TEXT_FIELDS:
             _collect(value.get(key), texts, depth + 1)
     elif isinstance(value, list):
         for item in value[:20]:
@@ -271,12 +278,12 @@ def _collect(value: Any, texts: list[str], depth: int) -> None:
 
 
 def _without_echo(text: str) -> str:
-    """vLLM and Mistral give pydantic's errors as a text, with the input beside."""
+    """Remove the input from pydantic errors, which vLLM and Mistral send as text."""
     return ECHO.sub(r"\1…", text[:TEXT_LENGTH])
 
 
 def _places(value: Any, depth: int = 0) -> Iterator[str]:
-    """`param` and `loc` wherever an error's body has them, and in pydantic's errors written as text."""
+    """Iterate over `param` and `loc` anywhere in an error body, including pydantic errors sent as text."""
     if depth > 5:
         return
     if isinstance(value, Mapping):

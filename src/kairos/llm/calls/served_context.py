@@ -1,6 +1,6 @@
-"""The context that the servers of models really serve, asked of them again and again.
+"""Polls model servers for the context that they actually serve.
 
-Ollama: https://github.com/ollama/ollama/blob/main/docs/api.md (`/api/ps`, `/api/show`); vLLM and llama.cpp give it with
+Ollama: https://github.com/ollama/ollama/blob/main/docs/api.md (`/api/ps`, `/api/show`). vLLM and llama.cpp report it in
 their list of models, llama.cpp also at `/props`, LM Studio at `/api/v0/models`.
 """
 
@@ -16,40 +16,40 @@ from dataclasses import dataclass
 from typing import Any
 
 from kairos.http import HttpClient, HttpError, HttpLimits, joined, server_root
-from kairos.llm.calls.model_traits import LEAST_CONTEXT, ModelTraits
+from kairos.llm.calls.model_traits import MIN_CONTEXT, ModelTraits
 from kairos.llm.catalog.catalog import AdapterHost, Model
 
 log = logging.getLogger(__name__)
 
-EVERY_S = 20.0
+INTERVAL_S = 20.0
 LIMITS = HttpLimits(connect_s=1.0, first_byte_s=2.0, idle_s=2.0, total_s=3.0)
 OLLAMA_DEFAULT = 4096
-"""What Ollama serves of a model that is not loaded and sets nothing, unless OLLAMA_CONTEXT_LENGTH says otherwise."""
+"""Ollama's context for a model that is not loaded and sets none, unless OLLAMA_CONTEXT_LENGTH overrides it."""
 CLOUD_CONTEXT = 32_768
-"""Of a provider's model whose entry names none: such servers refuse a longer prompt in words, and cut nothing."""
-MOST_CONTEXT = 100_000_000
+"""Context of a cloud model whose entry names none: cloud servers refuse longer prompts and truncate nothing."""
+MAX_CONTEXT = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
-    """What a server says of one model."""
+class ServedContext:
+    """The context that a server reports for a model."""
 
     context: int
     certain: bool = True
-    """False: Ollama's default, which its environment may change; known once the model is loaded."""
+    """False for Ollama's default, which its environment may override. It is known once the model is loaded."""
 
 
 class ModelContexts:
-    """The context of each model: declared, served, and found by calls, the smallest of them."""
+    """The context of each model: the smallest of the declared one, the served one, and the one that calls revealed."""
 
     def __init__(self, traits: ModelTraits) -> None:
         self._traits = traits
-        self._served: dict[tuple[str, str], Served] = {}
+        self._served: dict[tuple[str, str], ServedContext] = {}
         self.changed: Callable[[], None] = lambda: None
-        """Called when a server says something else than before."""
+        """Called when a server reports a different context."""
 
     def of(self, model: Model) -> int:
-        """Tokens of prompt and answer together."""
+        """Return the context of a model in tokens of prompt and answer together."""
         served = self._served.get(_key(model))
         found = self._traits.of(model).context
         context = model.context if model.context_declared or self_hosted(model) else CLOUD_CONTEXT
@@ -58,47 +58,52 @@ class ModelContexts:
         return context if found is None else min(context, found)
 
     def served(self, model: Model) -> int | None:
-        """What its server says for certain; None where it says nothing."""
+        """Return the context that the server reports with certainty; None if it reports none."""
         served = self._served.get(_key(model))
         return served.context if served and served.certain else None
 
-    def take(self, model: Model, served: Served) -> None:
-        """Take over what a server says. What calls had found before holds no more, once it says something else."""
+    def update(self, model: Model, served: ServedContext) -> None:
+        """Save the context that a server reports. What calls revealed earlier is discarded if it has changed."""
         before = self._served.get(_key(model))
         if served == before or (before and before.certain and not served.certain):
-            return  # unloaded: it will most likely be loaded as it was
+            return  # unloaded: it will probably be loaded with the same context
         self._served[_key(model)] = served
         if served.certain and (before is None or not before.certain or before.context != served.context):
-            self._forget_found(model, served.context)
-        log.info("model %s: its server serves a context of %d tokens", model.name, served.context)
+            self._discard_found(model, served.context)
+        log.info("model %s: the server has a context of %d tokens", model.name, served.context)
         self.changed()
 
-    def _forget_found(self, model: Model, context: int) -> None:
-        """Also where nothing is known here: what an earlier process found may not have been read yet."""
+    def _discard_found(self, model: Model, context: int) -> None:
+        """Discard the context that calls revealed, even if none is known here: an earlier process may have saved
+        one."""
         if self._traits.of(model).context != context:
-            self._traits.forget_context(model)
+            self._traits.discard_context(model)
 
 
-class ContextWatch:
-    """Asks the servers of the models that an operator hosts; providers in the cloud are not asked."""
+class ContextPoller:
+    """Polls the servers that the operator hosts; cloud providers are not polled."""
 
     def __init__(
-        self, http: HttpClient, contexts: ModelContexts, models: Callable[[], Iterable[Model]], every_s: float = EVERY_S
+        self,
+        http: HttpClient,
+        contexts: ModelContexts,
+        models: Callable[[], Iterable[Model]],
+        interval_s: float = INTERVAL_S,
     ) -> None:
-        """`models` gives those of now: adapters come and go."""
+        """`models` returns the current models, because adapters come and go."""
         self._http = http
         self._contexts = contexts
         self._models = models
-        self._every_s = every_s
+        self._interval_s = interval_s
 
     async def run(self) -> None:
-        """Until cancelled. Owned by the daemon."""
+        """Poll until cancelled. Runs as a background task of the daemon."""
         while True:
-            await self.look()
-            await asyncio.sleep(self._every_s * random.uniform(0.8, 1.2))
+            await self.poll()
+            await asyncio.sleep(self._interval_s * random.uniform(0.8, 1.2))
 
-    async def look(self) -> None:
-        """Ask every server once, side by side."""
+    async def poll(self) -> None:
+        """Poll every server once, concurrently."""
         servers: defaultdict[tuple[str, str | None], list[Model]] = defaultdict(list)
         for model in self._models():
             if model.adapter_host is not AdapterHost.EMBEDDED and (model.local or model.base_url.startswith("http://")):
@@ -115,13 +120,13 @@ class ContextWatch:
             elif len(models) <= 200:
                 found = await self._of_others(model)
             if found is not None:
-                self._contexts.take(model, found)
+                self._contexts.update(model, found)
 
-    async def _of_ollama(self, model: Model, loaded: list[Mapping[str, Any]]) -> Served | None:
+    async def _of_ollama(self, model: Model, loaded: list[Mapping[str, Any]]) -> ServedContext | None:
         names = {model.upstream, f"{model.upstream}:latest"}
         for row in loaded:
             if names & {row.get("name"), row.get("model")} and (context := _tokens(row.get("context_length"))):
-                return Served(context)
+                return ServedContext(context)
         url = _root(model.base_url, "api/show")
         try:
             shown = await self._http.post_json(url, {"model": model.upstream}, token=model.api_key, limits=LIMITS)
@@ -129,21 +134,21 @@ class ContextWatch:
             return None
         return _shown(shown) if isinstance(shown, Mapping) else None
 
-    async def _of_others(self, model: Model) -> Served | None:
+    async def _of_others(self, model: Model) -> ServedContext | None:
         rows = _rows(await self._json(joined(model.base_url, "models"), model.api_key), "data") or []
         row = next((row for row in rows if row.get("id") == model.upstream), {})
         if context := _tokens(row.get("max_model_len")):  # vLLM
-            return Served(context)
+            return ServedContext(context)
         if row.get("owned_by") == "llamacpp":
             props = await self._json(_root(model.base_url, "props"), model.api_key)
             settings = props.get("default_generation_settings") if isinstance(props, Mapping) else None
             context = _tokens(settings.get("n_ctx")) if isinstance(settings, Mapping) else None
-            return Served(context) if context else None
+            return ServedContext(context) if context else None
         if row.get("owned_by") == "organization_owner":
             rows = _rows(await self._json(_root(model.base_url, "api/v0/models"), model.api_key), "data") or []
             row = next((row for row in rows if row.get("id") == model.upstream), {})
             context = _tokens(row.get("loaded_context_length"))
-            return Served(context) if context else None
+            return ServedContext(context) if context else None
         return None
 
     async def _json(self, url: str, token: str | None) -> Any:
@@ -154,21 +159,21 @@ class ContextWatch:
 
 
 def self_hosted(model: Model) -> bool:
-    """Whether its server is most likely the operator's own."""
+    """Whether its server is probably hosted by the operator."""
     return model.local or model.base_url.startswith("http://")
 
 
-def _shown(shown: Mapping[str, Any]) -> Served | None:
-    """What `/api/show` says of a model that is not loaded."""
+def _shown(shown: Mapping[str, Any]) -> ServedContext | None:
+    """Parse the reply of `/api/show` for a model that is not loaded."""
     info = shown.get("model_info")
     info = info if isinstance(info, Mapping) else {}
     trained = next((_tokens(value) for key, value in info.items() if str(key).endswith(".context_length")), None)
     if "remote_host" in shown:  # a model of Ollama's cloud
-        return Served(trained) if trained else None
+        return ServedContext(trained) if trained else None
     set_to = re.search(r"^num_ctx\s+(\d{1,9})\s*$", str(shown.get("parameters") or "")[:10_000], re.MULTILINE)
     wanted = _tokens(int(set_to[1])) if set_to else None
     limits = [tokens for tokens in (wanted or OLLAMA_DEFAULT, trained) if tokens]
-    return Served(min(limits), certain=wanted is not None)
+    return ServedContext(min(limits), certain=wanted is not None)
 
 
 def _key(model: Model) -> tuple[str, str]:
@@ -181,7 +186,7 @@ def _rows(value: Any, name: str) -> list[Mapping[str, Any]] | None:
 
 
 def _tokens(value: Any) -> int | None:
-    return value if type(value) is int and LEAST_CONTEXT <= value <= MOST_CONTEXT else None
+    return value if type(value) is int and MIN_CONTEXT <= value <= MAX_CONTEXT else None
 
 
 def _root(base_url: str, path: str) -> str:

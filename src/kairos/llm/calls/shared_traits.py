@@ -1,6 +1,6 @@
-"""Shares between replicas, over Redis, what was found out about models by calling them.
+"""Shares model traits between replicas over Redis.
 
-One hash holds it all. A lost write costs one refused request, so nothing here is atomic over several replicas.
+All traits are in one hash. A lost write costs one refused request, so writes are not atomic across replicas.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from redis.asyncio import Redis
 
 from kairos import redis_keys
 from kairos.errors import EngineUnavailable
-from kairos.llm.calls.model_traits import KEPT_S, NOTHING_FOUND, ModelTraits, Traits
-from kairos.redis_client import reached
+from kairos.llm.calls.model_traits import EXPIRY_S, NO_TRAITS, ModelTraits, Traits
+from kairos.redis_client import redis_errors
 
 log = logging.getLogger(__name__)
 
 POLL_S = 5.0
 LIMIT_S = 2.0
-MOST = 1_000
-"""Models that are remembered; the oldest findings go first."""
+MAX_MODELS = 1_000
+"""Maximum number of stored models; the oldest are dropped first."""
 
 
 class SharedTraits:
-    """Writes what `ModelTraits` learns here, and reads what the other replicas learned."""
+    """Writes the traits learned here and reads those of other replicas."""
 
     def __init__(
         self, redis: Redis, traits: ModelTraits, *, namespace: str = redis_keys.NAMESPACE, poll_s: float = POLL_S
@@ -37,21 +37,21 @@ class SharedTraits:
         self._key = redis_keys.model_traits(namespace)
         self._poll_s = poll_s
         self._pending: dict[str, Traits | None] = {}
-        self._void: set[str] = set()
-        """Models of which everything that is stored was forgotten here; the next write leaves it out."""
-        self._void_contexts: set[str] = set()
-        """Models whose stored context was forgotten."""
+        self._discarded: set[str] = set()
+        """Models whose stored traits were discarded here; the next write removes them."""
+        self._discarded_contexts: set[str] = set()
+        """Models whose stored context was discarded."""
         self._woken = asyncio.Event()
         traits.learned = self._learned
-        traits.context_forgotten = self._context_forgotten
+        traits.context_discarded = self._context_discarded
 
     async def run(self) -> None:
-        """Until cancelled. Owned by the daemon."""
+        """Exchange traits until cancelled. Runs as a background task of the daemon."""
         while True:
             try:
                 await self.exchange()
             except EngineUnavailable as error:
-                log.debug("what was found out about models is not shared now: %s", error)
+                log.debug("model traits are not shared: %s", error)
             self._woken.clear()
             try:
                 async with asyncio.timeout(self._poll_s * random.uniform(0.8, 1.2)):
@@ -60,8 +60,8 @@ class SharedTraits:
                 pass
 
     async def exchange(self) -> None:
-        """Write what is pending and read the rest. Raises `EngineUnavailable`."""
-        with reached(self._redis):
+        """Write pending traits and read the others. Raises `EngineUnavailable`."""
+        with redis_errors(self._redis):
             async with asyncio.timeout(LIMIT_S):
                 await self._write()
                 found = await self._read()
@@ -69,16 +69,16 @@ class SharedTraits:
             whole = self._whole(digest, found.pop(digest, None))
             if whole is not None:
                 found[digest] = whole
-        self._traits.take_over(found)
+        self._traits.replace_all(found)
 
     def _learned(self, digest: str, traits: Traits | None) -> None:
         if traits is None:
-            self._void.add(digest)
+            self._discarded.add(digest)
         self._pending[digest] = traits
         self._woken.set()
 
-    def _context_forgotten(self, digest: str, rest: Traits) -> None:
-        self._void_contexts.add(digest)
+    def _context_discarded(self, digest: str, rest: Traits) -> None:
+        self._discarded_contexts.add(digest)
         self._pending[digest] = rest
         self._woken.set()
 
@@ -86,33 +86,34 @@ class SharedTraits:
         for digest, traits in list(self._pending.items()):
             raw = await self._redis.hget(self._key, digest)  # pyright: ignore[reportGeneralTypeIssues]
             whole = self._whole(digest, Traits.from_json(raw) if isinstance(raw, bytes) else None)
-            void = digest in self._void, digest in self._void_contexts
+            before = digest in self._discarded, digest in self._discarded_contexts
             if whole is None:
                 await self._redis.hdel(self._key, digest)  # pyright: ignore[reportGeneralTypeIssues]
             else:
                 await self._redis.hset(self._key, digest, whole.to_json())  # type: ignore[misc]
-            if self._pending.get(digest) is traits and void == (digest in self._void, digest in self._void_contexts):
+            after = digest in self._discarded, digest in self._discarded_contexts
+            if self._pending.get(digest) is traits and before == after:
                 self._done(digest)
 
     def _done(self, digest: str) -> None:
         del self._pending[digest]
-        self._void.discard(digest)
-        self._void_contexts.discard(digest)
+        self._discarded.discard(digest)
+        self._discarded_contexts.discard(digest)
 
     def _whole(self, digest: str, stored: Traits | None) -> Traits | None:
-        """What is pending together with what is stored, less what was forgotten; None where nothing is left."""
-        if stored is None or digest in self._void:
-            stored = NOTHING_FOUND
-        if digest in self._void_contexts:
+        """Merge pending and stored traits without the discarded ones; None if nothing remains."""
+        if stored is None or digest in self._discarded:
+            stored = NO_TRAITS
+        if digest in self._discarded_contexts:
             stored = replace(stored, context=None)
-        whole = stored.merged(self._pending[digest] or NOTHING_FOUND)
-        return None if whole == NOTHING_FOUND else whole
+        whole = stored.merged(self._pending[digest] or NO_TRAITS)
+        return None if whole == NO_TRAITS else whole
 
     async def _read(self) -> dict[str, Traits]:
         raw = await self._redis.hgetall(self._key)  # type: ignore[misc]
         found = {_text(digest): Traits.from_json(_bytes(value)) for digest, value in raw.items()}
-        usable = {digest: traits for digest, traits in found.items() if traits and traits.at > time.time() - KEPT_S}
-        newest = sorted(usable, key=lambda digest: usable[digest].at, reverse=True)[:MOST]
+        usable = {digest: traits for digest, traits in found.items() if traits and traits.at > time.time() - EXPIRY_S}
+        newest = sorted(usable, key=lambda digest: usable[digest].at, reverse=True)[:MAX_MODELS]
         if stale := [digest for digest in found if digest not in set(newest)]:
             await self._redis.hdel(self._key, *stale)  # type: ignore[misc]
         return {digest: usable[digest] for digest in newest}

@@ -1,16 +1,13 @@
-"""JSON schemas in the subset that OpenAI calls strict: each object closed, each of its properties required.
-
-See https://platform.openai.com/docs/guides/structured-outputs#supported-schemas.
-"""
+"""Converts JSON schemas to OpenAI's strict subset, where every object is closed and every property required."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-DEEPEST = 10
+MAX_DEPTH = 10
 """Levels of nesting that the subset allows."""
-MOST_PROPERTIES = 1000
+MAX_PROPERTIES = 1000
 ANNOTATIONS = frozenset({"title", "description", "$schema", "$id", "$comment", "examples", "default"})
 PLAIN = frozenset(
     {
@@ -20,18 +17,18 @@ PLAIN = frozenset(
 )
 NESTED = frozenset({"properties", "required", "additionalProperties", "items", "anyOf", "$defs", "definitions"})
 LEFT_OUT = frozenset({"$schema", "$id", "$comment", "examples", "default"})
-"""Annotations that strict servers refuse, and that no answer depends on."""
+"""Annotations that strict servers refuse and that do not affect answers."""
 
 
 class NotStrict(Exception):
-    """The schema cannot be written in the subset without changing what it asks for."""
+    """The schema cannot be expressed in the subset without changing its meaning."""
 
 
 def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The schema in the strict subset; None where that would change its meaning.
+    """Return the schema in the strict subset; None if its meaning would change.
 
-    An object that says nothing of further properties is closed: what it describes stays the same. A property that is
-    optional stays so, which the subset cannot express; nor can maps, tuples, `allOf`, `oneOf`, `not` and conditions.
+    An object without `additionalProperties` is closed, which keeps its description. Optional properties must stay
+    optional, which the subset cannot express; nor can it express maps, tuples, `allOf`, `oneOf`, `not` and conditions.
     """
     if schema.get("type") != "object" or "anyOf" in schema:
         return None
@@ -42,13 +39,13 @@ def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 class _Strict:
-    """One conversion, with its bound on the whole."""
+    """One conversion, with a limit on the total number of properties."""
 
     def __init__(self) -> None:
         self._properties = 0
 
     def of(self, schema: Any, depth: int) -> dict[str, Any]:
-        if not isinstance(schema, Mapping) or depth > DEEPEST:
+        if not isinstance(schema, Mapping) or depth > MAX_DEPTH:
             raise NotStrict
         if set(schema) - PLAIN - NESTED - ANNOTATIONS or not set(schema) & {"type", "enum", "const", "anyOf", "$ref"}:
             raise NotStrict
@@ -90,5 +87,5 @@ class _Strict:
 
     def _count(self, more: int) -> None:
         self._properties += more
-        if self._properties > MOST_PROPERTIES:
+        if self._properties > MAX_PROPERTIES:
             raise NotStrict

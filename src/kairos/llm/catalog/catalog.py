@@ -1,4 +1,4 @@
-"""The models Kairos may call: one frozen record each, and the catalogue that holds them by name."""
+"""The models that Kairos may call, and the catalogue that holds them by name."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ EMBEDDED_MODEL = "smollm2-135m"
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars for a million tokens, as the provider lists them."""
+    """US dollars per million tokens, as listed by the provider."""
 
     input: float
     output: float
 
     def of(self, input_tokens: float, output_tokens: float) -> float:
-        """US dollars for one call."""
+        """Return the cost of one call in US dollars."""
         return (input_tokens * self.input + output_tokens * self.output) / 1e6
 
 
@@ -32,65 +32,65 @@ FREE = Price(0.0, 0.0)
 
 
 class AdapterHost(StrEnum):
-    """What serves the adapters of a base."""
+    """The server of a base model's adapters."""
 
     EMBEDDED = "embedded"
-    """llama.cpp under our own supervisor; the adapter is chosen request by request."""
+    """llama.cpp, supervised by Kairos; each request selects an adapter."""
     OLLAMA = "ollama"
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model as the router and the providers see it."""
+    """A model, as used by the router and the providers."""
 
     name: str
-    """Unique in the catalogue; what users write and what decisions are stored under."""
+    """Unique in the catalogue; used by users and in stored decisions."""
     upstream: str
-    """The name the server knows the model by."""
+    """The model's name on its server."""
     base_url: str
-    """Address of the OpenAI-compatible API, with its version path: `http://127.0.0.1:11434/v1`."""
+    """Address of the OpenAI-compatible API, including the version path: `http://127.0.0.1:11434/v1`."""
     api_key: str | None = None
     local: bool = False
-    """Whether prompts stay on hardware that the operator owns."""
+    """Whether prompts stay on the operator's hardware."""
     price: Price | None = None
-    """None is unknown, which is never treated as free. A local model without a price costs `FREE`."""
+    """None if unknown, which never counts as free. A local model without a price costs `FREE`."""
     context: int = 8192
     """Tokens of prompt and answer together."""
     context_declared: bool = True
-    """Whether its entry names the context; else what its server says holds."""
+    """Whether the configuration sets the context; otherwise the server's value is used."""
     specialties: frozenset[str] = frozenset()
-    """Task types its operator declares it good at: a prior that measurements soon outweigh."""
+    """Task types that the operator declares it good at: a prior that measurements soon outweigh."""
     tier: float | None = None
-    """Declared prior quality in [0, 1]; None takes the router's default."""
+    """Declared prior quality in [0, 1]; None uses the router's default."""
     capabilities: frozenset[str] = frozenset()
-    """What a request may demand of it: `tools`, `vision`. `json_schema` and `no_json_schema` overrule what was found
-    out by calling it."""
+    """Features that a request may require: `tools`, `vision`. `json_schema` and `no_json_schema` override what calls
+    revealed."""
     runner: str | None = None
-    """Models with the same runner share one loaded copy: switching between them costs a reload."""
+    """Models with the same runner share one loaded copy; switching between them causes a reload."""
     weights: str | None = None
-    """What its adapters are trained on: a GGUF file, or a folder in the format of transformers."""
+    """The weights that its adapters are trained on: a GGUF file, or a folder in transformers format."""
     adapter_host: AdapterHost | None = None
-    """None: this model gets no adapters."""
+    """None if the model supports no adapters."""
     project_id: ProjectId | None = None
-    """The only project that may call it, or hear of it: set for adapters."""
+    """The only project that may call or see it; set for adapters."""
     base: str | None = None
-    """The model that it is an adapter of, by its name in the catalogue."""
+    """The name of an adapter's base model."""
     adapter_id: UUID | None = None
     share: float = 1.0
-    """Share of the requests that may go to it: less than 1 for a canary."""
+    """Share of the requests that may use it; less than 1 for a canary."""
     body: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """Fields that every request to it carries beside the protocol's own."""
+    """Extra fields in every request to it."""
 
 
 class Catalog:
-    """The models of one Kairos: those of `kairos.toml`, in its order, and the adapters that are served at the moment.
+    """The model catalogue: the models of `kairos.toml` in their order, and the adapters served now.
 
-    As a collection it is the configured models alone, which every project shares: whoever goes through them names and
-    counts nothing that belongs to one project. What a project may call or hear of is `of(project_id)`.
+    As a collection it contains only the configured models, which all projects share, so iteration never reveals
+    anything that belongs to one project. `of(project_id)` returns the models that a project may call.
     """
 
     def __init__(self, models: Iterable[Model]) -> None:
-        """Adapters may be among them."""
+        """`models` may include adapters."""
         every = list(models)
         self._shared = {model.name: model for model in every if model.project_id is None}
         self._every_projects = tuple(self._shared.values())
@@ -109,18 +109,18 @@ class Catalog:
 
     @property
     def adapters(self) -> tuple[Model, ...]:
-        """Those of every project: for what stands above projects, never to be shown."""
+        """The adapters of all projects. For internal use only; never show them."""
         return tuple(self._adapters.values())
 
     def replace_adapters(self, models: Iterable[Model]) -> None:
-        """These are the adapters from now on; the others leave. One whose name is taken stays out: a name has one
-        meaning. Raises `ValueError` for a model that names no project or no base."""
+        """Replace the adapters. An adapter whose name is taken is skipped. Raises `ValueError` for a model without a
+        project or base."""
         adapters: dict[str, Model] = {}
         for model in models:
             if model.project_id is None or model.base is None:
-                raise ValueError(f"{model.name} is no adapter: it names no project or no base")
+                raise ValueError(f"{model.name} is not an adapter: it has no project or no base")
             if model.name in self._shared or model.name in adapters:
-                log.warning("the adapter %s is left out: another model has that name", model.name)
+                log.warning("adapter %s is skipped: another model has that name", model.name)
                 continue
             adapters[model.name] = model
         self._adapters = adapters
@@ -128,7 +128,7 @@ class Catalog:
         self._of = {owner: self._with_adapters_of(owner) for owner in owners}
 
     def of(self, project_id: Hashable) -> tuple[Model, ...]:
-        """What a project may call or hear of: the shared models, each with the project's own adapters behind it."""
+        """Return the models that a project may call: the shared ones, each followed by the project's own adapters."""
         return self._of.get(project_id, self._every_projects)
 
     @property
@@ -137,11 +137,11 @@ class Catalog:
         return tuple(self._of)
 
     def get(self, name: str) -> Model | None:
-        """The model of that name, whosever it is: for names that came out of a decision, not out of a request."""
+        """Return the model of that name, of any project. Use only for names from decisions, not from requests."""
         return self._shared.get(name) or self._adapters.get(name)
 
     def find(self, name: str, project_id: Hashable) -> Model | None:
-        """The same for one project: the adapter of another one is as a name that does not exist. None is no project."""
+        """Return the model of that name if the project may call it; None includes no project's adapters."""
         model = self.get(name)
         return model if model is None or model.project_id in (None, project_id) else None
 

@@ -1,4 +1,4 @@
-"""The models that the configuration names, and the embedded one where it runs."""
+"""The configured models, and the embedded model if it is running."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kairos.model_keys import usable_key
 
 
 def configured_models(settings: Settings, addresses: Addresses) -> Iterator[Model]:
-    """Raises `InvalidConfig` where a key that an entry names is not in the environment."""
+    """Iterate over the models. Raises `InvalidConfig` if the environment variable of an API key is not set."""
     for entry in settings.models:
         yield _model(entry)
     if addresses.model_url:
@@ -36,8 +36,8 @@ def _model(entry: ModelSettings) -> Model:
     if entry.api_key_env and key is None:
         raise InvalidConfig(
             source=f"models: {entry.name}",
-            problem=f"the environment has no {entry.api_key_env}, which `api_key_env` names",
-            remedy="Set it, or take the model out of kairos.toml",
+            problem=f"the environment variable {entry.api_key_env}, named by `api_key_env`, is not set",
+            remedy="Set it, or remove the model from kairos.toml",
         )
     return Model(
         name=entry.name,

@@ -1,6 +1,6 @@
-"""What there is to call: model servers on this machine's usual ports, and providers whose keys the environment holds.
+"""Discovers model servers on this machine's usual ports, and providers whose API keys are in the environment.
 
-Nothing found here ever contains a key: only the name of the variable that holds it.
+Results never contain a key, only the name of its environment variable.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from kairos.llm.catalog import prices
 from kairos.llm.catalog.catalog import Price
 from kairos.model_address import Unusable, clean_key
 
-LARGEST_CONTEXT = 1_000_000_000
-"""A larger number is no context."""
+MAX_CONTEXT = 1_000_000_000
+"""Larger numbers are not valid contexts."""
 NAME_LENGTH = 160
-"""Longer names of models are not taken: with the kind before them they must fit into `ModelSettings.name`."""
+"""Maximum length of a model name: with the server kind in front it must fit into `ModelSettings.name`."""
 
 
 class ServerKind(StrEnum):
-    """What a server is; also how the price file knows a provider, and the first part of its models' names."""
+    """The kind of a server; also the provider's name in the price file, and the prefix of its models' names."""
 
     OLLAMA = "ollama"
     VLLM = "vllm"
@@ -42,12 +42,12 @@ class ServerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A provider in the cloud, by its OpenAI-compatible address."""
+    """A cloud provider with an OpenAI-compatible API."""
 
     kind: ServerKind
     base_url: str
     key_names: tuple[str, ...]
-    """Environment variables that may hold its key; the first one that does is used."""
+    """Environment variables that may hold its key; the first one set is used."""
 
 
 USUAL_PORTS: Mapping[ServerKind, int] = {
@@ -62,14 +62,14 @@ OWNERS = {
     "llamacpp": ServerKind.LLAMA_CPP,
     "organization_owner": ServerKind.LM_STUDIO,
 }
-"""What makes of servers give as `owned_by` of their models (Ollama: the publisher, `library` mostly)."""
+"""Server kinds by the `owned_by` of their models (Ollama sends the publisher, mostly `library`)."""
 PROVIDERS = (
     Provider(ServerKind.OPENAI, "https://api.openai.com/v1", ("OPENAI_API_KEY",)),
     Provider(ServerKind.ANTHROPIC, "https://api.anthropic.com/v1", ("ANTHROPIC_API_KEY",)),
     Provider(
         ServerKind.GOOGLE,
         "https://generativelanguage.googleapis.com/v1beta/openai",
-        # GOOGLE_API_KEY may be a key for Maps as well; the name that says Gemini goes first.
+        # GOOGLE_API_KEY may also be a key for Maps, so GEMINI_API_KEY comes first.
         ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     ),
     Provider(ServerKind.MISTRAL, "https://api.mistral.ai/v1", ("MISTRAL_API_KEY",)),
@@ -79,12 +79,12 @@ PROVIDERS = (
 
 @dataclass(frozen=True, slots=True)
 class FoundModel:
-    """A model that a server lists, or that the price file knows of a provider which could not be asked."""
+    """A model that a server lists, or that the price file contains for a provider that could not be queried."""
 
     name: str
-    """As the server knows it."""
+    """The model's name on its server."""
     local: bool
-    """Whether prompts stay on this machine. Ollama lists models of its cloud among its own."""
+    """Whether prompts stay on this machine. Ollama also lists models of its cloud."""
     context: int | None = None
     price: Price | None = None
     """None is unknown."""
@@ -92,7 +92,7 @@ class FoundModel:
 
 @dataclass(frozen=True, slots=True)
 class FoundServer:
-    """A server that answers, or a provider whose key is set."""
+    """A server that responds, or a provider whose key is set."""
 
     kind: ServerKind
     base_url: str
@@ -104,8 +104,8 @@ class FoundServer:
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
-    """All that a scan found."""
+class ScanResult:
+    """The result of a scan."""
 
     servers: tuple[FoundServer, ...]
 
@@ -130,10 +130,10 @@ async def scan(
     providers: Sequence[Provider] = PROVIDERS,
     timeout_s: float = 1.5,
     remote_timeout_s: float = 5.0,
-) -> Findings:
-    """Look everywhere at once, each place with its limit of time. Never raises for what a server does.
+) -> ScanResult:
+    """Scan all addresses concurrently, each with its own timeout. Server errors are never raised.
 
-    With `get_json` a local server is asked once more for what `list_models` leaves out: who made it, and contexts.
+    With `get_json`, a local server is queried again for what `list_models` omits: its kind, and the contexts.
     """
     places: dict[str, ServerKind] = {}
     for kind, port in ports.items():
@@ -142,14 +142,14 @@ async def scan(
     local = (_local(list_models, get_json, kind, address, timeout_s) for address, kind in places.items())
     remote = (_remote(list_models, provider, environ, remote_timeout_s) for provider in providers)
     found = await asyncio.gather(*local, *remote)
-    return Findings(tuple(server for server in found if server is not None))
+    return ScanResult(tuple(server for server in found if server is not None))
 
 
 def settings_of(picks: Iterable[tuple[FoundServer, FoundModel]]) -> list[ModelSettings]:
-    """Entries for `kairos.toml`, with names that are unique among them: `ollama/llama3.2:3b`, `openai/gpt-5-mini`.
+    """Return entries for `kairos.toml` with unique names: `ollama/llama3.2:3b`, `openai/gpt-5-mini`.
 
-    No `runner`: it says that models share one loaded copy, as a base and its adapters do. A listing does not tell
-    which models have the same base, and to charge all models of one Ollama for switching would be wrong where they
+    `runner` is not set: it declares that models share one loaded copy, such as a base and its adapters. A listing does
+    not reveal which models share a base, and a switching penalty for all models of one Ollama would be wrong if they
     fit into memory together.
     """
     entries: list[ModelSettings] = []
@@ -163,7 +163,7 @@ def settings_of(picks: Iterable[tuple[FoundServer, FoundModel]]) -> list[ModelSe
 
 
 def _free_name(name: str, server: FoundServer, taken: set[str]) -> str:
-    """The name itself, or where two servers of one kind list it, with the second one's address."""
+    """Return a unique name: with the server's address if two servers of one kind list the model."""
     if name in taken:
         name = f"{name}@{urlsplit(server.base_url).netloc}"
     free, number = name, 1
@@ -174,10 +174,10 @@ def _free_name(name: str, server: FoundServer, taken: set[str]) -> str:
 
 
 def ollama_address(value: str) -> str | None:
-    """The address that `OLLAMA_HOST` means, where that is on this machine: `0.0.0.0`, `:8000`, `http://localhost`.
+    """Return the address in `OLLAMA_HOST` if it is on this machine: `0.0.0.0`, `:8000`, `http://localhost`.
 
-    Read as Ollama reads it: a scheme without a port means the scheme's own port. 0.0.0.0 is where a server listens;
-    one asks it at 127.0.0.1.
+    Follows Ollama's rules: a scheme without a port implies the scheme's default port. A server that listens on 0.0.0.0
+    is reached at 127.0.0.1.
     """
     value = value.strip().strip("\"'")
     if not value:
@@ -189,7 +189,7 @@ def ollama_address(value: str) -> str | None:
         usual = {"http": 80, "https": 443}[scheme] if separator else USUAL_PORTS[ServerKind.OLLAMA]
         host, port = parts.hostname or "127.0.0.1", parts.port or usual
         address = ip_address("127.0.0.1" if host == "localhost" else host)
-    except (ValueError, KeyError):  # no address at all, another machine's name, or an unknown scheme
+    except (ValueError, KeyError):  # not an address, another machine's name, or an unknown scheme
         return None
     if address.is_unspecified:
         return f"{scheme}://{'127.0.0.1' if address.version == 4 else '[::1]'}:{port}"
@@ -199,7 +199,7 @@ def ollama_address(value: str) -> str | None:
 async def _local(
     list_models: ListModels, get_json: GetJson | None, kind: ServerKind, address: str, timeout_s: float
 ) -> FoundServer | None:
-    """The server at an address of this machine; None where nothing listens."""
+    """Return the server at a local address; None if nothing is listening."""
     if not await _listening(urlsplit(address), timeout_s):
         return None
     server = FoundServer(kind, f"{address}/v1", None, True, ())
@@ -215,7 +215,8 @@ async def _local(
 async def _remote(
     list_models: ListModels, provider: Provider, environ: Mapping[str, str], timeout_s: float
 ) -> FoundServer | None:
-    """A provider, asked with its key; None where the environment has none. Unasked, it has the models we know."""
+    """Query a provider with its key; None if the environment has none. If the query fails, the price file's models are
+    used."""
     variable = next((name for name in provider.key_names if environ.get(name, "").strip()), None)
     if variable is None:
         return None
@@ -227,7 +228,7 @@ async def _remote(
     names, problem = await _listed(list_models, provider.base_url, key, timeout_s)
     if problem is None:
         models, problem = _models(provider.kind, names, {})
-        # Providers list many models that are no chat models; those with a price are, and come first.
+        # Providers also list models that do not chat. Those with a price do, and come first.
         return replace(server, models=tuple(sorted(models, key=lambda m: (m.price is None, m.name))), problem=problem)
     known = [model.id for model in prices.known_models(provider.kind)]
     return replace(server, models=_models(provider.kind, known, {})[0], problem=problem)
@@ -245,7 +246,7 @@ async def _listening(address: SplitResult, timeout_s: float) -> bool:
 async def _listed(
     list_models: ListModels, base_url: str, api_key: str | None, timeout_s: float
 ) -> tuple[list[str], str | None]:
-    """The names of a server's models, or why there are none."""
+    """Return the names of a server's models, or the reason for the failure."""
     try:
         async with asyncio.timeout(timeout_s):
             return await list_models(base_url, api_key, timeout_s=timeout_s), None
@@ -253,7 +254,7 @@ async def _listed(
         reason = f"no answer within {timeout_s:g} s"
     except KairosError as error:
         reason = str(error).rstrip(". ")
-    if api_key:  # an answer may repeat it
+    if api_key:  # the response may contain it
         reason = reason.replace(api_key.strip(), "***")
     return [], f"models could not be listed: {reason}"
 
@@ -261,11 +262,12 @@ async def _listed(
 def _models(
     kind: ServerKind, names: Iterable[str], cards: Mapping[str, Mapping[str, Any]]
 ) -> tuple[tuple[FoundModel, ...], str | None]:
-    """The models of these names, and a word on those that are none. Names go to a terminal: no control characters."""
+    """Return the models with usable names, and a note on the others. Names are printed on terminals: no control
+    characters."""
     distinct = list(dict.fromkeys(names))
     usable = [name for name in distinct if name.strip() and name.isprintable() and len(name) <= NAME_LENGTH]
     strange = len(distinct) - len(usable)
-    problem = f"{strange} of the {len(distinct)} names it lists are not usable as names" if strange else None
+    problem = f"{strange} of the {len(distinct)} listed names are not valid" if strange else None
     return tuple(_model(kind, name, cards.get(name, {})) for name in usable), problem
 
 
@@ -273,14 +275,15 @@ def _model(kind: ServerKind, name: str, card: Mapping[str, Any]) -> FoundModel:
     known = prices.known_model(kind, name)
     return FoundModel(
         name=name,
-        local=prices.stays_here(kind, name),
+        local=prices.is_local(kind, name),
         context=known.context if known else _context(card),
         price=prices.price_of(kind, name),
     )
 
 
 async def _cards(get_json: GetJson, base_url: str, timeout_s: float) -> dict[str, dict[str, Any]]:
-    """What a server says of its models beside their names, by name. A nicety: without it the usual kind is assumed."""
+    """Return a server's further details of its models by name. Optional: without them the port's usual kind is
+    assumed."""
     with suppress(KairosError, TimeoutError):
         async with asyncio.timeout(timeout_s):
             value = await get_json(f"{base_url}/models")
@@ -292,13 +295,13 @@ async def _cards(get_json: GetJson, base_url: str, timeout_s: float) -> dict[str
 
 
 def _context(card: Mapping[str, Any]) -> int | None:
-    """The context a server was started with: vLLM's `max_model_len`, llama.cpp's `meta.n_ctx`.
+    """Return the context that a server was started with: vLLM's `max_model_len`, llama.cpp's `meta.n_ctx`.
 
-    Not `n_ctx_train`: what a model was trained for is no promise that this server takes it.
+    Not `n_ctx_train`: the server may not support the context that a model was trained for.
     """
     meta = card.get("meta")
     values = (card.get("max_model_len"), meta.get("n_ctx") if isinstance(meta, dict) else None)
-    return next((value for value in values if type(value) is int and 256 <= value <= LARGEST_CONTEXT), None)
+    return next((value for value in values if type(value) is int and 256 <= value <= MAX_CONTEXT), None)
 
 
 def _settings(server: FoundServer, model: FoundModel, name: str) -> ModelSettings:

@@ -1,4 +1,4 @@
-"""Whether a model may be called now, as the router sees it."""
+"""Availability of models, as used by the router."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """The live state of a model: whether it may be called, and the utility that its health costs."""
+    """Whether a model may be called, and the utility penalty for its health."""
 
     open: bool = False
-    """The breaker is open, or its one probe is under way: no call before `retry_at`."""
+    """The circuit breaker is open or half-open with its probe in progress: no call before `retry_at`."""
     reason: str = ""
     retry_at: float | None = None
     penalty: float = 0.0
-    """Utility that a degraded model loses."""
+    """Utility penalty of a degraded model."""
 
 
 HEALTHY = Availability()
 
 
 class HealthLookup(Protocol):
-    """Gives the availability of a model. Called for every model at every decision: it must not wait for anything."""
+    """Returns the availability of a model. Called for every model at every decision, so it must not block."""
 
     def __call__(self, model: str, now: float, /) -> Availability: ...

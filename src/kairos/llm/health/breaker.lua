@@ -1,10 +1,10 @@
--- Writes a breaker if nobody has written it since the writer read it, and tells the others. One script, so that it is
--- atomic; what a breaker does, breaker.py alone knows.
+-- Writes a breaker if it has not been written since the caller read it, and notifies the other replicas. One script, so
+-- that it is atomic. The behaviour of breakers is in breaker.py.
 --
 -- KEYS  the hash of all breakers (redis_keys.breakers)
--- ARGV  field, value as the writer knows it ('' for none), new value, channel
+-- ARGV  field, value known to the caller ('' for none), new value, channel
 --
--- Answers false when written, else the value that stands ('' for none).
+-- Returns false if written, else the current value ('' for none).
 local stands = redis.call('HGET', KEYS[1], ARGV[1]) or ''
 if stands ~= ARGV[2] then
   return stands

@@ -1,11 +1,11 @@
-"""Cheap looks at the servers of models that nobody called lately: whether they can be reached at all.
+"""Connection probes of the servers of idle models.
 
-Decided so: a server that cannot be reached is as good as three failed calls, so its breaker opens before a user's call
-fails, and while it stays away no call is spent on it. A server that can be reached is believed to be back only where it
-was away: one that listed its models while it answered 500 to every chat closes nothing. Every HTTP status counts as
-reached: keys may be allowed to chat and not to list, and not every server lists.
+A server that cannot be reached counts as three failed calls: its breaker opens before a user's call fails, and no call
+is spent on it while it is unreachable. A server that can be reached is considered recovered only if it was unreachable,
+because a server may list its models and still answer 500 to every chat. Every HTTP status counts as reached: keys may
+be allowed to chat but not to list, and not every server supports listing.
 
-Looked at are the servers of the configured models. Adapters have no looks of their own: calls tell of them.
+Only the servers of configured models are probed. The health of adapters depends on calls alone.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from collections.abc import Iterable
 from redis.asyncio import Redis
 
 from kairos import redis_keys
-from kairos.background_tasks import together
+from kairos.background_tasks import run_together
 from kairos.errors import EngineUnavailable
-from kairos.http import HttpError, HttpTimeout, HttpUnreachable, Phase
+from kairos.http import CallPhase, HttpError, HttpTimeout, HttpUnreachable
 from kairos.llm.calls.providers import Providers
 from kairos.llm.catalog.catalog import Model
-from kairos.llm.health.breaker import ERRORS_IN_A_ROW, State
+from kairos.llm.health.breaker import ERRORS_IN_A_ROW, BreakerState
 from kairos.llm.health.health import ModelHealth
-from kairos.redis_client import reached
+from kairos.redis_client import redis_errors
 
-LOCAL_EVERY_S = 20.0
-LOCAL_AWAY_EVERY_S = 5.0
-"""A server on own hardware that was away is looked at this often, so that its return is noticed."""
-CLOUD_EVERY_S = 300.0
+LOCAL_INTERVAL_S = 20.0
+UNREACHABLE_INTERVAL_S = 5.0
+"""Interval for an unreachable local server, so that its return is noticed."""
+CLOUD_INTERVAL_S = 300.0
 JITTER = 0.2
 CONFIRM_S = 0.5
-"""Between the looks that make sure of a server that was not reached."""
-LOOK_TIMEOUT_S = 3.0
+"""Interval between the probes that confirm that a server is unreachable."""
+PROBE_TIMEOUT_S = 3.0
 LOCK_TIMEOUT_S = 1.0
 
 
 class Probes:
-    """Looks at each quiet server now and then; one replica does it for all."""
+    """Probes each idle server regularly; one replica does so for all."""
 
     def __init__(
         self,
@@ -51,31 +51,31 @@ class Probes:
         redis: Redis,
         *,
         namespace: str = redis_keys.NAMESPACE,
-        every_s: float | None = None,
+        interval_s: float | None = None,
     ) -> None:
-        """`every_s` replaces the times above, for tests."""
+        """`interval_s` replaces the intervals above, for tests."""
         self._servers = [_Server(models) for models in _by_server(models)]
         self._health = health
         self._providers = providers
         self._redis = redis
         self._namespace = namespace
-        self._every_s = every_s
+        self._interval_s = interval_s
 
     async def run(self) -> None:
-        """Until cancelled. Owned by the daemon."""
+        """Probe until cancelled. Runs as a background task of the daemon."""
         if not self._servers:
             await asyncio.Event().wait()
-        await together(*(self._watch(server) for server in self._servers))
+        await run_together(*(self._watch(server) for server in self._servers))
 
     async def _watch(self, server: _Server) -> None:
-        """Each server for itself: one that hangs makes no other wait."""
+        """Probe one server in a loop of its own, so that a hanging server delays no other."""
         while True:
-            every_s = self._pause_s(server)
-            await asyncio.sleep(every_s * random.uniform(1 - JITTER, 1 + JITTER))
-            if self._is_quiet(server, every_s) and await self._is_ours(server, every_s):
-                await self._look(server)
+            interval_s = self._pause_s(server)
+            await asyncio.sleep(interval_s * random.uniform(1 - JITTER, 1 + JITTER))
+            if self._is_idle(server, interval_s) and await self._acquire_lock(server, interval_s):
+                await self._probe(server)
 
-    async def _look(self, server: _Server) -> None:
+    async def _probe(self, server: _Server) -> None:
         for number in range(ERRORS_IN_A_ROW):
             if number:
                 await asyncio.sleep(CONFIRM_S * random.uniform(0.5, 1))
@@ -89,11 +89,11 @@ class Probes:
                 return
 
     async def _problem(self, model: Model) -> str:
-        """Why there was no connection; empty where there was one."""
+        """Return why there was no connection; empty if there was one."""
         try:
-            await self._providers.list_models(model.base_url, model.api_key, timeout_s=LOOK_TIMEOUT_S)
+            await self._providers.list_models(model.base_url, model.api_key, timeout_s=PROBE_TIMEOUT_S)
         except HttpTimeout as error:
-            return str(error) if error.phase is Phase.CONNECT else ""
+            return str(error) if error.phase is CallPhase.CONNECT else ""
         except HttpUnreachable as error:
             return str(error) if isinstance(error.__cause__, OSError) else ""
         except HttpError:
@@ -101,38 +101,39 @@ class Probes:
         return ""
 
     def _pause_s(self, server: _Server) -> float:
-        if self._every_s is not None:
-            return self._every_s
+        if self._interval_s is not None:
+            return self._interval_s
         if not server.model.local:
-            return CLOUD_EVERY_S
-        return LOCAL_AWAY_EVERY_S if self._is_away(server) else LOCAL_EVERY_S
+            return CLOUD_INTERVAL_S
+        return UNREACHABLE_INTERVAL_S if self._is_unreachable(server) else LOCAL_INTERVAL_S
 
-    def _is_away(self, server: _Server) -> bool:
-        return any(self._health.is_away(model.name) for model in server.models)
+    def _is_unreachable(self, server: _Server) -> bool:
+        return any(self._health.is_unreachable(model.name) for model in server.models)
 
     def _is_open(self, server: _Server) -> bool:
-        states = (self._health.shown(model.name)[0].state(time.time()) for model in server.models)
-        return all(state is not State.CLOSED for state in states)
+        states = (self._health.snapshot(model.name)[0].state(time.time()) for model in server.models)
+        return all(state is not BreakerState.CLOSED for state in states)
 
-    def _is_quiet(self, server: _Server, every_s: float) -> bool:
-        """Calls say more than a look can, so a server that is called needs none; one that is away always does."""
-        called_at = max(self._health.idle_since(model.name) for model in server.models)
-        return self._is_away(server) or time.time() - called_at >= every_s
+    def _is_idle(self, server: _Server, interval_s: float) -> bool:
+        """Whether the server has had no calls for the interval. Calls make probes unnecessary; an unreachable server is
+        always probed."""
+        called_at = max(self._health.last_called_at(model.name) for model in server.models)
+        return self._is_unreachable(server) or time.time() - called_at >= interval_s
 
-    async def _is_ours(self, server: _Server, every_s: float) -> bool:
-        """The lock stays for most of the pause: whoever comes next within it has nothing to look for."""
+    async def _acquire_lock(self, server: _Server, interval_s: float) -> bool:
+        """Take the lock for most of the interval, so that no other replica probes within it."""
         try:
-            with reached(self._redis):
+            with redis_errors(self._redis):
                 async with asyncio.timeout(LOCK_TIMEOUT_S):
                     key = redis_keys.server_probe(server.digest, self._namespace)
-                    lock_s = every_s * (1 - JITTER)
+                    lock_s = interval_s * (1 - JITTER)
                     return bool(await self._redis.set(key, 1, nx=True, px=max(1, int(lock_s * 1000))))
         except EngineUnavailable:
-            return server.model.local  # a provider in the cloud is not asked by every replica
+            return server.model.local  # cloud providers are not probed by every replica
 
 
 class _Server:
-    """The models behind one address and credential: one look tells of all."""
+    """The models behind one address and credential, which one probe covers."""
 
     def __init__(self, models: list[Model]) -> None:
         self.models = models

@@ -1,12 +1,13 @@
-"""One breaker for each (model, credential) over all replicas: opened by one, felt by all; one probe for all of them.
+"""One circuit breaker per (model, credential) for all replicas: if one replica opens it, it is open for all, with one
+probe.
 
-Redis holds the state, memory a copy that is read at every decision. What happens here is applied to the copy at once
-and written behind, on the condition that nobody wrote meanwhile; if somebody did, the same changes are made again on
-what stands there (breaker.lua). Only a probe waits for its write. A notice spreads a change at once and a poll within a
-second. With Redis away every replica goes on with its own copy, and writes its changes when Redis is back.
+Redis holds the state; memory holds a copy that every decision reads. Local changes are applied to the copy immediately
+and written in the background, on the condition that no one else has written. On a conflict, the changes are reapplied
+to the stored state (breaker.lua). Only a probe waits for its write. A notification spreads changes immediately, and
+polling within a second. While Redis is unavailable, each replica uses its own copy and writes its changes afterwards.
 
-Shared are those of the configured models. Adapters come and go with their replica's own server: each replica goes by
-its own breaker of them, and a person's reset reaches the replica that was asked.
+Only breakers of configured models are shared. Adapters come and go with their replica's own server, so each replica has
+its own breakers for them, and a reset affects the replica that receives it.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ import orjson
 from redis.asyncio import Redis
 
 from kairos import redis_keys
-from kairos.background_tasks import together
+from kairos.background_tasks import run_together
 from kairos.errors import EngineUnavailable
 from kairos.llm.catalog.catalog import Model
 from kairos.llm.health.breaker import Breaker
-from kairos.llm.health.health import Change, ModelHealth, Trouble
-from kairos.pubsub import Signals
-from kairos.redis_client import reached
+from kairos.llm.health.health import BreakerChange, LastError, ModelHealth
+from kairos.pubsub import PubSub
+from kairos.redis_client import redis_errors
 
 log = logging.getLogger(__name__)
 
@@ -40,119 +41,120 @@ LUA = files("kairos.llm.health").joinpath("breaker.lua").read_text()
 POLL_S = 1.0
 LIMIT_S = 1.0
 PROBE_LIMIT_S = 0.5
-"""How long a user's call that is to be the probe waits for Redis."""
-MOST_PENDING = 64
-"""Changes kept while Redis is away: more of them say nothing that the last ones do not."""
+"""Time that a user's call, chosen as the probe, waits for Redis."""
+MAX_PENDING = 64
+"""Changes kept while Redis is unavailable. Only the last ones matter."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Tried:
-    """A write whose answer may have been lost on the way."""
+class _PendingWrite:
+    """A write whose reply may have been lost."""
 
     raw: bytes
     breaker: Breaker
-    changes: tuple[Change, ...]
+    changes: tuple[BreakerChange, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
     number: int
     breaker: Breaker
-    trouble: Trouble
+    last_error: LastError
 
 
 @dataclass(slots=True)
 class _Entry:
-    """What is known of one breaker in Redis, and the changes that are not in it yet."""
+    """The known state of one breaker in Redis, and the changes not yet written."""
 
     model: str
     digest: str
     raw: bytes = b""
-    """The value as it stood when it was last seen: the condition of the next write. Empty: none."""
+    """The last known value: the condition of the next write. Empty for none."""
     number: int = 0
-    """Of the newest write seen. A lower one in Redis means that it lost writes, and ours stands."""
+    """Number of the newest known write. A lower one in Redis means that it lost writes; then the local state is
+    written."""
     breaker: Breaker = field(default_factory=Breaker)
     kept: bool = True
-    """False when Redis lost it."""
-    pending: list[Change] = field(default_factory=list)
-    tried: _Tried | None = None
+    """False if Redis lost it."""
+    pending: list[BreakerChange] = field(default_factory=list)
+    tried: _PendingWrite | None = None
 
-    def add(self, change: Change) -> None:
+    def add(self, change: BreakerChange) -> None:
         self.pending.append(change)
-        del self.pending[:-MOST_PENDING]
+        del self.pending[:-MAX_PENDING]
 
     def wanted(self) -> Breaker:
-        """What should stand in Redis."""
+        """Return the state to write."""
         breaker = replace(self.breaker)
         for change in self.pending:
             change(breaker)
         return breaker
 
-    def written(self, tried: _Tried) -> None:
+    def written(self, tried: _PendingWrite) -> None:
         self.raw, self.breaker, self.kept, self.tried = tried.raw, tried.breaker, True, None
         self.number += 1
         self.pending = [change for change in self.pending if change not in tried.changes]
 
 
 class SharedBreakers:
-    """Hands the changes of `ModelHealth` to the other replicas, and theirs to it."""
+    """Exchanges changes of `ModelHealth` with the other replicas."""
 
     def __init__(
         self,
         redis: Redis,
-        signals: Signals,
+        pubsub: PubSub,
         health: ModelHealth,
         models: Iterable[Model],
         *,
         namespace: str = redis_keys.NAMESPACE,
     ) -> None:
         self._redis = redis
-        self._signals = signals
+        self._pubsub = pubsub
         self._health = health
         self._script = redis.register_script(LUA)
         self._key = redis_keys.breakers(namespace)
         self._channel = redis_keys.breakers_channel(namespace)
         self._entries = {model.name: _Entry(model.name, identity(model)) for model in models}
         self._wake = asyncio.Event()
-        self._turn = asyncio.Lock()
-        """One exchange at a time: answers are taken in the order in which Redis gave them."""
+        self._exchange_lock = asyncio.Lock()
+        """One exchange at a time, so that replies are processed in the order in which Redis sent them."""
         health.changed = self._note
 
     async def may_probe(self, model: str) -> bool:
-        """Whether the call that was just given the permit to try an open breaker is the only one over all replicas.
+        """Whether the call that just got the probe permit is the only probe over all replicas.
 
-        Without Redis each replica tries by itself, and an adapter always. Cancelled, it gives the permit back.
+        Without Redis, each replica probes by itself; adapters always do. Cancelling returns the permit.
         """
-        permit = self._health.shown(model)[0].generation
+        permit = self._health.snapshot(model)[0].generation
         entry = self._entries.get(model)
-        if entry and not self._health.alone:
+        if entry and not self._health.redis_unavailable:
             try:
-                with reached(self._redis):
-                    async with asyncio.timeout(PROBE_LIMIT_S), self._turn:
+                with redis_errors(self._redis):
+                    async with asyncio.timeout(PROBE_LIMIT_S), self._exchange_lock:
                         await self._write(entry)
             except EngineUnavailable as error:
-                self._lost(error)
+                self._on_redis_error(error)
             except asyncio.CancelledError:
                 self._health.abandoned(model, permit)
                 raise
-        return self._health.shown(model)[0].generation == permit
+        return self._health.snapshot(model)[0].generation == permit
 
     async def run(self) -> None:
-        """Share and hear until cancelled. Owned by the daemon."""
-        await together(self._exchange_forever(), self._listen())
+        """Exchange changes until cancelled. Runs as a background task of the daemon."""
+        await run_together(self._exchange_forever(), self._listen())
 
     async def exchange(self) -> None:
-        """Write what changed here and read what changed elsewhere. Raises `EngineUnavailable`."""
-        with reached(self._redis):
-            async with asyncio.timeout(LIMIT_S), self._turn:
+        """Write local changes and read those of other replicas. Raises `EngineUnavailable`."""
+        with redis_errors(self._redis):
+            async with asyncio.timeout(LIMIT_S), self._exchange_lock:
                 await self._write_all()
                 self._read_all(await self._redis.hgetall(self._key))
-                await self._write_all()  # what Redis had lost
-        if self._health.alone:
-            log.info("Redis is back: breakers are shared again")
-        self._health.alone = False
+                await self._write_all()  # restore what Redis had lost
+        if self._health.redis_unavailable:
+            log.info("Redis is available again: circuit breakers are shared")
+        self._health.redis_unavailable = False
 
-    def _note(self, model: str, change: Change) -> None:
+    def _note(self, model: str, change: BreakerChange) -> None:
         if entry := self._entries.get(model):
             entry.add(change)
             self._wake.set()
@@ -163,7 +165,7 @@ class SharedBreakers:
             try:
                 await self.exchange()
             except EngineUnavailable as error:
-                self._lost(error)
+                self._on_redis_error(error)
                 await asyncio.sleep(POLL_S * random.uniform(0.5, 1))
                 continue
             try:
@@ -173,13 +175,13 @@ class SharedBreakers:
                 pass
 
     async def _listen(self) -> None:
-        async for _ in self._signals.listen([self._channel]):
+        async for _ in self._pubsub.listen([self._channel]):
             self._wake.set()
 
-    def _lost(self, error: EngineUnavailable) -> None:
-        if not self._health.alone:
-            log.warning("breakers are not shared, each replica goes by its own: %s", error)
-        self._health.alone = True
+    def _on_redis_error(self, error: EngineUnavailable) -> None:
+        if not self._health.redis_unavailable:
+            log.warning("circuit breakers are not shared, each replica uses its own: %s", error)
+        self._health.redis_unavailable = True
 
     async def _write_all(self) -> None:
         for entry in self._entries.values():
@@ -187,9 +189,9 @@ class SharedBreakers:
                 await self._write(entry)
 
     async def _write(self, entry: _Entry) -> None:
-        """Bring the changes into Redis, on top of what stands there."""
+        """Write the changes to Redis, on top of the stored state."""
         while entry.tried or not entry.kept or entry.wanted() != entry.breaker:
-            tried = entry.tried = entry.tried or self._attempt(entry)  # the same again, where its answer was lost
+            tried = entry.tried = entry.tried or self._attempt(entry)  # repeat the same write if its reply was lost
             found = await self._script([self._key], [entry.digest, entry.raw, tried.raw, self._channel])
             if found is None:
                 entry.written(tried)
@@ -197,16 +199,16 @@ class SharedBreakers:
                 self._adopt(entry, found)
         entry.pending.clear()
 
-    def _attempt(self, entry: _Entry) -> _Tried:
-        wanted, trouble = entry.wanted(), self._health.shown(entry.model)[1]
+    def _attempt(self, entry: _Entry) -> _PendingWrite:
+        wanted, last_error = entry.wanted(), self._health.snapshot(entry.model)[1]
         value = {
             "number": entry.number + 1,
-            "write": uuid4().hex,  # tells this write from an equal one of another replica
+            "write": uuid4().hex,  # distinguishes this write from an equal one of another replica
             "breaker": wanted.to_dict(),
-            "words": trouble.words,
-            "unreachable": trouble.unreachable,
+            "words": last_error.message,
+            "unreachable": last_error.unreachable,
         }
-        return _Tried(orjson.dumps(value), wanted, tuple(entry.pending))
+        return _PendingWrite(orjson.dumps(value), wanted, tuple(entry.pending))
 
     def _read_all(self, found: Mapping[Any, Any]) -> None:
         for entry in self._entries.values():
@@ -215,34 +217,34 @@ class SharedBreakers:
                 self._adopt(entry, raw)
 
     def _adopt(self, entry: _Entry, raw: bytes) -> None:
-        """Take over what stands in Redis, with the changes made here since on top."""
+        """Apply the state in Redis, with the pending local changes on top."""
         if entry.tried and raw == entry.tried.raw:
             return entry.written(entry.tried)
         entry.raw, entry.tried, stored = raw, None, _unpacked(raw)
-        if stored is None:  # of another version of Kairos: ours is written when it changes
+        if stored is None:  # written by another version of Kairos; overwritten with the next change
             return None
         if stored.number < entry.number:
             entry.kept = False
             return None
         entry.number, entry.breaker, entry.kept = stored.number, stored.breaker, True
         wanted = entry.wanted()
-        ours = self._health.shown(entry.model)[1]
-        self._health.take_over(entry.model, wanted, stored.trouble if wanted == stored.breaker else ours)
+        ours = self._health.snapshot(entry.model)[1]
+        self._health.apply_shared(entry.model, wanted, stored.last_error if wanted == stored.breaker else ours)
         return None
 
 
 def _unpacked(raw: bytes) -> _Stored | None:
     if not raw:
-        return _Stored(0, Breaker(), Trouble())
+        return _Stored(0, Breaker(), LastError())
     try:
         value: dict[str, Any] = orjson.loads(raw)
-        trouble = Trouble(value["words"], value["unreachable"])
-        return _Stored(value["number"], Breaker.from_dict(value["breaker"]), trouble)
+        last_error = LastError(value["words"], value["unreachable"])
+        return _Stored(value["number"], Breaker.from_dict(value["breaker"]), last_error)
     except (ValueError, TypeError, KeyError):
         return None
 
 
 def identity(model: Model) -> str:
-    """Another address or another key is another breaker: a changed configuration starts with a closed one."""
+    """Return a hash of name, address and key: a changed configuration starts with a closed breaker."""
     parts = (model.name, model.base_url, model.upstream, model.api_key or "")
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

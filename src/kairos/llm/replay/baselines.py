@@ -1,4 +1,4 @@
-"""Who plays in a replay: the router as it serves, and what a user could pick instead of it."""
+"""The players of a replay: the router, and simple baselines."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Protocol
 
 from kairos.llm.catalog.catalog import Model, Price
 from kairos.llm.health.availability import HEALTHY, Availability
-from kairos.llm.health.breaker import Breaker, Fault
+from kairos.llm.health.breaker import Breaker, FaultKind
 from kairos.llm.routing.selection import ModelSelector, Request
 from kairos.llm.routing.statistics import Observation, RouterWeights
 
 PROJECT = "replay"
 TOKENS = 1000.0
-"""Of a replayed request: with prices set to match, a call is expected to cost the model's recorded mean."""
+"""Tokens of a replayed request. Prices are set so that the expected cost of a call is the model's recorded mean."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What the chosen model made of a prompt: all that a player is shown."""
+class ReplayOutcome:
+    """The result of the chosen model, the only one shown to the player."""
 
     task_type: str
     model: int
@@ -28,32 +28,32 @@ class Outcome:
     cost_usd: float
     latency_s: float | None
     token: int
-    """What `choose` gave with the choice."""
+    """The token that `choose` returned."""
 
 
 class Player(Protocol):
-    """Chooses a model for every prompt of an order, and is shown the outcome of its choice alone."""
+    """Chooses a model for every prompt of an order, and observes only the outcome of its choice."""
 
     falls_back: bool
-    """Whether it asks another model when a call fails."""
+    """Whether it tries another model when a call fails."""
 
     def choose(self, task_type: str, now: float, failed: Sequence[int] = ()) -> tuple[int | None, int]:
-        """(model, or None if none may be called; token)"""
+        """Return (model, or None if none may be called; token)."""
         ...
 
-    def learn(self, outcome: Outcome, now: float) -> None: ...
+    def observe(self, outcome: ReplayOutcome, now: float) -> None: ...
     def fail(self, model: int, token: int, now: float) -> None:
-        """The call met an infrastructure error."""
+        """Report an infrastructure error of a call."""
         ...
 
     def succeed(self, model: int, now: float) -> None: ...
-    def offer(self, models: Iterable[int]) -> None:
-        """These models can be chosen from now on."""
+    def set_models(self, models: Iterable[int]) -> None:
+        """Set the models that can be chosen from now on."""
         ...
 
 
-class Kairos:
-    """`ModelSelector` and `Breaker` as they serve."""
+class KairosPlayer:
+    """The router: `ModelSelector` and `Breaker` as in production."""
 
     falls_back = True
 
@@ -75,7 +75,7 @@ class Kairos:
             return None, 0
         return self._index[decision.chosen], decision.ticket
 
-    def learn(self, outcome: Outcome, now: float) -> None:
+    def observe(self, outcome: ReplayOutcome, now: float) -> None:
         seen = Observation(
             PROJECT,
             outcome.task_type,
@@ -92,7 +92,7 @@ class Kairos:
         breaker = self._breakers[self._names[model]]
         permit = breaker.acquire(now)
         if permit is not None:
-            breaker.failed(permit, Fault.INFRASTRUCTURE, now)
+            breaker.failed(permit, FaultKind.INFRASTRUCTURE, now)
 
     def succeed(self, model: int, now: float) -> None:
         breaker = self._breakers[self._names[model]]
@@ -100,60 +100,62 @@ class Kairos:
         if permit is not None:
             breaker.succeeded(permit, now)
 
-    def offer(self, models: Iterable[int]) -> None:
+    def set_models(self, models: Iterable[int]) -> None:
         self._selector.replace_models(self._models[index] for index in models)
 
     def _availability(self, model: str, now: float, /) -> Availability:
         breaker = self._breakers[model]
         if breaker.allows(now):
             return HEALTHY
-        return Availability(open=True, reason=f"its breaker is {breaker.state(now)}", retry_at=breaker.retry_at(now))
+        return Availability(
+            open=True, reason=f"its circuit breaker is {breaker.state(now)}", retry_at=breaker.retry_at(now)
+        )
 
 
 class Thompson:
-    """Thompson sampling with a Beta(1, 1) prior for each task type and model (Agrawal & Goyal 2012); a quality between
-    0 and 1 counts as that part of a success. What each model costs it knows as Kairos does."""
+    """Thompson sampling with a Beta(1, 1) prior per task type and model (Agrawal & Goyal 2012). A quality between 0 and
+    1 counts as a partial success. Costs are known, as for the router."""
 
     falls_back = False
 
-    def __init__(self, burdens: Sequence[float], draws: random.Random) -> None:
-        self._burdens = burdens
+    def __init__(self, penalties: Sequence[float], draws: random.Random) -> None:
+        self._penalties = penalties
         self._draw = draws.betavariate
         self._beliefs: dict[str, list[list[float]]] = {}
-        self._offered: tuple[int, ...] = tuple(range(len(burdens)))
+        self._available: tuple[int, ...] = tuple(range(len(penalties)))
 
     def choose(self, task_type: str, now: float, failed: Sequence[int] = ()) -> tuple[int | None, int]:
         beliefs = self._of(task_type)
-        return max(self._offered, key=lambda m: self._draw(beliefs[m][0], beliefs[m][1]) - self._burdens[m]), 0
+        return max(self._available, key=lambda m: self._draw(beliefs[m][0], beliefs[m][1]) - self._penalties[m]), 0
 
-    def learn(self, outcome: Outcome, now: float) -> None:
+    def observe(self, outcome: ReplayOutcome, now: float) -> None:
         belief = self._of(outcome.task_type)[outcome.model]
         belief[0] += outcome.quality
         belief[1] += 1.0 - outcome.quality
 
     def fail(self, model: int, token: int, now: float) -> None: ...
     def succeed(self, model: int, now: float) -> None: ...
-    def offer(self, models: Iterable[int]) -> None:
-        self._offered = tuple(models)
+    def set_models(self, models: Iterable[int]) -> None:
+        self._available = tuple(models)
 
     def _of(self, task_type: str) -> list[list[float]]:
-        return self._beliefs.setdefault(task_type, [[1.0, 1.0] for _ in self._burdens])
+        return self._beliefs.setdefault(task_type, [[1.0, 1.0] for _ in self._penalties])
 
 
 class Uniform:
-    """A model at random."""
+    """Chooses a model at random."""
 
     falls_back = False
 
     def __init__(self, models: int, draws: random.Random) -> None:
         self._draws = draws
-        self._offered = tuple(range(models))
+        self._available = tuple(range(models))
 
     def choose(self, task_type: str, now: float, failed: Sequence[int] = ()) -> tuple[int | None, int]:
-        return self._draws.choice(self._offered), 0
+        return self._draws.choice(self._available), 0
 
-    def learn(self, outcome: Outcome, now: float) -> None: ...
+    def observe(self, outcome: ReplayOutcome, now: float) -> None: ...
     def fail(self, model: int, token: int, now: float) -> None: ...
     def succeed(self, model: int, now: float) -> None: ...
-    def offer(self, models: Iterable[int]) -> None:
-        self._offered = tuple(models)
+    def set_models(self, models: Iterable[int]) -> None:
+        self._available = tuple(models)

@@ -1,4 +1,4 @@
-"""What a replay found: means over orders with their standard errors, for each player."""
+"""The report of a replay: means over orders with standard errors, per player."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
-from kairos.llm.replay.baselines import Outcome
+from kairos.llm.replay.baselines import ReplayOutcome
 
 Figure = float | None
 
 
 @dataclass(slots=True)
-class Run:
-    """One order as one player played it."""
+class ReplayRun:
+    """The result of one player in one order."""
 
     quality: float = 0.0
     cost: float = 0.0
     utility: float = 0.0
     regret: float = 0.0
     failed: int = 0
-    """Requests of which at least one call failed."""
+    """Requests with at least one failed call."""
     requests: int = 0
     switches: int = 0
     """Requests answered by another model than the previous one of their task type."""
@@ -30,7 +30,7 @@ class Run:
     trail: list[tuple[str, int | None]] = field(default_factory=list)
     """(task_type, model that answered) of every request."""
 
-    def count(self, task_type: str, outcome: Outcome | None, utility: float, regret: float) -> None:
+    def count(self, task_type: str, outcome: ReplayOutcome | None, utility: float, regret: float) -> None:
         if outcome is not None:
             self.quality += outcome.quality
             self.cost += outcome.cost_usd
@@ -39,7 +39,8 @@ class Run:
         self.trail.append((task_type, None if outcome is None else outcome.model))
 
     def close(self) -> None:
-        """The order is over: its trail is summed up and given back, for a hundred of them would slow down the rest."""
+        """Finish the order: summarise and discard its trail, because keeping a hundred of them would slow down the
+        rest."""
         previous: dict[str, int | None] = {}
         for task_type, model in self.trail:
             self.switches += previous.get(task_type, model) != model
@@ -50,13 +51,13 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class PlayerReport:
-    """Figures by name, each a mean over orders, and their standard errors."""
+    """Figures by name, as means over orders, with their standard errors."""
 
     figures: dict[str, Figure]
     errors: dict[str, Figure]
 
     @classmethod
-    def of(cls, runs: Sequence[Run]) -> PlayerReport:
+    def of(cls, runs: Sequence[ReplayRun]) -> PlayerReport:
         series: dict[str, list[float]] = {
             "quality": [run.quality / run.requests for run in runs],
             "cost": [run.cost / run.requests for run in runs],
@@ -80,7 +81,7 @@ class PlayerReport:
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """`quality`, `cost` (USD) and `utility` are means for a request, `regret` is the sum over an order."""
+    """`quality`, `cost` (USD) and `utility` are means per request; `regret` is the sum over an order."""
 
     rows: int
     models: int
@@ -89,11 +90,11 @@ class ReplayReport:
     players: dict[str, PlayerReport]
 
     def to_dict(self) -> dict[str, dict[str, Figure]]:
-        """For --json: one object for each of `kairos`, `thompson` and `random`."""
+        """Return the report for --json: one object each for `kairos`, `thompson` and `random`."""
         return {name: player.to_dict() for name, player in self.players.items()}
 
     def text(self) -> str:
-        """A table for people; figures that the options did not ask for are left out."""
+        """Return the report as a table, without figures that do not apply."""
         names = list(self.players)
         head = f"{self.rows} prompts, {self.models} models, {self.task_types} task types, {self.orders} orders"
         lines = [head, f"{'':24}" + "".join(f"{name:>26}" for name in names)]
@@ -112,7 +113,7 @@ def _cell(value: Figure, error: Figure) -> str:
 
 
 def _standard_error(values: Sequence[float]) -> Figure:
-    """Of the mean; None for fewer than two orders, which show no spread."""
+    """Return the standard error of the mean; None for fewer than two values."""
     return stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
 
 

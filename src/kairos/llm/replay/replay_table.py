@@ -1,4 +1,4 @@
-"""A recorded table of outcomes: what every model made of every prompt, read from CSV and checked at the edge."""
+"""A recorded table with every model's outcome for every prompt, read from CSV and validated."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Numbers = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
-    """One row for a prompt, one column for a model."""
+class ReplayTable:
+    """A table with one row per prompt and one column per model."""
 
     models: tuple[str, ...]
     task_types: tuple[str, ...]
-    """Of each row."""
+    """The task type of each row."""
     quality: tuple[Numbers, ...]
     cost: tuple[Numbers, ...]
     latency: tuple[Numbers, ...] | None = None
@@ -30,8 +30,8 @@ class Recording:
         return len(self.task_types)
 
     @classmethod
-    def read(cls, path: Path | str) -> Recording:
-        """Raises `InvalidInput` with the line and the column of what is wrong."""
+    def read(cls, path: Path | str) -> ReplayTable:
+        """Read a CSV file. Raises `InvalidInput` with line and column of the error."""
         try:
             with open(path, newline="", encoding="utf-8-sig") as file:
                 return cls.parse(file, str(path))
@@ -39,7 +39,7 @@ class Recording:
             raise InvalidInput(where=path, problem=f"cannot be read ({error})", remedy="Give a CSV file.") from error
 
     @classmethod
-    def parse(cls, lines: Iterable[str], where: str = "table") -> Recording:
+    def parse(cls, lines: Iterable[str], where: str = "table") -> ReplayTable:
         rows = csv.reader(lines)
         try:
             header = [name.strip() for name in next(rows, [])]
@@ -52,7 +52,7 @@ class Recording:
             }
             return cls._filled(models, _records(rows, header, where), places["task_type"], wanted, where)
         except csv.Error as error:
-            raise InvalidInput(where=where, problem=f"is no CSV ({error})", remedy=COLUMNS) from error
+            raise InvalidInput(where=where, problem=f"is not valid CSV ({error})", remedy=COLUMNS) from error
 
     @classmethod
     def _filled(
@@ -62,13 +62,13 @@ class Recording:
         type_place: int,
         wanted: dict[str, list[tuple[str, int]]],
         where: str,
-    ) -> Recording:
+    ) -> ReplayTable:
         task_types: list[str] = []
         tables: dict[str, list[Numbers]] = {kind: [] for kind in wanted}
         for line, record in records:
             place = f"{where}, line {line}"
             if not record[type_place].strip():
-                raise InvalidInput(where=place, problem="task_type is empty", remedy="Name one for every row.")
+                raise InvalidInput(where=place, problem="task_type is empty", remedy="Fill it in for every row.")
             task_types.append(record[type_place].strip())
             for kind, columns in wanted.items():
                 tables[kind].append(
@@ -81,7 +81,7 @@ class Recording:
 
 
 def _models(header: list[str], where: str) -> tuple[tuple[str, ...], bool]:
-    """The models in the order of their q: columns, and whether latencies were recorded."""
+    """Return the models in the order of their q: columns, and whether latencies were recorded."""
     twice = sorted({name for name in header if header.count(name) > 1})
     models = tuple(name[2:] for name in header if name.startswith("q:"))
     needed = ["task_type", *(f"c:{model}" for model in models)]
@@ -91,7 +91,7 @@ def _models(header: list[str], where: str) -> tuple[tuple[str, ...], bool]:
     if not models:
         missing.append("q:MODEL")
     if missing:
-        raise InvalidInput(where=where, problem=f"lacks the column {', '.join(missing)}", remedy=COLUMNS)
+        raise InvalidInput(where=where, problem=f"has no column {', '.join(missing)}", remedy=COLUMNS)
     if twice:
         raise InvalidInput(where=where, problem=f"has the column {', '.join(twice)} twice", remedy=COLUMNS)
     return models, any(name.startswith("l:") for name in header)

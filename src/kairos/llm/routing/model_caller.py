@@ -1,4 +1,4 @@
-"""Calls one model: with a request that fits it, under its breaker, and keeps what the call showed of it."""
+"""Calls one model with a request that fits its context, under its circuit breaker, and records the result."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from kairos.llm.calls.refused_limits import refused_context
 from kairos.llm.calls.served_context import ModelContexts
 from kairos.llm.catalog.catalog import Model
 from kairos.llm.health.health import ModelHealth
-from kairos.llm.routing.call_terms import Answered, Hearer, Patience, Speeds
-from kairos.llm.routing.routing_errors import BeingProbed
+from kairos.llm.routing.call_terms import CallResult, CallTimeouts, Speeds, StreamListener
+from kairos.llm.routing.routing_errors import ModelBeingProbed
 from kairos.llm.routing.selection import ModelSelector
 from kairos.monitoring.performance_tracker import ModelCall
 
 log = logging.getLogger(__name__)
 
 Fit = tuple[ChatRequest, AnswerLimit]
-"""A request that the model's context holds, and the most tokens that its answer may have."""
+"""A request that fits the model's context, and the limit of its answer in tokens."""
 
 RETRIES = 2
-"""One with the context that the server named or showed, one without a limit."""
-UNCOUNTED = -1
-"""A permit of no generation: the breaker ignores what it reports."""
+"""One with the context size that the server reported or revealed, one without a limit."""
+IGNORED_PERMIT = -1
+"""A permit of no generation: the breaker ignores its result."""
 
 
 class ModelCaller:
-    """Makes the calls that the router decided on."""
+    """Executes the calls that the router decided on."""
 
     def __init__(
         self,
@@ -51,58 +51,63 @@ class ModelCaller:
         self._speeds = Speeds()
 
     def answer_limit(self, model: Model) -> int:
-        """Tokens of an answer of this model when nothing else is asked for."""
+        """Return the default limit of this model's answers in tokens."""
         allowed = self._providers.traits.of(model).adjustments.answer_tokens
         return default_limit(model, self._contexts.of(model), self._speeds.of(model.name), allowed)
 
     async def call(
-        self, model: Model, request: ChatRequest, hearer: Hearer, patience: Patience, calls: list[ModelCall]
-    ) -> Answered:
-        """One model; asked again where its server refused the limit of the answer, named a smaller context, or cut a
-        prompt that has a shorter form."""
+        self,
+        model: Model,
+        request: ChatRequest,
+        listener: StreamListener,
+        timeouts: CallTimeouts,
+        calls: list[ModelCall],
+    ) -> CallResult:
+        """Call one model. Retries if the server refused the limit of the answer, reported a smaller context, or
+        truncated a prompt that has a shorter form."""
         began = time.monotonic()
         fit = self._fitted(model, request)
         for _ in range(RETRIES):
             try:
-                return await self._called(model, fit, hearer, patience.after(time.monotonic() - began), calls)
+                return await self._called(model, fit, listener, timeouts.after(time.monotonic() - began), calls)
             except (ModelRequestInvalid, ModelPromptCut) as error:
                 following = (
-                    self._after_cut(model, request, fit, error, hearer)
+                    self._after_cut(model, request, fit, error, listener)
                     if isinstance(error, ModelPromptCut)
                     else self._after_refusal(model, request, fit, error)
                 )
                 if following is None:
                     raise
                 fit = following
-        return await self._called(model, fit, hearer, patience.after(time.monotonic() - began), calls)
+        return await self._called(model, fit, listener, timeouts.after(time.monotonic() - began), calls)
 
     def _after_refusal(self, model: Model, request: ChatRequest, fit: Fit, error: ModelRequestInvalid) -> Fit | None:
-        """The request for another try; None where none would help. Raises `PromptTooLong`."""
+        """Return an adjusted request to retry with, or None if a retry cannot help. Raises `PromptTooLong`."""
         context = refused_context(error.reason)
         if self._learn_context(model, context):
             return self._fitted(model, request)
         sent, limit = fit
-        # The server counts more tokens in the prompt than Kairos does. Without a limit, it takes what room there is.
+        # The server counts more prompt tokens than Kairos. Without a limit, it uses the remaining context.
         if context is None or not sent.own_limit:
             return None
         return replace(sent, max_tokens=None, own_limit=False), limit
 
     def _after_cut(
-        self, model: Model, request: ChatRequest, fit: Fit, error: ModelPromptCut, hearer: Hearer
+        self, model: Model, request: ChatRequest, fit: Fit, error: ModelPromptCut, listener: StreamListener
     ) -> Fit | None:
-        """A shorter form of the request, which the context that was found holds; None where there is none, or where
-        text went out that cannot be taken back."""
+        """Return a shorter form of the request that fits the detected context. None if there is none, or if streamed
+        text cannot be retracted."""
         try:
             following = self._fitted(model, request)
         except PromptTooLong:
             return None
-        if following[0].messages == fit[0].messages or (error.partial and not hearer.restarted()):
+        if following[0].messages == fit[0].messages or (error.partial and not listener.restart()):
             return None
         return following
 
     async def _called(
-        self, model: Model, fit: Fit, hearer: Hearer, patience: Patience, calls: list[ModelCall]
-    ) -> Answered:
+        self, model: Model, fit: Fit, listener: StreamListener, timeouts: CallTimeouts, calls: list[ModelCall]
+    ) -> CallResult:
         started = time.monotonic()
         sent, limit = fit
         permit = await self._permit(model)
@@ -110,14 +115,14 @@ class ModelCaller:
             completion = await self._providers.chat(
                 model,
                 sent,
-                timeout_s=patience.timeout_s,
-                first_token_s=patience.first_token_s,
-                on_delta=hearer.on_delta,
-                on_restart=hearer.on_restart,
+                timeout_s=timeouts.timeout_s,
+                first_token_s=timeouts.first_token_s,
+                on_delta=listener.on_delta,
+                on_restart=listener.on_restart,
             )
             check_prompt(model, sent, completion, self._contexts.of(model), self._contexts.served(model))
         except ModelCallError as error:
-            if isinstance(error, ModelTimeout) and patience.short:
+            if isinstance(error, ModelTimeout) and timeouts.short:
                 error.infrastructure = False
             if isinstance(error, ModelPromptCut):
                 self._learn_context(model, error.context)
@@ -133,32 +138,33 @@ class ModelCaller:
         if model.runner:
             self._selector.loaded(model.runner, model.name)
         calls.append(successful_call(model, completion))
-        return Answered(completion, sent.messages, limit)
+        return CallResult(completion, sent.messages, limit)
 
     def _fitted(self, model: Model, request: ChatRequest) -> Fit:
         return fitted(model, request, self._contexts.of(model), self.answer_limit(model))
 
     def _learn_context(self, model: Model, context: int | None) -> bool:
-        """Remember the context that a call showed, where it is smaller than what was known."""
+        """Save the context size that a call revealed if it is smaller than the known one. Returns whether it is."""
         if context is None or context >= self._contexts.of(model):
             return False
-        log.warning("model %s: its server serves a context of %d tokens", model.name, context)
+        log.warning("model %s: the server has a context of %d tokens", model.name, context)
         self._providers.traits.learn(model, Traits(context=context))
         return True
 
     async def _permit(self, model: Model) -> int:
-        """Raises `BeingProbed` where another call, here or in another replica, is trying the model.
+        """Return the breaker's permit for a call.
 
-        The last resort is called although its breaker is open; what becomes of that call says nothing to the breaker.
+        Raises `ModelBeingProbed` if another call, here or on another replica, is probing the model. The last resort is
+        called even if its breaker is open; the breaker ignores the result.
         """
         now = time.time()
         probe = self._health.is_probe(model.name, now)
         permit = self._health.acquire(model.name, now)
         if permit is not None and probe and not await self._may_probe(model.name):
-            # It was old news that the breaker waits for its probe: another call is that, or has closed it by now.
+            # The local state was stale: another call is the probe, or has already closed the breaker.
             permit = None if self._health.is_probe(model.name, now) else self._health.acquire(model.name, now)
         if permit is None and model.name == self._selector.last_resort:
-            return UNCOUNTED
+            return IGNORED_PERMIT
         if permit is None:
-            raise BeingProbed(model=model.name)
+            raise ModelBeingProbed(model=model.name)
         return permit

@@ -1,4 +1,4 @@
-"""The score that the router makes of what was measured: every term of it, pure arithmetic, no I/O, no clock."""
+"""The router's score with all its terms (docs/router.md): pure arithmetic, without I/O or a clock."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from kairos.llm.catalog.catalog import Model
 from kairos.llm.routing.statistics import Observation, RouterWeights, Sample, Statistics
 
 __all__ = [
+    "DecisionKind",
     "Exclusion",
-    "Kind",
     "Observation",
     "Reason",
     "RouterWeights",
@@ -28,35 +28,35 @@ __all__ = [
 ]
 
 SHORT_ENOUGH = 6.0
-"""Weight from which the short memory may contradict: fewer verdicts are chance."""
+"""Minimum weight at which the short memory may override the long one; with fewer verdicts, differences are noise."""
 VARIANCE_FLOOR = 0.02
-"""Ten equal verdicts do not prove that the next one is equal."""
+"""Lower bound of the observed variance, because a run of equal verdicts does not make the next one certain."""
 
 NEARLY_FREE = 1e-12
-"""US dollars for a call below which a price is a free one, and no divisor."""
+"""Cost of a call in US dollars below which it counts as free, to avoid division by tiny numbers."""
 
 
 LONG = "/long"
-"""What `task_types.statistics_key` puts behind the type of a long input; a specialty names the type alone."""
+"""Suffix that `task_types.statistics_key` adds for long inputs; specialties name the type without it."""
 
 
-class Kind(StrEnum):
-    """Why the chosen model was chosen."""
+class DecisionKind(StrEnum):
+    """The reason for choosing a model."""
 
     EXPLOIT = "exploit"
-    """It has the best utility, and would have it without the bonus for doubt."""
+    """Best utility, also without the exploration bonus."""
     EXPLORE = "explore"
-    """It has the best utility because of the bonus for doubt."""
+    """Best utility because of the exploration bonus."""
     STICKY = "sticky"
-    """The session's model, or the incumbent, not beaten by more than the margin."""
+    """The model of the session or the incumbent, not beaten by more than the margin."""
     FALLBACK = "fallback"
-    """The best of those that have not failed this request yet, or the last resort."""
+    """The best model that has not failed this request yet, or the last resort."""
     ONLY = "only"
-    """Nothing else could be chosen, or the caller named it."""
+    """The only candidate, or requested by the caller."""
 
 
 class Reason(StrEnum):
-    """Why a model was not a candidate."""
+    """The reason for excluding a model."""
 
     CONTEXT = "context"
     CAPABILITY = "capability"
@@ -66,13 +66,13 @@ class Reason(StrEnum):
     TRIED = "tried"
     NOT_NAMED = "not_named"
     CANARY = "canary"
-    """It is on trial, for a share of the requests that this one is not in."""
+    """A canary whose share does not include this request."""
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
-    """A model that was not a candidate, and why."""
+    """An excluded model with the reason."""
 
     model: str
     reason: Reason
@@ -82,50 +82,50 @@ class Exclusion:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One candidate with every term that made its utility (design.md, "How the router decides", 2 to 7)."""
+    """A candidate's score with all its terms."""
 
     model: str
     n: float
     """Decayed number of quality observations of this task type."""
     pending: int
-    """Decisions whose verdict has not come yet."""
+    """Decisions that await a verdict."""
     mu: float
     """Expected quality."""
     prior: float
-    """Quality expected before anything was seen of this model at this task type."""
+    """Expected quality before any observation of this model at this task type."""
     prior_share: float
     """Weight of the prior in `mu`, in [0, 1]."""
     bonus: float
-    """For doubt."""
+    """Exploration bonus for uncertainty."""
     cost: float
     """Cost term c in [0, 1], not yet multiplied by `lambda_cost`."""
     expected_cost: float | None
-    """US dollars; None where the price is unknown."""
+    """US dollars; None if the price is unknown."""
     latency: float
     """Latency term l in [0, 1], not yet multiplied by `lambda_latency`."""
     expected_latency_s: float | None
-    """Seconds; None where nothing was measured."""
+    """Seconds; None if nothing was measured."""
     health: float
     """Penalty for a degraded model."""
     switching: float
-    """Cost of loading it in the runner that it shares."""
+    """Penalty for loading the model into a shared runner."""
     utility: float
     """mu + bonus − lambda_cost·cost − lambda_latency·latency − health − switching."""
 
 
 def evidence(row: Statistics, w: RouterWeights) -> tuple[float, float]:
-    """(weight, weight·mean) of a task type as a witness for the model's quality at the others.
+    """Return (weight, weight·mean): a task type's evidence for the model's quality at other task types.
 
-    The weight n/(n+witness) saturates: many measurements of one task type say little about another one, and a model
-    is measured most where it is best, so that a mean over all its observations flatters it (Efron & Morris 1975 shrink
-    group means for the same reason).
+    The weight n/(n+evidence_scale) saturates, because many measurements of one task type predict little for another. A
+    model is also measured most where it is best, so a mean over all its observations would overestimate it (Efron &
+    Morris 1975 shrink group means for the same reason).
     """
-    weight = row.n / (row.n + w.witness)
+    weight = row.n / (row.n + w.evidence_scale)
     return (weight, weight * row.s / row.n) if row.n > 0.0 else (0.0, 0.0)
 
 
 def prior_quality(model: Model, task_type: str, weight: float, weighted: float, w: RouterWeights) -> float:
-    """Quality to expect before anything was seen at this task type, from the `evidence` of the other ones."""
+    """Return the expected quality without observations of this task type, from the `evidence` of the others."""
     base = w.prior_quality if model.tier is None else model.tier
     prior = (w.prior_weight * base + weighted) / (w.prior_weight + weight)
     if task_type in model.specialties or task_type.removesuffix(LONG) in model.specialties:
@@ -134,13 +134,14 @@ def prior_quality(model: Model, task_type: str, weight: float, weighted: float, 
 
 
 def expectation(row: Statistics, prior: float, row_n: float, w: RouterWeights) -> tuple[float, float, float]:
-    """(n, mu, bonus): the believed memory's weight, its mean shrunk to the prior, and the doubt (design.md, 3 and 4).
+    """Return (n, mu, bonus): the weight of the memory used, its mean shrunk towards the prior, and the exploration
+    bonus.
 
-    With m = n + kappa + pending, bonus = doubt·sqrt(var/m · (1 + ln(1 + min(N, horizon)/m))), N the observations of the
-    task type: the ln(N/n) of MOSS (Audibert & Bubeck 2009) on the variance of a posterior. Without it, a model that was
-    unlucky once or twice, or that joins late, is not tried again; without the horizon, a long-lived project would pay
-    for trying models that it knows to be worse. Pending decisions count as if they had been seen, else every request
-    until the first verdict would explore the same model.
+    With m = n + kappa + pending, bonus = exploration·sqrt(var/m · (1 + ln(1 + min(N, horizon)/m))), where N is the
+    number of observations of the task type. This is the ln(N/n) of MOSS (Audibert & Bubeck 2009) on a posterior
+    variance. Without it, a model that was unlucky once or twice, or was added late, would not be tried again. Without
+    the horizon, a long-lived project would keep paying to try models known to be worse. Pending decisions count as
+    observations; otherwise every request until the first verdict would explore the same model.
     """
     n, s, q, kappa = row.n, row.s, row.q, w.kappa
     spread = q - s * s / n if n > 0.0 else 0.0
@@ -154,13 +155,13 @@ def expectation(row: Statistics, prior: float, row_n: float, w: RouterWeights) -
     total = n + kappa
     variance = (kappa * w.prior_variance + (spread if spread > 0.0 else 0.0)) / total
     m = total + row.pending
-    growth = 1.0 + log(1.0 + (row_n if row_n < w.doubt_horizon else w.doubt_horizon) / m)
-    return n, (s + kappa * prior) / total, w.doubt * sqrt(variance / m * growth)
+    growth = 1.0 + log(1.0 + (row_n if row_n < w.exploration_horizon else w.exploration_horizon) / m)
+    return n, (s + kappa * prior) / total, w.exploration * sqrt(variance / m * growth)
 
 
 def cost_scale(costs: Iterable[float]) -> tuple[float, float]:
-    """(floor, 1/ln(dearest/floor)) for `cost_term`. Free models count a tenth of the cheapest price: running them is
-    never quite free, and ln 0 is not a cost."""
+    """Return (floor, 1/ln(highest/floor)) for `cost_term`. Free models count as a tenth of the lowest price, because
+    running them is not quite free and ln 0 is undefined."""
     known = [cost for cost in costs if cost >= 0.0]
     paid = [cost for cost in known if cost > NEARLY_FREE]
     if not paid:
@@ -171,7 +172,7 @@ def cost_scale(costs: Iterable[float]) -> tuple[float, float]:
 
 
 def cost_term(cost: float, floor: float, inverse: float) -> float:
-    """c = clamp(ln(cost/cmin)/ln(cmax/cmin)) (design.md, 5). A negative cost is an unknown price: never cheap."""
+    """c = clamp(ln(cost/cmin)/ln(cmax/cmin)). A negative cost means an unknown price, which counts as the highest."""
     if cost < 0.0:
         return 1.0
     if cost <= floor:
@@ -181,5 +182,5 @@ def cost_term(cost: float, floor: float, inverse: float) -> float:
 
 
 def latency_term(seconds: float, target_s: float) -> float:
-    """l = 1 − exp(−expected latency/target) (design.md, 5)."""
+    """l = 1 − exp(−expected latency/target)."""
     return 1.0 - exp(-seconds / target_s)

@@ -1,10 +1,10 @@
-"""The heart of the router: one choice among the models from what was measured, in memory and without waiting.
+"""Model selection from measured statistics (docs/router.md): synchronous and in memory.
 
     decision = selector.select(Request(project_id, "code", input_tokens=400), now)
     sample = selector.observe(Observation(project_id, "code", decision.chosen, now, quality=0.9), decision.ticket)
     selector.relabel(project_id, "code", decision.chosen, sample, 1.0, now)
 
-The clock is always the caller's, so that a recorded table can be replayed through the very class that serves.
+The caller supplies the time, so that a recorded table can be replayed through the same class that serves requests.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import NamedTuple
 
 from kairos.llm.catalog.catalog import Model
 from kairos.llm.health.availability import HEALTHY, Availability, HealthLookup
-from kairos.llm.routing.candidates import Entry, Offers, refusal
-from kairos.llm.routing.decision import Decision, Request, Weighed
-from kairos.llm.routing.experience import NOTHING, Elsewhere, Experience, TaskRow
+from kairos.llm.routing.candidates import CandidateModel, CandidateSets, exclusion_of
+from kairos.llm.routing.decision import Decision, Request, ScoredCandidate
+from kairos.llm.routing.experience import NO_EVIDENCE, Experience, ExperienceRow, ModelPrior
 from kairos.llm.routing.scoring import (
+    DecisionKind,
     Exclusion,
-    Kind,
     Reason,
     Score,
     cost_scale,
@@ -38,8 +38,11 @@ SESSIONS_KEPT = 10_000
 UNKNOWN_COST = -1.0
 
 _NEW = tuple.__new__
-"""Makes a named tuple in a third of the time that its own constructor takes."""
-_UTILITY, _CERTAIN = itemgetter(Weighed._fields.index("utility")), itemgetter(Weighed._fields.index("certain"))
+"""Three times as fast as the constructor of a named tuple."""
+_UTILITY, _GREEDY_UTILITY = (
+    itemgetter(ScoredCandidate._fields.index("utility")),
+    itemgetter(ScoredCandidate._fields.index("greedy_utility")),
+)
 
 
 class _Pending(NamedTuple):
@@ -48,7 +51,7 @@ class _Pending(NamedTuple):
 
 
 class ModelSelector:
-    """Chooses a model for a request. One object for each process; every call returns within microseconds."""
+    """Chooses a model for a request. One instance per process; every call returns within microseconds."""
 
     def __init__(
         self,
@@ -65,40 +68,46 @@ class ModelSelector:
         self._tickets = 0
         self._sessions: dict[tuple[Hashable, str], str] = {}
         self._loaded: dict[str, str] = {}
-        self._offers = Offers(models)
+        self._candidate_sets = CandidateSets(models)
 
     def select(self, request: Request, now: float) -> Decision:
-        """The best candidate, kept stable: a session stays with its model until it fails, and an incumbent until it is
-        beaten by more than the margin. Deterministic: the same knowledge gives the same choice."""
+        """Choose the best candidate.
+
+        Choices are stable: a session keeps its model until it fails, and an incumbent is kept until another model beats
+        it by more than the margin. Deterministic: the same statistics give the same choice.
+        """
         if self._pending:
             self.expire(now)
-        candidates, excluded = self._weigh(request, now)
+        candidates, excluded = self._score_candidates(request, now)
         if not candidates:
             return self._without_candidates(request, excluded, now)
         row = self._experience.project(request.project_id).rows[request.task_type]
         best = max(candidates, key=_UTILITY)
-        chosen, kind = self._settled(request, candidates, best, row.incumbent)
-        lasting = kind is not Kind.FALLBACK and request.session is None and request.model is None
-        if lasting and chosen.name not in self._offers.on_trial:  # one on trial is away at the next request
+        chosen, kind = self._stable_choice(request, candidates, best, row.incumbent)
+        updates_incumbent = kind is not DecisionKind.FALLBACK and request.session is None and request.model is None
+        if (
+            updates_incumbent and chosen.name not in self._candidate_sets.canaries
+        ):  # the next request may exclude a canary
             row.incumbent = chosen.name
         return Decision(request, now, chosen, kind, candidates, excluded, self._count_pending(chosen, now))
 
     def choose(self, request: Request, now: float) -> Decision:
-        """The best candidate that is not to be avoided, else the best of all. A model that was named is not avoided."""
+        """Choose the best candidate that is not in `avoid`, or else the best of all. A requested model is never
+        avoided."""
         if request.avoid and request.model is None:
             decision = self.select(replace(request, exclude=request.exclude | request.avoid), now)
             if decision.candidates:
-                decision.request = request  # the next one after a failure may be a model to avoid
+                decision.request = request  # after a failure, an avoided model may be chosen
                 return decision
         return self.select(request, now)
 
     def score(self, request: Request, model: str, now: float) -> Score | None:
-        """The score of one model; None if it is no candidate for the request."""
-        candidates, _ = self._weigh(request, now)
-        return next((weighed.score() for weighed in candidates if weighed.name == model), None)
+        """Return the score of one model; None if it is not a candidate for the request."""
+        candidates, _ = self._score_candidates(request, now)
+        return next((candidate.score() for candidate in candidates if candidate.name == model), None)
 
     def observe(self, seen: Observation, ticket: int | None = None) -> Sample | None:
-        """Learn from a call, and stop counting its decision as pending. Quality None teaches speed and cost alone."""
+        """Record a call and stop counting its decision as pending. Quality None records only speed and cost."""
         if ticket is not None:
             self.release(ticket)
         return self._experience.observe(seen)
@@ -106,20 +115,20 @@ class ModelSelector:
     def relabel(
         self, project_id: Hashable, task_type: str, model: str, sample: Sample, quality: float, now: float
     ) -> Sample:
-        """A label that came later than its sample. Returns the sample as it counts from now on."""
+        """Apply a late label to a sample. Returns the corrected sample."""
         return self._experience.relabel(project_id, task_type, model, sample, quality, now)
 
     def release(self, ticket: int) -> None:
-        """No verdict will come of this decision, or it has come. Doing it twice does no harm."""
+        """Stop counting a decision as pending, because its verdict has come or will not come. Idempotent."""
         pending = self._pending.pop(ticket, None)
         if pending is not None:
             pending.cell.pending -= 1
 
     def expire(self, now: float) -> int:
-        """Stop waiting for verdicts that are overdue. Returns how many there were."""
+        """Stop counting decisions whose verdict is overdue as pending. Returns their number."""
         overdue = 0
         while self._pending:
-            ticket = next(iter(self._pending))  # all wait equally long: the oldest is the first to expire
+            ticket = next(iter(self._pending))  # all expire after the same time: the oldest comes first
             if self._pending[ticket].expires_at > now:
                 break
             self.release(ticket)
@@ -127,31 +136,31 @@ class ModelSelector:
         return overdue
 
     def replace_models(self, models: Iterable[Model]) -> None:
-        """Take over a changed catalogue, the adapters of all projects among it. What was learned of a model that
-        leaves is kept, in case it comes back."""
-        self._offers = Offers(models)
+        """Replace the models, including the adapters of all projects. Statistics of removed models are kept in case
+        they return."""
+        self._candidate_sets = CandidateSets(models)
 
     def reweigh(self, weights: RouterWeights) -> None:
-        """Take over changed weights from the next decision on."""
+        """Apply new weights from the next decision on."""
         self.weights = self._experience.weights = weights
 
     def loaded(self, runner: str, model: str) -> None:
-        """The runner holds this model now; the others that share it would have to be loaded."""
+        """Record which model is loaded in a runner. The others that share the runner would have to be loaded."""
         self._loaded[runner] = model
 
     def statistics(self, project_id: Hashable, task_type: str, model: str, now: float) -> Statistics:
-        """What is known of a model at a task type."""
+        """Return the statistics of a model at a task type."""
         return self._experience.statistics(project_id, task_type, model, now)
 
     def restore(self, project_id: Hashable, task_type: str, position: int, rows: dict[str, Statistics]) -> None:
-        """Take over what a store shares: see `Experience.restore`."""
+        """Load shared statistics: see `Experience.restore`."""
         self._experience.restore(project_id, task_type, position, rows)
 
-    def _weigh(self, request: Request, now: float) -> tuple[list[Weighed], list[Exclusion]]:
-        """The candidates with every term (design.md, 1 to 7), and who is none, in catalogue order. Models of other
-        projects are neither."""
-        entries, trials = self._offers.of(request.project_id)
-        demanding = request.demanding or trials
+    def _score_candidates(self, request: Request, now: float) -> tuple[list[ScoredCandidate], list[Exclusion]]:
+        """Return the candidates with all score terms, and the exclusions, in catalogue order. Models of other projects
+        are in neither."""
+        entries, has_canaries = self._candidate_sets.of(request.project_id)
+        constrained = request.constrained or has_canaries
         bound = None if request.session is None else self._sessions.get((request.project_id, request.session))
         project = self._experience.project(request.project_id)
         row = project.row(request.task_type, now, self.weights)
@@ -165,14 +174,14 @@ class ModelSelector:
         ]
         scale = cost_scale(costs)
         health = self._health
-        candidates: list[Weighed] = []
+        candidates: list[ScoredCandidate] = []
         excluded: list[Exclusion] = []
         for entry, cell, cost in zip(entries, cells, costs, strict=True):
             availability = HEALTHY if health is None else health(entry.name, now)
-            if demanding or availability.open:
-                refused = refusal(entry.model, request, cost, availability, bound)
-                if refused is not None:
-                    excluded.append(refused)
+            if constrained or availability.open:
+                exclusion = exclusion_of(entry.model, request, cost, availability, bound)
+                if exclusion is not None:
+                    excluded.append(exclusion)
                     continue
             tokens = cell.output_tokens or typical
             candidates.append(
@@ -182,81 +191,87 @@ class ModelSelector:
 
     def _candidate(
         self,
-        entry: Entry,
+        entry: CandidateModel,
         cell: Statistics,
-        elsewhere: Elsewhere,
-        row: TaskRow,
+        model_prior: ModelPrior,
+        row: ExperienceRow,
         cost: float,
         scale: tuple[float, float],
         output_tokens: float,
         availability: Availability,
-    ) -> Weighed:
+    ) -> ScoredCandidate:
         w, name = self.weights, entry.name
-        own, own_weighted = row.witness.get(name, NOTHING)
-        prior = prior_quality(entry.model, row.task_type, elsewhere.weight - own, elsewhere.weighted - own_weighted, w)
+        own, own_weighted = row.evidence.get(name, NO_EVIDENCE)
+        prior = prior_quality(
+            entry.model, row.task_type, model_prior.weight - own, model_prior.weighted - own_weighted, w
+        )
         n, mu, bonus = expectation(cell, prior, row.n, w)
         c = cost_term(cost, *scale)
-        seconds = _expected_latency(cell, elsewhere.latency_s, output_tokens)
+        seconds = _expected_latency(cell, model_prior.latency_s, output_tokens)
         latency = w.latency_unknown if seconds is None else latency_term(seconds, w.latency_target_s)
         switching = w.switching if entry.runner and self._loaded.get(entry.runner, name) != name else 0.0
-        certain = mu - w.lambda_cost * c - w.lambda_latency * latency - availability.penalty - switching
+        greedy_utility = mu - w.lambda_cost * c - w.lambda_latency * latency - availability.penalty - switching
         terms = (
-            certain + bonus, certain, name, cell, n, cell.pending, mu, prior, w.kappa, bonus, c, cost, latency, seconds,
-            availability.penalty, switching,
+            greedy_utility + bonus, greedy_utility, name, cell, n, cell.pending, mu, prior, w.kappa, bonus, c, cost,
+            latency, seconds, availability.penalty, switching,
         )  # fmt: skip
-        return _NEW(Weighed, terms)
+        return _NEW(ScoredCandidate, terms)
 
-    def _settled(
-        self, request: Request, candidates: list[Weighed], best: Weighed, incumbent: str | None
-    ) -> tuple[Weighed, Kind]:
-        """The candidate to take, and why."""
+    def _stable_choice(
+        self, request: Request, candidates: list[ScoredCandidate], best: ScoredCandidate, incumbent: str | None
+    ) -> tuple[ScoredCandidate, DecisionKind]:
+        """Return the candidate to use and the kind of the decision."""
         chosen = best
         if request.session is not None:
             chosen = self._session_model(request.project_id, request.session, candidates, best)
         elif incumbent is not None and incumbent != best.name and not request.exclude:
-            kept = _named(candidates, incumbent)
+            kept = _find(candidates, incumbent)
             if kept is not None and kept.utility + self.weights.margin >= best.utility:
                 chosen = kept
         if request.exclude:
-            return chosen, Kind.FALLBACK
+            return chosen, DecisionKind.FALLBACK
         if len(candidates) == 1:
-            return chosen, Kind.ONLY
+            return chosen, DecisionKind.ONLY
         if chosen is not best:
-            return chosen, Kind.STICKY
-        return chosen, Kind.EXPLOIT if max(candidates, key=_CERTAIN) is chosen else Kind.EXPLORE
+            return chosen, DecisionKind.STICKY
+        return chosen, DecisionKind.EXPLOIT if max(candidates, key=_GREEDY_UTILITY) is chosen else DecisionKind.EXPLORE
 
-    def _session_model(self, project_id: Hashable, session: str, candidates: list[Weighed], best: Weighed) -> Weighed:
-        """The model the session is with, or the best one, with which it stays from now on."""
+    def _session_model(
+        self, project_id: Hashable, session: str, candidates: list[ScoredCandidate], best: ScoredCandidate
+    ) -> ScoredCandidate:
+        """Return the session's model, or bind the session to the best one."""
         key = (project_id, session)
         bound = self._sessions.pop(key, None)
-        chosen = (_named(candidates, bound) if bound is not None else None) or best
+        chosen = (_find(candidates, bound) if bound is not None else None) or best
         self._sessions[key] = chosen.name
         if len(self._sessions) > SESSIONS_KEPT:
             del self._sessions[next(iter(self._sessions))]
         return chosen
 
-    def _count_pending(self, chosen: Weighed, now: float) -> int:
+    def _count_pending(self, chosen: ScoredCandidate, now: float) -> int:
         self._tickets += 1
         chosen.cell.pending += 1
         self._pending[self._tickets] = _Pending(chosen.cell, now + self.weights.pending_expiry_s)
         return self._tickets
 
     def _without_candidates(self, request: Request, excluded: list[Exclusion], now: float) -> Decision:
-        """Nothing may be called: the named last resort where only its breaker speaks against it, else nothing."""
+        """Return the decision without candidates: the last resort if only its open breaker excludes it, else no
+        model."""
         blocked = any(e.model == self.last_resort and e.reason is Reason.BREAKER for e in excluded)
         chosen = self.last_resort if blocked and request.model in (None, self.last_resort) else None
-        return Decision(request, now, None, Kind.FALLBACK if chosen else None, [], excluded, 0, chosen)
+        return Decision(request, now, None, DecisionKind.FALLBACK if chosen else None, [], excluded, 0, chosen)
 
 
-def _named(candidates: list[Weighed], name: str) -> Weighed | None:
-    for weighed in candidates:
-        if weighed.name == name:
-            return weighed
+def _find(candidates: list[ScoredCandidate], name: str) -> ScoredCandidate | None:
+    for candidate in candidates:
+        if candidate.name == name:
+            return candidate
     return None
 
 
-def _expected_latency(cell: Statistics, elsewhere_s: float | None, output_tokens: float) -> float | None:
-    """Seconds until the answer is whole: by this task type's speed, else its average, else the model's anywhere."""
+def _expected_latency(cell: Statistics, overall_latency_s: float | None, output_tokens: float) -> float | None:
+    """Estimate the seconds until an answer is complete: from the speed at this task type, else its average latency,
+    else the model's average over all task types."""
     if cell.first_token_s is not None and cell.tokens_per_s:
         return cell.first_token_s + output_tokens / cell.tokens_per_s
-    return elsewhere_s if cell.latency_s is None else cell.latency_s
+    return overall_latency_s if cell.latency_s is None else cell.latency_s

@@ -1,8 +1,8 @@
-"""What was measured of a model at a task type: decayed sums that several replicas share, pure and without a clock.
+"""Decayed statistics of a model at a task type, shared between replicas: pure functions without a clock.
 
-design.md, "How the router decides": a replica flushes raw batches, n = n·γ^k·2^(−Δt/half-life) + Δn, s and q alike, k
-the observations of the task type in the batch. Each sample keeps its place, so that a label that comes late is worth
-what the sample is worth by then. Flushing decayed sums as differences gives nonsense with several replicas.
+A replica flushes raw batches: n = n·γ^k·2^(−Δt/half-life) + Δn, and the same for s and q, where k is the number of the
+task type's observations in the batch. Each sample keeps its position, so that a late label is applied with the sample's
+present weight. Flushing differences of decayed sums would give wrong results with several replicas.
 """
 
 from __future__ import annotations
@@ -13,51 +13,51 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RouterWeights:
-    """How the router weighs what it knows. The defaults serve; a project may change the lambdas."""
+    """The parameters of the router's score. A project may change the lambdas."""
 
     lambda_cost: float = 0.15
-    """Quality that is given up for the cheapest instead of the dearest model."""
+    """Quality traded for the cheapest instead of the most expensive model."""
     lambda_latency: float = 0.10
-    """Quality that is given up for an instant answer instead of one that takes for ever."""
+    """Quality traded for an instant answer instead of an endless one."""
     latency_target_s: float = 8.0
-    """A latency that costs 63 % of `lambda_latency` (1 − 1/e)."""
+    """The latency that costs 63 % of `lambda_latency` (1 − 1/e)."""
     latency_unknown: float = 0.5
-    """Latency term of a model that was never timed: neither instant nor endless."""
+    """Latency term of a model without measured latency."""
     kappa: float = 3.0
-    """How many observations the prior is worth."""
-    doubt: float = 0.7
-    """Posterior standard deviations that are added to expected quality, before the growth below."""
-    doubt_horizon: float = 100.0
-    """Observations of a task type up to which doubt about its rarely tried models grows."""
+    """Weight of the prior, in observations."""
+    exploration: float = 0.7
+    """Posterior standard deviations added to the expected quality, before the growth term."""
+    exploration_horizon: float = 100.0
+    """Number of observations of a task type up to which the bonus of rarely tried models grows."""
     prior_variance: float = 0.2
-    """Variance of one observation before any is seen; .25 would be a fair coin's."""
+    """Prior variance of one observation; .25 would be a fair coin's."""
     prior_quality: float = 0.6
-    """Quality expected of a model about which nothing is declared or measured."""
+    """Prior quality of a model without a declared tier or measurements."""
     prior_weight: float = 2.0
-    """How many well-measured other task types `prior_quality` is worth."""
-    witness: float = 4.0
-    """Observations of another task type that make it half a witness for the prior."""
+    """Weight of `prior_quality`, in well-measured other task types."""
+    evidence_scale: float = 4.0
+    """Observations at which another task type contributes half of its maximum weight to the prior."""
     specialty: float = 0.15
-    """What a declared specialty adds to the prior."""
+    """Bonus of a declared specialty, added to the prior."""
     gamma: float = 0.9995
-    """Weight that an observation keeps when its task type gets another one."""
+    """Decay of an observation for each further observation of its task type."""
     short_gamma: float = 0.95
-    """What it keeps in the short memory besides, when its own model gets another one at this task type."""
+    """Decay in the short memory for each further observation of its own model at this task type."""
     contradiction: float = 3.5
-    """Standard errors between the short and the long memory from which the short one is believed."""
+    """Difference between short and long memory, in standard errors, above which the short one is used."""
     half_life_s: float = 14 * 86400.0
-    """Time in which an observation loses half of its weight."""
+    """Time after which an observation has half its weight."""
     margin: float = 0.02
-    """Utility by which another model must beat the incumbent."""
+    """Utility margin by which another model must beat the incumbent."""
     switching: float = 0.05
-    """Utility that a model loses while another one is loaded in the runner they share."""
+    """Utility penalty while another model is loaded in the shared runner."""
     pending_expiry_s: float = 900.0
-    """Time after which a decision without a verdict no longer counts as pending."""
+    """Time after which a decision without a verdict stops counting as pending."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one call showed. What was not measured is None, and nothing is learned of it."""
+    """The measurements of one call. None marks values that were not measured."""
 
     project_id: Hashable
     task_type: str
@@ -74,23 +74,23 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An observed quality with the place it took in its row, by which its present weight is known."""
+    """An observed quality with its position in the row, which determines its present weight."""
 
     position: int
-    """Observations of the project's task type up to and with the batch that brought it."""
+    """Observations of the project's task type, up to and including the batch of this sample."""
     turn: int
-    """Quality observations of its own row up to and with that batch."""
+    """Quality observations of its own row, up to and including that batch."""
     at: float
     quality: float
 
 
 @dataclass(slots=True)
 class Statistics:
-    """A row of (project, task_type, model), decayed to `last_change`.
+    """The statistics of (project, task_type, model), decayed to `last_change`.
 
-    Two memories of quality: the long one decides; the short one (about the last 20 verdicts of this model) is believed
-    where it contradicts the long one, so that a model that silently gets worse is left in tens of decisions although
-    the long memory keeps thousands.
+    There are two memories of quality. The long one normally decides. The short one (about the last 20 verdicts) is used
+    if it contradicts the long one, so that a model that silently degrades is abandoned within tens of decisions
+    although the long memory holds thousands.
     """
 
     n: float = 0.0
@@ -100,9 +100,9 @@ class Statistics:
     short_s: float = 0.0
     short_q: float = 0.0
     turn: int = 0
-    """Quality observations of this row ever: what `short_gamma` counts."""
+    """Total number of quality observations of this row; the exponent of `short_gamma`."""
     calls: float = 0.0
-    """Decayed number of calls, measured in quality or not: the weight of the averages below."""
+    """Decayed number of calls, with or without a quality: the weight of the averages below."""
     first_token_s: float | None = None
     latency_s: float | None = None
     tokens_per_s: float | None = None
@@ -111,16 +111,16 @@ class Statistics:
     output_tokens: float | None = None
     last_change: float = 0.0
     pending: int = 0
-    """Decisions of this process whose verdict has not come yet; never stored."""
+    """This process's decisions without a verdict; never stored."""
 
 
 def decay(weights: RouterWeights, observations: int, elapsed_s: float) -> float:
-    """The factor for `observations` of the task type and for time: γ^k·2^(−Δt/half-life)."""
+    """Return the decay factor for further observations and elapsed time: γ^k·2^(−Δt/half-life)."""
     return weights.gamma**observations * 2.0 ** (-max(elapsed_s, 0.0) / weights.half_life_s)
 
 
 def fade(row: Statistics, factor: float) -> None:
-    """Weaken everything a row has seen by a factor of `decay`. Averages are ratios and keep their value."""
+    """Multiply a row's sums by a decay factor. Averages are ratios and do not change."""
     row.n *= factor
     row.s *= factor
     row.q *= factor
@@ -131,7 +131,7 @@ def fade(row: Statistics, factor: float) -> None:
 
 
 def add_qualities(row: Statistics, qualities: Iterable[float], weights: RouterWeights) -> None:
-    """Add one raw batch of this row's qualities to a row that has already faded to the batch's place."""
+    """Add one raw batch of qualities to a row already decayed to the batch's position."""
     batch = tuple(qualities)
     shorter = weights.short_gamma ** len(batch)
     total, squares = sum(batch), sum(r * r for r in batch)
@@ -145,7 +145,8 @@ def add_qualities(row: Statistics, qualities: Iterable[float], weights: RouterWe
 
 
 def add_call(row: Statistics, seen: Observation, weights: RouterWeights) -> None:
-    """Average in what a call took. Averages follow the short memory: a server's speed changes in minutes."""
+    """Add a call to the moving averages. They follow the short memory, because a server's speed changes within
+    minutes."""
     row.calls = row.calls * weights.short_gamma + 1.0
     share = 1.0 / row.calls
     row.first_token_s = averaged(row.first_token_s, seen.first_token_s, share)
@@ -163,7 +164,8 @@ def averaged(average: float | None, value: float | None, share: float) -> float 
 
 
 def correct(row: Statistics, sample: Sample, quality: float, position: int, now: float, weights: RouterWeights) -> None:
-    """A late label: w·(r′−r) and w·(r′²−r²) with w the weight the sample has now; n stays (design.md)."""
+    """Apply a late label: add w·(r′−r) to s and w·(r′²−r²) to q, w being the sample's present weight. n does not
+    change."""
     weight = decay(weights, position - sample.position, now - sample.at)
     step, squares = quality - sample.quality, quality**2 - sample.quality**2
     row.s += weight * step
@@ -174,7 +176,7 @@ def correct(row: Statistics, sample: Sample, quality: float, position: int, now:
 
 
 def recomputed(samples: Iterable[Sample], position: int, now: float, weights: RouterWeights) -> Statistics:
-    """The quality sums of a row from its samples alone: what any order of flushes and late labels must come to."""
+    """Compute a row's quality sums from its samples alone: the reference for any order of flushes and late labels."""
     samples = tuple(samples)
     row = Statistics(last_change=now, turn=max((sample.turn for sample in samples), default=0))
     for sample in samples:

@@ -1,7 +1,7 @@
-"""The type of a request: the caller's word, else what the project's own labelled prompts say, else `general`.
+"""Task types of requests: given by the caller, or classified by the project's labelled prompts, or `general`.
 
-No word or name stands for a type anywhere: a type is the mean of the vectors of prompts that callers gave it
-(`centroids.py`, `embedder.py`). Prompts with a type are learned from behind the request, those without are compared.
+There is no built-in list of types or keywords. A type is the mean vector of the prompts that callers labelled with it
+(`centroids.py`, `embedder.py`). Prompts with a type are learned in the background; prompts without one are classified.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kairos.background_tasks import end
 from kairos.db.engine import Database, ProjectGone
 from kairos.db.repositories import task_types
 from kairos.errors import EngineUnavailable, KairosError
-from kairos.llm.routing.centroids import MOST_TYPES, REMEMBERED, Centroid, ProjectCentroids, merged_all
+from kairos.llm.routing.centroids import MAX_EXAMPLES, MAX_TYPES, Centroid, ProjectCentroids, merged_all
 from kairos.llm.routing.embedder import CHARACTERS_PER_TOKEN, EMBEDDING_MODEL, Embedder
 from kairos.tenancy import ProjectId
 
@@ -29,21 +29,21 @@ log = logging.getLogger(__name__)
 GENERAL = "general"
 
 READ_TOKENS = 64
-"""Of a prompt: what is asked mostly stands at its beginning, and the time to embed grows with the length."""
+"""Tokens read of a prompt. The instruction is mostly at the beginning, and embedding time grows with the length."""
 BUDGET_S = 0.1
-"""For recognising the type of one request. 7 ms is usual; on two busy cores the longest took 47."""
+"""Time limit for classifying one request. 7 ms is typical; on two busy cores the longest took 47 ms."""
 LOADING_BUDGET_S = 1.5
-"""The same while the model is not loaded. A project that asks every ten minutes would never be recognised otherwise."""
+"""Time limit while the embedding model is not loaded. With a shorter one, rare requests would never be classified."""
 QUEUED = 256
-"""Labelled prompts that wait to be learned from; more are not learned from."""
+"""Maximum number of labelled prompts waiting to be learned; further ones are skipped."""
 FLUSH_S = 5.0
 STALE_S = 30.0
-"""Age from which the centroids are read again, for what other replicas learned."""
+"""Age after which the centroids are reloaded, to include what other replicas learned."""
 PROJECTS_KEPT = 256
 
 
-class Source(StrEnum):
-    """Who said of which type a request is."""
+class TaskTypeSource(StrEnum):
+    """Where the task type of a request comes from."""
 
     CALLER = "caller"
     CLASSIFIER = "classifier"
@@ -51,7 +51,7 @@ class Source(StrEnum):
 
 
 class Length(StrEnum):
-    """How long the input of a request is."""
+    """Length class of a request's input."""
 
     SHORT = "short"
     MEDIUM = "medium"
@@ -60,42 +60,42 @@ class Length(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TaskType:
-    """What is known of the kind of a request before any model sees it."""
+    """The task type of a request and how it was determined."""
 
     name: str
-    source: Source
+    source: TaskTypeSource
     confidence: float | None
-    """By how much the nearest type was nearer than the second (difference of cosines); None where none was compared."""
+    """Difference of the cosines of the nearest and the second-nearest type; None if no types were compared."""
     length: Length
     reason: str | None = None
-    """Why nothing better than the default was found."""
+    """Why the default was used."""
 
 
 SHORT_TOKENS = 150
-"""Up to here a request is a question or an instruction by itself, about 100 words."""
+"""Maximum of SHORT: a plain question or instruction of about 100 words."""
 LONG_TOKENS = 1000
-"""From here on it carries a document: reading it takes a small local model longer than answering does."""
+"""Above this, the input contains a document: reading it takes a small local model longer than answering."""
 
 
 def length_of(input_tokens: float) -> Length:
-    """The length bucket of all that is sent to the model."""
+    """Return the length class of the whole input."""
     if input_tokens <= SHORT_TOKENS:
         return Length.SHORT
     return Length.MEDIUM if input_tokens <= LONG_TOKENS else Length.LONG
 
 
 def statistics_key(name: str, length: Length) -> str:
-    """What the router's statistics of a request are kept under: its type, and for long inputs the length besides.
+    """Return the key of a request's statistics: its task type, and for long inputs also the length.
 
-    A finer split costs more than it tells. On `routing_dev.csv` (8 orders) types split in two or three by length lost
-    up to .012 of quality and .004 of utility, and split in three by chance .02. Its inputs end at 550 tokens: those
-    beyond `LONG_TOKENS` are kept apart because speed and first token differ most there.
+    A finer split costs more than it gains. On `routing_dev.csv` (8 orders), splitting types in two or three by length
+    lost up to .012 of quality and .004 of utility, and splitting in three at random .02. Its inputs end at 550 tokens;
+    those beyond `LONG_TOKENS` are kept apart because speed and first token differ most there.
     """
     return f"{name}/{length}" if length is Length.LONG else name
 
 
 def prompt_of(messages: Sequence[Mapping[str, Any]]) -> str:
-    """The text that says what is wanted: the user's last message."""
+    """Return the user's last message."""
     for message in reversed(messages):
         if message.get("role") == "user":
             content = message.get("content") or ""
@@ -107,16 +107,16 @@ def _joined(parts: Sequence[Any]) -> str:
     return "\n".join(str(part["text"]) for part in parts if isinstance(part, Mapping) and part.get("text"))
 
 
-class _Lesson(NamedTuple):
+class _LabelledPrompt(NamedTuple):
     project_id: ProjectId
     task_type: str
     text: str
 
 
 class TaskTypes:
-    """Tells the types of requests, and learns them. One object for each process.
+    """Classifies requests by task type and learns from labelled prompts. One instance per process.
 
-    Without a database it learns in memory alone.
+    Without a database, centroids are kept in memory only.
     """
 
     def __init__(
@@ -134,40 +134,41 @@ class TaskTypes:
         self._clock = clock
         self._projects: OrderedDict[ProjectId, ProjectCentroids] = OrderedDict()
         self._reading: dict[ProjectId, asyncio.Task[None]] = {}
-        self._lessons: asyncio.Queue[_Lesson] = asyncio.Queue(QUEUED)
+        self._prompts: asyncio.Queue[_LabelledPrompt] = asyncio.Queue(QUEUED)
         self._learning: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to learn from what `of` is told."""
-        self._learning = asyncio.create_task(self._learn_for_ever(), name="task types")
+        """Start learning the labelled prompts passed to `of`."""
+        self._learning = asyncio.create_task(self._learn_forever(), name="task types")
 
     async def close(self) -> None:
-        """Write what was learned, and end. Prompts not learned from yet are left."""
+        """Stop learning and save what was learned. Queued prompts are dropped."""
         running = [task for task in (self._learning, *self._reading.values()) if task]
         await end(*running)
         with suppress(EngineUnavailable):
             await self.flush()
 
     async def of(self, project_id: ProjectId, prompt: str, given: str | None, input_tokens: float) -> TaskType:
-        """The type of a request. Costs nothing where it is given; never raises for want of a model or a database."""
+        """Return the type of a request. Immediate if the caller gives one; a missing model or database yields the
+        default."""
         length = length_of(input_tokens)
         if given:
-            self._offer(project_id, given, prompt)
-            return TaskType(given, Source.CALLER, None, length)
+            self._enqueue(project_id, given, prompt)
+            return TaskType(given, TaskTypeSource.CALLER, None, length)
         try:
             async with asyncio.timeout(self._budgets[self._embedder.state.loaded]):
-                return await self._recognised(project_id, prompt, length)
+                return await self._classify(project_id, prompt, length)
         except TimeoutError:
-            return _default(length, "recognising the type took too long")
+            return _default(length, "classifying the prompt took too long")
         except KairosError as error:
             return _default(length, str(error))
 
-    async def settle(self) -> None:
-        """Wait until every labelled prompt offered so far was learned from."""
-        await self._lessons.join()
+    async def join(self) -> None:
+        """Wait until all queued prompts have been learned."""
+        await self._prompts.join()
 
     async def flush(self) -> None:
-        """Write what was learned since the last time. Raises `EngineUnavailable`; then nothing is lost."""
+        """Save what was learned since the last flush. Raises `EngineUnavailable`; then nothing is lost."""
         for project_id, project in list(self._projects.items()):
             if project.unwritten and self._database:
                 try:
@@ -175,25 +176,27 @@ class TaskTypes:
                 except ProjectGone:
                     self._projects.pop(project_id, None)
 
-    async def _recognised(self, project_id: ProjectId, prompt: str, length: Length) -> TaskType:
-        project = await self._known(project_id)
+    async def _classify(self, project_id: ProjectId, prompt: str, length: Length) -> TaskType:
+        project = await self._loaded(project_id)
         if not project.classifier.ready:
             return _default(length, "fewer than two task types of this project have enough labelled prompts")
         if not prompt.strip():
-            return _default(length, "there is no text to compare")
+            return _default(length, "the prompt has no text")
         (vector,) = await self._embedder.embed([prompt], READ_TOKENS)
         guess = project.classifier.guess(vector)
-        if guess.certain:
-            return TaskType(guess.name, Source.CLASSIFIER, guess.margin, length)
-        return _default(length, f"not near enough to one type: {guess.name} by {guess.cosine:.2f}", guess.margin)
+        if guess.confident:
+            return TaskType(guess.name, TaskTypeSource.CLASSIFIER, guess.margin, length)
+        return _default(
+            length, f"no type is near enough; the nearest is {guess.name} ({guess.cosine:.2f})", guess.margin
+        )
 
-    def _offer(self, project_id: ProjectId, task_type: str, prompt: str) -> None:
+    def _enqueue(self, project_id: ProjectId, task_type: str, prompt: str) -> None:
         if not self._embedder.state.available or not prompt.strip():
             return
-        if self._project(project_id).wants(task_type):
-            with suppress(asyncio.QueueFull):  # the next one will do as well
+        if self._project(project_id).should_learn(task_type):
+            with suppress(asyncio.QueueFull):  # the next one will do
                 text = prompt[: READ_TOKENS * CHARACTERS_PER_TOKEN]
-                self._lessons.put_nowait(_Lesson(project_id, task_type, text))
+                self._prompts.put_nowait(_LabelledPrompt(project_id, task_type, text))
 
     def _project(self, project_id: ProjectId) -> ProjectCentroids:
         project = self._projects.setdefault(project_id, ProjectCentroids())
@@ -204,13 +207,14 @@ class TaskTypes:
                 del self._projects[written]
         return project
 
-    async def _known(self, project_id: ProjectId) -> ProjectCentroids:
-        """The project with what the replicas share: read now if it never was, and behind the request if it is old."""
+    async def _loaded(self, project_id: ProjectId) -> ProjectCentroids:
+        """Return the project with its shared centroids: loaded before the first use, reloaded in the background when
+        stale."""
         project = self._project(project_id)
         if self._database is None:
             return project
         if project.read_at is None:
-            # Owned and shielded: a request that runs out of time neither ends the reading nor breaks its connection.
+            # A shielded background task: a request that times out neither cancels the read nor breaks its connection.
             await asyncio.shield(self._read(project_id, project, self._database))
         elif self._clock() - project.read_at > STALE_S:
             self._read(project_id, project, self._database)
@@ -220,54 +224,54 @@ class TaskTypes:
         task = self._reading.get(project_id)
         if task is None:
             task = self._reading[project_id] = asyncio.create_task(self._read_now(project_id, project, database))
-            task.add_done_callback(lambda done: self._has_read(project_id, done))
+            task.add_done_callback(lambda done: self._on_read(project_id, done))
         return task
 
-    def _has_read(self, project_id: ProjectId, done: asyncio.Task[None]) -> None:
+    def _on_read(self, project_id: ProjectId, done: asyncio.Task[None]) -> None:
         del self._reading[project_id]
         if not done.cancelled() and (error := done.exception()):
-            log.warning("The task types of project %s could not be read: %s", project_id, error)
+            log.warning("task types of project %s cannot be loaded: %s", project_id, error)
 
     async def _read_now(self, project_id: ProjectId, project: ProjectCentroids, database: Database) -> None:
         before = project.read_at
         async with database.project(project_id) as session:
             rows = await task_types.centroids(session, EMBEDDING_MODEL)
-        if project.read_at == before:  # else a flush read after us
+        if project.read_at == before:  # else a flush has loaded newer ones
             project.replace_shared(_centroids(rows), self._clock())
 
-    async def _learn_for_ever(self) -> None:
+    async def _learn_forever(self) -> None:
         flush_at = self._clock() + FLUSH_S
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(FLUSH_S):  # not wait_for, which in 3.11 loses a cancel now and then
-                    lesson = await self._lessons.get()
-                await self._learn_from(lesson)
+                async with asyncio.timeout(FLUSH_S):  # not wait_for, which can lose a cancellation in Python 3.11
+                    labelled = await self._prompts.get()
+                await self._learn_from(labelled)
             if self._clock() >= flush_at:
-                await self._flush_or_say()
+                await self._try_flush()
                 flush_at = self._clock() + FLUSH_S
 
-    async def _learn_from(self, lesson: _Lesson) -> None:
+    async def _learn_from(self, labelled: _LabelledPrompt) -> None:
         try:
-            project = await self._known(lesson.project_id)
-            (vector,) = await self._embedder.embed([lesson.text], READ_TOKENS)
-            project.learn(lesson.task_type, Centroid.of([vector]))
-        except Exception as error:  # the boundary of a task that nobody waits for
-            log.warning("A prompt of project %s was not learned from: %s", lesson.project_id, error)
+            project = await self._loaded(labelled.project_id)
+            (vector,) = await self._embedder.embed([labelled.text], READ_TOKENS)
+            project.learn(labelled.task_type, Centroid.of([vector]))
+        except Exception as error:  # nobody awaits this background task
+            log.warning("a labelled prompt of project %s was not learned: %s", labelled.project_id, error)
         finally:
-            self._lessons.task_done()
+            self._prompts.task_done()
 
-    async def _flush_or_say(self) -> None:
+    async def _try_flush(self) -> None:
         try:
             await self.flush()
-        except Exception as error:  # as above; what was learned is kept and written with the next flush
-            log.warning("What was learned of task types could not be written yet: %s", error)
+        except Exception as error:  # as above; the next flush tries again
+            log.warning("learned task types could not be saved: %s", error)
 
     async def _write(self, project_id: ProjectId, project: ProjectCentroids, database: Database) -> None:
         added, project.unwritten = project.unwritten, {}
         try:
             async with database.project(project_id) as session:
                 sums = {name: (centroid.count, centroid.sum) for name, centroid in added.items()}
-                await task_types.add(session, project_id, EMBEDDING_MODEL, sums, most=REMEMBERED, types=MOST_TYPES)
+                await task_types.add(session, project_id, EMBEDDING_MODEL, sums, most=MAX_EXAMPLES, types=MAX_TYPES)
                 rows = await task_types.centroids(session, EMBEDDING_MODEL)
         except BaseException:
             project.unwritten = merged_all(added, project.unwritten)
@@ -280,4 +284,4 @@ def _centroids(rows: Sequence[task_types.CentroidRow]) -> dict[str, Centroid]:
 
 
 def _default(length: Length, reason: str, confidence: float | None = None) -> TaskType:
-    return TaskType(GENERAL, Source.DEFAULT, confidence, length, reason)
+    return TaskType(GENERAL, TaskTypeSource.DEFAULT, confidence, length, reason)

@@ -1,4 +1,4 @@
-"""What people do with the configuration: set values by key, look at who set what and why, and go back."""
+"""Changes to the configuration: sets values by key, lists versions with author and reason, and reverts to a version."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kairos import config_reference
-from kairos.config import InvalidConfig, Reach, Settings
+from kairos.config import ApplyMode, InvalidConfig, Settings
 from kairos.config_reference import nearest, shown, value_of
 from kairos.db.engine import Database, Duplicate, Session
 from kairos.db.models import ProjectRow
@@ -20,36 +20,37 @@ from kairos.orchestration.configuration.configuration import Configuration
 from kairos.orchestration.configuration.project_limits import ProjectLimits
 from kairos.orchestration.configuration.project_settings import ProjectSettings, settings_after
 from kairos.plugins.plugin_loader import PluginLoader
-from kairos.secret_shapes import looks_secret, names_a_secret, shapes_in
+from kairos.secret_shapes import is_secret_name, looks_secret, shapes_in
 from kairos.tenancy import NOBODY, ProjectId, Scope, UserId
 
 PROJECT = "project."
-"""Begins the keys of the active project's own values."""
+"""Prefix of the keys of the active project's values."""
 
 
 class ConfigMoved(KairosError):
-    """{whose} is at version {now}, and the change was made for version {based_on}. Since then: {difference}.
-    Look at it, and send your change for version {now}."""
+    """{whose} is at version {now}, and the change is based on version {based_on}. Changes since then: {difference}.
+    Review them, and send your change for version {now}."""
 
     status, code, exit_code = 409, "config_moved", 5
 
 
 class SystemValue(KairosError):
-    """{keys} belongs to the whole system: operators change it. What you may set are the values of your own project,
-    whose keys begin with `project.`."""
+    """{keys} applies to the whole system, and only operators may change it. You may set values of your own project,
+    whose
+    keys begin with `project.`."""
 
     status, code, exit_code = 403, "system_value", 6
 
 
 class ProjectValue(KairosError):
-    """{keys} belongs to the project: its admins and owners change it. Ask one of them."""
+    """{keys} belongs to the project, and only its admins and owners may change it. Ask one of them."""
 
     status, code, exit_code = 403, "project_value", 6
 
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who changes values, and whose they may change."""
+    """The user who changes values, with the permissions that decide which ones."""
 
     user_id: UserId
     operator: bool
@@ -62,34 +63,36 @@ class Author:
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
-    """What a change did, or would do."""
+class ChangeResult:
+    """The result of a change, or of its dry run."""
 
     version: int
-    """The system's, after it."""
+    """The system's version after the change."""
     project_version: int
+    """The project's version after the change."""
     differences: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By key: `before` and `after`, for the values that are others now."""
+    """`before` and `after` of each changed value, by key."""
     restart: tuple[str, ...] = ()
-    """Those of them that take effect at the next start of each replica."""
+    """Changed keys that take effect at the next start of each replica."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """A change as somebody asks for it."""
+class ConfigChange:
+    """A requested change."""
 
     changes: Mapping[str, Any]
-    """Nested like `kairos.toml` or with dotted keys; null takes a value back to the one below."""
+    """Nested like `kairos.toml`, or with dotted keys. null removes a value, so that the one of file and environment or
+    the default applies."""
     why: str
     version: int | None = None
-    """Of the system's values that it was made for; needed where it changes one."""
+    """The version of the system's values that the change is based on; required if it changes one."""
     project_version: int | None = None
-    """The same of the project's values."""
+    """The same for the project's values."""
     dry_run: bool = False
 
 
 class ConfigChanges:
-    """Validates changes as a whole, writes them as versions, and tells the replicas."""
+    """Validates changes as a whole, stores them as versions, and notifies the replicas."""
 
     def __init__(
         self, database: Database, running: Configuration, limits: ProjectLimits, plugins: PluginLoader
@@ -99,9 +102,12 @@ class ConfigChanges:
         self._limits = limits
         self._plugins = plugins
 
-    async def change(self, author: Author, wish: Wish) -> Changed:
-        """All of it or nothing. Raises `InvalidInput`, `SystemValue`, `ProjectValue`, `ConfigMoved`."""
-        flat = dict(_flat(wish.changes))
+    async def change(self, author: Author, request: ConfigChange) -> ChangeResult:
+        """Apply a change completely or not at all.
+
+        Raises `InvalidInput`, `SystemValue`, `ProjectValue`, `ConfigMoved`.
+        """
+        flat = dict(_flat(request.changes))
         system = {key: value for key, value in flat.items() if not key.startswith(PROJECT)}
         own = {key.removeprefix(PROJECT): value for key, value in flat.items() if key.startswith(PROJECT)}
         _allow(author, system, own)
@@ -109,26 +115,30 @@ class ConfigChanges:
         await self._check_plugins(author, system, own)
         try:
             async with self._database.scope(author.scope) as session:
-                of_system = await self._change_system(session, author, system, wish)
-                of_project = await self._change_project(session, author, own, wish)
-                if wish.dry_run:
+                of_system = await self._change_system(session, author, system, request)
+                of_project = await self._change_project(session, author, own, request)
+                if request.dry_run:
                     await session.rollback()
-        except Duplicate:  # somebody was faster by a moment
-            return await self.change(author, wish)
-        if system and not wish.dry_run:
-            await self._running.tell()
-        if own and author.project_id and not wish.dry_run:
+        except Duplicate:  # a concurrent change created the same version
+            return await self.change(author, request)
+        if system and not request.dry_run:
+            await self._running.notify()
+        if own and author.project_id and not request.dry_run:
             await self._limits.changed(author.project_id)
-        return Changed(
+        return ChangeResult(
             of_system.version,
             of_project.project_version,
             {**of_system.differences, **of_project.differences},
             of_system.restart,
         )
 
-    async def revert(self, author: Author, project_id: ProjectId | None, to: int, wish: Wish) -> Changed:
-        """Make a new version of what held in an old one; 0 is what held before anything was set. Raises `NotFound`, and
-        as `change`."""
+    async def revert(
+        self, author: Author, project_id: ProjectId | None, to: int, request: ConfigChange
+    ) -> ChangeResult:
+        """Create a new version with the values of an old one; 0 is the state before any value was set.
+
+        Raises `NotFound` and the errors of `change`.
+        """
         async with self._database.scope(author.scope) as session:
             newest = await configuration.newest(session, project_id)
             old = await configuration.version(session, project_id, to) if to else None
@@ -140,16 +150,16 @@ class ConfigChanges:
         known = _known()
         wanted = {f"{prefix}{key}": value for key, value in changes.items() if f"{prefix}{key}" in known}
         return await self.change(
-            author, Wish(wanted, wish.why, wish.version, wish.project_version, dry_run=wish.dry_run)
+            author, ConfigChange(wanted, request.why, request.version, request.project_version, dry_run=request.dry_run)
         )
 
-    async def raise_reloads(self, user_id: UserId) -> Changed:
-        """Each daemon that sees the new number scans its plugins again. Raises `ConfigMoved`."""
+    async def raise_reloads(self, user_id: UserId) -> ChangeResult:
+        """Increase `plugins.reloads`, so that each daemon scans its plugins again. Raises `ConfigMoved`."""
         async with self._database.scope(NOBODY) as session:
             number = await configuration.newest_number(session, None)
         changes = {"plugins.reloads": self._running.live.now.plugins.reloads + 1}
         author = Author(user_id, operator=True, project_id=None, manages_project=False)
-        return await self.change(author, Wish(changes, "plugins were scanned again", number))
+        return await self.change(author, ConfigChange(changes, "plugins were scanned again", number))
 
     async def history(
         self, scope: Scope, project_id: ProjectId | None, before: int | None, limit: int
@@ -159,27 +169,31 @@ class ConfigChanges:
             return await configuration.page(session, project_id, before=before, limit=limit)
 
     async def _check_plugins(self, author: Author, system: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-        """Outside of the transaction: a schema may take a while. What it allows is remembered, so that the same check
-        on the locked row waits for nothing."""
+        """Validate plugin settings outside of the transaction, because a schema may take a while.
+
+        Valid values are cached, so that the same check on the locked row returns at once.
+        """
         if plugin_rules.SETTINGS not in system and "plugin_settings" not in own:
             return
         async with self._database.scope(author.scope) as session:
             newest = await configuration.newest(session, None)
-            standing = await projects.standing(session, author.project_id) if author.project_id else None
+            status = await projects.status(session, author.project_id) if author.project_id else None
         if patch := system.get(plugin_rules.SETTINGS):
             wanted = dict(newest.values) if newest else {}
             _set(wanted, plugin_rules.SETTINGS, patch)
             await plugin_rules.check_system(self._plugins, patch, self._settings_of(wanted).plugins.settings)
-        if standing is not None and "plugin_settings" in own:
-            before = ProjectSettings.of(standing.settings)
+        if status is not None and "plugin_settings" in own:
+            before = ProjectSettings.of(status.settings)
             await plugin_rules.check_project(self._plugins, before, settings_after(before, own))
 
-    async def _change_system(self, session: Session, author: Author, changes: Mapping[str, Any], wish: Wish) -> Changed:
+    async def _change_system(
+        self, session: Session, author: Author, changes: Mapping[str, Any], request: ConfigChange
+    ) -> ChangeResult:
         newest = await configuration.newest(session, None)
         number, overrides = (newest.number, dict(newest.values)) if newest else (0, {})
         if not changes:
-            return Changed(number, 0)
-        await _refuse_moved(session, None, number, wish.version)
+            return ChangeResult(number, 0)
+        await _check_version(session, None, number, request.version)
         wanted = dict(overrides)
         for key, value in changes.items():
             _set(wanted, key, value)
@@ -188,18 +202,18 @@ class ConfigChanges:
             await plugin_rules.check_system(self._plugins, patch, after.plugins.settings)
         differences = dict(_differences(before, after, changes))
         if wanted == overrides:
-            return Changed(number, 0)
-        version = Version(number + 1, datetime.now(UTC), wish.why, differences, wanted, None)
+            return ChangeResult(number, 0)
+        version = Version(number + 1, datetime.now(UTC), request.why, differences, wanted, None)
         await configuration.add(session, None, version, author.user_id)
         await people.audit(
             session,
             "config.changed",
             user_id=author.user_id,
             target=f"version {version.number}",
-            data={"changes": differences, "why": wish.why},
+            data={"changes": differences, "why": request.why},
         )
-        restart = tuple(key for key in differences if config_reference.by_name()[key].reach is Reach.RESTART)
-        return Changed(version.number, 0, differences, restart)
+        restart = tuple(key for key in differences if config_reference.by_name()[key].reach is ApplyMode.RESTART)
+        return ChangeResult(version.number, 0, differences, restart)
 
     def _settings_of(self, overrides: Mapping[str, Any]) -> Settings:
         try:
@@ -210,30 +224,30 @@ class ConfigChanges:
             ) from error
 
     async def _change_project(
-        self, session: Session, author: Author, changes: Mapping[str, Any], wish: Wish
-    ) -> Changed:
+        self, session: Session, author: Author, changes: Mapping[str, Any], request: ConfigChange
+    ) -> ChangeResult:
         if author.project_id is None:
-            return Changed(0, 0)
+            return ChangeResult(0, 0)
         row = await projects.locked(session, author.project_id) if changes else None
         number = await configuration.newest_number(session, author.project_id)
         if not changes:
-            return Changed(0, number)
+            return ChangeResult(0, number)
         if row is None:
             raise NotFound(what="project", id=author.project_id)
-        await _refuse_moved(session, author.project_id, number, wish.project_version)
+        await _check_version(session, author.project_id, number, request.project_version)
         before = ProjectSettings.of(row.settings)
         after = settings_after(before, changes)
         await plugin_rules.check_project(self._plugins, before, after)
-        written = await write_project(session, Scope(author.project_id, author.user_id), row, after, wish.why)
+        written = await write_project(session, Scope(author.project_id, author.user_id), row, after, request.why)
         differences = {f"{PROJECT}{key}": difference for key, difference in written.differences.items()}
-        return Changed(0, written.project_version, differences)
+        return ChangeResult(0, written.project_version, differences)
 
 
 async def write_project(
     session: Session, scope: Scope, row: ProjectRow, after: ProjectSettings, why: str, name: str | None = None
-) -> Changed:
-    """Write a project's settings as its next version, and its name; its row is locked. Nothing where they are the
-    same."""
+) -> ChangeResult:
+    """Store a project's settings as its next version, and its name. The caller has locked the row. Unchanged values
+    create no version."""
     assert scope.project_id is not None
     before = ProjectSettings.of(row.settings)
     differences = {
@@ -244,7 +258,7 @@ async def write_project(
     renamed = {"name": {"before": row.name, "after": name}} if name and name != row.name else {}
     number = await configuration.newest_number(session, scope.project_id)
     if not differences and not renamed:
-        return Changed(0, number)
+        return ChangeResult(0, number)
     settings = {**row.settings, **after.model_dump()}
     await projects.change(session, scope.project_id, name=name or row.name, settings=settings)
     if differences:
@@ -258,7 +272,7 @@ async def write_project(
         project_id=scope.project_id,
         data={"changes": {**renamed, **differences}, "why": why},
     )
-    return Changed(0, number, differences)
+    return ChangeResult(0, number, differences)
 
 
 def _known() -> dict[str, Any]:
@@ -275,20 +289,25 @@ def _flat(changes: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, An
         elif isinstance(value, Mapping) and any(other.startswith(f"{key}.") for other in known):
             yield from _flat(value, f"{key}.")
         elif key.partition(".")[0] == "models":
-            raise InvalidInput(where=key, problem="the catalogue of models is no value", remedy=_in_file("[[models]]"))
+            raise InvalidInput(
+                where=key, problem="the catalogue of models cannot be set here", remedy=_in_file("[[models]]")
+            )
         else:
             raise InvalidInput(where=key, problem="unknown key", remedy=nearest(key, known))
 
 
 def _allow(author: Author, system: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    """Raises `SystemValue`, `ProjectValue`, and `InvalidInput` for what nobody can change here."""
+    """Check the author's permissions.
+
+    Raises `SystemValue`, `ProjectValue`, and `InvalidInput` for keys that can only be set in the file.
+    """
     if system and not author.operator:
         raise SystemValue(keys=", ".join(system))
     if own and not author.manages_project:
         raise ProjectValue(keys=", ".join(f"{PROJECT}{key}" for key in own))
     for name in system:
         key = config_reference.by_name()[name]
-        if key.reach is Reach.FILE:
+        if key.reach is ApplyMode.FILE:
             raise InvalidInput(
                 where=name,
                 problem="it is needed before the database can be reached",
@@ -298,24 +317,24 @@ def _allow(author: Author, system: Mapping[str, Any], own: Mapping[str, Any]) ->
     if isinstance(slots, int) and slots < 1:
         raise InvalidInput(
             where="max_concurrent_tasks",
-            problem=f"with {slots} slots every task would wait for ever",
-            remedy="Give at least 1; to take no tasks for a while, archive the projects or stop the workers",
+            problem=f"with {slots} slots no task could ever run",
+            remedy="Set at least 1; to pause all tasks, archive the projects or stop the workers",
         )
 
 
 def _in_file(what: str, variable: str = "") -> str:
-    return f"Set {what} in kairos.toml{f' or {variable} in the environment' if variable else ''}, and restart"
+    return f"Set {what} in kairos.toml{f' or {variable} in the environment' if variable else ''}, and restart Kairos"
 
 
 def _refuse_secrets(changes: Mapping[str, Any]) -> None:
-    """What is set here is shown to others and kept for ever in the history."""
+    """Reject values that look like secrets: values set here are visible to others and stay in the history."""
     for key, value in changes.items():
         for name, text in _texts(key, value):
-            if any(shapes_in(text)) or (names_a_secret(name) and looks_secret(text)):
+            if any(shapes_in(text)) or (is_secret_name(name) and looks_secret(text)):
                 raise InvalidInput(
                     where=name,
-                    problem="it looks like a secret, and the configuration is no place for one",
-                    remedy="Put it into the environment, and give the variable's name here",
+                    problem="it looks like a secret, and secrets must not be stored in the configuration",
+                    remedy="Set it as an environment variable, and give the variable's name here",
                 )
 
 
@@ -330,24 +349,24 @@ def _texts(key: str, value: Any) -> Iterator[tuple[str, str]]:
             yield from _texts(key, inner)
 
 
-async def _refuse_moved(session: Session, project_id: ProjectId | None, now: int, based_on: int | None) -> None:
+async def _check_version(session: Session, project_id: ProjectId | None, now: int, based_on: int | None) -> None:
     if based_on is None:
         where = "version" if project_id is None else "project_version"
         raise InvalidInput(
-            where=where, problem="it is needed to change these values", remedy="`GET /api/config` tells it"
+            where=where, problem="it is required to change these values", remedy="`GET /api/config` returns it"
         )
     if based_on == now:
         return
-    words = []
+    differences = []
     for version in await configuration.after(session, project_id, based_on):
         for key, difference in version.changes.items():
             by = f" by {version.by}" if version.by else ""
-            words.append(f"{key} from {difference['before']!r} to {difference['after']!r}{by}")
+            differences.append(f"{key} from {difference['before']!r} to {difference['after']!r}{by}")
     raise ConfigMoved(
         whose="The configuration" if project_id is None else "The project's configuration",
         now=now,
         based_on=based_on,
-        difference="; ".join(words) or "nothing that could be shown",
+        difference="; ".join(differences) or "none that can be shown",
     )
 
 
@@ -361,7 +380,7 @@ def _set(overrides: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _composed(first: Any, then: Mapping[str, Any]) -> dict[str, Any]:
-    """One merge patch that does what the two do after each other: nulls stay, for they take away what is below."""
+    """The merge patch equal to applying both patches in order. Nulls are kept: they remove the value below."""
     result = dict(first) if isinstance(first, Mapping) else {}
     for name, value in then.items():
         result[name] = _composed(result.get(name), value) if isinstance(value, Mapping) else value
@@ -369,7 +388,7 @@ def _composed(first: Any, then: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _differences(before: Settings, after: Settings, changes: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Of a mapping only what the change names: the rest of it may hold secrets."""
+    """`before` and `after` of each changed key. Of a mapping only the named parts: the rest may hold secrets."""
     for key, change in changes.items():
         old, new = (_named(shown(value_of(settings, key)), change) for settings in (before, after))
         if old != new:

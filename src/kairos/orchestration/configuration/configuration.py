@@ -1,7 +1,7 @@
-"""The configuration as this replica runs it: file and environment, and above them what people set through the API.
+"""The configuration of this replica: file and environment, overridden by values set through the API.
 
-What they set stands in PostgreSQL, in versions. A notice over Redis says that there is a new one, and a look every
-second finds it without one. A version that cannot be applied here leaves the one before in force, and shows why.
+Those values are stored in PostgreSQL as versions. A Redis message announces a new version; without one it is found by
+polling every second. If a version cannot be applied, the previous one stays in force and the status shows the reason.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from kairos import config_reference, redis_keys
-from kairos.background_tasks import together
-from kairos.config import Reach, Settings, overridden
+from kairos.background_tasks import run_together
+from kairos.config import ApplyMode, Settings, with_overrides
 from kairos.db.engine import Database
 from kairos.db.repositories import configuration
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.live_settings import LiveSettings
-from kairos.pubsub import Signals
+from kairos.pubsub import PubSub
 from kairos.tenancy import NOBODY
 
 log = logging.getLogger(__name__)
@@ -29,90 +29,91 @@ log = logging.getLogger(__name__)
 POLL_S = 1.0
 
 Check = Callable[[Settings], None]
-"""Raises a `KairosError` where what the types allow cannot work: a model that the catalogue does not have."""
-Report = Callable[[], Awaitable[None]]
-"""Tells the other replicas, at once, what this one runs now."""
+"""Raises a `KairosError` for settings that are well typed but cannot work, such as an unknown model."""
+ReportStatus = Callable[[], Awaitable[None]]
+"""Publishes this replica's status to the others at once."""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What this replica runs."""
+class ConfigStatus:
+    """The configuration version in force on this replica."""
 
     version: int = 0
-    """Of the configuration in force; 0 is file and environment alone."""
+    """0: file and environment only."""
     error: str | None = None
-    """Why it does not run a newer one."""
+    """The reason why a newer version could not be applied."""
     waiting: tuple[str, ...] = ()
-    """Keys whose new values are taken at the next start."""
+    """Keys whose new values take effect at the next start."""
 
 
 class Configuration:
     """Keeps the settings of this replica at the newest version."""
 
-    def __init__(self, database: Database, signals: Signals, base: Settings, check: Check) -> None:
+    def __init__(self, database: Database, pubsub: PubSub, base: Settings, check: Check) -> None:
         self.base = base
-        """From file and environment."""
+        """Settings from file and environment."""
         self.live = LiveSettings(base)
-        self.standing = Standing()
+        self.status = ConfigStatus()
         self.check = check
-        self.report: Report | None = None
-        """Of the heartbeat, which in turn tells what stands here."""
+        self.report: ReportStatus | None = None
+        """Set by the daemon: sends a heartbeat, which includes `status`."""
         self._database = database
-        self._signals = signals
+        self._pubsub = pubsub
         self._at_start: dict[str, Any] = {}
-        """What was set then of the values that are only read at a start."""
+        """The stored values at startup of keys that are read only at a start."""
         self._seen = 0
         self._turn = asyncio.Lock()
 
     async def begin(self) -> None:
-        """Take what is stored, before any part is built. Raises `EngineUnavailable`."""
+        """Apply the stored version before other components are built. Raises `EngineUnavailable`."""
         async with self._database.scope(NOBODY) as session:
             newest = await configuration.newest(session, None)
         if newest:
             self._at_start = {key: value for key, value in newest.values.items() if not _is_live(key)}
-            await self._take(newest)
+            await self._apply(newest)
 
     async def run(self) -> None:
-        """Owned by the daemon; ends with its cancellation."""
-        await together(self._poll(), self._listen())
+        """Apply new versions until cancelled."""
+        await run_together(self._poll(), self._listen())
 
     async def refresh(self) -> bool:
-        """Take a newer version, if there is one; whether there was. Raises `EngineUnavailable`."""
+        """Apply a newer version if there is one. Returns True if there was. Raises `EngineUnavailable`."""
         async with self._turn:
             async with self._database.scope(NOBODY) as session:
                 if await configuration.newest_number(session, None) == self._seen:
                     return False
                 newest = await configuration.newest(session, None)
             if newest:
-                await self._take(newest)
+                await self._apply(newest)
             return True
 
-    async def tell(self) -> None:
-        """There is a new version: here at once, in the other replicas by a notice, or by their own look. It stands
-        already, so an engine that is away now is no error."""
+    async def notify(self) -> None:
+        """Announce a new version to the other replicas and apply it here.
+
+        The version is already stored and will be found by polling, so an unreachable engine is not an error.
+        """
         with suppress(EngineUnavailable):
-            await self._signals.publish(redis_keys.config_channel(), b"")
+            await self._pubsub.publish(redis_keys.config_channel(), b"")
         await self._refresh_if_possible()
 
     def wanted(self, overrides: Mapping[str, Any]) -> Settings:
-        """The settings that these overrides make of file and environment here. Raises `InvalidConfig` and what the
-        check raises."""
-        settings = overridden(self.base, overrides)
+        """File and environment with these overrides. Raises `InvalidConfig` and the errors of the check."""
+        settings = with_overrides(self.base, overrides)
         self.check(settings)
         return settings
 
-    async def _take(self, newest: configuration.Version) -> None:
+    async def _apply(self, newest: configuration.Version) -> None:
         self._seen = newest.number
         try:
             wanted = self.wanted(newest.values)
             live = {key: value for key, value in newest.values.items() if _is_live(key)}
-            await self.live.take(self.wanted({**self._at_start, **live}))
+            await self.live.apply(self.wanted({**self._at_start, **live}))
         except Exception as error:
             reason = str(error) if isinstance(error, KairosError) else f"{type(error).__name__}: {error}"
             log.exception("version %d of the configuration is not applied here", newest.number)
-            self.standing = Standing(self.standing.version, f"version {newest.number}: {reason}", self.standing.waiting)
+            self.status = ConfigStatus(self.status.version, f"version {newest.number}: {reason}", self.status.waiting)
             return
-        self.standing = Standing(newest.number, None, tuple(self._waiting(wanted)))
+        self.status = ConfigStatus(newest.number, None, tuple(self._waiting(wanted)))
         log.info("version %d of the configuration is in force", newest.number)
 
     def _waiting(self, wanted: Settings) -> list[str]:
@@ -125,7 +126,7 @@ class Configuration:
             await self._refresh_if_possible()
 
     async def _listen(self) -> None:
-        async for _ in self._signals.listen([redis_keys.config_channel()]):
+        async for _ in self._pubsub.listen([redis_keys.config_channel()]):
             await self._refresh_if_possible()
 
     async def _refresh_if_possible(self) -> None:
@@ -133,9 +134,9 @@ class Configuration:
             if await self.refresh() and self.report:
                 await self.report()
         except EngineUnavailable as error:
-            log.warning("the configuration stays as it is for now: %s", error)
+            log.warning("the configuration could not be refreshed: %s", error)
 
 
 def _is_live(name: str) -> bool:
     key = config_reference.by_name().get(name)
-    return key is None or key.reach is Reach.LIVE
+    return key is None or key.reach is ApplyMode.LIVE

@@ -1,7 +1,7 @@
-"""What a project may take of the queue: PostgreSQL says it, Redis holds it, and gets it again where it lost it.
+"""Caps and weights of projects in the queue: stored in PostgreSQL, copied to Redis, and restored there after data loss.
 
-An archived or deleted project has a cap of 0: its tasks wait, and none is handed out. The claim in PostgreSQL refuses
-them as well, for the moment in which Redis does not know.
+An archived or deleted project has a cap of 0, so its tasks wait. The claim in PostgreSQL rejects them as well, in case
+Redis is not up to date.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ log = logging.getLogger(__name__)
 
 
 class ProjectLimits:
-    """Puts caps and weights to the queue."""
+    """Writes caps and weights to the queue."""
 
     def __init__(self, database: Database, queue: FairQueue, settings: QueueSettings) -> None:
         self._database = database
         self._queue = queue
         self._settings = settings
 
-    async def put(self, lane: Lane, project_id: ProjectId, standing: projects.Standing) -> None:
-        """Tell the queue. Raises `EngineUnavailable`."""
-        settings = ProjectSettings.of(standing.settings)
-        cap = settings.cap(lane, self._settings.project_cap) if standing.open else 0
+    async def put(self, lane: Lane, project_id: ProjectId, status: projects.ProjectStatus) -> None:
+        """Write a project's cap and weight to a lane of the queue. Raises `EngineUnavailable`."""
+        settings = ProjectSettings.of(status.settings)
+        cap = settings.cap(lane, self._settings.project_cap) if status.open else 0
         await self._queue.set_cap(lane, project_id, cap)
         await self._queue.set_weight(lane, project_id, settings.weight)
 
     async def refresh(self, project_id: ProjectId, lanes: Iterable[Lane] = tuple(Lane)) -> None:
-        """Read the project's row and tell the queue. Raises `EngineUnavailable`."""
+        """Read the project's limits and write them to the queue. Raises `EngineUnavailable`."""
         async with self._database.project(project_id) as session:
-            standing = await projects.standing(session, project_id)
-        if standing is not None:
+            status = await projects.status(session, project_id)
+        if status is not None:
             for lane in lanes:
-                await self.put(lane, project_id, standing)
+                await self.put(lane, project_id, status)
 
     async def changed(self, project_id: ProjectId) -> None:
-        """As `refresh`, after a change that stands already: what Redis misses now, the sweeper tells it."""
+        """As `refresh`, after a committed change: if Redis is unreachable, the sweeper writes the limits later."""
         try:
             await self.refresh(project_id)
         except EngineUnavailable as error:
-            log.warning("the queue hears of the limits of project %s later: %s", project_id, error)
+            log.warning("the limits of project %s will be written to the queue later: %s", project_id, error)

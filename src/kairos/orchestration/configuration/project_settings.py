@@ -1,4 +1,4 @@
-"""What a project may set for itself, as its row keeps it: typed, with unknown keys refused."""
+"""Settings of a project as stored in its row: typed, with unknown keys rejected."""
 
 from __future__ import annotations
 
@@ -7,68 +7,71 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kairos.config import merged
+from kairos.config import merge_patch
 from kairos.errors import InvalidInput
 from kairos.lanes import Lane
 from kairos.text import JsonObject, Text
 
-MOST = 100_000
-LONGEST_GUIDELINE = 20_000
+MAX_CAP = 100_000
+MAX_GUIDELINE = 20_000
 
 AgentName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
 class ProjectSettings(BaseModel):
-    """Every setting of a project, with what holds where nothing was set."""
+    """All settings of a project, with their defaults."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hold_answers: bool = Field(False, description="Show nothing of an answer before the guardian's verdict.")
+    hold_answers: bool = Field(False, description="Hide answers until the guardian's verdict.")
     interactive_cap: int | None = Field(
-        None, ge=1, le=MOST, description="Interactive tasks that run at once, over all daemons; null sets no limit."
+        None,
+        ge=1,
+        le=MAX_CAP,
+        description="Maximum of interactive tasks running at once, over all daemons; null: no limit.",
     )
-    batch_cap: int | None = Field(None, ge=1, le=MOST, description="The same for batch tasks.")
+    batch_cap: int | None = Field(None, ge=1, le=MAX_CAP, description="The same for batch tasks.")
     weight: float = Field(
-        1, ge=0.1, le=10, allow_inf_nan=False, description="Share of the workers against other projects."
+        1, ge=0.1, le=10, allow_inf_nan=False, description="Share of the workers relative to other projects."
     )
     local_only: bool = Field(False, description="Never send a prompt to a model on other hardware.")
-    run_tests: bool = Field(True, description="Run the tests given with a task.")
+    run_tests: bool = Field(True, description="Run the tests supplied with a task.")
     labelling_guideline: Text = Field(
         "",
-        max_length=LONGEST_GUIDELINE,
-        description="What people who label should go by; it stands beside every row.",
+        max_length=MAX_GUIDELINE,
+        description="Guideline for people who label, shown beside every row.",
     )
 
     disabled_plugins: list[AgentName] = Field(
-        [], max_length=200, description="Plugins and built-in agents that take no tasks of this project, by name."
+        [], max_length=200, description="Names of plugins and built-in agents that this project has disabled."
     )
     plugin_settings: dict[AgentName, JsonObject] = Field(
-        {}, max_length=200, description="Configuration of plugins, by name, in place of the system's values."
+        {}, max_length=200, description="Plugin configuration by plugin name, overriding the system's values."
     )
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> ProjectSettings:
-        """As a row has them. What only another version of Kairos knows is passed over."""
+        """Settings from a stored row. Keys that this version of Kairos does not know are ignored."""
         return cls.model_validate({name: value for name, value in stored.items() if name in cls.model_fields})
 
     def changed(self, by: ProjectSettings) -> ProjectSettings:
-        """With the values that `by` was given, and no others."""
+        """A copy with the values set explicitly in `by`."""
         return self.model_copy(update=by.model_dump(include=by.model_fields_set))
 
     def cap(self, lane: Lane, most: int | None) -> int | None:
-        """Running tasks at once in a lane: the project's own limit or the installation's, whichever is less."""
+        """Maximum of running tasks in a lane: the project's limit or the installation's, whichever is lower."""
         own = {Lane.INTERACTIVE: self.interactive_cap, Lane.BATCH: self.batch_cap}.get(lane)
         return min((limit for limit in (own, most) if limit is not None), default=None)
 
 
 def settings_after(before: ProjectSettings, changes: Mapping[str, Any]) -> ProjectSettings:
-    """With these values: null takes one back to its default, a mapping is merged. Raises `InvalidInput`."""
+    """Settings after a change: null resets a value to its default, mappings are merged. Raises `InvalidInput`."""
     values = before.model_dump()
     for name, value in changes.items():
         if value is None:
             values.pop(name)
         else:
-            values[name] = merged(values[name], value) if isinstance(value, Mapping) else value
+            values[name] = merge_patch(values[name], value) if isinstance(value, Mapping) else value
     try:
         return ProjectSettings.model_validate(values)
     except ValidationError as error:

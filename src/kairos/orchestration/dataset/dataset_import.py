@@ -1,7 +1,7 @@
-"""Takes files of training data into a project's dataset: one import at a time, in short transactions.
+"""Imports files of training data into a project's dataset: one import at a time, in short transactions.
 
-A row is known by Kairos' own id where it was exported, else by its prompt, its rejected answer and its right answer.
-Rows that are there already are left as they are, so an import that was interrupted is sent again as a whole.
+A row is identified by the id of its export, else by its prompt, rejected answer and correct answer. Existing rows are
+left unchanged, so an interrupted import can be sent again as a whole.
 """
 
 from __future__ import annotations
@@ -20,54 +20,54 @@ from kairos.fine_tuning.dataset.dataset import fingerprint, secrets_of
 from kairos.fine_tuning.dataset.formats import detection
 from kairos.fine_tuning.dataset.formats.records import Record
 from kairos.fine_tuning.dataset.formats.row import RowRefused
-from kairos.orchestration.dataset.import_batch import Batch, Decisions, Outcome, Prepared
+from kairos.orchestration.dataset.import_batch import Batch, Decisions, Prepared, RowOutcome
 from kairos.tenancy import ProjectId, UserId, new_id
 
 BATCH_ROWS = 500
-"""Of one transaction. 14 columns a row stay below PostgreSQL's 65,535 parameters."""
+"""Rows in one transaction. With 14 columns they stay below PostgreSQL's limit of 65,535 parameters."""
 BATCH_BYTES = 2_000_000
-MOST_ROWS = 50_000
-"""Of one request."""
-MOST_REFUSALS = 1_000
-"""Told of one request by line and reason; the others are counted."""
+MAX_ROWS = 50_000
+"""Rows in one request."""
+MAX_REFUSALS = 1_000
+"""Rejected rows reported with line and reason in one request; further ones are only counted."""
 
 
 class ImportRunning(KairosError):
-    """Another import into this project is running. Wait until it has ended and send this one again: rows that are there
-    already are left as they are."""
+    """Another import into this project is running. Wait until it has ended, then send this one again: existing rows are
+    left unchanged."""
 
     status, code, exit_code = 409, "import_running", 5
 
 
 class TooManyRows(KairosError):
-    """The import has more than {most} rows. Send it in parts of fewer rows, as `kairos dataset import` does."""
+    """The import has more than {most} rows. Split it into smaller parts, as `kairos dataset import` does."""
 
     status, code, exit_code = 413, "too_many_rows", 2
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusedRow:
     line: int
     reason: str
 
 
 @dataclass(slots=True)
-class Report:
-    """Rows by outcome, and the first refusals."""
+class ImportReport:
+    """Number of rows by outcome, and the first rejected rows."""
 
     rows: int = 0
-    counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
-    refusals: list[Refusal] = field(default_factory=list)
+    counts: dict[RowOutcome, int] = field(default_factory=lambda: dict.fromkeys(RowOutcome, 0))
+    refusals: list[RefusedRow] = field(default_factory=list)
 
-    def add(self, outcome: Outcome, line: int, reason: str = "") -> None:
+    def add(self, outcome: RowOutcome, line: int, reason: str = "") -> None:
         self.rows += 1
         self.counts[outcome] += 1
-        if outcome is Outcome.REFUSED and len(self.refusals) < MOST_REFUSALS:
-            self.refusals.append(Refusal(line, reason))
+        if outcome is RowOutcome.REFUSED and len(self.refusals) < MAX_REFUSALS:
+            self.refusals.append(RefusedRow(line, reason))
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class ImportSlot:
     """The right to import into a project."""
 
     database: Database
@@ -80,31 +80,31 @@ class Slot:
 
 
 @asynccontextmanager
-async def slot(database: Database, project_id: ProjectId, user_id: UserId) -> AsyncIterator[Slot]:
-    """Hold the project's slot. No connection is held meanwhile. Raises `ImportRunning`."""
-    taken = Slot(database, project_id, user_id, new_id())
+async def slot(database: Database, project_id: ProjectId, user_id: UserId) -> AsyncIterator[ImportSlot]:
+    """Hold the project's import slot, without holding a database connection. Raises `ImportRunning`."""
+    taken = ImportSlot(database, project_id, user_id, new_id())
     async with taken.transaction() as session:
-        if not await dataset_imports.take_slot(session, project_id, taken.holder):
+        if not await dataset_imports.acquire_slot(session, project_id, taken.holder):
             raise ImportRunning
     try:
         yield taken
     finally:
         async with taken.transaction() as session:
-            await dataset_imports.free_slot(session, taken.holder)
+            await dataset_imports.release_slot(session, taken.holder)
 
 
-async def take_in(slot: Slot, records: Iterable[Record], *, approve: bool) -> Report:
-    """Import the records, batch by batch; what was committed stays if a later batch fails.
+async def import_records(slot: ImportSlot, records: Iterable[Record], *, approve: bool) -> ImportReport:
+    """Import the records batch by batch. Committed batches remain if a later one fails.
 
-    With `approve` right answers are approved without a further look. Raises `ImportRunning`, `TooManyRows`.
+    With `approve`, correct answers are approved without review. Raises `ImportRunning`, `TooManyRows`.
     """
-    given = await asyncio.to_thread(lambda: list(islice(records, MOST_ROWS + 1)))
-    if len(given) > MOST_ROWS:
-        raise TooManyRows(most=f"{MOST_ROWS:,}")
-    report, decisions = Report(), Decisions(slot.project_id, slot.user_id, approve)
+    given = await asyncio.to_thread(lambda: list(islice(records, MAX_ROWS + 1)))
+    if len(given) > MAX_ROWS:
+        raise TooManyRows(most=f"{MAX_ROWS:,}")
+    report, decisions = ImportReport(), Decisions(slot.project_id, slot.user_id, approve)
     for batch in _batches(given):
         prepared = await asyncio.to_thread(lambda batch=batch: [_prepared(record) for record in batch])
-        await _keep(slot, prepared, report, decisions)
+        await _save(slot, prepared, report, decisions)
     return report
 
 
@@ -121,27 +121,29 @@ def _batches(records: Sequence[Record]) -> Iterator[list[Record]]:
         yield batch
 
 
-def _prepared(record: Record) -> Prepared | Refusal:
+def _prepared(record: Record) -> Prepared | RefusedRow:
     try:
         row = detection.read(record.text)
     except RowRefused as refusal:
-        return Refusal(record.line, str(refusal))
+        return RefusedRow(record.line, str(refusal))
     secrets = secrets_of(row.messages, row.faulty, row.answer)
     return Prepared(record.line, row, fingerprint(row.messages, row.faulty), secrets)
 
 
-async def _keep(slot: Slot, prepared: Sequence[Prepared | Refusal], report: Report, decisions: Decisions) -> None:
+async def _save(
+    slot: ImportSlot, prepared: Sequence[Prepared | RefusedRow], report: ImportReport, decisions: Decisions
+) -> None:
     rows = [one for one in prepared if isinstance(one, Prepared)]
     async with slot.transaction() as session:
-        if not await dataset_imports.keep_slot(session, slot.holder):
+        if not await dataset_imports.extend_slot(session, slot.holder):
             raise ImportRunning
         outcomes = iter(await _written(session, rows, decisions))
     for one in prepared:
-        outcome, reason = (Outcome.REFUSED, one.reason) if isinstance(one, Refusal) else next(outcomes)
+        outcome, reason = (RowOutcome.REFUSED, one.reason) if isinstance(one, RefusedRow) else next(outcomes)
         report.add(outcome, one.line, reason)
 
 
-async def _written(session: Session, rows: Sequence[Prepared], decisions: Decisions) -> list[tuple[Outcome, str]]:
+async def _written(session: Session, rows: Sequence[Prepared], decisions: Decisions) -> list[tuple[RowOutcome, str]]:
     if not rows:
         return []
     ids = [one.row.id for one in rows if one.row.id]

@@ -1,4 +1,4 @@
-"""Decides for each row of an import whether it is new, changes a row that is known, or is there already."""
+"""Decides for each row of an import if it is new, updates an existing row, or is unchanged."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from kairos.orchestration.dataset.samples import SampleSource
 from kairos.tenancy import ProjectId, UserId, new_id
 
 Values = dict[str, Any]
-"""A row by column."""
+"""A row: values by column."""
 BEFORE = ("state", "corrected_output", "reason", "secrets")
-"""What an undo brings back."""
+"""Columns that an undo restores."""
 
 
-class Outcome(StrEnum):
+class RowOutcome(StrEnum):
     """The result of importing one row."""
 
     NEW = "new"
@@ -31,7 +31,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A row that was read, with what is computed of it away from the event loop."""
+    """A parsed row with its fingerprint and secrets, computed outside of the event loop."""
 
     line: int
     row: Imported
@@ -41,18 +41,18 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """What is the same for all rows of one import."""
+    """Values shared by all rows of one import."""
 
     project_id: ProjectId
     user_id: UserId
     approve: bool
-    """Right answers are approved without a further look."""
+    """Approve correct answers without review."""
     used: set[UUID] = field(default_factory=set)
-    """Ids that the file has named. A second row with the same id is another answer, and not a change of the first."""
+    """Ids seen in the file. A second row with the same id is another answer, not an update of the first."""
 
 
 class Batch:
-    """The known rows that the rows of one batch may be, and what is to be written."""
+    """The existing rows that a batch may match, and the rows to write."""
 
     def __init__(self, decisions: Decisions, known: Iterable[SampleRow]) -> None:
         self._decisions = decisions
@@ -60,7 +60,7 @@ class Batch:
         self._by_content: dict[tuple[bytes, str], Values] = {}
         self._unanswered: dict[bytes, Values] = {}
         for row in known:
-            self._remember({column.name: getattr(row, column.name) for column in SampleRow.__table__.columns})
+            self._index({column.name: getattr(row, column.name) for column in SampleRow.__table__.columns})
         self._added: dict[UUID, Values] = {}
         self._changed: dict[UUID, Values] = {}
 
@@ -72,26 +72,26 @@ class Batch:
     def changed(self) -> list[Values]:
         return [*self._changed.values()]
 
-    def place(self, one: Prepared) -> tuple[Outcome, str]:
-        """What becomes of the row, and for a refusal why."""
+    def place(self, one: Prepared) -> tuple[RowOutcome, str]:
+        """The outcome of a row, with the reason if it is rejected."""
         known = self._known(one)
         if known is None:
             self._add(one)
-            return Outcome.NEW, ""
+            return RowOutcome.NEW, ""
         changes = {} if known["id"] in self._added else self._changes(known, one)
         if not changes:
-            return Outcome.UNCHANGED, ""
+            return RowOutcome.UNCHANGED, ""
         if self._is_outdated(known, one.row, changes):
-            return Outcome.REFUSED, (
+            return RowOutcome.REFUSED, (
                 f"it was changed in Kairos after the export (version {known['version']}, exported {one.row.version}). "
                 f"Export it again, or remove `kairos` from the line to import it as another answer"
             )
         self._change(known, one, changes)
-        return Outcome.UPDATED, ""
+        return RowOutcome.UPDATED, ""
 
     def _known(self, one: Prepared) -> Values | None:
         named = self._by_id.get(one.row.id) if one.row.id and one.row.id not in self._decisions.used else None
-        # What Kairos found itself is evidence: with another prompt or rejected answer it is another row.
+        # A fault that Kairos found is evidence: with another prompt or rejected answer it is a different row.
         if named and (named["source"] == SampleSource.IMPORT or named["fingerprint"] == one.fingerprint):
             self._decisions.used.add(named["id"])
             return named
@@ -115,7 +115,7 @@ class Batch:
         return SampleState.APPROVED if self._decisions.approve and state is SampleState.CORRECTED else state
 
     def _is_outdated(self, known: Values, row: Imported, changes: Values) -> bool:
-        """Whether a person changed the row here after it was exported from here."""
+        """Whether a person changed the row after this project exported it."""
         if not changes.keys() & {"corrected_output", "fingerprint"}:
             return False
         exported = row.version if row.project_id == self._decisions.project_id else None
@@ -138,7 +138,7 @@ class Batch:
         }
         self._changed[known["id"]] = known
         self._unanswered.pop(one.fingerprint, None)
-        self._remember(known)
+        self._index(known)
 
     def _add(self, one: Prepared) -> None:
         wanted = one.row.id
@@ -167,7 +167,7 @@ class Batch:
             "cleared_by": None,
         }
 
-    def _remember(self, values: Values) -> None:
+    def _index(self, values: Values) -> None:
         self._by_id[values["id"]] = values
         if values["corrected_output"] is not None:
             self._by_content[values["fingerprint"], values["corrected_output"]] = values

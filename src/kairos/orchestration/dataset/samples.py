@@ -1,4 +1,4 @@
-"""Where rows of the dataset come in: each with its fingerprint and with what looks like a secret in it."""
+"""Adds rows to the dataset, each with its fingerprint and the secrets found in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kairos.fine_tuning.dataset.dataset import fingerprint, secrets_of
 
 
 class SampleSource(StrEnum):
-    """Who found the fault."""
+    """Where a sample comes from."""
 
     GUARDIAN = "guardian"
     FAILURE = "failure"
@@ -21,7 +21,7 @@ class SampleSource(StrEnum):
 
 
 async def record(session: Session, row: SampleRow, source: SampleSource) -> UUID:
-    """Keep a row; the id of the one it is the same as, where the fault is known already."""
+    """Add a row. Returns its id, or the id of the existing row with the same fault."""
     row.source = source
     row.fingerprint = fingerprint(row.prompt, row.faulty_output)
     row.secrets = secrets_of(row.prompt, row.faulty_output, row.corrected_output)

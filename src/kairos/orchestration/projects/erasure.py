@@ -1,9 +1,9 @@
-"""Erases what deleted projects leave behind: rows, keys in Redis, files, and their entries of the audit log.
+"""Erases the data of deleted projects: rows, Redis keys, files and audit log entries.
 
-One replica at a time does it, by advisory lock. The project's row goes last, so that another replica goes on where one
-was killed: every step may be repeated. From the deletion on nothing new comes in (submission and claim refuse), and
-running tasks are asked to stop and waited for, so that none writes behind the eraser's back. What has gone is recorded
-as `project.erased`: the id and counts, and nothing else.
+One replica at a time erases, by advisory lock. Every step may be repeated and the project's row is deleted last, so
+another replica can resume after a crash. A deleted project accepts no submissions and claims; running tasks are
+cancelled and waited for, so that they write nothing during the erasure. The audit log records `project.erased` with the
+project's id and the counts, nothing else.
 """
 
 from __future__ import annotations
@@ -18,132 +18,132 @@ from kairos.config import Settings
 from kairos.db.engine import Database
 from kairos.db.repositories import erasure, people, projects, sweep
 from kairos.errors import EngineUnavailable
-from kairos.fine_tuning.adapters.deployments import AdaptersInService
+from kairos.fine_tuning.adapters.deployments import AdapterDeployments
 from kairos.lanes import Lane
 from kairos.llm.cache.response_cache import ResponseCache
 from kairos.orchestration.projects.project_keys import ProjectKeys
 from kairos.orchestration.queue.queue import FairQueue
-from kairos.pubsub import Signals
+from kairos.pubsub import PubSub
 from kairos.tenancy import ProjectId, Scope
 
 log = logging.getLogger(__name__)
 
 BATCH = 1000
 LEASES = 2
-"""Running tasks are waited for as many leases long; then their rows go, and their next renewal stops them."""
-LOOK_S = 0.2
-SETTLE_S = 0.5
-"""What daemons still send of tasks that have ended: the counters of the cache come a fifth of a second late."""
+"""Number of lease times to wait for running tasks; then their rows are deleted, and their next renewal stops them."""
+POLL_S = 0.2
+GRACE_S = 0.5
+"""Time for daemons to write late data of ended tasks: cache counters are written with a delay of 0.2 s."""
 
 
 class Erasure:
-    """Every replica has one."""
+    """Erases deleted projects. Runs in every replica; an advisory lock lets one work at a time."""
 
     def __init__(
         self,
         database: Database,
         queue: FairQueue,
-        signals: Signals,
+        pubsub: PubSub,
         keys: ProjectKeys,
         cache: ResponseCache,
         settings: Settings,
-        adapters: AdaptersInService,
+        adapters: AdapterDeployments,
     ) -> None:
         self._database = database
         self._queue = queue
-        self._signals = signals
+        self._pubsub = pubsub
         self._keys = keys
         self._cache = cache
         self._settings = settings
         self._adapters = adapters
 
     async def run(self) -> None:
-        """Owned by the daemon; ends with its cancellation."""
+        """Erase deleted projects periodically until cancelled."""
         while True:
             try:
                 await self.erase_all()
             except EngineUnavailable as error:
-                log.warning("the erasure of deleted projects goes on later: %s", error)
+                log.warning("the erasure of deleted projects is postponed: %s", error)
             await asyncio.sleep(self._settings.queue.sweep_s * random.uniform(0.8, 1.2))
 
     async def erase_all(self) -> int:
-        """Every deleted project. Returns how many; none where another replica is at it."""
+        """Erase every deleted project. Returns their number; 0 if another replica holds the lock."""
         erased = 0
-        # The lock's transaction writes nothing itself: one that did would hold up the order of live events.
+        # The transaction that holds the lock must not write: an open writing transaction delays live events.
         async with self._database.system() as lock:
             if not await projects.try_to_erase(lock):
                 return 0
             for project_id in await projects.to_erase(lock):
-                erased += await self._erase_or_say(project_id)
+                erased += await self._erase_or_log(project_id)
         return erased
 
-    async def _erase_or_say(self, project_id: ProjectId) -> bool:
+    async def _erase_or_log(self, project_id: ProjectId) -> bool:
         try:
             return await self._erase(project_id)
         except EngineUnavailable:
             raise
-        except Exception:  # what stops one project must not stop the daemon, nor the erasure of the others
-            log.exception("project %s could not be erased; it is tried again", project_id)
+        except Exception:  # an error in one project must stop neither the daemon nor the erasure of the others
+            log.exception("project %s could not be erased; it will be retried", project_id)
             return False
 
     async def _erase(self, project_id: ProjectId) -> bool:
         await self._stop(project_id)
-        await asyncio.sleep(SETTLE_S)
+        await asyncio.sleep(GRACE_S)
         await self._adapters.erase(project_id)
-        gone = await self._delete_rows(project_id)
-        gone["audit_log"] += await self._delete_audit(project_id)
+        deleted = await self._delete_rows(project_id)
+        deleted["audit_log"] += await self._delete_audit(project_id)
         async with self._database.system() as connection:
-            await sweep.wait_to_lead(connection)  # a sweep under way may be putting its tasks back
-            gone["redis_keys"] += await self._forget(project_id)
-            gone["audit_log"] += await self._delete_audit(project_id)
-            done = await self._close(project_id, gone)
-            await self._forget(project_id)
+            await sweep.wait_to_lead(connection)  # a running sweep may put its tasks back into Redis
+            deleted["redis_keys"] += await self._delete_keys(project_id)
+            deleted["audit_log"] += await self._delete_audit(project_id)
+            done = await self._close(project_id, deleted)
+            await self._delete_keys(project_id)
         return done
 
     async def _stop(self, project_id: ProjectId) -> None:
         for lane in Lane:
             await self._queue.set_cap(lane, project_id, 0)
         end = time.monotonic() + LEASES * self._settings.queue.lease_s
-        told: set[object] = set()
+        notified: set[object] = set()
         while time.monotonic() < end:
             async with self._database.project(project_id) as session:
                 running = await erasure.stop_running(session)
             if not running:
                 return
             for task_id, owner in running:
-                if task_id not in told:
-                    await self._signals.cancel(owner, task_id)
-                    told.add(task_id)
-            await asyncio.sleep(LOOK_S)
-        log.warning("tasks of the deleted project %s did not stop in time; their leases end", project_id)
+                if task_id not in notified:
+                    await self._pubsub.cancel(owner, task_id)
+                    notified.add(task_id)
+            await asyncio.sleep(POLL_S)
+        log.warning("tasks of the deleted project %s did not stop in time; their leases will expire", project_id)
 
     async def _delete_rows(self, project_id: ProjectId) -> Counter[str]:
-        gone: Counter[str] = Counter()
+        deleted: Counter[str] = Counter()
         for table in erasure.CHILDREN_FIRST:
             count = BATCH
             while count == BATCH:
                 async with self._database.project(project_id) as session:
                     count = await erasure.delete_some(session, table, project_id, BATCH)
-                gone[str(table.name)] += count
-        return gone
+                deleted[str(table.name)] += count
+        return deleted
 
     async def _delete_audit(self, project_id: ProjectId) -> int:
-        gone, count = 0, BATCH
+        deleted, count = 0, BATCH
         while count == BATCH:
             async with self._database.system() as connection:
                 count = await projects.erase_audit(connection, project_id, BATCH)
-            gone += count
-        return gone
+            deleted += count
+        return deleted
 
-    async def _forget(self, project_id: ProjectId) -> int:
-        """Everything that Redis holds under the project's id."""
-        await self._cache.forget(project_id)
+    async def _delete_keys(self, project_id: ProjectId) -> int:
+        """Delete the project's keys in Redis: cache, queue and all others. Returns their number."""
+        await self._cache.erase(project_id)
         for lane in Lane:
-            await self._queue.forget(lane, project_id)
+            await self._queue.delete_project(lane, project_id)
         return await self._keys.delete(project_id)
 
-    async def _close(self, project_id: ProjectId, gone: Counter[str]) -> bool:
-        counts = {name: count for name, count in sorted(gone.items()) if count}
+    async def _close(self, project_id: ProjectId, deleted: Counter[str]) -> bool:
+        counts = {name: count for name, count in sorted(deleted.items()) if count}
         async with self._database.scope(Scope(project_id)) as session:
             if not await projects.erase(session, project_id):
                 return False

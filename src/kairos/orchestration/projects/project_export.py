@@ -1,8 +1,8 @@
-"""A project as one file: a .tar.gz with one file of JSON lines for each table, and a manifest.
+"""Exports a project as a .tar.gz with a JSON Lines file for each table, and a manifest.
 
-Read in one snapshot, page by page, into files that have no name: what a killed daemon or a lost connection leaves
-behind is nothing, and no more than a page is in memory. It is sent while it is made, and made at the pace of the
-database: a client that reads slowly holds no connection.
+The tables are read page by page in one snapshot into unnamed temporary files, so memory holds one page at a time and a
+crash leaves no files behind. The archive is sent while it is written, but written at the speed of the database: a slow
+client does not keep a connection open.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ from kairos.errors import KairosError
 from kairos.tenancy import ProjectId, Scope
 
 AT_ONCE = 2
-"""Exports that one daemon makes at once. Each of them holds a connection."""
+"""Concurrent exports in one daemon. Each holds a database connection."""
 WAIT_S = 20
 CHUNK = 256 * 1024
 FORMAT = 2
-"""2: the manifest is the last file, as it counts the rows of the others."""
+"""Version 2: the manifest is the last file, because it has the row counts of the others."""
 
 
 class ExportsBusy(KairosError):
-    """This daemon makes {most} exports already. Try again in a few minutes."""
+    """This daemon already runs {most} exports. Try again in a few minutes."""
 
     status, code, exit_code = 503, "exports_busy", 7
 
 
 class Exports:
-    """Makes the files."""
+    """Creates export archives."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def ready(self) -> None:
-        """Until another export may be made. Raises `ExportsBusy`."""
+        """Wait until another export may start. Raises `ExportsBusy`."""
         try:
             async with asyncio.timeout(WAIT_S), self._slots:
                 pass
@@ -57,8 +57,7 @@ class Exports:
             raise ExportsBusy(most=AT_ONCE) from None
 
     async def stream(self, project_id: ProjectId) -> AsyncIterator[bytes]:
-        """The archive, piece by piece. Whatever interrupts it ends the iteration with an error, so that no client takes
-        a part for the whole."""
+        """The archive in chunks. Any interruption raises an error, so that no client mistakes a part for the whole."""
         with GrowingFile() as archive:
             making = asyncio.create_task(self._make(project_id, archive), name="project export")
             try:
@@ -98,7 +97,7 @@ class Exports:
 
 
 class GrowingFile:
-    """A file without a name that one task writes and another reads as it grows."""
+    """An unnamed temporary file that one task writes while another reads it."""
 
     def __init__(self) -> None:
         self._file = _file()
@@ -112,16 +111,16 @@ class GrowingFile:
         self._file.close()
 
     def write(self, piece: bytes) -> int:
-        """Called in threads. A write after the reader's end fails."""
+        """Called from threads. Fails after the reader has closed the file."""
         self._file.write(piece)
         self._loop.call_soon_threadsafe(self._more.set)
         return len(piece)
 
     def flush(self) -> None:
-        """Nothing is buffered."""
+        """Do nothing: writes are not buffered."""
 
     async def pieces(self, writing: asyncio.Task[None]) -> AsyncIterator[bytes]:
-        """What is written, until the task has ended and all of it was read."""
+        """The written data in chunks, until the writing task has ended and everything was read."""
         offset, ended = 0, False
         while not ended:
             self._more.clear()
@@ -147,7 +146,7 @@ async def _one(page: list[dict[str, Any]]) -> AsyncIterator[list[dict[str, Any]]
 async def _add_table(
     tar: tarfile.TarFile, name: str, pages: AsyncIterator[list[dict[str, Any]]], exported_at: datetime
 ) -> int:
-    """Its rows; an entry begins with its size, so they are gathered in a file first."""
+    """Add a table and return its number of rows. A tar entry begins with its size, so rows go to a file first."""
     count = 0
     with _file() as file:
         async for page in pages:
@@ -172,7 +171,7 @@ def _write(file: IO[bytes], rows: list[dict[str, Any]]) -> None:
 
 
 def _plain(value: object) -> str:
-    """What JSON has no form for: bytes as hexadecimal digits."""
+    """JSON form of other types: bytes as hexadecimal digits, everything else as text."""
     return value.hex() if isinstance(value, bytes) else str(value)
 
 

@@ -1,4 +1,4 @@
-"""All keys in Redis that name a project, found by looking through the keyspace and not from a list that may lag."""
+"""Deletes all Redis keys of a project, found by scanning the keyspace, because a list of keys could be out of date."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import asyncio
 from redis.asyncio import Redis
 
 from kairos import redis_keys
-from kairos.redis_client import reached
+from kairos.redis_client import redis_errors
 from kairos.tenancy import ProjectId
 
-LOOKED_AT = 1000
-"""Keys in one step: about a millisecond, for which everybody else waits."""
+SCAN_COUNT = 1000
+"""Keys scanned in one call, which blocks Redis for about a millisecond."""
 LIMIT_S = 600.0
 
 
 class ProjectKeys:
-    """Finds and deletes them."""
+    """Finds and deletes the Redis keys of a project."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     async def delete(self, project_id: ProjectId) -> int:
-        """Returns how many there were. Raises `EngineUnavailable`."""
-        gone = 0
-        with reached(self._redis):
+        """Delete the project's keys. Returns their number. Raises `EngineUnavailable`."""
+        deleted = 0
+        with redis_errors(self._redis):
             async with asyncio.timeout(LIMIT_S):
-                async for key in self._redis.scan_iter(match=redis_keys.of_project(project_id), count=LOOKED_AT):
-                    gone += await self._redis.unlink(key)
-        return gone
+                async for key in self._redis.scan_iter(match=redis_keys.project_pattern(project_id), count=SCAN_COUNT):
+                    deleted += await self._redis.unlink(key)
+        return deleted

@@ -1,4 +1,4 @@
-"""The typed values that a task is while it waits and runs."""
+"""Typed values of a task from submission to result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kairos.tenancy import ProjectId, TaskId
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """A validated submission. The API and the CLI build it; nothing below checks it again."""
+    """A validated submission, built by the API and the CLI and not validated again."""
 
     prompt: str
     agent: str
@@ -41,7 +41,7 @@ class NewTask:
     traceparent: str | None = None
 
     def fingerprint(self) -> bytes:
-        """Equal for equal submissions: an idempotency key used with another body is a conflict."""
+        """Hash of the submission. A second submission with the same idempotency key must have the same hash."""
         body = {
             "prompt": self.prompt,
             "agent": self.agent,
@@ -66,9 +66,9 @@ class Claim:
     max_attempts: int
     timeout_s: float
     hold_answers: bool = False
-    """Nobody sees the answer before its verdict."""
+    """Hide the answer until its verdict."""
     disabled_agents: frozenset[str] = frozenset()
-    """Those that the project has disabled, by name."""
+    """Names of the agents that the project has disabled."""
 
     @property
     def project_id(self) -> ProjectId:
@@ -85,7 +85,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class JudgedDraft:
-    """A draft with the guardian's word on it."""
+    """A draft with the guardian's verdict."""
 
     draft: Draft
     verdict: Verdict
@@ -93,13 +93,13 @@ class JudgedDraft:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one attempt ended."""
+    """The result of one attempt."""
 
     state: TaskState
     drafts: tuple[JudgedDraft, ...] = ()
     error: Mapping[str, Any] | None = None
     retry_in_s: float | None = None
-    """Set when `state` is `queued`: the wait before the next attempt."""
+    """Seconds before the next attempt; set when `state` is `queued`."""
 
     @property
     def last(self) -> JudgedDraft | None:
@@ -108,7 +108,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ProjectRules:
-    """What a project allows its tasks."""
+    """Project settings that apply to its tasks."""
 
     run_tests: bool = True
     local_only: bool = False
@@ -128,7 +128,7 @@ class ProjectRules:
 
 
 def claim_of(row: TaskRow, rules: ProjectRules) -> Claim:
-    """The claim that a claimed row stands for."""
+    """Build the claim from a claimed row and the project's rules."""
     options = row.options
     task = Task(
         id=TaskId(row.id),
@@ -176,7 +176,7 @@ def stored_options(task: NewTask) -> dict[str, Any]:
 
 
 def sample_prompt(draft: Draft | None, prompt: str) -> list[dict[str, str]]:
-    """The messages as the model saw them; the bare prompt where no model was reached."""
+    """The messages sent to the model; the prompt alone if no model was called."""
     return [dict(m) for m in draft.messages] if draft and draft.messages else [{"role": "user", "content": prompt}]
 
 

@@ -1,6 +1,6 @@
-"""Tells all daemons in which projects events were committed, so that their listeners see them at once.
+"""Notifies all daemons of projects with newly committed events, so that live clients receive them at once.
 
-A notice may be lost: whoever listens looks into PostgreSQL each second all the same.
+A notice may be lost: daemons with live clients also poll PostgreSQL every second.
 """
 
 from __future__ import annotations
@@ -11,38 +11,39 @@ import random
 
 from kairos import redis_keys
 from kairos.errors import EngineUnavailable
-from kairos.pubsub import Signals
+from kairos.pubsub import PubSub
 from kairos.tenancy import ProjectId
 
 log = logging.getLogger(__name__)
 
 PAUSE_S = 1.0
-"""After Redis could not be reached."""
+"""Pause after Redis could not be reached."""
 
 
 class EventNotices:
-    """Whoever committed an event says so here, and waits for nothing: one sender at a time takes along all that came
-    meanwhile, so that a burst of events is a handful of messages."""
+    """Collects notices and publishes them in the background. Notices that arrive during a publish are sent together,
+    so a
+    burst of events needs few messages."""
 
-    def __init__(self, signals: Signals) -> None:
-        self._signals = signals
+    def __init__(self, pubsub: PubSub) -> None:
+        self._pubsub = pubsub
         self._projects: dict[ProjectId, None] = {}
-        self._told = asyncio.Event()
+        self._pending = asyncio.Event()
 
-    def tell(self, project_id: ProjectId) -> None:
-        """An event of this project was committed. Returns at once, whatever becomes of the notice."""
+    def notify(self, project_id: ProjectId) -> None:
+        """Announce a committed event of this project. Returns at once; delivery is not guaranteed."""
         self._projects[project_id] = None
-        self._told.set()
+        self._pending.set()
 
     async def run(self) -> None:
-        """Owned by the daemon; ends with its cancellation."""
+        """Publish notices until cancelled."""
         while True:
-            await self._told.wait()
-            self._told.clear()
+            await self._pending.wait()
+            self._pending.clear()
             payload = b",".join(str(project_id).encode() for project_id in self._projects)
             self._projects.clear()
             try:
-                await self._signals.publish(redis_keys.events_channel(), payload)
+                await self._pubsub.publish(redis_keys.events_channel(), payload)
             except EngineUnavailable as error:
-                log.info("listeners find new events by looking: %s", error)
+                log.info("new events are found by polling: %s", error)
                 await asyncio.sleep(PAUSE_S * random.uniform(0.5, 1.5))

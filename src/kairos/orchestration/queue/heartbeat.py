@@ -1,4 +1,4 @@
-"""This daemon among the others: a row that says it lives, and goes with it."""
+"""Heartbeat: keeps this daemon's row in `replicas` up to date, and deletes it at a clean stop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from kairos.db.engine import Database
 from kairos.db.repositories import replicas
-from kairos.db.repositories.replicas import Said
+from kairos.db.repositories.replicas import DaemonStatus
 from kairos.errors import EngineUnavailable
 from kairos.tenancy import NOBODY
 
@@ -19,31 +19,31 @@ EVERY_S = 2.0
 
 
 class Heartbeat:
-    """Says every two seconds that this daemon lives. One that was killed is known by its silence."""
+    """Writes this daemon's status every two seconds. A daemon without recent heartbeats counts as dead."""
 
-    def __init__(self, database: Database, name: str, said: Callable[[], Said]) -> None:
+    def __init__(self, database: Database, name: str, status: Callable[[], DaemonStatus]) -> None:
         self._database = database
         self._name = name
-        self._said = said
+        self._daemon_status = status
 
     async def run(self) -> None:
-        """Owned by the daemon, which calls `leave` after it."""
+        """Send heartbeats until cancelled. The daemon calls `leave` afterwards."""
         while True:
             try:
                 await self.beat()
             except EngineUnavailable as error:
-                log.warning("the other daemons do not hear of this one: %s", error)
+                log.warning("heartbeat failed: %s", error)
             await asyncio.sleep(EVERY_S * random.uniform(0.8, 1.2))
 
     async def beat(self) -> None:
-        """Raises `EngineUnavailable`."""
+        """Write the status once. Raises `EngineUnavailable`."""
         async with self._database.scope(NOBODY) as session:
-            await replicas.beat(session, self._name, self._said())
+            await replicas.beat(session, self._name, self._daemon_status())
 
     async def leave(self) -> None:
-        """At a clean stop. Without PostgreSQL the silence says it."""
+        """Delete the row at a clean stop. Without PostgreSQL the missing heartbeats mark this daemon as dead."""
         try:
             async with self._database.scope(NOBODY) as session:
                 await replicas.leave(session, self._name)
         except EngineUnavailable as error:
-            log.warning("the other daemons learn of this stop by its silence: %s", error)
+            log.warning("the other daemons will notice this stop by missing heartbeats: %s", error)

@@ -1,4 +1,4 @@
-"""The leases of the tasks that run in this daemon: kept alive together, and each run stopped when its lease is lost."""
+"""Leases of the tasks that run in this daemon: renewed together; a run is stopped when its lease is lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RENEWALS_PER_LEASE = 5
 
 
 class StopReason(StrEnum):
-    """Why a run was stopped from outside."""
+    """Why a run was stopped before its end."""
 
     CANCELLED = "cancelled"
     LEASE_LOST = "lease_lost"
@@ -31,41 +31,45 @@ class StopReason(StrEnum):
 
 
 @dataclass(slots=True)
-class Run:
-    """One claim at work."""
+class RunningClaim:
+    """A claim with the asyncio task that runs it."""
 
     claim: Claim
     task: asyncio.Task[object]
     stopped: StopReason | None = None
 
     def stop(self, reason: StopReason) -> None:
-        """Cancel it, and leave the reason for the one who ends it. Repeated at each renewal while it runs on: a library
-        may swallow a cancel (asyncio.wait_for does before Python 3.12)."""
+        """Cancel the run and record the reason for the coordinator.
+
+        Repeated at each renewal while it still runs: a library may swallow a cancellation (asyncio.wait_for does before
+        Python 3.12).
+        """
         self.stopped = self.stopped or reason
         self.task.cancel()
 
 
 class Leases:
-    """Renews every lease of this daemon each `lease / 5`, until the last run has ended, drain included."""
+    """Renews all leases of this daemon every fifth of the lease time, until the last run has ended, also while
+    draining."""
 
     def __init__(self, database: Database, lease_s: float) -> None:
         self._database = database
-        self._runs: dict[TaskId, Run] = {}
+        self._runs: dict[TaskId, RunningClaim] = {}
         self.lease = timedelta(seconds=lease_s)
 
     def __len__(self) -> int:
         return len(self._runs)
 
     def claims(self) -> list[Claim]:
-        """What runs in this daemon now."""
+        """The claims that run in this daemon now."""
         return [run.claim for run in self._runs.values()]
 
     @contextmanager
-    def keep(self, claim: Claim) -> Iterator[Run]:
-        """The claim's lease is renewed while the block runs, which must be in the task that does the work."""
+    def renewing(self, claim: Claim) -> Iterator[RunningClaim]:
+        """Renew the claim's lease while the block runs. Must be entered in the asyncio task that does the work."""
         task = asyncio.current_task()
         assert task is not None
-        run = Run(claim, task)
+        run = RunningClaim(claim, task)
         self._runs[claim.task_id] = run
         try:
             yield run
@@ -73,7 +77,7 @@ class Leases:
             del self._runs[claim.task_id]
 
     def stop(self, task_id: TaskId, reason: StopReason) -> None:
-        """Stop one run, if it is here."""
+        """Stop a run, if this daemon has it."""
         if run := self._runs.get(task_id):
             run.stop(reason)
 
@@ -82,18 +86,18 @@ class Leases:
             run.stop(reason)
 
     async def renew_forever(self) -> None:
-        """Owned by the worker; ends with its cancellation."""
+        """Renew periodically until cancelled."""
         while True:
             await asyncio.sleep(self.lease.total_seconds() / RENEWALS_PER_LEASE)
             try:
                 await self.renew()
             except EngineUnavailable as error:
-                # Nobody can take the tasks over either: the sweeper counts a lease from PostgreSQL's own start.
+                # No other worker can take the tasks over: the sweeper counts leases from PostgreSQL's start.
                 log.warning("leases not renewed: %s", error)
 
     async def renew(self) -> None:
-        """Renew all once. A run whose row did not match lost its lease; one whose cancel was asked is stopped."""
-        by_project: dict[ProjectId, list[Run]] = defaultdict(list)
+        """Renew all leases once, and stop runs whose lease is lost or whose cancel was requested."""
+        by_project: dict[ProjectId, list[RunningClaim]] = defaultdict(list)
         for run in self._runs.values():
             by_project[run.claim.project_id].append(run)
         for project_id, runs in by_project.items():
@@ -103,7 +107,7 @@ class Leases:
             for run in runs:
                 self._apply(run, renewed.get(run.claim.task_id))
 
-    def _apply(self, run: Run, renewed: tasks.Renewed | None) -> None:
+    def _apply(self, run: RunningClaim, renewed: tasks.RenewedLease | None) -> None:
         if self._runs.get(run.claim.task_id) is not run:
             return
         if renewed is None:

@@ -1,36 +1,36 @@
--- The fair queue of one lane (shared/queue.md). Every operation is one call of this script, so it is atomic.
--- Redis 6.2 or newer, or Valkey; nothing newer is used.
+-- The fair queue of one lane (docs/queue.md). Each operation is one call of this script and therefore atomic.
+-- Requires Redis 6.2 or newer, or Valkey.
 --
--- KEYS  the lane's stem, with its hash tag; all names below begin with it (redis_keys.py lists them as well, and a test
---       compares). One key and not twelve: packing each costs the caller as much as a command costs the server.
--- ARGV  the operation, then what it takes
+-- KEYS  prefix of the lane's keys, with its hash tag (redis_keys.py lists the keys too, and a test compares them). One
+--       prefix instead of twelve keys: encoding each key costs the caller as much as a command costs the server.
+-- ARGV  the operation, then its arguments
 local lane = KEYS[1]
-local turn = lane .. 'turn' --         zset  project -> virtual time: the projects that may run now
+local turn = lane .. 'turn' --         zset  project -> virtual time: projects with a task that may run now
 local vt = lane .. 'vt' --             the lane's virtual clock
 local last = lane .. 'last' --         hash  project -> the virtual time of its next turn
-local cap = lane .. 'cap' --           hash  project -> running tasks at most
+local cap = lane .. 'cap' --           hash  project -> maximum of running tasks
 local weight = lane .. 'weight' --     hash  project -> share
-local bell = lane .. 'bell' --         list  what idle daemons sleep on
-local due = lane .. 'due' --           zset  project -> when its first delayed task comes (ms)
-local projects = lane .. 'projects' -- set   projects with anything in the lane
--- and for each project, by its id:
+local bell = lane .. 'bell' --         list  idle daemons block on it (BLPOP)
+local due = lane .. 'due' --           zset  project -> due time of its first delayed task (ms)
+local projects = lane .. 'projects' -- set   projects with any task in the lane
+-- and for each project id:
 local WAIT = lane .. 'wait:' --        zset  task -> priority and order
-local RUN = lane .. 'run:' --          zset  task -> taken at (ms)
-local LATER = lane .. 'later:' --      zset  task -> when it comes (ms)
+local RUN = lane .. 'run:' --          zset  task -> time of the take (ms)
+local LATER = lane .. 'later:' --      zset  task -> due time (ms)
 local ORDER = lane .. 'order:' --      hash  task of LATER -> its score in WAIT
 
 local call = redis.call
 
-local BELLS = 64 -- more than daemons that sleep at once; a bell never grows beyond
-local PROMOTED_TASKS, PROMOTED_PROJECTS = 50, 16 -- in one call, so that none takes long; the next goes on
+local BELLS = 64 -- maximum length of the bell: more than the number of idle daemons
+local PROMOTED_TASKS, PROMOTED_PROJECTS = 50, 16 -- limits for one call, to keep it short; the next call continues
 local LEAST_WEIGHT = .01
 
--- The server's clock: daemons on several machines would disagree.
+-- The server's clock, because the clocks of several machines differ.
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local rung = false
-local function ring() -- once a call: who wakes rings for the next, if there is more to take
+local function ring() -- at most once in a call: the daemon that wakes rings again if there is more to take
   if not rung and call('LLEN', bell) < BELLS then call('RPUSH', bell, 1) end
   rung = true
 end
@@ -40,7 +40,7 @@ local function room(p)
   return not limit or call('ZCARD', RUN .. p) < tonumber(limit)
 end
 
--- A lost clock is set by the first in turn. `last` is then from an era that nobody can compare with, and goes.
+-- The virtual clock. If it was lost, it restarts at the first project's time, and `last` is deleted as not comparable.
 local function clock()
   local t = call('GET', vt)
   if t then return tonumber(t) end
@@ -53,7 +53,7 @@ local function forget_delay(p, task)
   if call('ZREM', LATER .. p, task) == 1 then call('HDEL', ORDER .. p, task) end
 end
 
--- What has come due waits; `due` says when the next one comes. A new first of all is news to those asleep.
+-- Move due tasks to WAIT and update `due`. If the lane's first due time changed, wake an idle daemon.
 local function promote(p)
   for _, task in ipairs(call('ZRANGEBYSCORE', LATER .. p, '-inf', now, 'LIMIT', 0, PROMOTED_TASKS)) do
     call('ZADD', WAIT .. p, 'NX', call('HGET', ORDER .. p, task) or now, task)
@@ -67,8 +67,8 @@ local function promote(p)
   end
 end
 
--- Every operation ends here: a project with something waiting and room under its cap stands in turn, any other
--- does not. So any operation on a project mends whatever was lost of it. `start` is given where it is known.
+-- Every operation ends here. A project is in `turn` if it has waiting tasks and room under its cap, so any operation on a
+-- project also repairs lost entries. `start` is its virtual time, where the caller knows it.
 local function wake(p, start)
   promote(p)
   local waiting = call('EXISTS', WAIT .. p) == 1
@@ -87,7 +87,7 @@ local function wake(p, start)
     call('SADD', projects, p)
   else
     call('SREM', projects, p)
-    call('DEL', ORDER .. p) -- left over where LATER was lost
+    call('DEL', ORDER .. p) -- remains if LATER was lost
   end
 end
 
@@ -101,7 +101,7 @@ local function place(p, task, score, delay)
   end
 end
 
--- The head task of the first project in turn, which moves on by 1/weight; nil where that project had none to give.
+-- Take the first task of the first project in `turn`, and advance the project by 1/weight; nil if it has no task.
 local function next_of(p, v)
   local task = room(p) and call('ZPOPMIN', WAIT .. p)[1]
   if task then
@@ -111,7 +111,7 @@ local function next_of(p, v)
     call('HSET', last, p, start)
     wake(p, start)
   else
-    wake(p) -- out of turn, unless it is due something just now
+    wake(p) -- leaves `turn`, unless a delayed task has just become due
   end
   return task
 end
@@ -125,7 +125,7 @@ local operations = {}
 
 -- project, then (task, score, delay in ms) for each
 function operations.put(p, ...)
-  call('SADD', projects, p) -- first, for a full server refuses it, but nothing that follows a removal
+  call('SADD', projects, p) -- first: a server without free memory rejects it before anything was changed
   local items = { ... }
   for i = 1, #items, 3 do place(p, items[i], items[i + 1], tonumber(items[i + 2])) end
   wake(p)
@@ -141,7 +141,7 @@ function operations.take(k)
     local task = next_of(first[1], tonumber(first[2]))
     if task then taken[#taken + 1] = first[1]; taken[#taken + 1] = task end
   end
-  if call('EXISTS', turn) == 0 then call('DEL', bell) end -- nothing left to be woken for
+  if call('EXISTS', turn) == 0 then call('DEL', bell) end -- nothing left to take
   return taken
 end
 
@@ -157,7 +157,7 @@ function operations.remove(p, task)
   wake(p)
 end
 
--- project, tasks that PostgreSQL knows to be running: they count under the cap again
+-- project, tasks that run according to PostgreSQL: count them as running again
 function operations.adopt(p, ...)
   for _, task in ipairs({ ... }) do
     call('ZREM', WAIT .. p, task)
@@ -167,7 +167,7 @@ function operations.adopt(p, ...)
   wake(p)
 end
 
--- project, tasks -> those of them that are in none of the three
+-- project, tasks -> those that are neither waiting, running nor delayed
 function operations.missing(p, ...)
   local tasks, found = { ... }, {}
   for _, stem in ipairs({ WAIT, RUN, LATER }) do
@@ -181,7 +181,7 @@ function operations.missing(p, ...)
   return gone
 end
 
--- age in ms, projects -> project, task, ... taken longer ago than that
+-- age in ms, projects -> project, task, ... of tasks taken longer ago
 function operations.stale(age, ...)
   local stale = {}
   for _, p in ipairs({ ... }) do
@@ -201,7 +201,7 @@ function operations.depth(...)
   return counts
 end
 
--- -> ms until there may be something to take: 0 now, -1 unknown
+-- -> ms until a task may be available: 0 now, -1 unknown
 function operations.pause()
   if call('EXISTS', turn) == 1 then return 0 end
   local first = call('ZRANGE', due, 0, 0, 'WITHSCORES')
@@ -215,7 +215,7 @@ function operations.weight(p, value) setting(weight, p, value) end
 
 operations.poke = wake
 
--- the project as if it had never been: for one that is erased
+-- delete all keys of a project that is erased
 function operations.forget(p)
   call('UNLINK', WAIT .. p, RUN .. p, LATER .. p, ORDER .. p)
   for _, set in ipairs({ turn, due }) do call('ZREM', set, p) end

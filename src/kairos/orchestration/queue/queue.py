@@ -1,12 +1,12 @@
-"""The queue that every daemon reads: fair between projects, capped, and lossless because PostgreSQL decides.
+"""The shared queue in Redis: fair between projects, with caps per project.
 
-What is taken here must still be claimed in PostgreSQL, and what Redis loses is put back by the sweeper. The rules are
-in queue.lua; here are their names, their types and their faults.
+PostgreSQL is authoritative: a task taken here must still be claimed there, and the sweeper restores entries that Redis
+lost. The operations are implemented in queue.lua; this module adds types and error handling.
 
-Who calls what: submitting and retrying `put`; a daemon `take`s, and calls `done` when its claim was refused or its task
-has ended; cancelling a task that does not run yet `remove`s it. To hand a running task out again call `done` first and
-`put` after: a put of a running task changes nothing. A fault of Redis is EngineUnavailable; after it every call but
-`take` may be repeated without harm, and what a failed `take` took shows up in `stale_runs`.
+Submission and retry call `put`. A daemon calls `take`, and `done` when the claim was refused or the task has ended.
+Cancelling a task that is not running calls `remove`. To requeue a running task, call `done` before `put`: `put` ignores
+running tasks. Errors of Redis raise `EngineUnavailable`; every call except `take` may then be repeated safely, and
+tasks taken by a failed `take` appear in `stale_runs`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from redis.asyncio import Redis, RedisCluster
 
 from kairos import redis_keys
 from kairos.lanes import Lane
-from kairos.redis_client import LOST, reached, waited_for
+from kairos.redis_client import CONNECTION_ERRORS, blocking_redis_errors, redis_errors
 from kairos.tenancy import ProjectId, TaskId
 
 T = TypeVar("T")
@@ -32,19 +32,20 @@ T = TypeVar("T")
 LUA = files("kairos.orchestration.queue").joinpath("queue.lua").read_text()
 
 HIGHEST_PRIORITY = 100
-# Priority and order share one score. It stays exact: 100 * 1e13 is below 2**53, and 1e13 ms is the year 2286.
+# Priority and order share one score, which stays exact: 100 * 1e13 is below 2**53, and 1e13 ms is the year 2286.
 ORDERS = 10**13
-CHUNK = 200  # ids in one call: 2 ms, for which everybody else waits (Lua could unpack some 8,000 values)
-LIMIT_S = 5.0  # for a call with its repeats
-PAUSES_S = (0.05, 0.2, 0.8)  # before each repeat, at most
-# A sleeper looks again this often, so that a bell rung for a daemon that died, or grew full, is not waited for long.
-# Below redis-py's read timeout of 5 s, which would cut a longer blocking pop.
+CHUNK = 200  # ids in one call, which blocks Redis for 2 ms (Lua's limit is about 8,000 values)
+LIMIT_S = 5.0  # for a call with its retries
+PAUSES_S = (0.05, 0.2, 0.8)  # maximum pause before each retry
+# An idle daemon checks again this often, in case its bell was consumed by a daemon that died, or was full. Must be
+# below
+# redis-py's read timeout of 5 s, which would interrupt a longer blocking pop.
 NAP_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """A task that Redis handed out; it counts under its project's cap until `done`."""
+class TakenTask:
+    """A task taken from the queue. It counts towards its project's cap until `done`."""
 
     lane: Lane
     project_id: ProjectId
@@ -52,8 +53,8 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A task to put: higher priority first (beyond ±100 counts as ±100), then lower order (ms of creation)."""
+class QueueEntry:
+    """A task to put: highest priority first (clamped to ±100), then lowest order (creation time in ms)."""
 
     task_id: TaskId
     order: float
@@ -61,7 +62,7 @@ class Entry:
     due_in_s: float = 0
 
     def arguments(self) -> tuple[str, float, int]:
-        """Task, score and delay in ms, as queue.lua's `put` reads them."""
+        """Task, score and delay in ms: the arguments of queue.lua's `put`."""
         priority = max(-HIGHEST_PRIORITY, min(HIGHEST_PRIORITY, self.priority))
         order = max(0, min(ORDERS - 1, self.order))
         return str(self.task_id), order - priority * ORDERS, max(0, math.ceil(self.due_in_s * 1000))
@@ -69,7 +70,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How many tasks of one project a lane holds."""
+    """Number of tasks of one project in a lane."""
 
     waiting: int
     running: int
@@ -77,7 +78,8 @@ class Depth:
 
 
 class FairQueue:
-    """Hands out tasks of a lane: the project with the smallest virtual time first, which then moves on by 1/weight."""
+    """A weighted fair queue for each lane: the project with the lowest virtual time is first, and advances by
+    1/weight."""
 
     def __init__(self, redis: Redis, *, namespace: str = redis_keys.NAMESPACE) -> None:
         self._redis = redis
@@ -95,37 +97,38 @@ class FairQueue:
         priority: int = 0,
         due_in_s: float = 0,
     ) -> None:
-        """Makes a task wait, or come in `due_in_s`. One that waits or runs already stays as it is; one that is delayed
-        stays so too, unless this put has no delay: then it waits from now on."""
-        await self.put_many(lane, project_id, [Entry(task_id, order, priority, due_in_s)])
+        """Add a task, with a delay of `due_in_s`. Waiting and running tasks are left unchanged; a delayed task is
+        changed
+        only by a put without delay, which makes it wait now."""
+        await self.put_many(lane, project_id, [QueueEntry(task_id, order, priority, due_in_s)])
 
-    async def put_many(self, lane: Lane, project_id: ProjectId, entries: Iterable[Entry]) -> None:
-        """As `put` for each, a page a call."""
+    async def put_many(self, lane: Lane, project_id: ProjectId, entries: Iterable[QueueEntry]) -> None:
+        """As `put` for each entry, with one call for each page."""
         for page in _pages(entries):
             arguments = [value for entry in page for value in entry.arguments()]
             await self._call(lane, "put", str(project_id), *arguments)
 
-    async def take(self, lane: Lane, k: int = 1) -> list[Taken]:
-        """Up to k tasks (and no more than CHUNK), fairest first.
+    async def take(self, lane: Lane, k: int = 1) -> list[TakenTask]:
+        """Take up to k tasks (at most CHUNK), in fair order.
 
-        Never repeated by itself: an answer that was lost on the way has taken them already.
+        Not retried automatically: if only the reply was lost, the tasks are already taken.
         """
         if k < 1:
             return []
         return self._taken(lane, await self._call(lane, "take", min(k, CHUNK), repeat=False))
 
     async def done(self, lane: Lane, project_id: ProjectId, task_id: TaskId) -> bool:
-        """The task runs no more. True where it did; a second call frees nothing."""
+        """Mark a task as no longer running. Returns True if it was; a repeated call has no effect."""
         return bool(await self._call(lane, "done", str(project_id), str(task_id)))
 
     async def remove(self, lane: Lane, project_id: ProjectId, task_id: TaskId) -> None:
-        """The task waits and is delayed no more; if it runs, its owner has to stop it."""
+        """Remove a waiting or delayed task. A running task must be stopped by its worker."""
         await self._call(lane, "remove", str(project_id), str(task_id))
 
     async def wait_for_work(self, lanes: Sequence[Lane], timeout_s: float) -> bool:
-        """Sleeps until one of the lanes may have something to take: True; or until the time is over: False.
+        """Wait until one of the lanes may have a task. Returns False after the timeout.
 
-        True is a hint and no promise: another daemon may be faster.
+        True is only a hint: another daemon may take the task first.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout_s
@@ -140,45 +143,45 @@ class FairQueue:
                 return True
 
     async def set_cap(self, lane: Lane, project_id: ProjectId, cap: int | None) -> None:
-        """At most this many run at once; None for any number. Those that run beyond a lowered cap run on."""
+        """Set the maximum of running tasks; None for no limit. Running tasks above a lowered cap continue."""
         await self._call(lane, "cap", str(project_id), "" if cap is None else max(0, cap))
 
     async def set_weight(self, lane: Lane, project_id: ProjectId, weight: float) -> None:
-        """The project's share against others', 1 by default; below .01 counts as .01."""
+        """Set the project's share relative to others: 1 by default, at least .01."""
         if not math.isfinite(weight):
-            raise ValueError(f"a weight is a finite number, not {weight}")
+            raise ValueError(f"a weight must be a finite number, not {weight}")
         await self._call(lane, "weight", str(project_id), weight)
 
     async def poke(self, lane: Lane, project_id: ProjectId) -> None:
-        """Sees to it that the project stands in turn if it should."""
+        """Add the project to the projects in turn, if it has tasks that may run."""
         await self._call(lane, "poke", str(project_id))
 
-    async def forget(self, lane: Lane, project_id: ProjectId) -> None:
-        """For the erasure of a project: everything the lane knows of it."""
+    async def delete_project(self, lane: Lane, project_id: ProjectId) -> None:
+        """Delete all data of an erased project from the lane."""
         await self._call(lane, "forget", str(project_id))
 
     async def adopt(self, lane: Lane, project_id: ProjectId, task_ids: Iterable[TaskId]) -> None:
-        """For the sweeper: tasks that PostgreSQL knows to be running count as running here (again)."""
+        """For the sweeper: count tasks as running that run according to PostgreSQL."""
         for page in _pages(task_ids):
             await self._call(lane, "adopt", str(project_id), *map(str, page))
 
     async def missing(self, lane: Lane, project_id: ProjectId, task_ids: Iterable[TaskId]) -> list[TaskId]:
-        """For the sweeper: those of the tasks that neither wait, run nor are delayed; the rest is mended by the way."""
-        gone: list[TaskId] = []
+        """For the sweeper: the tasks that are neither waiting, running nor delayed. Also repairs the project's turn."""
+        missing: list[TaskId] = []
         for page in _pages(task_ids):
             answer = await self._call(lane, "missing", str(project_id), *map(str, page))
-            gone += [TaskId(_uuid(value)) for value in answer]
-        return gone
+            missing += [TaskId(_uuid(value)) for value in answer]
+        return missing
 
-    async def stale_runs(self, lane: Lane, older_than_s: float) -> list[Taken]:
-        """For the sweeper: what was taken longer ago than this and is not done. A task that runs long is among them."""
-        stale: list[Taken] = []
+    async def stale_runs(self, lane: Lane, older_than_s: float) -> list[TakenTask]:
+        """For the sweeper: tasks taken longer ago than this and not done, long-running ones included."""
+        stale: list[TakenTask] = []
         for page in _pages(await self._projects(lane)):
             stale += self._taken(lane, await self._call(lane, "stale", math.ceil(older_than_s * 1000), *page))
         return stale
 
     async def depth(self, lane: Lane) -> dict[ProjectId, Depth]:
-        """How many tasks wait, run and are delayed, for each project that has any."""
+        """Number of waiting, running and delayed tasks, for each project that has any."""
         depths: dict[ProjectId, Depth] = {}
         for page in _pages(await self._projects(lane)):
             counts = await self._call(lane, "depth", *page)
@@ -187,27 +190,27 @@ class FairQueue:
         return {project: depth for project, depth in depths.items() if depth != Depth(0, 0, 0)}
 
     async def generation(self) -> str | None:
-        """The mark of the last full refill; None when Redis has lost data as a whole, and another is due."""
+        """Id of the last full refill; None if Redis lost its data and a refill is needed."""
         marks = {_text(await self._run(self._redis.get, self._generation(lane))) for lane in Lane}
         return marks.pop() if len(marks) == 1 else None
 
     async def start_generation(self) -> str:
-        """Marks that all PostgreSQL holds was put: call it after a full refill, so that one cut short is redone."""
+        """Mark a full refill as complete. Called after the refill, so that an interrupted one is repeated."""
         mark = uuid4().hex
         for lane in Lane:
             await self._run(self._redis.set, self._generation(lane), mark)
         return mark
 
     async def _pause(self, lanes: Sequence[Lane]) -> float:
-        """Seconds until there may be something to take; 0 for now."""
+        """Seconds until a task may be available; 0 for now."""
         pauses = [await self._call(lane, "pause") for lane in lanes]
         return min((ms / 1000 for ms in pauses if ms >= 0), default=math.inf)
 
     async def _bell(self, lanes: Sequence[Lane], seconds: float) -> bool:
         bells = [redis_keys.queue_bell(lane, self._namespace) for lane in lanes]
-        seconds = max(0.01, seconds)  # 0 is 'for ever' to Redis
-        # In a Cluster the lanes lie in different slots, so each bell has a pop of its own. A pop that is cancelled may
-        # swallow a ring; the daemon is awake then and asks every lane.
+        seconds = max(0.01, seconds)  # 0 means no timeout in Redis
+        # In a cluster the lanes are in different slots, so each bell needs its own pop. A cancelled pop may consume a
+        # ring; that is safe, because the daemon then checks every lane.
         groups = [[bell] for bell in bells] if isinstance(self._redis, RedisCluster) else [bells]
         pops = [asyncio.ensure_future(self._pop(group, seconds)) for group in groups]
         try:
@@ -219,7 +222,7 @@ class FairQueue:
             await asyncio.gather(*pops, return_exceptions=True)
 
     async def _pop(self, bells: list[str], seconds: float) -> bool:
-        with waited_for(self._redis):
+        with blocking_redis_errors(self._redis):
             async with asyncio.timeout(seconds + LIMIT_S):
                 return await self._redis.blpop(bells, seconds) is not None
 
@@ -231,21 +234,21 @@ class FairQueue:
         return redis_keys.queue_generation(lane, self._namespace)
 
     @staticmethod
-    def _taken(lane: Lane, answer: list[Any]) -> list[Taken]:
+    def _taken(lane: Lane, answer: list[Any]) -> list[TakenTask]:
         pairs = zip(answer[::2], answer[1::2], strict=True)
-        return [Taken(lane, ProjectId(_uuid(project)), TaskId(_uuid(task))) for project, task in pairs]
+        return [TakenTask(lane, ProjectId(_uuid(project)), TaskId(_uuid(task))) for project, task in pairs]
 
     async def _call(self, lane: Lane, operation: str, *arguments: str | float, repeat: bool = True) -> Any:
         return await self._run(self._script, self._keys[lane], (operation, *arguments), repeat=repeat)
 
     async def _run(self, command: Any, *arguments: Any, repeat: bool = True) -> Any:
-        """One command, repeated a few times where the connection was lost and a second time does no harm."""
-        with reached(self._redis):
+        """Run a command. With `repeat` it is retried after a lost connection."""
+        with redis_errors(self._redis):
             async with asyncio.timeout(LIMIT_S):
                 for pause in PAUSES_S if repeat else ():
                     try:
                         return await command(*arguments)
-                    except LOST:
+                    except CONNECTION_ERRORS:
                         await asyncio.sleep(random.uniform(0, pause))
                 return await command(*arguments)
 

@@ -1,4 +1,5 @@
-"""The story of one claim: find the agent, let it work, let the guardian judge, and write the end in one transaction."""
+"""Runs one claim: finds the agent, runs it, has the guardian judge its drafts, and writes the result in one
+transaction."""
 
 from __future__ import annotations
 
@@ -10,9 +11,9 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from kairos.agents.base import Agent, Brief, Draft, Emit, Severity, TextStream, Verdict
+from kairos.agents.base import Agent, AttemptContext, Draft, Emit, Severity, TextStream, Verdict
 from kairos.agents.guardian import GuardianAgent
-from kairos.agents.judge import Judge, Judging
+from kairos.agents.judge import Judge, JudgingStatus
 from kairos.agents.registry import AgentRegistry, UnknownAgent
 from kairos.config import GuardianSettings, QueueSettings
 from kairos.db.engine import Database, ProjectGone, Session
@@ -28,7 +29,7 @@ from kairos.logs import reason_for_callers
 from kairos.orchestration.dataset.samples import SampleSource, record
 from kairos.orchestration.queue.claim import Claim, JudgedDraft, Outcome, as_uuid, sample_prompt
 from kairos.orchestration.queue.event_notices import EventNotices
-from kairos.orchestration.queue.lease import Leases, Run, StopReason
+from kairos.orchestration.queue.lease import Leases, RunningClaim, StopReason
 from kairos.orchestration.tasks.draft_stream import DraftStreams
 from kairos.storable_text import storable, storable_value
 from kairos.tenancy import ProjectId, TaskId, new_id
@@ -38,33 +39,34 @@ log = logging.getLogger(__name__)
 CONCLUDE_TRIES = 40
 CONCLUDE_PAUSE_S = 5
 SAME_MOMENT_S = 0.02
-"""Clocks of event loops tick in milliseconds: an error this close before the end of the task's time is that end."""
+"""Event-loop clocks tick in milliseconds: an error this close to the end of the task's time counts as a timeout."""
 GUARDIAN = "guardian"
 REASONING_KEPT = 100_000
-"""Characters of a draft's reasoning that are stored, for people to read."""
-DRAINED = {"code": "drained", "message": "Its daemon stopped; another one starts it again."}
+"""Characters of a draft's reasoning that are stored."""
+DRAINED = {"code": "drained", "message": "The daemon that ran it stopped; another daemon runs it again."}
 
 
 class TaskTimeout(KairosError):
-    """The task ran for {seconds:g} s, the longest it may. Give it more with `timeout_s`, or ask for less."""
+    """The task reached its time limit of {seconds:g} s. Raise `timeout_s`, or shorten the task."""
 
     status, code = 504, "task_timeout"
 
 
 class AgentCrashed(KairosError):
-    """The agent {agent!r} failed with {error}: {reason}. The daemon's log has its trace."""
+    """The agent {agent!r} failed with {error}: {reason}. The daemon's log has the traceback."""
 
     status, code = 500, "agent_crashed"
 
 
 class LeaseLost(KairosError):
-    """The lease of task {id} was lost to another worker, which does it again; nothing of this attempt was written."""
+    """The lease of task {id} was lost to another worker, which runs the task again. Nothing of this attempt was
+    stored."""
 
     status, code = 409, "lease_lost"
 
 
 class ResultNotStored(KairosError):
-    """The result cannot be stored ({error}: {reason}). The daemon's log has its trace."""
+    """The result cannot be stored ({error}: {reason}). The daemon's log has the traceback."""
 
     status, code = 500, "result_not_stored"
 
@@ -73,7 +75,7 @@ WriteHistory = Callable[[Session, Claim, Outcome], Awaitable[None]]
 
 
 class AgentCoordinator:
-    """Runs claims. It holds no state of a task: what it knows stands in the claim and in PostgreSQL."""
+    """Runs claims. It holds no task state of its own: that is in the claim and in PostgreSQL."""
 
     def __init__(
         self,
@@ -100,7 +102,7 @@ class AgentCoordinator:
         self._streams = streams
 
     def running(self, project_id: ProjectId) -> dict[str, list[TaskId]]:
-        """The project's tasks that run in this daemon, by the agent that does them; of no other project."""
+        """The project's tasks that run in this daemon, grouped by agent."""
         groups: dict[str, list[TaskId]] = {}
         for claim in self._leases.claims():
             if claim.project_id == project_id:
@@ -108,26 +110,26 @@ class AgentCoordinator:
         return groups
 
     def agent_of(self, wanted: str) -> str:
-        """The name of the agent that does what was asked of a name or a capability; the word itself for none here."""
+        """The agent with this name or capability; `wanted` itself where this daemon has none."""
         try:
             return self._agents.find(wanted).name
         except UnknownAgent:
             return wanted
 
     async def run(self, claim: Claim) -> Outcome | None:
-        """Take a claim to its end. None when the lease was lost on the way: another worker has it."""
+        """Run a claim to its end. Returns None if the lease was lost: another worker has the task."""
         drafts: list[JudgedDraft] = []
-        with self._leases.keep(claim) as run:
+        with self._leases.renewing(claim) as run:
             try:
                 outcome = await self._attempt(claim, run, drafts)
                 written = await self._conclude(claim, outcome)
-                self._hand_to_judge(claim, drafts)
+                self._enqueue_for_judge(claim, drafts)
                 return written
             except LeaseLost as error:
                 log.warning("%s", error)
                 return None
 
-    async def _attempt(self, claim: Claim, run: Run, drafts: list[JudgedDraft]) -> Outcome:
+    async def _attempt(self, claim: Claim, run: RunningClaim, drafts: list[JudgedDraft]) -> Outcome:
         limit = asyncio.timeout(claim.timeout_s)
         try:
             async with limit:
@@ -140,7 +142,7 @@ class AgentCoordinator:
         except LeaseLost:
             raise
         except KairosError as error:
-            # The router was given the same time, and may have noticed first that it is over.
+            # The router has the same time limit and may have reached it first.
             return self._failed(claim, error if _left_s(limit) else TaskTimeout(seconds=claim.timeout_s), drafts)
         except Exception as error:
             log.exception("agent %s crashed on task %s", claim.task.agent, claim.task_id)
@@ -150,26 +152,29 @@ class AgentCoordinator:
         return Outcome(TaskState.SUCCEEDED if approved else TaskState.REJECTED, tuple(drafts))
 
     async def _work(self, agent: Agent, claim: Claim, drafts: list[JudgedDraft], limit: asyncio.Timeout) -> None:
-        """Draft and judge, and draft again with the findings, as often as the guardian's tries allow."""
+        """Draft and judge, then draft again with the findings, up to the guardian's number of tries."""
         emit = self._emitter(claim)
         for number in range(1, self._guardian_settings.tries + 1):
             await emit("drafting", {"agent": agent.name, "draft": number})
             async with self._streams.open(claim, number) as stream:
-                draft = _storable(await agent.perform(claim.task, _brief(drafts, _left_s(limit), stream), emit))
+                draft = _storable(
+                    await agent.perform(claim.task, _attempt_context(drafts, _left_s(limit), stream), emit)
+                )
             try:
                 verdict = await self._guardian.judge(claim.task, draft)
             except BaseException:
-                self._forget(draft)
+                self._discard(draft)
                 raise
             drafts.append(JudgedDraft(draft, verdict))
-            await self._learn(claim, draft, verdict)
+            await self._record_quality(claim, draft, verdict)
             last = verdict.approved or number == self._guardian_settings.tries
-            await emit("verdict" if last else "attempt_rejected", {"draft": number, **_words(verdict)})
+            await emit("verdict" if last else "attempt_rejected", {"draft": number, **_verdict_data(verdict)})
             if verdict.approved:
                 return
 
-    async def _learn(self, claim: Claim, draft: Draft, verdict: Verdict) -> None:
-        """What the verdict says goes to the cache and to the router; where the judge will speak, it teaches later."""
+    async def _record_quality(self, claim: Claim, draft: Draft, verdict: Verdict) -> None:
+        """Record the verdict in the cache and the router. If a judge model will score the draft, quality is recorded
+        later."""
         decision_id = as_uuid(draft.decision_id)
         if decision_id is None:
             return
@@ -177,41 +182,43 @@ class AgentCoordinator:
             if not verdict.approved:
                 await self._retract(claim, decision_id)
             return
-        await self._router.settle(decision_id, verdict.approved)
-        standing = self._judge.standing(claim.task, draft, verdict)
-        if standing is not Judging.WAITING:
-            await self._router.learn(claim.project_id, decision_id, verdict.score, GUARDIAN)
+        await self._router.on_verdict(decision_id, verdict.approved)
+        standing = self._judge.status_of(claim.task, draft, verdict)
+        if standing is not JudgingStatus.WAITING:
+            await self._router.record_quality(claim.project_id, decision_id, verdict.score, GUARDIAN)
 
     async def _retract(self, claim: Claim, decision_id: UUID) -> None:
-        """Redis away is no reason to do the task again: the answer is judged anew whenever the cache gives it."""
+        """Remove a rejected answer from the cache. An unreachable Redis is only logged: cached answers are judged
+        again."""
         try:
             await self._router.retract(claim.project_id, decision_id)
         except EngineUnavailable as error:
             log.warning("a rejected answer stays in the cache: %s", error)
 
-    def _hand_to_judge(self, claim: Claim, drafts: list[JudgedDraft]) -> None:
-        """After the result stands, so that it waits for no judge."""
+    def _enqueue_for_judge(self, claim: Claim, drafts: list[JudgedDraft]) -> None:
+        """Queue drafts for the judge model; called after the result is stored, so that it does not wait for the
+        judge."""
         for judged in drafts:
-            if self._judge.standing(claim.task, judged.draft, judged.verdict) is Judging.WAITING:
-                self._judge.take(claim.task, judged.draft)
+            if self._judge.status_of(claim.task, judged.draft, judged.verdict) is JudgingStatus.WAITING:
+                self._judge.enqueue(claim.task, judged.draft)
 
-    def _forget(self, draft: Draft) -> None:
+    def _discard(self, draft: Draft) -> None:
         decision_id = as_uuid(draft.decision_id)
         if decision_id and not draft.cached:
-            self._router.forget(decision_id)
+            self._router.discard(decision_id)
 
     def _failed(self, claim: Claim, error: KairosError, drafts: list[JudgedDraft]) -> Outcome:
-        """Another attempt after a while when it may help and is left; else the end."""
-        words = {"code": error.code, "message": error.public()}
+        """The outcome after an error: another attempt after a pause if it is retryable and attempts are left."""
+        failure = {"code": error.code, "message": error.public()}
         if drafts and isinstance(error, NoSuitableModel | PromptTooLong | ModelPromptCut):
-            # The retry could not be asked for. The cause is why the draft before it was rejected.
-            log.warning("task %s was not tried again: %s", claim.task_id, error)
+            # No model could take the retry: the task ends with the verdict on the draft before it.
+            log.warning("task %s was not retried: %s", claim.task_id, error)
             return Outcome(TaskState.REJECTED, tuple(drafts))
         if not error.retryable:
-            return Outcome(TaskState.FAILED, tuple(drafts), words)
+            return Outcome(TaskState.FAILED, tuple(drafts), failure)
         if claim.last_attempt:
-            return Outcome(TaskState.DEAD, tuple(drafts), words)
-        return Outcome(TaskState.QUEUED, tuple(drafts), words, self._backoff_s(claim.task.attempt))
+            return Outcome(TaskState.DEAD, tuple(drafts), failure)
+        return Outcome(TaskState.QUEUED, tuple(drafts), failure, self._backoff_s(claim.task.attempt))
 
     def _backoff_s(self, attempt: int) -> float:
         longest = min(self._queue_settings.retry_max_s, self._queue_settings.retry_base_s * 2 ** (attempt - 1))
@@ -223,29 +230,29 @@ class AgentCoordinator:
                 event = await history.add_fenced_event(session, claim.task_id, claim.epoch, kind, data)
             if event is None:
                 raise LeaseLost(id=claim.task_id)
-            self._notices.tell(claim.project_id)
+            self._notices.notify(claim.project_id)
 
         return emit
 
     async def _conclude(self, claim: Claim, outcome: Outcome) -> Outcome:
-        """Write result, verdicts, dataset rows and events together, if the lease still holds; what was written.
+        """Write result, verdicts, dataset rows and events in one transaction if the lease still holds; return them.
 
-        Held on to while PostgreSQL is away: nobody else can take the task over before it is back. A result that cannot
-        be stored at all fails the task at once. Raises `LeaseLost`.
+        Retried while PostgreSQL is unreachable: no other worker can take the task over before it is back. A result that
+        cannot be stored at all fails the task at once. Raises `LeaseLost`.
         """
         try:
-            written = await self._persistently(claim, outcome, _write_history)
+            written = await self._write_with_retries(claim, outcome, _write_history)
         except (LeaseLost, EngineUnavailable, ProjectGone):
             raise
         except Exception as error:
             log.exception("the result of task %s cannot be stored", claim.task_id)
             refused = ResultNotStored(error=type(error).__name__, reason=_cause(error))
             failed = Outcome(TaskState.FAILED, (), {"code": refused.code, "message": str(refused)})
-            written = await self._persistently(claim, failed, _write_end)
-        self._notices.tell(claim.project_id)
+            written = await self._write_with_retries(claim, failed, _write_end)
+        self._notices.notify(claim.project_id)
         return written
 
-    async def _persistently(self, claim: Claim, outcome: Outcome, write_history: WriteHistory) -> Outcome:
+    async def _write_with_retries(self, claim: Claim, outcome: Outcome, write_history: WriteHistory) -> Outcome:
         async def write() -> Outcome:
             async with self._database.project(claim.project_id) as session:
                 state = await tasks.conclude(session, claim.task_id, claim.epoch, _conclusion(outcome))
@@ -265,13 +272,14 @@ async def _until_written(write: Callable[[], Awaitable[Outcome]]) -> Outcome:
         except EngineUnavailable as error:
             if not left:
                 raise
-            log.warning("a result is held until PostgreSQL is back: %s", error)
+            log.warning("PostgreSQL is unreachable, retrying to store a result: %s", error)
             await asyncio.sleep(random.uniform(0.2, 1) * CONCLUDE_PAUSE_S)
     raise AssertionError("the last try returns or raises")
 
 
 async def _uninterrupted(work: Awaitable[Outcome]) -> Outcome:
-    """A stop that comes while the end is being written comes too late: the write is bounded, and its word stands."""
+    """Run to the end even if cancelled: a stop during the final write comes too late, and the write is bounded in
+    time."""
     writing = asyncio.ensure_future(work)
     while not writing.done():
         try:
@@ -284,7 +292,7 @@ async def _uninterrupted(work: Awaitable[Outcome]) -> Outcome:
     return writing.result()
 
 
-def _stopped(claim: Claim, run: Run, drafts: list[JudgedDraft]) -> Outcome:
+def _stopped(claim: Claim, run: RunningClaim, drafts: list[JudgedDraft]) -> Outcome:
     if run.stopped is StopReason.CANCELLED:
         return Outcome(TaskState.CANCELLED, tuple(drafts))
     if run.stopped is StopReason.DRAINED:
@@ -295,17 +303,17 @@ def _stopped(claim: Claim, run: Run, drafts: list[JudgedDraft]) -> Outcome:
 
 
 def _left_s(limit: asyncio.Timeout) -> float:
-    """What is left of the task's time; 0 also for the moment before its end."""
+    """Seconds left of the task's time; 0 within `SAME_MOMENT_S` of its end."""
     when = limit.when()
     left = when - asyncio.get_running_loop().time() if when is not None else 0.0
     return left if left > SAME_MOMENT_S else 0.0
 
 
-def _brief(drafts: list[JudgedDraft], left_s: float, stream: TextStream | None) -> Brief:
+def _attempt_context(drafts: list[JudgedDraft], left_s: float, stream: TextStream | None) -> AttemptContext:
     if not drafts:
-        return Brief(timeout_s=left_s, stream=stream)
+        return AttemptContext(timeout_s=left_s, stream=stream)
     last = drafts[-1]
-    return Brief(
+    return AttemptContext(
         findings=last.verdict.findings,
         rejected=last.draft.text,
         avoid_models=frozenset(judged.draft.model for judged in drafts if judged.draft.model),
@@ -315,12 +323,12 @@ def _brief(drafts: list[JudgedDraft], left_s: float, stream: TextStream | None) 
 
 
 def _cause(error: Exception) -> str:
-    """An error in one line, without the statement and its parameters that SQLAlchemy adds."""
+    """The error's first line, without the statement and parameters that SQLAlchemy adds."""
     lines = str(getattr(error, "orig", None) or error).strip().splitlines()
     return lines[0] if lines else "no message"
 
 
-def _words(verdict: Verdict) -> dict[str, Any]:
+def _verdict_data(verdict: Verdict) -> dict[str, Any]:
     return {
         "approved": verdict.approved,
         "score": verdict.score,
@@ -335,7 +343,7 @@ def _findings(verdict: Verdict) -> list[dict[str, Any]]:
 
 def _conclusion(outcome: Outcome) -> tasks.Conclusion:
     last = outcome.last
-    answer = tasks.Answer(last.draft.text, last.draft.model, as_uuid(last.draft.decision_id)) if last else None
+    answer = tasks.TaskAnswer(last.draft.text, last.draft.model, as_uuid(last.draft.decision_id)) if last else None
     return tasks.Conclusion(
         state=outcome.state,
         error=outcome.error,
@@ -350,7 +358,7 @@ async def _write_history(session: Session, claim: Claim, outcome: Outcome) -> No
         session.add(_verdict_row(claim, number, judged))
         if not judged.verdict.approved and claim.lane is not Lane.TRAIN:
             await record(session, _rejected_sample(claim, judged), SampleSource.GUARDIAN)
-    if outcome.state in (TaskState.FAILED, TaskState.DEAD) and claim.lane is not Lane.TRAIN:  # it asked no model
+    if outcome.state in (TaskState.FAILED, TaskState.DEAD) and claim.lane is not Lane.TRAIN:  # training calls no model
         await record(session, _failed_sample(claim, outcome), SampleSource.FAILURE)
     await _write_end(session, claim, outcome)
 
@@ -383,7 +391,7 @@ def _verdict_row(claim: Claim, number: int, judged: JudgedDraft) -> VerdictRow:
 
 
 def _storable(draft: Draft) -> Draft:
-    """The draft as it is judged and stored: agents and their tools may have given text that no engine takes."""
+    """The draft with characters replaced that PostgreSQL cannot store; agents and their tools may return any text."""
     return replace(
         draft,
         text=storable(draft.text),

@@ -1,4 +1,4 @@
-"""A person's word on a task's answer: it overrules every check, teaches the router, and fills the dataset."""
+"""Labels on answers: a label overrides every check, is recorded by the router, and adds to the dataset."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Label(StrEnum):
-    """What a person may say of an answer."""
+    """A person's judgement of an answer."""
 
     ACCEPT = "accept"
     EDIT = "edit"
@@ -29,13 +29,13 @@ class Label(StrEnum):
 
 
 QUALITY = {Label.ACCEPT: 1.0, Label.EDIT: 0.5, Label.REJECT: 0.0}
-"""What the router learns. An edited answer was of use and was not right."""
+"""The quality that the router records. An edited answer was useful but not correct."""
 PERSON = "person"
 
 
 @dataclass(frozen=True, slots=True)
 class NewLabel:
-    """A label as somebody gives it. `output` is the answer as it should have been."""
+    """A submitted label. `output` is the corrected answer."""
 
     label: Label
     output: str | None = None
@@ -43,17 +43,17 @@ class NewLabel:
 
 
 class Labels:
-    """Takes labels. The newest of a task is the one that counts."""
+    """Stores labels. A task has one label: the newest."""
 
     def __init__(self, database: Database, router: LLMRouter, notices: EventNotices) -> None:
         self._database = database
         self._router = router
         self._notices = notices
 
-    async def give(self, project_id: ProjectId, user_id: UserId, task_id: TaskId, new: NewLabel) -> None:
-        """Write the label and the row of the dataset, then tell cache and router.
+    async def save(self, project_id: ProjectId, user_id: UserId, task_id: TaskId, new: NewLabel) -> None:
+        """Store the label and its dataset row, then update the router and the cache.
 
-        Raises `NotFound`, `Conflict` where there is no ended answer, `InvalidInput` where an edit changes nothing.
+        Raises `NotFound`, `Conflict` if the task has no final answer, `InvalidInput` if an edit changes nothing.
         """
         async with self._database.project(project_id, user_id) as session:
             row = await tasks.get(session, task_id)
@@ -76,46 +76,48 @@ class Labels:
             )
             data = {"label": new.label, "by": str(user_id)}
             await history.add_event(session, project_id, task_id, row.attempts, "labelled", data)
-        self._notices.tell(project_id)
-        await self._teach(project_id, row, new.label)
+        self._notices.notify(project_id)
+        await self._record_quality(project_id, row, new.label)
 
-    async def _teach(self, project_id: ProjectId, row: TaskRow, label: Label) -> None:
+    async def _record_quality(self, project_id: ProjectId, row: TaskRow, label: Label) -> None:
         if row.decision_id is None or row.output is None:
             return
-        await self._router.learn(project_id, row.decision_id, QUALITY[label], PERSON)
+        await self._router.record_quality(project_id, row.decision_id, QUALITY[label], PERSON)
         if label is not Label.ACCEPT:
             try:
                 await self._router.retract(project_id, row.decision_id)
             except EngineUnavailable as error:
-                log.warning("an answer that a person rejected stays in the cache until it runs out: %s", error)
+                log.warning("an answer that a person rejected stays in the cache until it expires: %s", error)
 
 
 def _check(row: TaskRow, new: NewLabel) -> None:
     if row.lane == Lane.TRAIN:
-        reason = "it is a training run, and what it says is no model's answer"
-        remedy = "Look at what it made: `kairos adapter list`"
-        raise Conflict(what=f"Task {row.id}, to label,", reason=reason, remedy=remedy)
+        reason = "it is a training run and has no model's answer"
+        remedy = "See the adapter it made with `kairos adapter list`"
+        raise Conflict(what=f"Labelling task {row.id}", reason=reason, remedy=remedy)
     if not TaskState(row.state).final:
-        raise Conflict(what=f"Task {row.id}, to label,", reason=f"it is {row.state}", remedy="Wait until it has ended")
+        raise Conflict(what=f"Labelling task {row.id}", reason=f"it is {row.state}", remedy="Wait until it has ended")
     if row.output is None and new.label is not Label.EDIT:
         raise Conflict(
-            what=f"Task {row.id}, to {new.label},", reason="it has no answer", remedy="Edit it: write the right one"
+            what=f"Labelling task {row.id} with {new.label.value!r}",
+            reason="it has no answer",
+            remedy="Edit it: write the correct answer",
         )
     if new.label is Label.EDIT and (not new.output or new.output == row.output):
-        raise InvalidInput(where="output", problem="an edit that changes nothing", remedy="Change it, or accept")
+        raise InvalidInput(where="output", problem="the edit changes nothing", remedy="Change the answer, or accept it")
 
 
 async def _sample(session: Session, row: TaskRow, verdict: VerdictRow | None, new: NewLabel):
-    """The dataset's row that the label changes or makes; None where an accepted answer left none."""
+    """The id of the dataset row that the label changes or adds; None if an accepted answer has none."""
     known = await labels.sample_of(session, row.id, row.output)
     state = {Label.ACCEPT: "rejected", Label.EDIT: "corrected", Label.REJECT: "open"}[new.label]
-    said = (
+    reason = (
         f"By a person: {new.reason}"
         if new.reason
         else {Label.EDIT: "Edited", Label.REJECT: "Rejected"}.get(new.label, "Accepted") + " by a person"
     )
     if known is not None:
-        await _change(session, known, state, new.output, said)
+        await _change(session, known, state, new.output, reason)
         return known.id
     if new.label is Label.ACCEPT:
         return None
@@ -129,7 +131,7 @@ async def _sample(session: Session, row: TaskRow, verdict: VerdictRow | None, ne
             task_type=row.task_type,
             prompt=verdict.messages if verdict and verdict.messages else [{"role": "user", "content": row.prompt}],
             faulty_output=row.output,
-            reason=said,
+            reason=reason,
             model=row.model,
             corrected_output=new.output,
             state=state,
@@ -137,7 +139,7 @@ async def _sample(session: Session, row: TaskRow, verdict: VerdictRow | None, ne
         SampleSource.PERSON,
     )
     if (row_known := await dataset.get(session, sample_id, locked=True)) and row_known.task_id != row.id:
-        await _change(session, row_known, state, new.output, said)
+        await _change(session, row_known, state, new.output, reason)
     return sample_id
 
 

@@ -1,4 +1,4 @@
-"""How a task enters, is stopped, and is tried again. PostgreSQL first; what Redis misses, the sweeper puts there."""
+"""Submits, cancels and retries tasks. PostgreSQL is written first; the sweeper repairs the queue in Redis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kairos.orchestration.configuration.project_limits import ProjectLimits
 from kairos.orchestration.queue.claim import NewTask, stored_options
 from kairos.orchestration.queue.event_notices import EventNotices
 from kairos.orchestration.queue.queue import FairQueue
-from kairos.pubsub import Signals
+from kairos.pubsub import PubSub
 from kairos.tenancy import ProjectId, TaskId, UserId, new_id
 
 log = logging.getLogger(__name__)
@@ -30,14 +30,14 @@ class ProjectArchived(KairosError):
 
 
 class Submissions:
-    """What people and programs may do to a task from outside."""
+    """Operations on tasks for the API and the CLI."""
 
     def __init__(
-        self, database: Database, queue: FairQueue, signals: Signals, notices: EventNotices, settings: QueueSettings
+        self, database: Database, queue: FairQueue, pubsub: PubSub, notices: EventNotices, settings: QueueSettings
     ) -> None:
         self._database = database
         self._queue = queue
-        self._signals = signals
+        self._pubsub = pubsub
         self._notices = notices
         self._settings = settings
         self._limits = ProjectLimits(database, queue, settings)
@@ -45,52 +45,52 @@ class Submissions:
     async def submit(
         self, project_id: ProjectId, user_id: UserId | None, new: NewTask, task_id: UUID | None = None
     ) -> tuple[TaskRow, bool]:
-        """Commit a task as queued and hand it to the queue. Gives the row, and whether it is a new one. Whoever must
-        know its id before a worker can have it brings one.
+        """Commit a task as queued and add it to the queue. Returns the row, and True if it is new.
 
-        Raises `Conflict` when the idempotency key was used with another body, `ProjectArchived`.
+        Pass `task_id` if the id must be known before a worker can claim the task. Raises `Conflict` if the idempotency
+        key was used with another body, `ProjectArchived`.
         """
         async with self._database.project(project_id) as session:
-            standing = await _open(session, project_id)
+            status = await _open(session, project_id)
             row = await tasks.add(session, self._row(project_id, user_id, new, task_id or new_id()))
             if row is None:
                 return await self._same_again(session, new), False
             await history.add_event(session, project_id, row.id, 0, "queued", {"agent": row.agent, "lane": row.lane})
-        self._notices.tell(project_id)
-        await self._enqueue(row, standing)
+        self._notices.notify(project_id)
+        await self._enqueue(row, status)
         return row, True
 
     async def cancel(self, project_id: ProjectId, task_id: UUID) -> TaskRow:
-        """Stop a task: at once while it waits, as soon as its worker hears of it while it runs."""
+        """Cancel a task: at once if it is queued, as soon as its worker is notified if it runs."""
         async with self._database.project(project_id) as session:
             row = await tasks.request_cancel(session, task_id)
             if row is None:
-                raise await _not_possible(session, task_id, "to cancel")
+                raise await _not_possible(session, task_id, "Cancelling")
             kind = "cancelled" if row.state == TaskState.CANCELLED else "cancel_requested"
             await history.add_event(session, project_id, row.id, row.attempts, kind, {})
-        self._notices.tell(project_id)
-        await self._tell_of_cancel(row)
+        self._notices.notify(project_id)
+        await self._notify_worker(row)
         return row
 
     async def retry(self, project_id: ProjectId, task_id: UUID) -> TaskRow:
         """Queue an ended task again."""
         async with self._database.project(project_id) as session:
-            standing = await _open(session, project_id)
+            status = await _open(session, project_id)
             row = await tasks.retry(session, task_id)
             if row is None:
-                raise await _not_possible(session, task_id, "to try again")
+                raise await _not_possible(session, task_id, "Retrying")
             await history.add_event(session, project_id, row.id, row.attempts, "queued", {"retry": "by hand"})
-        self._notices.tell(project_id)
-        await self._enqueue(row, standing)
+        self._notices.notify(project_id)
+        await self._enqueue(row, status)
         return row
 
     async def _same_again(self, session: Session, new: NewTask) -> TaskRow:
         row = await tasks.by_idempotency_key(session, new.idempotency_key or "")
         if row is None or row.request_hash != new.fingerprint():
             raise Conflict(
-                what=f"A task with idempotency key {new.idempotency_key!r}",
-                reason="the key was used for another submission",
-                remedy="Send a new key with a new body",
+                what=f"Submitting a task with idempotency key {new.idempotency_key!r}",
+                reason="the key was used with another body",
+                remedy="Use a new key for a new body",
             )
         return row
 
@@ -114,11 +114,11 @@ class Submissions:
             created_by=user_id,
         )
 
-    async def _enqueue(self, row: TaskRow, standing: projects.Standing) -> None:
+    async def _enqueue(self, row: TaskRow, status: projects.ProjectStatus) -> None:
         wait_s = max(0.0, (row.not_before - row.created_at).total_seconds()) if row.attempts == 0 else 0.0
         lane, project_id = Lane(row.lane), ProjectId(row.project_id)
         try:
-            await self._limits.put(lane, project_id, standing)
+            await self._limits.put(lane, project_id, status)
             await self._queue.put(
                 lane,
                 project_id,
@@ -128,37 +128,37 @@ class Submissions:
                 due_in_s=wait_s,
             )
         except EngineUnavailable as error:
-            log.warning("task %s is safe in PostgreSQL and waits for the sweeper: %s", row.id, error)
+            log.warning("task %s is stored in PostgreSQL; the sweeper will queue it: %s", row.id, error)
 
-    async def _tell_of_cancel(self, row: TaskRow) -> None:
-        """Without Redis the owner still hears of it, with its next renewal."""
+    async def _notify_worker(self, row: TaskRow) -> None:
+        """Notify the worker of a cancel. Without Redis it finds out at its next lease renewal."""
         try:
             if row.state == TaskState.CANCELLED:
                 await self._queue.remove(Lane(row.lane), ProjectId(row.project_id), TaskId(row.id))
             elif row.owner:
-                await self._signals.cancel(row.owner, TaskId(row.id))
+                await self._pubsub.cancel(row.owner, TaskId(row.id))
         except EngineUnavailable as error:
-            log.warning("the worker of task %s hears of the cancel with its next renewal: %s", row.id, error)
+            log.warning("the worker of task %s will see the cancel at its next lease renewal: %s", row.id, error)
 
 
-async def _open(session: Session, project_id: ProjectId) -> projects.Standing:
-    """The project, held open until the task is committed. Raises `ProjectArchived`, `NotFound`."""
-    standing = await projects.standing(session, project_id, hold=True)
-    if standing is None or standing.deleted:
+async def _open(session: Session, project_id: ProjectId) -> projects.ProjectStatus:
+    """The project's status, locked until the task is committed. Raises `ProjectArchived`, `NotFound`."""
+    status = await projects.status(session, project_id, lock=True)
+    if status is None or status.deleted:
         raise NotFound(what="project", id=project_id)
-    if standing.archived:
+    if status.archived:
         raise ProjectArchived(id=project_id)
-    return standing
+    return status
 
 
-async def _not_possible(session: Session, task_id: UUID, what: str) -> NotFound | Conflict:
+async def _not_possible(session: Session, task_id: UUID, action: str) -> NotFound | Conflict:
     row = await tasks.get(session, task_id)
     if row is None:
         return NotFound(what="task", id=task_id)
-    remedy = "Nothing is left to do" if TaskState(row.state).final else "Cancel it first"
-    return Conflict(what=f"Task {task_id}, {what},", reason=f"it is {row.state}", remedy=remedy)
+    remedy = "No action is needed" if TaskState(row.state).final else "Cancel it first"
+    return Conflict(what=f"{action} task {task_id}", reason=f"it is {row.state}", remedy=remedy)
 
 
 def as_order(created_at: datetime) -> int:
-    """Milliseconds since 1970: among equal priorities the older task comes first."""
+    """Milliseconds since 1970: among equal priorities the oldest task runs first."""
     return int(created_at.timestamp() * 1000)

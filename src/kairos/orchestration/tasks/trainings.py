@@ -1,4 +1,4 @@
-"""Training runs as people and triggers start and stop them: each is a task of the `train` lane with its own row."""
+"""Starts, stops and lists training runs. Each run has a row of its own and a task in the `train` lane."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kairos.db.engine import Database
 from kairos.db.models import RunState, TaskState, TrainingRunRow
 from kairos.db.repositories import people, training
 from kairos.errors import Conflict, EngineUnavailable, KairosError, NotFound
-from kairos.fine_tuning.training.trainer import CannotTrain, Plan, Trainer, TrainingSettings
+from kairos.fine_tuning.training.trainer import CannotTrain, Trainer, TrainingPlan, TrainingSettings
 from kairos.lanes import Lane
 from kairos.llm.catalog.catalog import Model
 from kairos.llm.routing.llm_router import LLMRouter
@@ -27,15 +27,15 @@ from kairos.tenancy import ProjectId, UserId, new_id
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 10
-"""Daemons that may die under one run: it goes on from its last checkpoint each time."""
+"""Attempts of one run: after a daemon dies, the run resumes from its last checkpoint."""
 TRIGGER_S = 30.0
 SUBMITTED_WITHIN = timedelta(minutes=1)
-GOING = (RunState.WAITING, RunState.TRAINING, RunState.EVALUATING)
+ACTIVE = (RunState.WAITING, RunState.TRAINING, RunState.EVALUATING)
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
-    """A model that might be trained, and why it cannot be."""
+class TrainingBase:
+    """A catalogue model, and the reason why adapters cannot be trained for it (None if they can)."""
 
     name: str
     reason: str | None
@@ -43,7 +43,7 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What a caller sets of the training; None leaves the default."""
+    """Training settings that a caller may set; None keeps the default."""
 
     epochs: float | None = None
     learning_rate: float | None = None
@@ -52,7 +52,7 @@ class Overrides:
 
 
 class Trainings:
-    """Starts, stops and lists them."""
+    """Starts, stops and lists training runs."""
 
     def __init__(
         self,
@@ -68,27 +68,29 @@ class Trainings:
         self._submissions = submissions
         self._settings = settings.fine_tuning
 
-    def bases(self) -> list[Base]:
-        """The models of the catalogue, those that can be trained first."""
-        bases = [Base(model.name, _unfit(model)) for model in self._router.catalog]
+    def bases(self) -> list[TrainingBase]:
+        """The models of the catalogue, trainable ones first."""
+        bases = [TrainingBase(model.name, _unavailable_reason(model)) for model in self._router.catalog]
         return sorted(bases, key=lambda base: base.reason is not None)
 
-    async def plan(self, project_id: ProjectId, name: str | None) -> Plan:
-        """What a run would take and need now. Raises `UnknownModel`, `CannotTrain` where there is nothing to train."""
+    async def plan(self, project_id: ProjectId, name: str | None) -> TrainingPlan:
+        """The rows and resources of a run started now. Raises `UnknownModel`, `CannotTrain` if there is nothing to
+        train."""
         return await self._trainer.plan(self._base(name), await approved_rows(self._database, project_id))
 
     async def start(
         self, project_id: ProjectId, user_id: UserId | None, name: str | None, overrides: Overrides = Overrides()
-    ) -> training.Standing:
-        """Queue a run. Raises `UnknownModel`, `CannotTrain`, `Conflict` while one of the same base goes on."""
+    ) -> training.RunStatus:
+        """Queue a run. Raises `UnknownModel`, `CannotTrain`, `Conflict` while another run of the same base is
+        active."""
         base = self._base(name)
         plan = await self._trainer.plan(base, await approved_rows(self._database, project_id))
         if plan.problems:
             raise CannotTrain(base=base.name, reasons="; ".join(plan.problems))
         settings = self._training_settings(overrides)
         async with self._database.project(project_id, user_id) as session:
-            await training.hold(session, base.name)
-            await self._refuse_second(await training.page(session, 20), base.name)
+            await training.lock(session, base.name)
+            await self._reject_second(await training.page(session, 20), base.name)
             run = TrainingRunRow(
                 project_id=project_id,
                 id=new_id(),
@@ -106,27 +108,27 @@ class Trainings:
         await self._submissions.submit(project_id, user_id, self._task(run), run.task_id)
         return await self.get(project_id, run.id)
 
-    async def get(self, project_id: ProjectId, run_id: UUID) -> training.Standing:
+    async def get(self, project_id: ProjectId, run_id: UUID) -> training.RunStatus:
         """Raises `NotFound`."""
         async with self._database.project(project_id) as session:
-            standing = await training.get(session, run_id)
-        if standing is None:
+            status = await training.get(session, run_id)
+        if status is None:
             raise NotFound(what="training run", id=run_id)
-        return standing
+        return status
 
-    async def page(self, project_id: ProjectId, limit: int) -> list[training.Standing]:
+    async def page(self, project_id: ProjectId, limit: int) -> list[training.RunStatus]:
         async with self._database.project(project_id) as session:
             return await training.page(session, limit)
 
-    async def cancel(self, project_id: ProjectId, run_id: UUID) -> training.Standing:
-        """Its last checkpoint is not used again. Raises `NotFound`, `Conflict` where it has ended."""
-        standing = await self.get(project_id, run_id)
-        assert standing.run.task_id is not None
-        await self._submissions.cancel(project_id, standing.run.task_id)
+    async def cancel(self, project_id: ProjectId, run_id: UUID) -> training.RunStatus:
+        """Cancel a run; its last checkpoint is not reused. Raises `NotFound`, `Conflict` if the run has ended."""
+        status = await self.get(project_id, run_id)
+        assert status.run.task_id is not None
+        await self._submissions.cancel(project_id, status.run.task_id)
         return await self.get(project_id, run_id)
 
     async def run(self) -> None:
-        """The triggers, where there are any. Owned by the daemon; ends with its cancellation."""
+        """Start runs by the configured triggers until cancelled."""
         rows, hours = self._settings.trigger_rows or None, self._settings.trigger_hours
         if rows is None and not hours:
             await asyncio.Event().wait()
@@ -137,22 +139,22 @@ class Trainings:
                     for project_id in await training.due(connection, rows, every):
                         await self._trigger(project_id)
             except EngineUnavailable as error:
-                log.warning("no training is triggered for now: %s", error)
+                log.warning("training triggers are not checked: %s", error)
             await asyncio.sleep(TRIGGER_S * random.uniform(0.8, 1.2))
 
     async def _trigger(self, project_id: ProjectId) -> None:
         try:
-            standing = await self.start(project_id, None, self._settings.trigger_base or None)
-            log.info("project %s: a training of %s begins by itself", project_id, standing.run.base)
+            status = await self.start(project_id, None, self._settings.trigger_base or None)
+            log.info("project %s: training of %s was triggered", project_id, status.run.base)
         except EngineUnavailable:
             raise
         except KairosError as error:
-            log.warning("project %s: no training begins by itself: %s", project_id, error)
+            log.warning("project %s: training could not be triggered: %s", project_id, error)
 
     def _base(self, name: str | None) -> Model:
         if name is not None:
             return self._router.require(name)
-        fit = [model for model in self._router.catalog if _unfit(model) is None]
+        fit = [model for model in self._router.catalog if _unavailable_reason(model) is None]
         if not fit:
             raise CannotTrain(base="(any)", reasons="no model of the catalogue has both `weights` and `adapters`")
         return fit[0]
@@ -174,30 +176,30 @@ class Trainings:
             max_attempts=ATTEMPTS,
         )
 
-    async def _refuse_second(self, standings: Sequence[training.Standing], base: str) -> None:
-        for standing in standings:
-            if standing.run.base == base and state_of(standing) in GOING:
+    async def _reject_second(self, statuses: Sequence[training.RunStatus], base: str) -> None:
+        for status in statuses:
+            if status.run.base == base and state_of(status) in ACTIVE:
                 raise Conflict(
-                    what=f"A training of {base}",
-                    reason=f"run {standing.run.id} of it goes on",
-                    remedy="Wait for it, or cancel it",
+                    what=f"Training {base}",
+                    reason=f"run {status.run.id} is active",
+                    remedy="Wait for that run, or cancel it",
                 )
 
 
-def state_of(standing: training.Standing) -> RunState:
-    """How a run stands: what its worker wrote, but for what only its task knows."""
-    state = RunState(standing.run.state)
-    if state not in GOING:
+def state_of(status: training.RunStatus) -> RunState:
+    """The state of a run: the one its worker wrote, unless its task was cancelled or failed."""
+    state = RunState(status.run.state)
+    if state not in ACTIVE:
         return state
-    if standing.task_state is None:  # its daemon died before it could submit the task
-        return state if datetime.now(UTC) - standing.run.created_at < SUBMITTED_WITHIN else RunState.FAILED
-    if standing.task_state == TaskState.CANCELLED:
+    if status.task_state is None:  # its daemon died before it could submit the task
+        return state if datetime.now(UTC) - status.run.created_at < SUBMITTED_WITHIN else RunState.FAILED
+    if status.task_state == TaskState.CANCELLED:
         return RunState.CANCELLED
-    ended = TaskState(standing.task_state).final
+    ended = TaskState(status.task_state).final
     return RunState.FAILED if ended else state
 
 
-def _unfit(model: Model) -> str | None:
+def _unavailable_reason(model: Model) -> str | None:
     if model.weights is None:
-        return "its entry in kairos.toml names no `weights`"
-    return None if model.adapter_host else "its entry in kairos.toml says nothing of what serves `adapters`"
+        return "its entry in kairos.toml has no `weights`"
+    return None if model.adapter_host else "its entry in kairos.toml has no `adapters`"

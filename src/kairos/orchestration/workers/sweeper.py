@@ -1,7 +1,7 @@
-"""The sweeper: one replica at a time mends what crashes and lost messages left behind (queue.md).
+"""The sweeper: one replica at a time repairs the effects of crashes and lost messages (docs/queue.md).
 
-It moves running tasks whose lease ran out, puts back queued tasks that Redis does not know, frees entries of Redis that
-no row is running for, makes the coming partitions, and removes what has been kept long enough.
+It requeues or ends running tasks whose lease expired, restores queued tasks missing in Redis, frees Redis entries
+without a running task, creates the next partitions, and deletes data past its retention.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from kairos.lanes import Lane
 from kairos.orchestration.configuration.project_limits import ProjectLimits
 from kairos.orchestration.dataset.samples import SampleSource, record
 from kairos.orchestration.queue.event_notices import EventNotices
-from kairos.orchestration.queue.queue import Entry, FairQueue
+from kairos.orchestration.queue.queue import FairQueue, QueueEntry
 from kairos.orchestration.tasks.submission import as_order
 from kairos.tenancy import ProjectId, TaskId
 
@@ -33,17 +33,17 @@ log = logging.getLogger(__name__)
 
 PAGE = 500
 CLAIM_GRACE_S = 5
-"""A task taken from Redis and not claimed for this long lost its taker."""
+"""If a taken task is not claimed within this time, its worker is considered dead."""
 PARTITIONS_EVERY_S = 6 * 3600
 PARTITIONS_AHEAD = 2
 PRUNINGS = 20
-"""At one look; what is left goes at the next."""
+"""Batches in one sweep; the rest is pruned in the next one."""
 FIRST_ID = UUID(int=0)
-LEASE_EXPIRED = {"code": "lease_expired", "message": "Its worker was not heard of any more; the lease ran out."}
+LEASE_EXPIRED = {"code": "lease_expired", "message": "Its worker stopped renewing the lease, and the lease expired."}
 
 
 class Sweeper:
-    """Every replica has one; an advisory lock lets one of them work at a time."""
+    """Runs in every replica; an advisory lock lets one work at a time."""
 
     def __init__(
         self,
@@ -62,24 +62,24 @@ class Sweeper:
         self._partitions_at = 0.0
 
     def wake(self) -> None:
-        """Limits or times changed: look now."""
+        """Sweep now, after a change of limits or times."""
         self._partitions_at = 0.0
         self._asked.set()
 
     async def run(self) -> None:
-        """Owned by the daemon; ends with its cancellation."""
+        """Sweep periodically until cancelled."""
         while True:
             try:
                 await self.sweep()
             except EngineUnavailable as error:
-                log.warning("not swept: %s", error)
+                log.warning("the sweep failed: %s", error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.queue.sweep_s * random.uniform(0.8, 1.2)):
                     await self._asked.wait()
             self._asked.clear()
 
     async def sweep(self) -> None:
-        """One look. Does nothing where another replica is at it."""
+        """Sweep once. Does nothing if another replica holds the lock."""
         async with self._database.system() as connection:
             if not await sweep.try_to_lead(connection):
                 return
@@ -94,13 +94,13 @@ class Sweeper:
     async def _keep_partitions(self, connection: SystemConnection) -> None:
         if time.monotonic() >= self._partitions_at:
             await sweep.make_partitions(connection, PARTITIONS_AHEAD)
-            async with self._database.system() as own:  # its locks must end before anything else is done
+            async with self._database.system() as own:  # its locks must be released before the next step
                 await metrics.drop_old_partitions(own, self._settings.router.metrics_months)
             await self._prune()
             self._partitions_at = time.monotonic() + PARTITIONS_EVERY_S
 
     async def _prune(self) -> None:
-        """What has run out: old audit entries, and credentials that serve nobody any more."""
+        """Delete expired data: old audit entries and credentials."""
         for _ in range(PRUNINGS):
             async with self._database.system() as own:
                 if await sweep.prune(own, self._settings.retention.audit_days) < sweep.PRUNED_AT_ONCE:
@@ -116,8 +116,8 @@ class Sweeper:
                 await history.add_event(session, found.project_id, row.id, row.attempts, row.state, data)
                 if row.state == TaskState.DEAD:
                     await record(session, history.unanswered(row, LEASE_EXPIRED["message"]), SampleSource.FAILURE)
-            self._notices.tell(found.project_id)
-            log.warning("the lease of task %s ran out: it is %s", row.id, row.state)
+            self._notices.notify(found.project_id)
+            log.warning("the lease of task %s expired: it is now %s", row.id, row.state)
             await self._queue.done(found.lane, found.project_id, found.task_id)
             if row.state == TaskState.QUEUED:
                 await self._queue.put(
@@ -125,7 +125,7 @@ class Sweeper:
                 )
 
     async def _refill(self, connection: SystemConnection) -> None:
-        """Redis lost everything: count all that runs, then put back all that waits, page by page."""
+        """Restore the queue after Redis lost all data: first running tasks, then queued ones, page by page."""
         running = waiting = 0
         async for page in self._pages(connection, TaskState.RUNNING):
             await self._adopt(page)
@@ -139,12 +139,13 @@ class Sweeper:
             waiting += len(page)
         await self._queue.start_generation()
         if running or waiting:
-            log.warning("Redis had lost the queue: %d running and %d waiting tasks are in it again", running, waiting)
+            log.warning("Redis had lost the queue: restored %d running and %d waiting tasks", running, waiting)
 
     async def _compare(self, connection: SystemConnection) -> None:
-        """Look at one page of what waits and one of what runs, the next ones at the next sweep, and mend Redis."""
+        """Compare one page of queued and one of running tasks with Redis, and repair Redis. Pages advance with each
+        sweep."""
         await self._adopt(await self._next_page(connection, TaskState.RUNNING))
-        # What was submitted a moment ago is still on its way to the queue.
+        # Tasks submitted just now may not have reached the queue yet.
         settled = datetime.now(UTC) - timedelta(seconds=CLAIM_GRACE_S)
         page = [found for found in await self._next_page(connection, TaskState.QUEUED) if found.created_at < settled]
         for (lane, project_id), group in _grouped(page).items():
@@ -152,29 +153,29 @@ class Sweeper:
             known = {found.task_id: found for found in group}
             missing = await self._queue.missing(lane, project_id, known)
             if missing:
-                log.warning("%d waiting tasks were missing from the queue and are put back", len(missing))
+                log.warning("%d waiting tasks were missing from the queue and were restored", len(missing))
                 await self._put([known[task_id] for task_id in missing])
 
-    async def _next_page(self, connection: SystemConnection, state: TaskState) -> list[sweep.Placed]:
+    async def _next_page(self, connection: SystemConnection, state: TaskState) -> list[sweep.QueuedTask]:
         page = await sweep.page(connection, state, self._cursors.get(state, FIRST_ID), PAGE)
         self._cursors[state] = page[-1].task_id if len(page) == PAGE else FIRST_ID
         return page
 
-    async def _pages(self, connection: SystemConnection, state: TaskState) -> AsyncIterator[list[sweep.Placed]]:
+    async def _pages(self, connection: SystemConnection, state: TaskState) -> AsyncIterator[list[sweep.QueuedTask]]:
         cursor = FIRST_ID
         while page := await sweep.page(connection, state, cursor, PAGE):
             yield page
             cursor = page[-1].task_id
 
-    async def _adopt(self, page: list[sweep.Placed]) -> None:
+    async def _adopt(self, page: list[sweep.QueuedTask]) -> None:
         for (lane, project_id), group in _grouped(page).items():
             await self._queue.adopt(lane, project_id, [found.task_id for found in group])
 
-    async def _put(self, page: list[sweep.Placed]) -> None:
+    async def _put(self, page: list[sweep.QueuedTask]) -> None:
         now = datetime.now(UTC)
         for (lane, project_id), group in _grouped(page).items():
             entries = [
-                Entry(
+                QueueEntry(
                     found.task_id,
                     as_order(found.created_at),
                     found.priority,
@@ -185,7 +186,7 @@ class Sweeper:
             await self._queue.put_many(lane, project_id, entries)
 
     async def _free_unclaimed(self, connection: SystemConnection) -> None:
-        """Entries that run in Redis while no row does: their taker died before the claim or after the end."""
+        """Free tasks that run in Redis only: their worker died between take and claim, or before `done`."""
         for lane in Lane:
             stale = await self._queue.stale_runs(lane, CLAIM_GRACE_S)
             if not stale:
@@ -200,12 +201,12 @@ class Sweeper:
         async with self._database.project(project_id) as session:
             row = await tasks.get(session, task_id)
         if row is not None and row.state == TaskState.QUEUED:
-            found = sweep.Placed(project_id, task_id, lane, row.priority, row.created_at, row.not_before)
+            found = sweep.QueuedTask(project_id, task_id, lane, row.priority, row.created_at, row.not_before)
             await self._put([found])
 
 
-def _grouped(page: list[sweep.Placed]) -> dict[tuple[Lane, ProjectId], list[sweep.Placed]]:
-    groups: dict[tuple[Lane, ProjectId], list[sweep.Placed]] = defaultdict(list)
+def _grouped(page: list[sweep.QueuedTask]) -> dict[tuple[Lane, ProjectId], list[sweep.QueuedTask]]:
+    groups: dict[tuple[Lane, ProjectId], list[sweep.QueuedTask]] = defaultdict(list)
     for found in page:
         groups[found.lane, found.project_id].append(found)
     return groups

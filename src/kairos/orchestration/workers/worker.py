@@ -1,4 +1,4 @@
-"""The worker of a daemon: takes from the queue what it has slots for, claims it, and runs it to its end."""
+"""The worker of a daemon: takes tasks from the queue while it has free slots, claims and runs them."""
 
 from __future__ import annotations
 
@@ -20,31 +20,33 @@ from kairos.lanes import Lane
 from kairos.orchestration.queue.claim import Claim, Outcome, ProjectRules, claim_of
 from kairos.orchestration.queue.event_notices import EventNotices
 from kairos.orchestration.queue.lease import Leases, StopReason
-from kairos.orchestration.queue.queue import FairQueue, Taken
+from kairos.orchestration.queue.queue import FairQueue, TakenTask
 from kairos.orchestration.tasks.agent_coordinator import AgentCoordinator
 from kairos.orchestration.tasks.submission import as_order
-from kairos.pubsub import Notice, Signals
+from kairos.pubsub import Notice, PubSub
 from kairos.tenancy import TaskId
 
 log = logging.getLogger(__name__)
 
 SLEEP_S = 5
 TRAININGS = 1
-"""At once in one daemon: each takes all the memory and cores that it finds."""
+"""Concurrent trainings in one daemon: each uses all available memory and cores."""
 PAUSE_S = 1
 
 
 class Worker:
-    """Runs up to `max_concurrent_tasks` at once. Interactive tasks may use every slot, batch tasks all but
-    `interactive_slots`, so that a long batch never keeps a person waiting. A training has a slot of its own: it works
-    in another process, for hours."""
+    """Runs up to `max_concurrent_tasks` tasks at once.
+
+    Interactive tasks may use every slot, batch tasks all but `interactive_slots`, so that batches do not block
+    interactive users. Trainings have a slot of their own: they run for hours in another process.
+    """
 
     def __init__(
         self,
         name: str,
         database: Database,
         queue: FairQueue,
-        signals: Signals,
+        pubsub: PubSub,
         coordinator: AgentCoordinator,
         leases: Leases,
         settings: Settings,
@@ -54,7 +56,7 @@ class Worker:
         self.name = name
         self._database = database
         self._queue = queue
-        self._signals = signals
+        self._pubsub = pubsub
         self._coordinator = coordinator
         self._leases = leases
         self._settings = settings
@@ -64,15 +66,15 @@ class Worker:
         self._freed = asyncio.Event()
 
     def wake(self) -> None:
-        """The number of slots changed: look again what may be taken."""
+        """Check the queue again, after a change of the number of slots."""
         self._freed.set()
 
     async def run(self, draining: asyncio.Event, hurry: asyncio.Event) -> None:
-        """Work until `draining` is set, then let running tasks end within the drain limit, or until `hurry` is set, and
-        give back the rest."""
+        """Work until `draining` is set; then let running tasks end until the drain limit, or until `hurry` is set, and
+        requeue the rest."""
         keepers = [
             asyncio.create_task(self._leases.renew_forever(), name="lease renewal"),
-            asyncio.create_task(self._hear_cancels(), name="cancel notices"),
+            asyncio.create_task(self._listen_for_cancels(), name="cancel notices"),
         ]
         taking = asyncio.create_task(self._take_forever(), name="taking")
         stop = asyncio.create_task(draining.wait())
@@ -96,7 +98,7 @@ class Worker:
                 if not taken:
                     await self._wait()
             except EngineUnavailable as error:
-                log.warning("nothing is taken for the moment: %s", error)
+                log.warning("no tasks can be taken: %s", error)
                 await asyncio.sleep(PAUSE_S * random.uniform(0.5, 1.5))
 
     async def _take(self) -> int:
@@ -119,7 +121,7 @@ class Worker:
         return max(0, min(free, max(1, every - self._settings.queue.interactive_slots) - batch))
 
     async def _wait(self) -> None:
-        """Until a slot is free, and then until a lane with free slots has something to take."""
+        """Wait until a slot is free, or a lane with free slots may have a task."""
         self._freed.clear()
         lanes = [lane for lane in self._lanes if self._free(lane)]
         waits: list[asyncio.Task[Any]] = [asyncio.create_task(self._freed.wait())]
@@ -133,7 +135,7 @@ class Worker:
             for wait in waits:
                 await end(wait)
 
-    def _start(self, taken: Taken) -> None:
+    def _start(self, taken: TakenTask) -> None:
         task = asyncio.create_task(self._run(taken), name=f"task {taken.task_id}")
         self._running[taken.lane].add(task)
         task.add_done_callback(lambda ended: self._end(taken.lane, ended))
@@ -142,9 +144,9 @@ class Worker:
         self._running[lane].discard(task)
         self._freed.set()
         if not task.cancelled() and (error := task.exception()):
-            log.error("a run ended with an error; its lease will expire and it is tried again", exc_info=error)
+            log.error("a run failed; its lease will expire and the task is retried", exc_info=error)
 
-    async def _run(self, taken: Taken) -> None:
+    async def _run(self, taken: TakenTask) -> None:
         outcome: Outcome | None = None
         claim: Claim | None = None
         try:
@@ -154,7 +156,7 @@ class Worker:
         finally:
             await self._give_back(taken, claim, outcome)
 
-    async def _claim(self, taken: Taken) -> Claim | None:
+    async def _claim(self, taken: TakenTask) -> Claim | None:
         async with self._database.project(taken.project_id) as session:
             row = await tasks.claim(session, taken.task_id, self.name, self._leases.lease)
             if row is None:
@@ -162,11 +164,11 @@ class Worker:
             data = {"owner": self.name, "epoch": row.epoch}
             await history.add_event(session, taken.project_id, row.id, row.attempts, "running", data)
             project = await people.project(session, taken.project_id)
-        self._notices.tell(taken.project_id)
+        self._notices.notify(taken.project_id)
         return claim_of(row, ProjectRules.of(project.settings if project else {}))
 
-    async def _give_back(self, taken: Taken, claim: Claim | None, outcome: Outcome | None) -> None:
-        """Redis hears that the run has ended; if it does not, the sweeper tells it."""
+    async def _give_back(self, taken: TakenTask, claim: Claim | None, outcome: Outcome | None) -> None:
+        """Mark the task as done in Redis, and requeue it if needed. If Redis is unreachable, the sweeper does it."""
         try:
             await self._queue.done(taken.lane, taken.project_id, taken.task_id)
             if claim and outcome and outcome.state is TaskState.QUEUED:
@@ -179,32 +181,32 @@ class Worker:
                     due_in_s=outcome.retry_in_s or 0,
                 )
         except EngineUnavailable as error:
-            log.warning("the sweeper will tell the queue of task %s: %s", taken.task_id, error)
+            log.warning("the sweeper will update the queue for task %s: %s", taken.task_id, error)
 
-    async def _hear_cancels(self) -> None:
-        async for heard in self._signals.listen([redis_keys.cancel_channel(self.name)]):
-            if isinstance(heard, Notice):
+    async def _listen_for_cancels(self) -> None:
+        async for notice in self._pubsub.listen([redis_keys.cancel_channel(self.name)]):
+            if isinstance(notice, Notice):
                 with suppress(ValueError):  # not the id of a task
-                    self._leases.stop(_task_id(heard.payload), StopReason.CANCELLED)
+                    self._leases.stop(_task_id(notice.payload), StopReason.CANCELLED)
             else:
                 await self._catch_up()
 
     async def _catch_up(self) -> None:
-        """Cancels asked for while nothing could be heard stand on the rows: a renewal reads them."""
+        """Renew leases now, which reads cancel requests missed while the connection was lost."""
         try:
             await self._leases.renew()
         except KairosError as error:
-            log.warning("the next renewal looks for missed cancels: %s", error)
+            log.warning("missed cancels will be read at the next renewal: %s", error)
 
     async def _drain(self, hurry: asyncio.Event) -> None:
         for claim in self._leases.claims():
-            if claim.lane is Lane.TRAIN:  # it goes on from its checkpoint, and would not end in time
+            if claim.lane is Lane.TRAIN:  # it resumes from its checkpoint, and would not end in time
                 self._leases.stop(claim.task_id, StopReason.DRAINED)
         running = self._all()
         if not running:
             return
         limit = self._settings.queue.drain_s
-        log.info("%d running tasks may end within %g s; the signal once more gives them back now", len(running), limit)
+        log.info("%d running tasks have %g s to end; send the signal again to requeue them now", len(running), limit)
         hurried = asyncio.create_task(hurry.wait())
         ended = asyncio.create_task(asyncio.wait(running, timeout=limit))
         await asyncio.wait([hurried, ended], return_when=asyncio.FIRST_COMPLETED)

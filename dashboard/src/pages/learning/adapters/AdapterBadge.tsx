@@ -24,7 +24,7 @@ export function AdapterBadge({ state }: { state: AdapterState }) {
   );
 }
 
-/** Whether the models' host has it, and what share of the base's traffic it takes. */
+/** Shows whether the model host serves the adapter, and its share of the base model's traffic. */
 export function Serving({ adapter: { state, serving, share } }: { adapter: Adapter }) {
   const t = useT();
   const formats = useFormats();

@@ -9,7 +9,7 @@ import { Id } from "../../../components/Values";
 import { useT } from "../../../i18n/i18n";
 import { LearningFrame } from "../LearningFrame";
 import { adapterQuery } from "../queries";
-import { Acts } from "./Acts";
+import { AdapterActions } from "./AdapterActions";
 import { AdapterBadge } from "./AdapterBadge";
 import { AdapterFacts, Lineage, Manifest } from "./AdapterSide";
 import { Pairs } from "./Pairs";
@@ -17,7 +17,7 @@ import { ReportFigures } from "./Report";
 
 const route = getRouteApi("/app/learning/adapters/$adapterId");
 
-/** What came of a run: what the gate measured of it, which rows it saw, and what serves. */
+/** The result of a training run: the evaluation, the samples used, and the state in service. */
 export function AdapterPage() {
   const t = useT();
   const { adapterId } = route.useParams();
@@ -31,7 +31,7 @@ export function AdapterPage() {
     </span>
   );
   return (
-    <LearningFrame title={adapter?.name ?? t("adapter.title")} detail={detail} actions={adapter && <Acts adapter={adapter} />}>
+    <LearningFrame title={adapter?.name ?? t("adapter.title")} detail={detail} actions={adapter && <AdapterActions adapter={adapter} />}>
       {error && <ErrorState problem={error} compact={adapter !== undefined} {...(!gone && { onRetry: () => void query.refetch() })} />}
       {gone && <Link to="/learning">{t("adapter.all")}</Link>}
       {adapter ? <Body adapter={adapter} /> : query.isPending && <SkeletonRows rows={10} />}
@@ -45,8 +45,8 @@ function Body({ adapter }: { adapter: AdapterDetail }) {
   const navigate = route.useNavigate();
   const { report } = adapter;
   return (
-    <div className="desk">
-      <div className="stack desk-main">
+    <div className="labelling">
+      <div className="stack labelling-main">
         <Panel title={t("report.title")}>
           {report ? <ReportFigures report={report} /> : <p className="muted">{t("report.none")}</p>}
         </Panel>
@@ -64,7 +64,7 @@ function Body({ adapter }: { adapter: AdapterDetail }) {
         )}
         <Lineage adapter={adapter} />
       </div>
-      <div className="stack desk-side">
+      <div className="stack labelling-side">
         <AdapterFacts adapter={adapter} />
         <Manifest adapter={adapter} />
       </div>

@@ -84,7 +84,7 @@ export function Manifest({ adapter }: { adapter: AdapterDetail }) {
 
 const SHOWN = 50;
 
-/** The rows it was made with, in the version of then. */
+/** The samples used for the adapter, in the versions of that time. */
 export function Lineage({ adapter: { rows } }: { adapter: AdapterDetail }) {
   const t = useT();
   const [all, setAll] = useState(false);

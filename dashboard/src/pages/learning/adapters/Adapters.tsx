@@ -8,11 +8,11 @@ import { RelativeTime } from "../../../components/Values";
 import { useT } from "../../../i18n/i18n";
 import { ADAPTERS } from "../anchors";
 import { adaptersQuery } from "../queries";
-import { byBase } from "./acts";
-import { Acts } from "./Acts";
+import { byBase } from "./actions";
+import { AdapterActions } from "./AdapterActions";
 import { AdapterBadge, Serving } from "./AdapterBadge";
 
-/** Under each base its adapters, the newest first. */
+/** The adapters of each base model, newest first. */
 export function Adapters() {
   const t = useT();
   return (
@@ -41,7 +41,7 @@ function Row({ adapter }: { adapter: Adapter }) {
   const t = useT();
   return (
     <li className="adapter-row">
-      <div className="adapter-words">
+      <div className="adapter-text">
         <span className="row adapter-name">
           <Link to="/learning/adapters/$adapterId" params={{ adapterId: adapter.id }}>
             {adapter.name}
@@ -56,7 +56,7 @@ function Row({ adapter }: { adapter: Adapter }) {
         </span>
         {adapter.reason && <span className="muted small">{adapter.reason}</span>}
       </div>
-      <Acts adapter={adapter} small />
+      <AdapterActions adapter={adapter} small />
     </li>
   );
 }

@@ -12,12 +12,12 @@ import { useT } from "../../../i18n/i18n";
 import { titleOf } from "../../../lib/title";
 import { CHANGES, changeOf, counts, sorted, type Change } from "./pairs";
 
-const LOOKS: Record<Change, { tone: Tone; icon: LucideIcon }> = {
+const STYLES: Record<Change, { tone: Tone; icon: LucideIcon }> = {
   worse: { tone: "bad", icon: ArrowDown },
   better: { tone: "good", icon: ArrowUp },
   same: { tone: "neutral", icon: Equal },
 };
-/** Each pair is two texts and a diff. */
+/** Each pair consists of two texts and a diff. */
 const PAGE = 20;
 
 export type Part = "held_out" | "control";
@@ -30,7 +30,7 @@ export interface PairsProps {
   onChoose: (chosen: Change[] | undefined) => void;
 }
 
-/** What both answered to each question, the worst first. */
+/** Both answers to each prompt, worst first. */
 export function Pairs({ adapterId, part, chosen, comparison, onChoose }: PairsProps) {
   const t = useT();
   const [most, setMost] = useState(PAGE);
@@ -84,7 +84,7 @@ function PairView({ pair }: { pair: Pair }) {
   const t = useT();
   const formats = useFormats();
   const change = changeOf(pair);
-  const { tone, icon: Icon } = LOOKS[change];
+  const { tone, icon: Icon } = STYLES[change];
   const quality = (value: number) => formats.number(value, 2);
   return (
     <li className="pair">
@@ -97,8 +97,8 @@ function PairView({ pair }: { pair: Pair }) {
       <WordDiff
         before={pair.base}
         after={pair.candidate}
-        beforeTitle={<Named name={t("report.base")} quality={quality(pair.base_quality)} />}
-        afterTitle={<Named name={t("report.candidate")} quality={quality(pair.candidate_quality)} />}
+        beforeTitle={<PairTitle name={t("report.base")} quality={quality(pair.base_quality)} />}
+        afterTitle={<PairTitle name={t("report.candidate")} quality={quality(pair.candidate_quality)} />}
         missing=""
       />
       <details>
@@ -122,7 +122,7 @@ function PairView({ pair }: { pair: Pair }) {
   );
 }
 
-function Named({ name, quality }: { name: string; quality: string }) {
+function PairTitle({ name, quality }: { name: string; quality: string }) {
   const t = useT();
   return (
     <>

@@ -21,7 +21,7 @@ export function RulingBadge({ ruling }: { ruling: Ruling }) {
   );
 }
 
-/** What the gate measured and how it ruled, as figures; the pairs behind them stand below. */
+/** The evaluation and its result as figures. */
 export function ReportFigures({ report }: { report: Report }) {
   const t = useT();
   return (
@@ -71,13 +71,13 @@ function Part({ title, detail, comparison, margin }: { title: string; detail: st
   );
 }
 
-/** The difference with its interval on a line; zero and the margin are marked, since the gate decides by them. */
+/** The difference and its interval on a line, with zero and the margin marked, which the gate uses to decide. */
 function Difference({ comparison: { difference, low, high }, margin }: { comparison: Comparison; margin: number }) {
   const t = useT();
   const formats = useFormats();
   if (difference === null) return <p className="muted">{t("report.unmeasured")}</p>;
   const signed = (value: number) => (value > 0 ? "+" : "") + formats.number(value, 3);
-  const words =
+  const summary =
     low !== null && high !== null
       ? t("report.difference", { difference: signed(difference), low: signed(low), high: signed(high) })
       : t("report.difference_only", { difference: signed(difference) });
@@ -92,7 +92,7 @@ function Difference({ comparison: { difference, low, high }, margin }: { compari
         {low !== null && high !== null && <rect x={x(low)} width={x(high) - x(low)} y="6" height="8" className="interval-span" />}
         <line x1={x(difference)} x2={x(difference)} y1="3" y2="17" className="interval-mean" />
       </svg>
-      <p>{words}</p>
+      <p>{summary}</p>
       {margin > 0 && <p className="muted small">{t("report.margin", { margin: formats.number(margin, 3) })}</p>}
     </div>
   );

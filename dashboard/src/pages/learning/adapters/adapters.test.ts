@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { Adapter, Pair } from "../../../api/learning";
-import { actsOf, byBase } from "./acts";
+import { actionsOf, byBase } from "./actions";
 import { counts, sorted } from "./pairs";
 
 const pair = (id: string, base: number, candidate: number) =>
@@ -13,14 +13,14 @@ const PAIRS = [
   pair("worse", 0.5, 0.4),
 ];
 
-it("shows first what became worse, the worst of it above", () => {
+it("sorts worse pairs first, the worst at the top", () => {
   expect(sorted(PAIRS).map(({ id }) => id)).toEqual(["worst", "worse", "best", "better", "same"]);
   expect(counts(PAIRS)).toEqual({ worse: 2, better: 2, same: 1 });
 });
 
 const adapter = (base: string, version: number, state: Adapter["state"]) => ({ base, version, state }) as Adapter;
 
-it("groups adapters by base, the newest first", () => {
+it("groups adapters by base model, newest first", () => {
   const all = [adapter("b", 1, "live"), adapter("a", 1, "retired"), adapter("a", 2, "live")];
   expect(byBase(all).map(([base, list]) => [base, list.map(({ version }) => version)])).toEqual([
     ["a", [2, 1]],
@@ -37,14 +37,14 @@ it.each([
   ["refused", ["delete"]],
   ["deleted", []],
 ] as const)("offers with one that is %s what the daemon allows: %s", (state, acts) => {
-  expect(actsOf(adapter("a", 2, state), [])).toEqual(acts);
+  expect(actionsOf(adapter("a", 2, state), [])).toEqual(acts);
 });
 
-it("offers no roll-back of what is live while another one would leave first", () => {
+it("does not permit a rollback of the live adapter beside a canary", () => {
   const live = adapter("a", 1, "live");
   const canary = adapter("a", 2, "canary");
-  expect(actsOf(live, [live, canary])).toEqual([]);
-  expect(actsOf(canary, [live, canary])).toEqual(["promote", "roll_back"]);
-  expect(actsOf(live, [live, adapter("b", 1, "canary"), adapter("a", 2, "retired")])).toEqual(["roll_back"]);
-  expect(actsOf(live, undefined)).toEqual([]);
+  expect(actionsOf(live, [live, canary])).toEqual([]);
+  expect(actionsOf(canary, [live, canary])).toEqual(["promote", "roll_back"]);
+  expect(actionsOf(live, [live, adapter("b", 1, "canary"), adapter("a", 2, "retired")])).toEqual(["roll_back"]);
+  expect(actionsOf(live, undefined)).toEqual([]);
 });

@@ -4,7 +4,7 @@ export type Change = "worse" | "better" | "same";
 
 export const CHANGES: readonly Change[] = ["worse", "better", "same"];
 
-/** Qualities are sums of checks: what differs by less than this differs by rounding. */
+/** Qualities are sums of checks, so smaller differences are due to rounding. */
 const ROUNDING = 1e-6;
 
 export function changeOf({ base_quality, candidate_quality }: Pair): Change {
@@ -13,7 +13,7 @@ export function changeOf({ base_quality, candidate_quality }: Pair): Change {
   return difference < 0 ? "worse" : "better";
 }
 
-/** The worst first: they are what a person must see before they promote. */
+/** Worst first: a person should see these before promoting. */
 export function sorted(pairs: readonly Pair[]): Pair[] {
   const gain = (pair: Pair) => pair.candidate_quality - pair.base_quality;
   const rank = (pair: Pair) => CHANGES.indexOf(changeOf(pair));

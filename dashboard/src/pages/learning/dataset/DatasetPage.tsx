@@ -30,7 +30,7 @@ export function DatasetPage() {
   const query = useInfiniteQuery(samplesQuery(filters));
   const types = Object.keys(useQuery(statsQuery()).data?.task_types ?? {}).filter(Boolean).sort();
   const rows = useMemo(() => query.data?.pages.flatMap((page) => page.items) ?? [], [query.data]);
-  // `language` is what the column heads are made of.
+  // The column heads depend on `language`.
   const columns = useMemo(columnsOf, [language]);
   const change = useCallback(
     (part: Partial<SampleFilters>) => void filter({ search: (before) => ({ ...before, ...part }), replace: true }),
@@ -61,7 +61,7 @@ export function DatasetPage() {
           onOpen={open}
           onEnd={more}
           loading={query.isPending || isFetchingNextPage}
-          empty={<Nothing filtered={filtered} onClear={() => void navigate({ to: "/learning/dataset", search: {} })} />}
+          empty={<EmptyDataset filtered={filtered} onClear={() => void navigate({ to: "/learning/dataset", search: {} })} />}
         />
       )}
       {query.isFetchNextPageError && <ErrorState problem={query.error} onRetry={() => void fetchNextPage()} compact />}
@@ -122,7 +122,7 @@ function columnsOf(): Columns<SampleOut> {
   ];
 }
 
-function Nothing({ filtered, onClear }: { filtered: boolean; onClear: () => void }) {
+function EmptyDataset({ filtered, onClear }: { filtered: boolean; onClear: () => void }) {
   const t = useT();
   const write = useCan("dataset:write");
   if (filtered) {

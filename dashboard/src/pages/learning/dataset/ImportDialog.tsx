@@ -10,14 +10,14 @@ import { datasetChanged } from "../queries";
 import { upload, type Report } from "./upload";
 
 const EXAMPLE = '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}], "task_type": "summary"}';
-const MOST_REFUSALS = 100;
+const MAX_REFUSALS = 100;
 
 interface Progress {
   share: number;
   report: Report;
 }
 
-/** Imports a file in parts; what became of its rows is shown when it ends, and also when it is interrupted. */
+/** Imports a file in parts. Shows the result at the end, also after an interruption. */
 export function ImportDialog({ onClose }: { onClose: () => void }) {
   const t = useT();
   const client = useQueryClient();
@@ -74,7 +74,7 @@ export function ImportDialog({ onClose }: { onClose: () => void }) {
           onChange={(event) => setApprove(event.target.checked)}
         />
         {busy && <progress className="progress" max={1} value={progress?.share ?? 0} aria-label={t("dataset.sent_share")} />}
-        {progress && <Outcome report={progress.report} />}
+        {progress && <ImportResult report={progress.report} />}
         {problem && <ErrorState problem={problem} compact />}
         {problem && progress && <p className="small">{t("dataset.resume")}</p>}
         <DialogActions>
@@ -90,9 +90,9 @@ export function ImportDialog({ onClose }: { onClose: () => void }) {
   );
 }
 
-function Outcome({ report }: { report: Report }) {
+function ImportResult({ report }: { report: Report }) {
   const t = useT();
-  const shown = report.refusals.slice(0, MOST_REFUSALS);
+  const shown = report.refusals.slice(0, MAX_REFUSALS);
   return (
     <div className="stack" role="status">
       <ul className="import-outcome small">

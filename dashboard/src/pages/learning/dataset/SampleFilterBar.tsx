@@ -45,7 +45,7 @@ export function SampleFilterBar({ filters, types, onChange }: SampleFilterProps)
 function TextFilter({ text, onSearch }: { text: string; onSearch: (text: string) => void }) {
   const t = useT();
   const [typed, setTyped] = useState(text);
-  // The address may change without this box: by Back, or when all filters are cleared.
+  // The address can also change by Back, or when all filters are cleared.
   useEffect(() => setTyped(text), [text]);
   function search(event: FormEvent) {
     event.preventDefault();

@@ -12,7 +12,7 @@ import { sampleQuery } from "../queries";
 import { titleOfSample } from "../sample";
 import { SampleBadge } from "../SampleBadge";
 import { Outputs, Prompt, Reason } from "../SampleView";
-import { SampleActs } from "./SampleActs";
+import { SampleActions } from "./SampleActions";
 
 const route = getRouteApi("/app/learning/dataset/$sampleId");
 
@@ -42,16 +42,16 @@ function Sample({ sample, error }: { sample: SampleDetail; error: unknown }) {
   return (
     <LearningFrame title={titleOfSample(sample) || t("sample.title")} detail={detail}>
       {error ? <ErrorState problem={error} compact /> : null}
-      <div className="desk">
-        <div className="stack desk-main">
+      <div className="labelling">
+        <div className="stack labelling-main">
           <Prompt sample={sample} />
           <Reason sample={sample} />
-          {/* Begun anew for another row: what was typed was about another text. */}
-          <SampleActs key={sample.id} sample={sample}>
+          {/* Remounts for another sample, so that typed text is not carried over. */}
+          <SampleActions key={sample.id} sample={sample}>
             <Outputs sample={sample} />
-          </SampleActs>
+          </SampleActions>
         </div>
-        <div className="stack desk-side">
+        <div className="stack labelling-side">
           <Facts sample={sample} />
           <Adapters sample={sample} />
         </div>

@@ -13,7 +13,7 @@ import { ImportDialog } from "./ImportDialog";
 
 const EXPORTED: readonly SampleState[] = ["approved", "held_out", "corrected", "rejected"];
 
-/** Rows in and out, as chat-format JSON lines. */
+/** Import and export of samples as JSON Lines in chat format. */
 export function Transfer() {
   const t = useT();
   const read = useCan("dataset:read");

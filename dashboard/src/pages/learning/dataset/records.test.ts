@@ -1,4 +1,4 @@
-import { Blob as NodeBlob } from "node:buffer"; // jsdom's cannot be read
+import { Blob as NodeBlob } from "node:buffer"; // jsdom's Blob cannot be read
 import { expect, it } from "vitest";
 import { Splitter } from "./records";
 import { partsOf } from "./upload";
@@ -23,16 +23,16 @@ it.each([1, 2, 7, 1000])("splits lines and arrays in chunks of %i", (size) => {
   }
 });
 
-it("names the line that a record begins at", () => {
+it("reports the line at which a record starts", () => {
   expect(split('{"a":1}\r\n\r\n{"b":2}\n', 3).map(({ line }) => line)).toEqual([1, 3]);
   expect(split('[\n{"a":1},\n\n{"b":\n2}\n]', 3).map(({ line }) => line)).toEqual([2, 4]);
 });
 
-it("keeps the whole elements of a cut array", () => {
+it("keeps the complete elements of a truncated array", () => {
   expect(split('[{"a":1},{"b":"}', 4).map(({ text }) => text)).toEqual(['{"a":1}', '{"b":"}']);
 });
 
-it("makes parts of bounded size whose shares grow to 1", async () => {
+it("creates parts of bounded size whose shares grow to 1", async () => {
   const row = JSON.stringify({ text: "ş".repeat(100_000) });
   const parts = [];
   const file = new NodeBlob([Array(20).fill(row).join("\n")]) as unknown as Blob;
@@ -53,7 +53,7 @@ it("refuses a file that ends within a character", async () => {
   await expect(partsOf(file).next()).rejects.toMatchObject({ code: "not_utf8" });
 });
 
-it("sends no more rows at once than a server names refusals", async () => {
+it("sends no more records per part than a server reports refusals", async () => {
   const parts = [];
   for await (const { part } of partsOf(new NodeBlob(["1\n".repeat(2500)]) as unknown as Blob)) parts.push(part.length);
   expect(parts).toEqual([1000, 1000, 500]);

@@ -1,12 +1,12 @@
-/** A row of a file of training data, and the line it begins at. */
+/** A record of a training data file and the line at which it starts. */
 export interface FileRecord {
   line: number;
   text: string;
 }
 
 /**
- * Splits JSON lines or one JSON array into records, chunk by chunk. Only quotes and brackets are read: what a record says
- * is the server's to judge.
+ * Splits JSON Lines or one JSON array into records, chunk by chunk. It reads quotes and brackets only; the server
+ * validates the records.
  */
 export class Splitter {
   private mode: "unknown" | "lines" | "array" | "after" = "unknown";
@@ -24,7 +24,7 @@ export class Splitter {
     return found;
   }
 
-  /** What is left at the end of the file. */
+  /** Returns the records that remain at the end of the file. */
   end(): FileRecord[] {
     const found: FileRecord[] = [];
     this.emit(found);

@@ -3,9 +3,9 @@ import type { Imported } from "../../../api/contract";
 import { Problem, UNREACHABLE } from "../../../api/problem";
 import { Splitter, type FileRecord } from "./records";
 
-/** Half of the default `server.body_limit_bytes`; a part that is still too large for a server is halved. */
+/** Half of the default `server.body_limit_bytes`. A part that a server refuses as too large is halved. */
 const PART_BYTES = 1024 * 1024;
-/** As many refused rows as a server names of one request. */
+/** The maximum number of refused records that a server reports per request. */
 const PART_ROWS = 1000;
 const CHUNK_BYTES = 1024 * 1024;
 const TRIES = 6;
@@ -20,7 +20,7 @@ export interface Uploading {
   onProgress: (share: number, report: Report) => void;
 }
 
-/** Imports a file in parts. Rows that are there already stay, so a file is sent again after an interruption. */
+/** Imports a file in parts. Existing samples do not change, so the file can be sent again after an interruption. */
 export async function upload(file: Blob, { approve, signal, onProgress }: Uploading): Promise<Report> {
   const report: Report = { rows: 0, new: 0, updated: 0, unchanged: 0, refused: 0, refusals: [] };
   for await (const { part, share } of partsOf(file)) {
@@ -30,7 +30,7 @@ export async function upload(file: Blob, { approve, signal, onProgress }: Upload
   return report;
 }
 
-/** Code of the problem of a file that is not UTF-8; the error view has its own words for it. */
+/** Code of the problem of a file that is not UTF-8. The error view has its own text for it. */
 const NOT_UTF8 = "not_utf8";
 
 export async function* partsOf(file: Blob): AsyncGenerator<{ part: FileRecord[]; share: number }> {
@@ -79,7 +79,7 @@ async function sendPart(part: FileRecord[], report: Report, approve: boolean, si
   }
   if (sent.length === 0) return;
   try {
-    add(report, sent, await tried(() => send(lines, approve, signal), signal));
+    add(report, sent, await withRetries(() => send(lines, approve, signal), signal));
   } catch (error) {
     if (!(error instanceof Problem) || error.status !== 413) throw error;
     const [only] = sent;
@@ -96,7 +96,10 @@ function send(lines: string[], approve: boolean, signal: AbortSignal): Promise<I
   return call<Imported>("POST", "/api/dataset/import", { body, headers, query: { approve }, signal });
 }
 
-/** Between the values of JSON a line end means nothing. Null where the record is broken, and a line end may be part of it. */
+/**
+ * Joins lines: line ends between JSON values have no meaning. Returns null for an invalid record, where a line end may
+ * be part of it.
+ */
 function onOneLine(text: string): string | null {
   if (!/[\r\n]/.test(text)) return text;
   try {
@@ -107,7 +110,7 @@ function onOneLine(text: string): string | null {
   return text.replace(/[\r\n]/g, " ");
 }
 
-async function tried<T>(request: () => Promise<T>, signal: AbortSignal): Promise<T> {
+async function withRetries<T>(request: () => Promise<T>, signal: AbortSignal): Promise<T> {
   for (let number = 1; ; number += 1) {
     try {
       return await request();

@@ -8,7 +8,7 @@ import { SAMPLE_STATES } from "../filters";
 import { statsQuery } from "../queries";
 import { SampleBadge } from "../SampleBadge";
 
-/** How many rows stand where; each leads to them. */
+/** The number of samples by state; each links to the samples. */
 export function Counts() {
   const t = useT();
   return (

@@ -6,20 +6,20 @@ import { Panel } from "../../../components/Panel";
 import { useT } from "../../../i18n/i18n";
 import { projectQuery } from "../../settings/queries";
 
-/** What the project wants its people to go by. */
+/** The project's labelling guideline. */
 export function Guideline() {
   const t = useT();
   const id = useProjectId();
   const query = useQuery({ ...projectQuery(id ?? ""), enabled: id !== null });
   const may = useCan("project:manage");
   return (
-    <aside className="desk-side">
+    <aside className="labelling-side">
       <Panel
-        title={t("desk.guideline")}
+        title={t("labelling.guideline")}
         aside={
           may && (
             <Link to="/settings/$section" params={{ section: "project" }} className="small">
-              {t("desk.guideline_edit")}
+              {t("labelling.guideline_edit")}
             </Link>
           )
         }
@@ -29,7 +29,7 @@ export function Guideline() {
             settings.labelling_guideline ? (
               <p className="guideline">{settings.labelling_guideline}</p>
             ) : (
-              <p className="muted">{t("desk.no_guideline")}</p>
+              <p className="muted">{t("labelling.no_guideline")}</p>
             )
           }
         </Loaded>

@@ -14,53 +14,53 @@ import { LearningFrame } from "../LearningFrame";
 import { datasetChanged } from "../queries";
 import { textOf, titleOfSample } from "../sample";
 import { Counts } from "./Counts";
-import { Desk, hindrance, type DeskState } from "./desk";
-import { deskApi } from "./deskApi";
+import { LabelSession, approvalBlocker, type LabelSessionState } from "./labelSession";
+import { labelApi } from "./labelApi";
 import { Guideline } from "./Guideline";
-import { OnDesk } from "./OnDesk";
+import { CurrentSample } from "./CurrentSample";
 
-/** One row, one screen, one hand on the keyboard: 1 approve, 2 correct, 3 reject, 4 skip, u undo. */
+/** Labels one sample at a time by keyboard: 1 approve, 2 correct, 3 reject, 4 skip, u undo. */
 export function LabelPage() {
   const t = useT();
-  // Nothing is said of the role before it is known.
+  // Shows no message about the role before it is known.
   const permissions = useMe()?.permissions;
   const may = permissions?.includes("dataset:write");
   return (
-    <LearningFrame title={t("desk.title")} detail={t("desk.detail")}>
-      {may && <Sitting />}
+    <LearningFrame title={t("labelling.title")} detail={t("labelling.detail")}>
+      {may && <LabelSamples />}
       {permissions === undefined && <SkeletonRows rows={10} />}
-      {may === false && <EmptyState title={t("desk.not_allowed")}>{t("desk.not_allowed_detail")}</EmptyState>}
+      {may === false && <EmptyState title={t("labelling.not_allowed")}>{t("labelling.not_allowed_detail")}</EmptyState>}
     </LearningFrame>
   );
 }
 
-function Sitting() {
+function LabelSamples() {
   const client = useQueryClient();
-  const [desk] = useState(() => new Desk(deskApi));
-  const state = useStore(desk);
+  const [session] = useState(() => new LabelSession(labelApi));
+  const state = useStore(session);
   const { row, steps } = state;
-  // A correction is of one row: the next one comes without it, and takes keys at once.
+  // A correction belongs to one sample: the next sample starts without it and accepts keys at once.
   const [begun, setBegun] = useState<{ of: string; text: string } | null>(null);
   const editing = begun && begun.of === row?.id ? begun.text : null;
   const edit = useCallback((text: string | null) => setBegun(row && text !== null ? { of: row.id, text } : null), [row]);
-  useEffect(() => desk.start(), [desk]);
+  useEffect(() => session.start(), [session]);
   const [none] = useState(steps);
   useEffect(() => {
     if (steps !== none) datasetChanged(client);
   }, [client, steps, none]);
-  const keys = useMemo(() => (row ? keysOf(desk, row, edit) : { u: () => void desk.undo() }), [desk, row, edit]);
-  // While somebody types, a key on a button beside the text must not take the row away from under it.
+  const keys = useMemo(() => (row ? keysOf(session, row, edit) : { u: () => void session.undo() }), [session, row, edit]);
+  // While the user edits a correction, keys pressed on a button must not change the sample.
   useShortcuts(editing === null ? keys : NO_KEYS);
   return (
     <>
       <Counts />
-      <div className="desk">
-        <div className="stack desk-main">
-          <LastStep state={state} waits={editing !== null} onUndo={() => void desk.undo()} />
+      <div className="labelling">
+        <div className="stack labelling-main">
+          <LastStep state={state} editing={editing !== null} onUndo={() => void session.undo()} />
           {row && state.phase !== "loading" ? (
-            <OnDesk desk={desk} row={row} editing={editing} onEdit={edit} keys={keys} />
+            <CurrentSample session={session} row={row} editing={editing} onEdit={edit} keys={keys} />
           ) : (
-            <Without state={state} onAgain={() => void desk.again()} />
+            <NoSample state={state} onAgain={() => void session.again()} />
           )}
         </div>
         <Guideline />
@@ -71,31 +71,31 @@ function Sitting() {
 
 const NO_KEYS: Shortcuts = {};
 
-function keysOf(desk: Desk, row: SampleOut, edit: (text: string) => void): Shortcuts {
+function keysOf(session: LabelSession, row: SampleOut, edit: (text: string) => void): Shortcuts {
   return {
     "1": () => {
-      if (hindrance(row) === null) void desk.decide({ state: "approved" });
+      if (approvalBlocker(row) === null) void session.decide({ state: "approved" });
     },
     "2": () => edit(textOf(row)),
-    "3": () => void desk.decide({ state: "rejected" }),
-    "4": () => void desk.skip(),
-    u: () => void desk.undo(),
+    "3": () => void session.decide({ state: "rejected" }),
+    "4": () => void session.skip(),
+    u: () => void session.undo(),
   };
 }
 
-/** What was done last, said aloud too, with the way back. */
-function LastStep({ state: { steps, phase }, waits, onUndo }: { state: DeskState; waits: boolean; onUndo: () => void }) {
+/** The last decision, also announced to screen readers, with an undo button. */
+function LastStep({ state: { steps, phase }, editing, onUndo }: { state: LabelSessionState; editing: boolean; onUndo: () => void }) {
   const t = useT();
   const last = steps.at(-1);
   return (
-    <div className="spread desk-last">
+    <div className="spread labelling-last">
       <p role="status" className="truncate">
-        {last ? t(`desk.did_${last.what}`, { title: titleOfSample(last.row) }) : t("desk.begin")}
+        {last ? t(`labelling.did_${last.what}`, { title: titleOfSample(last.row) }) : t("labelling.begin")}
       </p>
       <Button
         size="small"
         icon={<Undo2 aria-hidden />}
-        disabled={!last || waits || phase === "loading" || phase === "writing"}
+        disabled={!last || editing || phase === "loading" || phase === "writing"}
         onClick={onUndo}
       >
         {t("common.undo")} <kbd>u</kbd>
@@ -104,7 +104,7 @@ function LastStep({ state: { steps, phase }, waits, onUndo }: { state: DeskState
   );
 }
 
-function Without({ state, onAgain }: { state: DeskState; onAgain: () => void }) {
+function NoSample({ state, onAgain }: { state: LabelSessionState; onAgain: () => void }) {
   const t = useT();
   if (state.phase === "failed") return <ErrorState problem={state.problem} onRetry={onAgain} />;
   if (state.phase !== "empty") return <SkeletonRows rows={10} />;
@@ -113,10 +113,10 @@ function Without({ state, onAgain }: { state: DeskState; onAgain: () => void }) 
     <>
       {state.problem && <ErrorState problem={state.problem} compact />}
       <EmptyState
-        title={t(skipped > 0 ? "desk.only_skipped" : "desk.empty")}
-        action={<Button onClick={onAgain}>{t(skipped > 0 ? "desk.again" : "desk.look_again")}</Button>}
+        title={t(skipped > 0 ? "labelling.only_skipped" : "labelling.empty")}
+        action={<Button onClick={onAgain}>{t(skipped > 0 ? "labelling.again" : "labelling.look_again")}</Button>}
       >
-        {skipped > 0 ? t("desk.only_skipped_detail", { count: skipped }) : t("desk.empty_detail")}
+        {skipped > 0 ? t("labelling.only_skipped_detail", { count: skipped }) : t("labelling.empty_detail")}
       </EmptyState>
     </>
   );

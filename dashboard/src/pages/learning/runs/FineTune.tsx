@@ -50,7 +50,7 @@ function Form({ bases, onClose }: { bases: Base[]; onClose: () => void }) {
     queryKey: projectKey("training", "plan", base),
     queryFn: ({ signal }) => ok(api.POST("/api/training/plan", { body: { base }, signal })),
     enabled: base !== "",
-    // What is free changes by itself, and rows come in.
+    // Free memory and approved samples change in the background.
     gcTime: 0,
   });
   const { busy, problem, submit } = useSubmit(async () => {
@@ -123,7 +123,7 @@ function PlanView({ plan }: { plan: Plan }) {
       {plan.problems.length > 0 && (
         <div className="notice notice-warn" role="alert">
           <TriangleAlert aria-hidden />
-          <div className="notice-words">
+          <div className="notice-text">
             <strong>{t("tune.problems")}</strong>
             <ul className="notice-list">
               {plan.problems.map((one) => (
@@ -162,11 +162,11 @@ function PlanView({ plan }: { plan: Plan }) {
 function RoomView({ room: { needed, free } }: { room: Room }) {
   const t = useT();
   const formats = useFormats();
-  const words = t("tune.room", { needed: formats.bytes(needed), free: formats.bytes(free) });
-  if (needed <= free) return words;
+  const text = t("tune.room", { needed: formats.bytes(needed), free: formats.bytes(free) });
+  if (needed <= free) return text;
   return (
     <Badge tone="bad" icon={<TriangleAlert aria-hidden />}>
-      {words}
+      {text}
     </Badge>
   );
 }

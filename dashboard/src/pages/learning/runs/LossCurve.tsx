@@ -7,17 +7,17 @@ import { useT } from "../../../i18n/i18n";
 import { useWidth } from "../../../lib/width";
 import { axisOf, best, pointsOf } from "./curve";
 
-/** Until the box is measured. Drawn in its own pixels, the letters stay as large on a phone. */
+/** Used until the box is measured. Drawn in CSS pixels, so that text keeps its size on a phone. */
 const WIDTH = 720;
 const HEIGHT = 260;
 const LEFT = 48;
 const BOTTOM = 26;
 const TOP = 10;
 const RIGHT = 16;
-/** Rows of the table below; the curve itself shows them all. */
-const MOST_ROWS = 200;
+/** Maximum rows of the table below; the curve shows all points. */
+const MAX_ROWS = 200;
 
-/** Loss by step: in training as a line, on the validation rows dashed and with a mark at each. */
+/** Loss by step: training as a line, validation dashed with a mark at each point. */
 export function LossCurve({ curve, steps }: { curve: readonly CurvePoint[]; steps: number | null }) {
   const t = useT();
   const formats = useFormats();
@@ -26,7 +26,7 @@ export function LossCurve({ curve, steps }: { curve: readonly CurvePoint[]; step
   const lines = useMemo(() => ({ training: pointsOf(curve, "loss"), validation: pointsOf(curve, "validation_loss") }), [curve]);
   const last = lines.training.at(-1);
   const least = best(curve);
-  const words = [
+  const summary = [
     t("run.curve"),
     last && t("run.curve_training", { loss: formats.number(last.value, 3), step: last.step }),
     least && t("run.curve_validation", { loss: formats.number(least.value, 3), step: least.step }),
@@ -34,7 +34,7 @@ export function LossCurve({ curve, steps }: { curve: readonly CurvePoint[]; step
   return (
     <figure className="curve" ref={box}>
       {last || least ? (
-        <Drawing lines={lines} steps={steps} width={width} label={words.filter(Boolean).join(". ")} />
+        <Drawing lines={lines} steps={steps} width={width} label={summary.filter(Boolean).join(". ")} />
       ) : (
         <p className="muted">{t("run.no_curve")}</p>
       )}
@@ -111,7 +111,7 @@ function Mark({ colour, dashed }: { colour: string; dashed?: boolean }) {
 
 function Numbers({ curve }: { curve: readonly CurvePoint[] }) {
   const t = useT();
-  const shown = curve.slice(-MOST_ROWS);
+  const shown = curve.slice(-MAX_ROWS);
   return (
     <details>
       <summary>{t("models.numbers")}</summary>

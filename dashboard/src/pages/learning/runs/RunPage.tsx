@@ -3,7 +3,7 @@ import { getRouteApi, Link } from "@tanstack/react-router";
 import { Ban } from "lucide-react";
 import { useState } from "react";
 import { api, ok } from "../../../api/client";
-import { isUnderWay, type Run } from "../../../api/learning";
+import { isActive, type Run } from "../../../api/learning";
 import { toProblem } from "../../../api/problem";
 import { projectKey, useCan } from "../../../api/queries";
 import { Button } from "../../../components/Button";
@@ -22,7 +22,7 @@ import { RunBadge } from "./RunBadge";
 
 const route = getRouteApi("/app/learning/runs/$runId");
 
-/** A run as it goes; asked again each second until it has ended. */
+/** A training run, refetched each second until it has ended. */
 export function RunPage() {
   const t = useT();
   const { runId } = route.useParams();
@@ -39,7 +39,7 @@ export function RunPage() {
     <LearningFrame
       title={run ? t("run.title_of", { base: run.base }) : t("run.title")}
       detail={detail}
-      actions={run && isUnderWay(run) && <Cancel run={run} />}
+      actions={run && isActive(run) && <Cancel run={run} />}
     >
       {error && <ErrorState problem={error} compact={run !== undefined} {...(!gone && { onRetry: () => void query.refetch() })} />}
       {gone && <Link to="/learning">{t("run.all")}</Link>}
@@ -54,7 +54,7 @@ function Body({ run }: { run: Run }) {
     <>
       {run.error && (
         <div className="notice notice-bad" role="alert">
-          <div className="notice-words">
+          <div className="notice-text">
             <strong>{t("run.failed_title")}</strong>
             <p>{run.error}</p>
           </div>
@@ -67,8 +67,8 @@ function Body({ run }: { run: Run }) {
           </Link>
         </p>
       )}
-      {isUnderWay(run) && <Now run={run} />}
-      <div className="desk">
+      {isActive(run) && <Now run={run} />}
+      <div className="labelling">
         <Panel title={t("run.curve")}>
           <LossCurve curve={run.progress.curve ?? []} steps={run.progress.steps ?? null} />
         </Panel>
@@ -78,7 +78,7 @@ function Body({ run }: { run: Run }) {
   );
 }
 
-/** Where it stands, in one line of figures. */
+/** The current state as one line of figures. */
 function Now({ run }: { run: Run }) {
   const t = useT();
   const formats = useFormats();
@@ -122,7 +122,7 @@ function Facts({ run }: { run: Run }) {
           <RelativeTime at={run.created_at} />
         </Fact>
         <Fact name={t("tasks.duration")}>
-          {isUnderWay(run) ? <Elapsed start={run.started_at} end={null} /> : <Duration seconds={lasted(run)} />}
+          {isActive(run) ? <Elapsed start={run.started_at} end={null} /> : <Duration seconds={durationOf(run)} />}
         </Fact>
         {run.task_id && (
           <Fact name={t("task.title")}>
@@ -136,7 +136,7 @@ function Facts({ run }: { run: Run }) {
   );
 }
 
-function lasted({ started_at, finished_at }: Run): number | null {
+function durationOf({ started_at, finished_at }: Run): number | null {
   return started_at && finished_at ? (Date.parse(finished_at) - Date.parse(started_at)) / 1000 : null;
 }
 
@@ -144,7 +144,7 @@ function Cancel({ run }: { run: Run }) {
   const t = useT();
   const may = useCan("training:write");
   const client = useQueryClient();
-  const [asked, setAsked] = useState(false);
+  const [confirming, setConfirming] = useState(false);
   const cancel = useMutation({
     mutationFn: () => ok(api.POST("/api/training/{run_id}/cancel", { params: { path: { run_id: run.id } } })),
     onSuccess: (after) => {
@@ -155,12 +155,12 @@ function Cancel({ run }: { run: Run }) {
   if (!may) return null;
   return (
     <>
-      <Button kind="danger" icon={<Ban aria-hidden />} onClick={() => setAsked(true)}>
+      <Button kind="danger" icon={<Ban aria-hidden />} onClick={() => setConfirming(true)}>
         {t("run.cancel")}
       </Button>
       <ConfirmDialog
-        open={asked}
-        onClose={() => setAsked(false)}
+        open={confirming}
+        onClose={() => setConfirming(false)}
         title={t("run.cancel_title")}
         action={t("run.cancel")}
         onConfirm={async () => void (await cancel.mutateAsync())}

@@ -8,13 +8,13 @@ const curve = [
   { step: 30, loss: 0.5, validation_loss: 1.75 },
 ];
 
-it("takes what was measured, and the step that was best", () => {
+it("returns the measured points and the best step", () => {
   expect(pointsOf(curve, "loss").map(({ step }) => step)).toEqual([1, 10, 30]);
   expect(best(curve)).toEqual({ step: 20, value: 1.25 });
   expect(best([])).toBeNull();
 });
 
-it("gives round ticks that hold every value", () => {
+it("returns round ticks that cover every value", () => {
   expect(axisOf([0.52, 2.48])).toEqual({ low: 0.5, high: 2.5, ticks: [0.5, 1, 1.5, 2, 2.5] });
   expect(axisOf([0, 300]).ticks).toEqual([0, 100, 200, 300]);
   for (const values of [[1], [0], [1e-7, 2e-7], [3, 3], []]) {
@@ -25,7 +25,7 @@ it("gives round ticks that hold every value", () => {
   }
 });
 
-it("knows how far a run is only while it trains", () => {
+it("reports progress only while the run trains", () => {
   expect(shareDone({ state: "training", progress: { step: 5, steps: 20, curve: [] } })).toBe(0.25);
   expect(shareDone({ state: "evaluating", progress: { step: 20, steps: 20, curve: [] } })).toBeNull();
   expect(shareDone({ state: "training", progress: { curve: [] } })).toBeNull();

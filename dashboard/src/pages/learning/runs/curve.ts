@@ -1,6 +1,6 @@
 import type { CurvePoint, Run } from "../../../api/learning";
 
-/** Of the training steps; null while it has none to count, or when it has ended. */
+/** Share of the training steps; null when there are none, or when the run has ended. */
 export function shareDone({ state, progress }: Pick<Run, "state" | "progress">): number | null {
   const { step, steps } = progress;
   if (state !== "training" || step == null || !steps) return null;
@@ -10,11 +10,11 @@ export function shareDone({ state, progress }: Pick<Run, "state" | "progress">):
 export interface Axis {
   low: number;
   high: number;
-  /** Round numbers within the ends. */
+  /** Round numbers within the range. */
   ticks: number[];
 }
 
-/** Round ticks, about `wanted` of them, over everything in `values`. */
+/** Returns about `wanted` round ticks that cover all `values`. */
 export function axisOf(values: readonly number[], wanted = 4): Axis {
   if (values.length === 0) return { low: 0, high: 1, ticks: [0, 1] };
   const low = Math.min(...values);
@@ -31,12 +31,12 @@ export function axisOf(values: readonly number[], wanted = 4): Axis {
 
 type Series = "loss" | "validation_loss";
 
-/** The measured points of one line. What is no finite number (a loss may overflow) is left out. */
+/** The measured points of one series. Values that are not finite (a loss may overflow) are omitted. */
 export function pointsOf(curve: readonly CurvePoint[], series: Series): { step: number; value: number }[] {
   return curve.flatMap(({ step, [series]: value }) => (value != null && Number.isFinite(value) ? [{ step, value }] : []));
 }
 
-/** The step with the least validation loss: from there on the adapter learns its rows by heart. */
+/** The step with the lowest validation loss; after it the adapter overfits. */
 export function best(curve: readonly CurvePoint[]): { step: number; value: number } | null {
   const points = pointsOf(curve, "validation_loss");
   return points.reduce<(typeof points)[number] | null>((least, one) => (!least || one.value < least.value ? one : least), null);

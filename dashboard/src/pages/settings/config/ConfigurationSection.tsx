@@ -12,7 +12,7 @@ import { History } from "./History";
 import { configQuery } from "./queries";
 import { Replicas } from "./Replicas";
 import { ValueDialog } from "./ValueDialog";
-import { grouped, written } from "./values";
+import { grouped, formatValue } from "./values";
 import "./config.css";
 
 export function ConfigurationSection() {
@@ -20,8 +20,8 @@ export function ConfigurationSection() {
     <div className="sections">
       <Values />
       <Replicas />
-      <History whose="system" />
-      <History whose="project" />
+      <History scope="system" />
+      <History scope="project" />
     </div>
   );
 }
@@ -29,22 +29,22 @@ export function ConfigurationSection() {
 function Values() {
   const t = useT();
   const query = useQuery(configQuery());
-  const [words, setWords] = useState("");
+  const [search, setSearch] = useState("");
   const [own, setOwn] = useState(false);
-  const [asked, setAsked] = useState<ConfigValue | null>(null);
+  const [confirming, setConfirming] = useState<ConfigValue | null>(null);
   return (
     <Section title={t("config.values")} detail={t("config.values_detail")}>
       <div className="config-filters">
         <Field label={t("config.search")}>
-          <Input type="search" value={words} onChange={(event) => setWords(event.target.value)} />
+          <Input type="search" value={search} onChange={(event) => setSearch(event.target.value)} />
         </Field>
         <Checkbox label={t("config.only_set")} checked={own} onChange={(event) => setOwn(event.target.checked)} />
       </div>
       <Loaded query={query}>
         {(configuration) => (
           <>
-            <Groups configuration={configuration} words={words} own={own} onChange={setAsked} />
-            {asked && <ValueDialog value={asked} configuration={configuration} onClose={() => setAsked(null)} />}
+            <Groups configuration={configuration} search={search} own={own} onChange={setConfirming} />
+            {confirming && <ValueDialog value={confirming} configuration={configuration} onClose={() => setConfirming(null)} />}
           </>
         )}
       </Loaded>
@@ -54,15 +54,15 @@ function Values() {
 
 interface GroupsProps {
   configuration: Configuration;
-  words: string;
+  search: string;
   own: boolean;
   onChange: (value: ConfigValue) => void;
 }
 
-function Groups({ configuration, words, own, onChange }: GroupsProps) {
+function Groups({ configuration, search, own, onChange }: GroupsProps) {
   const t = useT();
   const values = configuration.values.filter(({ source }) => !own || source !== "default");
-  const groups = grouped(values, words);
+  const groups = grouped(values, search);
   if (groups.length === 0) return <EmptyState title={t("config.nothing_found")} />;
   return groups.map(([table, list]) => (
     <section key={table} className="config-table" aria-label={table || t("config.top")}>
@@ -78,7 +78,7 @@ function Groups({ configuration, words, own, onChange }: GroupsProps) {
 
 function Row({ value, onChange }: { value: ConfigValue; onChange: () => void }) {
   const t = useT();
-  const text = written(value.value);
+  const text = formatValue(value.value);
   return (
     <li className="config-row">
       <div className="config-key">

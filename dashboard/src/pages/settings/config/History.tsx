@@ -1,7 +1,7 @@
 import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { call } from "../../../api/client";
-import type { ConfigVersion, Whose } from "../../../api/contract";
+import type { ConfigVersion, ConfigScope } from "../../../api/contract";
 import { useCan, useMe } from "../../../api/queries";
 import { Button } from "../../../components/Button";
 import { ConfirmDialog } from "../../../components/ConfirmDialog";
@@ -12,18 +12,18 @@ import { SkeletonRows } from "../../../components/Skeleton";
 import { RelativeTime } from "../../../components/Values";
 import { useT } from "../../../i18n/i18n";
 import { configChanged, configQuery, historyQuery } from "./queries";
-import { written } from "./values";
+import { formatValue } from "./values";
 
-export function History({ whose }: { whose: Whose }) {
+export function History({ scope }: { scope: ConfigScope }) {
   const t = useT();
-  const query = useInfiniteQuery(historyQuery(whose));
-  const [asked, setAsked] = useState<ConfigVersion | null>(null);
+  const query = useInfiniteQuery(historyQuery(scope));
+  const [confirming, setConfirming] = useState<ConfigVersion | null>(null);
   const operator = useMe()?.operator ?? false;
   const manages = useCan("project:manage");
-  const may = whose === "system" ? operator : manages;
+  const may = scope === "system" ? operator : manages;
   const versions = query.data?.pages.flatMap(({ items }) => items) ?? [];
   return (
-    <Section title={t(`config.history_${whose}`)}>
+    <Section title={t(`config.history_${scope}`)}>
       {query.error && <ErrorState problem={query.error} onRetry={() => void query.refetch()} />}
       {query.isPending && <SkeletonRows rows={3} />}
       {query.isSuccess && versions.length === 0 && <EmptyState title={t("config.no_history")} />}
@@ -42,7 +42,7 @@ export function History({ whose }: { whose: Whose }) {
                 <Button
                   size="small"
                   aria-label={t("config.revert_to", { version: version.version })}
-                  onClick={() => setAsked(version)}
+                  onClick={() => setConfirming(version)}
                 >
                   {t("config.revert")}
                 </Button>
@@ -56,14 +56,14 @@ export function History({ whose }: { whose: Whose }) {
           {t("config.older")}
         </Button>
       )}
-      {asked && <Revert whose={whose} to={asked.version} onClose={() => setAsked(null)} />}
+      {confirming && <Revert scope={scope} to={confirming.version} onClose={() => setConfirming(null)} />}
     </Section>
   );
 }
 
 function Changes({ changes }: { changes: ConfigVersion["changes"] }) {
   const t = useT();
-  const shown = (value: unknown) => written(value) || t("config.none");
+  const shown = (value: unknown) => formatValue(value) || t("config.none");
   return (
     <ul className="config-value config-changes">
       {Object.entries(changes).map(([key, { before, after }]) => (
@@ -75,7 +75,7 @@ function Changes({ changes }: { changes: ConfigVersion["changes"] }) {
   );
 }
 
-function Revert({ whose, to, onClose }: { whose: Whose; to: number; onClose: () => void }) {
+function Revert({ scope, to, onClose }: { scope: ConfigScope; to: number; onClose: () => void }) {
   const t = useT();
   const client = useQueryClient();
   const { data } = useQuery(configQuery());
@@ -87,8 +87,8 @@ function Revert({ whose, to, onClose }: { whose: Whose; to: number; onClose: () 
       title={t("config.revert_to", { version: to })}
       action={t("config.revert")}
       onConfirm={async () => {
-        const version = whose === "system" ? data?.version : data?.project_version;
-        await call("POST", "/api/config/revert", { body: { whose, to, version } });
+        const version = scope === "system" ? data?.version : data?.project_version;
+        await call("POST", "/api/config/revert", { body: { whose: scope, to, version } });
         configChanged(client);
       }}
     >

@@ -46,13 +46,13 @@ function Standing({ replica, version }: { replica: Replica; version: number }) {
       </Badge>
     );
   }
-  const words = replica.waiting.length > 0 ? t("config.restart_for", { keys: replica.waiting.join(", ") }) : replica.error;
+  const notice = replica.waiting.length > 0 ? t("config.restart_for", { keys: replica.waiting.join(", ") }) : replica.error;
   return (
     <>
       <Badge tone="warn" icon={<TriangleAlert aria-hidden />}>
         {replica.newest ? t("config.waiting") : t("config.behind", { version: replica.version, newest: version })}
       </Badge>
-      {words && <span className="small">{words}</span>}
+      {notice && <span className="small">{notice}</span>}
     </>
   );
 }

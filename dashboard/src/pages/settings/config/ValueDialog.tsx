@@ -10,7 +10,7 @@ import { showToast } from "../../../components/Toast";
 import { translate, useT } from "../../../i18n/i18n";
 import { useSubmit } from "../../entry/useSubmit";
 import { configChanged } from "./queries";
-import { read, written } from "./values";
+import { parseValue, formatValue } from "./values";
 
 interface ValueDialogProps {
   value: ConfigValue;
@@ -21,7 +21,7 @@ interface ValueDialogProps {
 export function ValueDialog({ value, configuration, onClose }: ValueDialogProps) {
   const t = useT();
   const client = useQueryClient();
-  const [text, setText] = useState(written(value.value));
+  const [text, setText] = useState(formatValue(value.value));
   const [why, setWhy] = useState("");
 
   async function send(changed: unknown) {
@@ -32,7 +32,7 @@ export function ValueDialog({ value, configuration, onClose }: ValueDialogProps)
     configChanged(client);
     onClose();
   }
-  const change = useSubmit(() => send(read(text, value.kind)));
+  const change = useSubmit(() => send(parseValue(text, value.kind)));
   const reset = useSubmit(() => send(null));
   const problem = change.problem ?? reset.problem;
 
@@ -55,7 +55,7 @@ export function ValueDialog({ value, configuration, onClose }: ValueDialogProps)
             </Button>
           )}
           <Button onClick={onClose}>{t("common.cancel")}</Button>
-          <Button type="submit" kind="primary" busy={change.busy} disabled={text === written(value.value)}>
+          <Button type="submit" kind="primary" busy={change.busy} disabled={text === formatValue(value.value)}>
             {t("common.save")}
           </Button>
         </DialogActions>
@@ -66,7 +66,7 @@ export function ValueDialog({ value, configuration, onClose }: ValueDialogProps)
 
 function Hint({ value }: { value: ConfigValue }) {
   const t = useT();
-  const fallback = written(value.default);
+  const fallback = formatValue(value.default);
   return (
     <>
       {value.kind}. {t("config.default")}: {fallback ? <code>{fallback}</code> : t("config.none")}

@@ -1,6 +1,6 @@
 import { infiniteQueryOptions, queryOptions, type QueryClient } from "@tanstack/react-query";
 import { api, call, ok } from "../../../api/client";
-import type { Configuration, ConfigVersions, Whose } from "../../../api/contract";
+import type { Configuration, ConfigVersions, ConfigScope } from "../../../api/contract";
 import { projectKey } from "../../../api/queries";
 
 export const configQuery = () =>
@@ -9,7 +9,7 @@ export const configQuery = () =>
     queryFn: ({ signal }): Promise<Configuration> => ok(api.GET("/api/config", { signal })),
   });
 
-/** Daemons take a version by themselves, and no event tells of it. */
+/** Daemons apply versions without an event. */
 export const replicasQuery = () =>
   queryOptions({
     queryKey: projectKey("config", "replicas"),
@@ -17,11 +17,11 @@ export const replicasQuery = () =>
     refetchInterval: 5_000,
   });
 
-export const historyQuery = (whose: Whose) =>
+export const historyQuery = (scope: ConfigScope) =>
   infiniteQueryOptions({
-    queryKey: projectKey("config", "history", whose),
+    queryKey: projectKey("config", "history", scope),
     queryFn: ({ pageParam, signal }) =>
-      call<ConfigVersions>("GET", "/api/config/history", { query: { whose, before: pageParam, limit: 20 }, signal }),
+      call<ConfigVersions>("GET", "/api/config/history", { query: { whose: scope, before: pageParam, limit: 20 }, signal }),
     initialPageParam: null as number | null,
     getNextPageParam: (page) => page.next,
   });

@@ -1,10 +1,10 @@
 import { expect, it } from "vitest";
 import type { ConfigValue } from "../../../api/contract";
-import { grouped, read, written } from "./values";
+import { grouped, parseValue, formatValue } from "./values";
 
 const value = (key: string, description = "") => ({ key, description }) as ConfigValue;
 
-it("groups by table and finds by key and by words", () => {
+it("groups by table and searches keys and descriptions", () => {
   const all = [value("log_level"), value("queue.lease_s", "Silence of a worker."), value("queue.sweep_s")];
   expect(grouped(all, "").map(([table, list]) => [table, list.length])).toEqual([
     ["", 1],
@@ -14,14 +14,14 @@ it("groups by table and finds by key and by words", () => {
   expect(grouped(all, "silence").flatMap(([, list]) => list.map(({ key }) => key))).toEqual(["queue.lease_s"]);
 });
 
-it("writes a value as it reads it", () => {
+it("parses its own formatted values", () => {
   for (const [kind, given] of [
     ["integer, 1 to 5", 3],
     ["true or false", true],
     ["table", { code: "It runs." }],
     ["text", "4"],
   ] as const) {
-    expect(read(written(given), kind)).toEqual(given);
+    expect(parseValue(formatValue(given), kind)).toEqual(given);
   }
-  expect(read("many", "integer")).toBe("many");
+  expect(parseValue("many", "integer")).toBe("many");
 });

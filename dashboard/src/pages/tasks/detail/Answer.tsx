@@ -55,7 +55,7 @@ function DraftBadge({ shown: { kind, draft } }: { shown: ShownAnswer }) {
   );
 }
 
-/** Follows its own end while it is written, unless the reader has scrolled up. */
+/** Scrolls with the text while it is generated, unless the reader has scrolled up. */
 function DraftText({ shown }: { shown: ShownAnswer }) {
   const t = useT();
   const box = useRef<HTMLDivElement>(null);

@@ -2,19 +2,19 @@ import { useMemo, useState } from "react";
 import type { FindingOut } from "../../../api/contract";
 import { Button } from "../../../components/Button";
 import { useT } from "../../../i18n/i18n";
-import { placed } from "./answer";
+import { placeFindings } from "./answer";
 import { Findings } from "./Findings";
 
-/** Each line is an element of its own, and a page of a hundred thousand would not be read. */
-const MOST_LINES = 1500;
+/** Each line is a DOM element, so the number of lines is limited. */
+const MAX_LINES = 1500;
 
-/** The answer with its line numbers, and under each line what was found on it. */
+/** The answer with line numbers, and findings below their lines. */
 export function AnswerText({ text, findings }: { text: string; findings: readonly FindingOut[] }) {
   const t = useT();
   const [all, setAll] = useState(false);
   const lines = useMemo(() => text.replace(/\n$/, "").split("\n"), [text]);
-  const { byLine, whole } = useMemo(() => placed(findings, lines.length), [findings, lines.length]);
-  const shown = all ? lines : lines.slice(0, MOST_LINES);
+  const { byLine, whole } = useMemo(() => placeFindings(findings, lines.length), [findings, lines.length]);
+  const shown = all ? lines : lines.slice(0, MAX_LINES);
   const hidden = [...byLine].filter(([line]) => line > shown.length).flatMap(([, list]) => list);
   const above = [...whole, ...hidden];
   return (

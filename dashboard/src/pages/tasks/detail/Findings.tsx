@@ -3,9 +3,9 @@ import type { FindingOut } from "../../../api/contract";
 import { useT } from "../../../i18n/i18n";
 
 const KINDS = {
-  error: { icon: CircleAlert, word: "verdict.error" },
-  warning: { icon: TriangleAlert, word: "verdict.warning" },
-  info: { icon: Info, word: "verdict.info" },
+  error: { icon: CircleAlert, label: "verdict.error" },
+  warning: { icon: TriangleAlert, label: "verdict.warning" },
+  info: { icon: Info, label: "verdict.info" },
 } as const;
 
 export function Findings({ findings, lines = true }: { findings: readonly FindingOut[]; lines?: boolean }) {
@@ -14,12 +14,12 @@ export function Findings({ findings, lines = true }: { findings: readonly Findin
     <ul className="findings">
       {findings.map((finding, index) => {
         const kind = finding.severity in KINDS ? (finding.severity as keyof typeof KINDS) : "info";
-        const { icon: Icon, word } = KINDS[kind];
+        const { icon: Icon, label } = KINDS[kind];
         return (
           <li key={index} className={`finding finding-${kind}`}>
             <Icon aria-hidden />
             <span>
-              <span className="visually-hidden">{t(word)}: </span>
+              <span className="visually-hidden">{t(label)}: </span>
               {lines && finding.line != null && <>{t("verdict.line", { line: finding.line })}: </>}
               {finding.message} <code className="muted">{finding.check}</code>
             </span>

@@ -11,11 +11,11 @@ import { RelativeTime } from "../../../components/Values";
 import { useT } from "../../../i18n/i18n";
 import { titleOf } from "../../../lib/title";
 import { useShortcuts } from "../../../shell/shortcuts";
-import { giveLabel, useHeldLabel } from "../labels";
+import { giveLabel, useDelayedLabel } from "../labels";
 
 const TONES: Record<LabelKind, Tone> = { accept: "good", edit: "info", reject: "warn" };
 
-/** Accept, correct or reject with a hand that stays on the keyboard: a, e, r. */
+/** Accept, correct or reject by keyboard: a, e, r. */
 export function LabelBar({ task }: { task: TaskDetail }) {
   const t = useT();
   const may = useCan("tasks:label");
@@ -24,8 +24,8 @@ export function LabelBar({ task }: { task: TaskDetail }) {
   const answered = task.output !== null;
   const give = useMemo(
     () => (label: LabelKind, output?: string) => {
-      const said = reason.trim();
-      giveLabel(task.id, titleOf(task.prompt), { label, ...(output !== undefined && { output }), ...(said && { reason: said }) });
+      const given = reason.trim();
+      giveLabel(task.id, titleOf(task.prompt), { label, ...(output !== undefined && { output }), ...(given && { reason: given }) });
       setReason("");
     },
     [task.id, task.prompt, reason],
@@ -42,7 +42,7 @@ export function LabelBar({ task }: { task: TaskDetail }) {
     <section className="panel" aria-labelledby="label-title">
       <div className="spread panel-head">
         <h2 id="label-title">{t("label.title")}</h2>
-        <Present task={task} />
+        <CurrentLabel task={task} />
       </div>
       {may && (
         <div className="label-bar">
@@ -86,9 +86,9 @@ export function LabelBar({ task }: { task: TaskDetail }) {
   );
 }
 
-function Present({ task }: { task: TaskDetail }) {
+function CurrentLabel({ task }: { task: TaskDetail }) {
   const t = useT();
-  const held = useHeldLabel(task.id);
+  const held = useDelayedLabel(task.id);
   const label = held?.label ?? task.label?.label;
   if (!label) return null;
   return (

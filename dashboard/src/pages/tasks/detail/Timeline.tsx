@@ -24,7 +24,7 @@ const ICONS: Record<Tone, LucideIcon> = {
   bad: CircleX,
 };
 
-/** Every stored stage with its time; attempts that are over are folded, so that the present one is in sight. */
+/** Every stored stage with its time. Earlier attempts are collapsed. */
 export function Timeline({ task }: { task: TaskDetail }) {
   const t = useT();
   const stages = useMemo(() => stagesOf(task.events), [task.events]);
@@ -43,7 +43,7 @@ export function Timeline({ task }: { task: TaskDetail }) {
           <Items key={attempt} stages={items} />
         ),
       )}
-      {running && last && <Present state={task.state} since={last.at} />}
+      {running && last && <CurrentStage state={task.state} since={last.at} />}
     </div>
   );
 }
@@ -52,7 +52,7 @@ function grouped(stages: readonly Stage[]): { attempt: number; items: Stage[] }[
   const groups: { attempt: number; items: Stage[] }[] = [];
   for (const stage of stages) {
     const last = groups.at(-1);
-    // What follows an attempt's end, a label or a judge's mark, carries its number too.
+    // Events after the end of an attempt, a label or a judge's score, also carry its number.
     if (last && last.attempt === stage.attempt) last.items.push(stage);
     else groups.push({ attempt: stage.attempt, items: [stage] });
   }
@@ -76,7 +76,7 @@ function Item({ stage }: { stage: Stage }) {
   return (
     <li className={`stage stage-${stage.tone}`}>
       <Icon aria-hidden />
-      <div className="stage-words">
+      <div className="stage-text">
         <span>{t(stage.key, stage.values)}</span>
         {stage.note && <span className="muted small stage-note">{stage.note}</span>}
       </div>
@@ -87,14 +87,14 @@ function Item({ stage }: { stage: Stage }) {
   );
 }
 
-function Present({ state, since }: { state: TaskDetail["state"]; since: string }) {
+function CurrentStage({ state, since }: { state: TaskDetail["state"]; since: string }) {
   const t = useT();
   const formats = useFormats();
   const now = useNow(true);
   return (
     <div className="stage stage-info stage-now">
       <LoaderCircle aria-hidden className="turning" />
-      <div className="stage-words">{t(`state.${state}`)}</div>
+      <div className="stage-text">{t(`state.${state}`)}</div>
       <span className="muted small value" aria-hidden>
         +{formats.duration(Math.max(0, Math.floor((now - Date.parse(since)) / 1000)))}
       </span>

@@ -5,7 +5,7 @@ import { useFormats } from "../../../i18n/format";
 import { useT } from "../../../i18n/i18n";
 import { AnswerText } from "./AnswerText";
 
-/** The guardian's word on the answer; the findings themselves stand on the answer's lines. */
+/** The guardian's verdict on the answer; findings are shown on the lines of the answer. */
 export function Verdicts({ task }: { task: TaskDetail }) {
   const t = useT();
   const last = task.verdicts.at(-1);
@@ -41,7 +41,7 @@ export function Verdicts({ task }: { task: TaskDetail }) {
   );
 }
 
-/** What the model wrote before its answer, folded: nobody judged it. */
+/** The model's reasoning before its answer, collapsed. It is not checked. */
 function Reasoning({ verdict: { reasoning } }: { verdict: VerdictOut }) {
   const t = useT();
   if (!reasoning) return null;

@@ -45,7 +45,7 @@ function Decision({ decision }: { decision: DecisionOut }) {
   const together = used.includes("together");
   return (
     <div className="stack">
-      <Words decision={decision} />
+      <DecisionSummary decision={decision} />
       {lines.length > 0 && (
         <Bars lines={lines} order={used} termLabel={(name) => t(`why.${name as Term}`)} label={t("why.bars")} />
       )}
@@ -61,26 +61,26 @@ function Decision({ decision }: { decision: DecisionOut }) {
   );
 }
 
-/** Who was chosen, why, and by how much, in sentences. */
-function Words({ decision }: { decision: DecisionOut }) {
+/** The chosen model, the reason and the margin, as sentences. */
+function DecisionSummary({ decision }: { decision: DecisionOut }) {
   const t = useT();
   const formats = useFormats();
   const { chosen, answered, kind, margin, task_type: type, task_type_source: source } = decision;
   const confidence = decision.task_type_confidence;
-  const words: string[] = [];
-  if (!chosen) words.push(t("why.nobody"));
+  const sentences: string[] = [];
+  if (!chosen) sentences.push(t("why.nobody"));
   else if (["exploit", "explore", "sticky", "fallback", "only"].includes(kind)) {
-    words.push(t(`why.${kind}` as MessageKey, { model: chosen }));
+    sentences.push(t(`why.${kind}` as MessageKey, { model: chosen }));
   }
-  if (answered && answered !== chosen) words.push(t("why.answered", { model: answered }));
+  if (answered && answered !== chosen) sentences.push(t("why.answered", { model: answered }));
   if (margin !== null && decision.candidates.length > 1) {
-    words.push(t(margin < 0 ? "why.margin_behind" : "why.margin", { margin: formats.number(Math.abs(margin), 3) }));
+    sentences.push(t(margin < 0 ? "why.margin_behind" : "why.margin", { margin: formats.number(Math.abs(margin), 3) }));
   }
-  if (source === "caller") words.push(t("why.type_caller", { type }));
+  if (source === "caller") sentences.push(t("why.type_caller", { type }));
   else if (source === "classifier" && confidence !== null) {
-    words.push(t("why.type_classifier", { type, confidence: formats.percent(confidence) }));
-  } else words.push(t("why.type_default", { type }));
-  return <p className="prose">{words.join(" ")}</p>;
+    sentences.push(t("why.type_classifier", { type, confidence: formats.percent(confidence) }));
+  } else sentences.push(t("why.type_default", { type }));
+  return <p className="prose">{sentences.join(" ")}</p>;
 }
 
 interface TermsProps {

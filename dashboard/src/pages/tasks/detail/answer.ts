@@ -1,4 +1,4 @@
-/** Which text a task's page shows as its answer, and what it is worth so far. Pure. */
+/** Selects the text that a task's page shows as its answer, with its status. Pure functions. */
 import type { EventOut, FindingOut, TaskDetail } from "../../../api/contract";
 import type { Draft } from "../../../live/deltas";
 
@@ -6,7 +6,7 @@ export interface ShownAnswer {
   kind: "waiting" | "writing" | "replaced" | "checked" | "final" | "none";
   text: string;
   draft: number | null;
-  /** Characters before or within the text that never came. */
+  /** Characters before or within the text that were not received. */
   missing: number;
   findings: FindingOut[];
 }
@@ -19,16 +19,16 @@ export function answerOf(task: TaskDetail, drafts: readonly Draft[]): ShownAnswe
   const running = task.state === "running" && begun !== undefined && begun.attempt === task.attempts;
   if (!running) return { kind: "waiting", text: "", draft: null, missing: 0, findings: [] };
   const draft = numberOf(begun);
-  const said = task.events.findLast((event) => event.attempt === begun.attempt && isVerdict(event) && numberOf(event) === draft);
+  const verdict = task.events.findLast((event) => event.attempt === begun.attempt && isVerdict(event) && numberOf(event) === draft);
   const piece = drafts.find((one) => one.attempt === begun.attempt && one.draft === draft);
-  // The verdict's own row has the whole text as soon as it is stored; the pieces may have come in part.
+  // A stored verdict contains the whole text; the live messages may be incomplete.
   const stored = task.verdicts.find((one) => one.attempt === begun.attempt && one.draft === draft);
   return {
-    kind: !said ? (piece ? "writing" : "waiting") : said.kind === "attempt_rejected" ? "replaced" : "checked",
+    kind: !verdict ? (piece ? "writing" : "waiting") : verdict.kind === "attempt_rejected" ? "replaced" : "checked",
     text: stored?.output ?? piece?.text ?? "",
     draft,
     missing: stored ? 0 : (piece?.missing ?? 0),
-    findings: said ? findingsOf(said) : [],
+    findings: verdict ? findingsOf(verdict) : [],
   };
 }
 
@@ -40,7 +40,7 @@ function finalOf(task: TaskDetail): ShownAnswer {
     text,
     draft: null,
     missing: 0,
-    // Line numbers speak of the verdict's own text; on another one they would point at random lines.
+    // Line numbers refer to the verdict's text and would be wrong on another.
     findings: verdict ? (verdict.output === text ? verdict.findings : verdict.findings.map(({ line: _, ...one }) => one)) : [],
   };
 }
@@ -57,14 +57,14 @@ function findingsOf(event: EventOut): FindingOut[] {
   return Array.isArray(findings) ? (findings as FindingOut[]) : [];
 }
 
-export interface Placed {
-  /** Findings by the 1-based line they speak of. */
+export interface PlacedFindings {
+  /** Findings by 1-based line number. */
   byLine: Map<number, FindingOut[]>;
-  /** Findings of the answer as a whole, or of a line it does not have. */
+  /** Findings on the whole answer, or on a line that it does not have. */
   whole: FindingOut[];
 }
 
-export function placed(findings: readonly FindingOut[], lines: number): Placed {
+export function placeFindings(findings: readonly FindingOut[], lines: number): PlacedFindings {
   const byLine = new Map<number, FindingOut[]>();
   const whole: FindingOut[] = [];
   for (const finding of findings) {

@@ -7,14 +7,14 @@ function candidate(model: string, change: Partial<Candidate>): Candidate {
   return { ...one, utility: one.mu + one.bonus - 0.15 * one.cost - 0.1 * one.latency - one.health - one.switching };
 }
 
-it("finds the weights that the decision does not hold, where two candidates tell", () => {
+it("derives the weights when two candidates determine them", () => {
   const weights = weightsOf([candidate("a", { cost: 0.8, latency: 0.2 }), candidate("b", { cost: 0.1, latency: 0.9 })]);
   expect(weights?.cost).toBeCloseTo(0.15);
   expect(weights?.latency).toBeCloseTo(0.1);
   expect(weightsOf([candidate("a", { cost: 0.8, latency: 0.2 })])).toBeNull();
 });
 
-it("gives terms whose sum is the utility, whatever is known of the weights", () => {
+it("returns terms that add up to the utility, with or without known weights", () => {
   const lone = candidate("a", { cost: 0.8, latency: 0.2, health: 0.05, switching: 0.02 });
   for (const weights of [null, { cost: 0.15, latency: 0.1 }]) {
     const terms = termsOf(lone, weights);
@@ -24,7 +24,7 @@ it("gives terms whose sum is the utility, whatever is known of the weights", () 
   expect(termsOf(candidate("a", { cost: 0.5 }), null).map((term) => term.name)).toEqual(["quality", "bonus", "cost"]);
 });
 
-it("adds up what is known, and says how much is not", () => {
+it("adds up known costs and counts unknown ones", () => {
   const call = (cost_usd: number | null): CallRow =>
     ({ model: "m", success: true, error: null, first_token_s: 0, duration_s: 1, input_tokens: 3, output_tokens: null, cost_usd });
   expect(totalsOf([call(0.5), call(null)])).toEqual({ cost: 0.5, input: 6, output: null, unknown: 1 });

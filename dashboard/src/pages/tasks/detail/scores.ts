@@ -1,4 +1,4 @@
-/** The terms of a candidate's score as they stand in a decision, and as they add up to its utility. */
+/** The stored terms of a candidate's score, and how they add up to its utility. */
 import type { DecisionOut } from "../../../api/contract";
 
 export interface Candidate {
@@ -51,8 +51,8 @@ interface Weights {
 }
 
 /**
- * A decision keeps cost and latency before their weights, and the weights are settings that may have changed since.
- * Two candidates whose terms are not in proportion give them back exactly; otherwise they stay unknown.
+ * A decision stores cost and latency before weighting, and the weights are settings that may have changed since. Two
+ * candidates whose terms are not in proportion determine the weights exactly; otherwise they stay unknown.
  */
 export function weightsOf(candidates: readonly Candidate[]): Weights | null {
   let found: (Weights & { det: number }) | null = null;
@@ -68,12 +68,12 @@ export function weightsOf(candidates: readonly Candidate[]): Weights | null {
   return found;
 }
 
-/** What utility loses to cost and latency together. */
+/** The utility lost to cost and latency together. */
 function rest(one: Candidate): number {
   return one.mu + one.bonus - one.health - one.switching - one.utility;
 }
 
-/** What is added to and taken from a candidate; the sum is its utility. Terms that are nothing are left out. */
+/** Terms added to and subtracted from a candidate; their sum is its utility. Zero terms are omitted. */
 export function termsOf(one: Candidate, weights: Weights | null): { name: Term; value: number }[] {
   const lost = rest(one);
   let split: [Term, number][];
@@ -95,7 +95,7 @@ export interface Totals {
   cost: number | null;
   input: number | null;
   output: number | null;
-  /** Calls whose cost nobody knows: the sum is then a part of the whole. */
+  /** Calls of unknown cost; the sum is then partial. */
   unknown: number;
 }
 

@@ -16,27 +16,27 @@ const title = (kind: string, data?: Record<string, unknown>) => {
   return translate(key, values);
 };
 
-it("says in words what happened", () => {
+it("describes each event", () => {
   expect(title("queued", { agent: "ExecutionAgent", lane: "interactive" })).toBe("Queued for ExecutionAgent");
   expect(title("decision", { chosen: "small" })).toBe("The router chose small");
-  expect(title("decision", { chosen: null })).toBe("The router found no model");
-  expect(title("attempt_rejected", { draft: 2 })).toBe("Draft 2 was not approved");
-  expect(title("verdict", { draft: 1, approved: true })).toBe("Draft 1 was approved");
-  expect(title("verdict", { draft: 1, approved: false })).toBe("Draft 1 was not approved");
-  expect(title("labelled", { label: "edit" })).toBe("A person corrected the answer");
+  expect(title("decision", { chosen: null })).toBe("The router found no candidate");
+  expect(title("attempt_rejected", { draft: 2 })).toBe("Draft 2 rejected");
+  expect(title("verdict", { draft: 1, approved: true })).toBe("Draft 1 approved");
+  expect(title("verdict", { draft: 1, approved: false })).toBe("Draft 1 rejected");
+  expect(title("labelled", { label: "edit" })).toBe("A member corrected the answer");
 });
 
-it("tells the three ways into the queue apart", () => {
-  expect(title("queued", { retry: "by hand" })).toBe("Queued again by hand");
-  expect(title("queued", { error: { message: "away" }, retry_in_s: 0.4 })).toBe("Queued again, to be tried in 1 second");
+it("distinguishes the three ways into the queue", () => {
+  expect(title("queued", { retry: "by hand" })).toBe("Queued again by a user");
+  expect(title("queued", { error: { message: "away" }, retry_in_s: 0.4 })).toBe("Queued again, retry in 1 second");
   expect(stageOf(event("queued", { error: { code: "drained", message: "The daemon stops" } })).note).toBe("The daemon stops");
 });
 
-it("shows a kind it does not know by its name", () => {
+it("shows an unknown kind by its name", () => {
   expect(title("memory_used", {})).toBe("memory_used");
 });
 
-it("measures the time since the stage before", () => {
+it("measures the time since the previous stage", () => {
   const stages = stagesOf([event("queued"), event("running", {}, "2026-01-01T00:00:01.500Z")]);
   expect(stages.map((stage) => stage.after)).toEqual([null, 1.5]);
 });

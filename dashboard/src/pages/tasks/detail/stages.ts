@@ -1,4 +1,4 @@
-/** What happened to a task, in words: one line for each stored event. */
+/** The timeline of a task as text: one line for each stored event. */
 import type { EventOut } from "../../../api/contract";
 import type { Tone } from "../../../components/Badge";
 import type { MessageKey } from "../../../i18n/i18n";
@@ -10,9 +10,9 @@ export interface Stage {
   key: MessageKey;
   values: Record<string, string | number>;
   tone: Tone;
-  /** What the daemon wrote beside it: why something failed, what a judge said. */
+  /** Additional text from the daemon, such as an error or a judge's reason. */
   note: string | null;
-  /** Seconds since the stage before. */
+  /** Seconds since the previous stage. */
   after: number | null;
 }
 
@@ -65,7 +65,7 @@ const LINES: Record<string, (data: Data) => Line> = {
 
 export function stageOf(event: EventOut, before?: EventOut): Stage {
   const data = event.data as Data;
-  // A kind that this page does not know yet is shown by its own name rather than left out.
+  // An event kind that this page does not know is shown by its name rather than omitted.
   const line: Line = LINES[event.kind]?.(data) ?? { key: "event.other", tone: "neutral", values: { kind: event.kind } };
   return {
     id: event.id,

@@ -1,5 +1,6 @@
-"""Where answers' code is tested.
+"""The sandbox in which the code of answers is tested.
 
-`box` starts and ends it, `jail` walls it in, `warden` watches two processes: `runner` runs the tests, `answer` the
-code. `peer` connects them; `codec`, `containers`, `mirrors`, `reach` and `surroundings` are what crosses, and how.
+`box` starts and ends it, `jail` isolates it, and `warden` supervises two processes: `runner` runs the tests, `answer`
+the code. `peer` connects the two; `wire`, `codec`, `containers` and `mirrors` transfer values and proxies, `reach`
+limits access to the tests' objects, and `surroundings` shares streams and environment.
 """

@@ -1,6 +1,6 @@
-"""The process of the answer's code: it loads the code and serves the tests' requests. Standard library alone.
+"""The process that loads the answer's code and serves requests of the tests. Uses only the standard library.
 
-Nothing in it is trusted: the code it loads may change all of it. It holds neither the tests nor a way to report.
+The process is untrusted, since the code can change all of it. It has neither the tests nor a channel to report results.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from kairos.agents.checks.sandbox.peer import Peer
 
 ANSWER = "answer.py"
 MODULES = ("answer", "solution")
-"""Names under which tests may import the answer's code."""
-SHOWN_BYTES = 4 << 20
-"""Output of the code that is kept for tests that capture it, between two messages."""
+"""Module names under which tests can import the answer's code."""
+OUTPUT_BYTES = 4 << 20
+"""Maximum output kept between two messages, for tests that capture it."""
 STREAMS = ("stdout", "stderr")
 
 
 def run(source: str, link: socket.socket) -> NoReturn:
-    """Serve the tests until they end."""
+    """Load the code and serve the tests until they end."""
     end = os._exit
     _hide()
-    served = _Served(link)
+    served = _AnswerServer(link)
     module = types.ModuleType(MODULES[0])
     module.__dict__["__builtins__"] = served.builtins()
     for name in MODULES:
@@ -43,22 +43,22 @@ def run(source: str, link: socket.socket) -> NoReturn:
 
 
 def _hide() -> None:
-    """Kairos is not there to be imported."""
+    """Make Kairos unavailable for import."""
     for name in list(sys.modules):
         if name.partition(".")[0] == "kairos":
             del sys.modules[name]
     sys.modules["__main__"] = types.ModuleType("__main__")
 
 
-class _Served:
-    """What the tests may ask of this process beside the requests that every peer serves."""
+class _AnswerServer:
+    """Serves the requests of the tests beyond those that every peer serves."""
 
     def __init__(self, link: socket.socket) -> None:
-        self._peer = Peer(link, judges=False, line_of=line_of)
+        self._peer = Peer(link, trusted=False, line_of=line_of)
         self._watched: list[str] = []
         self._shown: list[list[str]] = []
-        self._peer.after_receiving = self._take_watched
-        self._peer.before_sending = self._take_shown
+        self._peer.after_receiving = self._apply_environment
+        self._peer.before_sending = self._captured_output
 
     def serve(self, source: str, module: types.ModuleType) -> None:
         sys.stdout, sys.stderr = (self._stream(name) for name in STREAMS)
@@ -78,7 +78,7 @@ class _Served:
         self._peer.serve()
 
     def builtins(self) -> dict[str, Any]:
-        """The code's builtins; `input`, `print` and `open` are those of the tests while these have replaced them."""
+        """Return the code's builtins, in which `input`, `print` and `open` follow replacements by the tests."""
         return {**vars(builtins), **{name: self._replaceable(name) for name in ("input", "print", "open")}}
 
     def ask(self, operation: str, *operands: Any) -> Any:
@@ -88,9 +88,9 @@ class _Served:
         return name in self._watched
 
     def show(self, stream: str, text: str) -> None:
-        """Keep output for the tests, if they capture it."""
-        if stream in self._watched and sum(len(kept) for _, kept in self._shown) < SHOWN_BYTES:
-            self._shown.append([stream, text[:SHOWN_BYTES]])
+        """Keep output for the tests if they capture it."""
+        if stream in self._watched and sum(len(kept) for _, kept in self._shown) < OUTPUT_BYTES:
+            self._shown.append([stream, text[:OUTPUT_BYTES]])
 
     def _replaceable(self, name: str) -> Callable[..., Any]:
         own = getattr(builtins, name)
@@ -106,21 +106,21 @@ class _Served:
     def _stream(self, name: str) -> io.TextIOWrapper:
         return io.TextIOWrapper(_Output(self, name), "utf-8", "replace", write_through=True)  # type: ignore[arg-type]
 
-    def _take_watched(self, told: list[Any]) -> None:
-        self._watched, environment, folder = told
+    def _apply_environment(self, data: list[Any]) -> None:
+        self._watched, environment, folder = data
         if environment is not None:
             os.environ.clear()
             os.environ.update(environment)
         if folder is not None:
             os.chdir(folder)
 
-    def _take_shown(self) -> list[Any]:
+    def _captured_output(self) -> list[Any]:
         shown, self._shown = self._shown, []
         return shown
 
 
 class _Output(io.RawIOBase):
-    def __init__(self, served: _Served, name: str) -> None:
+    def __init__(self, served: _AnswerServer, name: str) -> None:
         self._served, self._name = served, name
 
     def writable(self) -> bool:
@@ -133,7 +133,7 @@ class _Output(io.RawIOBase):
 
 
 class _Input(io.TextIOBase):
-    def __init__(self, served: _Served) -> None:
+    def __init__(self, served: _AnswerServer) -> None:
         self._served = served
 
     def readable(self) -> bool:
@@ -149,12 +149,12 @@ class _Input(io.TextIOBase):
 
 
 def _library(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """A function of the standard library, called here because it looks into objects of the code."""
+    """Call a function of the standard library that inspects objects of the code."""
     return getattr(importlib.import_module(module), name)(*args, **kwargs)
 
 
 def _patch(module: str, name: str, replacement: Any) -> Any:
-    """The tests replace something in a module of the standard library; what was there before."""
+    """Replace an attribute of a standard library module for the tests. Returns the previous value."""
     home = importlib.import_module(module)
     before = getattr(home, name)
     setattr(home, name, replacement)
@@ -164,7 +164,7 @@ def _patch(module: str, name: str, replacement: Any) -> Any:
 def _subclass(
     name: str, bases: tuple[Any, ...], body: dict[str, Any], functions: dict[str, Any], options: dict[str, Any]
 ) -> Any:
-    """A class of the tests that extends one of the code: its methods are the tests'."""
+    """Create a subclass of a class of the code, with methods of the tests."""
     methods = {name: _bound(function) for name, function in functions.items()}
     return types.new_class(name, bases, options, lambda space: space.update({**body, **methods}))
 
@@ -174,7 +174,7 @@ def _bound(function: Any) -> Callable[..., Any]:
 
 
 def line_of(fault: BaseException) -> int | None:
-    """The line of the answer that raised it."""
+    """Return the line of the answer that raised the exception, or None."""
     if isinstance(fault, SyntaxError) and fault.filename == ANSWER:
         return fault.lineno
     lines = [number for frame, number in traceback.walk_tb(fault.__traceback__) if frame.f_code.co_filename == ANSWER]

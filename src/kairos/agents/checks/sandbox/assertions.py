@@ -1,4 +1,4 @@
-"""Assertions of the tests, rewritten so that a failure names what was expected and what came instead."""
+"""Rewrites the assertions of the tests, so that a failure reports the expected and the actual value."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 from kairos.agents.checks.sandbox import mirrors
 
 TESTS = "tests.py"
-MEET, UNMET = "@meet", "@unmet"
-"""What rewritten assertions call: no program can write such names."""
+CHECK, FAIL = "@check", "@fail"
+"""Names used by rewritten assertions. They are not valid identifiers, so programs cannot use them."""
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq,
@@ -31,26 +31,26 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class CompiledStatement:
     """One top-level statement of the tests, ready to run."""
 
     code: types.CodeType
     line: int
     test: int | None
-    """The number of the test that the statement is; None for what only prepares."""
+    """The test number; None for set-up statements."""
 
 
-class Unmet(AssertionError):
-    """A rewritten assertion that does not hold: why, and the assertion's own message if it has one."""
+class FailedAssertion(AssertionError):
+    """A failed assertion, with the reason and the assertion's own message, if any."""
 
     def __str__(self) -> str:
         return ": ".join(value if isinstance(value, str) else text(value) for value in self.args)
 
 
-def prepare(source: str, statements: dict[int, int], left_out: list[int]) -> list[Step]:
+def prepare(source: str, statements: dict[int, int], left_out: list[int]) -> list[CompiledStatement]:
     """Compile the tests, with their assertions rewritten.
 
-    `statements`: the position of a statement -> the number of the test that it is; `left_out`: positions not to run.
+    `statements`: position of each statement that is a test -> test number; `left_out`: positions not to run.
     """
     tree = ast.parse(source)
     flags = _future_flags(tree)
@@ -61,12 +61,12 @@ def prepare(source: str, statements: dict[int, int], left_out: list[int]) -> lis
         rewritten = _Assertions(source).visit(statement)
         module = ast.fix_missing_locations(ast.Module([rewritten], []))
         code = compile(module, TESTS, "exec", flags, dont_inherit=True)
-        steps.append(Step(code, statement.lineno, statements.get(position)))
+        steps.append(CompiledStatement(code, statement.lineno, statements.get(position)))
     return steps
 
 
-def meet(left: Any, name: str, right: Any, source: str, swapped: bool) -> str | None:
-    """Judge one assertion. None when it holds, else words for how it does not."""
+def check_assertion(left: Any, name: str, right: Any, source: str, swapped: bool) -> str | None:
+    """Evaluate an assertion. Returns None if it holds, else a message."""
     if not name:
         return None if left else f"`{source}` does not hold: it is {text(left)}"
     if OPERATORS[name](left, right):
@@ -78,7 +78,7 @@ def meet(left: Any, name: str, right: Any, source: str, swapped: bool) -> str | 
 
 
 def text(value: Any) -> str:
-    """A short `repr`, whatever the object's own does."""
+    """Return a short `repr`, even if the object's own raises."""
     try:
         return _SHORT.repr(value)
     except Exception:
@@ -86,9 +86,9 @@ def text(value: Any) -> str:
 
 
 def _opaque(left: Any, right: Any) -> str:
-    """Words for a comparison that can never hold."""
+    """Return an explanation of a comparison that can never hold, else an empty string."""
     strange = [value for value in (left, right) if mirrors.number_of(value) is not None and not isinstance(value, type)]
-    if len(strange) != 1 or isinstance(strange[0], mirrors.RemoteValue | BaseException):
+    if len(strange) != 1 or isinstance(strange[0], mirrors.ProxyValue | BaseException):
         return ""
     kind = type(strange[0]).__name__
     return f"; an object of the code's own class {kind} is never equal to plain data: return plain data instead"
@@ -100,9 +100,9 @@ _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 160
 
 
 class _Assertions(ast.NodeTransformer):
-    """`assert L == R, m` becomes `if (@why := @meet(L, '==', R, text, …)): raise @unmet(@why, m)`.
+    """`assert L == R, m` becomes `if (@why := @check_assertion(L, '==', R, text, …)): raise @fail(@why, m)`.
 
-    The operands stay where they were, so that `await`, `yield` and `:=` in them mean what they meant.
+    The operands stay in place, so that `await`, `yield` and `:=` in them keep their meaning.
     """
 
     def __init__(self, source: str) -> None:
@@ -110,16 +110,16 @@ class _Assertions(ast.NodeTransformer):
 
     def visit_Assert(self, node: ast.Assert) -> ast.stmt:
         left, name, right, swapped = _operands(node.test)
-        words = (ast.get_source_segment(self._source, node.test) or "the assertion")[:200]
-        values = [left, ast.Constant(name), right, ast.Constant(" ".join(words.split())), ast.Constant(swapped)]
-        reason = ast.NamedExpr(ast.Name("@why", ast.Store()), ast.Call(ast.Name(MEET, ast.Load()), values, []))
-        told: list[ast.expr] = [ast.Name("@why", ast.Load()), *([node.msg] if node.msg else [])]
-        unmet = ast.Raise(ast.Call(ast.Name(UNMET, ast.Load()), told, []), None)
+        message = (ast.get_source_segment(self._source, node.test) or "the assertion")[:200]
+        values = [left, ast.Constant(name), right, ast.Constant(" ".join(message.split())), ast.Constant(swapped)]
+        reason = ast.NamedExpr(ast.Name("@why", ast.Store()), ast.Call(ast.Name(CHECK, ast.Load()), values, []))
+        arguments: list[ast.expr] = [ast.Name("@why", ast.Load()), *([node.msg] if node.msg else [])]
+        unmet = ast.Raise(ast.Call(ast.Name(FAIL, ast.Load()), arguments, []), None)
         return ast.copy_location(ast.If(reason, [unmet], []), node)
 
 
 def _operands(test: ast.expr) -> tuple[ast.expr, str, ast.expr, bool]:
-    """Left, operator, right, and whether the expected value stands on the left."""
+    """Return left operand, operator, right operand, and whether the expected value is on the left."""
     if not isinstance(test, ast.Compare) or len(test.ops) != 1:
         return test, "", ast.Constant(None), False
     left, right = test.left, test.comparators[0]

@@ -1,4 +1,4 @@
-"""Starts the warden, hands it the tests, and ends everything it started, whatever happens."""
+"""Starts the warden, sends it the tests, and always ends all processes of the sandbox."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from pathlib import Path
 import psutil
 
 import kairos
-from kairos.agents.checks.sandbox.jail import Limits, Way
+from kairos.agents.checks.sandbox.jail import IsolationMethod, Limits
 from kairos.errors import KairosError
 
 log = logging.getLogger(__name__)
 
 GRACE_S = 5.0
-"""What the warden gets beyond the tests' own time, to start and to end."""
+"""Time for the warden to start and end, beyond the tests' own time."""
 FILE_BYTES = 16 << 20
 DISK_BYTES = 64 << 20
-"""All files together: as much as the work folder holds where it lies in memory (`jail`)."""
+"""All files together: the size of the work folder in memory (`jail`)."""
 PROCESSES = 24
 """Processes and threads."""
 CPU_FACTOR = 2
-"""Processor time of all processes together, for one second of the tests' time: they may share the work."""
+"""Processor time of all processes together per second of the tests' time."""
 SOURCES = Path(kairos.__file__).parents[1]
 START = (
     "import sys; path = list(sys.path); sys.path.insert(0, {sources!r}); "
@@ -41,19 +41,19 @@ START = (
 
 
 class SandboxFailed(KairosError):
-    """The tests given with the task could not be run: {reason}. Nothing was decided; it is tried again."""
+    """The tests supplied with the task could not be run: {reason}. The check is retried."""
 
     status, code = 500, "sandbox_failed"
     retryable = True
 
 
 @dataclass(frozen=True, slots=True)
-class Tests:
-    """Tests as the warden takes them; the numbers are those of the results."""
+class SandboxTests:
+    """Tests in the form that the warden expects. Results refer to them by number."""
 
     source: str
     statements: Mapping[int, int]
-    """Position of a top-level statement that is a test -> its number."""
+    """Position of each top-level statement that is a test -> its number."""
     calls: tuple[tuple[str, int, int], ...]
     """Name, line and number of each test function."""
     left_out: tuple[int, ...]
@@ -61,52 +61,54 @@ class Tests:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What came of one test."""
+class SandboxResult:
+    """The result of one test."""
 
     passed: bool
-    words: str = ""
+    message: str = ""
     line: int | None = None
-    """The line of the answer that it failed on."""
+    """The line of the answer on which the test failed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What came of all of them. A test that is missing from the results was not reached, and has failed."""
+class SandboxReport:
+    """The results of a sandbox run. A test without a result was not reached and has failed."""
 
-    results: Mapping[int, Result]
-    way: Way
-    """How the code was kept in."""
-    lacks: str = ""
-    """Why it was not kept in fully, in words."""
+    results: Mapping[int, SandboxResult]
+    method: IsolationMethod
+    """How the code was isolated."""
+    unavailable_reason: str = ""
+    """Why full isolation was unavailable; empty if it was."""
 
     @property
     def isolated(self) -> bool:
-        return self.way is not Way.NONE
+        return self.method is not IsolationMethod.NONE
 
 
-async def run_in_box(answer: str, tests: Tests, seconds: float, memory_bytes: int, *, weakly: bool = False) -> Report:
-    """Run the tests against the answer's code. Cancelled, it ends the processes first. Raises `SandboxFailed`.
+async def run_sandboxed(
+    answer: str, tests: SandboxTests, seconds: float, memory_bytes: int, *, allow_weak: bool = False
+) -> SandboxReport:
+    """Run the tests against the answer's code. On cancellation, ends the processes first. Raises `SandboxFailed`.
 
-    Where this host cannot isolate code, nothing is run (`Report.isolated`), unless it may be done weakly.
+    If this host cannot isolate code, nothing is run (`SandboxReport.isolated`) unless `allow_weak` is set.
     """
     folder = tempfile.mkdtemp(prefix="kairos-tests-")
     try:
         process = await _start()
         try:
-            question = _question(folder, answer, tests, seconds, memory_bytes, weakly)
-            said, complaint = await asyncio.wait_for(process.communicate(question), seconds + GRACE_S)
+            request = _request(folder, answer, tests, seconds, memory_bytes, allow_weak)
+            stdout, stderr = await asyncio.wait_for(process.communicate(request), seconds + GRACE_S)
         except TimeoutError:
-            raise SandboxFailed(reason=f"it did not end within {seconds + GRACE_S:g} s") from None
+            raise SandboxFailed(reason=f"the sandbox did not end within {seconds + GRACE_S:g} s") from None
         finally:
-            await end_with_all(process)
+            await kill_process_tree(process)
     finally:
         await asyncio.to_thread(_remove, folder)
-    return _read(said, complaint)
+    return _parse_output(stdout, stderr)
 
 
 async def _start() -> asyncio.subprocess.Process:
-    """The interpreter that the virtual environment is made of: only its own library can be seen from the jail."""
+    """Start the warden with the virtual environment's base interpreter, the only one that the jail contains."""
     python = getattr(sys, "_base_executable", None) or sys.executable
     try:
         return await asyncio.create_subprocess_exec(
@@ -122,8 +124,10 @@ async def _start() -> asyncio.subprocess.Process:
         raise SandboxFailed(reason=f"{python} cannot be started ({fault})") from fault
 
 
-def _question(folder: str, answer: str, tests: Tests, seconds: float, memory_bytes: int, weakly: bool) -> bytes:
-    """What the warden reads itself, after its length; then the tests, which it leaves for another process."""
+def _request(
+    folder: str, answer: str, tests: SandboxTests, seconds: float, memory_bytes: int, allow_weak: bool
+) -> bytes:
+    """Return the warden's own request with its length, then the tests, which another process reads."""
     cpu_s = math.ceil(seconds)
     limits = Limits(cpu_s, memory_bytes, FILE_BYTES, PROCESSES, cpu_s * CPU_FACTOR, DISK_BYTES)
     bare = sorted(tests.statements.values())
@@ -131,10 +135,10 @@ def _question(folder: str, answer: str, tests: Tests, seconds: float, memory_byt
         {
             "folder": folder,
             "answer": answer,
-            "trials": [*([bare] if bare else []), *([number] for _, _, number in tests.calls)],
+            "pairs": [*([bare] if bare else []), *([number] for _, _, number in tests.calls)],
             "seconds": seconds,
             "limits": asdict(limits),
-            "weak": weakly,
+            "weak": allow_weak,
         }
     ).encode()
     rest = {
@@ -146,9 +150,11 @@ def _question(folder: str, answer: str, tests: Tests, seconds: float, memory_byt
     return len(head).to_bytes(8, "big") + head + json.dumps(rest).encode()
 
 
-async def end_with_all(process: asyncio.subprocess.Process) -> None:
-    """Kill the leader of a session with all its descendants, and wait for it; within a namespace of their own they end
-    with its first process."""
+async def kill_process_tree(process: asyncio.subprocess.Process) -> None:
+    """Kill the leader of a session with all descendants, and wait for it.
+
+    In a PID namespace, all processes end with the first one.
+    """
     with contextlib.suppress(psutil.Error):
         for child in psutil.Process(process.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
@@ -159,7 +165,7 @@ async def end_with_all(process: asyncio.subprocess.Process) -> None:
 
 
 def _remove(folder: str) -> None:
-    """With what its owner closed: the tests may have made folders that even their owner cannot read."""
+    """Remove the folder, including subfolders that the tests made unreadable for their owner."""
 
     def open_up(function: object, path: str, fault: object) -> None:
         with contextlib.suppress(OSError):
@@ -170,22 +176,22 @@ def _remove(folder: str) -> None:
         shutil.rmtree(folder, onerror=open_up)
         if not os.path.exists(folder):
             return
-    log.warning("the folder %s of tests that have ended could not be removed", folder)
+    log.warning("the folder %s of finished tests could not be removed", folder)
 
 
 CLOSED_FOLDERS = 3
-"""How often it is tried: each pass opens one more level."""
+"""Passes of removal: each makes one more level readable."""
 
 
-def _read(said: bytes, complaint: bytes) -> Report:
-    lines = [json.loads(line) for line in said.splitlines()]
+def _parse_output(stdout: bytes, stderr: bytes) -> SandboxReport:
+    lines = [json.loads(line) for line in stdout.splitlines()]
     if not lines or "end" not in lines[-1]:
-        log.error("the test sandbox failed: %s", complaint.decode(errors="replace"))
-        last = complaint.decode(errors="replace").strip().rpartition("\n")[2]
+        log.error("the test sandbox failed: %s", stderr.decode(errors="replace"))
+        last = stderr.decode(errors="replace").strip().rpartition("\n")[2]
         raise SandboxFailed(reason=last[:300] or "its process ended early")
     results = {
-        line["test"]: Result(line["passed"], line["words"], line["line"])
+        line["test"]: SandboxResult(line["passed"], line["message"], line["line"])
         for line in lines
         if line.get("test") is not None
     }
-    return Report(results, Way(lines[0]["way"]), lines[0]["lacks"])
+    return SandboxReport(results, IsolationMethod(lines[0]["method"]), lines[0]["unavailable_reason"])

@@ -1,4 +1,4 @@
-"""Values as they cross between the processes: plain data by value, the rest by a number that its owner gave it."""
+"""Encodes values for transfer between the processes: plain data by value, other objects by a number."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from kairos.agents.checks.sandbox import mirrors, specials, wire
 from kairos.agents.checks.sandbox.containers import KINDS, Containers
-from kairos.agents.checks.sandbox.mirrors import PLAIN, Mirror
-from kairos.agents.checks.sandbox.wire import DEEPEST, NAMED, NAMES, SCALARS, SINGLETONS, ProtocolFault, TooDeep
+from kairos.agents.checks.sandbox.mirrors import PLAIN, ProxyType
+from kairos.agents.checks.sandbox.wire import DEEPEST, NAMED, NAMES, SCALARS, SINGLETONS, ProtocolViolation, TooDeep
 
 LIBRARY_ERRORS = frozenset(
     {
@@ -20,27 +20,27 @@ LIBRARY_ERRORS = frozenset(
         *("calendar", "argparse", "email", "pickle", "unicodedata", "locale", "multiprocessing", "inspect", "enum"),
     }
 )
-"""Modules whose exceptions cross by their name. None of them does anything when it is imported."""
+"""Modules whose exceptions are sent by name. Importing them has no side effects."""
 LONGEST_NAME = 200
 
 
 class Codec:
-    """Takes values apart and builds them. One for each side; `judges` is that of the tests."""
+    """Encodes and decodes values, on each side. `trusted` marks the side of the tests."""
 
-    def __init__(self, peer: Any, judges: bool) -> None:
+    def __init__(self, peer: Any, trusted: bool) -> None:
         self._peer = peer
-        self.judges = judges
-        self.containers = Containers(0 if judges else 1)
+        self.trusted = trusted
+        self.containers = Containers(0 if trusted else 1)
         self._exports: dict[int, Any] = {}
         self._numbers: dict[int, int] = {}
         self._next = 0
         self._described: set[int] = set()
-        self._stand_ins: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        self._proxies: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
         self._kept: dict[int, Any] = {}
         self._classes: dict[int, Any] = {}
         self._value_names: dict[type, str | None] = {}
 
-    # Out
+    # Encoding
 
     def encode(self, value: Any, depth: int = 0) -> Any:
         kind = type(value)
@@ -58,14 +58,14 @@ class Codec:
             return ["f", self._all(list(value), depth)]
         return self._special(value, kind, depth)
 
-    def forget(self, number: Any) -> None:
-        """The other side has no stand-in for it any more."""
+    def release(self, number: Any) -> None:
+        """Release an object whose proxy on the other side is gone."""
         if type(number) is int and number in self._exports and number not in self._described:
             self._numbers.pop(id(self._exports.pop(number)), None)
 
     def unsent(self, released: list[int]) -> list[int]:
-        """Of the numbers of stand-ins that ended, those that got no new one meanwhile."""
-        return [number for number in released if number not in self._stand_ins]
+        """Return the numbers of released proxies that have not been recreated."""
+        return [number for number in released if number not in self._proxies]
 
     def _all(self, items: Any, depth: int) -> list[Any]:
         if wire.are_scalars(items):
@@ -91,7 +91,7 @@ class Codec:
             return ["v", name, self._all(wire.VALUES[name][0](value), depth)]
         if issubclass(kind, type):
             return self._class(value, depth)
-        if self.judges and (path := _library_path(value)):
+        if self.trusted and (path := _library_path(value)):
             return ["m", *path]
         return self._object(value, kind, depth)
 
@@ -112,18 +112,18 @@ class Codec:
         args = self.encode(tuple(BaseException.__getattribute__(value, "args")), depth + 1)
         extra = {name: part for name, part in vars(value).items() if type(part) in SCALARS and not name.startswith("_")}
         cause = value.__cause__
-        told = None if cause is None or depth > 3 else self.encode(cause, depth + 1)
+        data = None if cause is None or depth > 3 else self.encode(cause, depth + 1)
         number = None if _named_error(kind) else self._export(value)
-        return ["e", number, self._class(kind, depth + 1), args, [list(pair) for pair in extra.items()], told]
+        return ["e", number, self._class(kind, depth + 1), args, [list(pair) for pair in extra.items()], data]
 
     def _class(self, kind: Any, depth: int) -> list[Any]:
         if kind in NAMES:
             return ["n", NAMES[kind]]
-        if type(kind) is Mirror:
+        if type(kind) is ProxyType:
             return ["o", mirrors.number_of(kind)]
         if path := _named_error(kind):
             return ["x", *path]
-        if self.judges and (path := _library_path(kind)):
+        if self.trusted and (path := _library_path(kind)):
             return ["m", *path]
         return self._described_class(kind, depth)
 
@@ -157,32 +157,32 @@ class Codec:
             self._numbers[id(value)] = number
         return number
 
-    # In
+    # Decoding
 
-    def decode(self, told: Any, depth: int = 0) -> Any:
-        if type(told) in SCALARS:
-            return told
-        if type(told) is not list or not told or type(told[0]) is not str or depth > 3 * DEEPEST:
-            raise ProtocolFault("a value of an unknown form")
-        reader = _READERS.get(told[0])
+    def decode(self, data: Any, depth: int = 0) -> Any:
+        if type(data) in SCALARS:
+            return data
+        if type(data) is not list or not data or type(data[0]) is not str or depth > 3 * DEEPEST:
+            raise ProtocolViolation("a value of an unknown form")
+        reader = _READERS.get(data[0])
         if reader is None:
-            raise ProtocolFault("a value of an unknown form")
+            raise ProtocolViolation("a value of an unknown form")
         try:
-            return reader(self, depth, *told[1:])
+            return reader(self, depth, *data[1:])
         except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError):
-            raise ProtocolFault("a value of an unknown form") from None
+            raise ProtocolViolation("a value of an unknown form") from None
 
-    def decode_all(self, told: Any, depth: int) -> list[Any]:
-        if type(told) is not list:
-            raise ProtocolFault("values of an unknown form")
-        if set(map(type, told)) <= SCALARS:
-            return told
-        return [self.decode(item, depth + 1) for item in told]
+    def decode_all(self, data: Any, depth: int) -> list[Any]:
+        if type(data) is not list:
+            raise ProtocolViolation("values of an unknown form")
+        if set(map(type, data)) <= SCALARS:
+            return data
+        return [self.decode(item, depth + 1) for item in data]
 
     def own(self, number: Any) -> Any:
-        """What we gave this number. Raises `ProtocolFault`."""
+        """Return this side's object with that number. Raises `ProtocolViolation`."""
         if type(number) is not int or number not in self._exports:
-            raise ProtocolFault("an object that was never passed")
+            raise ProtocolViolation("an object that was never passed")
         return self._exports[number]
 
     def _read_container(self, depth: int, number: int, kind: str, extra: Any, items: Any) -> Any:
@@ -193,18 +193,18 @@ class Codec:
     def _read_object(self, depth: int, number: int, kind: Any, content: Any) -> Any:
         cls = self._read_class(kind, depth)
         _whole(number)
-        for known in (self._kept.get(number), self._stand_ins.get(number)):
+        for known in (self._kept.get(number), self._proxies.get(number)):
             if known is not None:
                 return known
         base = type.__getattribute__(cls, "content")
         if base is None:
             made = object.__new__(cls)
             object.__setattr__(made, "_kairos_number", number)
-            self._stand_ins[number] = made
+            self._proxies[number] = made
             return made
         plain = self.decode(content, depth + 1)
         if type(plain) is not base:
-            raise ProtocolFault("a content of another type")
+            raise ProtocolViolation("content of another type")
         made = self._kept[number] = base.__new__(cls, plain)
         object.__setattr__(made, "_kairos_number", number)
         return made
@@ -212,25 +212,25 @@ class Codec:
     def _read_error(self, depth: int, number: Any, kind: Any, args: Any, extra: Any, cause: Any) -> Any:
         cls = self.decode(kind, depth + 1)
         if not (isinstance(cls, type) and issubclass(cls, BaseException)):
-            raise ProtocolFault("an exception of no class")
+            raise ProtocolViolation("an exception without a class")
         values = self.decode(args, depth + 1)
         if type(values) is not tuple:
-            raise ProtocolFault("an exception of an unknown form")
+            raise ProtocolViolation("an exception of an unknown form")
         fault = _new_error(cls, values)
         for name, part in extra:
             if type(name) is str and type(part) in SCALARS:
                 fault.__dict__[name] = part
-        if number is not None and type(cls) is Mirror:
+        if number is not None and type(cls) is ProxyType:
             fault.__dict__["_kairos_number"] = _whole(number)
-        told = self.decode(cause, depth + 1)
-        if isinstance(told, BaseException):
-            fault.__cause__ = told
+        data = self.decode(cause, depth + 1)
+        if isinstance(data, BaseException):
+            fault.__cause__ = data
         return fault
 
-    def _read_class(self, told: Any, depth: int) -> Any:
-        cls = self.decode(told, depth + 1)
-        if type(cls) is not Mirror or issubclass(cls, BaseException):
-            raise ProtocolFault("an object of no class of the other side")
+    def _read_class(self, data: Any, depth: int) -> Any:
+        cls = self.decode(data, depth + 1)
+        if type(cls) is not ProxyType or issubclass(cls, BaseException):
+            raise ProtocolViolation("an object without a class of the other side")
         return cls
 
     def _read_new_class(
@@ -249,14 +249,14 @@ class Codec:
     ) -> Any:
         _whole(number)
         if number in self._classes or not all(_is_name(text) for text in (name, module, qualname)):
-            raise ProtocolFault("a class that cannot be")
+            raise ProtocolViolation("an invalid class")
         methods = [method for method in methods if _is_name(method) and _may_be_inherited(method)]
         if not specials.SPECIALS.issuperset(own) or not (doc is None or type(doc) is str):
-            raise ProtocolFault("a class of an unknown form")
+            raise ProtocolViolation("a class of an unknown form")
         base = {NAMES[kind]: kind for kind in PLAIN}[content] if content is not None else None
         parents = [self.decode(parent, depth + 1) for parent in bases]
         if not all(isinstance(parent, type) for parent in parents):
-            raise ProtocolFault("a class without classes for its bases")
+            raise ProtocolViolation("a class with invalid bases")
         own = [method for method in own if method not in missing]
         cls = mirrors.make_class(self._peer, number, name, module, qualname, doc, parents, own, methods, base)
         self._classes[number] = cls
@@ -265,13 +265,13 @@ class Codec:
     def _read_library_error(self, _: int, module: str, qualname: str) -> Any:
         found = _resolved(module, qualname) if module.partition(".")[0] in LIBRARY_ERRORS else None
         if not (isinstance(found, type) and issubclass(found, BaseException)):
-            raise ProtocolFault("an exception that the standard library does not have")
+            raise ProtocolViolation("an exception that the standard library does not have")
         return found
 
     def _read_library(self, _: int, module: str, qualname: str) -> Any:
-        """By name from the tests alone: the tests' side takes nothing by name but exceptions and plain types."""
-        if self.judges:
-            raise ProtocolFault("a name of the standard library")
+        """Resolve a name sent by the tests. The tests' side accepts only exceptions and plain types by name."""
+        if self.trusted:
+            raise ProtocolViolation("a name of the standard library")
         return _resolved(module, qualname)
 
 
@@ -296,10 +296,10 @@ _READERS: dict[str, Any] = {
 
 
 def _new_error(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
-    if type(cls) is not Mirror:
+    if type(cls) is not ProxyType:
         try:
             return cls(*args)
-        except Exception:  # noqa: S110 - its constructor wants other things than what it keeps (JSONDecodeError)
+        except Exception:  # noqa: S110 - its constructor has other parameters than `args` (JSONDecodeError)
             pass
     fault = cls.__new__(cls, *args)
     fault.args = args
@@ -307,7 +307,7 @@ def _new_error(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException
 
 
 def _content(kind: type) -> type | None:
-    """The immutable builtin that the class extends, whose content decides comparisons."""
+    """Return the immutable builtin that the class extends, whose content is compared."""
     return next((base for base in PLAIN if base is not kind and base in kind.__mro__), None)
 
 
@@ -321,12 +321,12 @@ def _redefines_equality(kind: type) -> bool:
 
 
 def _is_of_library(kind: type) -> bool:
-    """Enum brings a hash of its own. A class that claims to be of the library gains nothing: its content decides."""
+    """Whether a class is in the library, as Enum defines a hash. A false claim is harmless: content is compared."""
     return kind.__module__ in ("enum", "builtins")
 
 
 def _named_error(kind: Any) -> tuple[str, str] | None:
-    """Module and name of an exception of the standard library."""
+    """Return module and name of a standard library exception, else None."""
     if not (isinstance(kind, type) and issubclass(kind, BaseException)) or kind in NAMES:
         return None
     module, qualname = str(kind.__module__), str(kind.__qualname__)
@@ -336,7 +336,7 @@ def _named_error(kind: Any) -> tuple[str, str] | None:
 
 
 def _library_path(value: Any) -> tuple[str, str] | None:
-    """Module and name of a module, function or class of the standard library, which the answer's side has as well."""
+    """Return module and name of a standard library module, function or class, else None."""
     if isinstance(value, types.ModuleType):
         name = value.__name__
         return (name, "") if _is_standard(name) and sys.modules.get(name) is value else None
@@ -375,5 +375,5 @@ def _may_be_inherited(method: str) -> bool:
 
 def _whole(number: Any) -> int:
     if type(number) is not int or number < 0:
-        raise ProtocolFault("a number that is none")
+        raise ProtocolViolation("an invalid number")
     return number

@@ -1,7 +1,7 @@
-"""Lists, dicts and their like that both processes hold: each keeps its identity, and follows the other's changes.
+"""Mutable containers shared by both processes. Each keeps its identity and reflects changes by the other side.
 
-Only one side runs at a time. Whenever one hands over, it sends the new content of each shared container that it has
-changed since, so that `sort(xs)` changes the list of the tests, and `tree.children.append(x)` that of the answer.
+Only one side runs at a time. When it hands over control, it sends the new content of each shared container that it
+changed, so that `sort(xs)` changes the list of the tests, and `tree.children.append(x)` that of the answer.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from kairos.agents.checks.sandbox.wire import ProtocolFault
+from kairos.agents.checks.sandbox.wire import ProtocolViolation
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """How one type of container is taken apart and put together."""
+class ContainerType:
+    """How a type of container is serialised and rebuilt."""
 
     name: str
     items: Callable[[Any], list[Any]]
@@ -37,7 +37,7 @@ def _assign_list(target: list[Any], items: list[Any]) -> None:
 
 def _assign_mapping(target: dict[Any, Any], items: list[Any]) -> None:
     if len(items) % 2:
-        raise ProtocolFault("a key without a value")
+        raise ProtocolViolation("a key without a value")
     pairs = list(zip(items[::2], items[1::2], strict=True))
     target.clear()
     for key, value in pairs:
@@ -56,36 +56,38 @@ def _assign_deque(target: collections.deque[Any], items: list[Any]) -> None:
 
 def _assign_bytes(target: bytearray, items: list[Any]) -> None:
     if len(items) != 1 or type(items[0]) is not str:
-        raise ProtocolFault("a bytearray without its text")
+        raise ProtocolViolation("a bytearray without its text")
     target[:] = items[0].encode("latin-1")
 
 
 def _deque(extra: Any) -> collections.deque[Any]:
     if extra is not None and type(extra) is not int:
-        raise ProtocolFault("a length that is no number")
+        raise ProtocolViolation("a length that is not a number")
     return collections.deque(maxlen=extra)
 
 
 def _defaultdict(extra: Any) -> collections.defaultdict[Any, Any]:
     if extra is not None and not callable(extra):
-        raise ProtocolFault("a factory that cannot be called")
+        raise ProtocolViolation("a factory that cannot be called")
     return collections.defaultdict(extra)
 
 
-KINDS: dict[type, Kind] = {
-    list: Kind("list", list, _assign_list, lambda _: []),
-    dict: Kind("dict", _flat, _assign_mapping, lambda _: {}),
-    set: Kind("set", list, _assign_set, lambda _: set()),
-    bytearray: Kind("bytearray", lambda x: [x.decode("latin-1")], _assign_bytes, lambda _: bytearray()),
-    collections.deque: Kind("deque", list, _assign_deque, _deque, lambda x: x.maxlen),
-    collections.OrderedDict: Kind(
+KINDS: dict[type, ContainerType] = {
+    list: ContainerType("list", list, _assign_list, lambda _: []),
+    dict: ContainerType("dict", _flat, _assign_mapping, lambda _: {}),
+    set: ContainerType("set", list, _assign_set, lambda _: set()),
+    bytearray: ContainerType("bytearray", lambda x: [x.decode("latin-1")], _assign_bytes, lambda _: bytearray()),
+    collections.deque: ContainerType("deque", list, _assign_deque, _deque, lambda x: x.maxlen),
+    collections.OrderedDict: ContainerType(
         "OrderedDict",
         lambda x: [part for pair in x.items() for part in pair],
         _assign_mapping,
         lambda _: collections.OrderedDict(),
     ),
-    collections.defaultdict: Kind("defaultdict", _flat, _assign_mapping, _defaultdict, lambda x: x.default_factory),
-    collections.Counter: Kind("Counter", _flat, _assign_mapping, lambda _: collections.Counter()),
+    collections.defaultdict: ContainerType(
+        "defaultdict", _flat, _assign_mapping, _defaultdict, lambda x: x.default_factory
+    ),
+    collections.Counter: ContainerType("Counter", _flat, _assign_mapping, lambda _: collections.Counter()),
 }
 BY_NAME = {kind.name: kind for kind in KINDS.values()}
 
@@ -93,9 +95,9 @@ BY_NAME = {kind.name: kind for kind in KINDS.values()}
 @dataclass(slots=True)
 class _Shared:
     container: Any
-    kind: Kind
+    kind: ContainerType
     seen: list[Any]
-    """Its items as both sides know them."""
+    """The items at the last exchange."""
 
     def has_changed(self) -> bool:
         items = self.kind.items(self.container)
@@ -106,7 +108,7 @@ class _Shared:
 
 
 class Containers:
-    """The containers that both sides hold, by their number. `first` is 0 on one side and 1 on the other."""
+    """Shared containers by number. `first` is 0 on one side and 1 on the other."""
 
     def __init__(self, first: int) -> None:
         self._next = first
@@ -114,39 +116,39 @@ class Containers:
         self._numbers: dict[int, int] = {}
 
     def number(self, container: Any) -> int | None:
-        """The number of a container that is shared already."""
+        """Return the number of a shared container, or None."""
         return self._numbers.get(id(container))
 
     def share(self, container: Any) -> int:
-        """Give a container of ours a number. Its content is sent at once."""
+        """Number a container of this side. The caller sends its content."""
         number, self._next = self._next, self._next + 2
         self._keep(number, container)
         return number
 
     def accept(self, number: Any, kind: Any, extra: Any) -> Any:
-        """An empty container of the other side's, to be filled with `fill`. Raises `ProtocolFault`."""
+        """Create an empty container of the other side, to be filled with `fill`. Raises `ProtocolViolation`."""
         if type(number) is not int or number in self._shared or number % 2 == self._next % 2 or kind not in BY_NAME:
-            raise ProtocolFault("a container that cannot be")
+            raise ProtocolViolation("an invalid container")
         container = BY_NAME[kind].make(extra)
         self._keep(number, container)
         return container
 
     def get(self, number: Any) -> Any:
         if type(number) is not int or number not in self._shared:
-            raise ProtocolFault("a container that is not shared")
+            raise ProtocolViolation("a container that is not shared")
         return self._shared[number].container
 
     def fill(self, number: int, items: list[Any]) -> None:
-        """Take over the content that the other side sent."""
+        """Replace the content by the items that the other side sent."""
         shared = self._shared[number]
         try:
             shared.kind.assign(shared.container, items)
         except (TypeError, ValueError):
-            raise ProtocolFault("a content that does not fit its container") from None
+            raise ProtocolViolation("content that does not fit its container") from None
         shared.seen = shared.kind.items(shared.container)
 
     def changed(self) -> list[tuple[int, list[Any]]]:
-        """Number and items of each container that this side changed; the other side is told of them next."""
+        """Return number and items of each container that this side has changed, for the next message."""
         found = []
         for number, shared in list(self._shared.items()):
             if shared.has_changed():
@@ -154,19 +156,19 @@ class Containers:
                 found.append((number, shared.seen))
         return found
 
-    def forget(self, number: int) -> None:
-        """The other side holds it no more."""
+    def drop(self, number: int) -> None:
+        """Drop a container that the other side no longer references."""
         if shared := self._shared.pop(number, None):
             self._numbers.pop(id(shared.container), None)
 
     def unused(self) -> list[int]:
-        """Forget each container that nobody on this side holds, and give their numbers."""
+        """Drop containers that this side no longer references, and return their numbers."""
         found: list[int] = []
         while True:
-            # references: the record's, the argument of getrefcount
+            # Two references: the record and the argument of getrefcount.
             gone = [n for n, shared in self._shared.items() if sys.getrefcount(shared.container) <= 2]
             for number in gone:
-                self.forget(number)
+                self.drop(number)
             found += gone
             if not gone:
                 return found

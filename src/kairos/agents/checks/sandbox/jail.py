@@ -1,16 +1,16 @@
-"""The walls around code that is not trusted. Standard library alone: the process that builds them imports no more.
+"""Isolation of untrusted code. Uses only the standard library, as the process that applies it imports nothing else.
 
-Two ways give full isolation, both with the filter of system calls (`seccomp`):
+Two methods give full isolation, both with the system call filter (`seccomp`):
 
-- Namespaces, where the kernel lets us (as root, or anyone where unprivileged user namespaces are allowed): own ones for
-  processes, mounts, network, IPC and host name; a root folder that holds nothing but Python and the system's libraries
-  and programs, read-only, and an empty work folder in memory that vanishes with it; no network but a dead loopback.
-- Landlock (`landlock`), which needs no privilege and so works in containers: the same files to read, a work folder that
-  is removed afterwards, no TCP, no signal and no abstract socket to the outside. As root the whole sandbox becomes a
-  user of its own.
+- Namespaces, if the kernel allows them (for root, or with unprivileged user namespaces): separate process, mount,
+  network, IPC and UTS namespaces; a root file system that contains only Python and the system's libraries and programs,
+  read-only; an empty work folder in memory, which vanishes with it; no network except an inactive loopback interface.
+- Landlock (`landlock`), which needs no privilege and therefore works in containers: the same files to read, a work
+  folder that is removed afterwards, no TCP, no signals and no abstract sockets to processes outside. As root, the whole
+  sandbox switches to a user of its own.
 
-Where neither can be had, or this machine has no filter, `Walls.full` is false and the code is not run, unless the
-operator allows that (`guardian.allow_weak_isolation`): then it runs behind as many of these walls as there are.
+If neither is available, or the architecture has no filter, `Isolation.full` is false and the code is not run, unless
+the operator allows it (`guardian.allow_weak_isolation`). Then the code runs with all isolation that is available.
 """
 
 from __future__ import annotations
@@ -26,46 +26,46 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kairos.agents.checks.sandbox import landlock, seccomp, semaphores
-from kairos.agents.checks.sandbox.process_tree import Family, Tree, TreeLimits, has_swap
+from kairos.agents.checks.sandbox.process_tree import ProcessTree, ResourceMonitor, TotalLimits, has_swap
 
 NOBODY = 65534
-FIRST_STRANGER = 1_900_000_000
-"""Users that no machine gives out (above systemd's ranges for containers, below 2^31): as root, each box runs as
-another one. `nobody` would be shared: with the boxes beside it, whose processes would count against its limit, and with
-services that run as nobody, such as the embedded database, whose files and processes would then be its own."""
-NEW_MOUNTS, NEW_UTS, NEW_IPC, NEW_USER, NEW_PIDS, NEW_NETWORK = (
+FIRST_SANDBOX_USER = 1_900_000_000
+"""First of the user ids for sandboxes, above systemd's ranges for containers and below 2^31. As root, each sandbox runs
+as a different user. `nobody` would be shared with other sandboxes, whose processes would count against the limit, and
+with services such as the embedded database, whose files and processes would be accessible."""
+NEW_MOUNTS, NEW_UTS, NEW_IPC, NEW_USER, NEW_PID, NEW_NETWORK = (
     *(0x00020000, 0x04000000, 0x08000000),
     *(0x10000000, 0x20000000, 0x40000000),
 )
 RDONLY, NOSUID, NODEV, REMOUNT, BIND, RECURSIVE, PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
 KEPT_FLAGS = {os.ST_NOSUID: NOSUID, 4: NODEV, 8: 8, 1024: 1024, 2048: 2048, 4096: 1 << 21}
-"""Flags of a mounted file system, and how `mount` wants them. A user namespace may not drop any of them."""
-SET_DEATH_SIGNAL, SET_DUMPABLE, SET_SUBREAPER, SET_NO_NEW_PRIVILEGES = 1, 4, 36, 38
+"""Flags of a mounted file system -> flags of `mount`. A user namespace may not remove any of them."""
+SET_PDEATHSIG, SET_DUMPABLE, SET_SUBREAPER, SET_NO_NEW_PRIVILEGES = 1, 4, 36, 38
 LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo", "/nix/store")
 PROGRAMS = ("/bin", "/usr/bin", "/etc/ld.so.cache")
 PARTS_OF_PYTHON = ("bin", "lib", "lib64")
-"""Below its prefix, which may be a home that holds more than Python."""
+"""Below the prefix, which may be a home folder with other content."""
 DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 DESCRIPTORS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one process of the code may use, and what all of them may together."""
+    """Limits per process, and for all processes together."""
 
     cpu_s: int
     memory_bytes: int
-    """Of what one process may write, and of all together; Python itself takes about 30 MB of it."""
+    """Writable memory, per process and in total. Python itself takes about 30 MB."""
     file_bytes: int
     processes: int
-    """All together, with threads."""
+    """Processes and threads in total."""
     cpu_of_all_s: int
     disk_bytes: int
-    """All files together."""
+    """All files in total."""
 
 
-class Way(StrEnum):
-    """How code is kept in."""
+class IsolationMethod(StrEnum):
+    """How code is isolated."""
 
     NAMESPACES = "namespaces"
     LANDLOCK = "landlock"
@@ -73,64 +73,64 @@ class Way(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Walls:
-    """Which walls stand."""
+class Isolation:
+    """The isolation in effect."""
 
     own_processes: bool
-    """A namespace of its own for processes: when its first one ends, all of them do."""
+    """Whether there is a PID namespace: all processes end with the first one."""
     own_root: bool
     own_network: bool
     user: int
-    """Who the code becomes, if we are still root when it does."""
+    """User id for the code, if this process is still root."""
     work: str = "/work"
-    way: Way = Way.NONE
-    lacks: str = ""
-    """Why it is none, in words."""
+    method: IsolationMethod = IsolationMethod.NONE
+    unavailable_reason: str = ""
+    """Why `method` is none."""
     own_user: bool = False
-    """Whether nobody else runs as its user."""
-    tasks_of_others: int = 0
-    """Processes and threads that count against its limit and are not its own."""
+    """Whether no other process runs as this user."""
+    other_tasks: int = 0
+    """Processes and threads outside the sandbox that count against its limit."""
 
     @property
     def full(self) -> bool:
-        return self.way is not Way.NONE
+        return self.method is not IsolationMethod.NONE
 
 
-def build(folder: str) -> Walls:
-    """Leave the machine's namespaces, as far as the kernel lets us. Children made from now on live in the new ones."""
-    global _standing, _proc
-    _oom_first()
+def build(folder: str) -> Isolation:
+    """Enter new namespaces, as far as the kernel allows. Later children run in them."""
+    global _isolation, _proc
+    _prefer_oom_kill()
     _proc = _open_proc()
     prctl(SET_SUBREAPER, 1)
-    tasks = _tasks_of_user()  # before NEW_PIDS: a namespace ends with the first process in it
-    isolated = _unshare(NEW_MOUNTS | NEW_PIDS | NEW_NETWORK | NEW_IPC | NEW_UTS)
+    tasks = _tasks_of_user()  # before NEW_PID: a PID namespace ends with its first process
+    isolated = _unshare(NEW_MOUNTS | NEW_PID | NEW_NETWORK | NEW_IPC | NEW_UTS)
     refusal = "" if isolated else os.strerror(ctypes.get_errno())
     own_network = isolated or _unshare(NEW_NETWORK)
-    user = stranger()
-    if isolated and _new_root(folder):
-        lacks = _missing_everywhere()
-        way = Way.NONE if lacks else Way.NAMESPACES
-        _standing = Walls(isolated, True, own_network, user, "/work", way, lacks, own_user=True)
-        return _standing
-    way, lacks = _without_root(refusal or "no mounts")
+    user = sandbox_user()
+    if isolated and _enter_new_root(folder):
+        reason = _missing_requirement()
+        method = IsolationMethod.NONE if reason else IsolationMethod.NAMESPACES
+        _isolation = Isolation(isolated, True, own_network, user, "/work", method, reason, own_user=True)
+        return _isolation
+    method, reason = _landlock_method(refusal or "no mounts")
     work = f"{folder}/work"
     os.makedirs(work, 0o700, exist_ok=True)
-    own_user = os.geteuid() == 0 and _become_stranger(folder, work, user, way)
+    own_user = os.geteuid() == 0 and _become_sandbox_user(folder, work, user, method)
     os.chdir(work)
-    others = OWN_TASKS if own_user else tasks + ROOM_FOR_OTHERS
-    _standing = Walls(isolated, False, own_network, user, work, way, lacks, own_user, others)
-    return _standing
+    others = WARDEN_TASKS if own_user else tasks + OTHER_TASKS_ALLOWANCE
+    _isolation = Isolation(isolated, False, own_network, user, work, method, reason, own_user, others)
+    return _isolation
 
 
-_standing: Walls | None = None
-"""What `drop` completes."""
+_isolation: Isolation | None = None
+"""Set by `build`, completed by `drop_privileges`."""
 _proc: int | None = None
-"""The machine's `/proc`, opened while it can be seen: for the process that watches, and for no other."""
-NO_FILTER = "there is no filter of system calls (seccomp) for this system and machine"
-OWN_TASKS = 2
-"""The warden's two processes."""
-ROOM_FOR_OTHERS = 128
-"""Threads that the daemon and others of our user may start while tests run. `process_tree` counts exactly."""
+"""The host's `/proc`, opened while it is visible, for the supervising process only."""
+NO_FILTER = "this system or architecture has no system call filter (seccomp)"
+WARDEN_TASKS = 2
+"""The two processes of the warden."""
+OTHER_TASKS_ALLOWANCE = 128
+"""Threads that other processes of this user may start during the tests. `process_tree` counts exactly."""
 
 
 def _open_proc() -> int | None:
@@ -142,29 +142,29 @@ def _open_proc() -> int | None:
     return proc
 
 
-def _without_root(refusal: str) -> tuple[Way, str]:
-    if lacks := _missing_everywhere():
-        return Way.NONE, lacks
+def _landlock_method(refusal: str) -> tuple[IsolationMethod, str]:
+    if reason := _missing_requirement():
+        return IsolationMethod.NONE, reason
     version = landlock.version()
     if version < landlock.FULL:
-        have = f"the kernel's Landlock is of version {version}" if version else "the kernel offers no Landlock"
+        have = f"the kernel has Landlock version {version}" if version else "the kernel has no Landlock"
         needs = f"version {landlock.FULL} (Linux 6.12) is needed"
-        return Way.NONE, f"namespaces are refused ({refusal}), and {have}; {needs}"
-    return Way.LANDLOCK, ""
+        return IsolationMethod.NONE, f"namespaces are not permitted ({refusal}), and {have}; {needs}"
+    return IsolationMethod.LANDLOCK, ""
 
 
-def _missing_everywhere() -> str:
-    """What both ways need."""
+def _missing_requirement() -> str:
+    """Return a requirement of both methods that is missing, or an empty string."""
     if not seccomp.supported():
         return NO_FILTER
     return "" if _proc is not None else "the kernel does not show the children of a process in /proc"
 
 
-def _become_stranger(folder: str, work: str, user: int, way: Way) -> bool:
-    """Root gives itself up for good. False where it may not: a container can take away that right too.
+def _become_sandbox_user(folder: str, work: str, user: int, method: IsolationMethod) -> bool:
+    """Switch irrevocably from root to the sandbox user. Returns False if that is not permitted, as in some containers.
 
-    Where Python lies in root's own home, the right to read what the user may not is kept; Landlock narrows it to
-    Python's files.
+    If Python is installed in root's home, the capability to read all files is kept; Landlock restricts it to Python's
+    files.
     """
     try:
         os.chown(folder, user, user)
@@ -176,19 +176,21 @@ def _become_stranger(folder: str, work: str, user: int, way: Way) -> bool:
     except OSError:
         return False
     prctl(KEEP_CAPABILITIES, 0)
-    _keep_capabilities(_needed_capability(way))
+    _keep_capabilities(_needed_capability(method))
     prctl(SET_DUMPABLE, 1)
     return True
 
 
-def _needed_capability(way: Way) -> int:
-    """Asked of the real user, whose capabilities do not count here."""
-    return READ_ANYTHING if way is Way.LANDLOCK and not os.access(os.__file__, os.R_OK) else 0
+def _needed_capability(method: IsolationMethod) -> int:
+    """Return the capability that the user needs to read Python's files, or 0."""
+    return READ_SEARCH if method is IsolationMethod.LANDLOCK and not os.access(os.__file__, os.R_OK) else 0
 
 
 def _tasks_of_user() -> int:
-    """How many processes and threads the kernel counts against our user's limit: the least limit under which we can
-    fork. `/proc` does not show those of other containers, which count too."""
+    """Return how many processes and threads count against this user's limit: the lowest limit that permits a fork.
+
+    `/proc` does not show those of other containers, which also count.
+    """
     if os.geteuid() == 0:
         return 0  # exempt
     soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
@@ -215,93 +217,93 @@ def _can_fork() -> bool:
     return True
 
 
-def watched(first: int, limits: Limits) -> Tree | None:
-    """The processes below the first one within the walls. None where the system does not show them."""
-    if _proc is None or _standing is None:
+def resource_monitor(first: int, limits: Limits) -> ResourceMonitor | None:
+    """Return a monitor for the descendants of the first sandboxed process, or None if `/proc` does not list them."""
+    if _proc is None or _isolation is None:
         return None
-    together = TreeLimits(limits.memory_bytes, limits.cpu_of_all_s, limits.processes, limits.disk_bytes)
-    return Tree(Family(first, _proc), together, _standing.work, _standing.own_root, _swaps)
+    together = TotalLimits(limits.memory_bytes, limits.cpu_of_all_s, limits.processes, limits.disk_bytes)
+    return ResourceMonitor(ProcessTree(first, _proc), together, _isolation.work, _isolation.own_root, _swaps)
 
 
-def begin_first_process() -> None:
-    """In the first process within the walls: what loses its parent comes to it, and nobody looks into it."""
+def enter_init_process() -> None:
+    """Set up the first sandboxed process: it adopts orphans and cannot be inspected."""
     global _proc
     if _proc is not None:
         os.close(_proc)
         _proc = None
     prctl(SET_SUBREAPER, 1)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # which the first process of a namespace does not get from within
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # not delivered to the first process of a PID namespace from within
     die_with_parent()
     undumpable()
 
 
 def die_with_parent() -> None:
-    """Be killed when the parent dies, however it dies. Forgotten by the kernel on a change of user: call it after."""
-    prctl(SET_DEATH_SIGNAL, signal.SIGKILL)
+    """Have the kernel kill this process when its parent ends. Call it after a change of user, which resets it."""
+    prctl(SET_PDEATHSIG, signal.SIGKILL)
 
 
 def undumpable() -> None:
-    """Closed to ptrace and /proc for processes of the same user."""
+    """Deny ptrace and /proc access by processes of the same user."""
     prctl(SET_DUMPABLE, 0)
 
 
-def drop(limits: Limits, user: int, *, watched: bool = True) -> None:
-    """Give up every privilege for good, become the user if we are root, and take the limits.
+def drop_privileges(limits: Limits, user: int, *, watched: bool = True) -> None:
+    """Irrevocably drop all privileges, switch to `user` if root, and apply the limits.
 
-    `watched`: whether others of the user may look into the process, as who sums the memory of all has to.
-    Raises `OSError` where a wall that was promised (`build`) cannot be built: the code must not be run then.
+    `watched`: whether processes of the same user may inspect this one, as the resource monitor must.
+    Raises `OSError` if isolation reported by `build` cannot be applied; the code must not be run then.
     """
-    walls = _standing or Walls(False, False, False, user, work="")
-    _limit(limits, walls)
-    if os.geteuid() == 0 and walls.own_root:
+    isolation = _isolation or Isolation(False, False, False, user, work="")
+    _limit(limits, isolation)
+    if os.geteuid() == 0 and isolation.own_root:
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
-    _keep_capabilities(_needed_capability(walls.way))
+    _keep_capabilities(_needed_capability(isolation.method))
     prctl(SET_NO_NEW_PRIVILEGES, 1)
-    prctl(SET_DUMPABLE, int(watched))  # nothing untrusted can look into it
+    prctl(SET_DUMPABLE, int(watched))  # no untrusted process can inspect it
     die_with_parent()
-    _wall_in(walls)
+    _confine(isolation)
 
 
-def _limit(limits: Limits, walls: Walls) -> None:
+def _limit(limits: Limits, isolation: Isolation) -> None:
     for kind, most in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, DESCRIPTORS),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
-        (resource.RLIMIT_NPROC, limits.processes + walls.tasks_of_others),
+        (resource.RLIMIT_NPROC, limits.processes + isolation.other_tasks),
         (resource.RLIMIT_CPU, limits.cpu_s),
         (resource.RLIMIT_DATA, limits.memory_bytes),
         (resource.RLIMIT_AS, limits.memory_bytes * SPACE_FACTOR),
     ):
-        with contextlib.suppress(ValueError, OSError):  # macOS knows some of them by name only
+        with contextlib.suppress(ValueError, OSError):  # macOS supports only some
             resource.setrlimit(kind, (most, most))
-    with contextlib.suppress(AttributeError, OSError):  # Linux alone has it
+    with contextlib.suppress(AttributeError, OSError):  # Linux only
         mine = sorted(os.sched_getaffinity(0))
         first = OWN_PROCESS % len(mine)
         os.sched_setaffinity(0, (mine[first:] + mine[:first])[:CPUS])
 
 
 SPACE_FACTOR = 4
-"""Address space for one byte of memory: each thread reserves some that it never writes."""
+"""Address space per byte of memory, as threads reserve space that they never write."""
 CPUS = 8
-"""Pools start as many workers as there are processors, and `Limits.processes` does not grow with the machine."""
+"""Maximum processors, as pools start one worker per processor and `Limits.processes` is fixed."""
 
 
-def _wall_in(walls: Walls) -> None:
-    around = seccomp.Surroundings(walls.own_root, walls.own_user)
-    if walls.own_root:
+def _confine(isolation: Isolation) -> None:
+    context = seccomp.FilterContext(isolation.own_root, isolation.own_user)
+    if isolation.own_root:
         if landlock.version() >= landlock.SCOPES_SINCE:
-            landlock.keep_signals_in()
-    elif walls.work and landlock.version():
-        landlock.restrict(landlock.Rules(tuple(_needed()), (walls.work,), ("/dev/null",)))
-        semaphores.stand_in(walls.work)
+            landlock.restrict_signals()
+    elif isolation.work and landlock.version():
+        landlock.restrict(landlock.Rules(tuple(_required_paths()), (isolation.work,), ("/dev/null",)))
+        semaphores.install(isolation.work)
     if seccomp.supported():
-        seccomp.restrict(around)
+        seccomp.restrict(context)
 
 
 def can_read_python() -> bool:
-    """Whether whoever we have become can read the library."""
+    """Whether the current user can read Python's library."""
     try:
         with open(os.__file__):
             return True
@@ -310,7 +312,7 @@ def can_read_python() -> bool:
 
 
 def prctl(option: int, value: int) -> None:
-    """Linux's process control; nothing elsewhere."""
+    """Call Linux's prctl; a no-op on other systems."""
     if sys.platform == "linux":
         LIBC.prctl(option, ctypes.c_ulong(value), *(ctypes.c_ulong(0),) * 3)
 
@@ -318,16 +320,16 @@ def prctl(option: int, value: int) -> None:
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def _oom_first() -> None:
-    """If memory runs out, the kernel ends the tests and not the database."""
+def _prefer_oom_kill() -> None:
+    """Make the kernel's out-of-memory killer prefer this process."""
     with contextlib.suppress(OSError):
         _write("/proc/self/oom_score_adj", "1000")
 
 
-def stranger() -> int:
-    """A user that only this box runs as: our process id is nobody else's. Where a container maps few users, nobody."""
+def sandbox_user() -> int:
+    """Return a user id for this sandbox only, derived from the process id; `nobody` if the container maps few users."""
     with contextlib.suppress(OSError), open("/proc/self/uid_map") as file:
-        user = FIRST_STRANGER + OWN_PROCESS
+        user = FIRST_SANDBOX_USER + OWN_PROCESS
         for first, _, count in (map(int, line.split()) for line in file):
             if first <= user < first + count:
                 return user
@@ -336,11 +338,11 @@ def stranger() -> int:
 
 _swaps = has_swap()
 OWN_PROCESS = os.getpid()
-"""Read before any namespace is left."""
+"""The process id outside the new PID namespace."""
 
 
 def _unshare(flags: int) -> bool:
-    """As root directly; as anyone else within a new user namespace, in which we are nobody but may mount."""
+    """Enter new namespaces: directly as root, else inside a new user namespace as `nobody`."""
     if sys.platform != "linux":
         return False
     if os.geteuid() == 0:
@@ -355,16 +357,16 @@ def _unshare(flags: int) -> bool:
     return True
 
 
-def _new_root(folder: str) -> bool:
-    """A root in memory: Python and the libraries read-only, /work to write in. False where the kernel refuses."""
+def _enter_new_root(folder: str) -> bool:
+    """Change to a root file system in memory: Python and libraries read-only, /work writable. False if refused."""
     try:
         _mount("none", "/", None, RECURSIVE | PRIVATE)
         _mount("tmpfs", folder, "tmpfs", NOSUID | NODEV, "size=64m,mode=0755")
-        for source in _needed():
+        for source in _required_paths():
             _bind(source, folder)
         for place in ("/work", "/tmp", "/dev/shm"):
             os.makedirs(folder + place, exist_ok=True)
-            os.chmod(folder + place, 0o1777)  # noqa: S103 - a folder for everyone in a root that nobody else sees
+            os.chmod(folder + place, 0o1777)  # noqa: S103 - in a root that only this sandbox sees
         os.chroot(folder)
         os.chdir("/work")
     except OSError:
@@ -372,8 +374,8 @@ def _new_root(folder: str) -> bool:
     return True
 
 
-def _needed() -> Iterator[str]:
-    """The outermost places that hold Python, the libraries and the harmless devices, links resolved."""
+def _required_paths() -> Iterator[str]:
+    """Yield the top-level paths of Python, the libraries, programs and devices, with links resolved."""
     prefixes = {sys.base_prefix, sys.base_exec_prefix}
     python = {os.path.join(prefix, part) for prefix in prefixes for part in PARTS_OF_PYTHON}
     named = (*python, os.path.dirname(os.__file__), os.path.dirname(sys.executable), *LIBRARIES, *PROGRAMS, *DEVICES)
@@ -410,8 +412,10 @@ def _mount(source: str, target: str, kind: str | None, flags: int, data: str | N
 
 
 def _keep_capabilities(kept: int) -> None:
-    """Clear all sets but for these, which programs that are started keep too: who unshared a user namespace holds every
-    capability in it. (capset, version 3 of its header.)"""
+    """Drop all capabilities except `kept`, which started programs inherit. A new user namespace grants all of them.
+
+    (capset, version 3 of its header.)
+    """
     if sys.platform == "linux":
         header = (ctypes.c_uint32 * 2)(0x20080522, 0)
         LIBC.capset(header, (ctypes.c_uint32 * 6)(kept, kept, kept))
@@ -421,7 +425,7 @@ def _keep_capabilities(kept: int) -> None:
 
 
 KEEP_CAPABILITIES, AMBIENT, AMBIENT_RAISE = 8, 47, 2
-READ_ANYTHING = 1 << 2
+READ_SEARCH = 1 << 2
 """CAP_DAC_READ_SEARCH."""
 
 

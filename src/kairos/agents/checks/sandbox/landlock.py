@@ -1,7 +1,7 @@
-"""Landlock: a process gives up access to files, TCP ports, and processes outside, for good, without any privilege.
+"""Landlock: irrevocably restricts a process's access to files, TCP ports and other processes, without privileges.
 
-`Documentation/userspace-api/landlock.rst`. Kairos needs version 6 of its interface (Linux 6.12), the first that also
-keeps signals in: below it, code that runs as the daemon's user could stop the daemon. Standard library alone.
+`Documentation/userspace-api/landlock.rst`. Kairos needs ABI version 6 (Linux 6.12), the first that also restricts
+signals: without it, code that runs as the daemon's user could stop the daemon. Uses only the standard library.
 """
 
 from __future__ import annotations
@@ -17,47 +17,47 @@ from dataclasses import dataclass
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 ASK_VERSION, PATH_BENEATH = 1, 1
 FULL = 6
-"""The version that keeps in all that the sandbox must."""
+"""The first ABI version that restricts everything that the sandbox requires."""
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE = (1 << bit for bit in range(6))
 MAKE_DIR, MAKE_REG, MAKE_FIFO, MAKE_SYM, REFER, TRUNCATE = (1 << bit for bit in (7, 8, 10, 12, 13, 14))
 FILES = {1: 13, 2: 14, 3: 15, 4: 15}
-"""Version of the interface -> how many rights on files it knows; 16 from version 5 on."""
+"""ABI version -> number of file access rights; 16 from version 5 on."""
 ALL_TCP, TCP_SINCE = 3, 4
 """Binding and connecting."""
 ALL_SCOPES, SCOPES_SINCE = 3, 6
-"""Abstract UNIX sockets and signals, to what is outside."""
+"""Abstract UNIX sockets and signals, to processes outside."""
 READ = EXECUTE | READ_FILE | READ_DIR
 WORK = (
     *(WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE),
     *(MAKE_DIR, MAKE_REG, MAKE_FIFO, MAKE_SYM, REFER, TRUNCATE),
 )
-"""No EXECUTE: a program that its owner may not read would hide its memory and files from whoever counts them."""
+"""Without EXECUTE: a program that its owner cannot read would hide its memory and files from the resource monitor."""
 OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What stays allowed; nothing else does."""
+    """The allowed accesses; all others are denied."""
 
     read: tuple[str, ...]
-    """Files and folders, with all below, to read and to run."""
+    """Files and folders to read and execute, recursively."""
     work: tuple[str, ...]
-    """Folders, with all below, to do anything in but run programs."""
+    """Folders with all rights except execution, recursively."""
     devices: tuple[str, ...]
     """Files to read and write."""
 
 
 def version() -> int:
-    """Of the kernel's interface; 0 where it has none, or does not let us use it."""
+    """Return the kernel's ABI version; 0 if Landlock is unavailable."""
     if sys.platform != "linux":
         return 0
     return max(0, _call(CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint(ASK_VERSION)))
 
 
 def restrict(rules: Rules) -> None:
-    """Put this process and all its children under the rules, as far as this kernel's version knows them.
+    """Apply the rules to this process and its children, as far as this kernel supports them.
 
-    Places that do not exist are left out. Raises `OSError` where the kernel refuses.
+    Paths that do not exist are skipped. Raises `OSError` if the kernel refuses.
     """
     known = version()
     files = (1 << FILES.get(known, 16)) - 1
@@ -71,8 +71,8 @@ def restrict(rules: Rules) -> None:
         os.close(ruleset)
 
 
-def keep_signals_in() -> None:
-    """No signal and no abstract socket reaches a process outside. Files stay as they are. Needs version 6."""
+def restrict_signals() -> None:
+    """Block signals and abstract sockets to processes outside. File access is unchanged. Needs ABI version 6."""
     ruleset = _ruleset(0, 0, ALL_SCOPES)
     try:
         _enforce(ruleset)
@@ -104,7 +104,7 @@ def _allow(ruleset: int, places: Iterable[str], rights: int) -> None:
 
 
 def _enforce(ruleset: int) -> None:
-    """Needs `no_new_privs`."""
+    """Enforce the ruleset. Requires `no_new_privs`."""
     if _call(RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint(0)) != 0:
         raise _error("landlock_restrict_self")
 
@@ -113,9 +113,9 @@ def _call(number: int, *arguments: object) -> int:
     return _LIBC.syscall(ctypes.c_long(number), *arguments)
 
 
-def _error(what: str) -> OSError:
+def _error(call: str) -> OSError:
     number = ctypes.get_errno()
-    return OSError(number, f"{what}: {os.strerror(number)}")
+    return OSError(number, f"{call}: {os.strerror(number)}")
 
 
 _LIBC = ctypes.CDLL(None, use_errno=True)

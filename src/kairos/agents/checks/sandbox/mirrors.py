@@ -1,14 +1,14 @@
-"""Stand-ins for what lives in the other process: one class for each class there, one object for each object there.
+"""Proxies for classes and objects of the other process: a local class per remote class, a local object per object.
 
-A stand-in forwards attributes, calls and operators. What decides an assertion is decided on the side of the tests:
+A proxy forwards attribute access, calls and operators. Assertions are decided on the side of the tests:
 
-- `==` with anything that is not the answer's is never true: an object of the answer's is no plain data. `is`, `type`
-  and `isinstance` see the stand-in's class and never what the object claims.
-- Comparisons and operators that would show an expected value to an object (`<`, `-`, `in`, …) are forwarded for objects
-  whose class the tests name themselves, such as `Stack` in `Stack().push(1)`. For all others they are a TypeError, or
-  decided by iterating. So `abs(f(2) - 1.41) < 0.1` cannot be won by an object that makes every difference 0.
-- Subclasses of an immutable builtin (named tuples, members of IntEnum) are compared by that plain content, which
-  crosses with them, unless they bring an equality of their own.
+- `==` between a proxy and a local value is always false, as an object of the answer is not plain data. `is`, `type`
+  and `isinstance` use the proxy's class, not what the object claims.
+- Comparisons and operators that would reveal an expected value to an object (`<`, `-`, `in`, …) are forwarded only if
+  the tests name the object's class, such as `Stack` in `Stack().push(1)`. For others they raise TypeError or are
+  decided by iteration. So an object that makes every difference 0 does not pass `abs(f(2) - 1.41) < 0.1`.
+- Instances of subclasses of an immutable builtin (named tuples, members of IntEnum) are transferred with their plain
+  content and compared by it, unless the class defines its own equality.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PLAIN: dict[type, Callable[[Any], Any]] = {
     tuple: lambda value: tuple(tuple.__iter__(value)),
     frozenset: lambda value: frozenset(frozenset.__iter__(value)),
 }
-"""Immutable builtins, and how the plain content of an object of a subclass is read."""
+"""Immutable builtins, with functions that read the plain content of a subclass instance."""
 _LOCAL = frozenset(
     {
         *("__class__", "__new__", "__init__", "__del__", "__getattribute__", "__setattr__", "__delattr__"),
@@ -40,8 +40,8 @@ _REMOTE_OF_CLASSES = frozenset({"__annotations__", "__abstractmethods__"})
 _OWN = frozenset(dir(type)) - _REMOTE_OF_CLASSES
 
 
-class Mirror(type):
-    """The class of the stand-ins' classes."""
+class ProxyType(type):
+    """The metaclass of proxy classes."""
 
     peer: Any
     number: int
@@ -108,20 +108,20 @@ INTERPRETER: dict[tuple[Any, Any], type] = {
         *(type({}.keys()), type({}.values()), type({}.items()), type(re.match("", ""))),
     )
 }
-"""What `isinstance` takes a stand-in for: types that decide nothing about a value."""
+"""Interpreter types that `isinstance` reports for proxies. None of them depends on a value."""
 _FIELDS = frozenset({"peer", "number", "lineage", "forwarded", "content"})
 
 
 _MADE = "@made"
-"""In the body of a class that this module makes. A class statement of the tests has none."""
+"""Marks the body of a class that this module creates, in contrast to class statements of the tests."""
 
 
 def _extended(name: str, bases: tuple[type, ...], body: dict[str, Any], options: dict[str, Any]) -> Any:
-    """A class of the tests that extends one of the code: it lives there, and its methods are called back."""
+    """Create a test class that extends a class of the code: in the other process, with callbacks to its methods."""
     cell = body.pop("__classcell__", None)
     functions = {key: value for key, value in body.items() if isinstance(value, types.FunctionType)}
     data = {key: value for key, value in body.items() if key not in functions}
-    peer = next(base.peer for base in bases if type(base) is Mirror)
+    peer = next(base.peer for base in bases if type(base) is ProxyType)
     kind = peer.request("subclass", name, bases, data, functions, options)
     if cell is not None:
         cell.cell_contents = kind
@@ -133,12 +133,12 @@ def _peer(value: Any) -> Any:
 
 
 def lineage(kind: type) -> tuple[type, ...]:
-    """The classes that an object of this class is an instance of."""
-    return type.__getattribute__(kind, "lineage") if type(kind) is Mirror else kind.__mro__
+    """Return the classes that instances of this class are instances of."""
+    return type.__getattribute__(kind, "lineage") if type(kind) is ProxyType else kind.__mro__
 
 
-class Remote:
-    """An object of the other process."""
+class ProxyObject:
+    """A proxy for an object of the other process."""
 
     __slots__ = ("__weakref__", "_kairos_number")
 
@@ -157,7 +157,7 @@ class Remote:
         _peer(self).request("del", self, name)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        raise TypeError("an object of the code that is tested cannot be pickled by the tests")
+        raise TypeError("tests cannot pickle an object of the code under test")
 
     def __copy__(self) -> Any:
         return _peer(self).request("copy", self)
@@ -169,8 +169,8 @@ class Remote:
         _release(self)
 
 
-class RemoteValue:
-    """An object of the other process whose class extends an immutable builtin: that part of it is here."""
+class ProxyValue:
+    """A proxy for an instance of a subclass of an immutable builtin, with its plain content."""
 
     def __getattr__(self, name: str) -> Any:
         return _attribute(self, type(self), name)
@@ -178,11 +178,11 @@ class RemoteValue:
     def __setattr__(self, name: str, value: Any) -> None:
         _peer(self).request("set", self, name, value)
 
-    __reduce_ex__, __copy__, __deepcopy__ = Remote.__reduce_ex__, Remote.__copy__, Remote.__deepcopy__
+    __reduce_ex__, __copy__, __deepcopy__ = ProxyObject.__reduce_ex__, ProxyObject.__copy__, ProxyObject.__deepcopy__
 
 
-class RemoteError(BaseException):
-    """An exception of the other process: of a local class, so that `except` and `raise` can take it."""
+class ProxyException(BaseException):
+    """A proxy for an exception of the other process, which `except` and `raise` accept."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "_kairos_number" not in BaseException.__getattribute__(self, "__dict__"):
@@ -191,10 +191,10 @@ class RemoteError(BaseException):
 
 
 def number_of(value: Any) -> int | None:
-    """The number under which the other process knows what this stands for; None when it stands for nothing there."""
-    if type(value) is Mirror:
+    """Return the number of the proxied object in the other process; None if the value is not a proxy."""
+    if type(value) is ProxyType:
         return type.__getattribute__(value, "number")
-    if type(type(value)) is not Mirror:
+    if type(type(value)) is not ProxyType:
         return None
     if isinstance(value, BaseException):
         return BaseException.__getattribute__(value, "__dict__").get("_kairos_number")
@@ -202,8 +202,8 @@ def number_of(value: Any) -> int | None:
 
 
 def _attribute(value: Any, kind: Any, name: str) -> Any:
-    if name in specials.WORDS and not kind.peer.is_named(kind):
-        raise TypeError(f"{_of(kind)} has no say in `{name}`: {ADVICE}")
+    if name in specials.PREDICATES and not kind.peer.is_named(kind):
+        raise TypeError(f"`{name}` is not available on {_of(kind)}: {ADVICE}")
     return kind.peer.request("get", value, name)
 
 
@@ -211,11 +211,11 @@ def _release(value: Any) -> None:
     try:
         type(value).peer.released.append(object.__getattribute__(value, "_kairos_number"))
     except AttributeError:
-        return  # it was never whole, or the interpreter is going down
+        return  # not fully constructed, or the interpreter is shutting down
 
 
 ADVICE = (
-    "the tests do not name its class, so it is not asked about values that the tests expect. Return plain data, "
+    "the tests do not name its class, so it does not receive values that the tests expect. Return plain data, "
     "or name the class in the tests"
 )
 
@@ -236,7 +236,7 @@ def make_class(
     methods: list[str],
     content: type | None,
 ) -> Any:
-    """The local class that stands for a class of the other process."""
+    """Create the proxy class for a class of the other process."""
     local, extra = _local_bases(bases, content)
     forwarded = frozenset(own)
     home: list[Any] = []
@@ -257,7 +257,7 @@ def make_class(
     kind = _created(name, local, body)
     home.append(kind)
     ancestry = [kind, *(inner for base in bases for inner in lineage(base))]
-    everything = frozenset(method for base in local if type(base) is Mirror for method in base.forwarded) | forwarded
+    everything = frozenset(method for base in local if type(base) is ProxyType for method in base.forwarded) | forwarded
     for field, value in (
         ("peer", peer),
         ("number", number),
@@ -270,29 +270,29 @@ def make_class(
 
 
 def _local_bases(bases: list[Any], content: type | None) -> tuple[tuple[type, ...], bool]:
-    """What the local class extends, and whether its objects have a dictionary."""
+    """Return the bases of the proxy class, and whether its instances have a dictionary."""
     errors = [base for base in bases if issubclass(base, BaseException)]
     if errors:
-        return (*(base for base in errors if type(base) is Mirror), *_once(errors), RemoteError), True
+        return (*(base for base in errors if type(base) is ProxyType), *_once(errors), ProxyException), True
     if content is not None:
-        mirrored = [base for base in bases if type(base) is Mirror and base.content is content]
-        return (*mirrored, RemoteValue, content) if not mirrored else tuple(mirrored), True
-    mirrored = tuple(base for base in bases if type(base) is Mirror and base.content is None)
-    return (mirrored or (Remote,)), False
+        mirrored = [base for base in bases if type(base) is ProxyType and base.content is content]
+        return (*mirrored, ProxyValue, content) if not mirrored else tuple(mirrored), True
+    mirrored = tuple(base for base in bases if type(base) is ProxyType and base.content is None)
+    return (mirrored or (ProxyObject,)), False
 
 
 def _once(errors: list[Any]) -> list[Any]:
-    return [base for base in errors if type(base) is not Mirror]
+    return [base for base in errors if type(base) is not ProxyType]
 
 
 def _created(name: str, bases: tuple[type, ...], body: dict[str, Any]) -> Any:
-    """Where Python cannot order the bases or lay out their objects, the first of them stands for all."""
+    """Create the class, with fewer bases if Python cannot combine them."""
     for attempt in (bases, (*bases[:1], bases[-1]), bases[:1], bases[-1:]):
         try:
-            return Mirror(name, tuple(dict.fromkeys(attempt)), body)  # type: ignore[call-arg]
+            return ProxyType(name, tuple(dict.fromkeys(attempt)), body)  # type: ignore[call-arg]
         except TypeError:
             continue
-    raise TypeError(f"the class {name} cannot be shown to the tests")
+    raise TypeError(f"the class {name} has no proxy for the tests")
 
 
 def _method(name: str, home: list[Any]) -> Callable[..., Any]:
@@ -303,7 +303,7 @@ def _method(name: str, home: list[Any]) -> Callable[..., Any]:
 
 
 def _inherited(name: str, home: list[Any]) -> Callable[..., Any]:
-    """For `super().name()` in a class of the tests that extends this one. Of plain content, its type's own method."""
+    """Return a method for `super().name()` in a test class. For plain content, that is the builtin's own method."""
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         kind, peer = home[0], home[0].peer
@@ -343,7 +343,7 @@ def _plain(name: str, home: list[Any]) -> Callable[..., Any]:
 def _equality(name: str, home: list[Any]) -> Callable[..., Any]:
     def method(self: Any, other: Any) -> Any:
         peer = _peer(self)
-        if peer.judges and type(type(other)) is not Mirror:
+        if peer.trusted and type(type(other)) is not ProxyType:
             return NotImplemented
         return _ask(self, home, name, (other,))
 
@@ -353,8 +353,8 @@ def _equality(name: str, home: list[Any]) -> Callable[..., Any]:
 def _operator(name: str, home: list[Any]) -> Callable[..., Any]:
     def method(self: Any, other: Any, *more: Any) -> Any:
         kind = type(self)
-        if kind.peer.judges and type(type(other)) is not Mirror and not kind.peer.is_named(kind):
-            raise TypeError(f"{_of(kind)} is not asked for `{name}`: {ADVICE}")
+        if kind.peer.trusted and type(type(other)) is not ProxyType and not kind.peer.is_named(kind):
+            raise TypeError(f"`{name}` is not forwarded to {_of(kind)}: {ADVICE}")
         return _ask(self, home, name, (other, *more))
 
     return method
@@ -363,7 +363,7 @@ def _operator(name: str, home: list[Any]) -> Callable[..., Any]:
 def _contains(name: str, home: list[Any]) -> Callable[..., Any]:
     def method(self: Any, item: Any) -> Any:
         kind = type(self)
-        if not kind.peer.judges or type(type(item)) is Mirror or kind.peer.is_named(kind):
+        if not kind.peer.trusted or type(type(item)) is ProxyType or kind.peer.is_named(kind):
             return _ask(self, home, name, (item,))
         return any(item is inner or item == inner for inner in self)
 
@@ -373,8 +373,8 @@ def _contains(name: str, home: list[Any]) -> Callable[..., Any]:
 def _truth(name: str, home: list[Any]) -> Callable[..., Any]:
     def method(self: Any) -> Any:
         kind = type(self)
-        if kind.peer.judges and not kind.peer.is_named(kind):
-            raise TypeError(f"{_of(kind)} does not decide whether it is true: {ADVICE}")
+        if kind.peer.trusted and not kind.peer.is_named(kind):
+            raise TypeError(f"{_of(kind)} has no truth value: {ADVICE}")
         return _ask(self, home, name, ())
 
     return method
@@ -389,10 +389,10 @@ def _call(name: str, home: list[Any]) -> Callable[..., Any]:
 
 def _exit(name: str, home: list[Any]) -> Callable[..., Any]:
     def method(self: Any, kind: Any, fault: Any, trace: Any) -> Any:
-        """An assertion that fails within `with` has failed, whatever the context manager makes of it."""
+        """Record assertions that fail inside `with`, even if the context manager suppresses them."""
         peer = _peer(self)
-        if peer.judges and isinstance(fault, AssertionError):
-            peer.unmet = fault
+        if peer.trusted and isinstance(fault, AssertionError):
+            peer.failed_assertion = fault
         return _ask(self, home, name, (kind, fault, None))
 
     return method
@@ -400,19 +400,19 @@ def _exit(name: str, home: list[Any]) -> Callable[..., Any]:
 
 def _await(name: str, home: list[Any]) -> Callable[..., Any]:
     def method(self: Any) -> Any:
-        """Run it to its end in its own process; this side's event loop waits meanwhile."""
+        """Run the awaitable to completion in its own process, while this side's event loop blocks."""
         return _Done(self)
 
     return method
 
 
 def _driven(self: Any, value: Any) -> Any:
-    """A coroutine, driven by an event loop on this side."""
+    """Drive a coroutine by an event loop on this side."""
     raise StopIteration(_peer(self).request("await", self))
 
 
 class _Done:
-    """An iterator that ends at once, with the result."""
+    """An iterator that ends immediately with the result."""
 
     def __init__(self, awaited: Any) -> None:
         self._awaited = awaited

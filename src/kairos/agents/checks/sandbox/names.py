@@ -1,4 +1,4 @@
-"""The names in the tests' source: what they may mean of the answer, and what they bring themselves."""
+"""Analyses the names in the source of the tests: those of the answer, and those of the tests."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ _WITH_EFFECTS = frozenset({"antigravity", "this", "idlelib", "turtledemo", "__ma
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-class Names(TypedDict):
-    """As lists, for they are stored with the compiled tests."""
+class SourceNames(TypedDict):
+    """Names by role, as lists, since they are marshalled with the compiled tests."""
 
     mentioned: list[str]
-    """Every name, attribute and text that looks like one."""
+    """All names, attributes, and strings that are identifiers."""
     free: list[str]
-    """Names that are read and that the tests do not bind themselves."""
+    """Names that the tests read but do not bind."""
     imported: list[str]
-    """Names that the tests import from the answer."""
+    """Names imported from the answer."""
     whole: bool
-    """Whether the tests import the answer as a module: its names are that module's attributes then."""
+    """Whether the tests import the answer as a module."""
     modules: list[str]
-    """Free names of modules of the standard library, used as such: `math.isclose` without an import."""
+    """Free names of standard library modules, as in `math.isclose` without an import."""
 
 
-def names_in(source: str) -> Names:
-    """Read the source of the tests, which parses."""
+def names_in(source: str) -> SourceNames:
+    """Return the names in a valid source."""
     read, bound, imported, other = set[str](), set[str](), set[str](), set[str]()
     attributes: dict[str, set[str]] = {}
     whole = False
@@ -63,7 +63,7 @@ def names_in(source: str) -> Names:
 
 
 def _is_module(name: str, attributes: set[str]) -> bool:
-    """Whether the attributes that the tests use are those of the standard library's module of this name."""
+    """Whether the name is a standard library module that has all attributes that the tests use."""
     if not attributes or name not in sys.stdlib_module_names or name in _WITH_EFFECTS:
         return False
     try:

@@ -1,12 +1,12 @@
-"""One end of the connection between the tests' process and the answer's. Both ends are alike but for `judges`.
+"""One end of the connection between the tests' process and the answer's. The ends differ only in `trusted`.
 
-Only one end works at a time: it sends a request and serves the other's requests until its reply comes. So a callback
-of the tests may call the answer, which may call back again. A message is a JSON array: what it is (`?` request, `=`
-result, `!` exception), the sender's state (released numbers, containers, surroundings), and its operands.
+One end runs at a time: it sends a request, and serves the other's requests until the reply arrives. So a callback of
+the tests can call the answer, which can call back again. A message is a JSON array: its type (`?` request, `=` result,
+`!` exception), the sender's state (released numbers, containers, environment), and the operands.
 
-The answer's end is in the hands of the answer's code, which may send anything. The tests' end (`judges`) therefore
-builds nothing but what `codec` allows, lets the answer reach only what `reach` allows of the objects it was passed, and
-takes everything else for the end of the connection: `LinkLost`, which no test that passes has seen.
+The answer's code controls its end and can send anything. The tests' end (`trusted`) therefore builds only values that
+`codec` allows, permits only accesses that `reach` allows, and treats everything else as `ConnectionLost`, which fails
+the test.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ from typing import Any, NoReturn
 
 from kairos.agents.checks.sandbox import mirrors, specials, wire
 from kairos.agents.checks.sandbox.codec import Codec
-from kairos.agents.checks.sandbox.wire import ProtocolFault
+from kairos.agents.checks.sandbox.wire import ProtocolViolation
 
 LINE = "_kairos_line"
-"""Where an exception from the answer carries the line of the answer that it was raised on."""
+"""Attribute of an exception from the answer: the line on which it was raised."""
 
 
-BROKEN = "sent what is not of the protocol"
+BROKEN = "violated the protocol"
 ENDED = "ended"
 
 
-class LinkLost(BaseException):
-    """The other process ended, or sent what is not of the protocol."""
+class ConnectionLost(BaseException):
+    """The other process ended or violated the protocol."""
 
 
 class Peer:
-    """Requests to the other process, and its requests to this one."""
+    """Sends requests to the other process, and serves its requests."""
 
-    def __init__(self, link: socket.socket, judges: bool, line_of: Callable[[BaseException], int | None]) -> None:
-        self.judges = judges
+    def __init__(self, link: socket.socket, trusted: bool, line_of: Callable[[BaseException], int | None]) -> None:
+        self.trusted = trusted
         self.released: list[int] = []
         self.named: set[Any] = set()
-        """Stand-ins' classes that the tests name: their objects are asked about plain values (see `mirrors`)."""
+        """Proxy classes that the tests name. Operators with plain values are forwarded to them (see `mirrors`)."""
         self.lost: str | None = None
-        """Why the connection is over."""
-        self.unmet: BaseException | None = None
-        """An assertion of the tests that failed where the answer may keep it from them (callbacks, `with`)."""
+        """The reason why the connection was lost."""
+        self.failed_assertion: BaseException | None = None
+        """An assertion that failed where the answer could suppress it (callbacks, `with`)."""
         self.handlers: dict[str, Callable[..., Any]] = {}
-        """Further requests that this end serves, by name."""
+        """Handlers of further requests, by name."""
         self.before_sending: Callable[[], list[Any]] = list
         self.after_receiving: Callable[[list[Any]], None] = lambda _: None
-        self._codec = Codec(self, judges)
+        self._codec = Codec(self, trusted)
         self._link = link
         self._turn = threading.Condition()
         self._is_waiting = False
@@ -58,14 +58,14 @@ class Peer:
         self._allowed: Callable[..., None] = lambda *_: None
 
     def guard(self, allowed: Callable[..., None]) -> None:
-        """Ask this before each request of the other end; it raises where the request is refused."""
+        """Set a function that checks each request of the other end and raises to refuse it."""
         self._allowed = allowed
 
     def is_named(self, kind: Any) -> bool:
         return not self.named.isdisjoint(mirrors.lineage(kind))
 
     def request(self, operation: str, *operands: Any) -> Any:
-        """Have the other end do something; its result, or its exception raised here."""
+        """Send a request. Returns its result or raises its exception."""
         with self._waiting():
             self._send("?", operation, *operands)
             while (message := self._receive())[0] == "?":
@@ -82,26 +82,26 @@ class Peer:
 
     @contextmanager
     def _waiting(self) -> Iterator[None]:
-        """One thread at a time waits for the other end; the others may send when it has been asked something itself."""
+        """Let one thread at a time wait for the other end. Others can send while it serves a request."""
         with self._turn:
             self._turn.wait_for(lambda: not self._is_waiting)
             self._is_waiting = True
         try:
             yield
         finally:
-            self._give_turn()
+            self._release_turn()
 
-    def _give_turn(self) -> None:
+    def _release_turn(self) -> None:
         with self._turn:
             self._is_waiting = False
             self._turn.notify_all()
 
     def _serve(self, message: list[Any]) -> None:
-        """Perform a request while other threads may make some, and reply when all that began later are done."""
+        """Perform a request while other threads may send some, and reply after all that started later."""
         performed = object()
         with self._turn:
             self._performed.append(performed)
-        self._give_turn()
+        self._release_turn()
         try:
             reply = self._reply(message)
         finally:
@@ -111,35 +111,35 @@ class Peer:
                 self._is_waiting = True
         try:
             self._send(*reply)
-        except LinkLost:
+        except ConnectionLost:
             raise
         except BaseException as fault:
             self._send_fault(fault)
 
     def _reply(self, message: list[Any]) -> tuple[Any, ...]:
         try:
-            if self.judges and not _is_on_passed(message):
-                raise ProtocolFault("a request on something that was never passed")
+            if self.trusted and not _is_on_own_object(message):
+                raise ProtocolViolation("a request on an object that was never passed")
             operation, *operands = self._read(message)
             return ("=", self._perform(operation, operands))
-        except (ProtocolFault, LinkLost):
-            self._lose(BROKEN)
+        except (ProtocolViolation, ConnectionLost):
+            self._disconnect(BROKEN)
         except BaseException as fault:
             if isinstance(fault, AssertionError):
-                self.unmet = fault
+                self.failed_assertion = fault
             line = self._line_of(fault)
             fault.__traceback__ = None
             return ("!", fault, line)
 
     def _send_fault(self, fault: BaseException) -> None:
-        """The reply could not be sent as it is: too long, too deep, or of a class that cannot be shown."""
+        """Send an exception because the reply could not be sent: too long, too deep, or without a proxy."""
         fault.__traceback__ = None
         try:
             self._send("!", fault, None)
-        except LinkLost:
+        except ConnectionLost:
             raise
         except BaseException:
-            self._send("!", RuntimeError("a value that cannot be shown"), None)
+            self._send("!", RuntimeError("a value that cannot be sent"), None)
 
     def _perform(self, operation: Any, operands: list[Any]) -> Any:
         perform = _OPERATIONS.get(operation) if type(operation) is str else None
@@ -148,71 +148,71 @@ class Peer:
             return perform(*operands)
         handler = self.handlers.get(operation) if type(operation) is str else None
         if handler is None:
-            raise ProtocolFault("an unknown request")
+            raise ProtocolViolation("an unknown request")
         return handler(*operands)
 
     def _fault(self, message: list[Any], operation: str, operands: tuple[Any, ...]) -> BaseException:
         fault, line = (*self._read(message), None, None)[:2]
         if not isinstance(fault, BaseException):
-            self._lose(BROKEN)
+            self._disconnect(BROKEN)
         if isinstance(fault, StopIteration | StopAsyncIteration) and not _may_stop(operation, operands):
             fault = RuntimeError(f"the code raised {type(fault).__name__}")
         if type(line) is int:
             fault.__dict__[LINE] = line
         return fault
 
-    def _send(self, what: str, *operands: Any) -> None:
+    def _send(self, kind: str, *operands: Any) -> None:
         if self.lost:
-            raise LinkLost(self.lost)
+            raise ConnectionLost(self.lost)
         containers = self._codec.containers
         released, self.released = self._codec.unsent(self.released), []
-        told = [[number, [self._codec.encode(item) for item in items]] for number, items in containers.changed()]
+        changed = [[number, [self._codec.encode(item) for item in items]] for number, items in containers.changed()]
         unused = containers.unused()
         encoded = [self._codec.encode(operand) for operand in operands]
-        frame = wire.dump([what, [released, unused, told, self.before_sending()], *encoded])
+        frame = wire.dump([kind, [released, unused, changed, self.before_sending()], *encoded])
         try:
             self._link.sendall(frame)
         except OSError:
-            self._lose(ENDED)
+            self._disconnect(ENDED)
 
     def _receive(self) -> list[Any]:
         try:
             data = wire.receive(self._link.recv)
             if data is None:
-                self._lose(ENDED)
+                self._disconnect(ENDED)
             message = wire.load(data or b"")
-        except (OSError, ProtocolFault):
-            self._lose(self.lost or BROKEN)
+        except (OSError, ProtocolViolation):
+            self._disconnect(self.lost or BROKEN)
         if message[0] not in ("?", "=", "!"):
-            self._lose(BROKEN)
+            self._disconnect(BROKEN)
         return message
 
     def _read(self, message: list[Any]) -> list[Any]:
-        """The operands, after the sender's state was taken over."""
+        """Apply the sender's state and return the operands."""
         try:
-            released, unused, told, more = message[1]
+            released, unused, changed, more = message[1]
             for number in released:
-                self._codec.forget(number)
-            for number, items in told:
+                self._codec.release(number)
+            for number, items in changed:
                 self._codec.containers.get(number)
                 self._codec.containers.fill(number, self._codec.decode_all(items, 0))
             for number in unused:
-                self._codec.containers.forget(number)
+                self._codec.containers.drop(number)
             operands = [self._codec.decode(operand) for operand in message[2:]]
             self.after_receiving(more)
-        except (ProtocolFault, TypeError, ValueError, IndexError, RecursionError):
-            self._lose(BROKEN)
+        except (ProtocolViolation, TypeError, ValueError, IndexError, RecursionError):
+            self._disconnect(BROKEN)
         if not operands:
-            self._lose(BROKEN)
+            self._disconnect(BROKEN)
         return operands
 
-    def _lose(self, why: str) -> NoReturn:
+    def _disconnect(self, why: str) -> NoReturn:
         self.lost = self.lost or why
-        raise LinkLost(self.lost)
+        raise ConnectionLost(self.lost)
 
 
-def _is_on_passed(message: list[Any]) -> bool:
-    """Whether it is on an object of ours, and not on a type that crosses by name: `type` would make classes."""
+def _is_on_own_object(message: list[Any]) -> bool:
+    """Whether the target is an object of this side, not a type sent by name: `type` could create classes."""
     operation, target = (*message[2:4], None, None)[:2]
     if type(operation) is not str or operation not in _OPERATIONS:
         return True
@@ -220,14 +220,14 @@ def _is_on_passed(message: list[Any]) -> bool:
 
 
 def _may_stop(operation: str, operands: tuple[Any, ...]) -> bool:
-    """Iteration ends by StopIteration; raised by anything else it would end a loop of the tests unnoticed."""
+    """Whether StopIteration is valid: raised outside iteration, it would silently end a loop of the tests."""
     if operation == "await":
         return True
     return operation == "special" and len(operands) > 1 and operands[1] in specials.ITERATION
 
 
 def _special(owner: Any, name: str, args: Any = (), kwargs: Any = None, kind: Any = None) -> Any:
-    """`kind` is the class whose method is meant: `super()` in a class that extends it means another one."""
+    """Call a special method of the class `kind`, which differs from the object's class for `super()`."""
     return getattr(type(owner) if kind is None else kind, name)(owner, *args, **(kwargs or {}))
 
 
@@ -256,7 +256,7 @@ def _call(function: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _await(awaitable: Any) -> Any:
-    """Run it to its end on a loop of its own, inside the loop that may be running."""
+    """Run an awaitable to completion on a new event loop, possibly inside a running one."""
     import asyncio
     from asyncio import events
 

@@ -1,9 +1,9 @@
-"""Limits over all processes of the sandbox together, kept by the one process that stands above them.
+"""Limits on all processes of the sandbox together, enforced by their parent process.
 
-The kernel limits single processes (`jail.drop`), and users. What is summed here, some fifty times a second, is what
-five children with a fifth too much each would get past: memory, processor time, processes and threads, and files.
-A process cannot leave the tree: whoever loses its parent is given to the sandbox's first process, a subreaper (`prctl`)
-or the first of its namespace. Standard library alone.
+The kernel limits single processes (`jail.drop_privileges`) and users. This module sums the memory, processor time,
+processes, threads and files of all processes about fifty times a second, so that children cannot exceed a limit
+together. A process cannot leave the tree: orphans are adopted by the sandbox's first process, which is a subreaper
+(`prctl`) or the first of its namespace. Uses only the standard library.
 """
 
 from __future__ import annotations
@@ -17,51 +17,51 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-LOOK_S = 0.02
-DISK_LOOKS = 5
-"""Files are counted at every fifth look."""
+INTERVAL_S = 0.02
+DISK_INTERVAL = 5
+"""Files are counted in every fifth round."""
 MOST_FILES = 5_000
 PAGE, TICKS = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 KILL_S = 5.0
 START_S = KILL_S + 5.0
-"""Within which the process that watches has ended what it had to end, on a busy machine too."""
+"""Maximum time for the supervising process to kill processes, even on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
-class TreeLimits:
-    """What all processes of the sandbox may use together."""
+class TotalLimits:
+    """Limits on all processes of the sandbox together."""
 
     memory_bytes: int
     cpu_s: float
     processes: int
-    """With threads."""
+    """Including threads."""
     disk_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process as `/proc/PID/stat` has it."""
+    """A process, from `/proc/PID/stat`."""
 
     pid: int
     began: int
-    """In clock ticks since the machine's start: with the pid it names one process for good."""
+    """In clock ticks since boot. Identifies a process uniquely together with the pid."""
     ticks: int
-    """Processor time of its own."""
+    """Its own processor time."""
     ticks_of_children: int
     threads: int
     resident_bytes: int
 
 
-class Family:
-    """The processes below one, which does not count itself."""
+class ProcessTree:
+    """The descendants of a process."""
 
     def __init__(self, top: int, proc: int) -> None:
-        """`proc` is the machine's `/proc` as an open folder: the sandbox's own root has none."""
+        """`proc` is a descriptor of the host's `/proc`, which the sandbox's root does not have."""
         self.top = top
         self._proc = proc
 
     def processes(self) -> Iterator[Process]:
-        """All that live."""
+        """Yield all live descendants."""
         pending, seen = self._children(self.top), set[int]()
         while pending:
             pid = pending.pop()
@@ -74,7 +74,7 @@ class Family:
                 yield process
 
     def process(self, pid: int) -> Process | None:
-        """None for one that has ended, waited for or not."""
+        """Return a process, or None if it has ended."""
         try:
             fields = self.read(pid, "stat").rpartition(b")")[2].split()
         except OSError:
@@ -85,7 +85,7 @@ class Family:
         return Process(pid, began, user + system, users + systems, threads, pages * PAGE)
 
     def kill(self) -> None:
-        """End all of them, and what they start meanwhile: halted first, so that none outruns the others' end."""
+        """Kill all descendants, including new ones. They are stopped first, so that none can fork meanwhile."""
         end = time.monotonic() + KILL_S
         while time.monotonic() < end:
             found = [process.pid for process in self.processes()]
@@ -97,7 +97,7 @@ class Family:
                         os.kill(pid, number)
 
     def read(self, pid: int, name: str) -> bytes:
-        """A file of `/proc/PID`. Raises `OSError`."""
+        """Read a file of `/proc/PID`. Raises `OSError`."""
         descriptor = os.open(f"{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
         try:
             parts = []
@@ -109,7 +109,7 @@ class Family:
 
     @contextlib.contextmanager
     def folder(self, pid: int, name: str) -> Iterator[int]:
-        """A folder of `/proc/PID`, opened. Raises `OSError`."""
+        """Open a folder of `/proc/PID`. Raises `OSError`."""
         descriptor = os.open(f"{pid}/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._proc)
         try:
             yield descriptor
@@ -125,23 +125,23 @@ class Family:
 
 
 @dataclass(slots=True)
-class Tree:
-    """What a family uses together."""
+class ResourceMonitor:
+    """Sums the resource usage of a process tree."""
 
-    family: Family
-    limits: TreeLimits
+    tree: ProcessTree
+    limits: TotalLimits
     work: str
-    """The folder that it writes to."""
+    """The writable folder."""
     in_memory: bool
-    """Whether that folder is a file system of its own, in memory."""
+    """Whether that folder is a file system in memory."""
     swaps: bool = False
     _ticks: dict[tuple[int, int], int] = field(default_factory=dict)
-    _looks: int = 0
+    _rounds: int = 0
 
-    def excess(self) -> str | None:
-        """What is used beyond a limit, in words; None where nothing is."""
-        self._looks += 1
-        processes = list(self.family.processes())
+    def exceeded_limit(self) -> str | None:
+        """Describe the first exceeded limit, or return None."""
+        self._rounds += 1
+        processes = list(self.tree.processes())
         limits = self.limits
         if sum(process.threads for process in processes) > limits.processes:
             return f"ran more than {limits.processes} processes and threads"
@@ -149,12 +149,12 @@ class Tree:
             return f"used more than {limits.cpu_s:g} s of processor time with its processes"
         if self._memory_bytes(processes) > limits.memory_bytes:
             return f"used more than {limits.memory_bytes >> 20} MB of memory with its processes"
-        if not self.in_memory and self._looks % DISK_LOOKS == 0 and not self._fits_on_disk(processes):
+        if not self.in_memory and self._rounds % DISK_INTERVAL == 0 and not self._fits_on_disk(processes):
             return f"wrote more than {limits.disk_bytes >> 20} MB or {MOST_FILES} files"
         return None
 
     def _memory_bytes(self, processes: list[Process]) -> int:
-        """Shared pages count once. To know that costs a walk over all pages, so it is asked where it can matter."""
+        """Return the memory in use, counting shared pages once. Their costly count is made only if it can matter."""
         files = _used_bytes(self.work) if self.in_memory else 0
         resident = sum(process.resident_bytes for process in processes)
         if not self.swaps and resident + files <= self.limits.memory_bytes:
@@ -162,20 +162,20 @@ class Tree:
         return sum(self._proportional_bytes(process) for process in processes) + files
 
     def _proportional_bytes(self, process: Process) -> int:
-        """Of a process that may not be inspected: its resident bytes, shared or not. Of one that has ended since: 0."""
+        """Return a process's proportional memory: all resident bytes if it denies inspection, 0 if it has ended."""
         try:
-            lines = self.family.read(process.pid, "smaps_rollup").splitlines()
+            lines = self.tree.read(process.pid, "smaps_rollup").splitlines()
         except OSError:
-            now = self.family.process(process.pid)
+            now = self.tree.process(process.pid)
             return now.resident_bytes if now and now.began == process.began else 0
         values = (line.split() for line in lines)
         return sum(int(value[1]) << 10 for value in values if value[0] in (b"Pss:", b"SwapPss:"))
 
     def _cpu_s(self, processes: list[Process]) -> float:
-        """The larger of two sums: one misses processes that lived between two looks, the other those whose parents
-        did not wait for them."""
+        """Return the larger of two sums: one misses processes that lived between two rounds, the other those that were
+        not waited for."""
         self._ticks.update({(process.pid, process.began): process.ticks for process in processes})
-        top = self.family.process(self.family.top)
+        top = self.tree.process(self.tree.top)
         waited_for = top.ticks_of_children if top else 0
         alive = sum(process.ticks + process.ticks_of_children for process in processes)
         return max(sum(self._ticks.values()), alive + waited_for) / TICKS
@@ -189,7 +189,7 @@ class Tree:
         return used + self._unlinked_bytes(processes) <= self.limits.disk_bytes
 
     def _unlinked_bytes(self, processes: list[Process]) -> int:
-        """Files that have no name any more take space as long as somebody has them open or mapped."""
+        """Return the size of deleted files that are still open or mapped."""
         device, sizes = os.stat(self.work).st_dev, dict[int, int]()
         for process in processes:
             with contextlib.suppress(OSError):
@@ -198,8 +198,8 @@ class Tree:
         return sum(sizes.values())
 
     def _open_files(self, pid: int, device: int) -> Iterator[tuple[int, int]]:
-        """Inode and bytes of those without a name."""
-        with self.family.folder(pid, "fd") as folder:
+        """Yield inode and size of open deleted files."""
+        with self.tree.folder(pid, "fd") as folder:
             for name in os.listdir(folder):
                 with contextlib.suppress(OSError):
                     status = os.stat(name, dir_fd=folder)
@@ -207,8 +207,8 @@ class Tree:
                         yield status.st_ino, status.st_blocks * 512
 
     def _mapped_files(self, pid: int, device: int) -> Iterator[tuple[int, int]]:
-        """Inode and bytes of those without a name: up to the end of the mapping, as the file cannot be asked."""
-        for line in self.family.read(pid, "maps").splitlines():
+        """Yield inode and size of mapped deleted files. The size is estimated by the end of the mapping."""
+        for line in self.tree.read(pid, "maps").splitlines():
             if line.endswith(b" (deleted)"):
                 span, _, offset, place, inode = line.split()[:5]
                 if tuple(int(part, 16) for part in place.split(b":")) == (os.major(device), os.minor(device)):
@@ -216,109 +216,109 @@ class Tree:
                     yield int(inode), int(offset, 16) + last - first
 
 
-class Turn:
-    """A lock between the process that watches and the first process of the sandbox: a token in a pipe.
+class ProcessLock:
+    """A lock between the supervising process and the first process of the sandbox: a token in a pipe.
 
-    Who ends processes holds it, and who starts them does: otherwise the end of one pair could reach the next one.
+    It is held while processes are killed and while they are started. Otherwise killing one pair could hit the next.
     """
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
-        self._put_back()
+        self._release()
 
     @contextlib.contextmanager
-    def taken(self, wait_s: float) -> Iterator[bool]:
-        """Whether it was free within so many seconds; until the end of the block it is ours then."""
-        end, ours = time.monotonic() + wait_s, self._take()
-        while not ours and (left := end - time.monotonic()) > 0:
+    def acquired(self, wait_s: float) -> Iterator[bool]:
+        """Acquire the lock within `wait_s` seconds until the end of the block. Yields whether that succeeded."""
+        end, acquired = time.monotonic() + wait_s, self._acquire()
+        while not acquired and (left := end - time.monotonic()) > 0:
             select.select([self._read], [], [], left)
-            ours = self._take()
+            acquired = self._acquire()
         try:
-            yield ours
+            yield acquired
         finally:
-            if ours:
-                self._put_back()
+            if acquired:
+                self._release()
 
-    def _take(self) -> bool:
+    def _acquire(self) -> bool:
         try:
             return bool(os.read(self._read, 1))
         except BlockingIOError:
             return False
 
-    def _put_back(self) -> None:
+    def _release(self) -> None:
         os.write(self._write, b"1")
 
 
-def watch(tree: Tree, telling: int, turn: Turn) -> int:
-    """Until the top process ends: end what is below where a limit is passed, and say why. Returns its exit status."""
+def enforce_limits(monitor: ResourceMonitor, writing: int, lock: ProcessLock) -> int:
+    """Kill the descendants when they exceed a limit, and report it. Returns the exit status of the top process."""
     while True:
-        ended, status = os.waitpid(tree.family.top, os.WNOHANG)
+        ended, status = os.waitpid(monitor.tree.top, os.WNOHANG)
         if ended:
             return status
-        with turn.taken(LOOK_S) as ours:
-            if ours and (reason := tree.excess()):
+        with lock.acquired(INTERVAL_S) as acquired:
+            if acquired and (reason := monitor.exceeded_limit()):
                 with contextlib.suppress(OSError):
-                    os.write(telling, f"{reason}\n".encode())
-                tree.family.kill()
-        time.sleep(LOOK_S)
+                    os.write(writing, f"{reason}\n".encode())
+                monitor.tree.kill()
+        time.sleep(INTERVAL_S)
 
 
-def end_all_below() -> None:
-    """End all that this process started, and what that started."""
+def kill_descendants() -> None:
+    """Kill all descendants of this process."""
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        Family(os.getpid(), proc).kill()
+        ProcessTree(os.getpid(), proc).kill()
     finally:
         os.close(proc)
 
 
-def tell_of(hearing: int, turn: Turn) -> None:
-    """In the first process: where the words of `watch` come from, and what it shares with `watch`."""
-    global _hearing, _turn
-    os.set_blocking(hearing, False)
-    _hearing, _turn = hearing, turn
+def connect_monitor(reading: int, lock: ProcessLock) -> None:
+    """In the first process: set the pipe with the reports of `enforce_limits`, and the shared lock."""
+    global _reports, _lock
+    os.set_blocking(reading, False)
+    _reports, _lock = reading, lock
 
 
 @contextlib.contextmanager
-def starting() -> Iterator[None]:
-    """In the first process: start processes, once nothing is ended any more because of a limit that was passed before.
+def starting_processes() -> Iterator[None]:
+    """In the first process: start processes, after all killing for an earlier exceeded limit is done.
 
-    Raises `TimeoutError` where that is not so within `START_S`.
+    Raises `TimeoutError` after `START_S`.
     """
-    with _turn.taken(START_S) if _turn else contextlib.nullcontext(True) as ours:
-        if not ours:
-            raise TimeoutError("the processes of the last test could not be ended")
-        _words_of_watch()
+    with _lock.acquired(START_S) if _lock else contextlib.nullcontext(True) as acquired:
+        if not acquired:
+            raise TimeoutError("the processes of the last test could not be killed")
+        _read_reports()
         yield
 
 
-def excess_told() -> str | None:
-    """The limit that was passed since `starting`, in words; None where none was."""
-    words = _words_of_watch().splitlines()
-    return words[0] if words else None
+def reported_limit() -> str | None:
+    """Return a description of the limit exceeded since `starting_processes`, or None."""
+    reports = _read_reports().splitlines()
+    return reports[0] if reports else None
 
 
-def _words_of_watch() -> str:
+def _read_reports() -> str:
     try:
-        return os.read(_hearing, 1 << 12).decode() if _hearing is not None else ""
+        return os.read(_reports, 1 << 12).decode() if _reports is not None else ""
     except BlockingIOError:
         return ""
 
 
-_hearing: int | None = None
-_turn: Turn | None = None
+_reports: int | None = None
+_lock: ProcessLock | None = None
 
 
 def has_swap() -> bool:
-    """Whether memory can be anywhere but resident."""
+    """Whether the host has swap space."""
     with contextlib.suppress(OSError), open("/proc/swaps") as file:
         return len(file.readlines()) > 1
     return False
 
 
 def _entries(folder: str) -> Iterator[os.stat_result]:
-    """All below it. A folder that its owner closed is opened again, or what lies in it would not be counted."""
+    """Yield all entries below the folder. Unreadable folders are made readable, so that they are counted."""
     pending = [folder]
     while pending:
         path = pending.pop()

@@ -1,8 +1,8 @@
-"""What the answer's code may do with objects that the tests pass to it: functions, mocks, files, their own objects.
+"""Access control for objects that the tests pass to the answer's code: functions, mocks, files, instances.
 
-Without this, `key.__globals__["__builtins__"]["exec"]` of any callback would run code in the process that judges. The
-code may call what it was passed, use its special methods, and read and set public attributes of objects of the tests'
-classes. It may not reach from a function to its module, nor replace a method, nor touch what a mock has recorded.
+Without it, `key.__globals__["__builtins__"]["exec"]` of any callback would run code in the process of the tests. The
+code may call the objects it receives, use their special methods, and read and set public attributes of instances of the
+tests' classes. It may not access a function's module, replace a method, or change the records of a mock.
 """
 
 from __future__ import annotations
@@ -51,29 +51,29 @@ _HELD = frozenset(
         *("xml.etree.ElementTree", "time", "urllib.parse", "ast", "_ast"),
     }
 )
-"""Modules whose objects lead nowhere by their public attributes."""
+"""Modules whose objects have safe public attributes."""
 
 
-class OutOfReach(AttributeError):
-    """The code that is tested may not use this of an object of the tests."""
+class AccessDenied(AttributeError):
+    """The code under test may not use this attribute of an object of the tests."""
 
 
 def allowed(operation: str, owner: Any, *operands: Any) -> None:
-    """Raise `OutOfReach` where the answer's code may not do this to an object of the tests."""
+    """Raise `AccessDenied` if the answer's code may not perform this operation on an object of the tests."""
     if isinstance(owner, _NEVER):
-        raise OutOfReach(f"a {type(owner).__name__} of the tests")
+        raise AccessDenied(f"a {type(owner).__name__} of the tests")
     if isinstance(owner, type) and operation in ("call", "special") and not _is_of_tests(owner):
-        # An `attrgetter` or a mock of the code's own making, in the process that judges, reaches everything there.
-        raise OutOfReach(f"the class {owner.__name__}, which is not of the tests")
+        # An `attrgetter` or a mock created by the code in the tests' process could access everything there.
+        raise AccessDenied(f"the class {owner.__name__}, which is not of the tests")
     if operation in ("call", "copy", "deepcopy", "await"):
         return
     if operation in ("special", "item", "dir"):
         if operation == "special" and not _may_call(owner, *operands):
-            raise OutOfReach(str(operands[0])[:100])
+            raise AccessDenied(str(operands[0])[:100])
         return
     name = operands[0] if operands else None
     if type(name) is not str or not _may_use(operation, owner, name):
-        raise OutOfReach(f"`{str(name)[:100]}` of a {type(owner).__name__} of the tests")
+        raise AccessDenied(f"`{str(name)[:100]}` of a {type(owner).__name__} of the tests")
 
 
 def _is_of_tests(kind: type) -> bool:

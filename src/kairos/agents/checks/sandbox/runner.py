@@ -1,15 +1,16 @@
-"""The process of the tests: it runs them, judges their assertions and reports. Standard library alone.
+"""The process that runs the tests, evaluates their assertions and reports. Uses only the standard library.
 
-The answer's code is never loaded here. The tests' names for it are stand-ins for what lives in the answer's process
-(`mirrors`), results of calls are plain data that this process built itself (`codec`), and so no object, builtin, frame,
-signal handler or changed module of the answer's takes part in the decision whether an assertion holds.
+The answer's code is never loaded here. The tests use proxies for the objects in the answer's process (`mirrors`), and
+results of calls are plain data built by this process (`codec`). So no object, builtin, frame, signal handler or changed
+module of the answer influences whether an assertion holds.
 
 Not guaranteed:
-- Code that recognises the tests' inputs and answers only those passes.
-- Two objects of the answer's own are compared by its own `__eq__`, and what a method of a class that the tests name
-  returns is up to that class: `Stack().is_empty()` is as good as the tests that follow it.
-- Tests that `eval`, `exec` or unpickle what the answer returned hand this process over to it.
-- Code shares /work and /tmp with the tests: what is read back from a file is what the code left there.
+
+- Code that recognises the inputs of the tests and answers only those passes.
+- Two objects of the answer are compared by their own `__eq__`, and methods of a class that the tests name return
+  arbitrary results: `Stack().is_empty()` is as reliable as the tests that follow it.
+- Tests that `eval`, `exec` or unpickle results of the answer give it control of this process.
+- Code shares /work and /tmp with the tests, so it controls the content of files there.
 """
 
 from __future__ import annotations
@@ -26,11 +27,18 @@ from typing import Any, NoReturn
 
 from kairos.agents.checks.sandbox import mirrors, reach, surroundings
 from kairos.agents.checks.sandbox.answer import MODULES
-from kairos.agents.checks.sandbox.assertions import MEET, UNMET, Step, Unmet, meet, text
-from kairos.agents.checks.sandbox.names import Names
-from kairos.agents.checks.sandbox.peer import BROKEN, LINE, LinkLost, Peer
+from kairos.agents.checks.sandbox.assertions import (
+    CHECK,
+    FAIL,
+    CompiledStatement,
+    FailedAssertion,
+    check_assertion,
+    text,
+)
+from kairos.agents.checks.sandbox.names import SourceNames
+from kairos.agents.checks.sandbox.peer import BROKEN, LINE, ConnectionLost, Peer
 
-GUARDED = frozenset(
+PROTECTED = frozenset(
     {
         *("isinstance", "issubclass", "type", "object", "getattr", "hasattr", "callable", "id", "len", "repr"),
         *("str", "int", "float", "complex", "bool", "bytes", "list", "tuple", "dict", "set", "frozenset", "super"),
@@ -39,28 +47,28 @@ GUARDED = frozenset(
     }
     - {name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, OSError)}
 )
-"""Builtins that tests keep, even if the answer defines the name.
+"""Builtins that the answer cannot redefine for the tests.
 
-Others may be what is tested: `sum`, `sorted`, or a `TimeoutError` of the answer's own.
+Others can be under test, such as `sum`, `sorted`, or the answer's own `TimeoutError`.
 """
-Outcome = tuple[bool, str, int | None]
-"""Whether it passed, words for how it did not, the line of the answer."""
+CaseOutcome = tuple[bool, str, int | None]
+"""Whether the test passed, the failure message, and the line of the answer."""
 
 
 def run(plan: dict[str, Any], number: int, link: socket.socket, write: Callable[[bytes], object]) -> NoReturn:
-    """Load the answer in its process, run the steps, then the test function of this number if it is one."""
+    """Load the answer in its process, run the statements, then the test function with this number, if any."""
     end = os._exit
     _hide()
 
-    def report(**said: Any) -> None:
-        write(json.dumps(said).encode() + b"\n")
+    def report(**fields: Any) -> None:
+        write(json.dumps(fields).encode() + b"\n")
 
     try:
-        _run(plan, number, Peer(link, judges=True, line_of=lambda _: None), report)
-    except LinkLost as lost:
+        _run(plan, number, Peer(link, trusted=True, line_of=lambda _: None), report)
+    except ConnectionLost as lost:
         report(lost=str(lost))
     except BaseException:
-        report(lost=BROKEN)  # what the answer's process sent as its names is none
+        report(lost=BROKEN)  # the answer's process sent invalid names
     end(0)
 
 
@@ -69,48 +77,48 @@ def _run(plan: dict[str, Any], number: int, peer: Peer, report: Callable[..., No
     surroundings.share(peer, set(plan["names"]["mentioned"]))
     call = next((call for call in plan["calls"] if call[2] == number), None)
     module: list[Any] = []
-    passed, words, line = _outcome(lambda: module.append(peer.request("load", True)), "the code", None, peer)
-    report(loaded=passed, words=words, line=line)
+    passed, message, line = _outcome(lambda: module.append(peer.request("load", True)), "the code", None, peer)
+    report(loaded=passed, message=message, line=line)
     if not passed:
         return
     tests = _namespace(peer, module[0], plan["names"])
-    steps = [Step(*step) for step in plan["steps"]]
-    unmade = _take_steps(steps, tests, report, peer, silent=call is not None)
+    steps = [CompiledStatement(*step) for step in plan["steps"]]
+    setup_failure = _run_statements(steps, tests, report, peer, silent=call is not None)
     if call is not None:
         name, at, test = call
-        passed, words, line = unmade or _outcome(lambda: _called(tests[name]), name, at, peer)
-        report(test=test, passed=passed, words=words, line=line)
+        passed, message, line = setup_failure or _outcome(lambda: _called(tests[name]), name, at, peer)
+        report(test=test, passed=passed, message=message, line=line)
 
 
-JUDGES = frozenset({"all", "any", "next", "vars", "dir", "iter", "eval", "exec", "globals", "locals"})
-"""Builtins by which tests judge. They are the answer's only where the tests import them from it by name."""
+DECIDING_BUILTINS = frozenset({"all", "any", "next", "vars", "dir", "iter", "eval", "exec", "globals", "locals"})
+"""Builtins that can decide assertions. The answer's versions are used only if the tests import them by name."""
 
 
 def _hide() -> None:
-    """The tests cannot import Kairos."""
+    """Make Kairos unavailable for import."""
     for name in list(sys.modules):
         if name.partition(".")[0] == "kairos":
             del sys.modules[name]
     sys.modules["__main__"] = types.ModuleType("__main__")
 
 
-def _namespace(peer: Peer, module: Any, names: Names) -> dict[str, Any]:
-    """The tests' names: the answer's that they mention, without those that decide what a test means."""
+def _namespace(peer: Peer, module: Any, names: SourceNames) -> dict[str, Any]:
+    """Return the tests' namespace: the answer's names that they mention, except protected builtins."""
     for name in MODULES:
         sys.modules[name] = module
     found = {name: value for name, value in peer.request("names", names["mentioned"]) if name in names["mentioned"]}
     classes = {name for name in names["free"] if name.lstrip("_")[:1].isupper() and name not in dir(builtins)}
-    peer.named |= {found[name] for name in classes & found.keys() if type(found[name]) is mirrors.Mirror}
-    own = {name: value for name, value in found.items() if name not in GUARDED and not name.startswith("__")}
+    peer.named |= {found[name] for name in classes & found.keys() if type(found[name]) is mirrors.ProxyType}
+    own = {name: value for name, value in found.items() if name not in PROTECTED and not name.startswith("__")}
     if names["whole"] or any(name in names["free"] and name not in dir(builtins) for name in own):
         own = {name: value for name, value in own.items() if not _is_tool(name, names)}
-    own = {name: value for name, value in own.items() if name not in JUDGES or name in names["imported"]}
+    own = {name: value for name, value in own.items() if name not in DECIDING_BUILTINS or name in names["imported"]}
     own |= {name: __import__(name) for name in own if name in names["modules"] or _is_library(name, own[name])}
-    return {**own, "__name__": "tests", "__builtins__": builtins, MEET: meet, UNMET: Unmet}
+    return {**own, "__name__": "tests", "__builtins__": builtins, CHECK: check_assertion, FAIL: FailedAssertion}
 
 
-def _is_tool(name: str, names: Names) -> bool:
-    """A builtin function (`all`, `abs`, `sorted`) in tests of something else: it judges, and is not the answer's."""
+def _is_tool(name: str, names: SourceNames) -> bool:
+    """Whether the name is a builtin function (`all`, `abs`, `sorted`) that the tests do not import from the answer."""
     return (
         callable(getattr(builtins, name, None))
         and not isinstance(getattr(builtins, name), type(OSError))
@@ -119,23 +127,23 @@ def _is_tool(name: str, names: Names) -> bool:
 
 
 def _is_library(name: str, value: Any) -> bool:
-    is_module = type(type(value)) is mirrors.Mirror and type(value).__name__ == "module"
+    is_module = type(type(value)) is mirrors.ProxyType and type(value).__name__ == "module"
     return is_module and name in sys.stdlib_module_names
 
 
-def _take_steps(
-    steps: list[Step], tests: dict[str, Any], report: Callable[..., None], peer: Peer, *, silent: bool
-) -> Outcome | None:
-    """Run the statements in order, as Python would. What prepares and fails is the outcome of all that come after."""
-    unmade: Outcome | None = None
+def _run_statements(
+    steps: list[CompiledStatement], tests: dict[str, Any], report: Callable[..., None], peer: Peer, *, silent: bool
+) -> CaseOutcome | None:
+    """Run the statements in order. A failed set-up statement is the outcome of all later tests, and is returned."""
+    setup_failure: CaseOutcome | None = None
     for step in steps:
-        what = "" if step.test is not None else "what prepares the tests"
-        outcome = unmade or _outcome(lambda code=step.code: exec(code, tests), what, step.line, peer)  # noqa: S102
+        name = "" if step.test is not None else "the set-up of the tests"
+        outcome = setup_failure or _outcome(lambda code=step.code: exec(code, tests), name, step.line, peer)  # noqa: S102
         if step.test is None and not outcome[0]:
-            unmade = outcome
+            setup_failure = outcome
         if step.test is not None and not silent:
-            report(test=step.test, passed=outcome[0], words=outcome[1], line=outcome[2])
-    return unmade
+            report(test=step.test, passed=outcome[0], message=outcome[1], line=outcome[2])
+    return setup_failure
 
 
 def _called(function: Any) -> None:
@@ -146,26 +154,26 @@ def _called(function: Any) -> None:
         asyncio.run(result)
 
 
-def _outcome(work: Callable[[], object], what: str, line: int | None, peer: Peer) -> Outcome:
-    """Whether the work ended well, words for how it did not, and the line of the answer that it failed on."""
+def _outcome(work: Callable[[], object], name: str, line: int | None, peer: Peer) -> CaseOutcome:
+    """Run the work, and return its outcome. `name` and `line` identify it in the message."""
     place = f"line {line} of the tests"
-    where = (f"{what} ({place})" if what else place) if line else what
-    outcome: Outcome = (True, "", None)
+    where = (f"{name} ({place})" if name else place) if line else name
+    outcome: CaseOutcome = (True, "", None)
     try:
         work()
-    except Unmet as unmet:
-        outcome = False, f"{where}: {unmet}"[:1000], None
+    except FailedAssertion as failed_assertion:
+        outcome = False, f"{where}: {failed_assertion}"[:1000], None
     except SystemExit as exit_:
         outcome = False, f"{where} ended the program (exit code {text(exit_.code)})"[:1000], _line(exit_)
-    except LinkLost:
+    except ConnectionLost:
         pass
     except BaseException as fault:
-        words = f"{type(fault).__name__}: {_message(fault)}".rstrip(": ")
-        outcome = False, f"{where} raised {words}"[:1000], _line(fault)
+        message = f"{type(fault).__name__}: {_message(fault)}".rstrip(": ")
+        outcome = False, f"{where} raised {message}"[:1000], _line(fault)
     if peer.lost:
-        raise LinkLost(peer.lost)
-    if outcome[0] and peer.unmet is not None:
-        return False, f"{where}: {peer.unmet} (the code kept this from the test)"[:1000], None
+        raise ConnectionLost(peer.lost)
+    if outcome[0] and peer.failed_assertion is not None:
+        return False, f"{where}: {peer.failed_assertion} (the code kept this from the test)"[:1000], None
     return outcome
 
 
@@ -175,5 +183,5 @@ def _line(fault: BaseException) -> int | None:
 
 
 def _message(fault: BaseException) -> str:
-    words = ", ".join(value if isinstance(value, str) else text(value) for value in fault.args)
-    return f"{words} (only the standard library is there)" if isinstance(fault, ModuleNotFoundError) else words
+    message = ", ".join(value if isinstance(value, str) else text(value) for value in fault.args)
+    return f"{message} (only the standard library is available)" if isinstance(fault, ModuleNotFoundError) else message

@@ -1,8 +1,8 @@
-"""A filter of system calls for untrusted code (seccomp, `Documentation/userspace-api/seccomp_filter.rst`).
+"""A system call filter for untrusted code (seccomp, `Documentation/userspace-api/seccomp_filter.rst`).
 
-It refuses what no test needs and an attacker does: looking into other processes, mounts and namespaces, loading code
-into the kernel, kernel interfaces with a history of escapes, memory that belongs to no process, and every socket but a
-pair. It needs no privilege, is inherited by every child, and cannot be taken off. Standard library alone.
+It denies calls that tests do not need and attackers do: inspection of other processes, mounts and namespaces, kernel
+modules, kernel interfaces with a history of escapes, memory outside any process, and all sockets except socket pairs.
+It needs no privilege, is inherited by all children, and cannot be removed. Uses only the standard library.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 LOAD, AND, RETURN = 0x20, 0x54, 0x06
 EQUAL, GREATER, AT_LEAST, ANY_BIT = 0x15, 0x25, 0x35, 0x45
 NUMBER, MACHINE, ARGUMENTS = 0, 4, 16
-"""Offsets in `struct seccomp_data`. The low half of an argument comes first: both machines are little-endian."""
+"""Offsets in `struct seccomp_data`. The low half of an argument comes first (little-endian)."""
 X32 = 0x40000000
 NAMESPACES = 0x7E020000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET."""
 UNIX, STREAM, SEQPACKET = 1, 1, 5
 PUSH_INPUT, CONSOLE = 0x5412, 0x541C
-"""The ioctls TIOCSTI and TIOCLINUX, which type into a terminal."""
+"""The ioctls TIOCSTI and TIOCLINUX, which inject terminal input."""
 SET_DUMPABLE = 4
 
 REFUSED = (
@@ -44,13 +44,13 @@ REFUSED = (
     *("nfsservctl", "lookup_dcookie", "personality", "modify_ldt", "uselib", "sysfs", "ustat"),
     *("move_pages", "migrate_pages", "mbind", "set_mempolicy", "get_mempolicy", "set_mempolicy_home_node"),
     *("remap_file_pages", "ioprio_set", "sched_setscheduler", "sched_setparam", "sched_setattr"),
-    # Memory that no process has mapped, so that no limit on processes counts it.
+    # Memory not mapped by any process, which per-process limits do not count.
     *("memfd_create", "memfd_secret", "shmget", "shmat", "shmctl", "shmdt", "semget", "semop", "semctl", "semtimedop"),
     *("msgget", "msgsnd", "msgrcv", "msgctl"),
     *("mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr"),
 )
-FEIGNED = ("sync", "syncfs")
-"""Succeed without effect: they would make every other program wait for the disk."""
+NO_OP = ("sync", "syncfs")
+"""Succeed without effect, as these calls would make all other programs wait for the disk."""
 NAMED_SOCKETS = ("connect", "bind", "listen")
 OWNERSHIP = (
     *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat"),
@@ -60,65 +60,67 @@ ATTRIBUTES = ("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What else keeps the code in, on which the filter depends."""
+class FilterContext:
+    """Other isolation that the filter depends on."""
 
     own_root: bool
-    """It sees no file of others, so that it may name sockets: it can only find its own."""
+    """The code has its own root and sees only its own named sockets, so these are allowed."""
     own_user: bool
-    """It owns no file of others, so that it may change the rights of those it can see. Landlock does not govern that;
-    where it could, the calls are feigned, for `shutil.copy` makes one."""
+    """The code runs as its own user, so it may change file modes, which Landlock does not restrict. Otherwise these
+    calls succeed without effect, because `shutil.copy` makes one."""
 
 
 def supported() -> bool:
-    """Whether there is a filter for this machine, and the kernel takes filters."""
+    """Whether this architecture has a filter and the kernel supports seccomp."""
     if platform.system() != "Linux" or platform.machine() not in MACHINES:
         return False
-    return _prctl(SET_SECCOMP, MODE_FILTER, None) == errno.EFAULT  # it got as far as reading the missing filter
+    return _prctl(SET_SECCOMP, MODE_FILTER, None) == errno.EFAULT  # the kernel tried to read the missing filter
 
 
-def restrict(around: Surroundings) -> None:
-    """Put this process and all its children under the filter, for good. Raises `OSError` where the kernel refuses."""
-    program = compiled(MACHINES[platform.machine()], around)
+def restrict(context: FilterContext) -> None:
+    """Irrevocably apply the filter to this process and its children. Raises `OSError` if the kernel refuses."""
+    program = compiled(MACHINES[platform.machine()], context)
     instructions = ctypes.create_string_buffer(program, len(program))
 
-    class Program(ctypes.Structure):
+    class FilterProgram(ctypes.Structure):
         _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
 
     _prctl(SET_NO_NEW_PRIVILEGES, 1, None)
-    fault = _prctl(SET_SECCOMP, MODE_FILTER, ctypes.byref(Program(len(program) // 8, ctypes.addressof(instructions))))
+    fault = _prctl(
+        SET_SECCOMP, MODE_FILTER, ctypes.byref(FilterProgram(len(program) // 8, ctypes.addressof(instructions)))
+    )
     if fault:
         raise OSError(fault, f"seccomp: {os.strerror(fault)}")
 
 
-def compiled(machine: int, around: Surroundings) -> bytes:
-    """The filter as the kernel takes it (classic BPF, 8 bytes an instruction)."""
+def compiled(machine: int, context: FilterContext) -> bytes:
+    """Return the filter as classic BPF, 8 bytes per instruction."""
     numbers = NUMBERS[machine]
     code = [
         *(_load(MACHINE), _jump(EQUAL, machine, 1, 0), _return(KILL)),
         *(_load(NUMBER), _jump(AT_LEAST, X32, 0, 1), _return(KILL)),
         *(_jump(GREATER, LAST, 0, 1), _refuse(errno.ENOSYS)),
     ]
-    for name, verdict in _verdicts(around):
+    for name, verdict in _verdicts(context):
         if name in numbers:
             code += [_jump(EQUAL, numbers[name], 0, 1), verdict]
-    for name, body in _by_argument(around):
+    for name, body in _by_argument(context):
         code += [_jump(EQUAL, numbers[name], 0, len(body)), *body]
     return b"".join([*code, _return(ALLOW)])
 
 
-def _verdicts(around: Surroundings) -> list[tuple[str, bytes]]:
+def _verdicts(context: FilterContext) -> list[tuple[str, bytes]]:
     refused = [(name, _refuse(errno.EPERM)) for name in REFUSED]
-    feigned = [(name, _refuse(0)) for name in FEIGNED]
-    glibc_falls_back = [("clone3", _refuse(errno.ENOSYS))]  # its flags lie in memory, where no filter can look
-    sockets = [] if around.own_root else [(name, _refuse(errno.EPERM)) for name in NAMED_SOCKETS]
-    owned = [] if around.own_root or around.own_user else [(name, _refuse(0)) for name in OWNERSHIP]
-    attributes = [] if around.own_root or around.own_user else [(name, _refuse(errno.ENOTSUP)) for name in ATTRIBUTES]
-    return [*refused, *feigned, *glibc_falls_back, *sockets, *owned, *attributes]
+    no_op = [(name, _refuse(0)) for name in NO_OP]
+    glibc_falls_back = [("clone3", _refuse(errno.ENOSYS))]  # its flags are in memory, which filters cannot read
+    sockets = [] if context.own_root else [(name, _refuse(errno.EPERM)) for name in NAMED_SOCKETS]
+    owned = [] if context.own_root or context.own_user else [(name, _refuse(0)) for name in OWNERSHIP]
+    attributes = [] if context.own_root or context.own_user else [(name, _refuse(errno.ENOTSUP)) for name in ATTRIBUTES]
+    return [*refused, *no_op, *glibc_falls_back, *sockets, *owned, *attributes]
 
 
-def _by_argument(around: Surroundings) -> list[tuple[str, list[bytes]]]:
-    """Calls that are decided by an argument. Each body ends in a verdict, whichever way it goes."""
+def _by_argument(context: FilterContext) -> list[tuple[str, list[bytes]]]:
+    """Return the calls that are decided by an argument. Every path through a body returns a verdict."""
     only_itself = [_load_argument(0), _jump(EQUAL, 0, 0, 1), _return(ALLOW), _refuse(errno.EPERM)]
     only_itself_again = [
         *(_load_argument(0), _jump(EQUAL, 0, 0, 3), _load_argument(1), _jump(EQUAL, 0, 0, 1)),
@@ -129,13 +131,13 @@ def _by_argument(around: Surroundings) -> list[tuple[str, list[bytes]]]:
         *(_load_argument(1), _jump(EQUAL, PUSH_INPUT, 1, 0), _jump(EQUAL, CONSOLE, 0, 1)),
         *(_refuse(errno.EPERM), _return(ALLOW)),
     ]
-    # A process that is not dumpable hides its memory and its open files from whoever counts them.
+    # A process that is not dumpable hides its memory and open files from the resource monitor.
     hiding = [
         *(_load_argument(0), _jump(EQUAL, SET_DUMPABLE, 0, 3), _load_argument(1), _jump(EQUAL, 0, 0, 1)),
         *(_refuse(errno.EPERM), _return(ALLOW)),
     ]
     unix = [_load_argument(0), _jump(EQUAL, UNIX, 1, 0), _refuse(errno.EAFNOSUPPORT)]
-    # A pair of datagram sockets could be connected to, or send to, any other name.
+    # Datagram socket pairs could connect or send to any other address.
     connected = [
         *(_load_argument(1), _and(0xF), _jump(EQUAL, STREAM, 1, 0), _jump(EQUAL, SEQPACKET, 0, 1)),
         *(_return(ALLOW), _refuse(errno.EPERM)),
@@ -146,8 +148,8 @@ def _by_argument(around: Surroundings) -> list[tuple[str, list[bytes]]]:
         ("clone", new_namespace),
         ("ioctl", typing),
         ("prctl", hiding),
-        ("socket", [*unix, _return(ALLOW)] if around.own_root else [_refuse(errno.EAFNOSUPPORT)]),
-        ("socketpair", [*unix, *([_return(ALLOW)] if around.own_root else connected)]),
+        ("socket", [*unix, _return(ALLOW)] if context.own_root else [_refuse(errno.EAFNOSUPPORT)]),
+        ("socketpair", [*unix, *([_return(ALLOW)] if context.own_root else connected)]),
     ]
 
 
@@ -176,7 +178,7 @@ def _refuse(number: int) -> bytes:
 
 
 def _prctl(option: int, value: int, pointer: object) -> int:
-    """Its error number; 0 where it succeeded."""
+    """Call prctl. Returns the error number, or 0 on success."""
     done = _LIBC.prctl(option, ctypes.c_ulong(value), pointer, ctypes.c_ulong(0), ctypes.c_ulong(0))
     return 0 if done == 0 else ctypes.get_errno()
 

@@ -1,9 +1,9 @@
-"""What `multiprocessing` needs of POSIX where `/dev/shm` is closed: semaphores and named shared memory.
+"""Semaphores and named shared memory for `multiprocessing` without access to `/dev/shm`.
 
-The C library keeps both in `/dev/shm`, where other programs of the same user, a database too, keep theirs; Landlock
-cannot tell them apart, so the folder stays closed. These stand in for the modules `_multiprocessing` and `_posixshmem`:
-a semaphore is an eventfd, which children made by fork inherit, and shared memory a file of the work folder. Standard
-library alone.
+The C library keeps both in `/dev/shm`, together with those of other programs of the same user, such as a database.
+Landlock cannot distinguish them, so access is denied. This module replaces `_multiprocessing` and `_posixshmem`:
+semaphores are eventfds, which forked children inherit, and shared memory is a file in the work folder. Uses only the
+standard library.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ LONGEST_S = 1e6
 
 
 class SemLock:
-    """As `_multiprocessing.SemLock` (Modules/_multiprocessing/semaphore.c), which has these names."""
+    """Replacement for `_multiprocessing.SemLock` (Modules/_multiprocessing/semaphore.c), with the same interface."""
 
     SEM_VALUE_MAX = MOST
 
     def __init__(self, kind: int, value: int, maxvalue: int, name: str, unlink: bool) -> None:
         self.kind, self.maxvalue, self.name = kind, maxvalue, None if unlink else name
         self.handle = os.eventfd(value, os.EFD_SEMAPHORE | os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._turn = os.eventfd(1, os.EFD_SEMAPHORE | os.EFD_CLOEXEC)
+        self._guard = os.eventfd(1, os.EFD_SEMAPHORE | os.EFD_CLOEXEC)
         self._shared = mmap.mmap(-1, mmap.PAGESIZE)
         self._held, self._holder = 0, 0
         self._add(value)
@@ -41,7 +41,7 @@ class SemLock:
         if self.kind == RECURSIVE and self._is_mine():
             self._held += 1
             return True
-        if not self._take(0 if not block else LONGEST_S if timeout is None else max(0.0, timeout)):
+        if not self._wait(0 if not block else LONGEST_S if timeout is None else max(0.0, timeout)):
             return False
         self._add(-1)
         self._held, self._holder = self._held + 1, threading.get_ident()
@@ -82,9 +82,9 @@ class SemLock:
 
     @staticmethod
     def _rebuild(*_: object) -> SemLock:
-        raise OSError("locks reach child processes that were made by fork alone")
+        raise OSError("only forked child processes can use these locks")
 
-    def _take(self, wait_s: float) -> bool:
+    def _wait(self, wait_s: float) -> bool:
         end = time.monotonic() + wait_s
         while True:
             try:
@@ -97,8 +97,8 @@ class SemLock:
                 select.select([self.handle], [], [], left)
 
     def _add(self, change: int) -> bool:
-        """Change the value that others see. False where it would pass the largest."""
-        os.eventfd_read(self._turn)
+        """Change the shared value. Returns False if it would exceed the maximum."""
+        os.eventfd_read(self._guard)
         try:
             value = self._get_value() + change
             if value > self.maxvalue:
@@ -106,25 +106,25 @@ class SemLock:
             struct.pack_into("q", self._shared, 0, value)
             return True
         finally:
-            os.eventfd_write(self._turn, 1)
+            os.eventfd_write(self._guard, 1)
 
     def __del__(self) -> None:
-        for descriptor in (getattr(self, "handle", None), getattr(self, "_turn", None)):
+        for descriptor in (getattr(self, "handle", None), getattr(self, "_guard", None)):
             if descriptor is not None:
                 os.close(descriptor)
 
 
-def stand_in(folder: str) -> None:
-    """Put both modules in place of Python's own. Shared memory lies in the folder."""
+def install(folder: str) -> None:
+    """Replace both modules. Shared memory is kept in the folder."""
     semaphores, memory = ModuleType("_multiprocessing"), ModuleType("_posixshmem")
-    vars(semaphores).update(SemLock=SemLock, sem_unlink=_forget, flags={})
+    vars(semaphores).update(SemLock=SemLock, sem_unlink=_unlink, flags={})
     vars(memory).update(_memory_in(folder))
     sys.modules.update({"_multiprocessing": semaphores, "_posixshmem": memory})
     sys.meta_path.insert(0, _Heap())
 
 
 class _Heap:
-    """Has `multiprocessing.heap` take its memory from files of the temporary folder, where it would from `/dev/shm`."""
+    """Import hook that makes `multiprocessing.heap` use files in the temporary folder instead of `/dev/shm`."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
@@ -142,8 +142,8 @@ class _Heap:
         return spec
 
 
-def _forget(name: str) -> None:
-    """No name was ever made."""
+def _unlink(name: str) -> None:
+    """Do nothing, as semaphores have no names."""
 
 
 def _memory_in(folder: str) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The special methods that cross between the processes, and what the tests' side makes sure of in each of them."""
+"""The special methods that can be called across processes, and the result types that the tests' side requires."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ORDER = frozenset({"__lt__", "__le__", "__gt__", "__ge__"})
 EQUALITY = frozenset({"__eq__", "__ne__"})
 ARITHMETIC = frozenset(f"__{prefix}{name}__" for name in _ARITHMETIC for prefix in ("", "r", "i"))
 GENERATOR = frozenset({"send", "throw", "close", "asend", "athrow", "aclose"})
-"""Methods of generators and coroutines; they may end by StopIteration."""
+"""Methods of generators and coroutines, which can raise StopIteration."""
 ITERATION = frozenset({"__next__", "__anext__", "send", "throw", "asend", "athrow"})
 RESULTS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("__bool__", "__contains__", "__instancecheck__"), (bool,)),
@@ -21,7 +21,7 @@ RESULTS: dict[str, tuple[type, ...]] = {
     "__float__": (float,),
     "__complex__": (complex,),
 }
-"""The exact types that a special method of the answer's may return; anything else is a TypeError."""
+"""Exact result types of special methods of the answer; other types raise TypeError."""
 OTHERS = frozenset(
     {
         *("__call__", "__iter__", "__reversed__", "__getitem__", "__setitem__", "__delitem__", "__missing__"),
@@ -32,19 +32,19 @@ OTHERS = frozenset(
 )
 SPECIALS = ORDER | EQUALITY | ARITHMETIC | ITERATION | GENERATOR | frozenset(RESULTS) - {"__instancecheck__"} | OTHERS
 
-WORDS = frozenset(
+PREDICATES = frozenset(
     name
     for kind in (str, bytes, int, float, set, frozenset)
     for name in dir(kind)
     if name.startswith("is") or name.endswith("with")
 )
-"""Methods of plain values that answer yes or no (`startswith`, `isdigit`, `issubset`)."""
+"""Methods of builtin types that return a bool (`startswith`, `isdigit`, `issubset`)."""
 
 
 def defined(kind: type, without: tuple[type, ...] = (object,)) -> list[str]:
-    """The special methods that a class or one of its bases defines; those of `without` do not count.
+    """Return the special methods that a class or a base outside `without` defines.
 
-    A method that the class sets to None (`__hash__ = None`) counts: it is missing on purpose.
+    Methods set to None (`__hash__ = None`) are included.
     """
     found = []
     for name in sorted(SPECIALS):

@@ -1,7 +1,6 @@
-"""What the tests change around the answer: streams, environment, folder, and what `unittest.mock.patch` replaces.
+"""Applies the tests' changes of streams, environment, folder and patched functions to the answer's process.
 
-All of it happens in the tests' process and is told to the answer's: output that the tests capture, input that they
-provide, builtins and functions of the standard library that they replace, `random.seed`.
+These are captured output, provided input, replaced builtins and standard library functions, and `random.seed`.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ from kairos.agents.checks.sandbox import mirrors
 from kairos.agents.checks.sandbox.peer import Peer
 
 BUILTINS = ("input", "print", "open")
-"""Builtins whose replacement by the tests holds for the answer, too."""
+"""Builtins whose replacement by the tests also applies to the answer."""
 STREAMS = ("stdout", "stderr", "stdin")
 ON_THE_OTHER_SIDE = {"dataclasses": ("asdict", "astuple", "replace", "fields")}
-"""Functions that look into their first argument: for an object of the answer they are called in its process."""
+"""Functions that inspect their first argument. For an object of the answer, they are called in its process."""
 
 
 def share(peer: Peer, names: set[str]) -> None:
-    """Tell the answer's process from now on. `names` are those that occur in the tests."""
-    Surroundings(peer)
+    """Share the environment with the answer's process. `names` are those that occur in the tests."""
+    SharedEnvironment(peer)
     for module, functions in ON_THE_OTHER_SIDE.items():
         for name in names.intersection(functions):
             _call_there(peer, importlib.import_module(module), name)
@@ -36,26 +35,26 @@ def share(peer: Peer, names: set[str]) -> None:
         _patch_both(peer, importlib.import_module("unittest.mock"))
 
 
-class Surroundings:
-    """Streams, environment, folder and replaced builtins, as every message of the tests tells them."""
+class SharedEnvironment:
+    """Streams, environment, folder and replaced builtins, sent with every message of the tests."""
 
     def __init__(self, peer: Peer) -> None:
         self._files = {name: getattr(sys, name) for name in STREAMS}
         self._builtins = {name: getattr(builtins, name) for name in BUILTINS}
         self._environment, self._folder = dict(os.environ), os.getcwd()
-        peer.before_sending = self._told
+        peer.before_sending = self._state
         peer.after_receiving = self._show
         peer.handlers |= {"builtin": self._builtin, "stdin": self._stdin}
 
-    def _told(self) -> list[Any]:
+    def _state(self) -> list[Any]:
         environment, folder = dict(os.environ), os.getcwd()
-        told = [
+        data = [
             self._replaced(),
             environment if environment != self._environment else None,
             folder if folder != self._folder else None,
         ]
         self._environment, self._folder = environment, folder
-        return told
+        return data
 
     def _replaced(self) -> list[str]:
         files = [name for name, own in self._files.items() if getattr(sys, name) is not own]
@@ -69,7 +68,7 @@ class Surroundings:
 
     def _builtin(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if name not in self._replaced():
-            raise PermissionError(f"{name} of the tests")
+            raise PermissionError(f"{name} is not replaced by the tests")
         return getattr(builtins, name)(*args, **kwargs)
 
     def _stdin(self, name: str, size: int) -> Any:
@@ -100,7 +99,7 @@ def _seed_both(peer: Peer, random: Any) -> None:
 
 
 def _patch_both(peer: Peer, mock: Any) -> None:
-    """`patch("time.time")` replaces it in the answer's process as well, until the patch ends."""
+    """Apply `patch("time.time")` to the answer's process as well, until the patch ends."""
     patch, replaced = mock._patch, dict[int, Any]()
     enter, leave = patch.__enter__, patch.__exit__
 
@@ -120,7 +119,7 @@ def _patch_both(peer: Peer, mock: Any) -> None:
 
 
 def _is_shared(target: Any, attribute: str) -> bool:
-    """A module of the standard library; builtins and streams are told with every message."""
+    """Whether the target is in a standard library module. Builtins and streams are sent with every message."""
     if not isinstance(target, types.ModuleType) or mirrors.number_of(target) is not None or target is builtins:
         return False
     return target.__name__.partition(".")[0] in sys.stdlib_module_names and not (target is sys and attribute in STREAMS)

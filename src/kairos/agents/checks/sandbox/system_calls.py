@@ -1,15 +1,15 @@
-"""Numbers of the system calls that `seccomp` refuses or looks at, for the two machines that Kairos' sandbox knows.
+"""Numbers of the system calls that `seccomp` filters, for the two supported architectures.
 
-From Linux' `arch/x86/entry/syscalls/syscall_64.tbl` and `include/uapi/asm-generic/unistd.h`. A call that a machine does
-not have is None. Standard library alone.
+From Linux' `arch/x86/entry/syscalls/syscall_64.tbl` and `include/uapi/asm-generic/unistd.h`; `-` marks calls that an
+architecture does not have. Uses only the standard library.
 """
 
 from __future__ import annotations
 
 X86_64, AARCH64 = 0xC000003E, 0xC00000B7
-"""AUDIT_ARCH_* of `linux/audit.h`, by which a filter tells machines apart."""
+"""AUDIT_ARCH_* of `linux/audit.h`, by which a filter distinguishes architectures."""
 LAST = 462
-"""`mseal` (Linux 6.10). Later calls are not known here, so they do not exist in the sandbox."""
+"""`mseal` (Linux 6.10). The sandbox denies later calls as nonexistent."""
 
 _TABLE = """
 ptrace 101 117
@@ -152,4 +152,4 @@ def _numbers(column: int) -> dict[str, int]:
 
 
 NUMBERS = {X86_64: _numbers(1), AARCH64: _numbers(2)}
-"""Machine -> name -> number."""
+"""Architecture -> name -> number."""

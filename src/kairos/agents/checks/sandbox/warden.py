@@ -1,11 +1,11 @@
-"""The process between Kairos and the code: it loads neither the answer nor the tests, so what it says can be trusted.
+"""The supervising process of the sandbox. It loads neither the answer nor the tests, so its reports can be trusted.
 
-A question comes on standard input, results leave on standard output, one JSON line each. Every `test_*` function has a
-pair of processes of its own (an endless loop, an exit or a crash costs that test alone); the bare statements share one
-pair, since each may depend on those before it. Of a pair, one process runs the tests (`runner`) and reports through a
-pipe that the other one does not have; the other one runs the answer's code (`answer`) and serves the first one over a
-socket. The tests are read and compiled by a process of their own, within the limits: the answer's process is made by
-this one, which has never held them.
+It reads a request from standard input and writes results to standard output, one JSON line each. Every `test_*`
+function gets its own pair of processes, so that an endless loop, an exit or a crash affects only that test; the bare
+statements share one pair, since each can depend on earlier ones. One process of a pair runs the tests (`runner`) and
+reports through a pipe that the other cannot access. The other runs the answer's code (`answer`) and serves the first
+one over a socket. A separate process, within the same limits, reads and compiles the tests, so that the answer's
+process, a fork of this one, never contains them.
 """
 
 from __future__ import annotations
@@ -28,55 +28,55 @@ from kairos.agents.checks.sandbox import answer, assertions, jail, process_tree,
 from kairos.agents.checks.sandbox.names import names_in
 from kairos.agents.checks.sandbox.peer import BROKEN
 
-Outcome = tuple[bool, str, int | None]
-"""Whether it passed, words for how it did not, the line of the answer."""
+CaseOutcome = tuple[bool, str, int | None]
+"""Whether the test passed, the failure message, and the line of the answer."""
 RESULT_BYTES = 4 << 20
-"""Most that one process may report; a thousand tests' failures fit."""
-SECOND = 1.0
-GLANCE_S = 0.05
+"""Maximum size of a process's report, enough for a thousand failures."""
+MIN_SHARE_S = 1.0
+POLL_S = 0.05
 GRACE_S = 0.5
-"""What tests may go on for after the answer's process has ended."""
+"""How long tests can continue after the answer's process has ended."""
 UNREADABLE = 78
-"""Exit status where the code's user cannot read Python's library, and it could not be mounted elsewhere."""
+"""Exit status if the code's user cannot read Python's library and it could not be mounted elsewhere."""
 
 
 @dataclass(slots=True)
-class Trial:
-    """One pair of processes, and what came of it."""
+class ProcessPair:
+    """A pair of processes, and its results."""
 
     tests: list[int]
     loaded: bool = False
-    results: dict[int, Outcome] = field(default_factory=dict)
-    reason: Outcome | None = None
-    """What stands for the tests that have no result of their own."""
+    results: dict[int, CaseOutcome] = field(default_factory=dict)
+    reason: CaseOutcome | None = None
+    """The outcome of tests without a result."""
 
-    def outcome(self, test: int) -> Outcome:
+    def outcome(self, test: int) -> CaseOutcome:
         reason = self.reason or (False, "the code ended the program while it was tested", None)
         return self.results.get(test, reason)
 
 
 def main() -> None:
-    """Build the walls, then work as the first process within them."""
-    question = json.loads(_exactly(int.from_bytes(_exactly(8), "big")))
+    """Set up the isolation, and run all tests from the first isolated process."""
+    request = json.loads(_exactly(int.from_bytes(_exactly(8), "big")))
     jail.die_with_parent()
-    walls = jail.build(question["folder"])
-    limits = jail.Limits(**question["limits"])
+    isolation = jail.build(request["folder"])
+    limits = jail.Limits(**request["limits"])
     limits = replace(limits, processes=limits.processes + 1)  # the answer's process beside that of the tests
-    hearing, telling = os.pipe()
-    turn = process_tree.Turn()
+    reading, writing = os.pipe()
+    lock = process_tree.ProcessLock()
     child = os.fork()
     if child:
-        os.close(hearing)
-        tree = jail.watched(child, limits)
-        status = process_tree.watch(tree, telling, turn) if tree else os.waitpid(child, 0)[1]
+        os.close(reading)
+        monitor = jail.resource_monitor(child, limits)
+        status = process_tree.enforce_limits(monitor, writing, lock) if monitor else os.waitpid(child, 0)[1]
         os._exit(0 if status == 0 else 1)
-    os.close(telling)
-    process_tree.tell_of(hearing, turn)
-    jail.begin_first_process()
-    _say({"way": walls.way, "lacks": walls.lacks})
-    if walls.full or question["weak"]:
-        _work(question, limits, walls)
-    _say({"end": True})
+    os.close(writing)
+    process_tree.connect_monitor(reading, lock)
+    jail.enter_init_process()
+    _send({"method": isolation.method, "unavailable_reason": isolation.unavailable_reason})
+    if isolation.full or request["weak"]:
+        _run_all(request, limits, isolation)
+    _send({"end": True})
     os._exit(0)
 
 
@@ -90,48 +90,50 @@ def _exactly(length: int) -> bytes:
     return data
 
 
-def _work(question: dict[str, Any], limits: jail.Limits, walls: jail.Walls) -> None:
-    end = time.monotonic() + question["seconds"]
-    plan, fault = _compiled(limits, walls, end)
-    trials = [Trial(tests) for tests in question["trials"]]
-    reason: Outcome | None = None
+def _run_all(request: dict[str, Any], limits: jail.Limits, isolation: jail.Isolation) -> None:
+    end = time.monotonic() + request["seconds"]
+    plan, fault = _compiled(limits, isolation, end)
+    pairs = [ProcessPair(tests) for tests in request["pairs"]]
+    reason: CaseOutcome | None = None
     if fault:
         reason = (False, f"the tests could not be compiled within the limits: their process {fault}", None)
-    for number, trial in enumerate(trials):
+    for number, pair in enumerate(pairs):
         if reason is None and time.monotonic() >= end:
-            reason = (False, "the time for all tests was over before this one began", None)
+            reason = (False, "the time for all tests had run out before this one started", None)
         if reason is None:
-            _run(trial, question["answer"], plan, limits, walls, _share(end, last=number == len(trials) - 1))
-            if not trial.loaded:
-                reason = trial.reason  # what does not load for one test does not load for the next
+            _run(pair, request["answer"], plan, limits, isolation, _deadline(end, last=number == len(pairs) - 1))
+            if not pair.loaded:
+                reason = pair.reason  # the code would not load for the next test either
         else:
-            trial.reason = reason
-        for test in trial.tests:
-            passed, words, line = trial.outcome(test)
-            _say({"test": test, "passed": passed, "words": words, "line": line})
+            pair.reason = reason
+        for test in pair.tests:
+            passed, message, line = pair.outcome(test)
+            _send({"test": test, "passed": passed, "message": message, "line": line})
 
 
-def _share(end: float, *, last: bool) -> float:
-    """Until when a pair may run: half of what is left, so that one endless loop does not cost all other tests."""
+def _deadline(end: float, *, last: bool) -> float:
+    """Return the deadline of a pair: half of the remaining time, so that one endless loop does not block all tests."""
     left = end - time.monotonic()
-    return end if last else end - left + max(left / 2, min(left, SECOND))
+    return end if last else end - left + max(left / 2, min(left, MIN_SHARE_S))
 
 
-def _compiled(limits: jail.Limits, walls: jail.Walls, end: float) -> tuple[int, str]:
-    """The tests, read from standard input and compiled by a process of their own: a descriptor to read them from, and
-    how that process failed, if it did."""
+def _compiled(limits: jail.Limits, isolation: jail.Isolation, end: float) -> tuple[int, str]:
+    """Compile the tests from standard input in a separate process.
+
+    Returns a file descriptor of the compiled tests, and the reason of a failure, if any.
+    """
     plan = os.memfd_create("tests") if hasattr(os, "memfd_create") else _unnamed_file()
-    child = _forked(lambda: (_become([0, plan], limits, walls), _compile(plan)))
+    child = _forked(lambda: (_confine([0, plan], limits, isolation), _compile(plan)))
     while not _has_ended(child):
         if time.monotonic() >= end:
             os.kill(child, signal.SIGKILL)
         time.sleep(0.002)
     _, status = os.waitpid(child, 0)
-    return plan, _death(status) if status else ""
+    return plan, _exit_reason(status) if status else ""
 
 
 def _forked(work: Callable[[], object]) -> int:
-    """A process that does the work and never comes back from it."""
+    """Fork a process that does the work and exits. Returns its process id."""
     child = os.fork()
     if child:
         return child
@@ -151,13 +153,13 @@ def _unnamed_file() -> int:
 
 def _compile(plan: int) -> None:
     with open(0, "rb", closefd=False) as file:
-        told = json.load(file)
-    statements = {int(at): test for at, test in told["statements"].items()}
-    steps = assertions.prepare(told["source"], statements, told["left_out"])
+        data = json.load(file)
+    statements = {int(at): test for at, test in data["statements"].items()}
+    steps = assertions.prepare(data["source"], statements, data["left_out"])
     packed = marshal.dumps(
         {
-            "calls": told["calls"],
-            "names": names_in(told["source"]),
+            "calls": data["calls"],
+            "names": names_in(data["source"]),
             "steps": [(step.code, step.line, step.test) for step in steps],
         }
     )
@@ -165,31 +167,31 @@ def _compile(plan: int) -> None:
         file.write(packed)
 
 
-def _run(trial: Trial, source: str, plan: int, limits: jail.Limits, walls: jail.Walls, end: float) -> None:
-    """One pair: started, listened to until it ends or its time is over, and ended with all that it started."""
+def _run(pair: ProcessPair, source: str, plan: int, limits: jail.Limits, isolation: jail.Isolation, end: float) -> None:
+    """Start a pair, collect its report until it ends or times out, and kill it with all its descendants."""
     reading, writing = os.pipe()
     ours, theirs = socket.socketpair()
 
     def code() -> None:
-        _become([theirs.fileno()], limits, walls)
+        _confine([theirs.fileno()], limits, isolation)
         answer.run(source, theirs)
 
     def test() -> None:
-        _become([plan, ours.fileno(), writing], limits, walls)
-        runner.run(_read(plan), trial.tests[0], ours, lambda data: os.write(writing, data))
+        _confine([plan, ours.fileno(), writing], limits, isolation)
+        runner.run(_read(plan), pair.tests[0], ours, lambda data: os.write(writing, data))
 
-    with process_tree.starting():
-        coded, tested = _forked(code), _forked(test)
+    with process_tree.starting_processes():
+        code_pid, test_pid = _forked(code), _forked(test)
     os.close(writing)
     ours.close()
     theirs.close()
-    heard, in_time = _listen(reading, tested, coded, end)
+    output, in_time = _collect(reading, test_pid, code_pid, end)
     os.close(reading)
-    status = _end_all(tested, coded, walls, in_time=in_time)
-    _believe(trial, heard)
-    if trial.reason is None:
-        words = _death(status) if in_time else "ran out of time"
-        trial.reason = (False, f"the code {words} while it was {'tested' if trial.loaded else 'loaded'}", None)
+    status = _end_all(test_pid, code_pid, isolation, in_time=in_time)
+    _apply_report(pair, output)
+    if pair.reason is None:
+        message = _exit_reason(status) if in_time else "ran out of time"
+        pair.reason = (False, f"the code {message} while it was {'tested' if pair.loaded else 'loaded'}", None)
 
 
 def _read(plan: int) -> dict[str, Any]:
@@ -200,8 +202,8 @@ def _read(plan: int) -> dict[str, Any]:
     return marshal.loads(b"".join(data))
 
 
-def _become(kept: list[int], limits: jail.Limits, walls: jail.Walls) -> None:
-    """No input, no output, no open file but those kept, no privilege."""
+def _confine(kept: list[int], limits: jail.Limits, isolation: jail.Isolation) -> None:
+    """Drop privileges, and close standard streams and all descriptors except those in `kept`."""
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
     for stream in {0, 1, 2}.difference(kept):
@@ -209,58 +211,58 @@ def _become(kept: list[int], limits: jail.Limits, walls: jail.Walls) -> None:
     edges = [2, *sorted(descriptor for descriptor in kept if descriptor > 2), 1 << 16]
     for low, high in pairwise(edges):
         os.closerange(low + 1, high)
-    jail.drop(limits, walls.user)
+    jail.drop_privileges(limits, isolation.user)
     if not jail.can_read_python():
         os._exit(UNREADABLE)
 
 
-def _listen(reading: int, tested: int, coded: int, end: float) -> tuple[bytes, bool]:
-    """What the tests report until they end or close their end of the pipe, and whether that was in time.
+def _collect(reading: int, test_pid: int, code_pid: int, end: float) -> tuple[bytes, bool]:
+    """Return the report of the tests, and whether they finished in time.
 
-    That they ended is asked for, too: what they started may keep the pipe open, and would cost all the time there is.
-    Once the answer's process has ended they get a moment more: what it started may keep the socket open.
+    The end of the process is polled as well, since a descendant could keep the pipe open. When the answer's process has
+    ended, the tests get `GRACE_S` more, since a descendant of it could keep the socket open.
     """
-    heard = b""
+    output = b""
     while (left := end - time.monotonic()) > 0:
-        over = _has_ended(tested)
-        if not over and left > GRACE_S and _has_ended(coded):
+        over = _has_ended(test_pid)
+        if not over and left > GRACE_S and _has_ended(code_pid):
             end = time.monotonic() + GRACE_S
-        ready, _, _ = select.select([reading], [], [], 0 if over else min(left, GLANCE_S))
+        ready, _, _ = select.select([reading], [], [], 0 if over else min(left, POLL_S))
         if not ready:
             if over:
-                return heard, True
+                return output, True
             continue
         data = os.read(reading, 1 << 16)
-        if not data or len(heard) > RESULT_BYTES:
-            return heard, True
-        heard += data
-    return heard, _has_ended(coded)
+        if not data or len(output) > RESULT_BYTES:
+            return output, True
+        output += data
+    return output, _has_ended(code_pid)
 
 
 def _has_ended(child: int) -> bool:
     return os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
 
-def _end_all(tested: int, coded: int, walls: jail.Walls, *, in_time: bool) -> int:
-    """End both processes and what they started; how the one that broke off ended: the answer's, if it did by itself.
+def _end_all(test_pid: int, code_pid: int, isolation: jail.Isolation, *, in_time: bool) -> int:
+    """Kill both processes and their descendants. Returns the exit status of the answer if it failed, else of the tests.
 
-    Within our own namespace -1 is everything but us. Elsewhere it would be the machine: there it is what lies below us,
-    or where the system does not show that, the session alone, and `box` ends what left it.
+    In a PID namespace, -1 addresses all other processes. Elsewhere, the descendants are killed or, if `/proc` does not
+    list them, the sessions; `box` then kills the rest.
     """
     if in_time:
-        _wait_for_exit(tested, coded)
-    broke_off = coded if _has_ended(coded) and not _ended_well(coded) else tested
-    alone = walls.own_processes and os.getpid() == 1
+        _wait_for_exit(test_pid, code_pid)
+    failed = code_pid if _has_ended(code_pid) and not _has_succeeded(code_pid) else test_pid
+    alone = isolation.own_processes and os.getpid() == 1
     if alone:
         _kill(-1)
     else:
-        _kill(-tested)
-        _kill(-coded)
-        if walls.full:
-            process_tree.end_all_below()
-    status = {child: os.waitpid(child, 0)[1] for child in (tested, coded)}
+        _kill(-test_pid)
+        _kill(-code_pid)
+        if isolation.full:
+            process_tree.kill_descendants()
+    status = {child: os.waitpid(child, 0)[1] for child in (test_pid, code_pid)}
     _reap(wait=alone)
-    return status[broke_off]
+    return status[failed]
 
 
 def _kill(group: int) -> None:
@@ -268,66 +270,68 @@ def _kill(group: int) -> None:
         os.kill(group, signal.SIGKILL)
 
 
-def _ended_well(child: int) -> bool:
+def _has_succeeded(child: int) -> bool:
     ended = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG)
     return ended is not None and ended.si_code == os.CLD_EXITED and ended.si_status == 0
 
 
 def _wait_for_exit(*children: int) -> None:
-    """Let them end by themselves for a moment, so that their status tells how they ended."""
+    """Let the processes exit by themselves for a moment, so that their exit status is meaningful."""
     end = time.monotonic() + 0.2
     while time.monotonic() < end and not all(map(_has_ended, children)):
         time.sleep(0.001)
 
 
 def _reap(*, wait: bool) -> None:
-    """Until none is left where all were killed, so that the next test meets none of them; else who has ended."""
+    """Collect ended children. With `wait`, wait for all of them, so that none remains for the next test."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, 0 if wait else os.WNOHANG)[0]:
             pass
 
 
-def _believe(trial: Trial, heard: bytes) -> None:
-    """Take over what the tests' process reported. The first line that is no report ends it."""
-    for line in heard.splitlines():
-        said = _report(line)
-        if "test" in said and said["test"] in trial.tests and said["test"] not in trial.results:
-            trial.results[said["test"]] = (said["passed"] is True, str(said["words"])[:1000], _line(said))
-        elif "loaded" in said and not trial.loaded:
-            trial.loaded = said["loaded"] is True
-            if not trial.loaded:
-                trial.reason = (False, str(said["words"])[:1000], _line(said))
-        elif said.get("lost") == BROKEN:
-            trial.reason = (False, "the code wrote into its connection to the tests", None)
-        elif "lost" not in said:
+def _apply_report(pair: ProcessPair, output: bytes) -> None:
+    """Apply the report of the tests' process, up to the first invalid line."""
+    for line in output.splitlines():
+        report = _report(line)
+        if "test" in report and report["test"] in pair.tests and report["test"] not in pair.results:
+            pair.results[report["test"]] = (report["passed"] is True, str(report["message"])[:1000], _line(report))
+        elif "loaded" in report and not pair.loaded:
+            pair.loaded = report["loaded"] is True
+            if not pair.loaded:
+                pair.reason = (False, str(report["message"])[:1000], _line(report))
+        elif report.get("lost") == BROKEN:
+            pair.reason = (False, "the code wrote into its connection to the tests", None)
+        elif "lost" not in report:
             return
 
 
 def _report(line: bytes) -> dict[str, Any]:
     try:
-        said = json.loads(line)
+        report = json.loads(line)
     except ValueError:
         return {}
     return (
-        said if isinstance(said, dict) and {"words"} <= said.keys() | ({"words"} if "lost" in said else set()) else {}
+        report
+        if isinstance(report, dict) and {"message"} <= report.keys() | ({"message"} if "lost" in report else set())
+        else {}
     )
 
 
-def _line(said: dict[str, Any]) -> int | None:
-    return said["line"] if type(said.get("line")) is int else None
+def _line(report: dict[str, Any]) -> int | None:
+    return report["line"] if type(report.get("line")) is int else None
 
 
-def _death(status: int) -> str:
+def _exit_reason(status: int) -> str:
     if os.WIFEXITED(status):
-        unreadable = "could not be run, for its user may not read Python's library,"
+        unreadable = "could not be run, since its user cannot read Python's library,"
         return unreadable if os.WEXITSTATUS(status) == UNREADABLE else "ended the program"
     if os.WTERMSIG(status) == signal.SIGXCPU:
         return "ran out of time"
-    if excess := process_tree.excess_told():
-        return excess
+    if limit := process_tree.reported_limit():
+        return limit
     return f"was ended by {signal.Signals(os.WTERMSIG(status)).name}"
 
 
-def _say(line: dict[str, Any]) -> None:
+def _send(line: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()

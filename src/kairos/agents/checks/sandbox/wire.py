@@ -1,8 +1,8 @@
-"""Plain data between the tests' process and the answer's, as length-prefixed JSON. Standard library alone.
+"""Transfers plain data between the tests' process and the answer's, as length-prefixed JSON.
 
-The receiver builds every value itself, from JSON, as one of the types named here: nothing that the sender claims can
-make it build another one, load a module or run code. Each frame has a limit on its length and on its depth; anything
-that is not of this form is a `ProtocolFault`. What is not plain data crosses as a reference (see `peer`).
+The receiver builds every value from JSON as one of the types listed here. The sender cannot make it build other types,
+load modules or run code. Frames have limits on length and depth; an invalid frame raises `ProtocolViolation`. Other
+objects are transferred as references (see `peer`). Uses only the standard library.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DEEPEST = 100
 """Levels of nesting of one value."""
 SCALARS = frozenset({type(None), bool, int, float, str})
 SMALL = 1 << 64
-"""Integers within it cross as JSON's own; larger ones as hexadecimal text, which has no limit on its length."""
+"""Smaller integers are sent as JSON numbers, larger ones as hexadecimal strings, whose length is unlimited."""
 
 NAMED = {
     kind.__name__: kind
@@ -27,7 +27,7 @@ NAMED = {
         *(range, slice, type),
     )
 }
-"""Types that cross by their name. No function does: what the tests call must not become `eval` here."""
+"""Types that are sent by name. Functions are not, so that a call by the tests cannot become `eval`."""
 NAMED |= {
     name: kind
     for name, kind in vars(__import__("builtins")).items()
@@ -37,8 +37,8 @@ NAMES = {kind: name for name, kind in NAMED.items()}
 SINGLETONS = {"...": Ellipsis, "NotImplemented": NotImplemented}
 
 
-class ProtocolFault(Exception):
-    """The other process sent something that is not of the protocol."""
+class ProtocolViolation(Exception):
+    """The other process violated the protocol."""
 
 
 class TooDeep(ValueError):
@@ -46,7 +46,7 @@ class TooDeep(ValueError):
 
 
 def dump(message: list[Any]) -> bytes:
-    """One frame. Raises `ValueError` where the message is too long."""
+    """Return the frame of a message. Raises `ValueError` if it is too long."""
     data = json.dumps(message, separators=(",", ":")).encode()
     if len(data) > LONGEST_FRAME:
         raise ValueError(f"more than {LONGEST_FRAME >> 20} MiB cannot be passed between the tests and the code at once")
@@ -54,24 +54,24 @@ def dump(message: list[Any]) -> bytes:
 
 
 def load(data: bytes) -> list[Any]:
-    """The message in a frame's body. Raises `ProtocolFault`."""
+    """Parse the body of a frame. Raises `ProtocolViolation`."""
     try:
         message = json.loads(data)
     except (ValueError, RecursionError) as fault:
-        raise ProtocolFault(f"no JSON ({type(fault).__name__})") from None
+        raise ProtocolViolation(f"not JSON ({type(fault).__name__})") from None
     if type(message) is not list or not message:
-        raise ProtocolFault("no message")
+        raise ProtocolViolation("not a message")
     return message
 
 
 def receive(read: Callable[[int], bytes]) -> bytes | None:
-    """The body of the next frame; None at the end of the stream. Raises `ProtocolFault`."""
+    """Return the body of the next frame, or None at the end of the stream. Raises `ProtocolViolation`."""
     head = _exactly(read, 4)
     if head is None:
         return None
     length = int.from_bytes(head, "big")
     if length > LONGEST_FRAME:
-        raise ProtocolFault("a frame that is too long")
+        raise ProtocolViolation("a frame that is too long")
     return _exactly(read, length)
 
 
@@ -87,14 +87,14 @@ def _exactly(read: Callable[[int], bytes], length: int) -> bytes | None:
 
 
 def are_scalars(items: Iterable[Any]) -> bool:
-    """Whether all items are of the types that JSON has, small enough to cross as they are."""
+    """Whether all items can be sent as JSON scalars."""
     kinds = set(map(type, items))
     if not kinds <= SCALARS:
         return False
     return int not in kinds or all(-SMALL < item < SMALL for item in items if type(item) is int)
 
 
-# Values of the standard library that cross by value: the parts, and how the receiver builds them.
+# Standard library types that are sent by value: functions for their parts, and constructors.
 
 
 def _zone_parts(zone: Any) -> list[Any]:
@@ -135,7 +135,7 @@ VALUES: dict[str, tuple[Callable[[Any], list[Any]], Callable[..., Any]]] = {
 
 
 def value_name(kind: type) -> str | None:
-    """The name of a type whose instances cross by value, if it is really that type."""
+    """Return the name of a type whose instances are sent by value, else None."""
     module = kind.__module__ if type(kind.__module__) is str else ""
     name = f"{module.removeprefix('_')}.{kind.__qualname__}"
     name = (
@@ -150,15 +150,15 @@ def value_name(kind: type) -> str | None:
 
 
 def build_value(name: Any, parts: list[Any]) -> Any:
-    """A value of the standard library from its parts. Raises `ProtocolFault`."""
+    """Build a standard library value from its parts. Raises `ProtocolViolation`."""
     if type(name) is not str or name not in VALUES:
-        raise ProtocolFault("a value of an unknown type")
+        raise ProtocolViolation("a value of an unknown type")
     if not all(type(part) in SCALARS or value_name(type(part)) for part in parts):
-        raise ProtocolFault("a part that is no plain value")
+        raise ProtocolViolation("a part that is not a plain value")
     try:
         return VALUES[name][1](*parts)
     except Exception as fault:
-        raise ProtocolFault(f"no {name}: {type(fault).__name__}") from None
+        raise ProtocolViolation(f"invalid {name}: {type(fault).__name__}") from None
 
 
 def _library(name: str) -> Any:

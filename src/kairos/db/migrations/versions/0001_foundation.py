@@ -1,4 +1,4 @@
-"""The foundation: people, projects, tasks, what was measured and decided, and the policies over them."""
+"""Initial schema: users, projects, tasks, metrics, decisions, and their policies."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def upgrade() -> None:
 
 
 def _people() -> None:
-    """Tables above projects: what a user may see is what they are or belong to; an operator sees all."""
+    """Policies of tables without a project: users see their own rows and projects, operators see all."""
     member = f"exists (select from memberships m where m.project_id = {PROJECT} and m.user_id = users.id)"
     mine = f"exists (select from memberships m where m.project_id = projects.id and m.user_id = {USER})"
     policy("users", f"id = {USER} or {OPERATOR} or {member}")
@@ -60,7 +60,7 @@ def _people() -> None:
 
 
 def _lookups_before_a_user_is_known() -> None:
-    """Sign-in starts from an e-mail, a refresh token or a link, when no user is in scope: each is one function."""
+    """Functions for sign-in by e-mail, refresh token or link, before a user is in scope."""
     grant_lookup(
         "kairos_user_by_email(wanted text)",
         "table(id uuid, name text, password_hash text, operator boolean, disabled boolean)",
@@ -81,11 +81,11 @@ def _lookups_before_a_user_is_known() -> None:
 
 
 def _sweep() -> None:
-    """What the sweeper reads over all projects: ids, project ids and what the queue needs of them, never content."""
+    """Functions of the sweeper over all projects. They return ids and queue parameters, never content."""
     system_function(
         "kairos_expired_leases(lease interval, most int)",
         "table(project_id uuid, id uuid, lane text, epoch bigint)",
-        # A lease cannot have run out while PostgreSQL itself was down: it is counted from its start at the earliest.
+        # Leases cannot be renewed while PostgreSQL is down, so they are counted from its start at the earliest.
         """select project_id, id, lane, epoch from tasks
            where state = 'running' and greatest(lease_until, pg_postmaster_start_time() + lease) < now()
            order by lease_until limit most""",
@@ -104,7 +104,7 @@ def _sweep() -> None:
 
 
 def _partitions() -> None:
-    """Monthly partitions of the metrics, with no grants: a partition that was granted goes round the policy."""
+    """Monthly partitions of the metrics, without grants: direct access to a partition would bypass the policy."""
     op.execute("""
         create function kairos_make_partitions(months int) returns int language plpgsql
         security definer set search_path = public, pg_temp as $$

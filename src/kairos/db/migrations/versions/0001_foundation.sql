@@ -1,4 +1,4 @@
--- The tables of the foundation. Written from db/models.py; a test compares the two.
+-- Tables of the initial schema, written from db/models.py; a test compares the two.
 
 CREATE TABLE users (
   id UUID NOT NULL,

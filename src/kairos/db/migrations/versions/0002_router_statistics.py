@@ -1,4 +1,4 @@
-"""The router's shared statistics, the place of each sample in them, and the retention of the metrics."""
+"""Shared router statistics, positions of measured calls, and retention of the metrics."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def upgrade() -> None:
 
 
 def _arithmetic() -> None:
-    """PostgreSQL raises an error where floating point would underflow to 0: sums that have faded away become 0 here."""
+    """Decay functions. PostgreSQL raises an error on floating-point underflow, so fully decayed sums are set to 0."""
     op.execute("""
         create function kairos_faded(amount double precision, exponent double precision)
         returns double precision language sql immutable parallel safe as $$
@@ -34,7 +34,7 @@ def _arithmetic() -> None:
 
 
 def _retention() -> None:
-    """Whole months are dropped and no row deleted. A month that somebody reads for long is left for the next time."""
+    """Function that drops partitions of whole months. A partition in use is dropped by a later call."""
     op.execute("""
         create function kairos_drop_partitions(kept_months int) returns int language plpgsql
         security definer set search_path = public, pg_temp set lock_timeout = '3s' as $$

@@ -1,4 +1,4 @@
--- What all replicas learned together, and the place of each sample in it. Written from db/models.py; a test compares.
+-- Shared statistics and positions of measured calls, written from db/models.py; a test compares the two.
 
 CREATE TABLE router_positions (
   project_id UUID NOT NULL,
@@ -11,7 +11,7 @@ CREATE TABLE router_positions (
 ) WITH (fillfactor = 50);
 CREATE INDEX router_positions_recent ON router_positions (project_id, last_change);
 
--- Rows are written again and again: room on their page keeps the index untouched (HOT).
+-- Rows are updated often; free space on their page allows HOT updates, which leave the index untouched.
 CREATE TABLE router_statistics (
   project_id UUID NOT NULL,
   task_type TEXT NOT NULL,

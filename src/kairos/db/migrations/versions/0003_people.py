@@ -1,4 +1,4 @@
-"""People, keys, labels and live events: what several projects and several people on one Kairos need."""
+"""Invitations, API keys, labels and live events, for several projects and users in one installation."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def upgrade() -> None:
     policy("replicas", "true")
     for table in ("event_tickets", "replicas"):
         grant(table, "select, insert, update, delete")
-    # Who is in a project is written in the project's scope, or by an operator: nobody joins one from their own scope.
+    # Memberships are written in the project's scope or by an operator: users cannot add themselves to a project.
     op.execute("drop policy scope on memberships")
     op.execute(
         f"create policy scope on memberships using (user_id = {USER} or project_id = {PROJECT} or {OPERATOR}) "
@@ -36,7 +36,7 @@ def upgrade() -> None:
 
 
 def _lookups() -> None:
-    """What a credential leads to before a user or a project is known."""
+    """Lookups by credential, before a user or a project is known."""
     grant_lookup(
         "kairos_session(wanted uuid)",
         "table(user_id uuid, generation bigint, rotated_at timestamptz)",
@@ -58,7 +58,7 @@ def _lookups() -> None:
         """select project_id, id, key_hash from api_keys
            where prefix = wanted and revoked_at is null and (expires_at is null or expires_at > now())""",
     )
-    # Only whether it exists and where, for the audit log of refused attempts; the answer never leaves the daemon.
+    # For the audit log of refused attempts: returns a project id only, which never leaves the daemon.
     system_function(
         "kairos_project_of(wanted uuid)",
         "uuid",
@@ -68,7 +68,7 @@ def _lookups() -> None:
 
 
 def _erasure() -> None:
-    """A deleted project is erased in batches by the daemon; these two name it, and take its audit entries."""
+    """Functions for the erasure: they list deleted projects and delete their audit entries in batches."""
     system_function(
         "kairos_projects_to_erase()", "table(project_id uuid)", "select id from projects where deleted_at is not null"
     )
@@ -87,7 +87,7 @@ def _erasure() -> None:
 
 
 def _retention() -> None:
-    """What has run out: audit entries past their time, tickets, links, sessions, daemons long gone."""
+    """Function that deletes expired audit entries, tickets, links, sessions and daemons."""
     op.execute("""
         create function kairos_prune(audit_days int) returns int language plpgsql
         security definer set search_path = public, pg_temp as $$

@@ -1,4 +1,4 @@
--- Invitations, keys, labels and tickets; the order of events; the daemons that live. Written from db/models.py.
+-- Invitations, keys, labels and tickets; the order of events; daemons. Written from db/models.py.
 
 CREATE TABLE invitations (
   project_id UUID NOT NULL,

@@ -1,4 +1,4 @@
-"""The learning loop: how people work on the dataset, training runs, adapters and what they were made from."""
+"""The learning loop: labelling of dataset rows, training runs, adapters and their lineage."""
 
 from pathlib import Path
 

@@ -1,5 +1,4 @@
--- The learning loop: the dataset's rows as people work on them, runs, adapters and their lineage. Written from
--- db/models.py.
+-- The learning loop: dataset rows, training runs, adapters and their lineage. Written from db/models.py.
 
 ALTER TABLE fine_tuning_dataset ALTER COLUMN task_id DROP NOT NULL;
 ALTER TABLE fine_tuning_dataset ALTER COLUMN attempt DROP NOT NULL;

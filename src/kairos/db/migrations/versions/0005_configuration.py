@@ -1,4 +1,4 @@
-"""Live configuration: versions that people set above file and environment, and what each daemon runs."""
+"""Live configuration: versions that override file and environment, and the version in force on each daemon."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ OPERATOR = "current_setting('kairos.operator', true) = 'on'"
 def upgrade() -> None:
     for statement in Path(__file__).with_suffix(".sql").read_text().split(";\n"):
         op.execute(statement)
-    # Every daemon reads it without a user; it holds no secrets. Written by operators alone, and never changed.
+    # Daemons read it without a user; it contains no secrets. Only operators write, and rows never change.
     policy("config_versions", "true", OPERATOR)
     grant("config_versions", "select, insert")
     isolate_by_project("project_config_versions")

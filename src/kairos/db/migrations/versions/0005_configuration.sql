@@ -1,4 +1,4 @@
--- Live configuration: its versions, of the system and of each project, and what each daemon runs. Written from
+-- Live configuration: versions of the system and of each project, and the version in force on each daemon. Written from
 -- db/models.py.
 
 CREATE TABLE config_versions (

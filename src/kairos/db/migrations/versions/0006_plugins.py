@@ -1,4 +1,4 @@
-"""What plugins keep."""
+"""Storage of plugins."""
 
 from pathlib import Path
 

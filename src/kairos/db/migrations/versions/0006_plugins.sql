@@ -1,4 +1,4 @@
--- What plugins keep, of one plugin in one project. Written from db/models.py.
+-- Values of one plugin in one project. Written from db/models.py.
 
 CREATE TABLE plugin_storage (
   project_id UUID NOT NULL,

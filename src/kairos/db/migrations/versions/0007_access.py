@@ -1,4 +1,4 @@
-"""Password hashes and signing keys leave the reach of the app role; tickets name the API key that asked for them."""
+"""Revokes the app role's access to password hashes and signing keys, and adds the API key to tickets."""
 
 from pathlib import Path
 

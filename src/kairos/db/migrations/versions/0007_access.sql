@@ -1,9 +1,9 @@
--- Secrets that the app role cannot read, and what sign-in and live events need to know. Written from db/models.py.
+-- Secrets that the app role cannot read, and functions for sign-in and live events. Written from db/models.py.
 
 ALTER TABLE event_tickets ADD COLUMN key_id UUID;
 
--- The app role reads and writes accounts without their password hashes, which only the functions below touch, and does
--- not see the keys at all that tokens are signed with. It may give a new account its first hash.
+-- The app role reads and writes accounts without password hashes, which only the functions below can access, and has no
+-- access to signing keys. It may set the first hash of a new account.
 REVOKE ALL ON users, signing_keys FROM {app};
 GRANT SELECT (id, email, name, operator, created_at, disabled_at) ON users TO {app};
 GRANT INSERT (id, email, name, operator, password_hash) ON users TO {app};
@@ -23,13 +23,13 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
   SELECT password_hash FROM users WHERE id = wanted AND disabled_at IS NULL
 $$;
 
--- The same password, hashed with better parameters.
+-- Stores a hash of the same password with stronger parameters.
 CREATE FUNCTION kairos_rehash_password(wanted uuid, old text, new text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
   UPDATE users SET password_hash = new WHERE id = wanted AND password_hash = old
 $$;
 
--- A new password ends everything that was given out under the old one but one session: sessions, links, tickets.
+-- Sets a new password and ends all sessions but one, and all links and tickets.
 CREATE FUNCTION kairos_set_password(wanted uuid, new text, kept_session uuid) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
@@ -45,7 +45,7 @@ BEGIN
   RETURN true;
 END $$;
 
--- Whom the link was for; null where it was used, has expired, never was one, or its account is disabled.
+-- The user of the link; null if it is unknown, used or expired, or the account is disabled.
 CREATE FUNCTION kairos_spend_link(wanted bytea, new text) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE holder uuid;
@@ -74,7 +74,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
   UPDATE signing_keys SET retired_at = now() + life WHERE purpose = 'access' AND kid <> but AND retired_at IS NULL
 $$;
 
--- The installation's secret for a purpose; `fresh` becomes it where there is none yet.
+-- The installation's secret for a purpose; stores `fresh` if there is none yet.
 CREATE FUNCTION kairos_shared_secret(wanted text, fresh bytea) RETURNS bytea
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
@@ -97,7 +97,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
   WHERE s.id = wanted AND s.revoked_at IS NULL AND s.expires_at > now() AND u.disabled_at IS NULL
 $$;
 
--- Of the rights given side by side, those that have ended: its credential (a session or an API key) or the membership that it acts under. Positions count from 0.
+-- Of the credentials in these arrays, those that have ended, or whose membership has. Positions count from 0.
 CREATE FUNCTION kairos_ended_rights(users uuid[], sessions uuid[], keys uuid[], projects uuid[])
 RETURNS TABLE (place int, reason text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -117,7 +117,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
   ) AS looked WHERE reason IS NOT NULL
 $$;
 
--- An invitation is good for as long as whoever made it may still invite somebody with its role.
+-- An invitation is valid while its creator may still invite members with this role.
 CREATE OR REPLACE FUNCTION kairos_invitation(wanted bytea)
 RETURNS TABLE (project_id uuid, id uuid, project_name text, role text, email text, invited_by text,
                expires_at timestamptz)

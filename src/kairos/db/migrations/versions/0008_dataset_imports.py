@@ -1,4 +1,4 @@
-"""Imports into the dataset: one at a time in a project, and every answer of a prompt is a row of its own."""
+"""Dataset imports: one at a time in a project; imported rows may share a prompt."""
 
 from pathlib import Path
 

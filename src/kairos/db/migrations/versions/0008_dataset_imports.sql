@@ -1,4 +1,4 @@
--- Written from db/models.py. The fault is unique among the rows that Kairos found itself; imported rows may share a prompt.
+-- Written from db/models.py. Faults are unique among rows that were not imported; imported rows may share a prompt.
 
 DROP INDEX fine_tuning_dataset_fingerprint;
 

@@ -1,4 +1,4 @@
-"""What a model wrote before its answer is kept beside the verdict on the answer."""
+"""Adds the model's reasoning to verdicts."""
 
 from alembic import op
 

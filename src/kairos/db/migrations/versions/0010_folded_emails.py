@@ -1,4 +1,4 @@
-"""E-mail addresses in the form in which they are looked up (`kairos.folding`)."""
+"""Stores e-mail addresses in the folded form used for lookups (`kairos.folding`)."""
 
 from alembic import op
 from sqlalchemy import text
@@ -10,7 +10,8 @@ down_revision = "0009"
 
 
 def upgrade() -> None:
-    """An account whose form another one has already keeps its own: it is looked up by that first."""
+    """Fold all addresses. If another account already has the folded form, an account keeps its own, which is looked up
+    first."""
     connection = op.get_bind()
     taken = set(connection.execute(text("select email from users")).scalars())
     for email in sorted(taken):

@@ -1,4 +1,4 @@
-"""The question whether the first operator still needs a link to set a password."""
+"""Adds a function that returns the first operator while no operator has a password."""
 
 from kairos.db.migrations.security import grant_lookup
 

@@ -1,1 +1,1 @@
-"""Formats of training data that the dataset imports, one module each. `detection.read` chooses by the row's keys."""
+"""Training data formats for import, one module each. `detection.read` chooses the format by the row's keys."""

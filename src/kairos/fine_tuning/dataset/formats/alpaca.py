@@ -1,4 +1,4 @@
-"""Alpaca: `instruction`, an optional `input`, `output`; with `system` and `history` as LLaMA-Factory writes them."""
+"""Alpaca: `instruction`, optional `input`, `output`; also `system` and `history`, as in LLaMA-Factory."""
 
 from __future__ import annotations
 
@@ -50,4 +50,4 @@ def _history(value: Any) -> list[Turn]:
     if not isinstance(value, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in value):
         refuse("`history` is not a list of pairs of question and answer")
     roles = ("user", "assistant")
-    return [Turn(role, text(said, "`history`")) for pair in value for role, said in zip(roles, pair, strict=True)]
+    return [Turn(role, text(content, "`history`")) for pair in value for role, content in zip(roles, pair, strict=True)]

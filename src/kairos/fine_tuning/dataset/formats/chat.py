@@ -1,4 +1,4 @@
-"""OpenAI's chat format, and Kairos' own export: `messages` with the answer last, and perhaps a `rejected` one."""
+"""OpenAI's chat format and Kairos' export: `messages` ending with the answer, and optionally `rejected`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def matches(row: Row) -> bool:
 def read(row: Row) -> Imported:
     refuse_tools(row)
     conversation = turns(row["messages"], "messages")
-    if row.get("system") is not None:  # Anthropic's place for it
+    if row.get("system") is not None:  # as in Anthropic's format
         conversation = [Turn("system", text(row["system"], "`system`")), *conversation]
     prompt, right = answered(conversation, "messages")
     return built(row, prompt, right, optional_text(row.get("rejected"), "`rejected`"))

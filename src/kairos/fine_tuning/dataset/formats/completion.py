@@ -1,4 +1,4 @@
-"""A prompt and its completion, each as text or as messages (TRL), also as `prompt` and `response`."""
+"""Prompt and completion, as text or messages (TRL), also as `prompt` and `response`."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ def read(row: Row) -> Imported:
 
 
 def prompt_of(value: Any, where: str) -> list[Turn]:
-    """Text is what a user says."""
+    """Return the prompt's messages. Text becomes a user message."""
     if isinstance(value, list) and value and isinstance(value[0], dict) and "role" in value[0]:
         return turns(value, where)
     return [Turn("user", text(value, f"`{where}`"))]
 
 
 def joined(prompt: list[Turn], value: Any, where: str) -> tuple[list[Message], str]:
-    """Prompt and answer, where the answer is text, a message, or messages that may repeat the prompt."""
+    """Return prompt and answer. The value is text, a message, or messages that may repeat the prompt."""
     if isinstance(value, dict):
         value = [value]
     if isinstance(value, list) and value and isinstance(value[0], dict) and "role" in value[0]:
         given = turns(value, where)
         before = given[:-1]
-        said = [one.message for one in prompt]
-        repeated = [one.message for one in before[-len(prompt) :]] == said or [
+        prompt_messages = [one.message for one in prompt]
+        repeated = [one.message for one in before[-len(prompt) :]] == prompt_messages or [
             one.message for one in before[: len(prompt)]
-        ] == said
+        ] == prompt_messages
         return answered(given if prompt and before and repeated else [*prompt, *given], where)
     return answered([*prompt, Turn("assistant", text(value, f"`{where}`"))], where)

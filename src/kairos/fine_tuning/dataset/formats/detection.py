@@ -1,4 +1,4 @@
-"""Which format a row has, by its keys."""
+"""Detects the format of a row by its keys."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from kairos.fine_tuning.dataset.formats import alpaca, chat, completion, prefere
 from kairos.fine_tuning.dataset.formats.row import Imported, refuse
 
 FORMATS = (preference, chat, sharegpt, alpaca, completion)
-"""In this order: preference pairs often repeat their prompt as `messages`."""
+"""In order of precedence: preference pairs often repeat their prompt as `messages`."""
 LONGEST_ROW = 1_000_000
 MOST_KEYS_SHOWN = 12
 
 
 def read(record: bytes) -> Imported:
-    """One row from its JSON object. Raises `RowRefused`."""
+    """Parse a row from a JSON object. Raises `RowRefused`."""
     if len(record) > LONGEST_ROW:
         refuse(f"it is longer than {LONGEST_ROW:,} bytes. Split it")
     try:
         row: Any = orjson.loads(record)
     except orjson.JSONDecodeError as error:
-        refuse(f"it is not JSON ({error.msg}). Write one JSON object a line, or a JSON array of objects")
+        refuse(f"it is not JSON ({error.msg}). Write one JSON object per line, or a JSON array of objects")
     if not isinstance(row, dict):
         refuse(f"it is {_kind(row)} and not a JSON object. {supported()}")
     for one in FORMATS:

@@ -1,5 +1,5 @@
 """Preference pairs (DPO): OpenAI's `input`, `preferred_output`, `non_preferred_output`, and TRL's `prompt`, `chosen`,
-`rejected` as text or as messages, also without `prompt` where both begin with it."""
+`rejected` as text or messages, also without `prompt` if both start with it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def read(row: Row) -> Imported:
             refuse(f"it is a preference pair without `{name}`")
     row = {**row, **as_messages(row, (good, bad, "conversations"))}
     prompt = _prompt(row, openai=good in OPENAI)
-    asked, right = joined(prompt, row[good], good)
-    asked_for_bad, faulty = joined(prompt, row[bad], bad)
-    if asked != asked_for_bad:
+    chosen_prompt, right = joined(prompt, row[good], good)
+    rejected_prompt, faulty = joined(prompt, row[bad], bad)
+    if chosen_prompt != rejected_prompt:
         refuse(f"`{good}` and `{bad}` answer different prompts")
     if right == faulty:
         refuse(f"`{good}` and `{bad}` are the same, so neither is preferred")
-    return built(row, asked, right, faulty)
+    return built(row, chosen_prompt, right, faulty)
 
 
 def _prompt(row: Row, *, openai: bool) -> list[Turn]:

@@ -1,7 +1,7 @@
-"""Splits a file of training data into its records: JSON lines, or one JSON array, with the line each begins at.
+"""Splits a training data file into records: JSON lines or a JSON array, with the line number of each.
 
-Only quotes and brackets are read, so that a broken record costs no other one, and a file larger than memory can be read
-through `mmap`.
+Only quotes and brackets are parsed, so that a broken record does not affect others, and a file larger than memory can
+be read through `mmap`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import orjson
 BOM = b"\xef\xbb\xbf"
 WIDE_BOMS = (b"\xff\xfe", b"\xfe\xff")
 TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{},]', re.DOTALL)
-"""A string that nothing ends is one token up to the end of the file: no text is scanned twice."""
+"""An unterminated string is one token up to the end of the file, so that no text is scanned twice."""
 START = re.compile(rb"(?:\xef\xbb\xbf)?\s*")
 LINE = re.compile(rb"[^\r\n]+")
 
@@ -24,7 +24,7 @@ Body = bytes | mmap.mmap
 
 
 class Record(NamedTuple):
-    """The text of one row, and the line it begins at, counted from 1."""
+    """The text of a row, and its 1-based first line."""
 
     line: int
     text: bytes
@@ -38,7 +38,7 @@ class WideText(ValueError):
 
 
 def records(body: Body) -> Iterator[Record]:
-    """Every record that is not blank. Raises `WideText`."""
+    """Yield all records that are not blank. Raises `WideText`."""
     if body[:2] in WIDE_BOMS:
         raise WideText
     start = START.match(body)
@@ -49,7 +49,7 @@ def records(body: Body) -> Iterator[Record]:
 
 
 def _is_lines(body: Body, first: int) -> bool:
-    """Whether the first line is a whole JSON value and another line follows: JSON lines that are lists."""
+    """Whether the file is JSON lines of lists: the first line is a complete value, and another line follows."""
     end = LINE.match(body, first)
     if end is None or not re.compile(rb"\S").search(body, end.end()):
         return False
@@ -69,7 +69,7 @@ def _lines(body: Body) -> Iterator[Record]:
 
 
 def _elements(body: Body, start: int) -> Iterator[Record]:
-    """Elements of the array that begins at `start`. What is left of a cut one is an element, too."""
+    """Yield the elements of the array at `start`, including a truncated last one."""
     counter, depth, begin = _Lines(body), 0, start
     for token in TOKEN.finditer(body, start):
         mark = token.group()
@@ -93,7 +93,7 @@ def _element(body: Body, begin: int, end: int, counter: _Lines) -> Iterator[Reco
 
 
 class _Lines:
-    """Line numbers of growing offsets. A line ends with LF, CR or both."""
+    """Computes line numbers of increasing offsets. A line ends with LF, CR or both."""
 
     END = re.compile(rb"\r\n|\r|\n")
 

@@ -1,4 +1,4 @@
-"""A row of the dataset as every format gives it, and the messages of which most formats are made."""
+"""The common result of all formats, and the parsing of messages that most formats share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import UUID
 from kairos.text import LARGEST_INTEGER, fault_in
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-"""OpenAI's developer messages are its newer name for the system's; models elsewhere know only the latter."""
+"""`developer` is OpenAI's newer name for `system`; other models support only the latter."""
 TOOL_ROLES = ("tool", "function")
 LONGEST_TASK_TYPE = 100
 TEXT_PARTS = ("text", "input_text", "output_text")
@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 
 
 class RowRefused(ValueError):
-    """The dataset cannot take a row; the text says why and what to do."""
+    """The dataset cannot accept a row; the message has the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Imported:
     faulty: str | None = None
     task_type: str | None = None
     id: UUID | None = None
-    """Of the row that it was exported from."""
+    """Id of the row that it was exported from."""
     version: int | None = None
     """The version of that row at the export."""
     project_id: UUID | None = None
@@ -42,7 +42,7 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A message with OpenAI's weight: 0 marks an answer that is not to be learned."""
+    """A message with OpenAI's weight: 0 marks an answer that must not be trained on."""
 
     role: str
     content: str
@@ -58,7 +58,7 @@ def refuse(reason: str) -> NoReturn:
 
 
 def text(value: Any, where: str) -> str:
-    """Text, or content parts that are all text. Raises `RowRefused`."""
+    """Return text, or the concatenation of text parts. Raises `RowRefused`."""
     if isinstance(value, list):
         return "".join(_part(part, where) for part in value)
     if not isinstance(value, str):
@@ -82,15 +82,15 @@ def optional_text(value: Any, where: str) -> str | None:
 
 
 def answer(value: Any, where: str) -> str:
-    """Text that is not blank."""
+    """Return text that is not blank. Raises `RowRefused`."""
     found = text(value, where)
     if not found.strip():
-        refuse(f"{where} is empty, so there is no answer to learn")
+        refuse(f"{where} is empty, so there is no answer to train on")
     return found
 
 
 def turns(value: Any, where: str) -> list[Turn]:
-    """OpenAI messages. Raises `RowRefused` for what is no message, and for what a row cannot contain."""
+    """Parse OpenAI messages. Raises `RowRefused` for invalid messages and unsupported content."""
     if not isinstance(value, list) or not value:
         refuse(f"{where} is not a list of messages with `role` and `content`")
     return [turn(message, f"{where}[{number}]") for number, message in enumerate(value)]
@@ -115,14 +115,14 @@ def weight(value: Any, where: str) -> float:
     if value is None:
         return 1
     if not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        refuse(f"{where}.weight is {_shown(value)}; it is 0 (not learned) or 1")
+        refuse(f"{where}.weight is {_shown(value)}; it must be 0 (not trained on) or 1")
     return value
 
 
 def answered(conversation: list[Turn], where: str) -> tuple[list[Message], str]:
-    """Prompt and answer of a conversation: the last answer whose weight is not 0, and everything before it.
+    """Return prompt and answer of a conversation: the last answer whose weight is not 0, and all messages before it.
 
-    What follows that answer is left out. A conversation that ends without an answer is refused.
+    Later messages are left out. A conversation that does not end with an answer is refused.
     """
     kept = list(conversation)
     if kept[-1].role != "assistant":
@@ -130,23 +130,23 @@ def answered(conversation: list[Turn], where: str) -> tuple[list[Message], str]:
     while kept and (kept[-1].role != "assistant" or kept[-1].weight == 0):
         kept.pop()
     if not kept:
-        refuse(f"every answer in {where} has weight 0, which marks it as not to be learned")
+        refuse(f"every answer in {where} has weight 0, so there is none to train on")
     if len(kept) < 2:
         refuse(f"{where} has no prompt before the answer")
     return [one.message for one in kept[:-1]], answer(kept[-1].content, f"the answer in {where}")
 
 
 def refuse_tools(row: Row) -> None:
-    """Without its tools the prompt would be another one."""
+    """Refuse rows with tools, as the prompt would be incomplete without them."""
     for name in ("tools", "functions"):
         if row.get(name):
             refuse(f"it offers `{name}` to the model; rows with tools are not supported")
 
 
 def built(row: Row, messages: list[Message], right: str, faulty: str | None = None) -> Imported:
-    """With what rows of every format may have: `task_type`, `weight`, `label`, and Kairos' own id and version."""
+    """Build the row, with the fields that all formats share: `task_type`, `weight`, `label`, and Kairos' origin."""
     if weight(row.get("weight"), "row") == 0:
-        refuse("its weight is 0, which marks its answer as not to be learned")
+        refuse("its weight is 0, which excludes its answer from training")
     if row.get("label") is False:
         refuse("its label is false, which marks its answer as wrong")
     task_type = optional_text(row.get("task_type"), "`task_type`")

@@ -52,7 +52,7 @@ def read(row: Row) -> Imported:
 
 
 def as_messages(row: Row, names: Iterable[str]) -> dict[str, Any]:
-    """Those of the values that are turns with `from` and `value`, as messages with `role` and `content`."""
+    """Convert the values that are turns with `from` and `value` to messages with `role` and `content`."""
     return {name: _converted(row[name], name) for name in names if _has_speakers(row.get(name))}
 
 

@@ -1,6 +1,6 @@
-"""The process that trains: `python -m kairos.fine_tuning.training.process FOLDER`. SIGTERM stops it after its step.
+"""The training process: `python -m kairos.fine_tuning.training.process FOLDER`. SIGTERM stops it after its step.
 
-It needs no daemon: killed, it is started again on the same folder and goes on from its last checkpoint.
+It needs no daemon. After a crash, it can be restarted on the same folder and resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-# Threads that wait for each other spin by default: beside other work on the same cores a step took many times as long.
+# By default, waiting threads spin, which slows a step many times if other work uses the same cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# Nothing here is compiled, and bitsandbytes imports the compiler with itself: a second of 9.
+# bitsandbytes imports PyTorch's compiler, which takes about 1 s and is not used here.
 os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
 
 from kairos.fine_tuning.training.process.job import (
@@ -37,34 +37,32 @@ LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate
 
 def main(folder: Path) -> int:
     job, progress = Job.read(folder), Progress(folder)
-    from kairos.fine_tuning.training.process import (  # 8 s of CPU time: a job that cannot be read fails before
-        gguf_lora,
-        loop,
-    )
+    # These imports take 8 s of CPU time: a job that cannot be read fails before them.
+    from kairos.fine_tuning.training.process import gguf_lora, loop
 
-    asked: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    signals: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: signals.append(number))
     try:
-        metrics = loop.train(folder, job, progress, lambda: bool(asked))
-        progress.tell("saving")
+        metrics = loop.train(folder, job, progress, lambda: bool(signals))
+        progress.report("saving")
         _finish(folder, metrics)
     except loop.Cancelled:
-        progress.tell("cancelled")
+        progress.report("cancelled")
         return EXIT_CANCELLED
     except (loop.NothingToTrain, gguf_lora.CannotConvert) as error:
-        progress.tell("failed", error=str(error))
+        progress.report("failed", error=str(error))
         return EXIT_REFUSED
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        progress.tell("failed", error="the disk is full; free some space and start the run again: it goes on")
+        progress.report("failed", error="the disk is full; free some space and start the run again to resume it")
         return EXIT_REFUSED
-    progress.tell("done")
+    progress.report("done")
     return 0
 
 
 def _finish(folder: Path, metrics: dict) -> None:
-    """The adapter's folder gets its name once everything is in it."""
+    """Convert the adapter, and rename its folder once it is complete."""
     from kairos.fine_tuning.training.process import gguf_lora
 
     part = folder / f"{ADAPTER}.part"

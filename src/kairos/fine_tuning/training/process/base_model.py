@@ -1,4 +1,4 @@
-"""The base model in 4 bits (NF4, double quantisation) with its tokenizer, ready for LoRA."""
+"""Loads the base model in 4 bits (NF4, double quantisation) with its tokenizer, for LoRA training."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ COMPLETE = "complete"
 
 
 def load(job: Job) -> tuple[Any, Any]:
-    """Model and tokenizer. A GGUF base is turned into transformers' format once and kept."""
+    """Return model and tokenizer. A GGUF base is converted to transformers' format once and cached."""
     folder = _folder(job)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    _own_pad_token(tokenizer)
+    _set_pad_token(tokenizer)
     on_gpu = torch.cuda.is_available()
     quantisation = BitsAndBytesConfig(
         load_in_4bit=True,
@@ -42,8 +42,11 @@ def load(job: Job) -> tuple[Any, Any]:
 
 
 def keep_gradients(model: Any) -> None:
-    """On CPUs with AVX512-BF16 bitsandbytes repacks 4-bit weights at the first forward in eval mode, into a layout that
-    has no gradient; training then goes wrong with a warning only."""
+    """Disable the repacking of 4-bit weights on CPUs with AVX512-BF16.
+
+    bitsandbytes repacks them at the first forward pass in eval mode into a layout without gradients, and training then
+    fails with only a warning.
+    """
     import bitsandbytes
 
     for module in model.modules():
@@ -51,8 +54,8 @@ def keep_gradients(model: Any) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def _own_pad_token(tokenizer: Any) -> None:
-    """Padding is masked in the loss: were it the end token, the model would never learn to stop."""
+def _set_pad_token(tokenizer: Any) -> None:
+    """Set a pad token different from the end token. Padding is masked in the loss, and the model must learn to stop."""
     if tokenizer.pad_token_id is not None and tokenizer.pad_token_id != tokenizer.eos_token_id:
         return
     spare = [tokenizer.unk_token, "<|endoftext|>", "<pad>", "<|pad|>"]
@@ -61,21 +64,21 @@ def _own_pad_token(tokenizer: Any) -> None:
         if token and token in known and token != tokenizer.eos_token:
             tokenizer.pad_token = token
             return
-    raise ValueError(f"the tokenizer has no token but its end token {tokenizer.eos_token!r} to pad with")
+    raise ValueError(f"the tokenizer has no token for padding except its end token {tokenizer.eos_token!r}")
 
 
 def _folder(job: Job) -> Path:
     path = Path(job.base_path)
     if path.is_dir():
         return path
-    kept = Path(job.base_cache) / job.base_sha256[:16]
-    if not (kept / COMPLETE).exists():
-        _from_gguf(path, kept)
-    return kept
+    cached = Path(job.base_cache) / job.base_sha256[:16]
+    if not (cached / COMPLETE).exists():
+        _from_gguf(path, cached)
+    return cached
 
 
-def _from_gguf(file: Path, kept: Path) -> None:
-    part = kept.with_name(f"{kept.name}.{os.getpid()}.part")
+def _from_gguf(file: Path, cached: Path) -> None:
+    part = cached.with_name(f"{cached.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     with parsed_once():
@@ -83,7 +86,7 @@ def _from_gguf(file: Path, kept: Path) -> None:
         model = AutoModelForCausalLM.from_pretrained(
             file.parent, gguf_file=file.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
         )
-    # What remains of the quantiser would make the plain weights be saved as quantised ones.
+    # Otherwise the dequantised weights would be saved as quantised ones.
     model.hf_quantizer = None
     model.is_quantized = False
     if hasattr(model.config, "quantization_config"):
@@ -93,9 +96,9 @@ def _from_gguf(file: Path, kept: Path) -> None:
     AutoConfig.from_pretrained(part)
     (part / COMPLETE).touch()
     try:
-        os.replace(part, kept)
-    except OSError:  # another training made it meanwhile
-        if not (kept / COMPLETE).exists():
+        os.replace(part, cached)
+    except OSError:  # another process created it meanwhile
+        if not (cached / COMPLETE).exists():
             raise
         shutil.rmtree(part)
 

@@ -25,22 +25,22 @@ NAMES = {
     "mlp.down_proj": "ffn_down",
 }
 PERMUTED = {"llama", "mistral"}
-"""Model types whose q and k llama.cpp keeps reordered."""
+"""Model types whose q and k weights llama.cpp reorders."""
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "phi3": "phi3"}
 KEY = re.compile(r"^base_model\.model\.model\.layers\.(\d+)\.(.+)\.lora_([AB])\.weight$")
 
 
 class CannotConvert(ValueError):
-    """The adapter holds what a GGUF adapter cannot."""
+    """The adapter has a feature that GGUF adapters do not support."""
 
 
 def convert(adapter: Path, model_config: dict[str, Any], target: Path) -> int:
-    """Write `target` from PEFT's folder; the number of tensors. Raises `CannotConvert`."""
+    """Convert PEFT's folder to the file `target`. Returns the number of tensors. Raises `CannotConvert`."""
     settings = json.loads((adapter / "adapter_config.json").read_text())
     _refuse_unknown(settings)
     kind = model_config["model_type"]
     if kind not in ARCHITECTURES:
-        raise CannotConvert(f"models of the type {kind!r} are not known; known: {', '.join(sorted(ARCHITECTURES))}")
+        raise CannotConvert(f"the model type {kind!r} is not supported; supported: {', '.join(sorted(ARCHITECTURES))}")
     writer = gguf.GGUFWriter(str(target), ARCHITECTURES[kind])
     writer.add_string("general.type", "adapter")
     writer.add_string("adapter.type", "lora")
@@ -61,7 +61,7 @@ def convert(adapter: Path, model_config: dict[str, Any], target: Path) -> int:
 
 
 def permute(rows: numpy.ndarray, heads: int) -> numpy.ndarray:
-    """The rows of each head from (half, pair) to (pair, half): llama.cpp's order of rotary weights."""
+    """Reorder the rows of each head from (half, pair) to (pair, half), llama.cpp's order of rotary weights."""
     return rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
 
 
@@ -73,8 +73,8 @@ def _name(key: str) -> tuple[str, str]:
 
 
 def _refuse_unknown(settings: dict[str, Any]) -> None:
-    for name, word in (("use_dora", "DoRA"), ("use_rslora", "rsLoRA"), ("modules_to_save", "modules_to_save")):
+    for name, feature in (("use_dora", "DoRA"), ("use_rslora", "rsLoRA"), ("modules_to_save", "modules_to_save")):
         if settings.get(name):
-            raise CannotConvert(f"{word} cannot be written as a GGUF adapter: train without it")
+            raise CannotConvert(f"{feature} cannot be written as a GGUF adapter: train without it")
     if settings.get("bias", "none") != "none":
         raise CannotConvert("trained biases cannot be written as a GGUF adapter: train with bias='none'")

@@ -1,10 +1,10 @@
-"""What a training process is told, and what it tells: files in the run's folder, which outlive both sides.
+"""The files that daemon and training process exchange, in the run's folder.
 
-job.json        what to do (`Job`)
-train.jsonl     one `Example` a line; validation.jsonl the same, never trained on
-progress.jsonl  one report a line, appended: phase, step, loss, tokens/s, time left
-checkpoints/    from which a killed process goes on
-adapter/        PEFT's files, and adapter.gguf; complete when result.json stands there
+job.json        the job (`Job`)
+train.jsonl     one `Example` per line; validation.jsonl likewise, not trained on
+progress.jsonl  one report per line, appended: phase, step, loss, tokens/s, remaining time
+checkpoints/    from which a restarted process resumes
+adapter/        PEFT's files and adapter.gguf; complete if result.json exists
 result.json     metrics, versions of the libraries
 """
 
@@ -24,12 +24,12 @@ GGUF = "adapter.gguf"
 
 EXIT_CANCELLED = 75
 EXIT_REFUSED = 65
-"""The input cannot be trained on, whatever is tried again; the reason stands in the last report."""
+"""Permanent failure; the last report has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettings:
-    """How to train. The defaults were found on the embedded model and a dozen to a hundred examples."""
+    """Hyperparameters. The defaults were tuned on the embedded model with a dozen to a hundred examples."""
 
     seed: int = 7
     rank: int = 8
@@ -39,26 +39,26 @@ class TrainingSettings:
     epochs: float = 4.0
     batch: int = 4
     max_tokens: int = 1024
-    """Longest example; longer ones are left out and counted."""
+    """Maximum tokens of an example; longer ones are left out and counted."""
     warmup_share: float = 0.1
     patience: int = 3
-    """Evaluations without a better validation loss before it stops."""
+    """Evaluations without a better validation loss before early stopping."""
     checkpoint_steps: int = 10
     threads: int = 0
-    """0 takes what torch takes."""
+    """0 uses the default of PyTorch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One training run."""
+    """The input of a training run."""
 
     base_name: str
     base_path: str
     """A GGUF file, or a folder in the format of transformers."""
     base_sha256: str
-    """Of the GGUF file; of the folder's weights otherwise."""
+    """SHA-256 of the GGUF file or of the folder's weights."""
     base_cache: str
-    """Where a GGUF base is kept as transformers reads it, for the next run."""
+    """Folder that caches GGUF bases converted to transformers' format."""
     settings: TrainingSettings = field(default_factory=TrainingSettings)
 
     @classmethod
@@ -72,12 +72,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """What the model is asked, and what it should answer."""
+    """A training example: prompt and answer."""
 
     messages: list[dict[str, str]]
     answer: str
     replayed: bool = False
-    """It is the base's own answer: nothing is learned from it, so that nothing else is forgotten."""
+    """Whether it is the base's own answer, used to preserve general ability."""
 
 
 def read_examples(path: Path) -> list[Example]:
@@ -89,12 +89,12 @@ def write_examples(path: Path, examples: list[Example]) -> None:
 
 
 class Progress:
-    """Appends reports; a line is written at once and whole, so that a reader never sees half of one."""
+    """Appends reports. Each line is written atomically."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / PROGRESS
 
-    def tell(self, phase: str, **values: Any) -> None:
+    def report(self, phase: str, **values: Any) -> None:
         line = json.dumps({"at": round(time.time(), 3), "phase": phase, **values}) + "\n"
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
@@ -104,7 +104,7 @@ class Progress:
 
 
 def read_progress(folder: Path) -> list[Mapping[str, Any]]:
-    """All reports so far; a last line without its end is left for the next time."""
+    """Return all complete reports so far."""
     try:
         text = (folder / PROGRESS).read_text()
     except FileNotFoundError:
@@ -113,7 +113,7 @@ def read_progress(folder: Path) -> list[Mapping[str, Any]]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """The whole text or nothing, also when the disk is full or the process dies."""
+    """Write a file atomically."""
     part = path.with_name(path.name + ".part")
     part.write_text(text)
     os.replace(part, path)

@@ -1,4 +1,4 @@
-"""The training itself: QLoRA on the answers only, with checkpoints, early stop, and reports of how it goes."""
+"""The training loop: QLoRA on the answers only, with checkpoints, early stopping and progress reports."""
 
 from __future__ import annotations
 
@@ -32,46 +32,46 @@ from kairos.fine_tuning.training.process.job import (
 )
 
 IGNORED = -100
-"""Label of a token that the loss leaves out."""
+"""Label of tokens that the loss ignores."""
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 class Cancelled(Exception):
-    """A person stopped the run; its last checkpoint is kept."""
+    """The run was cancelled; its last checkpoint is kept."""
 
 
 class NothingToTrain(ValueError):
-    """No example fits."""
+    """No example fits into the token limit."""
 
 
-def train(folder: Path, job: Job, progress: Progress, asked_to_stop: Any) -> dict[str, Any]:
-    """Train, and leave PEFT's files in `adapter.part/`. Gives the metrics. Raises `Cancelled`, `NothingToTrain`."""
+def train(folder: Path, job: Job, progress: Progress, should_stop: Any) -> dict[str, Any]:
+    """Train, and save PEFT's files in `adapter.part/`. Returns metrics. Raises `Cancelled`, `NothingToTrain`."""
     settings = job.settings
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    progress.tell("loading")
+    progress.report("loading")
     model, tokenizer = base_model.load(job)
     rows, left_out = _fitting(read_examples(folder / TRAIN), tokenizer, settings.max_tokens)
-    held, _ = _fitting(read_examples(folder / VALIDATION), tokenizer, settings.max_tokens)
+    held_out, _ = _fitting(read_examples(folder / VALIDATION), tokenizer, settings.max_tokens)
     if not rows:
         raise NothingToTrain(f"no example fits into {settings.max_tokens} tokens")
     steps = max(1, math.ceil(math.ceil(len(rows) / settings.batch) * settings.epochs))
-    reporter = _Reporter(progress, steps, asked_to_stop)
-    trainer = KeepingTrainer(
+    reporter = _Reporter(progress, steps, should_stop)
+    trainer = ReplayTrainer(
         model=model,
-        args=_arguments(folder, job, steps, evaluate=bool(held)),
+        args=_arguments(folder, job, steps, evaluate=bool(held_out)),
         train_dataset=_dataset(rows),
-        eval_dataset=_dataset(held) if held else None,
+        eval_dataset=_dataset(held_out) if held_out else None,
         processing_class=tokenizer,
         peft_config=_lora(settings),
-        callbacks=[reporter, *([EarlyStoppingCallback(settings.patience)] if held else [])],
+        callbacks=[reporter, *([EarlyStoppingCallback(settings.patience)] if held_out else [])],
     )
     trainer.kept = frozenset(tuple(_tokens(row, tokenizer)) for row in rows if row.replayed)
     base_model.keep_gradients(trainer.model)
-    trainer.model.create_or_update_model_card = lambda folder: None  # peft's, written with each checkpoint
-    _in_full_precision(trainer.model)
+    trainer.model.create_or_update_model_card = lambda folder: None  # PEFT writes one with each checkpoint
+    _cast_to_float32(trainer.model)
     checkpoint = _last_checkpoint(folder / CHECKPOINTS)
-    progress.tell("training", step=0, steps=steps, rows=len(rows), left_out=left_out, resumed=checkpoint is not None)
+    progress.report("training", step=0, steps=steps, rows=len(rows), left_out=left_out, resumed=checkpoint is not None)
     began = time.monotonic()
     trainer.train(resume_from_checkpoint=checkpoint)
     if reporter.stopped:
@@ -85,17 +85,19 @@ def train(folder: Path, job: Job, progress: Progress, asked_to_stop: Any) -> dic
         "left_out": left_out,
         "steps": trainer.state.global_step,
         "train_loss": reporter.last_loss,
-        "validation_loss": trainer.state.best_metric if held else None,
+        "validation_loss": trainer.state.best_metric if held_out else None,
         "seconds": round(time.monotonic() - began, 1),
         "tokens_per_s": reporter.tokens_per_s,
         "peak_gpu_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
     }
 
 
-class KeepingTrainer(SFTTrainer):
-    """Replayed answers are not taught: what the adapted model thinks at each of their tokens is held to what the base
-    thinks there, by KL(base || adapted), as in learning without forgetting (Li and Hoiem, arXiv:1606.09282). Taught as
-    right answers, the wrong ones among them were learned, and more was lost than without any."""
+class ReplayTrainer(SFTTrainer):
+    """Trains on the samples, and keeps the distribution at replayed tokens close to the base's by KL(base || adapted).
+
+    See learning without forgetting (Li and Hoiem, arXiv:1606.09282). Training on replayed answers as correct ones would
+    also teach the wrong ones among them, and lost more general ability than no replay.
+    """
 
     kept: frozenset[tuple[int, ...]] = frozenset()
     """The tokens of each replayed example."""
@@ -111,40 +113,43 @@ class KeepingTrainer(SFTTrainer):
         ids, positions, labels = (inputs[name] for name in ("input_ids", "position_ids", "labels"))
         replayed = self._replayed(ids[0], positions[0])
         answered = labels[0] != IGNORED
-        # What stands at a token was thought at the one before it.
+        # The logits for a token are at the position before it.
         kept, taught = ((answered & which)[1:].nonzero().flatten() for which in (replayed, ~replayed))
-        asked = {**{name: value for name, value in inputs.items() if name != "labels"}, "use_cache": False}
-        thoughts = model(**asked).logits[0]
-        loss = functional.cross_entropy(thoughts[taught].float(), labels[0, taught + 1], reduction="sum")
+        arguments = {**{name: value for name, value in inputs.items() if name != "labels"}, "use_cache": False}
+        logits = model(**arguments).logits[0]
+        loss = functional.cross_entropy(logits[taught].float(), labels[0, taught + 1], reduction="sum")
         if len(kept):
             with torch.no_grad(), self.accelerator.unwrap_model(model).disable_adapter():
                 base = model(ids[:, replayed], position_ids=positions[:, replayed], use_cache=False).logits[0]
-            loss = loss + drift(thoughts[kept], base[answered[replayed][1:].nonzero().flatten()])
+            loss = loss + kl_divergence(logits[kept], base[answered[replayed][1:].nonzero().flatten()])
         return loss / (num_items_in_batch if num_items_in_batch is not None else answered.sum())
 
     def _replayed(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """Which tokens of the packed row belong to replayed examples."""
+        """Return a mask of the tokens of replayed examples in a packed row."""
         replayed = torch.zeros_like(ids, dtype=torch.bool)
         for begin, end in spans(positions):
             replayed[begin:end] = tuple(ids[begin:end].tolist()) in self.kept
         return replayed
 
 
-def drift(adapted: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
-    """KL(base || adapted) of two logits of shape (tokens, words), summed over the tokens."""
-    thought, known = (values.float().log_softmax(-1) for values in (adapted, base))
-    return functional.kl_div(thought, known, reduction="sum", log_target=True)
+def kl_divergence(adapted: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
+    """Return KL(base || adapted) of two logit tensors of shape (tokens, vocabulary), summed over the tokens."""
+    adapted_log, base_log = (values.float().log_softmax(-1) for values in (adapted, base))
+    return functional.kl_div(adapted_log, base_log, reduction="sum", log_target=True)
 
 
 def spans(positions: torch.Tensor) -> Iterator[tuple[int, int]]:
-    """First token and end of each example of a packed row: each begins at position 0."""
+    """Yield start and end of each example of a packed row; each starts at position 0."""
     begins = (positions == 0).nonzero().flatten().tolist()
     yield from pairwise([*begins, len(positions)])
 
 
-def _in_full_precision(model: Any) -> None:
-    """trl casts the adapter of a quantised base to bfloat16, whose 8 bits lose small steps of the optimiser, and in
-    which a CPU is many times slower. On a GPU the forward pass is in bfloat16 all the same (autocast)."""
+def _cast_to_float32(model: Any) -> None:
+    """Cast the trainable parameters to float32.
+
+    trl casts the adapter of a quantised base to bfloat16, which loses small optimiser steps and is many times slower on
+    a CPU. On a GPU, the forward pass still uses bfloat16 (autocast).
+    """
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.to(torch.float32)
@@ -172,10 +177,10 @@ def _arguments(folder: Path, job: Job, steps: int, evaluate: bool) -> SFTConfig:
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=max(1, int(steps * settings.warmup_share)),
-        # With flash attention as many examples to a row as fit; else those of one batch, which is not padded either.
+        # With flash attention, as many examples per row as fit; else one batch without padding.
         packing=flash,
         padding_free=True,
-        max_length=settings.max_tokens if flash else None,  # what is too long was left out before
+        max_length=settings.max_tokens if flash else None,  # long examples were left out before
         completion_only_loss=True,
         bf16=on_gpu,
         use_cpu=not on_gpu,
@@ -208,7 +213,7 @@ def _dataset(rows: list[Example]) -> Dataset:
 
 
 def _fitting(rows: list[Example], tokenizer: Any, most: int) -> tuple[list[Example], int]:
-    """Cut examples would teach answers that break off: what is too long is left out."""
+    """Return the examples within the token limit and the number left out. Cut ones would teach truncated answers."""
     kept = [row for row in rows if len(_tokens(row, tokenizer)) <= most]
     return kept, len(rows) - len(kept)
 
@@ -219,19 +224,19 @@ def _tokens(row: Example, tokenizer: Any) -> list[int]:
 
 
 def _last_checkpoint(folder: Path) -> str | None:
-    """The newest whole one: the trainer's state is what is written last."""
+    """Return the newest complete checkpoint, or None. The trainer's state is written last."""
     whole = [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").exists()]
     newest = max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
     return str(newest) if newest else None
 
 
 class _Reporter(TrainerCallback):
-    """Tells loss, speed and time left after every step, and stops where it is asked to."""
+    """Reports loss, speed and remaining time after every step, and stops the training on request."""
 
-    def __init__(self, progress: Progress, steps: int, asked_to_stop: Any) -> None:
+    def __init__(self, progress: Progress, steps: int, should_stop: Any) -> None:
         self._progress = progress
         self._steps = steps
-        self._asked_to_stop = asked_to_stop
+        self._should_stop = should_stop
         self._began = (0.0, 0, 0)
         self.stopped = False
         self.last_loss: float | None = None
@@ -241,7 +246,7 @@ class _Reporter(TrainerCallback):
         self._began = (time.monotonic(), state.global_step, state.num_input_tokens_seen)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self._asked_to_stop():
+        if self._should_stop():
             self.stopped = True
             control.should_save = control.should_training_stop = True
 
@@ -253,7 +258,7 @@ class _Reporter(TrainerCallback):
             self.last_loss = round(float(logs["loss"]), 4)
         if done and seconds > 0:
             self.tokens_per_s = round((state.num_input_tokens_seen - first_tokens) / seconds, 1)
-        self._progress.tell(
+        self._progress.report(
             "training",
             step=state.global_step,
             steps=self._steps,

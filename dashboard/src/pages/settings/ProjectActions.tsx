@@ -5,7 +5,7 @@ import type { Permission, ProjectDetail } from "../../api/contract";
 import { download } from "../../api/download";
 import { toProblem, type Problem } from "../../api/problem";
 import { projectKey, useCan } from "../../api/queries";
-import { leaveGoneProject } from "../../auth/leave";
+import { leaveProject } from "../../auth/leave";
 import { Button } from "../../components/Button";
 import { ConfirmDialog } from "../../components/ConfirmDialog";
 import { ErrorState } from "../../components/ErrorState";
@@ -14,8 +14,8 @@ import { showToast } from "../../components/Toast";
 import { useFormats } from "../../i18n/format";
 import { useT } from "../../i18n/i18n";
 
-/** What is done with a project as a whole; what the role may not do is not shown. */
-export function ProjectActs({ project }: { project: ProjectDetail }) {
+/** Actions on the whole project. Actions that the role does not permit are hidden. */
+export function ProjectActions({ project }: { project: ProjectDetail }) {
   const t = useT();
   const manage = useCan("project:manage");
   const exports = useCan("project:export");
@@ -32,7 +32,7 @@ export function ProjectActs({ project }: { project: ProjectDetail }) {
   );
 }
 
-function Act({ needs, title, detail, children }: { needs: Permission; title: string; detail: string; children: ReactNode }) {
+function ProjectAction({ needs, title, detail, children }: { needs: Permission; title: string; detail: string; children: ReactNode }) {
   if (!useCan(needs)) return null;
   return (
     <div className="settings-act">
@@ -61,12 +61,12 @@ function Export({ project }: { project: ProjectDetail }) {
     }
   }
   return (
-    <Act needs="project:export" title={t("settings.export")} detail={t("settings.export_detail")}>
+    <ProjectAction needs="project:export" title={t("settings.export")} detail={t("settings.export_detail")}>
       <Button busy={busy} onClick={() => void fetchArchive()}>
         {t(busy ? "settings.exporting" : "settings.export_button")}
       </Button>
       {problem && <ErrorState problem={problem} compact />}
-    </Act>
+    </ProjectAction>
   );
 }
 
@@ -74,7 +74,7 @@ function Archive({ project }: { project: ProjectDetail }) {
   const t = useT();
   const formats = useFormats();
   const client = useQueryClient();
-  const [asked, setAsked] = useState(false);
+  const [confirming, setConfirming] = useState(false);
   const archived = project.archived_at;
   async function act() {
     await call("POST", `/api/projects/${project.id}/${archived ? "restore" : "archive"}`);
@@ -84,41 +84,41 @@ function Archive({ project }: { project: ProjectDetail }) {
     ]);
   }
   return (
-    <Act
+    <ProjectAction
       needs="project:manage"
       title={t(archived ? "settings.restore" : "settings.archive")}
       detail={archived ? t("settings.restore_detail", { when: formats.date(archived) }) : t("settings.archive_detail")}
     >
-      <Button onClick={() => setAsked(true)}>{t(archived ? "settings.restore" : "settings.archive")}</Button>
+      <Button onClick={() => setConfirming(true)}>{t(archived ? "settings.restore" : "settings.archive")}</Button>
       <ConfirmDialog
-        open={asked}
-        onClose={() => setAsked(false)}
+        open={confirming}
+        onClose={() => setConfirming(false)}
         title={t(archived ? "settings.restore_title" : "settings.archive_title", { name: project.name })}
         action={t(archived ? "settings.restore" : "settings.archive")}
         onConfirm={act}
       >
         {t(archived ? "settings.restore_confirm" : "settings.archive_detail")}
       </ConfirmDialog>
-    </Act>
+    </ProjectAction>
   );
 }
 
 function Delete({ project }: { project: ProjectDetail }) {
   const t = useT();
-  const [asked, setAsked] = useState(false);
+  const [confirming, setConfirming] = useState(false);
   async function act() {
     await call("DELETE", `/api/projects/${project.id}`, { query: { confirm: project.name } });
     showToast(t("settings.deleted", { name: project.name }));
-    await leaveGoneProject(project.id);
+    await leaveProject(project.id);
   }
   return (
-    <Act needs="project:delete" title={t("settings.delete")} detail={t("settings.delete_detail")}>
-      <Button kind="danger" onClick={() => setAsked(true)}>
+    <ProjectAction needs="project:delete" title={t("settings.delete")} detail={t("settings.delete_detail")}>
+      <Button kind="danger" onClick={() => setConfirming(true)}>
         {t("settings.delete_button")}
       </Button>
       <ConfirmDialog
-        open={asked}
-        onClose={() => setAsked(false)}
+        open={confirming}
+        onClose={() => setConfirming(false)}
         title={t("settings.delete_title", { name: project.name })}
         action={t("settings.delete_button")}
         typed={project.name}
@@ -126,6 +126,6 @@ function Delete({ project }: { project: ProjectDetail }) {
       >
         {t("settings.delete_confirm")}
       </ConfirmDialog>
-    </Act>
+    </ProjectAction>
   );
 }

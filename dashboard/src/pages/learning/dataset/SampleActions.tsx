@@ -12,14 +12,14 @@ import { Correction } from "../../../components/Correction";
 import { ErrorState } from "../../../components/ErrorState";
 import { showToast } from "../../../components/Toast";
 import { translate, useT } from "../../../i18n/i18n";
-import { hindrance, type Change } from "../label/desk";
-import { deskApi } from "../label/deskApi";
+import { approvalBlocker, type Change } from "../label/labelSession";
+import { labelApi } from "../label/labelApi";
 import { datasetChanged, sampleQuery } from "../queries";
 import { textOf } from "../sample";
 import { Secrets } from "../SampleView";
 
-/** What may be done with a row; `children` show it while nobody corrects it. */
-export function SampleActs({ sample, children }: { sample: SampleDetail; children: ReactNode }) {
+/** The actions on a sample. `children` show the sample while it is not being edited. */
+export function SampleActions({ sample, children }: { sample: SampleDetail; children: ReactNode }) {
   const t = useT();
   const may = useCan("dataset:write");
   const client = useQueryClient();
@@ -33,20 +33,20 @@ export function SampleActs({ sample, children }: { sample: SampleDetail; childre
       datasetChanged(client);
     },
     onError: (error) => {
-      // The row as it is now, under the refusal; what was typed stays.
+      // Reloads the sample under the error message; the typed text is kept.
       if (toProblem(error).code === "row_changed") void client.invalidateQueries({ queryKey: key });
     },
   });
-  const undo = async () => void act.mutate(() => deskApi.undo(sample.id));
+  const undo = async () => void act.mutate(() => labelApi.undo(sample.id));
   async function change(what: Change) {
-    await act.mutateAsync(() => deskApi.change(sample, what)).then(
+    await act.mutateAsync(() => labelApi.change(sample, what)).then(
       () => showToast(translate(`sample.now_${what.state ?? "corrected"}`), { action: { label: translate("common.undo"), run: () => void undo() } }),
-      () => undefined, // Shown above the row.
+      () => undefined, // Shown above the sample.
     );
   }
   return (
     <>
-      <Secrets sample={sample} {...(may && { onClear: async () => void (await act.mutateAsync(() => deskApi.clear(sample))) })} />
+      <Secrets sample={sample} {...(may && { onClear: async () => void (await act.mutateAsync(() => labelApi.clear(sample))) })} />
       {act.isError && <ErrorState problem={act.error} compact />}
       {text === null ? (
         children
@@ -60,45 +60,45 @@ export function SampleActs({ sample, children }: { sample: SampleDetail; childre
         />
       )}
       {may && text !== null && (
-        <div className="desk-bar">
+        <div className="labelling-bar">
           <Button kind="primary" busy={act.isPending} disabled={!text.trim()} onClick={() => void change({ corrected_output: text })}>
-            {t("desk.save")}
+            {t("labelling.save")}
           </Button>
           <Button onClick={() => setText(null)}>{t("common.cancel")}</Button>
         </div>
       )}
-      {may && text === null && <Moves sample={sample} busy={act.isPending} onEdit={() => setText(textOf(sample))} onMove={(state) => void change({ state })} />}
+      {may && text === null && <SampleButtons sample={sample} busy={act.isPending} onEdit={() => setText(textOf(sample))} onMove={(state) => void change({ state })} />}
     </>
   );
 }
 
-interface MovesProps {
+interface SampleButtonsProps {
   sample: SampleDetail;
   busy: boolean;
   onEdit: () => void;
   onMove: (state: SampleState) => void;
 }
 
-function Moves({ sample, busy, onEdit, onMove }: MovesProps) {
+function SampleButtons({ sample, busy, onEdit, onMove }: SampleButtonsProps) {
   const t = useT();
-  const stands = hindrance(sample);
+  const blocker = approvalBlocker(sample);
   const moves = [
-    { state: "approved", word: "desk.approve", icon: <Check aria-hidden />, free: stands === null },
-    { state: "held_out", word: "sample.hold_out", icon: <Lock aria-hidden />, free: stands === null },
-    { state: "rejected", word: "desk.reject", icon: <X aria-hidden />, free: true },
+    { state: "approved", label: "labelling.approve", icon: <Check aria-hidden />, free: blocker === null },
+    { state: "held_out", label: "sample.hold_out", icon: <Lock aria-hidden />, free: blocker === null },
+    { state: "rejected", label: "labelling.reject", icon: <X aria-hidden />, free: true },
   ] as const;
   return (
-    <div className="desk-bar">
+    <div className="labelling-bar">
       <Button icon={<Pencil aria-hidden />} disabled={busy} onClick={onEdit}>
-        {t("desk.edit")}
+        {t("labelling.edit")}
       </Button>
-      {moves.map(({ state, word, icon, free }) => (
+      {moves.map(({ state, label, icon, free }) => (
         <Button key={state} icon={icon} disabled={busy || !free || sample.state === state} onClick={() => onMove(state)}>
-          {t(word)}
+          {t(label)}
         </Button>
       ))}
       <Erase sample={sample} />
-      {stands && <p className="muted small desk-hint">{t(`desk.${stands}`)}</p>}
+      {blocker && <p className="muted small labelling-hint">{t(`labelling.${blocker}`)}</p>}
     </div>
   );
 }
@@ -107,7 +107,7 @@ function Erase({ sample }: { sample: SampleDetail }) {
   const t = useT();
   const navigate = useNavigate();
   const client = useQueryClient();
-  const [asked, setAsked] = useState(false);
+  const [confirming, setConfirming] = useState(false);
   const names = sample.adapters.map(({ base, version }) => `${base} v${version}`);
   async function erase() {
     await ok(api.DELETE("/api/dataset/{sample_id}", { params: { path: { sample_id: sample.id } } }));
@@ -118,10 +118,10 @@ function Erase({ sample }: { sample: SampleDetail }) {
   }
   return (
     <>
-      <Button kind="danger" icon={<Trash2 aria-hidden />} onClick={() => setAsked(true)}>
+      <Button kind="danger" icon={<Trash2 aria-hidden />} onClick={() => setConfirming(true)}>
         {t("sample.erase")}
       </Button>
-      <ConfirmDialog open={asked} onClose={() => setAsked(false)} title={t("sample.erase_title")} action={t("sample.erase")} onConfirm={erase}>
+      <ConfirmDialog open={confirming} onClose={() => setConfirming(false)} title={t("sample.erase_title")} action={t("sample.erase")} onConfirm={erase}>
         <p>{t("sample.erase_detail")}</p>
         {names.length > 0 && <p>{t("sample.erase_adapters", { names: names.join(", ") })}</p>}
       </ConfirmDialog>

@@ -1,6 +1,6 @@
 /**
- * One person labels one row after another. What is decided is shown at once and written; the next row follows. The last
- * steps can be taken back, each row's newest one, which is what the daemon keeps.
+ * Labels one sample after another. A decision is shown at once and then saved; the next sample follows. The last
+ * decisions can be undone, the newest one of each sample, because the daemon keeps one.
  */
 import type { SampleOut, SampleState } from "../../../api/contract";
 import { toProblem, type Problem } from "../../../api/problem";
@@ -11,8 +11,8 @@ export interface Change {
   corrected_output?: string;
 }
 
-export interface DeskApi {
-  /** A row that waits, none of `skipped`; null where there is none. */
+export interface LabelApi {
+  /** The next sample to label, except `skipped`; null when there is none. */
   next(skipped: readonly string[]): Promise<SampleOut | null>;
   get(id: string): Promise<SampleOut>;
   change(row: SampleOut, change: Change): Promise<SampleOut>;
@@ -25,42 +25,42 @@ export interface Step {
   what: SampleState | "skipped";
 }
 
-export interface DeskState {
+export interface LabelSessionState {
   phase: "loading" | "ready" | "writing" | "empty" | "failed";
   row: SampleOut | null;
-  /** What was decided of the row, while it is being written. */
-  given: Step["what"] | null;
-  /** What can be undone, the newest last. */
+  /** The decision on the sample while it is being saved. */
+  pending: Step["what"] | null;
+  /** Decisions that can be undone, newest last. */
   steps: readonly Step[];
-  /** Given back in this sitting; they come again at its end. */
+  /** Skipped in this session; shown again at its end. */
   skipped: readonly string[];
   problem: Problem | null;
-  /** The row as it stands now is not the one that was decided on: somebody else was faster. */
-  overtaken: boolean;
+  /** Someone else changed the sample after it was shown. */
+  conflict: boolean;
 }
 
-const FRESH: DeskState = {
+const INITIAL: LabelSessionState = {
   phase: "loading",
   row: null,
-  given: null,
+  pending: null,
   steps: [],
   skipped: [],
   problem: null,
-  overtaken: false,
+  conflict: false,
 };
 
-/** As many as the daemon takes in one question. */
-export const MOST_SKIPPED = 100;
+/** The maximum number of ids that the daemon accepts. */
+export const MAX_SKIPPED = 100;
 const WAITING: readonly SampleState[] = ["open", "corrected"];
 
-export class Desk extends Store<DeskState> {
+export class LabelSession extends Store<LabelSessionState> {
   #started = false;
 
-  constructor(private readonly api: DeskApi) {
-    super(FRESH);
+  constructor(private readonly api: LabelApi) {
+    super(INITIAL);
   }
 
-  /** Once, however often it is called. */
+  /** Starts once; later calls do nothing. */
   start(): void {
     if (this.#started) return;
     this.#started = true;
@@ -68,7 +68,7 @@ export class Desk extends Store<DeskState> {
   }
 
   async next(): Promise<void> {
-    this.#patch({ phase: "loading", given: null, problem: null, overtaken: false });
+    this.#patch({ phase: "loading", pending: null, problem: null, conflict: false });
     try {
       const row = await this.api.next(this.state.skipped);
       this.#patch({ phase: row ? "ready" : "empty", row });
@@ -77,16 +77,16 @@ export class Desk extends Store<DeskState> {
     }
   }
 
-  /** Nothing while another decision is on its way: the row it would be about has not been seen yet. */
+  /** Does nothing while another decision is being saved, because the next sample has not been seen yet. */
   async decide(change: Change): Promise<void> {
     const { row, phase } = this.state;
     if (!row || phase !== "ready") return;
     const what = change.state ?? "corrected";
-    this.#patch({ phase: "writing", given: what, problem: null, overtaken: false });
+    this.#patch({ phase: "writing", pending: what, problem: null, conflict: false });
     try {
       const written = await this.api.change(row, change);
       this.#did({ row: written, what });
-      if (WAITING.includes(written.state)) this.#patch({ phase: "ready", row: written, given: null });
+      if (WAITING.includes(written.state)) this.#patch({ phase: "ready", row: written, pending: null });
       else await this.next();
     } catch (error) {
       await this.#refused(row, toProblem(error));
@@ -97,17 +97,17 @@ export class Desk extends Store<DeskState> {
     const { row, phase, skipped } = this.state;
     if (!row || phase !== "ready") return;
     this.#did({ row, what: "skipped" });
-    this.#patch({ skipped: [...skipped, row.id].slice(-MOST_SKIPPED) });
+    this.#patch({ skipped: [...skipped, row.id].slice(-MAX_SKIPPED) });
     await this.next();
   }
 
-  /** What was skipped comes again. */
+  /** Returns to the skipped samples. */
   async again(): Promise<void> {
     this.#patch({ skipped: [] });
     await this.next();
   }
 
-  /** Say that what looked like a secret is none. It cannot be undone. */
+  /** Records that the possible secret is not one. This cannot be undone. */
   async clear(): Promise<void> {
     const { row } = this.state;
     if (!row) return;
@@ -122,26 +122,26 @@ export class Desk extends Store<DeskState> {
     const { steps, phase, skipped } = this.state;
     const last = steps.at(-1);
     if (!last || phase === "writing" || phase === "loading") return;
-    this.#patch({ phase: "writing", given: null, problem: null, overtaken: false });
+    this.#patch({ phase: "writing", pending: null, problem: null, conflict: false });
     try {
       const id = last.row.id;
       const row = await (last.what === "skipped" ? this.api.get(id) : this.api.undo(id));
       this.#patch({ phase: "ready", row, steps: steps.slice(0, -1), skipped: skipped.filter((one) => one !== id) });
     } catch (error) {
       const problem = toProblem(error);
-      // Refused for good, so it must not stand before the steps below it.
+      // Refused permanently, so it must not block earlier decisions from being undone.
       const gone = problem.status === 404 || problem.status === 409;
       this.#patch({ phase: this.state.row ? "ready" : "empty", problem, steps: gone ? steps.slice(0, -1) : steps });
     }
   }
 
   async #refused(row: SampleOut, problem: Problem): Promise<void> {
-    this.#patch({ phase: "ready", given: null, problem });
+    this.#patch({ phase: "ready", pending: null, problem });
     if (problem.code !== "row_changed") return;
     try {
-      this.#patch({ row: await this.api.get(row.id), overtaken: true, problem: null });
+      this.#patch({ row: await this.api.get(row.id), conflict: true, problem: null });
     } catch {
-      // The refusal itself is shown; the row stays as it was seen.
+      // Only the error is shown; the sample stays as it was.
     }
   }
 
@@ -149,13 +149,13 @@ export class Desk extends Store<DeskState> {
     this.#patch({ steps: [...this.state.steps.filter((one) => one.row.id !== step.row.id), step] });
   }
 
-  #patch(part: Partial<DeskState>): void {
+  #patch(part: Partial<LabelSessionState>): void {
     this.set({ ...this.state, ...part });
   }
 }
 
-/** Why the row cannot be approved as it is; null where it can. */
-export function hindrance(row: SampleOut): "uncorrected" | "secrets" | null {
+/** The reason why the sample cannot be approved; null when it can. */
+export function approvalBlocker(row: SampleOut): "uncorrected" | "secrets" | null {
   if (!row.corrected_output) return "uncorrected";
   return row.secrets.length > 0 && !row.cleared ? "secrets" : null;
 }

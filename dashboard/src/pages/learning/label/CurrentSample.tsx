@@ -10,33 +10,33 @@ import { useStore } from "../../../lib/store";
 import type { Shortcuts } from "../../../shell/shortcuts";
 import { SampleBadge } from "../SampleBadge";
 import { Outputs, Prompt, Reason, Secrets } from "../SampleView";
-import { hindrance, type Desk } from "./desk";
+import { approvalBlocker, type LabelSession } from "./labelSession";
 
-interface OnDeskProps {
-  desk: Desk;
+interface CurrentSampleProps {
+  session: LabelSession;
   row: SampleOut;
-  /** The correction as it is typed; null while nobody does. */
+  /** The correction being edited; null when there is none. */
   editing: string | null;
   onEdit: (text: string | null) => void;
   keys: Shortcuts;
 }
 
-export function OnDesk({ desk, row, editing, onEdit, keys }: OnDeskProps) {
+export function CurrentSample({ session, row, editing, onEdit, keys }: CurrentSampleProps) {
   const t = useT();
-  const { given, problem, overtaken, phase } = useStore(desk);
+  const { pending, problem, conflict, phase } = useStore(session);
   return (
-    <div className={phase === "writing" ? "stack desk-row desk-writing" : "stack desk-row"} aria-busy={phase === "writing" || undefined}>
-      {overtaken && (
+    <div className={phase === "writing" ? "stack labelling-row labelling-writing" : "stack labelling-row"} aria-busy={phase === "writing" || undefined}>
+      {conflict && (
         <div className="notice notice-warn" role="alert">
-          <div className="notice-words">
-            <strong>{t("desk.overtaken")}</strong>
-            <p>{t(editing !== null ? "desk.overtaken_editing" : "desk.overtaken_detail")}</p>
+          <div className="notice-text">
+            <strong>{t("labelling.conflict")}</strong>
+            <p>{t(editing !== null ? "labelling.conflict_editing" : "labelling.conflict_detail")}</p>
           </div>
         </div>
       )}
       {problem && <ErrorState problem={problem} compact />}
-      <div className="row desk-head">
-        <SampleBadge state={given && given !== "skipped" ? given : row.state} />
+      <div className="row labelling-head">
+        <SampleBadge state={pending && pending !== "skipped" ? pending : row.state} />
         {row.task_type && <span className="muted">{row.task_type}</span>}
         {row.task_id && (
           <Link to="/tasks/$taskId" params={{ taskId: row.task_id }} preload={false}>
@@ -46,14 +46,14 @@ export function OnDesk({ desk, row, editing, onEdit, keys }: OnDeskProps) {
       </div>
       <Prompt sample={row} />
       <Reason sample={row} />
-      <Secrets sample={row} onClear={() => desk.clear()} />
+      <Secrets sample={row} onClear={() => session.clear()} />
       {editing === null ? (
         <>
           <Outputs sample={row} />
           <Decide row={row} busy={phase === "writing"} keys={keys} />
         </>
       ) : (
-        <Editor desk={desk} row={row} text={editing} onEdit={onEdit} />
+        <Editor session={session} row={row} text={editing} onEdit={onEdit} />
       )}
     </div>
   );
@@ -61,47 +61,47 @@ export function OnDesk({ desk, row, editing, onEdit, keys }: OnDeskProps) {
 
 function Decide({ row, busy, keys }: { row: SampleOut; busy: boolean; keys: Shortcuts }) {
   const t = useT();
-  const stands = hindrance(row);
+  const blocker = approvalBlocker(row);
   return (
-    <div className="desk-bar">
-      <Button kind={stands ? "plain" : "primary"} icon={<Check aria-hidden />} disabled={busy || stands !== null} onClick={keys["1"]}>
-        {t("desk.approve")} <kbd>1</kbd>
+    <div className="labelling-bar">
+      <Button kind={blocker ? "plain" : "primary"} icon={<Check aria-hidden />} disabled={busy || blocker !== null} onClick={keys["1"]}>
+        {t("labelling.approve")} <kbd>1</kbd>
       </Button>
-      <Button kind={stands === "uncorrected" ? "primary" : "plain"} icon={<Pencil aria-hidden />} disabled={busy} onClick={keys["2"]}>
-        {t("desk.edit")} <kbd>2</kbd>
+      <Button kind={blocker === "uncorrected" ? "primary" : "plain"} icon={<Pencil aria-hidden />} disabled={busy} onClick={keys["2"]}>
+        {t("labelling.edit")} <kbd>2</kbd>
       </Button>
       <Button kind="danger" icon={<X aria-hidden />} disabled={busy} onClick={keys["3"]}>
-        {t("desk.reject")} <kbd>3</kbd>
+        {t("labelling.reject")} <kbd>3</kbd>
       </Button>
       <Button icon={<SkipForward aria-hidden />} disabled={busy} onClick={keys["4"]}>
-        {t("desk.skip")} <kbd>4</kbd>
+        {t("labelling.skip")} <kbd>4</kbd>
       </Button>
-      {stands && <p className="muted small desk-hint">{t(`desk.${stands}`)}</p>}
+      {blocker && <p className="muted small labelling-hint">{t(`labelling.${blocker}`)}</p>}
     </div>
   );
 }
 
 interface EditorProps {
-  desk: Desk;
+  session: LabelSession;
   row: SampleOut;
   text: string;
   onEdit: (text: string | null) => void;
 }
 
-function Editor({ desk, row, text, onEdit }: EditorProps) {
+function Editor({ session, row, text, onEdit }: EditorProps) {
   const t = useT();
   const box = useRef<HTMLTextAreaElement>(null);
   const usable = text.trim() !== "";
-  // A row with secrets that nobody has cleared would be refused: it is corrected first.
+  // The API refuses a sample with unreviewed secrets, so these are handled first.
   const approves = row.secrets.length === 0 || row.cleared;
   useEffect(() => box.current?.focus(), []);
 
   async function save(approve: boolean) {
     if (!usable) return;
-    await desk.decide({ corrected_output: text, ...(approve && { state: "approved" as const }) });
-    const { problem, overtaken } = desk.state;
-    // What was typed is kept where it was not written.
-    if (!problem && !overtaken) onEdit(null);
+    await session.decide({ corrected_output: text, ...(approve && { state: "approved" as const }) });
+    const { problem, conflict } = session.state;
+    // Text that was not saved is kept.
+    if (!problem && !conflict) onEdit(null);
   }
 
   return (
@@ -121,14 +121,14 @@ function Editor({ desk, row, text, onEdit }: EditorProps) {
         onChange={onEdit}
         onDone={() => void save(approves)}
       />
-      <div className="desk-bar">
+      <div className="labelling-bar">
         {approves && (
           <Button type="submit" kind="primary" disabled={!usable}>
-            {t("desk.save_approve")} <kbd>Ctrl</kbd> <kbd>↵</kbd>
+            {t("labelling.save_approve")} <kbd>Ctrl</kbd> <kbd>↵</kbd>
           </Button>
         )}
         <Button kind={approves ? "plain" : "primary"} disabled={!usable} onClick={() => void save(false)}>
-          {t("desk.save")}
+          {t("labelling.save")}
         </Button>
         <Button onClick={() => onEdit(null)}>
           {t("common.cancel")} <kbd>Esc</kbd>

@@ -1,9 +1,9 @@
 import type { Adapter, AdapterState } from "../../../api/learning";
 
-export type Act = "promote" | "refuse" | "roll_back" | "delete";
+export type AdapterAction = "promote" | "refuse" | "roll_back" | "delete";
 
-/** As promotion.py allows them. */
-const ACTS: Record<AdapterState, readonly Act[]> = {
+/** The transitions that promotion.py permits. */
+const ALLOWED: Record<AdapterState, readonly AdapterAction[]> = {
   candidate: ["refuse", "delete"],
   needs_approval: ["promote", "refuse", "delete"],
   canary: ["promote", "roll_back"],
@@ -14,16 +14,16 @@ const ACTS: Record<AdapterState, readonly Act[]> = {
 };
 
 /**
- * What may be done with an adapter. Rolling back names a base, and the canary of it leaves first: beside one, the live
- * adapter cannot be asked to go, and while `others` are unknown, there may be one.
+ * The actions permitted for an adapter. A rollback names a base model and retires its canary first. Beside a canary,
+ * the live adapter cannot be rolled back; while `others` are unknown, there may be one.
  */
-export function actsOf(adapter: Adapter, others: readonly Adapter[] | undefined): readonly Act[] {
+export function actionsOf(adapter: Adapter, others: readonly Adapter[] | undefined): readonly AdapterAction[] {
   const { base, state } = adapter;
   const canaryFirst = state === "live" && (!others || others.some((one) => one.base === base && one.state === "canary"));
-  return canaryFirst ? [] : ACTS[state];
+  return canaryFirst ? [] : ALLOWED[state];
 }
 
-/** By base, in the order of their names; of each base the newest first. */
+/** The adapters by base model, in the order of names; newest first within a base model. */
 export function byBase(adapters: readonly Adapter[]): [string, Adapter[]][] {
   const groups = new Map<string, Adapter[]>();
   for (const adapter of adapters) {

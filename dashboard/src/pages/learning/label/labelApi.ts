@@ -1,10 +1,10 @@
 import { api, ok } from "../../../api/client";
-import type { DeskApi } from "./desk";
+import type { LabelApi } from "./labelSession";
 
 const row = (id: string) => ({ path: { sample_id: id } });
 
-export const deskApi: DeskApi = {
-  // 204 has no body: nothing waits.
+export const labelApi: LabelApi = {
+  // 204 without a body: no samples to label.
   next: async (skip) => (await ok(api.POST("/api/dataset/next", { params: { query: { skip: [...skip] } } }))) ?? null,
   get: (id) => ok(api.GET("/api/dataset/{sample_id}", { params: row(id) })),
   change: ({ id, version }, change) => ok(api.PATCH("/api/dataset/{sample_id}", { params: row(id), body: { ...change, version } })),
