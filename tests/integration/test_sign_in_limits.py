@@ -244,7 +244,7 @@ class TestPool:
     async def test_a_guess_costs_whoever_has_the_hashes_64_mib_and_three_passes(self):
         pool = Passwords()
         hashed = await pool.hashed(PASSWORD)
-        for stored in (hashed, passwords.nobodys_hash.__wrapped__()):
+        for stored in (hashed, passwords.dummy_hash.__wrapped__()):
             assert stored.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
         assert await pool.matches(PASSWORD, hashed) == (True, None), "which is up to date"
         await pool.aclose()

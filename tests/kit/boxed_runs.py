@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from kairos.agents.checks.sandbox.box import Tests, run_sandboxed
+from kairos.agents.checks.sandbox.box import SandboxTests, run_sandboxed
 
 
 async def main() -> None:
@@ -23,9 +23,9 @@ async def main() -> None:
     json.dump(said, sys.stdout)
 
 
-def tests_of(told: dict[str, Any]) -> Tests:
+def tests_of(told: dict[str, Any]) -> SandboxTests:
     calls = tuple((name, line, number) for name, line, number in told["calls"])
-    return Tests(told["source"], dict(told["statements"]), calls, tuple(told["left_out"]))
+    return SandboxTests(told["source"], dict(told["statements"]), calls, tuple(told["left_out"]))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from kairos.agents.checks.task_tests import plan_of
+from kairos.agents.checks.task_tests import parse_tests
 from tests.kit import refused_calls
 
 PROJECT = Path(__file__).parents[2]
@@ -80,7 +80,7 @@ def run_on(kind: Kind, runs: Sequence[Run], limit_s: float = RUN_LIMIT_S) -> lis
 
 def told_tests(source: str) -> dict[str, Any]:
     """The tests of a source as JSON takes them."""
-    tests = plan_of(source).tests
+    tests = parse_tests(source).tests
     return asdict(tests) | {"statements": list(tests.statements.items())}
 
 
