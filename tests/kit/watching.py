@@ -93,7 +93,9 @@ async def background(parts: Components) -> AsyncIterator[None]:
         await end(*tasks)
 
 
-async def with_session(parts: Components, caller: Caller, user_id: UserId, project_id: ProjectId) -> tuple[Caller, UUID]:
+async def with_session(
+    parts: Components, caller: Caller, user_id: UserId, project_id: ProjectId
+) -> tuple[Caller, UUID]:
     """The user with an access token for the project, and the session it belongs to."""
     session_id = new_id()
     async with parts.services.database.scope(Scope(user_id=user_id)) as session:
@@ -104,7 +106,9 @@ async def with_session(parts: Components, caller: Caller, user_id: UserId, proje
 
 
 @asynccontextmanager
-async def front(parts: Components, user_id: UserId, project_id: ProjectId, *, alone: bool = True) -> AsyncIterator[Caller]:
+async def front(
+    parts: Components, user_id: UserId, project_id: ProjectId, *, alone: bool = True
+) -> AsyncIterator[Caller]:
     """A daemon's API with somebody signed in; `alone` where no worker of the same daemon runs its background."""
     async with serving(parts) as anybody:
         caller, _ = await with_session(parts, anybody, user_id, project_id)
