@@ -40,9 +40,9 @@ class GuardianAgent:
         """Return the verdict on a draft: approved when no finding is an error.
 
         The score is the weighted mean of the task's own checks (`WEIGHTS`: format, schema, require, forbid, tests; each
-        in [0, 1]), times `REJECTED_FACTOR` if the answer is rejected. Form, safety and secrets contribute no score: with
-        only these, the score is None if approved and 0 if rejected. An empty answer scores 0. If a check could not run
-        and no other check has a score, the score is None.
+        in [0, 1]), times `REJECTED_FACTOR` if the answer is rejected. Form, safety and secrets contribute no score:
+        with only these, the score is None if approved and 0 if rejected. An empty answer scores 0. If a check could not
+        run and no other check has a score, the score is None.
 
         Raises `SandboxFailed` when the tests could not be run. On cancellation, ends the processes that it started.
         """
