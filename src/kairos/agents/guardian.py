@@ -19,7 +19,7 @@ from kairos.config import GuardianSettings
 
 WEIGHTS = {"tests": 3.0, "schema": 2.0, "format": 1.0, "require": 1.0, "forbid": 1.0}
 """Weight of each content check. Tests weigh most: only they show whether the answer does the task."""
-REJECTED = 0.5
+REJECTED_FACTOR = 0.5
 """Factor on the score of a rejected answer: every approved answer scores higher, and the router still learns that eight
 passed tests of nine are better than none."""
 SAFE_CHECKS = ("python", "safety", "secrets", "tampering")
@@ -40,9 +40,9 @@ class GuardianAgent:
         """Return the verdict on a draft: approved when no finding is an error.
 
         The score is the weighted mean of the task's own checks (`WEIGHTS`: format, schema, require, forbid, tests; each
-        in [0, 1]), times `REJECTED` if the answer is rejected. Form, safety and secrets contribute no score: with only
-        these, the score is None if approved and 0 if rejected. An empty answer scores 0. If a check could not run and
-        no other check has a score, the score is None.
+        in [0, 1]), times `REJECTED_FACTOR` if the answer is rejected. Form, safety and secrets contribute no score:
+        with only these, the score is None if approved and 0 if rejected. An empty answer scores 0. If a check could not
+        run and no other check has a score, the score is None.
 
         Raises `SandboxFailed` when the tests could not be run. On cancellation, ends the processes that it started.
         """
@@ -130,7 +130,7 @@ def _score(results: Sequence[CheckResult], rejected: bool) -> float | None:
     scores = {result.check: result.score for result in results if result.score is not None}
     if scores:
         mean = sum(WEIGHTS[check] * score for check, score in scores.items()) / sum(WEIGHTS[check] for check in scores)
-        return mean * REJECTED if rejected else mean
+        return mean * REJECTED_FACTOR if rejected else mean
     objects = any(result.rejects for result in results if result.check not in WEIGHTS)
     return 0.0 if objects else None
 

@@ -119,12 +119,12 @@ def _show_report(report: dict[str, Any]) -> None:
     for pair in report["held_out"]["pairs"]:
         better = pair["candidate_quality"] > pair["base_quality"]
         sign = ("↑", "green") if better else ("↓", "red")
-        mark = ("=", "") if pair["candidate_quality"] == pair["base_quality"] else sign
+        symbol = ("=", "") if pair["candidate_quality"] == pair["base_quality"] else sign
         prompt, base, candidate = (
             output.plain(output.one_line(pair[key], 60)) for key in ("prompt", "base", "candidate")
         )
         text = f" {prompt}\n    base     {base}\n    adapter  {candidate}"
-        output.out.print(output.line(mark, text), soft_wrap=True)
+        output.out.print(output.line(symbol, text), soft_wrap=True)
 
 
 def _share(value: float | None) -> str:

@@ -174,11 +174,11 @@ def decision_table(decision: Mapping[str, Any]) -> RenderableType:
 
 
 def _verdict(verdict: Mapping[str, Any]) -> RenderableType:
-    ruling = ("approved", "green") if verdict["approved"] else ("rejected", "yellow")
+    label = ("approved", "green") if verdict["approved"] else ("rejected", "yellow")
     score = "quality unmeasured" if verdict["score"] is None else f"score {verdict['score']:.2f}"
     checks = plain(", ".join(verdict["checks"])) or "none"
     lines: list[RenderableType] = [
-        Text.assemble(("Guardian: ", "bold"), ruling, (f"  draft {verdict['draft']}, {score}, checks: {checks}", "dim"))
+        Text.assemble(("Guardian: ", "bold"), label, (f"  draft {verdict['draft']}, {score}, checks: {checks}", "dim"))
     ]
     for finding in verdict["findings"]:
         where = f" (line {finding['line']})" if finding.get("line") else ""

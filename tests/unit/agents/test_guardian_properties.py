@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from kairos.agents.base import AnswerFormat, AttemptContext, Severity, Verdict
 from kairos.agents.checks.opinion import error
-from kairos.agents.guardian import REJECTED, GuardianAgent
+from kairos.agents.guardian import REJECTED_FACTOR, GuardianAgent
 from tests.kit.drafts import judged, python, task
 
 CHARACTERS = st.characters(exclude_categories=())
@@ -104,7 +104,7 @@ async def test_what_stands_in_the_answer_is_found_and_fewer_findings_are_a_bette
     assert "require" not in {finding.check for finding in full.findings}
     assert full.score is not None
     assert part.score is not None
-    assert part.score <= REJECTED
+    assert part.score <= REJECTED_FACTOR
     assert part.score < full.score or not full.approved
 
 
@@ -123,7 +123,7 @@ def _is_consistent(verdict: Verdict) -> None:
         assert finding.line is None or finding.line >= 1
     if verdict.score is not None:
         assert 0.0 <= verdict.score <= 1.0
-        assert verdict.approved or verdict.score <= REJECTED
+        assert verdict.approved or verdict.score <= REJECTED_FACTOR
 
 
 async def _no_event(kind, data):

@@ -36,7 +36,7 @@ from kairos.tenancy import ProjectId, UserId
 log = logging.getLogger(__name__)
 
 WATCH_S = 2.0
-SURELY = 1.645
+Z_95 = 1.645
 """One-sided 95 % of the normal distribution."""
 LARGEST_VARIANCE = 0.25
 """Upper bound of the variance of a quality in [0, 1] (Popoviciu's inequality), used for few answers."""
@@ -60,13 +60,13 @@ class Evidence:
     reference: MeasuredQuality
 
     @property
-    def surely_worse(self) -> bool:
+    def significantly_worse(self) -> bool:
         """Whether the adapter is worse at one-sided 95 %, by the normal approximation for two means."""
         a, b = self.adapter, self.reference
         if not a.answers or not b.answers:
             return False
         error = math.sqrt(LARGEST_VARIANCE / a.answers + LARGEST_VARIANCE / b.answers)
-        return b.quality - a.quality > SURELY * error
+        return b.quality - a.quality > Z_95 * error
 
     def no_worse(self, margin: float) -> bool:
         return not self.reference.answers or self.adapter.quality >= self.reference.quality - margin
@@ -112,7 +112,7 @@ class Promotions:
             if row.state != AdapterState.CANDIDATE:
                 return row  # the run was resumed after the gate's decision
             if report.ruling is GateOutcome.PROMOTE:
-                await self._enter(session, row, f"the gate: {report.reason}")
+                await self._deploy(session, row, f"the gate: {report.reason}")
             else:
                 state = AdapterState.REFUSED if report.ruling is GateOutcome.REFUSE else AdapterState.NEEDS_APPROVAL
                 await adapters.move(session, row, state, f"the gate: {report.reason}")
@@ -126,9 +126,9 @@ class Promotions:
         """
         async with self._database.project(project_id, by) as session:
             row = await _get(session, adapter_id)
-            _check(row, "to promote", MAY_PROMOTE)
+            _require_state(row, "to promote", MAY_PROMOTE)
             if row.state == AdapterState.NEEDS_APPROVAL:
-                await self._enter(session, row, "a person approved it")
+                await self._deploy(session, row, "a person approved it")
             else:
                 await self._go_live(session, row, "a person promoted it")
             await _audit(session, row, "adapter.promoted", by, {"state": row.state})
@@ -138,7 +138,7 @@ class Promotions:
         """Refuse an adapter for a person. Raises `NotFound`, `Conflict`."""
         async with self._database.project(project_id, by) as session:
             row = await _get(session, adapter_id)
-            _check(row, "to refuse", (AdapterState.NEEDS_APPROVAL, AdapterState.CANDIDATE))
+            _require_state(row, "to refuse", (AdapterState.NEEDS_APPROVAL, AdapterState.CANDIDATE))
             await adapters.move(session, row, AdapterState.REFUSED, "a person refused it")
             await _audit(session, row, "adapter.refused", by, {})
         return row
@@ -160,7 +160,7 @@ class Promotions:
                     reason="no adapter of this base is deployed",
                     remedy="`kairos adapter list` shows the deployed adapters",
                 )
-            await self._leave(session, row, why)
+            await self._retire(session, row, why)
             await _audit(session, row, "adapter.rolled_back", by, {"why": why})
         return await self._propagate(row)
 
@@ -168,7 +168,7 @@ class Promotions:
         """Delete an adapter's files; its row stays. Raises `NotFound`, `Conflict` while deployed."""
         async with self._database.project(project_id, by) as session:
             row = await _get(session, adapter_id)
-            _check(row, "to delete", MAY_DELETE)
+            _require_state(row, "to delete", MAY_DELETE)
             await adapters.move(session, row, AdapterState.DELETED, "a person deleted it", report=None)
             await _audit(session, row, "adapter.deleted", by, {"bytes": row.bytes})
         await self._deployments.remove(row)
@@ -183,7 +183,7 @@ class Promotions:
             async with self._database.project(project_id) as session:
                 rows = await adapters.in_service(session)
             for row in rows:
-                await self._judge(project_id, row)
+                await self._review(project_id, row)
 
     async def evidence(self, session: Session, row: AdapterRow) -> Evidence:
         """Return the evidence for the task types that the adapter has served since it entered its state."""
@@ -198,7 +198,7 @@ class Promotions:
             await adapters.measured(session, reference, task_types, long_ago),
         )
 
-    async def _judge(self, project_id: ProjectId, row: AdapterRow) -> None:
+    async def _review(self, project_id: ProjectId, row: AdapterRow) -> None:
         async with self._database.project(project_id) as session:
             evidence = await self.evidence(session, row)
             if evidence.adapter.answers < self._settings.canary_answers:
@@ -207,8 +207,8 @@ class Promotions:
             locked = await _get(session, row.id)
             if locked.state != row.state or locked.changed_at != row.changed_at:
                 return
-            if evidence.surely_worse:
-                await self._leave(session, locked, f"rolled back automatically: {evidence.summary()}")
+            if evidence.significantly_worse:
+                await self._retire(session, locked, f"rolled back automatically: {evidence.summary()}")
                 action = "adapter.rolled_back"
             elif locked.state == AdapterState.CANARY and evidence.no_worse(self._settings.margin):
                 await self._go_live(session, locked, f"not worse as a canary: {evidence.summary()}")
@@ -219,7 +219,7 @@ class Promotions:
         log.info("the adapter %s v%d is %s: %s", locked.base, locked.version, locked.state, locked.changed_why)
         await self._propagate(locked)
 
-    async def _enter(self, session: Session, row: AdapterRow, why: str) -> None:
+    async def _deploy(self, session: Session, row: AdapterRow, why: str) -> None:
         if self._settings.canary_share >= 1:
             return await self._go_live(session, row, why)
         if other := await adapters.of_state(session, row.base, AdapterState.CANARY):
@@ -233,7 +233,7 @@ class Promotions:
             await adapters.move(session, live, AdapterState.RETIRED, f"v{row.version} took its place")
         await adapters.move(session, row, AdapterState.LIVE, why, replaced=live.id if live else None)
 
-    async def _leave(self, session: Session, row: AdapterRow, why: str) -> None:
+    async def _retire(self, session: Session, row: AdapterRow, why: str) -> None:
         was_live = row.state == AdapterState.LIVE
         await adapters.move(session, row, AdapterState.RETIRED, why)
         before = await adapters.get(session, row.replaced, locked=True) if row.replaced and was_live else None
@@ -259,7 +259,7 @@ async def _get(session: Session, adapter_id: UUID) -> AdapterRow:
     return row
 
 
-def _check(row: AdapterRow, action: str, allowed: tuple[AdapterState, ...]) -> None:
+def _require_state(row: AdapterRow, action: str, allowed: tuple[AdapterState, ...]) -> None:
     if row.state not in allowed:
         raise Conflict(
             what=f"The adapter {row.base} v{row.version}, {action},",
