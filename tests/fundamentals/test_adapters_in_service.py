@@ -69,7 +69,7 @@ async def test_one_that_leaves_between_the_choice_and_the_call_is_replaced_by_th
 async def test_what_is_cached_is_void_with_ones_own_adapters_and_not_with_those_of_others(tuned: House):
     router = tuned.parts.services.router
     first = await answer(tuned)
-    await router.settle(first.decision_id, approved=True)
+    await router.on_verdict(first.decision_id, approved=True)
     router.replace_adapters([adapter(tuned, ProjectId(new_id()))])
     assert (await answer(tuned)).cached
     router.replace_adapters([adapter(tuned)])

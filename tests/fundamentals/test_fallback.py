@@ -112,7 +112,7 @@ async def test_a_server_that_hangs_leaves_time_for_the_next_one(two: House, mode
     assert (task.state, task.output, task.attempts) == (TaskState.SUCCEEDED, "from the spare", 1)
     [decision] = await two.decisions(task.id)
     assert [(call["model"], call["error"]) for call in decision.calls] == [("echo", "model_timeout"), ("spare", None)]
-    breaker, _ = two.parts.services.router.health.shown("echo")
+    breaker, _ = two.parts.services.router.health.snapshot("echo")
     assert breaker.errors == 1
 
 
@@ -122,7 +122,7 @@ async def test_a_task_in_a_hurry_says_nothing_of_a_server(two: House, models: Mo
     async with two.working():
         task = await two.finished(await two.submit(timeout_s=1))
     assert task.output == "from the spare"
-    breaker, _ = two.parts.services.router.health.shown("echo")
+    breaker, _ = two.parts.services.router.health.snapshot("echo")
     assert breaker.errors == 0
 
 

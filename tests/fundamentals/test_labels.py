@@ -15,7 +15,7 @@ from tests.kit.model_server import ModelServer
 
 async def say(house: House, task_id, label: Label, output: str | None = None, reason: str | None = None) -> None:
     new = NewLabel(label, output, reason)
-    await house.parts.services.labels.give(house.project_id, house.user_id, TaskId(task_id), new)
+    await house.parts.services.labels.save(house.project_id, house.user_id, TaskId(task_id), new)
 
 
 async def quality(house: House, task_id) -> float | None:

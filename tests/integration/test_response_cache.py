@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from kairos import redis_keys
-from kairos.llm.cache.response_cache import PATIENCE, Hit, Miss, ResponseCache
+from kairos.llm.cache.response_cache import MAX_FAILED_WAITS, Hit, Miss, ResponseCache
 from kairos.tenancy import ProjectId
 from tests.kit.caching import PATIENT, Caller, Model, answer, keep, key, lease_of, opened, served, text_of
 from tests.kit.conditions import eventually
@@ -210,7 +210,7 @@ async def test_after_a_rejection_one_goes_on_and_after_the_second_all_do(
 ) -> None:
     lease = lease_of(await cache.lookup(key(project)))
     waiters = {asyncio.create_task(cache.lookup(key(project))) for _ in range(10)}
-    for _ in range(PATIENCE - 1):
+    for _ in range(MAX_FAILED_WAITS - 1):
         cache.release(lease)
         done, waiters = await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
         assert len(done) == 1, "one asks a model, the others wait for it"

@@ -52,7 +52,7 @@ async def test_failures_in_a_row_count_over_all_replicas(three: list[Replica]):
     for replica in three:
         await replica.fail(NOW)
         await eventually(
-            lambda: len({other.health.shown("m")[0].errors for other in three}) == 1, 5, "all know of the error"
+            lambda: len({other.health.snapshot("m")[0].errors for other in three}) == 1, 5, "all know of the error"
         )
     await all_open(three)
 
@@ -189,7 +189,7 @@ async def test_an_answer_lost_on_the_way_counts_no_error_twice(valkey: Redis, na
     with pytest.raises(shared_breakers.EngineUnavailable):
         await replica.breakers.exchange()
     await replica.breakers.exchange()
-    assert replica.health.shown("m")[0].errors == 2
+    assert replica.health.snapshot("m")[0].errors == 2
 
 
 async def test_when_the_replica_that_probes_is_killed_another_tries(valkey_url: str, three: list[Replica], namespace):
@@ -217,14 +217,14 @@ async def test_without_redis_each_replica_goes_by_its_own_breaker_and_shares_it_
         for replica in three:
             await stack.enter_async_context(replica.running())
         own_valkey.kill()
-        await eventually(lambda: all(replica.health.alone for replica in three), 10, "all are marked degraded")
+        await eventually(lambda: all(replica.health.redis_unavailable for replica in three), 10, "all are marked degraded")
         await three[0].fail(NOW, 3)
         assert [replica.open(NOW) for replica in three] == [True, False, False]
         permit = await asyncio.wait_for(three[0].acquire(LATER), 1)
         assert permit is not None, "it tries by itself"
         three[0].health.failed("m", permit, server_error(), LATER)
         own_valkey.start()
-        await eventually(lambda: not any(replica.health.alone for replica in three), 10, "all share again")
+        await eventually(lambda: not any(replica.health.redis_unavailable for replica in three), 10, "all share again")
         await all_open(three, LATER + 2 * PERIOD_S - 1)
     for client in clients:
         await client.aclose()

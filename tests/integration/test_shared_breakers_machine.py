@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from kairos.llm.calls.providers import ModelRefused
-from kairos.llm.health.breaker import LONGEST, PERIOD_S, PROBE_S
+from kairos.llm.health.breaker import MAX_PERIODS, PERIOD_S, PROBE_S
 from kairos.redis_client import connect
 from tests.kit.replicas import Replica, server_error
 from tests.kit.valkey import forget
@@ -67,7 +67,7 @@ class Breakers(RuleBasedStateMachine):
                 self.report(self.replicas[number], permit, "failed")
         for replica in (self.replicas[number], *self.replicas):
             self.share(replica)
-        self.now += LONGEST * PERIOD_S
+        self.now += MAX_PERIODS * PERIOD_S
 
     @rule(number=REPLICA)
     def hear_and_tell(self, number: int) -> None:
@@ -122,7 +122,7 @@ class Breakers(RuleBasedStateMachine):
         """Whatever older calls report, and whoever writes last."""
         stands = Replica(self.redis, self.namespace)
         self.share(stands)
-        refused = stands.health.shown("m")[0].refused
+        refused = stands.health.snapshot("m")[0].refused
         assert refused or not self.refused, "closed while refused"
         self.refused = refused
 
@@ -130,7 +130,7 @@ class Breakers(RuleBasedStateMachine):
     def all_agree_once_they_have_heard(self) -> None:
         for replica in (*self.replicas, *self.replicas):
             self.share(replica)
-        states = {str(replica.health.shown("m")[0].to_dict()) for replica in self.replicas}
+        states = {str(replica.health.snapshot("m")[0].to_dict()) for replica in self.replicas}
         assert len(states) == 1, states
 
 

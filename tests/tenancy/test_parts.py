@@ -56,7 +56,7 @@ async def test_the_queue_names_a_project_and_is_not_believed(world: World):
 
 async def test_a_label_reaches_its_own_projects_dataset_only(world: World):
     task_id = await world.task(TaskState.SUCCEEDED)
-    await world.house.parts.services.labels.give(world.y, world.b_id, TaskId(task_id), NewLabel(Label.EDIT, "better"))
+    await world.house.parts.services.labels.save(world.y, world.b_id, TaskId(task_id), NewLabel(Label.EDIT, "better"))
     for project_id, rows in ((world.x, 0), (world.y, 1)):
         async with world.house.database.project(project_id) as session:
             assert len(await history.samples(session, task_id)) == rows
