@@ -121,13 +121,13 @@ def test_a_thread_of_the_start_holds_up_no_end():
     code = """
 import asyncio, os, signal, threading, time
 from kairos.daemon import Stopping
-from kairos.background_tasks import in_own_thread
+from kairos.background_tasks import run_in_thread
 
 async def main():
     stopping = Stopping()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stopping.ask)
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
-    assert await stopping.unless_asked(in_own_thread(lambda: time.sleep(600), 600)) is None
+    assert await stopping.unless_asked(run_in_thread(lambda: time.sleep(600), 600)) is None
 
 asyncio.run(main())
 """

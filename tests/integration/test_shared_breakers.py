@@ -217,7 +217,9 @@ async def test_without_redis_each_replica_goes_by_its_own_breaker_and_shares_it_
         for replica in three:
             await stack.enter_async_context(replica.running())
         own_valkey.kill()
-        await eventually(lambda: all(replica.health.redis_unavailable for replica in three), 10, "all are marked degraded")
+        await eventually(
+            lambda: all(replica.health.redis_unavailable for replica in three), 10, "all are marked degraded"
+        )
         await three[0].fail(NOW, 3)
         assert [replica.open(NOW) for replica in three] == [True, False, False]
         permit = await asyncio.wait_for(three[0].acquire(LATER), 1)
