@@ -191,12 +191,19 @@ class TestSetAside:
     async def test_a_hang_counts_where_there_was_time(
         self, clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
     ):
-        one = agent(lambda task: asyncio.Event().wait())
+        limits: list[asyncio.Timeout] = []
+
+        async def hangs(task: PluginTask) -> None:
+            limits[-1].reschedule(asyncio.get_running_loop().time())  # from now on: it may begin late on a busy machine
+            await asyncio.Event().wait()
+
+        one = agent(hangs)
         for long_enough, set_aside in ((10.0, False), (0.0, True)):
             monkeypatch.setattr(plugin_agent, "MIN_TIME_S", long_enough)
             for _ in range(3):
                 with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(0.02):
+                    async with asyncio.timeout(30) as limit:
+                        limits.append(limit)
                         await perform(one, timeout_s=0.02)
             assert bool(one.set_aside_until) is set_aside
 
