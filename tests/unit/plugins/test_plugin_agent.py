@@ -197,14 +197,17 @@ class TestSetAside:
             limits[-1].reschedule(asyncio.get_running_loop().time())  # from now on: it may begin late on a busy machine
             await asyncio.Event().wait()
 
+        async def cut_off() -> None:
+            async with asyncio.timeout(30) as limit:
+                limits.append(limit)
+                await perform(one, timeout_s=0.02)
+
         one = agent(hangs)
         for long_enough, set_aside in ((10.0, False), (0.0, True)):
             monkeypatch.setattr(plugin_agent, "MIN_TIME_S", long_enough)
             for _ in range(3):
                 with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(30) as limit:
-                        limits.append(limit)
-                        await perform(one, timeout_s=0.02)
+                    await cut_off()
             assert bool(one.set_aside_until) is set_aside
 
 
