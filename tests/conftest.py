@@ -22,7 +22,7 @@ from kairos.db.engine import Database
 from kairos.embedded import Addresses
 from tests.kit.api import Caller, serving, signed_in
 from tests.kit.engines import engines_for_tests
-from tests.kit.house import House, open_house
+from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.model_server import ModelServer, ScriptedModel
 
 # The gate gives one verdict on one tree, however slow the machine is. `pytest --hypothesis-profile=search` looks
@@ -106,20 +106,20 @@ async def models() -> AsyncIterator[ModelServer]:
 
 
 @pytest.fixture
-async def house(addresses: Addresses, models: ModelServer) -> AsyncIterator[House]:
+async def app(addresses: Addresses, models: ModelServer) -> AsyncIterator[KairosApp]:
     """A whole Kairos in this process, in a project of its own."""
-    async with open_house(addresses, models) as house:
-        yield house
+    async with open_app(addresses, models) as app:
+        yield app
 
 
 @pytest.fixture
-async def anybody(house: House) -> AsyncIterator[Caller]:
+async def anybody(app: KairosApp) -> AsyncIterator[Caller]:
     """Its API, and a browser that has not signed in."""
-    async with serving(house.parts) as caller:
+    async with serving(app.parts) as caller:
         yield caller
 
 
 @pytest.fixture
-async def owner(house: House, anybody: Caller) -> Caller:
+async def owner(app: KairosApp, anybody: Caller) -> Caller:
     """Its API, as the one who owns the project."""
-    return await signed_in(house.parts, anybody, house.user_id, house.project_id)
+    return await signed_in(app.parts, anybody, app.user_id, app.project_id)

@@ -14,20 +14,20 @@ from kairos.embedded import Addresses
 from kairos.llm.calls.providers import CallLimits, ChatRequest, ModelStreamCut
 from kairos.llm.routing.llm_router import CallContext, RoutedAnswer
 from tests.kit.conditions import eventually
-from tests.kit.house import House, open_house
+from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel
 
 
 @pytest.fixture
 async def two(addresses: Addresses, models: ModelServer):
-    """A house with `echo`, which is declared better, and `spare`."""
+    """A `KairosApp` with `echo`, which is declared better, and `spare`."""
     models.add(ScriptedModel("spare", answer="from the spare"))
     entries = [
         ModelSettings(name="echo", base_url=models.base_url, local=True, tier=0.9),
         ModelSettings(name="spare", base_url=models.base_url, local=True, tier=0.3),
     ]
-    async with open_house(addresses, models, models=entries) as house:
-        yield house
+    async with open_app(addresses, models, models=entries) as app:
+        yield app
 
 
 @pytest.fixture
@@ -38,17 +38,17 @@ async def two_servers(addresses: Addresses, models: ModelServer):
             ModelSettings(name="echo", base_url=models.base_url, local=True, tier=0.9),
             ModelSettings(name="spare", base_url=other.base_url, local=True, tier=0.3),
         ]
-        async with open_house(addresses, models, models=entries) as house:
-            yield house
+        async with open_app(addresses, models, models=entries) as app:
+            yield app
 
 
 @pytest.fixture
-def impatient(two: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(two: KairosApp, monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers are given half a second for their first token, and not a minute."""
     monkeypatch.setattr(two.parts.services.router._providers, "_limits", CallLimits(first_token_s=0.5))
 
 
-async def streamed(house: House) -> tuple[str, RoutedAnswer]:
+async def streamed(app: KairosApp) -> tuple[str, RoutedAnswer]:
     """What a caller that streams has heard, and the answer."""
     heard: list[str] = []
 
@@ -59,7 +59,7 @@ async def streamed(house: House) -> tuple[str, RoutedAnswer]:
         pass
 
     request = ChatRequest(messages=({"role": "user", "content": "say hello"},))
-    answer = await house.parts.services.router.complete(CallContext(house.project_id), request, emit, on_delta)
+    answer = await app.parts.services.router.complete(CallContext(app.project_id), request, emit, on_delta)
     return "".join(heard), answer
 
 
@@ -74,7 +74,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_the_next_model_answers_and_both_calls_are_kept(two: House, models: ModelServer, fault: str):
+async def test_the_next_model_answers_and_both_calls_are_kept(two: KairosApp, models: ModelServer, fault: str):
     models.fail("echo", FAULTS[fault])
     async with two.working():
         task = await two.finished(await two.submit())
@@ -84,7 +84,7 @@ async def test_the_next_model_answers_and_both_calls_are_kept(two: House, models
     assert [(call["model"], call["success"]) for call in decision.calls] == [("echo", False), ("spare", True)]
 
 
-async def test_a_server_that_is_not_there_costs_nothing_but_a_moment(two_servers: House, models: ModelServer):
+async def test_a_server_that_is_not_there_costs_nothing_but_a_moment(two_servers: KairosApp, models: ModelServer):
     await models.refuse()
     async with two_servers.working():
         task = await two_servers.finished(await two_servers.submit())
@@ -96,7 +96,7 @@ async def test_a_server_that_is_not_there_costs_nothing_but_a_moment(two_servers
     ]
 
 
-async def test_a_server_that_hangs_is_given_up_on(two: House, models: ModelServer, impatient: None):
+async def test_a_server_that_hangs_is_given_up_on(two: KairosApp, models: ModelServer, impatient: None):
     models.fail("echo", Fault(FaultKind.HANG))
     async with two.working():
         task = await two.finished(await two.submit())
@@ -104,7 +104,7 @@ async def test_a_server_that_hangs_is_given_up_on(two: House, models: ModelServe
     assert models.calls_of("echo")[0].aborted, "so that it does not go on generating for nobody"
 
 
-async def test_a_server_that_hangs_leaves_time_for_the_next_one(two: House, models: ModelServer):
+async def test_a_server_that_hangs_leaves_time_for_the_next_one(two: KairosApp, models: ModelServer):
     """Of the task's time each candidate gets a fair share, and the breaker of the one that hangs hears of it."""
     models.fail("echo", Fault(FaultKind.HANG))
     async with two.working():
@@ -116,7 +116,7 @@ async def test_a_server_that_hangs_leaves_time_for_the_next_one(two: House, mode
     assert breaker.errors == 1
 
 
-async def test_a_task_in_a_hurry_says_nothing_of_a_server(two: House, models: ModelServer):
+async def test_a_task_in_a_hurry_says_nothing_of_a_server(two: KairosApp, models: ModelServer):
     """Breakers are shared by all projects: who gives a model half a second does not close it for the others."""
     models.fail("echo", Fault(FaultKind.HANG))
     async with two.working():
@@ -126,7 +126,7 @@ async def test_a_task_in_a_hurry_says_nothing_of_a_server(two: House, models: Mo
     assert breaker.errors == 0
 
 
-async def test_every_attempt_is_an_event_and_a_row_of_the_metrics(two: House, models: ModelServer):
+async def test_every_attempt_is_an_event_and_a_row_of_the_metrics(two: KairosApp, models: ModelServer):
     models.fail("echo", Fault(FaultKind.STATUS, status=503))
     async with two.working():
         task = await two.finished(await two.submit())
@@ -137,13 +137,13 @@ async def test_every_attempt_is_an_event_and_a_row_of_the_metrics(two: House, mo
     assert figures == {"echo": (1, 0), "spare": (1, 1)}
 
 
-async def test_a_stream_that_breaks_before_its_first_token_is_answered_by_the_next(two: House, models: ModelServer):
+async def test_a_stream_that_breaks_before_its_first_token_is_answered_by_the_next(two: KairosApp, models: ModelServer):
     models.fail("echo", Fault(FaultKind.DISCONNECT, after_tokens=0))
     heard, answer = await streamed(two)
     assert (heard, answer.model) == ("from the spare", "spare")
 
 
-async def test_tokens_that_went_out_cannot_be_taken_back(two: House, models: ModelServer):
+async def test_tokens_that_went_out_cannot_be_taken_back(two: KairosApp, models: ModelServer):
     """The second model would begin anew in the middle of the first one's sentence."""
     models.add(ScriptedModel("echo", answer="a longer answer of several words", tokens_per_s=200))
     models.fail("echo", Fault(FaultKind.DISCONNECT, after_tokens=2))
@@ -153,7 +153,7 @@ async def test_tokens_that_went_out_cannot_be_taken_back(two: House, models: Mod
     assert models.calls_of("spare") == []
 
 
-async def test_a_draft_may_be_begun_anew(two: House, models: ModelServer):
+async def test_a_draft_may_be_begun_anew(two: KairosApp, models: ModelServer):
     """What watchers of a task see is a draft until its verdict: where it breaks off, the next model answers the same
     attempt, and the page is told to begin anew."""
     models.add(ScriptedModel("echo", answer="a longer answer of several words", tokens_per_s=200))
@@ -163,7 +163,7 @@ async def test_a_draft_may_be_begun_anew(two: House, models: ModelServer):
     assert (task.state, task.output, task.attempts) == (TaskState.SUCCEEDED, "from the spare", 1)
 
 
-async def test_a_model_that_was_named_is_not_replaced(two: House, models: ModelServer):
+async def test_a_model_that_was_named_is_not_replaced(two: KairosApp, models: ModelServer):
     """Who names a model wants that one, or an error."""
     models.fail("echo", Fault(FaultKind.STATUS, status=503))
     async with two.working():
@@ -173,7 +173,7 @@ async def test_a_model_that_was_named_is_not_replaced(two: House, models: ModelS
     assert models.calls_of("spare") == []
 
 
-async def test_a_server_that_says_when_to_come_back_is_not_called_before(two: House, models: ModelServer):
+async def test_a_server_that_says_when_to_come_back_is_not_called_before(two: KairosApp, models: ModelServer):
     """From the first time on, and not only after three."""
     models.fail("echo", Fault(FaultKind.STATUS, status=429, retry_after="30", requests=1))
     async with two.working():
@@ -182,7 +182,7 @@ async def test_a_server_that_says_when_to_come_back_is_not_called_before(two: Ho
     assert len(models.calls_of("echo")) == 1
 
 
-async def test_three_failures_in_a_row_open_the_breaker(two: House, models: ModelServer):
+async def test_three_failures_in_a_row_open_the_breaker(two: KairosApp, models: ModelServer):
     """From then on the model is not even asked, until its time has come."""
     models.fail("echo", Fault(FaultKind.STATUS, status=503))
     async with two.working():
@@ -193,9 +193,9 @@ async def test_three_failures_in_a_row_open_the_breaker(two: House, models: Mode
 
 
 async def test_an_open_breaker_is_felt_by_the_other_replicas_and_a_person_can_reset_it(
-    two: House, addresses: Addresses, models: ModelServer
+    two: KairosApp, addresses: Addresses, models: ModelServer
 ):
-    async with open_house(addresses, models, models=list(two.parts.settings.models)) as other:
+    async with open_app(addresses, models, models=list(two.parts.settings.models)) as other:
         models.fail("echo", Fault(FaultKind.STATUS, status=401))
         async with two.working(), other.working():
             await two.finished(await two.submit())
@@ -204,7 +204,7 @@ async def test_an_open_breaker_is_felt_by_the_other_replicas_and_a_person_can_re
             await eventually(lambda: "echo" not in _closed_to(other), 5, "the other replica knows that too")
 
 
-async def test_with_every_model_out_the_task_says_so_at_once_and_waits(two: House, models: ModelServer):
+async def test_with_every_model_out_the_task_says_so_at_once_and_waits(two: KairosApp, models: ModelServer):
     models.fail("*", Fault(FaultKind.STATUS, status=401))
     async with two.working():
         first = await two.finished(await two.submit(max_attempts=1))
@@ -219,19 +219,19 @@ async def test_with_every_model_out_the_task_says_so_at_once_and_waits(two: Hous
 
 async def test_a_named_last_resort_is_tried_when_all_breakers_are_open(addresses: Addresses, models: ModelServer):
     settings = RouterSettings(last_resort="echo")
-    async with open_house(addresses, models, router=settings) as house:
+    async with open_app(addresses, models, router=settings) as app:
         models.fail("echo", Fault(FaultKind.STATUS, status=503, requests=3))
-        async with house.working():
+        async with app.working():
             for _ in range(3):
-                await house.finished(await house.submit(max_attempts=1))
-            task = await house.finished(await house.submit(max_attempts=1))
+                await app.finished(await app.submit(max_attempts=1))
+            task = await app.finished(await app.submit(max_attempts=1))
     assert task.state == TaskState.SUCCEEDED
 
 
-def _closed_to(house: House) -> str:
-    """The models that the house's router would not call now."""
-    return house.parts.services.router.readiness()["detail"] if _degraded(house) else ""
+def _closed_to(app: KairosApp) -> str:
+    """The models that the app's router would not call now."""
+    return app.parts.services.router.readiness()["detail"] if _degraded(app) else ""
 
 
-def _degraded(house: House) -> bool:
-    return house.parts.services.router.readiness()["state"] != "ok"
+def _degraded(app: KairosApp) -> bool:
+    return app.parts.services.router.readiness()["state"] != "ok"

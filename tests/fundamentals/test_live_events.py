@@ -6,44 +6,44 @@ from sqlalchemy import update
 
 from kairos.db.models import ProjectRow
 from tests.kit.conditions import eventually
-from tests.kit.house import House
+from tests.kit.kairos_app import KairosApp
 from tests.kit.model_server import ModelServer, ScriptedModel
 from tests.kit.watching import front_of, watching
 
 WORDS = "one two three four five six seven eight nine ten"
 
 
-async def test_a_watcher_sees_every_step_of_a_task_as_it_is_taken(house: House):
-    async with house.working(), front_of(house, alone=False) as owner, watching(owner) as watcher:
+async def test_a_watcher_sees_every_step_of_a_task_as_it_is_taken(app: KairosApp):
+    async with app.working(), front_of(app, alone=False) as owner, watching(owner) as watcher:
         await watcher.hello()
-        await house.finished(await house.submit("say hello", require=("hello",)))
+        await app.finished(await app.submit("say hello", require=("hello",)))
         await watcher.sees("succeeded")
     assert watcher.kinds == ["queued", "running", "drafting", "decision", "verdict", "succeeded"]
     last = watcher.events[-1]["task"]
     assert (last["state"], last["title"], last["model"]) == ("succeeded", "say hello", "echo")
 
 
-async def test_what_happened_while_nobody_watched_is_told_from_the_last_cursor(house: House):
+async def test_what_happened_while_nobody_watched_is_told_from_the_last_cursor(app: KairosApp):
     """A page that lost its connection comes back with a new ticket and misses nothing, and hears nothing twice."""
-    async with front_of(house) as owner:
+    async with front_of(app) as owner:
         async with watching(owner) as watcher:
             await watcher.hello()
-            await house.submit("first")
+            await app.submit("first")
             await watcher.sees("queued")
             cursor = watcher.cursor
-        missed = [str(await house.submit(f"missed {number}")) for number in range(3)]
+        missed = [str(await app.submit(f"missed {number}")) for number in range(3)]
         async with watching(owner, after=cursor) as watcher:
             await eventually(lambda: len(watcher.events) == 3, why="what was missed comes")
-            live = str(await house.submit("live"))
+            live = str(await app.submit("live"))
             await eventually(lambda: len(watcher.events) == 4, why="what is new comes")
     assert [event["task_id"] for event in watcher.events] == [*missed, live]
 
 
-async def test_the_running_answer_is_shown_as_a_draft_until_the_verdict(house: House, models: ModelServer):
+async def test_the_running_answer_is_shown_as_a_draft_until_the_verdict(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("echo", answer=WORDS, tokens_per_s=20))
-    async with house.working(), front_of(house, alone=False) as owner, watching(owner) as watcher:
+    async with app.working(), front_of(app, alone=False) as owner, watching(owner) as watcher:
         await watcher.hello()
-        task_id = str(await house.submit("count"))
+        task_id = str(await app.submit("count"))
         await watcher.sees("succeeded")
         await eventually(lambda: shown(watcher.deltas) == WORDS, why="all of the answer was shown")
     assert len(watcher.deltas) > 2, "piece by piece"
@@ -52,19 +52,19 @@ async def test_the_running_answer_is_shown_as_a_draft_until_the_verdict(house: H
     assert first_delta < watcher.heard.index(watcher.events[verdict])
 
 
-async def test_a_project_may_hold_answers_back_until_the_verdict(house: House, models: ModelServer):
+async def test_a_project_may_hold_answers_back_until_the_verdict(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("echo", answer=WORDS, tokens_per_s=50))
-    async with house.database.project(house.project_id, house.user_id) as session:
+    async with app.database.project(app.project_id, app.user_id) as session:
         await session.execute(update(ProjectRow).values(settings={"hold_answers": True}))
-    async with house.working(), front_of(house, alone=False) as owner, watching(owner) as watcher:
+    async with app.working(), front_of(app, alone=False) as owner, watching(owner) as watcher:
         await watcher.hello()
-        await house.submit("count")
+        await app.submit("count")
         await watcher.sees("succeeded")
     assert watcher.deltas == []
 
 
-async def test_a_ticket_opens_one_socket(house: House):
-    async with front_of(house) as owner:
+async def test_a_ticket_opens_one_socket(app: KairosApp):
+    async with front_of(app) as owner:
         ticket = (await owner.post("/api/events/ticket"))["ticket"]
         async with watching(owner, ticket=ticket) as watcher:
             await watcher.hello()

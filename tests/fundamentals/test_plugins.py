@@ -12,10 +12,10 @@ import pytest
 from kairos.config import PluginSettings
 from kairos.db.models import TaskState
 from kairos.embedded import Addresses
-from tests.kit.house import House, open_house
+from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.model_server import ModelServer, ScriptedModel
 
-Open = Callable[[str], AbstractAsyncContextManager[House]]
+Open = Callable[[str], AbstractAsyncContextManager[KairosApp]]
 
 
 @pytest.fixture
@@ -23,11 +23,11 @@ def kairos_with(addresses: Addresses, models: ModelServer, tmp_path: Path) -> Op
     """A Kairos that finds this text in its folder of plugins when it starts."""
 
     @asynccontextmanager
-    async def opened(text: str) -> AsyncIterator[House]:
+    async def opened(text: str) -> AsyncIterator[KairosApp]:
         (tmp_path / "mine.py").write_text(textwrap.dedent(text))
         settings = PluginSettings(folder=tmp_path, settings={"Greeter": {"greeting": "Good day"}})
-        async with open_house(addresses, models, plugins=settings) as house, house.working():
-            yield house
+        async with open_app(addresses, models, plugins=settings) as app, app.working():
+            yield app
 
     return opened
 

@@ -12,33 +12,33 @@ from kairos.db.repositories import sessions
 from kairos.tenancy import Scope
 from tests.kit.api import Caller, signed_in
 from tests.kit.conditions import eventually
-from tests.kit.house import House, new_project
+from tests.kit.kairos_app import KairosApp, new_project
 from tests.kit.model_server import Fault, FaultKind
 
 
-async def with_password(house: House, password: str) -> str:
-    """Give the house's owner a password through a one-time link, and return the e-mail."""
+async def with_password(app: KairosApp, password: str) -> str:
+    """Give the project's owner a password through a one-time link, and return the e-mail."""
     from datetime import timedelta
 
     from kairos.api.access.tokens import digest, new_secret
 
     token = new_secret()
-    async with house.database.scope(Scope(user_id=house.user_id)) as session:
-        await sessions.add_link(session, digest(token), house.user_id, "setup", timedelta(hours=1))
-    await house.parts.services.accounts.use_link(token, password, "test")
-    return f"{house.user_id}@test"
+    async with app.database.scope(Scope(user_id=app.user_id)) as session:
+        await sessions.add_link(session, digest(token), app.user_id, "setup", timedelta(hours=1))
+    await app.parts.services.accounts.use_link(token, password, "test")
+    return f"{app.user_id}@test"
 
 
 class TestSignIn:
-    async def test_with_email_and_password(self, house: House, anybody: Caller):
-        email = await with_password(house, "correct horse battery")
+    async def test_with_email_and_password(self, app: KairosApp, anybody: Caller):
+        email = await with_password(app, "correct horse battery")
         reply = await anybody.post("/api/auth/login", {"email": email.upper(), "password": "correct horse battery"})
         assert reply.status == 200
         me = await anybody.with_token(reply["access_token"]).get("/api/auth/me")
         assert (me["email"], me["role"], me["project_name"]) == (email, "owner", "Test")
 
-    async def test_a_wrong_user_and_a_wrong_password_get_the_same_answer(self, house: House, anybody: Caller):
-        email = await with_password(house, "correct horse battery")
+    async def test_a_wrong_user_and_a_wrong_password_get_the_same_answer(self, app: KairosApp, anybody: Caller):
+        email = await with_password(app, "correct horse battery")
         wrong = await anybody.post("/api/auth/login", {"email": email, "password": "wrong"})
         nobody = await anybody.post("/api/auth/login", {"email": "nobody@test", "password": "wrong"})
         assert wrong.status == nobody.status == 401
@@ -49,17 +49,17 @@ class TestSignIn:
         assert set(claims) == {"sub", "sid", "project_id", "jti", "iat", "exp"}
         assert "kid" in jwt.get_unverified_header(owner.token)
 
-    async def test_a_link_works_once(self, house: House, anybody: Caller):
+    async def test_a_link_works_once(self, app: KairosApp, anybody: Caller):
         reply = await anybody.post("/api/auth/setup", {"token": "no such link", "password": "long enough!"})
         assert (reply.status, reply["code"]) == (401, "unauthenticated")
 
-    async def test_a_short_password_is_refused_and_the_link_is_not_spent(self, house: House, anybody: Caller):
+    async def test_a_short_password_is_refused_and_the_link_is_not_spent(self, app: KairosApp, anybody: Caller):
         reply = await anybody.post("/api/auth/setup", {"token": "x", "password": "short"})
         assert reply.status == 422
         assert "10 characters" in reply["detail"]
 
-    async def test_the_daemons_own_user_signs_in_by_the_local_secret(self, house: House, anybody: Caller):
-        right = await anybody.post("/api/auth/local", {"secret": house.parts.services.local_secret})
+    async def test_the_daemons_own_user_signs_in_by_the_local_secret(self, app: KairosApp, anybody: Caller):
+        right = await anybody.post("/api/auth/local", {"secret": app.parts.services.local_secret})
         wrong = await anybody.post("/api/auth/local", {"secret": "guess"})
         assert (right.status, wrong.status) == (200, 401)
         me = await anybody.with_token(right["access_token"]).get("/api/auth/me")
@@ -72,12 +72,12 @@ class TestTokens:
         assert (await owner.get("/api/auth/me")).status == 401
 
     @pytest.mark.parametrize("forge", ["project", "unsigned", "other_key", "expired", "garbage"])
-    async def test_a_token_that_was_tampered_with_is_refused(self, house: House, owner: Caller, forge: str):
+    async def test_a_token_that_was_tampered_with_is_refused(self, app: KairosApp, owner: Caller, forge: str):
         claims = jwt.decode(owner.token, options={"verify_signature": False})
         header = jwt.get_unverified_header(owner.token)
-        key = house.parts.services.keys._keys[header["kid"]]
+        key = app.parts.services.keys._keys[header["kid"]]
         forged = {
-            "project": lambda: _with_payload(owner.token, {**claims, "project_id": str(house.user_id)}),
+            "project": lambda: _with_payload(owner.token, {**claims, "project_id": str(app.user_id)}),
             "unsigned": lambda: jwt.encode(claims, "", algorithm="none", headers={"kid": header["kid"]}),
             "other_key": lambda: jwt.encode(claims, b"k" * 32, algorithm="HS256", headers={"kid": header["kid"]}),
             "expired": lambda: jwt.encode(
@@ -89,8 +89,8 @@ class TestTokens:
         assert (reply.status, reply["code"]) == (401, "unauthenticated")
         assert "kairos login" in reply["detail"]
 
-    async def test_the_role_comes_from_the_membership_and_not_from_the_token(self, house: House, owner: Caller):
-        async with house.database.scope(Scope(house.project_id, house.user_id)) as session:
+    async def test_the_role_comes_from_the_membership_and_not_from_the_token(self, app: KairosApp, owner: Caller):
+        async with app.database.scope(Scope(app.project_id, app.user_id)) as session:
             from sqlalchemy import update
 
             from kairos.db.models import MembershipRow
@@ -117,8 +117,8 @@ class TestProjects:
         me = await owner.with_token(switched["access_token"]).get("/api/auth/me")
         assert me["project_name"] == "Second"
 
-    async def test_a_foreign_project_is_as_one_that_does_not_exist(self, house: House, owner: Caller):
-        foreign, _ = await new_project(house.parts)
+    async def test_a_foreign_project_is_as_one_that_does_not_exist(self, app: KairosApp, owner: Caller):
+        foreign, _ = await new_project(app.parts)
         nowhere = "00000000-0000-7000-8000-000000000000"
         replies = [await owner.post(f"/api/projects/{id_}/switch") for id_ in (foreign, nowhere)]
         assert [reply.status for reply in replies] == [404, 404]
@@ -126,11 +126,11 @@ class TestProjects:
 
 
 class TestTasks:
-    async def test_submit_and_show(self, house: House, owner: Caller):
+    async def test_submit_and_show(self, app: KairosApp, owner: Caller):
         submitted = await owner.post("/api/tasks", {"prompt": "hi", "checks": {"require": ["hello"]}})
         assert (submitted.status, submitted["state"]) == (201, "queued")
-        async with house.working():
-            await house.finished(submitted["id"])
+        async with app.working():
+            await app.finished(submitted["id"])
         shown = await owner.get(submitted.headers["Location"])
         assert (shown["state"], shown["output"], shown["model"]) == ("succeeded", "hello", "echo")
         assert shown["decisions"][0]["chosen"] == "echo"
@@ -152,7 +152,7 @@ class TestTasks:
         assert [task["id"] for task in first["items"] + second["items"]] == made[::-1]
         assert second["next"] is None
 
-    async def test_filters(self, house: House, owner: Caller):
+    async def test_filters(self, app: KairosApp, owner: Caller):
         one = (await owner.post("/api/tasks", {"prompt": "1"}))["id"]
         await owner.post("/api/tasks", {"prompt": "2"})
         await owner.post(f"/api/tasks/{one}/cancel")
@@ -205,8 +205,8 @@ class TestBadInput:
         assert reply.status == 422
         assert len(reply.body["errors"]) == 100
 
-    async def test_a_body_over_the_limit_is_a_413(self, house: House, owner: Caller):
-        limit = house.parts.settings.server.body_limit_bytes
+    async def test_a_body_over_the_limit_is_a_413(self, app: KairosApp, owner: Caller):
+        limit = app.parts.settings.server.body_limit_bytes
         announced = await owner.call("POST", "/api/tasks", data=b"x" * (limit + 1))
         assert (announced.status, announced["code"]) == (413, "body_too_large")
 
@@ -242,45 +242,45 @@ class TestHealth:
             "models": "ok",
         }
 
-    async def test_a_model_that_is_down_is_shown_as_degraded(self, house: House, anybody: Caller, models):
+    async def test_a_model_that_is_down_is_shown_as_degraded(self, app: KairosApp, anybody: Caller, models):
         models.fail("echo", Fault(FaultKind.STATUS, status=401, requests=1))
-        async with house.working():
-            await house.finished(await house.submit())
+        async with app.working():
+            await app.finished(await app.submit())
         ready = await anybody.get("/api/health/ready")
         assert (ready.status, ready["status"]) == (200, "degraded")
         assert ready["parts"]["models"]["state"] == "away"
 
 
 class TestRouter:
-    async def test_a_decision_is_shown_and_a_foreign_one_is_not(self, house: House, owner: Caller):
-        async with house.working():
-            task = await house.finished(await house.submit(require=("hello",)))
-        [decision] = await house.decisions(task.id)
+    async def test_a_decision_is_shown_and_a_foreign_one_is_not(self, app: KairosApp, owner: Caller):
+        async with app.working():
+            task = await app.finished(await app.submit(require=("hello",)))
+        [decision] = await app.decisions(task.id)
         shown = await owner.get(f"/api/decisions/{decision.id}")
         assert (shown["chosen"], shown["task_type_source"], shown["length"]) == ("echo", "default", "short")
-        other = await new_project(house.parts)
-        stranger = await signed_in(house.parts, owner, other[1], other[0])
+        other = await new_project(app.parts)
+        stranger = await signed_in(app.parts, owner, other[1], other[0])
         assert (await stranger.get(f"/api/decisions/{decision.id}")).status == 404
 
-    async def test_the_leaderboard_names_quality_and_share(self, house: House, owner: Caller):
-        async with house.working():
-            await house.finished(await house.submit(require=("hello",), task_type="greeting"))
+    async def test_the_leaderboard_names_quality_and_share(self, app: KairosApp, owner: Caller):
+        async with app.working():
+            await app.finished(await app.submit(require=("hello",), task_type="greeting"))
             await eventually(lambda: _measured(owner), 5)
         [kind] = (await owner.get("/api/leaderboard"))["items"]
         [model] = kind["models"]
         assert (kind["task_type"], model["model"], model["share"], model["quality"]) == ("greeting", "echo", 1.0, 1.0)
 
-    async def test_the_cache_shows_what_it_saved_and_is_flushed_by_admins(self, house: House, owner: Caller):
-        async with house.working():
+    async def test_the_cache_shows_what_it_saved_and_is_flushed_by_admins(self, app: KairosApp, owner: Caller):
+        async with app.working():
             for _ in range(2):
-                await house.finished(await house.submit(temperature=0.0))
+                await app.finished(await app.submit(temperature=0.0))
         figures = await owner.get("/api/cache")
         assert (figures["entries"], figures["hits"], figures["misses"]) == (1, 1, 1)
         assert (await owner.post("/api/cache/flush"))["entries"] == 1
 
-    async def test_a_model_is_reset_by_operators_alone(self, house: House, owner: Caller):
+    async def test_a_model_is_reset_by_operators_alone(self, app: KairosApp, owner: Caller):
         assert (await owner.post("/api/models/echo/reset")).status == 403
-        local = await owner.post("/api/auth/local", {"secret": house.parts.services.local_secret})
+        local = await owner.post("/api/auth/local", {"secret": app.parts.services.local_secret})
         operator = owner.with_token(local["access_token"])
         assert (await operator.post("/api/models/echo/reset")).status == 204
         assert (await operator.post("/api/models/nobody/reset")).status == 422
@@ -294,9 +294,9 @@ async def _measured(owner: Caller) -> bool:
     return bool(board) and board[0]["models"][0]["quality"] is not None
 
 
-async def test_models_are_listed_with_health_and_figures(house: House, owner: Caller):
-    async with house.working():
-        await house.finished(await house.submit(require=("hello",)))
+async def test_models_are_listed_with_health_and_figures(app: KairosApp, owner: Caller):
+    async with app.working():
+        await app.finished(await app.submit(require=("hello",)))
     [model] = (await owner.get("/api/models"))["items"]
     assert (model["name"], model["health"], model["price"]) == ("echo", "healthy", None)
     assert (model["figures"]["calls"], model["figures"]["quality"], model["figures"]["measured"]) == (1, 1.0, 1)

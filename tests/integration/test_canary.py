@@ -20,7 +20,7 @@ from sqlalchemy.engine import make_url
 from kairos import logs
 from kairos.embedded import Addresses
 from tests.kit.api import Caller, Reply
-from tests.kit.house import House
+from tests.kit.kairos_app import KairosApp
 from tests.unit.test_printable import unseen
 
 CANARY = "can" + "ary"
@@ -148,7 +148,7 @@ def errors_repeat_nothing(asked: str, reply: Reply, words: list[str]) -> None:
     assert not any(word in said for word in words), (asked, said)
 
 
-async def test_no_word_of_a_caller_is_logged_or_told_to_others(owner: Caller, house: House, log: StringIO):
+async def test_no_word_of_a_caller_is_logged_or_told_to_others(owner: Caller, app: KairosApp, log: StringIO):
     words: list[str] = []
     for _ in range(2):  # the second time round, what the first one stored is there
         word = f"{CANARY}{next(NUMBERS)}x"
@@ -159,7 +159,7 @@ async def test_no_word_of_a_caller_is_logged_or_told_to_others(owner: Caller, ho
 
 
 async def test_no_word_of_a_caller_is_logged_where_the_database_refuses(
-    owner: Caller, house: House, addresses: Addresses, log: StringIO
+    owner: Caller, app: KairosApp, addresses: Addresses, log: StringIO
 ):
     """PostgreSQL's DETAIL quotes the whole row."""
     word, failed = f"{CANARY}{next(NUMBERS)}x", 0
@@ -172,7 +172,7 @@ async def test_no_word_of_a_caller_is_logged_where_the_database_refuses(
     assert CANARY not in log.getvalue(), [line for line in log.getvalue().splitlines() if CANARY in line]
 
 
-async def test_control_characters_forge_no_log_line(owner: Caller, house: House, addresses: Addresses, log: StringIO):
+async def test_control_characters_forge_no_log_line(owner: Caller, app: KairosApp, addresses: Addresses, log: StringIO):
     async with refusing(addresses, "tasks"):
         async for _ in everything(owner, f"x{FORGED}"):
             pass

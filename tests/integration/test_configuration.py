@@ -17,7 +17,7 @@ from kairos.tenancy import Scope, UserId
 from tests.integration.test_people import operator, somebody
 from tests.kit.api import Caller, serving
 from tests.kit.conditions import eventually
-from tests.kit.house import House, open_house
+from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.model_server import ModelServer, ScriptedModel
 
 
@@ -36,8 +36,8 @@ def nothing_is_set(addresses: Addresses) -> Iterator[None]:
 
 
 @pytest.fixture
-async def boss(house: House, anybody: Caller) -> Caller:
-    return await operator(house, anybody)
+async def boss(app: KairosApp, anybody: Caller) -> Caller:
+    return await operator(app, anybody)
 
 
 async def values(caller: Caller) -> dict[str, Any]:
@@ -65,8 +65,8 @@ class TestValues:
         monkeypatch.setenv("KAIROS_QUEUE__MAX_ATTEMPTS", "3")
         assert (await values(boss))["queue.max_attempts"]["source"] == "environment"
 
-    async def test_no_secret_comes_back(self, boss: Caller, house: House):
-        configuration = house.parts.services.configuration
+    async def test_no_secret_comes_back(self, boss: Caller, app: KairosApp):
+        configuration = app.parts.services.configuration
         url = "postgresql://app:verysecret@db/kairos"
         urls = dict.fromkeys(("url", "migration_url", "system_url"), url)
         configuration.base = Settings.model_validate({"database": urls})
@@ -77,11 +77,11 @@ class TestValues:
 
 
 class TestChanges:
-    async def test_one_holds_at_once(self, boss: Caller, house: House):
+    async def test_one_holds_at_once(self, boss: Caller, app: KairosApp):
         reply = await change(boss, {"max_concurrent_tasks": 7}, why="more people")
         assert reply.status == 200
         assert reply["changed"] == {"max_concurrent_tasks": {"before": 4, "after": 7}}
-        assert house.parts.settings.max_concurrent_tasks == 7
+        assert app.parts.settings.max_concurrent_tasks == 7
         replicas = (await boss.get("/api/config/replicas"))["items"]
         assert [one["newest"] for one in replicas if one["slots"] == 7] == [True], "it says so without a heartbeat"
         found = (await values(boss))["max_concurrent_tasks"]
@@ -89,25 +89,25 @@ class TestChanges:
         [entry] = (await boss.get("/api/audit?system=true&action=config.changed"))["items"][:1]
         assert entry["data"] == {"changes": reply["changed"], "why": "more people"}
 
-    async def test_keys_may_be_nested_or_dotted_and_merge(self, boss: Caller, house: House):
+    async def test_keys_may_be_nested_or_dotted_and_merge(self, boss: Caller, app: KairosApp):
         await change(boss, {"queue": {"max_attempts": 5}, "judge.rubrics": {"code": "It runs.", "prose": "It sings."}})
         await change(boss, {"queue.retry_max_s": 60, "judge": {"rubrics": {"prose": None, "list": "It is one."}}})
-        settings = house.parts.settings
+        settings = app.parts.settings
         assert (settings.queue.max_attempts, settings.queue.retry_max_s) == (5, 60)
         assert settings.judge.rubrics == {"code": "It runs.", "list": "It is one."}
 
-    async def test_null_takes_a_value_back(self, boss: Caller, house: House):
+    async def test_null_takes_a_value_back(self, boss: Caller, app: KairosApp):
         await change(boss, {"queue.lease_s": 9, "max_concurrent_tasks": 9})
         reply = await change(boss, {"queue": {"lease_s": None}, "max_concurrent_tasks": None})
         assert reply["changed"]["queue.lease_s"] == {"before": 9, "after": 3}
-        assert house.parts.settings.max_concurrent_tasks == 4
+        assert app.parts.settings.max_concurrent_tasks == 4
 
-    async def test_a_dry_run_says_what_would_change_and_changes_nothing(self, boss: Caller, house: House):
+    async def test_a_dry_run_says_what_would_change_and_changes_nothing(self, boss: Caller, app: KairosApp):
         reply = await change(boss, {"max_concurrent_tasks": 9, "project.weight": 2}, dry_run=True)
         assert set(reply["changed"]) == {"max_concurrent_tasks", "project.weight"}
         known = await boss.get("/api/config")
         assert (known["version"], known["project_version"]) == (0, reply["project_version"] - 1)
-        assert house.parts.settings.max_concurrent_tasks == 4
+        assert app.parts.settings.max_concurrent_tasks == 4
 
     async def test_the_second_of_two_at_once_gets_the_difference(self, boss: Caller):
         first = {"changes": {"queue.max_attempts": 5}, "version": 0}
@@ -118,13 +118,13 @@ class TestChanges:
         assert "version 1" in reply["detail"]
 
     async def test_a_value_that_needs_a_restart_waits_for_one(
-        self, boss: Caller, house: House, addresses: Addresses, models: ModelServer
+        self, boss: Caller, app: KairosApp, addresses: Addresses, models: ModelServer
     ):
         reply = await change(boss, {"queue.sweep_s": 7})
         assert reply["restart"] == ["queue.sweep_s"]
         found = (await values(boss))["queue.sweep_s"]
         assert (found["value"], found["source"], found["waiting"]) == (0.3, "api", True)
-        async with open_house(addresses, models) as started_later:
+        async with open_app(addresses, models) as started_later:
             assert started_later.parts.settings.queue.sweep_s == 7
 
     @pytest.mark.parametrize(
@@ -152,9 +152,9 @@ class TestChanges:
         assert words in reply["detail"]
         assert (await boss.get("/api/config"))["version"] == 0
 
-    async def test_all_or_nothing(self, boss: Caller, house: House):
+    async def test_all_or_nothing(self, boss: Caller, app: KairosApp):
         assert (await change(boss, {"max_concurrent_tasks": 9, "queue.max_attempts": 0})).status == 422
-        assert house.parts.settings.max_concurrent_tasks == 4
+        assert app.parts.settings.max_concurrent_tasks == 4
 
     @pytest.mark.parametrize("body", [{"version": 2**63}, {"version": -1}, {"version": 0, "why": "a\x00"}])
     async def test_what_no_database_can_hold_is_refused(self, boss: Caller, body: dict[str, Any]):
@@ -173,8 +173,8 @@ class TestRights:
         assert (reply.status, reply["code"]) == (403, "system_value")
         assert "only operators may change it" in reply["detail"]
 
-    async def test_an_admin_sets_the_values_of_the_project(self, house: House, anybody: Caller):
-        _, admin = await somebody(house, anybody, Role.ADMIN)
+    async def test_an_admin_sets_the_values_of_the_project(self, app: KairosApp, anybody: Caller):
+        _, admin = await somebody(app, anybody, Role.ADMIN)
         reply = await change(admin, {"project": {"weight": 3, "batch_cap": 2}}, why="a big week")
         assert reply.status == 200
         assert (await values(admin))["project.batch_cap"]["value"] == 2
@@ -184,13 +184,13 @@ class TestRights:
             3,
         )
 
-    async def test_a_member_sets_none(self, house: House, anybody: Caller):
-        _, member = await somebody(house, anybody, Role.MEMBER)
+    async def test_a_member_sets_none(self, app: KairosApp, anybody: Caller):
+        _, member = await somebody(app, anybody, Role.MEMBER)
         assert (await change(member, {"project.weight": 3})).status == 403
 
-    async def test_an_operator_who_does_not_manage_the_project_leaves_it_alone(self, house: House, anybody: Caller):
-        user_id, viewer = await somebody(house, anybody, Role.VIEWER)
-        async with house.database.scope(Scope(user_id=UserId(user_id), operator=True)) as session:
+    async def test_an_operator_who_does_not_manage_the_project_leaves_it_alone(self, app: KairosApp, anybody: Caller):
+        user_id, viewer = await somebody(app, anybody, Role.VIEWER)
+        async with app.database.scope(Scope(user_id=UserId(user_id), operator=True)) as session:
             await people.set_account_flags(session, user_id, operator=True, disabled=False)
         assert (await change(viewer, {"queue.max_attempts": 5})).status == 200
         refused = await change(viewer, {"project.weight": 3})
@@ -207,10 +207,10 @@ class TestHistory:
         assert items[1]["by"]
         assert [v["version"] for v in (await boss.get("/api/config/history?before=2"))["items"]] == [1]
 
-    async def test_back_to_an_old_version_and_to_the_beginning(self, boss: Caller, house: House):
+    async def test_back_to_an_old_version_and_to_the_beginning(self, boss: Caller, app: KairosApp):
         await change(boss, {"queue.max_attempts": 5})
         await change(boss, {"queue.max_attempts": 6, "max_concurrent_tasks": 9})
-        settings = house.parts.settings
+        settings = app.parts.settings
         reply = await boss.post("/api/config/revert", {"to": 1, "version": 2})
         assert (reply["version"], settings.queue.max_attempts, settings.max_concurrent_tasks) == (3, 5, 4)
         await boss.post("/api/config/revert", {"to": 0, "version": 3})
@@ -229,18 +229,18 @@ class TestHistory:
 
 class TestReplicas:
     async def test_another_takes_it_without_a_notice(
-        self, boss: Caller, house: House, addresses: Addresses, models: ModelServer
+        self, boss: Caller, app: KairosApp, addresses: Addresses, models: ModelServer
     ):
-        async with open_house(addresses, models) as other:
+        async with open_app(addresses, models) as other:
             await change(boss, {"max_concurrent_tasks": 7})
             assert await other.parts.services.configuration.refresh()
             assert other.parts.settings.max_concurrent_tasks == 7
 
     async def test_one_that_cannot_apply_goes_on_and_shows_why(self, addresses: Addresses, models: ModelServer):
         """Its own kairos.toml does not have the model that another's has."""
-        async with open_house(addresses, models) as poor, serving(poor.parts) as caller:
+        async with open_app(addresses, models) as poor, serving(poor.parts) as caller:
             models.add(ScriptedModel(name="rich", answer="hello"))
-            async with open_house(addresses, models) as rich, serving(rich.parts) as rich_caller:
+            async with open_app(addresses, models) as rich, serving(rich.parts) as rich_caller:
                 await change(await operator(rich, rich_caller), {"default_llm_model": "rich"})
             configuration = poor.parts.services.configuration
             await configuration.refresh()
@@ -250,20 +250,20 @@ class TestReplicas:
                 assert (await poor.finished(await poor.submit())).state == TaskState.SUCCEEDED
                 await shows_its_error(await operator(poor, caller))
 
-    async def test_what_a_broken_hook_cannot_take_no_part_takes(self, boss: Caller, house: House):
+    async def test_what_a_broken_hook_cannot_take_no_part_takes(self, boss: Caller, app: KairosApp):
         def broken(settings: Settings) -> None:
             if settings.max_concurrent_tasks == 7:
                 raise OSError("no room")
 
-        configuration = house.parts.services.configuration
-        before = house.parts.settings.max_concurrent_tasks
+        configuration = app.parts.services.configuration
+        before = app.parts.settings.max_concurrent_tasks
         configuration.live.on_change(broken)
         await change(boss, {"max_concurrent_tasks": 7, "cache.ttl_s": 5})
         assert "OSError: no room" in (configuration.status.error or "")
-        assert house.parts.settings.max_concurrent_tasks == before != 7
-        assert house.parts.services.router.cache._settings.ttl_s != 5, "hooks told before it are told to go back"
+        assert app.parts.settings.max_concurrent_tasks == before != 7
+        assert app.parts.services.router.cache._settings.ttl_s != 5, "hooks told before it are told to go back"
         await change(boss, {"max_concurrent_tasks": 8})
-        assert (configuration.status.error, house.parts.settings.max_concurrent_tasks) == (None, 8)
+        assert (configuration.status.error, app.parts.settings.max_concurrent_tasks) == (None, 8)
 
 
 async def shows_its_error(boss: Caller) -> None:
@@ -275,28 +275,28 @@ async def shows_its_error(boss: Caller) -> None:
 
 
 class TestWhatIsLive:
-    async def test_the_model_that_calls_go_to(self, boss: Caller, house: House, models: ModelServer):
+    async def test_the_model_that_calls_go_to(self, boss: Caller, app: KairosApp, models: ModelServer):
         models.add(ScriptedModel(name="echo", answer="hello"))
-        async with house.working():
+        async with app.working():
             await change(boss, {"default_llm_model": "echo"})
-            done = await house.finished(await house.submit())
-            [decision] = await house.decisions(done.id)
+            done = await app.finished(await app.submit())
+            [decision] = await app.decisions(done.id)
         assert decision.kind == "only"
 
-    async def test_weights_of_the_router_and_limits_of_the_cache(self, boss: Caller, house: House):
+    async def test_weights_of_the_router_and_limits_of_the_cache(self, boss: Caller, app: KairosApp):
         await change(boss, {"router": {"lambda_cost": 1.5, "last_resort": "echo"}, "cache.ttl_s": 5})
-        router = house.parts.services.router
+        router = app.parts.services.router
         assert (router._selector.weights.lambda_cost, router._selector.last_resort) == (1.5, "echo")
         assert router.cache._settings.ttl_s == router.cache._store.settings.ttl_s == 5
 
-    async def test_the_judge_is_called_in_and_sent_away(self, boss: Caller, house: House):
+    async def test_the_judge_is_called_in_and_sent_away(self, boss: Caller, app: KairosApp):
         await change(boss, {"judge": {"model": "echo", "share": 1.0}})
-        assert house.parts.judge.model is not None
+        assert app.parts.judge.model is not None
         await change(boss, {"judge": {"model": None}})
-        assert house.parts.judge.model is None
+        assert app.parts.judge.model is None
 
-    async def test_the_guardians_tries(self, boss: Caller, house: House):
+    async def test_the_guardians_tries(self, boss: Caller, app: KairosApp):
         await change(boss, {"guardian.tries": 1})
-        async with house.working():
-            task = await house.finished(await house.submit(require=("something else",)))
-        assert len(await house.verdicts(task.id)) == 1
+        async with app.working():
+            task = await app.finished(await app.submit(require=("something else",)))
+        assert len(await app.verdicts(task.id)) == 1

@@ -18,7 +18,7 @@ from kairos.config_server import ServerSettings
 from kairos.embedded import Addresses
 from tests.kit.api import Caller, serving, signed_in
 from tests.kit.conditions import eventually
-from tests.kit.house import House, open_house
+from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.model_server import ModelServer
 
 HALF = b"GET /api/health/live HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
@@ -30,13 +30,13 @@ LARGE = b"GET /api/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @asynccontextmanager
-async def limited(addresses: Addresses, models: ModelServer, **limits) -> AsyncIterator[tuple[House, Caller, int]]:
+async def limited(addresses: Addresses, models: ModelServer, **limits) -> AsyncIterator[tuple[KairosApp, Caller, int]]:
     """A Kairos with these limits, somebody who calls it, and its port."""
     async with (
-        open_house(addresses, models, server=ServerSettings(**limits)) as house,
-        serving(house.parts) as anybody,
+        open_app(addresses, models, server=ServerSettings(**limits)) as app,
+        serving(app.parts) as anybody,
     ):
-        yield house, anybody, int(anybody.address.rsplit(":", 1)[1])
+        yield app, anybody, int(anybody.address.rsplit(":", 1)[1])
 
 
 async def opened(port: int, sent: bytes = b"") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -163,17 +163,17 @@ async def test_one_address_has_a_limit_of_its_own(addresses, models):
 
 async def test_a_websocket_outlives_every_limit_and_is_not_given_up_for_others(addresses, models):
     limits = {"max_connections": 20, "header_timeout_s": 0.5, "body_timeout_s": 0.5, "idle_timeout_s": 0.5}
-    async with limited(addresses, models, **limits) as (house, anybody, port), aiohttp.ClientSession():
-        owner = await signed_in(house.parts, anybody, house.user_id, house.project_id)
+    async with limited(addresses, models, **limits) as (app, anybody, port), aiohttp.ClientSession():
+        owner = await signed_in(app.parts, anybody, app.user_id, app.project_id)
         ticket = (await owner.post("/api/events/ticket"))["ticket"]
-        async with house.working(), anybody.connect(f"/api/events?ticket={ticket}") as socket:
+        async with app.working(), anybody.connect(f"/api/events?ticket={ticket}") as socket:
             assert (await socket.receive_json())["type"] == "hello"
             for _ in range(3):
                 streams = [await opened(port, HALF) for _ in range(40)]
                 await asyncio.gather(*(ended(reader) for reader, _ in streams))
                 for _, writer in streams:
                     writer.close()
-            task = await house.submit("hello")
+            task = await app.submit("hello")
             message = await socket.receive_json(timeout=10)
             assert message["task_id"] == str(task)
 
@@ -188,8 +188,8 @@ async def test_a_server_that_ends_while_a_websocket_is_being_closed_raises_no_er
         ended.append(self)
 
     monkeypatch.setattr(GuardedWebSocket, "handle_close", handle_close_and_end)
-    async with limited(addresses, models) as (house, anybody, _):
-        owner = await signed_in(house.parts, anybody, house.user_id, house.project_id)
+    async with limited(addresses, models) as (app, anybody, _):
+        owner = await signed_in(app.parts, anybody, app.user_id, app.project_id)
         ticket = (await owner.post("/api/events/ticket"))["ticket"]
         async with anybody.connect(f"/api/events?ticket={ticket}"):
             pass

@@ -16,7 +16,7 @@ from kairos.orchestration.dataset import dataset_import
 from kairos.orchestration.dataset.samples import SampleSource, record
 from kairos.tenancy import new_id
 from tests.kit.api import Caller, Reply, signed_in
-from tests.kit.house import House
+from tests.kit.kairos_app import KairosApp
 from tests.kit.people import new_project_in
 from tests.kit.statements import counted
 
@@ -24,14 +24,14 @@ COUNTS = ("new", "updated", "unchanged", "refused")
 
 
 @pytest.fixture
-async def ada(house: House, anybody: Caller) -> Caller:
-    return await signed_in(house.parts, anybody, house.user_id, house.project_id)
+async def ada(app: KairosApp, anybody: Caller) -> Caller:
+    return await signed_in(app.parts, anybody, app.user_id, app.project_id)
 
 
-async def another(house: House, caller: Caller) -> Caller:
+async def another(app: KairosApp, caller: Caller) -> Caller:
     """An owner of another project."""
-    project_id, user_id = await new_project_in(house.database)
-    return await signed_in(house.parts, caller, user_id, project_id)
+    project_id, user_id = await new_project_in(app.database)
+    return await signed_in(app.parts, caller, user_id, project_id)
 
 
 def row(question: str, answer: str, **more: Any) -> dict[str, Any]:
@@ -100,13 +100,13 @@ async def test_a_row_that_a_person_changed_after_the_export_is_not_overwritten(a
     assert await answers(ada) == [("Turin", "corrected")]
 
 
-async def test_an_export_comes_back_by_way_of_another_project(house: House, ada: Caller):
+async def test_an_export_comes_back_by_way_of_another_project(app: KairosApp, ada: Caller):
     """The row keeps its id there, so that corrections made there find it."""
     await send(ada, row("Capital of Italy?", "Milan"))
     (shown,) = (await ada.get("/api/dataset"))["items"]
     for version in (1, 2):  # newer here than the copy will ever be there
         await ada.call("PATCH", f"/api/dataset/{shown['id']}", json={"version": version, "reason": f"r{version}"})
-    elsewhere = await another(house, ada)
+    elsewhere = await another(app, ada)
     await send(elsewhere, *await exported(ada))
     (there,) = await exported(elsewhere)
     there["messages"][-1]["content"] = "Rome"
@@ -123,25 +123,25 @@ async def test_an_id_that_a_file_names_twice_loses_no_answer(ada: Caller):
     assert [text for text, _ in await answers(ada)] == ["one", "two"]
 
 
-async def test_the_right_answer_of_an_open_fault_fills_it(house: House, ada: Caller):
+async def test_the_right_answer_of_an_open_fault_fills_it(app: KairosApp, ada: Caller):
     fault = {"prompt": [{"role": "user", "content": "q"}], "faulty_output": "wrong", "reason": "r"}
-    async with house.database.project(house.project_id) as session:
-        await record(session, SampleRow(project_id=house.project_id, id=new_id(), **fault), SampleSource.GUARDIAN)
+    async with app.database.project(app.project_id) as session:
+        await record(session, SampleRow(project_id=app.project_id, id=new_id(), **fault), SampleSource.GUARDIAN)
     assert counts(await send(ada, row("q", "right", rejected="wrong"))) == (0, 1, 0, 0)
     assert counts(await send(ada, row("q", "also right", rejected="wrong"))) == (1, 0, 0, 0)
     assert [text for text, _ in await answers(ada)] == ["also right", "right"]
 
 
-async def test_a_fault_that_was_imported_with_its_answer_is_counted_there(house: House, ada: Caller):
+async def test_a_fault_that_was_imported_with_its_answer_is_counted_there(app: KairosApp, ada: Caller):
     await send(ada, row("q", "right", rejected="wrong"), row("q", "also right", rejected="wrong"))
     fault = {"prompt": [{"role": "user", "content": "q"}], "faulty_output": "wrong", "reason": "r"}
     for _ in range(2):
-        async with house.database.project(house.project_id) as session:
-            await record(session, SampleRow(project_id=house.project_id, id=new_id(), **fault), SampleSource.GUARDIAN)
+        async with app.database.project(app.project_id) as session:
+            await record(session, SampleRow(project_id=app.project_id, id=new_id(), **fault), SampleSource.GUARDIAN)
     assert sorted(one["seen"] for one in (await ada.get("/api/dataset"))["items"]) == [1, 3]
 
 
-async def test_what_a_person_held_out_or_rejected_stays_so(house: House, ada: Caller):
+async def test_what_a_person_held_out_or_rejected_stays_so(app: KairosApp, ada: Caller):
     await send(ada, row("q", "held"), row("q", "no"))
     for one in (await ada.get("/api/dataset"))["items"]:
         state = "held_out" if one["corrected_output"] == "held" else "rejected"
@@ -156,30 +156,30 @@ async def test_many_answers_to_one_prompt_are_all_kept_and_found_again(ada: Call
     assert counts(await send(ada, *rows)) == (0, 0, 1200, 0)
 
 
-async def test_a_second_import_into_the_project_is_refused_until_the_first_has_ended(house: House, ada: Caller):
-    project_id, user_id = house.project_id, house.user_id
-    async with dataset_import.slot(house.database, project_id, user_id):
+async def test_a_second_import_into_the_project_is_refused_until_the_first_has_ended(app: KairosApp, ada: Caller):
+    project_id, user_id = app.project_id, app.user_id
+    async with dataset_import.slot(app.database, project_id, user_id):
         second = await ada.call("POST", "/api/dataset/import", data=json.dumps(row("q", "a")))
         assert (second.status, second["code"]) == (409, "import_running")
         assert "send this one again" in second["detail"]
-        elsewhere = await another(house, ada)
+        elsewhere = await another(app, ada)
         assert counts(await send(elsewhere, row("q", "a"))) == (1, 0, 0, 0)
     assert counts(await send(ada, row("q", "a"))) == (1, 0, 0, 0)
 
 
-async def test_the_slot_of_a_daemon_that_died_is_free_after_a_while(house: House, ada: Caller):
-    async with house.database.project(house.project_id) as session:
-        assert await dataset_imports.acquire_slot(session, house.project_id, new_id())
+async def test_the_slot_of_a_daemon_that_died_is_free_after_a_while(app: KairosApp, ada: Caller):
+    async with app.database.project(app.project_id) as session:
+        assert await dataset_imports.acquire_slot(session, app.project_id, new_id())
     assert (await ada.call("POST", "/api/dataset/import", data=json.dumps(row("q", "a")))).status == 409
-    async with house.database.project(house.project_id) as session:
+    async with app.database.project(app.project_id) as session:
         past = DatasetImportRow.held_until - dataset_imports.HOLD * 2
         await session.execute(update(DatasetImportRow).values(held_until=past))
     assert counts(await send(ada, row("q", "a"))) == (1, 0, 0, 0)
 
 
-async def test_an_import_whose_slot_was_taken_meanwhile_writes_nothing(house: House, ada: Caller):
-    async with dataset_import.slot(house.database, house.project_id, house.user_id) as slot:
-        async with house.database.project(house.project_id) as session:
+async def test_an_import_whose_slot_was_taken_meanwhile_writes_nothing(app: KairosApp, ada: Caller):
+    async with dataset_import.slot(app.database, app.project_id, app.user_id) as slot:
+        async with app.database.project(app.project_id) as session:
             await session.execute(update(DatasetImportRow).values(holder=new_id()))
         with pytest.raises(dataset_import.ImportRunning):
             await dataset_import.import_records(slot, records(json.dumps(row("q", "a")).encode()), approve=False)
@@ -194,7 +194,7 @@ async def test_more_rows_than_a_request_may_have_are_refused_whole(ada: Caller, 
     assert await answers(ada) == []
 
 
-async def test_no_connection_is_held_while_the_client_sends(house: House, ada: Caller):
+async def test_no_connection_is_held_while_the_client_sends(app: KairosApp, ada: Caller):
     """More slow uploads than the pool has connections, each into a project of its own."""
     started, go_on = asyncio.Semaphore(0), asyncio.Event()
 
@@ -203,7 +203,7 @@ async def test_no_connection_is_held_while_the_client_sends(house: House, ada: C
         started.release()
         await go_on.wait()
 
-    callers = [await another(house, ada) for _ in range(house.parts.settings.database.pool_size + 2)]
+    callers = [await another(app, ada) for _ in range(app.parts.settings.database.pool_size + 2)]
     uploads = [asyncio.create_task(c.call("POST", "/api/dataset/import", data=slowly())) for c in callers]
     async with asyncio.timeout(30):
         for _ in uploads:
@@ -213,13 +213,13 @@ async def test_no_connection_is_held_while_the_client_sends(house: House, ada: C
     assert [(await upload).status for upload in uploads] == [200] * len(uploads)
 
 
-async def test_an_import_takes_a_few_statements_for_each_batch(house: House, ada: Caller):
+async def test_an_import_takes_a_few_statements_for_each_batch(app: KairosApp, ada: Caller):
     rows = [row(f"q {number}", "a") for number in range(dataset_import.BATCH_ROWS * 2)]
-    with counted(house.database) as few:
+    with counted(app.database) as few:
         await send(ada, *rows[:1])
-    with counted(house.database) as many:
+    with counted(app.database) as many:
         await send(ada, *rows)
-    with counted(house.database) as again:
+    with counted(app.database) as again:
         await send(ada, *rows, approve=True)
     assert len(many) <= len(few) + 8
     assert len(again) <= len(few) + 8
@@ -253,7 +253,7 @@ async def test_a_utf_16_file_is_named(ada: Caller):
     assert (reply.status, "UTF-8" in reply["detail"]) == (422, True)
 
 
-async def test_imported_rows_are_looked_at_for_secrets(house: House, ada: Caller):
+async def test_imported_rows_are_looked_at_for_secrets(app: KairosApp, ada: Caller):
     leak = "ghp_" + "a1B2c3D4e5F6g7H8i9J0" * 2
     await send(ada, row("q", leak), approve=True)
     (shown,) = (await ada.get("/api/dataset"))["items"]

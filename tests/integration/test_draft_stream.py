@@ -25,7 +25,7 @@ from kairos.pubsub import Notice, PubSub
 from kairos.redis_client import connect
 from tests.kit.conditions import eventually
 from tests.kit.drafts import task
-from tests.kit.house import open_house
+from tests.kit.kairos_app import open_app
 from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel
 from tests.kit.valkey import ValkeyServer
 from tests.kit.watching import front_of, watching
@@ -144,13 +144,13 @@ async def test_an_answer_that_breaks_off_is_begun_anew_before_those_who_watch(
         ModelSettings(name="spare", base_url=models.base_url, local=True, tier=0.3),
     ]
     async with (
-        open_house(addresses, models, models=entries) as house,
-        house.working(),
-        front_of(house, alone=False) as owner,
+        open_app(addresses, models, models=entries) as app,
+        app.working(),
+        front_of(app, alone=False) as owner,
         watching(owner) as watcher,
     ):
         await watcher.hello()
-        done = await house.finished(await house.submit())
+        done = await app.finished(await app.submit())
         await eventually(lambda: watcher.deltas and watcher.deltas[-1]["text"] == "from the spare", why="it comes")
     assert (done.state, done.output, done.attempts) == (TaskState.SUCCEEDED, "from the spare", 1)
     assert watcher.deltas[0]["text"].startswith("an")
@@ -159,14 +159,14 @@ async def test_an_answer_that_breaks_off_is_begun_anew_before_those_who_watch(
 
 async def test_an_answer_from_the_cache_is_shown_whole(addresses: Addresses, models: ModelServer):
     async with (
-        open_house(addresses, models) as house,
-        house.working(),
-        front_of(house, alone=False) as owner,
+        open_app(addresses, models) as app,
+        app.working(),
+        front_of(app, alone=False) as owner,
         watching(owner) as watcher,
     ):
         await watcher.hello()
-        await house.finished(await house.submit("the same", cache=True))
-        second = str((await house.finished(await house.submit("the same", cache=True))).id)
+        await app.finished(await app.submit("the same", cache=True))
+        second = str((await app.finished(await app.submit("the same", cache=True))).id)
         await watcher.sees("cache_hit")
         await eventually(lambda: [d for d in watcher.deltas if d["task_id"] == second], why="the second has text too")
     assert [d["text"] for d in watcher.deltas if d["task_id"] == second] == ["hello"]

@@ -21,72 +21,72 @@ from kairos.db.repositories import history
 from kairos.embedded import Addresses
 from tests.kit.api import Caller
 from tests.kit.conditions import eventually
-from tests.kit.house import House, open_house
+from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.model_server import ModelServer, ScriptedModel
 from tests.kit.valkey import ValkeyServer
 from tests.kit.watching import Watcher, front, front_of, watching
 
 
 @pytest.fixture
-async def owner(house: House) -> AsyncIterator[Caller]:
-    async with front_of(house) as caller:
+async def owner(app: KairosApp) -> AsyncIterator[Caller]:
+    async with front_of(app) as caller:
         yield caller
 
 
-def tail_of(house: House) -> ProjectTail:
-    return house.parts.services.events._tails[house.project_id]
+def tail_of(app: KairosApp) -> ProjectTail:
+    return app.parts.services.events._tails[app.project_id]
 
 
-async def write(house: House, task_id: Any, kind: str, **data: Any) -> None:
+async def write(app: KairosApp, task_id: Any, kind: str, **data: Any) -> None:
     """One event in a transaction of its own."""
-    async with house.database.project(house.project_id) as session:
-        await history.add_event(session, house.project_id, task_id, 1, kind, data)
-    house.parts.services.submissions._notices.notify(house.project_id)
+    async with app.database.project(app.project_id) as session:
+        await history.add_event(session, app.project_id, task_id, 1, kind, data)
+    app.parts.services.submissions._notices.notify(app.project_id)
 
 
-async def in_order(house: House) -> list[int]:
+async def in_order(app: KairosApp) -> list[int]:
     """The ids of all events of the project, in the order in which they are to be told."""
-    async with house.database.project(house.project_id) as session:
+    async with app.database.project(app.project_id) as session:
         rows = await session.execute(select(TaskEventRow.id).order_by(TaskEventRow.xact, TaskEventRow.id))
     return list(rows.scalars())
 
 
-async def test_an_event_that_commits_late_is_not_passed_by(house: House, owner: Caller):
+async def test_an_event_that_commits_late_is_not_passed_by(app: KairosApp, owner: Caller):
     """The slow transaction took its id first. While it is open, what came after it is held back."""
-    task_id = await house.submit()
+    task_id = await app.submit()
     async with watching(owner) as watcher:
         await watcher.hello()
-        async with house.database.project(house.project_id) as slow:
-            await history.add_event(slow, house.project_id, task_id, 1, "early", {})
-            await write(house, task_id, "late")
-            before = tail_of(house).reads
-            await eventually(lambda: tail_of(house).reads >= before + 3, why="the tail looked again and again")
+        async with app.database.project(app.project_id) as slow:
+            await history.add_event(slow, app.project_id, task_id, 1, "early", {})
+            await write(app, task_id, "late")
+            before = tail_of(app).reads
+            await eventually(lambda: tail_of(app).reads >= before + 3, why="the tail looked again and again")
             assert watcher.kinds == []
         await watcher.sees("early", "late", within_s=3)
     assert watcher.kinds == ["early", "late"]
 
 
 async def test_a_transaction_of_another_project_holds_back_no_longer_than_it_lasts(
-    house: House, owner: Caller, monkeypatch: pytest.MonkeyPatch
+    app: KairosApp, owner: Caller, monkeypatch: pytest.MonkeyPatch
 ):
     """Nobody gives notice when it ends: the tail looks again by itself, and does not wait for its next poll."""
     monkeypatch.setattr(event_tail, "POLL_S", 60)
-    task_id = await house.submit()
+    task_id = await app.submit()
     async with watching(owner) as watcher:
         await watcher.hello()
-        async with house.database._sessions.begin() as somebody_else:
+        async with app.database._sessions.begin() as somebody_else:
             await somebody_else.execute(text("select pg_current_xact_id()"))
-            await write(house, task_id, "held")
-            await eventually(lambda: tail_of(house).reads > 2, why="the tail looked")
+            await write(app, task_id, "held")
+            await eventually(lambda: tail_of(app).reads > 2, why="the tail looked")
         await watcher.sees("held", within_s=3)
 
 
 async def test_whoever_commits_an_event_gives_notice_of_it(
-    house: House, owner: Caller, models: ModelServer, monkeypatch: pytest.MonkeyPatch
+    app: KairosApp, owner: Caller, models: ModelServer, monkeypatch: pytest.MonkeyPatch
 ):
     """Submission, cancel, retry, agent, end and sweeper: with the poll out of the way each is seen by its notice."""
     monkeypatch.setattr(event_tail, "POLL_S", 60)
-    submissions, worker = house.parts.services.submissions, house.parts.worker
+    submissions, worker = app.parts.services.submissions, app.parts.worker
     models.add(ScriptedModel("echo", answer="slow", first_token_s=60))
 
     async def hang() -> None:
@@ -96,27 +96,27 @@ async def test_whoever_commits_an_event_gives_notice_of_it(
     async with AsyncExitStack() as stack:
         watcher = await stack.enter_async_context(watching(owner))
         await watcher.hello()
-        task_id = await house.submit()
+        task_id = await app.submit()
         await watcher.sees("queued", within_s=5)
-        await house.cancel(task_id)
+        await app.cancel(task_id)
         await watcher.sees("cancelled", within_s=5)
-        await submissions.retry(house.project_id, task_id)
+        await submissions.retry(app.project_id, task_id)
         await eventually(lambda: watcher.kinds.count("queued") == 2, 5, "the retry is seen")
         running = asyncio.create_task(worker.run(draining := asyncio.Event(), hurry := asyncio.Event()))
         stack.push_async_callback(end, running)  # the next test's tasks are not for this one
         await watcher.sees("decision", within_s=5)
-        async with house.database.project(house.project_id) as session:
+        async with app.database.project(app.project_id) as session:
             expired = update(TaskRow).where(TaskRow.id == task_id, TaskRow.state == TaskState.RUNNING)
             await session.execute(expired.values(lease_until=func.now() - text("interval '1 minute'"), attempts=99))
 
         async def dead() -> bool:
             """Swept as often as a daemon does: no lease runs out before PostgreSQL itself has run as long as one."""
-            await house.parts.sweeper.sweep()
+            await app.parts.sweeper.sweep()
             return "dead" in watcher.kinds
 
         await eventually(dead, 10, "the sweeper's word is seen")
         models.add(ScriptedModel("echo", answer="quick"))
-        await house.submit()
+        await app.submit()
         await watcher.sees("succeeded", within_s=5)
         draining.set()
         hurry.set()
@@ -127,43 +127,45 @@ async def test_with_redis_away_every_event_still_comes(
     addresses: Addresses, models: ModelServer, own_valkey: ValkeyServer
 ):
     async with (
-        open_house(replace(addresses, redis_url=own_valkey.url), models) as house,
-        front_of(house) as owner,
+        open_app(replace(addresses, redis_url=own_valkey.url), models) as app,
+        front_of(app) as owner,
         watching(owner) as watcher,
     ):
         await watcher.hello()
-        told = [str(await house.submit("before"))]
+        told = [str(await app.submit("before"))]
         await eventually(lambda: len(watcher.events) == 1, why="with Redis")
         own_valkey.kill()
-        told += [str(await house.submit(f"without {number}")) for number in range(3)]
+        told += [str(await app.submit(f"without {number}")) for number in range(3)]
         await eventually(lambda: len(watcher.events) == 4, 5, "without Redis")
         own_valkey.start()
-        told.append(str(await house.submit("after")))
+        told.append(str(await app.submit("after")))
         await eventually(lambda: len(watcher.events) == 5, why="with Redis again")
     assert [event["task_id"] for event in watcher.events] == told
 
 
-async def test_who_changes_the_daemon_goes_on_where_they_were(addresses: Addresses, models: ModelServer, house: House):
+async def test_who_changes_the_daemon_goes_on_where_they_were(
+    addresses: Addresses, models: ModelServer, app: KairosApp
+):
     """The cursor is the database's: any daemon reads on from it, and hears what another one commits."""
-    async with front_of(house) as owner, watching(owner) as watcher:
+    async with front_of(app) as owner, watching(owner) as watcher:
         await watcher.hello()
-        told = [str(await house.submit("at the first"))]
+        told = [str(await app.submit("at the first"))]
         await eventually(lambda: watcher.events, why="seen at the first daemon")
         cursor = watcher.cursor
-    told.append(str(await house.submit("between")))
+    told.append(str(await app.submit("between")))
     async with (
-        open_house(addresses, models) as second,
-        front(second.parts, house.user_id, house.project_id) as owner,
+        open_app(addresses, models) as second,
+        front(second.parts, app.user_id, app.project_id) as owner,
         watching(owner, after=cursor) as watcher,
     ):
         await eventually(lambda: len(watcher.events) == 1, why="what was missed")
-        told.append(str(await house.submit("of the first, heard at the second")))
+        told.append(str(await app.submit("of the first, heard at the second")))
         await eventually(lambda: len(watcher.events) == 2, why="live")
     assert [event["task_id"] for event in watcher.events] == told[1:]
 
 
-async def test_many_sockets_cost_one_read(house: House, owner: Caller):
-    task_id = await house.submit()
+async def test_many_sockets_cost_one_read(app: KairosApp, owner: Caller):
+    task_id = await app.submit()
     watchers: list[Watcher] = []
 
     async def watch(done: asyncio.Event) -> None:
@@ -176,27 +178,27 @@ async def test_many_sockets_cost_one_read(house: House, owner: Caller):
         for _ in range(30):
             group.create_task(watch(done))
         await eventually(lambda: len(watchers) == 30, why="all are there")
-        await write(house, task_id, "first")
+        await write(app, task_id, "first")
         await eventually(lambda: all("first" in watcher.kinds for watcher in watchers), why="all have joined")
-        before = tail_of(house).reads
-        await write(house, task_id, "second")
+        before = tail_of(app).reads
+        await write(app, task_id, "second")
         await eventually(lambda: all("second" in watcher.kinds for watcher in watchers), why="all see it")
-        assert tail_of(house).reads - before < 5, "one read for it, and those of a second or two"
+        assert tail_of(app).reads - before < 5, "one read for it, and those of a second or two"
         done.set()
-    await eventually(lambda: not house.parts.services.events._tails, why="the tail ends with its last listener")
+    await eventually(lambda: not app.parts.services.events._tails, why="the tail ends with its last listener")
 
 
-async def test_who_comes_and_goes_among_busy_writers_hears_each_event_once(house: House, owner: Caller):
-    task_id = await house.submit()
+async def test_who_comes_and_goes_among_busy_writers_hears_each_event_once(app: KairosApp, owner: Caller):
+    task_id = await app.submit()
     cursor, heard, writing = "0-0", [], True
 
     async def writer(seed: int) -> None:
         chance = random.Random(seed)
         for number in range(40):
-            async with house.database.project(house.project_id) as session:
-                await history.add_event(session, house.project_id, task_id, 1, f"{seed}", {"number": number})
+            async with app.database.project(app.project_id) as session:
+                await history.add_event(session, app.project_id, task_id, 1, f"{seed}", {"number": number})
                 await asyncio.sleep(chance.random() * 0.03)
-            house.parts.services.submissions._notices.notify(house.project_id)
+            app.parts.services.submissions._notices.notify(app.project_id)
 
     async def watcher() -> None:
         nonlocal cursor
@@ -212,20 +214,20 @@ async def test_who_comes_and_goes_among_busy_writers_hears_each_event_once(house
         await asyncio.wait(writers)
         writing = False
         await watching_task
-    assert heard == await in_order(house)
+    assert heard == await in_order(app)
 
 
 async def test_one_that_does_not_read_is_closed_and_keeps_nobody_waiting(
-    house: House, owner: Caller, monkeypatch: pytest.MonkeyPatch
+    app: KairosApp, owner: Caller, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(event_listener, "WAITING", 10)
-    feed = house.parts.services.events
-    task_id = await house.submit()
+    feed = app.parts.services.events
+    task_id = await app.submit()
     ticket = (await owner.post("/api/events/ticket"))["ticket"]
     async with owner.connect("/api/events", params={"ticket": ticket}) as socket:
-        await eventually(lambda: feed._tails and not tail_of(house)._joining, why="it has joined")
+        await eventually(lambda: feed._tails and not tail_of(app)._joining, why="it has joined")
         for _ in range(80):
-            await write(house, task_id, "large", text="x" * 300_000)
+            await write(app, task_id, "large", text="x" * 300_000)
         await eventually(lambda: not feed._listeners, why="it is given up")
         async for _ in socket:
             pass
@@ -239,7 +241,7 @@ async def test_a_bad_cursor_is_refused_in_words(owner: Caller):
         assert watcher.heard == []
 
 
-async def test_only_our_own_pages_may_open_one(house: House, owner: Caller):
+async def test_only_our_own_pages_may_open_one(app: KairosApp, owner: Caller):
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         async with watching(owner, origin="https://elsewhere.test"):
             pass
@@ -249,7 +251,7 @@ async def test_only_our_own_pages_may_open_one(house: House, owner: Caller):
         await watcher.hello()
 
 
-async def test_a_quiet_socket_is_pinged(house: House, owner: Caller, monkeypatch: pytest.MonkeyPatch):
+async def test_a_quiet_socket_is_pinged(app: KairosApp, owner: Caller, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(event_feed, "PING_S", 0.1)
     async with watching(owner) as watcher:
         await eventually(lambda: {"type": "ping"} in watcher.heard, why="a ping comes")

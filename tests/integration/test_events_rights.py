@@ -13,28 +13,26 @@ from kairos.db.models import MembershipRow, SessionRow, TicketRow, UserRow
 from kairos.tenancy import ProjectId, Scope, UserId
 from tests.kit.api import Caller, serving
 from tests.kit.conditions import eventually
-from tests.kit.house import House, new_project
+from tests.kit.kairos_app import KairosApp, new_project
 from tests.kit.watching import background, watching, with_session
 
 
 class Somebody:
-    """The house's owner, signed in."""
+    """The project's owner, signed in."""
 
-    def __init__(self, house: House, caller: Caller, session_id: UUID) -> None:
-        self.house, self.caller, self.session_id = house, caller, session_id
+    def __init__(self, app: KairosApp, caller: Caller, session_id: UUID) -> None:
+        self.app, self.caller, self.session_id = app, caller, session_id
 
     async def ticket(self) -> str:
         return (await self.caller.post("/api/events/ticket"))["ticket"]
 
     async def write(self, statement: Any, project_id: ProjectId | None = None) -> None:
-        scope = Scope(project_id, self.house.user_id)
-        async with self.house.database.scope(scope) as session:
+        scope = Scope(project_id, self.app.user_id)
+        async with self.app.database.scope(scope) as session:
             assert (await session.execute(statement)).rowcount, "the statement changed nothing"  # type: ignore[attr-defined]
 
     async def leave(self) -> None:
-        await self.write(
-            delete(MembershipRow).where(MembershipRow.user_id == self.house.user_id), self.house.project_id
-        )
+        await self.write(delete(MembershipRow).where(MembershipRow.user_id == self.app.user_id), self.app.project_id)
 
     async def end_session(self) -> None:
         ended = update(SessionRow).where(SessionRow.id == self.session_id)
@@ -42,10 +40,10 @@ class Somebody:
 
 
 @pytest.fixture
-async def owner(house: House) -> AsyncIterator[Somebody]:
-    async with serving(house.parts) as anybody, background(house.parts):
-        caller, session_id = await with_session(house.parts, anybody, house.user_id, house.project_id)
-        yield Somebody(house, caller, session_id)
+async def owner(app: KairosApp) -> AsyncIterator[Somebody]:
+    async with serving(app.parts) as anybody, background(app.parts):
+        caller, session_id = await with_session(app.parts, anybody, app.user_id, app.project_id)
+        yield Somebody(app, caller, session_id)
 
 
 async def refused(caller: Caller, ticket: str) -> int:
@@ -76,7 +74,7 @@ async def test_a_ticket_runs_out(owner: Somebody):
 async def test_a_ticket_is_not_kept_in_the_clear(owner: Somebody):
     ticket = await owner.ticket()
     secret = ticket.partition(".")[2].encode()
-    async with owner.house.database.scope(Scope(user_id=owner.house.user_id)) as session:
+    async with owner.app.database.scope(Scope(user_id=owner.app.user_id)) as session:
         kept = (await session.execute(text("select token_hash from event_tickets"))).scalars().all()
     assert [len(bytes(value)) for value in kept] == [32]
     assert all(secret not in bytes(value) for value in kept)
@@ -85,7 +83,7 @@ async def test_a_ticket_is_not_kept_in_the_clear(owner: Somebody):
 async def test_a_ticket_opens_nothing_for_another_user(owner: Somebody):
     """The name in it is changed: in that user's scope there is no such ticket, and it stays good for its own."""
     ticket = await owner.ticket()
-    _, stranger = await new_project(owner.house.parts)
+    _, stranger = await new_project(owner.app.parts)
     assert await refused(owner.caller, f"{stranger}.{ticket.partition('.')[2]}") == 4401
     async with watching(owner.caller, ticket=ticket) as watcher:
         await watcher.hello()
@@ -111,20 +109,20 @@ async def test_who_is_removed_from_the_project_hears_no_more_within_two_seconds(
         await owner.leave()
         assert await watcher.closed(within_s=2) == 4403
         assert await another.closed(within_s=1) == 4403
-        await owner.house.submit("after that")
+        await owner.app.submit("after that")
     assert watcher.kinds == []
 
 
 async def test_who_is_signed_out_hears_no_more_within_two_seconds(owner: Somebody):
     """The other session of the same user goes on."""
-    house = owner.house
-    other, _ = await with_session(house.parts, owner.caller, house.user_id, house.project_id)
+    app = owner.app
+    other, _ = await with_session(app.parts, owner.caller, app.user_id, app.project_id)
     async with watching(owner.caller) as ended, watching(other) as going_on:
         await ended.hello()
         await going_on.hello()
         await owner.end_session()
         assert await ended.closed(within_s=2) == 4401
-        await house.submit("after that")
+        await app.submit("after that")
         await going_on.sees("queued")
     assert ended.kinds == []
 
@@ -132,20 +130,18 @@ async def test_who_is_signed_out_hears_no_more_within_two_seconds(owner: Somebod
 async def test_an_account_that_is_disabled_hears_no_more(owner: Somebody):
     async with watching(owner.caller) as watcher:
         await watcher.hello()
-        async with owner.house.database.scope(Scope(user_id=UserId(owner.house.user_id), operator=True)) as session:
-            await session.execute(
-                update(UserRow).where(UserRow.id == owner.house.user_id).values(disabled_at=func.now())
-            )
+        async with owner.app.database.scope(Scope(user_id=UserId(owner.app.user_id), operator=True)) as session:
+            await session.execute(update(UserRow).where(UserRow.id == owner.app.user_id).values(disabled_at=func.now()))
         assert await watcher.closed(within_s=2) == 4401
 
 
-async def test_a_daemon_that_stops_lets_its_sockets_go(house: House):
+async def test_a_daemon_that_stops_lets_its_sockets_go(app: KairosApp):
     """They come back with their cursor, to this daemon or another."""
-    async with serving(house.parts) as anybody, background(house.parts):
-        caller, _ = await with_session(house.parts, anybody, house.user_id, house.project_id)
+    async with serving(app.parts) as anybody, background(app.parts):
+        caller, _ = await with_session(app.parts, anybody, app.user_id, app.project_id)
         async with watching(caller) as watcher:
             await watcher.hello()
-            feed = house.parts.services.events
+            feed = app.parts.services.events
             await eventually(lambda: feed._listeners, why="it listens")
     assert not feed._listeners
     assert not feed._following

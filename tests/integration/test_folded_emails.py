@@ -18,15 +18,15 @@ from kairos.embedded import Addresses
 from kairos.folding import fold_email
 from kairos.tenancy import Scope
 from tests.kit.api import Caller, Reply
-from tests.kit.house import House
+from tests.kit.kairos_app import KairosApp
 
 PASSWORD = "correct horse battery"
 MIGRATION = importlib.import_module("kairos.db.migrations.versions.0010_folded_emails")
 
 
 @pytest.fixture
-async def operator(house: House, anybody: Caller) -> Caller:
-    local = await anybody.post("/api/auth/local", {"secret": house.parts.services.local_secret})
+async def operator(app: KairosApp, anybody: Caller) -> Caller:
+    local = await anybody.post("/api/auth/local", {"secret": app.parts.services.local_secret})
     return anybody.with_token(local["access_token"])
 
 
@@ -136,15 +136,15 @@ async def test_accounts_that_share_a_fold_share_neither_device_nor_invitation(
         assert (await anybody.post("/api/auth/login", good | {"device_token": mine})).status == 200
 
 
-async def test_the_audit_log_names_addresses_as_they_are_stored(house: House, owner: Caller, anybody: Caller):
+async def test_the_audit_log_names_addresses_as_they_are_stored(app: KairosApp, owner: Caller, anybody: Caller):
     mark = uuid4().hex
     await owner.post("/api/invitations", {"email": f"ADA-{mark}@Test"})
-    for email in (f"{house.user_id}@TEST".upper(), f"NOBODY-{mark}@Test"):
+    for email in (f"{app.user_id}@TEST".upper(), f"NOBODY-{mark}@Test"):
         await anybody.post("/api/auth/login", {"email": email, "password": "wrong wrong"})
-    async with house.database.scope(Scope(house.project_id, house.user_id, operator=True)) as session:
+    async with app.database.scope(Scope(app.project_id, app.user_id, operator=True)) as session:
         entries = select(AuditRow.target).where(AuditRow.action.in_(("member.invited", "sign_in.refused")))
         targets = set((await session.execute(entries)).scalars())
-    assert {f"ada-{mark}@test", f"{house.user_id}@test", f"nobody-{mark}@test"} <= targets
+    assert {f"ada-{mark}@test", f"{app.user_id}@test", f"nobody-{mark}@test"} <= targets
     assert not any(target.endswith(("@Test", "@TEST")) for target in targets if target and mark in target)
 
 

@@ -9,7 +9,7 @@ import pytest
 from kairos.config import ModelSettings
 from kairos.db.models import TaskState
 from kairos.embedded import Addresses
-from tests.kit.house import open_house
+from tests.kit.kairos_app import open_app
 from tests.kit.model_server import ModelServer, ScriptedModel
 
 
@@ -22,9 +22,9 @@ def port() -> int:
 
 async def test_a_dead_model_opens_its_breaker(addresses: Addresses, port: int):
     dead = ModelSettings(name="echo", base_url=f"http://127.0.0.1:{port}/v1", local=True, context=8192)
-    async with ModelServer() as none, open_house(addresses, none, models=[dead]) as house, house.working():
-        first = await house.finished(await house.submit())
-        second = await house.finished(await house.submit())
+    async with ModelServer() as none, open_app(addresses, none, models=[dead]) as app, app.working():
+        first = await app.finished(await app.submit())
+        second = await app.finished(await app.submit())
     assert (first.state, second.state) == (TaskState.DEAD, TaskState.DEAD)
     assert "its circuit breaker is open" in (second.error or {})["message"]
 
@@ -32,5 +32,5 @@ async def test_a_dead_model_opens_its_breaker(addresses: Addresses, port: int):
 async def test_the_next_test_at_its_address_finds_it_closed(addresses: Addresses, port: int):
     async with ModelServer(port=port) as server:
         server.add(ScriptedModel(name="echo", answer="hello"))
-        async with open_house(addresses, server) as house, house.working():
-            assert (await house.finished(await house.submit())).state == TaskState.SUCCEEDED
+        async with open_app(addresses, server) as app, app.working():
+            assert (await app.finished(await app.submit())).state == TaskState.SUCCEEDED

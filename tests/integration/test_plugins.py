@@ -18,7 +18,7 @@ from kairos.db.repositories import plugin_storage
 from kairos.embedded import Addresses
 from tests.kit.api import Caller, Reply, serving, signed_in
 from tests.kit.conditions import eventually
-from tests.kit.house import House, new_project, open_house
+from tests.kit.kairos_app import KairosApp, new_project, open_app
 from tests.kit.model_server import ModelServer, ScriptedModel
 from tests.kit.plugins import GOOD, plugin, put
 from tests.tenancy.world import person
@@ -75,20 +75,20 @@ QUICK = QueueSettings(lease_s=3, sweep_s=0.3, drain_s=3, retry_base_s=0.1, retry
 class Installed:
     """A Kairos with these plugins, and people who call its API."""
 
-    house: House
+    app: KairosApp
     owner: Caller
     operator: Caller
     anybody: Caller
     folder: Path
 
     async def done(self, agent: str, prompt: str = "abc", **options: Any):
-        return await self.house.finished(await self.house.submit(prompt, agent=agent, **options))
+        return await self.app.finished(await self.app.submit(prompt, agent=agent, **options))
 
     async def plugin(self, name: str, caller: Caller | None = None) -> Reply:
         return await (caller or self.owner).get(f"/api/plugins/{name}")
 
     async def set(self, **settings: Any) -> Reply:
-        path = f"/api/projects/{self.house.project_id}"
+        path = f"/api/projects/{self.app.project_id}"
         return await self.owner.call("PATCH", path, json={"settings": settings})
 
 
@@ -96,7 +96,7 @@ class Installed:
 class Shared:
     """What the tests of this file have in common: a start for each would take most of their time."""
 
-    house: House
+    app: KairosApp
     anybody: Caller
     operator: Caller
     folder: Path
@@ -118,21 +118,21 @@ async def shared(addresses: Addresses, tmp_path_factory: pytest.TempPathFactory)
     settings = PluginSettings(folder=folder, memory_mb=128, settings={"Configured": {"n": 2, "key": "sk-secret"}})
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(ModelServer(ScriptedModel("echo", answer="hello")))
-        house = await stack.enter_async_context(open_house(addresses, server, plugins=settings, queue=QUICK))
-        await stack.enter_async_context(house.working())
-        anybody = await stack.enter_async_context(serving(house.parts))
-        local = await anybody.post("/api/auth/local", {"secret": house.parts.services.local_secret})
-        yield Shared(house, anybody, anybody.with_token(local["access_token"]), folder)
+        app = await stack.enter_async_context(open_app(addresses, server, plugins=settings, queue=QUICK))
+        await stack.enter_async_context(app.working())
+        anybody = await stack.enter_async_context(serving(app.parts))
+        local = await anybody.post("/api/auth/local", {"secret": app.parts.services.local_secret})
+        yield Shared(app, anybody, anybody.with_token(local["access_token"]), folder)
 
 
 @pytest.fixture
 async def kairos(shared: Shared) -> AsyncIterator[Installed]:
     """In a project of its own."""
-    house = shared.house
-    house.models.calls.clear()
-    house.project_id, house.user_id = await new_project(house.parts)
-    owner = await signed_in(house.parts, shared.anybody, house.user_id, house.project_id)
-    yield Installed(house, owner, shared.operator, shared.anybody, shared.folder)
+    app = shared.app
+    app.models.calls.clear()
+    app.project_id, app.user_id = await new_project(app.parts)
+    owner = await signed_in(app.parts, shared.anybody, app.user_id, app.project_id)
+    yield Installed(app, owner, shared.operator, shared.anybody, shared.folder)
     await shared.restore()
 
 
@@ -156,8 +156,8 @@ class TestListing:
         await kairos.done("AsyncGood")
         await kairos.done("test")
         assert (await kairos.plugin("AsyncGood"))["today"]["succeeded"] == 2
-        project_id, user_id = await new_project(kairos.house.parts)
-        stranger = await signed_in(kairos.house.parts, kairos.anybody, user_id, project_id)
+        project_id, user_id = await new_project(kairos.app.parts)
+        stranger = await signed_in(kairos.app.parts, kairos.anybody, user_id, project_id)
         assert (await kairos.plugin("AsyncGood", stranger))["today"]["succeeded"] == 0
 
     async def test_an_unknown_name_says_which_there_are(self, kairos: Installed):
@@ -181,8 +181,8 @@ class TestReload:
         assert (await kairos.done("SyncGood")).output == "changed"
 
     async def test_a_plugin_that_is_gone_fails_the_tasks_that_wait_for_it(self, kairos: Installed):
-        task_id = await kairos.house.submit("x", agent="NoLonger")
-        task = await kairos.house.finished(task_id)
+        task_id = await kairos.app.submit("x", agent="NoLonger")
+        task = await kairos.app.finished(task_id)
         assert task.error
         assert task.error["code"] == "unknown_agent"
 
@@ -249,9 +249,9 @@ class TestProjects:
         assert (await kairos.set(weight=3)).status == 200
 
     async def test_viewers_see_and_only_admins_change(self, kairos: Installed):
-        _, viewer = await person(kairos.house, kairos.anybody, kairos.house.project_id, Role.VIEWER)
+        _, viewer = await person(kairos.app, kairos.anybody, kairos.app.project_id, Role.VIEWER)
         assert (await viewer.get("/api/plugins")).status == 200
-        path = f"/api/projects/{kairos.house.project_id}"
+        path = f"/api/projects/{kairos.app.project_id}"
         body = {"settings": {"disabled_plugins": ["SyncGood"]}}
         assert (await viewer.call("PATCH", path, json=body)).status == 403
 
@@ -259,14 +259,14 @@ class TestProjects:
 class TestStorage:
     async def test_what_is_kept_is_of_one_plugin_in_one_project(self, kairos: Installed):
         await kairos.done("Keeps", "set a=mine")
-        house = kairos.house
+        app = kairos.app
         assert '"mine"' in ((await kairos.done("Keeps", "look")).output or "")
-        first = house.project_id
-        house.project_id, house.user_id = await new_project(house.parts)
+        first = app.project_id
+        app.project_id, app.user_id = await new_project(app.parts)
         try:
             assert "mine" not in ((await kairos.done("Keeps", "look")).output or "")
         finally:
-            house.project_id = first
+            app.project_id = first
 
     async def test_its_bounds(self, kairos: Installed, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(plugin_storage, "MAX_KEYS", 20)
@@ -286,10 +286,10 @@ class TestStorage:
 
     @pytest.mark.parametrize("value", ["a\\u0000b", "\\\\u0000", None, [], {"a": {"b": 1.5}}])
     async def test_what_looks_like_it_is_kept(self, kairos: Installed, value: object):
-        house = kairos.house
-        async with house.database.project(house.project_id) as session:
+        app = kairos.app
+        async with app.database.project(app.project_id) as session:
             text = plugin_storage.checked_value(value)
-            await plugin_storage.put(session, house.project_id, "P", "k", text)
+            await plugin_storage.put(session, app.project_id, "P", "k", text)
             assert plugin_storage.checked_value(value) == text
             assert await plugin_storage.keys(session, "P") == ["k"]
 
@@ -299,9 +299,9 @@ class TestModels:
         """The router learns what they cost, and nothing of their quality; none stays open."""
         task = await kairos.done("Drafts", require=("hello",))
         assert (task.state, task.output) == (TaskState.SUCCEEDED, "hello and more")
-        decisions = await kairos.house.decisions(task.id)
+        decisions = await kairos.app.decisions(task.id)
         assert [decision.quality for decision in decisions] == [None, None]
-        assert kairos.house.parts.services.router._open == {}
+        assert kairos.app.parts.services.router._open == {}
 
     async def test_a_failed_execution_leaves_nothing_open_either(self, kairos: Installed):
         put(
@@ -311,11 +311,11 @@ class TestModels:
         await kairos.operator.post("/api/plugins/reload")
         task = await kairos.done("Drafts")
         assert (task.error or {})["code"] == "plugin_crashed"
-        assert kairos.house.parts.services.router._open == {}
+        assert kairos.app.parts.services.router._open == {}
 
     async def test_the_tasks_model_and_the_projects_rules_hold(self, kairos: Installed):
         task = await kairos.done("Drafts", model="echo")
-        assert {call.model for call in kairos.house.models.calls} == {"echo"}
+        assert {call.model for call in kairos.app.models.calls} == {"echo"}
         assert task.state == TaskState.SUCCEEDED
 
     async def test_no_model_is_the_models_error_and_not_the_plugins(self, kairos: Installed):
@@ -344,11 +344,11 @@ class TestFailures:
     ):
         mark = tmp_path / "pid"
         options = {"timeout_s": 2.0} if how == "timeout" else {}
-        task_id = await kairos.house.submit(str(mark), agent="Hangs", **options)
+        task_id = await kairos.app.submit(str(mark), agent="Hangs", **options)
         pid = int(await eventually(lambda: mark.exists() and mark.read_text()))
         if how == "cancel":
-            await kairos.house.cancel(task_id)
-        task = await kairos.house.finished(task_id)
+            await kairos.app.cancel(task_id)
+        task = await kairos.app.finished(task_id)
         ended = (TaskState.CANCELLED, None) if how == "cancel" else (TaskState.FAILED, "task_timeout")
         assert (task.state, (task.error or {}).get("code")) == ended
         await eventually(lambda: not psutil.pid_exists(pid), 5, "its process has ended")
@@ -356,6 +356,6 @@ class TestFailures:
 
 
 async def test_many_at_once(kairos: Installed):
-    ids = [await kairos.house.submit(f"t{n}", agent="SyncGood" if n % 2 else "AsyncGood") for n in range(20)]
-    tasks = [await kairos.house.finished(task_id, 60) for task_id in ids]
+    ids = [await kairos.app.submit(f"t{n}", agent="SyncGood" if n % 2 else "AsyncGood") for n in range(20)]
+    tasks = [await kairos.app.finished(task_id, 60) for task_id in ids]
     assert [task.output for task in tasks] == [f"T{n}" if n % 2 else f"t{n}"[::-1] for n in range(20)]

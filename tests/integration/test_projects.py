@@ -22,7 +22,7 @@ from kairos.redis_client import connect
 from kairos.tenancy import TaskId
 from tests.kit.api import Caller
 from tests.kit.conditions import eventually
-from tests.kit.house import House, new_project
+from tests.kit.kairos_app import KairosApp, new_project
 from tests.tenancy.world import person
 
 LEASE = timedelta(seconds=5)
@@ -36,14 +36,14 @@ async def redis(addresses: Addresses) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-def here(house: House) -> str:
-    return f"/api/projects/{house.project_id}"
+def here(app: KairosApp) -> str:
+    return f"/api/projects/{app.project_id}"
 
 
-async def limits(redis: Redis, house: House, lane: Lane) -> tuple[str | None, str | None]:
+async def limits(redis: Redis, app: KairosApp, lane: Lane) -> tuple[str | None, str | None]:
     """Cap and weight as Redis holds them."""
     stem = redis_keys.queue_lane(lane)
-    values = [await cast(Any, redis.hget(stem + part, str(house.project_id))) for part in ("cap", "weight")]
+    values = [await cast(Any, redis.hget(stem + part, str(app.project_id))) for part in ("cap", "weight")]
     cap, weight = (value.decode() if value is not None else None for value in values)
     return cap, weight
 
@@ -94,20 +94,20 @@ class TestSettings:
         assert (await owner.call("PATCH", here, json={"settings": settings})).status == 422
         assert (await owner.get(here))["settings"] == before
 
-    async def test_members_may_look_and_admins_may_change(self, house: House, anybody: Caller, here: str):
-        _, member = await person(house, anybody, house.project_id, Role.MEMBER)
+    async def test_members_may_look_and_admins_may_change(self, app: KairosApp, anybody: Caller, here: str):
+        _, member = await person(app, anybody, app.project_id, Role.MEMBER)
         assert (await member.get(here)).status == 200
         assert (await member.call("PATCH", here, json={"name": "x"})).status == 403
         assert (await member.get(f"{here}/export")).status == 403
-        _, admin = await person(house, anybody, house.project_id, Role.ADMIN)
+        _, admin = await person(app, anybody, app.project_id, Role.ADMIN)
         assert (await admin.call("PATCH", here, json={"name": "x"})).status == 200
         assert (await admin.call("DELETE", f"{here}?confirm=x")).status == 403
 
-    async def test_the_project_in_the_address_counts_and_not_the_active_one(self, house: House, owner: Caller):
+    async def test_the_project_in_the_address_counts_and_not_the_active_one(self, app: KairosApp, owner: Caller):
         second = await owner.post("/api/projects", {"name": "Second"})
         changed = await owner.call("PATCH", f"/api/projects/{second['id']}", json={"settings": {"weight": 2}})
         assert (changed["name"], changed["active"], changed["settings"]["weight"]) == ("Second", False, 2)
-        assert (await owner.get(f"/api/projects/{house.project_id}"))["settings"]["weight"] == 1
+        assert (await owner.get(f"/api/projects/{app.project_id}"))["settings"]["weight"] == 1
 
     async def test_a_key_reaches_its_own_project_alone(self, owner: Caller, here: str):
         second = await owner.post("/api/projects", {"name": "Second"})
@@ -119,66 +119,66 @@ class TestSettings:
 
 
 class TestLimits:
-    async def test_they_hold_at_once_and_over_all_daemons(self, house: House, owner: Caller, here: str, redis: Redis):
+    async def test_they_hold_at_once_and_over_all_daemons(self, app: KairosApp, owner: Caller, here: str, redis: Redis):
         for _ in range(3):
-            await house.submit(lane=Lane.BATCH)
+            await app.submit(lane=Lane.BATCH)
         await owner.call("PATCH", here, json={"settings": {"batch_cap": 2, "weight": 5}})
-        assert await limits(redis, house, Lane.BATCH) == ("2", "5.0")
-        assert await limits(redis, house, Lane.INTERACTIVE) == (None, "5.0")
-        taken = [t for t in await FairQueue(redis).take(Lane.BATCH, 50) if t.project_id == house.project_id]
+        assert await limits(redis, app, Lane.BATCH) == ("2", "5.0")
+        assert await limits(redis, app, Lane.INTERACTIVE) == (None, "5.0")
+        taken = [t for t in await FairQueue(redis).take(Lane.BATCH, 50) if t.project_id == app.project_id]
         assert len(taken) == 2, "what any daemon takes comes from this one place"
 
     async def test_a_redis_that_lost_the_queue_gets_them_back(
-        self, house: House, owner: Caller, here: str, redis: Redis
+        self, app: KairosApp, owner: Caller, here: str, redis: Redis
     ):
-        await house.submit(lane=Lane.BATCH)
+        await app.submit(lane=Lane.BATCH)
         await owner.call("PATCH", here, json={"settings": {"batch_cap": 2, "weight": 5}})
         async for key in redis.scan_iter(match=redis_keys.queue_lane(Lane.BATCH) + "*"):
             await redis.delete(key)
-        await house.parts.sweeper.sweep()
-        assert await limits(redis, house, Lane.BATCH) == ("2", "5.0")
+        await app.parts.sweeper.sweep()
+        assert await limits(redis, app, Lane.BATCH) == ("2", "5.0")
 
-    async def test_a_submission_brings_them_too(self, house: House, owner: Caller, here: str, redis: Redis):
+    async def test_a_submission_brings_them_too(self, app: KairosApp, owner: Caller, here: str, redis: Redis):
         await owner.call("PATCH", here, json={"settings": {"batch_cap": 2}})
-        await redis.hdel(redis_keys.queue_lane(Lane.BATCH) + "cap", str(house.project_id))
-        await house.submit(lane=Lane.BATCH)
-        assert (await limits(redis, house, Lane.BATCH))[0] == "2"
+        await redis.hdel(redis_keys.queue_lane(Lane.BATCH) + "cap", str(app.project_id))
+        await app.submit(lane=Lane.BATCH)
+        assert (await limits(redis, app, Lane.BATCH))[0] == "2"
 
 
 class TestArchive:
-    async def test_it_takes_no_tasks_and_holds_those_it_has(self, house: House, owner: Caller, here: str):
-        waiting = await house.submit("say it later", require=("hello",))
+    async def test_it_takes_no_tasks_and_holds_those_it_has(self, app: KairosApp, owner: Caller, here: str):
+        waiting = await app.submit("say it later", require=("hello",))
         archived = await owner.post(f"{here}/archive")
         assert archived["archived_at"] is not None
         refused = await owner.post("/api/tasks", {"prompt": "x"})
         assert (refused.status, refused["code"]) == (409, "project_archived")
-        other = await new_project(house.parts)
-        async with house.working():
-            stranger = await house.parts.services.submissions.submit(other[0], other[1], _greeting())
-            await eventually(lambda: _ended(house, other[0], stranger[0].id), why="others work on")
-            assert (await house.task(waiting)).state == TaskState.QUEUED
+        other = await new_project(app.parts)
+        async with app.working():
+            stranger = await app.parts.services.submissions.submit(other[0], other[1], _greeting())
+            await eventually(lambda: _ended(app, other[0], stranger[0].id), why="others work on")
+            assert (await app.task(waiting)).state == TaskState.QUEUED
             assert (await owner.get(f"/api/tasks/{waiting}")).status == 200, "it is still there to be read"
             restored = await owner.post(f"{here}/restore")
             assert restored["archived_at"] is None
-            assert (await house.finished(waiting)).state == TaskState.SUCCEEDED
+            assert (await app.finished(waiting)).state == TaskState.SUCCEEDED
         assert (await owner.post("/api/tasks", {"prompt": "x"})).status == 201
 
-    async def test_an_ended_task_is_not_tried_again(self, house: House, owner: Caller, here: str):
-        task_id = await house.submit()
-        await house.cancel(task_id)
+    async def test_an_ended_task_is_not_tried_again(self, app: KairosApp, owner: Caller, here: str):
+        task_id = await app.submit()
+        await app.cancel(task_id)
         await owner.post(f"{here}/archive")
         assert (await owner.post(f"/api/tasks/{task_id}/retry"))["code"] == "project_archived"
 
     async def test_a_task_that_redis_hands_out_all_the_same_is_not_claimed(
-        self, house: House, owner: Caller, here: str
+        self, app: KairosApp, owner: Caller, here: str
     ):
         """Redis may have lost the cap a moment ago: PostgreSQL decides."""
-        task_id = await house.submit()
+        task_id = await app.submit()
         await owner.post(f"{here}/archive")
-        async with house.database.project(house.project_id) as session:
+        async with app.database.project(app.project_id) as session:
             assert await tasks.claim(session, TaskId(task_id), "w", LEASE) is None
         await owner.post(f"{here}/restore")
-        async with house.database.project(house.project_id) as session:
+        async with app.database.project(app.project_id) as session:
             assert await tasks.claim(session, TaskId(task_id), "w", LEASE) is not None
 
     async def test_twice_is_as_once(self, owner: Caller, here: str):
@@ -189,12 +189,12 @@ class TestArchive:
 
 
 class TestTaskFilters:
-    async def test_by_words_model_and_type(self, house: House, owner: Caller):
-        a = str(await house.submit("Translate 100% of it", task_type="translation"))
-        b = str(await house.submit("sum up", task_type="summary", model="echo"))
-        async with house.working():
-            await house.finished(UUID(a))
-            await house.finished(UUID(b))
+    async def test_by_words_model_and_type(self, app: KairosApp, owner: Caller):
+        a = str(await app.submit("Translate 100% of it", task_type="translation"))
+        b = str(await app.submit("sum up", task_type="summary", model="echo"))
+        async with app.working():
+            await app.finished(UUID(a))
+            await app.finished(UUID(b))
 
         async def found(query: str) -> list[str]:
             return [task["id"] for task in (await owner.get(f"/api/tasks?{query}"))["items"]]
@@ -206,12 +206,12 @@ class TestTaskFilters:
         assert sorted(await found("model=echo")) == sorted([a, b])
         assert await found("model=other") == []
 
-    async def test_by_when_they_ended_and_whether_a_person_has_spoken(self, house: House, owner: Caller):
-        a, b = str(await house.submit("one")), str(await house.submit("two"))
-        waiting = str(await house.submit("later", not_before=datetime.now(UTC) + timedelta(hours=1)))
-        async with house.working():
+    async def test_by_when_they_ended_and_whether_a_person_has_spoken(self, app: KairosApp, owner: Caller):
+        a, b = str(await app.submit("one")), str(await app.submit("two"))
+        waiting = str(await app.submit("later", not_before=datetime.now(UTC) + timedelta(hours=1)))
+        async with app.working():
             for task_id in (a, b):
-                await house.finished(UUID(task_id))
+                await app.finished(UUID(task_id))
         ended = {t: (await owner.get(f"/api/tasks/{t}"))["finished_at"] for t in (a, b)}
         first, last = sorted((a, b), key=lambda task_id: ended[task_id])
         await owner.post(f"/api/tasks/{first}/label", {"label": "accept"})
@@ -230,7 +230,7 @@ def _greeting():
     return NewTask(prompt="say hello", agent="ExecutionAgent")
 
 
-async def _ended(house: House, project_id, task_id) -> bool:
-    async with house.database.project(project_id) as session:
+async def _ended(app: KairosApp, project_id, task_id) -> bool:
+    async with app.database.project(project_id) as session:
         row = await tasks.get(session, task_id)
     return row is not None and row.state == TaskState.SUCCEEDED

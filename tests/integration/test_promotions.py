@@ -24,7 +24,7 @@ from kairos.http import HttpClient
 from kairos.llm.calls.providers import ChatRequest, Providers
 from kairos.tenancy import new_id
 from tests.kit.conditions import eventually
-from tests.kit.house import House, open_house
+from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.lora_file import write_lora
 from tests.kit.model_server import ModelServer
 from tests.kit.ollama_server import OllamaServer
@@ -39,35 +39,35 @@ PROMPT = "Write the Vex call to clean the lamp."
 class Works:
     """A Kairos whose only model is served by Ollama, and a way to make adapters without hours of training."""
 
-    house: House
+    app: KairosApp
     ollama: OllamaServer
     folder: Path
 
     @property
     def promotions(self):
-        return self.house.parts.services.promotions
+        return self.app.parts.services.promotions
 
     async def candidate(self, says: str, content: bytes | None = None) -> AdapterRow:
         """An adapter that answers with these words before the base's own, as a run would leave it."""
-        house, run_id, sample_id = self.house, new_id(), new_id()
+        app, run_id, sample_id = self.app, new_id(), new_id()
         trained = self.folder / str(run_id)
         trained.mkdir()
         for name in KEPT:
             (trained / name).write_bytes(content or adapter_file(says))
-        async with house.database.project(house.project_id) as session:
+        async with app.database.project(app.project_id) as session:
             version = await adapters.next_version(session, BASE)
-        files = house.parts.services.adapter_files
-        stored = files.save(trained, house.project_id, BASE, version, {"run": str(run_id)})
+        files = app.parts.services.adapter_files
+        stored = files.save(trained, app.project_id, BASE, version, {"run": str(run_id)})
         row = AdapterRow(
-            project_id=house.project_id, id=run_id, run_id=run_id, base=BASE, version=version, path=stored.path,
+            project_id=app.project_id, id=run_id, run_id=run_id, base=BASE, version=version, path=stored.path,
             sha256=stored.sha256, bytes=stored.bytes, manifest={},
         )  # fmt: skip
         prompt = [{"role": "user", "content": PROMPT}]
-        async with house.database.project(house.project_id) as session:
-            session.add(TrainingRunRow(project_id=house.project_id, id=run_id, base=BASE))
+        async with app.database.project(app.project_id) as session:
+            session.add(TrainingRunRow(project_id=app.project_id, id=run_id, base=BASE))
             session.add(
                 SampleRow(
-                    project_id=house.project_id,
+                    project_id=app.project_id,
                     id=sample_id,
                     prompt=prompt,
                     reason="r",
@@ -81,10 +81,10 @@ class Works:
 
     async def ruled(self, row: AdapterRow, ruling: GateOutcome) -> AdapterRow:
         report = GateReport(NOTHING, NOTHING, 0.1, ruling, "as the test says")
-        return await self.promotions.rule(self.house.project_id, row.id, report)
+        return await self.promotions.rule(self.app.project_id, row.id, report)
 
     async def state(self, row: AdapterRow) -> AdapterState:
-        async with self.house.database.project(self.house.project_id) as session:
+        async with self.app.database.project(self.app.project_id) as session:
             found = await adapters.get(session, row.id)
         assert found
         return AdapterState(found.state)
@@ -93,12 +93,12 @@ class Works:
         """So many tasks that want a word in the answer; the models that they were given to."""
         answered = []
         for number in range(amount):
-            task_id = await self.house.submit(f"{PROMPT} {number}", task_type="vex", require=(wanted,))
-            answered.append((await self.house.finished(task_id, within_s)).model)
+            task_id = await self.app.submit(f"{PROMPT} {number}", task_type="vex", require=(wanted,))
+            answered.append((await self.app.finished(task_id, within_s)).model)
         return answered
 
     def name_of(self, row: AdapterRow) -> str:
-        return served_name(BASE, self.house.project_id, row.version)
+        return served_name(BASE, self.app.project_id, row.version)
 
 
 @pytest.fixture
@@ -115,16 +115,16 @@ async def opened(addresses: Addresses, folder: Path, **settings) -> AsyncIterato
             name=BASE, base_url=ollama.base_url, local=True, adapters="ollama", weights=check_weights()
         )
         fine_tuning = FineTuningSettings(folder=folder / "models", canary_answers=3, **settings)
-        async with open_house(
+        async with open_app(
             addresses, unused, data_dir=folder, models=[base], guardian={"tries": 1}, fine_tuning=fine_tuning
-        ) as house:
-            yield Works(house, ollama, folder)
+        ) as app:
+            yield Works(app, ollama, folder)
 
 
 async def test_what_is_better_gets_a_share_and_then_all(works: Works):
     row = await works.candidate("right")
     assert (await works.ruled(row, GateOutcome.PROMOTE)).state == AdapterState.CANARY
-    async with works.house.working():
+    async with works.app.working():
         answered = await works.asked("right", 16)
 
         async def live() -> bool:
@@ -138,17 +138,17 @@ async def test_what_is_better_gets_a_share_and_then_all(works: Works):
 
 async def test_what_serves_worse_than_what_it_replaced_is_rolled_back_by_itself(works: Works):
     good, bad = await works.candidate("right"), await works.candidate("wrong")
-    project = works.house.project_id
+    project = works.app.project_id
     await works.ruled(good, GateOutcome.PROMOTE)
-    await works.promotions.promote(project, good.id, works.house.user_id)
-    async with works.house.working():
+    await works.promotions.promote(project, good.id, works.app.user_id)
+    async with works.app.working():
         await works.asked("right", 8)
         await works.ruled(bad, GateOutcome.PROMOTE)
-        await works.promotions.promote(project, bad.id, works.house.user_id)
+        await works.promotions.promote(project, bad.id, works.app.user_id)
         assert await works.state(good) is AdapterState.RETIRED
         for number in range(8):  # named, as the router itself would soon avoid it
-            await works.house.finished(
-                await works.house.submit(
+            await works.app.finished(
+                await works.app.submit(
                     f"{PROMPT} {number}", task_type="vex", require=("right",), model=works.name_of(bad)
                 )
             )
@@ -162,11 +162,11 @@ async def test_what_serves_worse_than_what_it_replaced_is_rolled_back_by_itself(
 
 async def test_a_person_decides_where_the_gate_cannot(works: Works):
     row = await works.candidate("right")
-    project, user = works.house.project_id, works.house.user_id
+    project, user = works.app.project_id, works.app.user_id
     assert (await works.ruled(row, GateOutcome.NEEDS_APPROVAL)).state == AdapterState.NEEDS_APPROVAL
-    assert works.house.parts.services.router.catalog.find(works.name_of(row), project) is None
+    assert works.app.parts.services.router.catalog.find(works.name_of(row), project) is None
     assert (await works.promotions.promote(project, row.id, user)).state == AdapterState.CANARY
-    served = works.house.parts.services.router.catalog.find(works.name_of(row), project)
+    served = works.app.parts.services.router.catalog.find(works.name_of(row), project)
     assert served
     assert (served.adapter_id, served.share) == (row.id, 0.5)
     other = await works.candidate("other")
@@ -177,7 +177,7 @@ async def test_a_person_decides_where_the_gate_cannot(works: Works):
 
 
 async def test_one_step_back_by_hand_and_other_tools_follow(works: Works):
-    project, user = works.house.project_id, works.house.user_id
+    project, user = works.app.project_id, works.app.user_id
     first, second = await works.candidate("first"), await works.candidate("second")
     for row in (first, second):
         await works.ruled(row, GateOutcome.NEEDS_APPROVAL)
@@ -207,16 +207,16 @@ async def test_a_file_that_was_changed_is_not_served_and_says_so(works: Works):
     file.chmod(0o600)
     file.write_bytes(adapter_file("evil"))
     await works.ruled(row, GateOutcome.PROMOTE)
-    services = works.house.parts.services
+    services = works.app.parts.services
     assert "sha256" in (services.deployments.problem(row.id) or "")
-    assert services.router.catalog.find(works.name_of(row), works.house.project_id) is None
+    assert services.router.catalog.find(works.name_of(row), works.app.project_id) is None
 
 
 async def test_ollama_away_the_service_waits_and_says_so(works: Works):
     await works.ollama.away()
     row = await works.candidate("right")
     await works.ruled(row, GateOutcome.PROMOTE)
-    services, project = works.house.parts.services, works.house.project_id
+    services, project = works.app.parts.services, works.app.project_id
     assert "unavailable" in (services.deployments.problem(row.id) or "")
     await works.ollama.back()
     await services.deployments.refresh()
@@ -229,7 +229,7 @@ async def test_ollama_away_the_gate_asks_a_llama_cpp_of_its_own_and_says_so(work
     lora = await asyncio.to_thread(write_lora, works.folder / "lora.gguf", 1)
     row = await works.candidate("", await asyncio.to_thread(lora.read_bytes))
     request = ChatRequest(({"role": "user", "content": PROMPT},), temperature=0.0, max_tokens=8)
-    async with works.house.parts.services.deployments.gate_models(row) as both, HttpClient() as http:
+    async with works.app.parts.services.deployments.gate_models(row) as both, HttpClient() as http:
         assert "llama.cpp" in both.note
         assert "unavailable" in both.note
         base, candidate = [
@@ -239,14 +239,14 @@ async def test_ollama_away_the_gate_asks_a_llama_cpp_of_its_own_and_says_so(work
 
 
 async def test_every_replica_serves_what_one_of_them_promoted(works: Works, addresses: Addresses):
-    async with opened(addresses, works.folder) as other, other.house.working():
-        other_router = other.house.parts.services.router
+    async with opened(addresses, works.folder) as other, other.app.working():
+        other_router = other.app.parts.services.router
         # The same catalogue, at the same Ollama.
         other_router.catalog._shared[BASE] = replace(other_router.catalog._shared[BASE], base_url=works.ollama.base_url)
         row = await works.candidate("right")
         await works.ruled(row, GateOutcome.PROMOTE)
-        project = works.house.project_id
+        project = works.app.project_id
         await eventually(
             lambda: other_router.catalog.find(works.name_of(row), project), 20, "the other one hears of it"
         )
-        assert other_router.catalog.find(works.name_of(row), other.house.project_id) is None
+        assert other_router.catalog.find(works.name_of(row), other.app.project_id) is None

@@ -27,7 +27,7 @@ from kairos.pubsub import Notice, PubSub, Subscribed
 from kairos.redis_client import blocking_redis_errors, check_writable, connect, redis_errors
 from kairos.tenancy import ProjectId, TaskId
 from tests.kit.conditions import eventually
-from tests.kit.house import House, open_house
+from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.model_server import ModelServer
 from tests.kit.valkey import ValkeyServer
 
@@ -43,14 +43,14 @@ async def client(own_valkey: ValkeyServer) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-async def apart(addresses: Addresses, models: ModelServer, own_valkey: ValkeyServer) -> AsyncIterator[House]:
-    """A house with a Redis of its own, which may be mistreated."""
-    async with open_house(replace(addresses, redis_url=own_valkey.url), models) as house:
-        yield house
+async def apart(addresses: Addresses, models: ModelServer, own_valkey: ValkeyServer) -> AsyncIterator[KairosApp]:
+    """A `KairosApp` with a Redis of its own, which may be mistreated."""
+    async with open_app(replace(addresses, redis_url=own_valkey.url), models) as app:
+        yield app
 
 
-async def works(house: House) -> None:
-    task = await house.finished(await house.submit(), within_s=30)
+async def works(app: KairosApp) -> None:
+    task = await app.finished(await app.submit(), within_s=30)
     assert task.state == TaskState.SUCCEEDED
 
 
@@ -59,12 +59,12 @@ async def blocked(client: Redis) -> list[str]:
     return [entry["id"] for entry in await client.client_list() if entry["cmd"] == "blpop" and "b" in entry["flags"]]
 
 
-async def ready(house: House) -> dict[str, Any]:
-    services: Services = house.parts.services
+async def ready(app: KairosApp) -> dict[str, Any]:
+    services: Services = app.parts.services
     return dict((await services.probe())["redis"])
 
 
-async def test_a_failover_that_unblocks_sleepers_ends_no_daemon(apart: House, client: Redis):
+async def test_a_failover_that_unblocks_sleepers_ends_no_daemon(apart: KairosApp, client: Redis):
     """An old primary answers BLPOP with UNBLOCKED when it becomes a replica, and READONLY to every write after."""
     async with apart.working():
         await works(apart)
@@ -79,7 +79,7 @@ async def test_a_failover_that_unblocks_sleepers_ends_no_daemon(apart: House, cl
         await works(apart)
 
 
-async def test_an_unblocked_sleeper_goes_on(apart: House, client: Redis):
+async def test_an_unblocked_sleeper_goes_on(apart: KairosApp, client: Redis):
     async with apart.working():
         await works(apart)
         for _ in range(3):
@@ -89,7 +89,7 @@ async def test_an_unblocked_sleeper_goes_on(apart: House, client: Redis):
         await works(apart)
 
 
-async def test_scripts_that_are_flushed_and_connections_that_are_killed_are_no_end(apart: House, client: Redis):
+async def test_scripts_that_are_flushed_and_connections_that_are_killed_are_no_end(apart: KairosApp, client: Redis):
     async with apart.working():
         await works(apart)
         await client.script_flush()
@@ -98,7 +98,7 @@ async def test_scripts_that_are_flushed_and_connections_that_are_killed_are_no_e
         await works(apart)
 
 
-async def test_a_redis_that_is_full_shows_as_degraded_until_it_has_room(apart: House, client: Redis):
+async def test_a_redis_that_is_full_shows_as_degraded_until_it_has_room(apart: KairosApp, client: Redis):
     async with apart.working():
         await works(apart)
         assert await ready(apart) == {"state": "ok"}
@@ -121,7 +121,7 @@ async def test_the_doctor_names_a_redis_that_is_full(own_valkey: ValkeyServer, c
     assert "used memory > 'maxmemory'" in found.detail
 
 
-async def test_a_redis_that_is_killed_is_away_and_comes_back(apart: House, own_valkey: ValkeyServer):
+async def test_a_redis_that_is_killed_is_away_and_comes_back(apart: KairosApp, own_valkey: ValkeyServer):
     async with apart.working():
         await works(apart)
         own_valkey.kill()

@@ -25,7 +25,7 @@ from kairos.llm.catalog.catalog import Model
 from kairos.llm.health.health import ModelHealthState
 from kairos.redis_client import connect
 from tests.kit.conditions import eventually
-from tests.kit.house import House, open_house
+from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.model_server import ModelServer, ScriptedModel
 
 MODEL = Model("m", "m", "http://nowhere.test/v1")
@@ -130,30 +130,30 @@ def cold(body: Mapping[str, Any]) -> tuple[int, Any] | None:
 
 
 @pytest.fixture
-async def house(addresses: Addresses, models: ModelServer) -> AsyncIterator[House]:
+async def app(addresses: Addresses, models: ModelServer) -> AsyncIterator[KairosApp]:
     models.add(ScriptedModel("cold", answer='{"reason": "it greets", "score": 9}', refuses=cold))
     entries = [
         ModelSettings(name="cold", base_url=models.base_url, local=True, tier=0.02),
         ModelSettings(name="echo", base_url=models.base_url, local=True, tier=0.9),
     ]
-    async with open_house(addresses, models, models=entries, judge=JudgeSettings(model="cold", share=1.0)) as house:
-        yield house
+    async with open_app(addresses, models, models=entries, judge=JudgeSettings(model="cold", share=1.0)) as app:
+        yield app
 
 
-async def test_a_model_that_refuses_temperature_can_judge(house: House):
-    async with house.working():
-        task = await house.finished(await house.submit("greet me"))
-        await house.parts.judge.drain()
-    assert (await house.events(task.id))[-1].kind == "judged"
+async def test_a_model_that_refuses_temperature_can_judge(app: KairosApp):
+    async with app.working():
+        task = await app.finished(await app.submit("greet me"))
+        await app.parts.judge.drain()
+    assert (await app.events(task.id))[-1].kind == "judged"
 
 
 async def test_a_refused_parameter_says_nothing_of_health_and_its_answer_is_not_cached(
-    house: House, models: ModelServer
+    app: KairosApp, models: ModelServer
 ):
-    router = house.parts.services.router
-    async with house.working():
+    router = app.parts.services.router
+    async with app.working():
         for _ in range(2):
-            task = await house.finished(await house.submit("say hello", model="cold", temperature=0.0))
+            task = await app.finished(await app.submit("say hello", model="cold", temperature=0.0))
             assert task.state == TaskState.SUCCEEDED
     assert len(models.calls_of("cold")) == 3, "the refused one, and one for each task: none came from the cache"
     assert router.health.status("cold", time.time()).state is ModelHealthState.HEALTHY
@@ -162,17 +162,17 @@ async def test_a_refused_parameter_says_nothing_of_health_and_its_answer_is_not_
     assert router.adjustments(router.require("cold")) == []
 
 
-async def test_a_task_that_asks_for_the_cache_all_the_same_gets_it(house: House, models: ModelServer):
-    async with house.working():
+async def test_a_task_that_asks_for_the_cache_all_the_same_gets_it(app: KairosApp, models: ModelServer):
+    async with app.working():
         for _ in range(2):
-            await house.finished(await house.submit("say hello", model="cold", temperature=0.0, cache=True))
+            await app.finished(await app.submit("say hello", model="cold", temperature=0.0, cache=True))
     assert len(models.calls_of("cold")) == 2
 
 
-async def test_a_json_task_succeeds_on_a_model_of_which_nothing_is_declared(house: House, models: ModelServer):
+async def test_a_json_task_succeeds_on_a_model_of_which_nothing_is_declared(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("echo", answer='{"city": "Rome"}'))
     schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-    async with house.working():
-        task = await house.finished(await house.submit("which city?", model="echo", schema=schema))
+    async with app.working():
+        task = await app.finished(await app.submit("which city?", model="echo", schema=schema))
     assert task.state == TaskState.SUCCEEDED
     assert models.calls_of("echo")[0].body["response_format"]["type"] == "json_schema"

@@ -33,34 +33,34 @@ from kairos.redis_client import connect
 from kairos.tenancy import Scope, UserId
 from tests.kit.api import Caller, signed_in
 from tests.kit.hashing import cheap
-from tests.kit.house import House
+from tests.kit.kairos_app import KairosApp
 from tests.kit.people import new_project_in
 
 PASSWORD = "correct horse battery"
 
 
 @pytest.fixture(autouse=True)
-async def nothing_was_tried(house: House) -> None:
+async def nothing_was_tried(app: KairosApp) -> None:
     """Other tests sign in from the same address."""
-    redis = house.parts.services.accounts._limits._redis
+    redis = app.parts.services.accounts._limits._redis
     async for key in redis.scan_iter(match=redis_keys.sign_in_attempts("*", "*")):
         await redis.delete(key)
 
 
-def evaluated(house: House) -> int:
-    return house.parts.services.accounts.passwords.evaluated
+def evaluated(app: KairosApp) -> int:
+    return app.parts.services.accounts.passwords.evaluated
 
 
-async def link(house: House, user_id: UserId, life: timedelta = timedelta(hours=1)) -> str:
+async def link(app: KairosApp, user_id: UserId, life: timedelta = timedelta(hours=1)) -> str:
     token = new_secret()
-    async with house.database.scope(Scope(user_id=user_id)) as session:
+    async with app.database.scope(Scope(user_id=user_id)) as session:
         await sessions.add_link(session, digest(token), user_id, "setup", life)
     return token
 
 
-async def with_password(house: House) -> str:
-    await house.parts.services.accounts.use_link(await link(house, house.user_id), PASSWORD, "test")
-    return f"{house.user_id}@test"
+async def with_password(app: KairosApp) -> str:
+    await app.parts.services.accounts.use_link(await link(app, app.user_id), PASSWORD, "test")
+    return f"{app.user_id}@test"
 
 
 async def try_often(anybody: Caller, email: str, times: int, **more) -> list[int]:
@@ -70,27 +70,29 @@ async def try_often(anybody: Caller, email: str, times: int, **more) -> list[int
 
 
 class TestLogin:
-    async def test_parallel_wrong_passwords_are_counted_before_they_are_evaluated(self, house: House, anybody: Caller):
-        email = await with_password(house)
-        before = evaluated(house)
+    async def test_parallel_wrong_passwords_are_counted_before_they_are_evaluated(
+        self, app: KairosApp, anybody: Caller
+    ):
+        email = await with_password(app)
+        before = evaluated(app)
         statuses = await try_often(anybody, email, 80)
-        assert statuses.count(401) == PER_ACCOUNT == evaluated(house) - before
+        assert statuses.count(401) == PER_ACCOUNT == evaluated(app) - before
         assert statuses.count(429) == 80 - PER_ACCOUNT
 
-    async def test_parallel_guesses_at_many_accounts_are_bounded_by_address(self, house: House, anybody: Caller):
-        before = evaluated(house)
+    async def test_parallel_guesses_at_many_accounts_are_bounded_by_address(self, app: KairosApp, anybody: Caller):
+        before = evaluated(app)
         emails = [f"{uuid4()}@test" for _ in range(PER_ADDRESS + 20)]
         replies = [await try_often(anybody, email, 1) for email in emails]
-        assert evaluated(house) - before == PER_ADDRESS
+        assert evaluated(app) - before == PER_ADDRESS
         assert replies[-1] == [429]
 
-    async def test_successes_do_not_count(self, house: House, anybody: Caller):
-        body = {"email": await with_password(house), "password": PASSWORD}
+    async def test_successes_do_not_count(self, app: KairosApp, anybody: Caller):
+        body = {"email": await with_password(app), "password": PASSWORD}
         for _ in range(PER_ACCOUNT + 2):
             assert (await anybody.post("/api/auth/login", body)).status == 200
 
-    async def test_strangers_do_not_lock_out_a_known_device(self, house: House, anybody: Caller):
-        email = await with_password(house)
+    async def test_strangers_do_not_lock_out_a_known_device(self, app: KairosApp, anybody: Caller):
+        email = await with_password(app)
         good = {"email": email, "password": PASSWORD}
         async with anybody._session.post("/api/auth/login", json={**good, "cookie": True}) as browser:
             cookie = browser.cookies["kairos_device"]
@@ -102,93 +104,93 @@ class TestLogin:
         sent = {"Cookie": f"kairos_device={cookie.value}"}
         assert (await anybody.post("/api/auth/login", good, headers=sent)).status == 200
 
-    async def test_a_device_is_known_to_its_own_account_only(self, house: House, anybody: Caller):
-        email = await with_password(house)
-        _, other_id = await new_project_in(house.database)
-        await house.parts.services.accounts.use_link(await link(house, other_id), PASSWORD, "test")
+    async def test_a_device_is_known_to_its_own_account_only(self, app: KairosApp, anybody: Caller):
+        email = await with_password(app)
+        _, other_id = await new_project_in(app.database)
+        await app.parts.services.accounts.use_link(await link(app, other_id), PASSWORD, "test")
         theirs = await anybody.post("/api/auth/login", {"email": f"{other_id}@test", "password": PASSWORD})
-        before = evaluated(house)
+        before = evaluated(app)
         statuses = await try_often(anybody, email, PER_ACCOUNT + 5, device_token=theirs["device_token"])
-        assert statuses.count(401) == PER_ACCOUNT == evaluated(house) - before
+        assert statuses.count(401) == PER_ACCOUNT == evaluated(app) - before
 
-    async def test_a_known_device_may_not_guess_without_end(self, house: House, anybody: Caller):
-        email = await with_password(house)
+    async def test_a_known_device_may_not_guess_without_end(self, app: KairosApp, anybody: Caller):
+        email = await with_password(app)
         mine = await anybody.post("/api/auth/login", {"email": email, "password": PASSWORD})
         statuses = await try_often(anybody, email, PER_ACCOUNT + 5, device_token=mine["device_token"])
         assert statuses.count(401) == PER_ACCOUNT
 
     @pytest.mark.parametrize("device", ["", "x", "ü" * 50, "A" * 86])
-    async def test_a_forged_device_counts_as_a_stranger(self, house: House, anybody: Caller, device: str):
+    async def test_a_forged_device_counts_as_a_stranger(self, app: KairosApp, anybody: Caller, device: str):
         statuses = await try_often(anybody, f"{uuid4()}@test", PER_ACCOUNT + 1, device_token=device)
         assert statuses.count(429) == 1
 
 
 class TestLinks:
-    async def test_unknown_and_expired_links_cost_no_hash(self, house: House, anybody: Caller, monkeypatch):
+    async def test_unknown_and_expired_links_cost_no_hash(self, app: KairosApp, anybody: Caller, monkeypatch):
         def hashes(*_):
             raise AssertionError("hashed")
 
-        expired = await link(house, house.user_id, timedelta(seconds=-1))
-        monkeypatch.setattr(house.parts.services.accounts.passwords, "_run", hashes)
+        expired = await link(app, app.user_id, timedelta(seconds=-1))
+        monkeypatch.setattr(app.parts.services.accounts.passwords, "_run", hashes)
         for token in (expired, new_secret()):
             assert (await anybody.post("/api/auth/setup", {"token": token, "password": PASSWORD})).status == 401
             body = {"token": token, "email": "a@test", "name": "A", "password": PASSWORD}
             assert (await anybody.post("/api/auth/register", body)).status == 404
 
-    async def test_a_taken_address_costs_no_hash(self, house: House, anybody: Caller, owner: Caller, monkeypatch):
+    async def test_a_taken_address_costs_no_hash(self, app: KairosApp, anybody: Caller, owner: Caller, monkeypatch):
         token = (await owner.post("/api/invitations", {}))["link"].split("#")[1]
-        monkeypatch.setattr(house.parts.services.accounts.passwords, "_run", None)
-        body = {"token": token, "email": f"{house.user_id}@test", "name": "A", "password": PASSWORD}
+        monkeypatch.setattr(app.parts.services.accounts.passwords, "_run", None)
+        body = {"token": token, "email": f"{app.user_id}@test", "name": "A", "password": PASSWORD}
         assert (await anybody.post("/api/auth/register", body)).status == 409
 
-    async def test_one_link_is_hashed_for_only_so_often(self, house: House, anybody: Caller):
-        token, before = await link(house, house.user_id), evaluated(house)
+    async def test_one_link_is_hashed_for_only_so_often(self, app: KairosApp, anybody: Caller):
+        token, before = await link(app, app.user_id), evaluated(app)
         body = {"token": token, "password": PASSWORD}
         replies = await asyncio.gather(*(anybody.post("/api/auth/setup", body) for _ in range(30)))
         statuses = [reply.status for reply in replies]
         assert statuses.count(200) == 1
         assert set(statuses) <= {200, 401, 429}
-        assert 1 <= evaluated(house) - before <= sign_in_limits.PER_LINK
+        assert 1 <= evaluated(app) - before <= sign_in_limits.PER_LINK
 
-    async def test_a_used_link_ends_the_other_links_and_sessions(self, house: House, anybody: Caller):
-        first, second = await link(house, house.user_id), await link(house, house.user_id)
-        before = await signed_in(house.parts, anybody, house.user_id, house.project_id)
+    async def test_a_used_link_ends_the_other_links_and_sessions(self, app: KairosApp, anybody: Caller):
+        first, second = await link(app, app.user_id), await link(app, app.user_id)
+        before = await signed_in(app.parts, anybody, app.user_id, app.project_id)
         assert (await anybody.post("/api/auth/setup", {"token": first, "password": PASSWORD})).status == 200
         assert (await anybody.post("/api/auth/setup", {"token": second, "password": PASSWORD})).status == 401
         assert (await before.get("/api/auth/me")).status == 401
 
 
 class TestChange:
-    async def test_guesses_with_a_session_are_bounded(self, house: House, anybody: Caller):
-        await with_password(house)
-        thief = await signed_in(house.parts, anybody, house.user_id, house.project_id)
-        before = evaluated(house)
+    async def test_guesses_with_a_session_are_bounded(self, app: KairosApp, anybody: Caller):
+        await with_password(app)
+        thief = await signed_in(app.parts, anybody, app.user_id, app.project_id)
+        before = evaluated(app)
         body = {"current": "guess", "new": "an other one than that"}
         replies = await asyncio.gather(*(thief.post("/api/auth/password", body) for _ in range(40)))
-        assert [r.status for r in replies].count(422) == PER_ACCOUNT == evaluated(house) - before
-        owner = await signed_in(house.parts, anybody, house.user_id, house.project_id)
+        assert [r.status for r in replies].count(422) == PER_ACCOUNT == evaluated(app) - before
+        owner = await signed_in(app.parts, anybody, app.user_id, app.project_id)
         assert (await owner.post("/api/auth/password", {**body, "current": PASSWORD})).status == 204
 
-    async def test_a_change_ends_all_links(self, house: House, anybody: Caller):
-        await with_password(house)
-        token = await link(house, house.user_id)
-        mine = await signed_in(house.parts, anybody, house.user_id, house.project_id)
+    async def test_a_change_ends_all_links(self, app: KairosApp, anybody: Caller):
+        await with_password(app)
+        token = await link(app, app.user_id)
+        mine = await signed_in(app.parts, anybody, app.user_id, app.project_id)
         body = {"current": PASSWORD, "new": "an other one than that"}
         assert (await mine.post("/api/auth/password", body)).status == 204
         assert (await anybody.post("/api/auth/setup", {"token": token, "password": PASSWORD})).status == 401
 
 
 class TestDisabled:
-    async def test_a_disabled_account_can_neither_use_links_nor_refresh_nor_sign_in(self, house, anybody: Caller):
-        email = await with_password(house)
-        session = await house.parts.services.accounts.open_session(house.user_id, "t", house.project_id)
-        token = await link(house, house.user_id)
-        async with house.database.scope(Scope(operator=True)) as scope:
-            await people_set_disabled(scope, house.user_id)
-        before = evaluated(house)
+    async def test_a_disabled_account_can_neither_use_links_nor_refresh_nor_sign_in(self, app, anybody: Caller):
+        email = await with_password(app)
+        session = await app.parts.services.accounts.open_session(app.user_id, "t", app.project_id)
+        token = await link(app, app.user_id)
+        async with app.database.scope(Scope(operator=True)) as scope:
+            await people_set_disabled(scope, app.user_id)
+        before = evaluated(app)
         refresh = await anybody.post("/api/auth/refresh", {"refresh_token": session.refresh_token})
         setup = await anybody.post("/api/auth/setup", {"token": token, "password": "an other one than that"})
-        assert evaluated(house) == before, "its link costs no hash"
+        assert evaluated(app) == before, "its link costs no hash"
         login = await anybody.post("/api/auth/login", {"email": email, "password": PASSWORD})
         assert (refresh.status, setup.status, login.status) == (401, 401, 401)
 
@@ -211,7 +213,7 @@ class TestStrength:
             await pool.hashed(trivial)
         await pool.aclose()
 
-    async def test_ones_own_name_is_no_password(self, house: House, anybody: Caller, owner: Caller):
+    async def test_ones_own_name_is_no_password(self, app: KairosApp, anybody: Caller, owner: Caller):
         token = (await owner.post("/api/invitations", {}))["link"].split("#")[1]
         body = {"token": token, "email": "z@test", "name": "Zeynep Karakaya", "password": "zeynepkarakaya"}
         refused = await anybody.post("/api/auth/register", body)

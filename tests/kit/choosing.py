@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from kairos.assembly import Components, assemble
 from kairos.config import JudgeSettings, ModelSettings, PriceSettings, RouterSettings, Settings
 from kairos.embedded import Addresses
-from tests.kit.house import QUICK, House, new_project
+from tests.kit.kairos_app import QUICK, KairosApp, new_project
 from tests.kit.model_script import Quality
 from tests.kit.model_server import ModelServer, Prompt, ScriptedModel
 
@@ -59,12 +59,12 @@ async def run_story(addresses: Addresses, seed: int, replicas: int) -> Choices:
         strong = await stack.enter_async_context(_strong(seed))
         judge = await stack.enter_async_context(_judge())
         settings = _settings(local, strong, judge)
-        houses = [await stack.enter_async_context(_replica(addresses, settings, local)) for _ in range(replicas)]
-        first = houses[0]
-        for house in houses[1:]:
-            house.project_id, house.user_id = first.project_id, first.user_id
+        apps = [await stack.enter_async_context(_replica(addresses, settings, local)) for _ in range(replicas)]
+        first = apps[0]
+        for app in apps[1:]:
+            app.project_id, app.user_id = first.project_id, first.user_id
         for number, kind in enumerate(order):
-            await _one(houses[number % replicas], kind, choices)
+            await _one(apps[number % replicas], kind, choices)
     return choices
 
 
@@ -75,22 +75,22 @@ class _replica:
         self._addresses, self._settings, self._models = addresses, settings, models
         self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> House:
+    async def __aenter__(self) -> KairosApp:
         parts: Components = await self._stack.enter_async_context(assemble(self._settings, self._addresses))
-        house = House(parts, self._models, *await new_project(parts))
-        await self._stack.enter_async_context(house.working())
-        return house
+        app = KairosApp(parts, self._models, *await new_project(parts))
+        await self._stack.enter_async_context(app.working())
+        return app
 
     async def __aexit__(self, *exception: object) -> None:
         await self._stack.aclose()
 
 
-async def _one(house: House, kind: str, choices: Choices) -> None:
+async def _one(app: KairosApp, kind: str, choices: Choices) -> None:
     checks = {"tests": TESTS} if kind == CODE else {}
-    task_id = await house.submit(kind, task_type=kind, **checks)
-    await house.finished(task_id)
-    await house.parts.judge.drain()
-    first, *_ = await house.decisions(task_id)
+    task_id = await app.submit(kind, task_type=kind, **checks)
+    await app.finished(task_id)
+    await app.parts.judge.drain()
+    first, *_ = await app.decisions(task_id)
     choices.by_kind[kind].append(first.chosen or "none")
     choices.scores[kind].append({score["model"]: score["mu"] for score in first.candidates})
 

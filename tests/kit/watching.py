@@ -19,7 +19,7 @@ from kairos.db.models import SessionRow
 from kairos.tenancy import ProjectId, Scope, UserId, new_id
 from tests.kit.api import Caller, serving
 from tests.kit.conditions import eventually
-from tests.kit.house import House
+from tests.kit.kairos_app import KairosApp
 
 
 class Watcher:
@@ -119,6 +119,6 @@ async def front(
             yield caller
 
 
-def front_of(house: House, *, alone: bool = True):
-    """The API of the house, with its owner signed in."""
-    return front(house.parts, house.user_id, house.project_id, alone=alone)
+def front_of(app: KairosApp, *, alone: bool = True):
+    """The API of the app, with its owner signed in."""
+    return front(app.parts, app.user_id, app.project_id, alone=alone)

@@ -18,7 +18,7 @@ async def lists_keep_projects_apart(world: World) -> None:
 
 async def cache_keeps_projects_apart(world: World) -> None:
     """The same question in both projects: what is stored for Y is served there, and not in X."""
-    cache, digest = world.house.parts.services.router.cache, uuid4().bytes * 2
+    cache, digest = world.app.parts.services.router.cache, uuid4().bytes * 2
     in_x, in_y = (CacheKey(project_id, digest, False) for project_id in (world.x, world.y))
     await keep(cache, in_y, SECRET)
     assert await served(cache, in_y)

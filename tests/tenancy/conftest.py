@@ -11,7 +11,7 @@ import pytest
 from kairos.config import ModelSettings
 from kairos.embedded import Addresses
 from tests.kit.api import serving
-from tests.kit.house import leave_nothing_to_do, open_house
+from tests.kit.kairos_app import leave_nothing_to_do, open_app
 from tests.kit.leftovers import leftovers, uses_engines
 from tests.kit.model_server import ModelServer, ScriptedModel
 from tests.tenancy.world import World, two_worlds
@@ -58,9 +58,9 @@ async def world(empty_engines: None, addresses: Addresses) -> AsyncIterator[Worl
             server.add(ScriptedModel(name="echo", answer="hello"))
             echo = ModelSettings(name="echo", base_url=server.base_url, local=True, weights=weights, adapters="ollama")
             async with (
-                open_house(addresses, server, data_dir=folder, models=[echo]) as house,
-                serving(house.parts) as anybody,
+                open_app(addresses, server, data_dir=folder, models=[echo]) as app,
+                serving(app.parts) as anybody,
             ):
-                world = await two_worlds(house, anybody)
+                world = await two_worlds(app, anybody)
                 yield world
-                await leave_nothing_to_do(house.parts, world.x, world.y)
+                await leave_nothing_to_do(app.parts, world.x, world.y)

@@ -31,10 +31,10 @@ STORIES = (
 @pytest.fixture
 async def router(world: World) -> AsyncIterator[LLMRouter]:
     """Y has an adapter of `echo`, the best model there is."""
-    house = world.house
-    router = house.parts.services.router
+    app = world.app
+    router = app.parts.services.router
     of_y = {"project_id": world.y, "base": "echo", "adapter_id": ADAPTER_ID, "local": True, "tier": 0.98}
-    router.replace_adapters([Model(NAME, "echo", house.models.base_url, share=0.999999, **of_y)])
+    router.replace_adapters([Model(NAME, "echo", app.models.base_url, share=0.999999, **of_y)])
     yield router
     router.replace_adapters([])
 
@@ -45,7 +45,7 @@ async def done(world: World, task_id: UUID) -> None:
     async def ended() -> bool:
         return (await world.a.get(f"/api/tasks/{task_id}"))["state"] == "succeeded"
 
-    async with world.house.working():
+    async with world.app.working():
         await eventually(ended, 20, "A's task is done")
 
 

@@ -25,7 +25,7 @@ async def test_the_cache(world: World):
 
 
 async def test_flushing_ones_cache_leaves_the_others(world: World):
-    cache, digest = world.house.parts.services.router.cache, uuid4().bytes * 2
+    cache, digest = world.app.parts.services.router.cache, uuid4().bytes * 2
     in_x, in_y = (CacheKey(project_id, digest, False) for project_id in (world.x, world.y))
     await keep(cache, in_x)
     await keep(cache, in_y)
@@ -36,28 +36,28 @@ async def test_flushing_ones_cache_leaves_the_others(world: World):
 
 async def test_the_queue_names_a_project_and_is_not_believed(world: World):
     """An entry of B's task under A's project: the claim looks in A's scope, finds no row, and nothing runs."""
-    house, task_id = world.house, await world.task()
-    queue = house.parts.services.submissions._queue
+    app, task_id = world.app, await world.task()
+    queue = app.parts.services.submissions._queue
     await queue.remove(Lane.INTERACTIVE, world.y, TaskId(task_id))
     await queue.put(Lane.INTERACTIVE, world.x, TaskId(task_id), priority=0, order=0)
     mine = UUID((await world.a.post("/api/tasks", {"prompt": "mine"}))["id"])
 
     async def ended() -> bool:
-        async with house.database.project(world.x) as session:
+        async with app.database.project(world.x) as session:
             row = await tasks.get(session, mine)
         return row is not None and row.state == TaskState.SUCCEEDED
 
-    async with house.working():
+    async with app.working():
         await eventually(ended, 20, "A's own task, behind it, is done")
-        async with house.database.project(world.x) as session:
+        async with app.database.project(world.x) as session:
             assert await history.events(session, task_id) == []
             assert await tasks.get(session, task_id) is None
 
 
 async def test_a_label_reaches_its_own_projects_dataset_only(world: World):
     task_id = await world.task(TaskState.SUCCEEDED)
-    await world.house.parts.services.labels.save(world.y, world.b_id, TaskId(task_id), NewLabel(Label.EDIT, "better"))
+    await world.app.parts.services.labels.save(world.y, world.b_id, TaskId(task_id), NewLabel(Label.EDIT, "better"))
     for project_id, rows in ((world.x, 0), (world.y, 1)):
-        async with world.house.database.project(project_id) as session:
+        async with world.app.database.project(project_id) as session:
             assert len(await history.samples(session, task_id)) == rows
             assert (await labels.get(session, task_id) is not None) is bool(rows)

@@ -155,7 +155,7 @@ async def test_what_is_open_tells_nothing(world: World, method: str, case: Case)
 
 async def test_sign_out_ends_ones_own_sessions_only(world: World):
     for path in ("/api/auth/logout", "/api/auth/logout-everywhere"):
-        a = await signed_in(world.house.parts, world.anybody, world.a_id, world.x)
+        a = await signed_in(world.app.parts, world.anybody, world.a_id, world.x)
         if path.endswith("logout"):
             assert (await a.post(path)).status == 204
             assert (await a.get("/api/auth/me")).status == 401

@@ -19,7 +19,7 @@ async def test_a_longer_list_takes_no_more_statements(world: World, name: tuple[
     few = await statements(world, name)
     for _ in range(4):
         await CASES[name].prepare(world)
-    async with world.house.database.project(world.y, world.b_id) as session:
+    async with world.app.database.project(world.y, world.b_id) as session:
         for number in range(4):
             await audit(session, f"test.{number}", user_id=world.b_id, project_id=world.y)
     many = await statements(world, name)
@@ -28,7 +28,7 @@ async def test_a_longer_list_takes_no_more_statements(world: World, name: tuple[
 
 async def statements(world: World, name: tuple[str, str]) -> int:
     ask = await CASES[name].prepare(world)
-    with counted(world.house.database) as sent:
+    with counted(world.app.database) as sent:
         reply = await world.b.get(ask.path)
     assert reply.status == 200
     return len([one for one in sent if not one.lower().startswith(NOTICED)])

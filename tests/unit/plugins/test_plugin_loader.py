@@ -39,7 +39,7 @@ class Live:
 
 
 @dataclass
-class House:
+class KairosApp:
     loader: PluginLoader
     agents: AgentRegistry
     folder: Path
@@ -50,7 +50,7 @@ class House:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
+async def app(tmp_path: Path) -> AsyncIterator[KairosApp]:
     agents, settings = AgentRegistry(), Live(PluginSettings(folder=tmp_path / "plugins", memory_mb=128))
     loader = PluginLoader(
         cast(PluginSettings, settings),
@@ -58,55 +58,55 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         PluginServices(cast(LLMRouter, None), cast(Database, None), HttpClient()),
     )
     loader.add_built_in(GuardianAgent())
-    yield House(loader, agents, tmp_path / "plugins", settings)
+    yield KairosApp(loader, agents, tmp_path / "plugins", settings)
     await loader.close()
 
 
-async def perform(house: House, wanted: str, prompt: str = "abc") -> str:
+async def perform(app: KairosApp, wanted: str, prompt: str = "abc") -> str:
     task = Task(TaskId(new_id()), ProjectId(new_id()), prompt, wanted, None, Checks(), 1)
-    return (await house.agents.find(wanted).perform(task, AttemptContext(timeout_s=30), emit)).text
+    return (await app.agents.find(wanted).perform(task, AttemptContext(timeout_s=30), emit)).text
 
 
 async def emit(kind: str, data: Mapping[str, Any]) -> None:
     pass
 
 
-async def test_no_folder_is_no_plugins(house: House):
-    await house.loader.reload()
-    assert [(entry.name, entry.origin) for entry in house.loader.entries] == [("GuardianAgent", Origin.BUILT_IN)]
+async def test_no_folder_is_no_plugins(app: KairosApp):
+    await app.loader.reload()
+    assert [(entry.name, entry.origin) for entry in app.loader.entries] == [("GuardianAgent", Origin.BUILT_IN)]
 
 
-async def test_files_become_agents_by_name_and_capability(house: House):
-    put(house.folder, GOOD)
-    await house.loader.reload()
-    assert await perform(house, "SyncGood") == "ABC"
-    assert await perform(house, "AsyncGood") == "cba"
-    assert await perform(house, "test") == "cba", "of several that can, the first by file name"
+async def test_files_become_agents_by_name_and_capability(app: KairosApp):
+    put(app.folder, GOOD)
+    await app.loader.reload()
+    assert await perform(app, "SyncGood") == "ABC"
+    assert await perform(app, "AsyncGood") == "cba"
+    assert await perform(app, "test") == "cba", "of several that can, the first by file name"
 
 
-async def test_a_name_that_is_taken_is_listed_with_its_owner(house: House):
+async def test_a_name_that_is_taken_is_listed_with_its_owner(app: KairosApp):
     put(
-        house.folder,
+        app.folder,
         {"a.py": plugin("Twin"), "b.py": plugin("Twin"), "c.py": plugin("GuardianAgent"), "d.py": plugin("D")},
     )
-    await house.loader.reload()
-    state = house.state()
+    await app.loader.reload()
+    state = app.state()
     assert (state["a.py"], state["d.py"]) == (None, None)
     assert "'Twin' is already taken by a.py" in (state["b.py"] or "")
     assert "already taken by a built-in agent" in (state["c.py"] or "")
-    assert house.loader.entry("GuardianAgent").origin is Origin.BUILT_IN
-    assert house.loader.entry("c.py").error
+    assert app.loader.entry("GuardianAgent").origin is Origin.BUILT_IN
+    assert app.loader.entry("c.py").error
 
 
-async def test_an_async_plugin_that_fails_in_the_daemon_alone_is_listed_too(house: House):
+async def test_an_async_plugin_that_fails_in_the_daemon_alone_is_listed_too(app: KairosApp):
     """The probe does not call on_start."""
-    put(house.folder, {"a.py": plugin("A", define="async def", more="def on_start(self): raise OSError('no port')")})
-    await house.loader.reload()
-    entry = house.loader.entry("A")
+    put(app.folder, {"a.py": plugin("A", define="async def", more="def on_start(self): raise OSError('no port')")})
+    await app.loader.reload()
+    entry = app.loader.entry("A")
     assert "OSError: no port" in (entry.error or "")
     assert "on_start" in (entry.trace or "")
     with pytest.raises(UnknownAgent):
-        house.agents.find("A")
+        app.agents.find("A")
 
 
 HOOKS = {
@@ -122,40 +122,40 @@ HOOKS = {
 
 @pytest.mark.parametrize("hook", HOOKS)
 async def test_a_hook_cannot_hold_up_the_start_nor_end_the_daemon(
-    house: House, hook: str, monkeypatch: pytest.MonkeyPatch
+    app: KairosApp, hook: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(plugin_agent, "HOOK_S", 0.3)
     more, words = HOOKS[hook]
-    put(house.folder, {"a.py": plugin("A", define="async def", more=more)})
-    house.settings.now = house.settings.now.model_copy(update={"probe_s": 4})
-    await house.loader.reload()
-    assert words in (house.state()["a.py"] or "")
+    put(app.folder, {"a.py": plugin("A", define="async def", more=more)})
+    app.settings.now = app.settings.now.model_copy(update={"probe_s": 4})
+    await app.loader.reload()
+    assert words in (app.state()["a.py"] or "")
 
 
-async def test_a_sync_plugins_file_is_never_imported_in_the_daemon(house: House, tmp_path: Path):
+async def test_a_sync_plugins_file_is_never_imported_in_the_daemon(app: KairosApp, tmp_path: Path):
     mark = tmp_path / "imported_by"
     top = f"import os, pathlib\nwith open({str(mark)!r}, 'a') as file: file.write(f'{{os.getpid()}}\\n')"
-    put(house.folder, {"s.py": plugin("S", top=top)})
-    await house.loader.reload()
-    await perform(house, "S")
+    put(app.folder, {"s.py": plugin("S", top=top)})
+    await app.loader.reload()
+    await perform(app, "S")
     assert str(os.getpid()) not in mark.read_text().split()
 
 
-async def test_a_reload_brings_what_changed_and_forgets_what_left(house: House):
-    put(house.folder, {"a.py": plugin("A", execute="return 'old'"), "b.py": plugin("B", define="async def")})
-    await house.loader.reload()
-    put(house.folder, {"a.py": plugin("A", execute="return 'newer'"), "c.py": "def f(:"})
-    (house.folder / "b.py").unlink()
-    await house.loader.reload()
-    assert await perform(house, "A") == "newer"
-    assert sorted(house.state()) == ["a.py", "c.py"]
+async def test_a_reload_brings_what_changed_and_forgets_what_left(app: KairosApp):
+    put(app.folder, {"a.py": plugin("A", execute="return 'old'"), "b.py": plugin("B", define="async def")})
+    await app.loader.reload()
+    put(app.folder, {"a.py": plugin("A", execute="return 'newer'"), "c.py": "def f(:"})
+    (app.folder / "b.py").unlink()
+    await app.loader.reload()
+    assert await perform(app, "A") == "newer"
+    assert sorted(app.state()) == ["a.py", "c.py"]
     with pytest.raises(UnknownAgent):
-        house.agents.find("B")
+        app.agents.find("B")
     with pytest.raises(UnknownPlugin, match="There are: A"):
-        house.loader.entry("zzz")
+        app.loader.entry("zzz")
 
 
-async def test_a_running_task_ends_with_the_plugin_it_began_with(house: House, tmp_path: Path):
+async def test_a_running_task_ends_with_the_plugin_it_began_with(app: KairosApp, tmp_path: Path):
     go, gone = tmp_path / "go", tmp_path / "gone"
     waits = f"""
         import asyncio, pathlib
@@ -164,47 +164,47 @@ async def test_a_running_task_ends_with_the_plugin_it_began_with(house: House, t
         return 'old'
     """
     more = f"def on_stop(self):\n    import pathlib\n    pathlib.Path({str(gone)!r}).touch()"
-    put(house.folder, {"a.py": plugin("A", define="async def", execute=waits, more=more)})
-    await house.loader.reload()
-    running = asyncio.create_task(perform(house, "A"))
+    put(app.folder, {"a.py": plugin("A", define="async def", execute=waits, more=more)})
+    await app.loader.reload()
+    running = asyncio.create_task(perform(app, "A"))
     await asyncio.sleep(0)
-    put(house.folder, {"a.py": plugin("A", define="async def", execute="return 'new'")})
-    await house.loader.reload()
-    assert await perform(house, "A") == "new"
+    put(app.folder, {"a.py": plugin("A", define="async def", execute="return 'new'")})
+    await app.loader.reload()
+    assert await perform(app, "A") == "new"
     assert not gone.exists()
     go.touch()
     assert await running == "old"
     await eventually(gone.exists, 5, "the old one was stopped after its last task")
 
 
-async def test_settings_that_name_another_folder_or_ask_for_it_scan_again(house: House, tmp_path: Path):
-    put(house.folder, {"a.py": plugin("A")})
-    await house.loader.refresh()
-    assert list(house.state()) == ["a.py"]
-    put(house.folder, {"b.py": plugin("B")})
-    await house.loader.refresh()
-    assert list(house.state()) == ["a.py"], "nothing that matters here has changed"
-    house.settings.now = house.settings.now.model_copy(update={"reloads": 1})
-    await house.loader.refresh()
-    assert list(house.state()) == ["a.py", "b.py"]
+async def test_settings_that_name_another_folder_or_ask_for_it_scan_again(app: KairosApp, tmp_path: Path):
+    put(app.folder, {"a.py": plugin("A")})
+    await app.loader.refresh()
+    assert list(app.state()) == ["a.py"]
+    put(app.folder, {"b.py": plugin("B")})
+    await app.loader.refresh()
+    assert list(app.state()) == ["a.py"], "nothing that matters here has changed"
+    app.settings.now = app.settings.now.model_copy(update={"reloads": 1})
+    await app.loader.refresh()
+    assert list(app.state()) == ["a.py", "b.py"]
     put(tmp_path / "other", {"c.py": plugin("C")})
-    house.settings.now = house.settings.now.model_copy(update={"folder": tmp_path / "other"})
-    await house.loader.refresh()
-    assert list(house.state()) == ["c.py"]
+    app.settings.now = app.settings.now.model_copy(update={"folder": tmp_path / "other"})
+    await app.loader.refresh()
+    assert list(app.state()) == ["c.py"]
 
 
-async def test_a_package_comes_in_by_its_entry_point(house: House, monkeypatch: pytest.MonkeyPatch):
+async def test_a_package_comes_in_by_its_entry_point(app: KairosApp, monkeypatch: pytest.MonkeyPatch):
     point = metadata.EntryPoint("counter", "tests.kit.imported_plugin:Imported", "kairos.plugins")
     monkeypatch.setattr(metadata, "entry_points", lambda group: [point] if group == "kairos.plugins" else [])
-    await house.loader.reload()
-    assert await perform(house, "Imported") == "3"
-    assert house.loader.entry("Imported").origin is Origin.PACKAGE
+    await app.loader.reload()
+    assert await perform(app, "Imported") == "3"
+    assert app.loader.entry("Imported").origin is Origin.PACKAGE
 
 
-async def test_what_a_project_has_disabled_is_passed_over(house: House):
-    put(house.folder, GOOD)
-    await house.loader.reload()
-    assert house.agents.find("test", {"AsyncGood"}).name == "SyncGood"
+async def test_what_a_project_has_disabled_is_passed_over(app: KairosApp):
+    put(app.folder, GOOD)
+    await app.loader.reload()
+    assert app.agents.find("test", {"AsyncGood"}).name == "SyncGood"
     for wanted, disabled in (("SyncGood", {"SyncGood"}), ("test", {"SyncGood", "AsyncGood"})):
         with pytest.raises(AgentDisabled, match="SyncGood"):
-            house.agents.find(wanted, disabled)
+            app.agents.find(wanted, disabled)

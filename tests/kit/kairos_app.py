@@ -28,7 +28,7 @@ QUICK = QueueSettings(lease_s=3, sweep_s=0.3, drain_s=3, retry_base_s=0.1)
 """Short times, so that tests of leases and retries wait seconds and not minutes."""
 
 
-class House:
+class KairosApp:
     """What a test says and asks; every method speaks the domain."""
 
     def __init__(self, parts: Components, models: ModelServer, project_id: ProjectId, user_id: UserId) -> None:
@@ -100,7 +100,7 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(addresses: Addresses, server: ModelServer, /, **settings: Any) -> AsyncIterator[House]:
+async def open_app(addresses: Addresses, server: ModelServer, /, **settings: Any) -> AsyncIterator[KairosApp]:
     """A Kairos on these engines whose catalogue is what the model server offers now, in a project of its own."""
     async with AsyncExitStack() as stack:
         entries = [
@@ -109,9 +109,9 @@ async def open_house(addresses: Addresses, server: ModelServer, /, **settings: A
         chosen = Settings(**{"queue": QUICK, "models": entries, **settings})
         parts = await stack.enter_async_context(assemble(chosen, addresses))
         project_id, user_id = await new_project(parts)
-        house = House(parts, server, project_id, user_id)
-        yield house
-        await leave_nothing_to_do(parts, project_id, house.project_id)
+        app = KairosApp(parts, server, project_id, user_id)
+        yield app
+        await leave_nothing_to_do(parts, project_id, app.project_id)
 
 
 async def leave_nothing_to_do(parts: Components, *projects: ProjectId) -> None:
@@ -127,4 +127,4 @@ async def new_project(parts: Components, name: str = "Test") -> tuple[ProjectId,
     return await new_project_in(parts.services.database, name)
 
 
-__all__ = ["FIRST_ADMIN", "House", "new_project", "open_house"]
+__all__ = ["FIRST_ADMIN", "KairosApp", "new_project", "open_app"]
