@@ -18,7 +18,7 @@ from kairos.embedded import Addresses
 from tests.kit.conditions import eventually
 from tests.kit.daemon_load import FINAL
 from tests.kit.daemon_process import DaemonProcess, on_engines
-from tests.kit.hosts import Kind, command_on, environment, host_of, python_on, user_on
+from tests.kit.hosts import Kind, command_on, environment, host_command, python_on, user_on
 from tests.kit.model_server import ModelServer, ScriptedModel
 
 pytestmark = pytest.mark.timeout(300)
@@ -49,7 +49,7 @@ class HostedDaemon(DaemonProcess):
         }
 
     def _spawn(self, options: tuple[str, ...], environment: dict[str, str]) -> subprocess.Popen[Any]:
-        command = [*host_of(self.kind), python_on(self.kind), "-m", "kairos", "start", *options]
+        command = [*host_command(self.kind), python_on(self.kind), "-m", "kairos", "start", *options]
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, env=environment, **user_on(self.kind))
 

@@ -11,22 +11,22 @@ from pathlib import Path
 import pytest
 
 from kairos.embedded import Addresses
-from tests.kit.choosing import Choices, run_story
+from tests.kit.choosing import Choices, run_scenario
 
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_it_learns_from_quality_speed_and_cost(addresses: Addresses, seed: int):
-    choices = await run_story(addresses, seed, replicas=1)
-    assert choices.held, choices.table()
+    choices = await run_scenario(addresses, seed, replicas=1)
+    assert choices.learned, choices.table()
     assert choices.moved(), "the scores moved while it learned"
 
 
 @pytest.mark.timeout(120)
 async def test_three_replicas_learn_together(addresses: Addresses):
     """Each task goes to another replica, and each knows what the others learned."""
-    choices: Choices = await run_story(addresses, 3, replicas=3)
-    assert choices.held, choices.table()
+    choices: Choices = await run_scenario(addresses, 3, replicas=3)
+    assert choices.learned, choices.table()
 
 
 def test_no_code_maps_a_kind_of_work_to_a_model():

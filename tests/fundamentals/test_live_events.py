@@ -8,16 +8,16 @@ from kairos.db.models import ProjectRow
 from tests.kit.conditions import eventually
 from tests.kit.kairos_app import KairosApp
 from tests.kit.model_server import ModelServer, ScriptedModel
-from tests.kit.watching import front_of, watching
+from tests.kit.watching import signed_in_api_of, watching
 
 WORDS = "one two three four five six seven eight nine ten"
 
 
 async def test_a_watcher_sees_every_step_of_a_task_as_it_is_taken(app: KairosApp):
-    async with app.working(), front_of(app, alone=False) as owner, watching(owner) as watcher:
-        await watcher.hello()
+    async with app.working(), signed_in_api_of(app, alone=False) as owner, watching(owner) as watcher:
+        await watcher.wait_for_hello()
         await app.finished(await app.submit("say hello", require=("hello",)))
-        await watcher.sees("succeeded")
+        await watcher.wait_for("succeeded")
     assert watcher.kinds == ["queued", "running", "drafting", "decision", "verdict", "succeeded"]
     last = watcher.events[-1]["task"]
     assert (last["state"], last["title"], last["model"]) == ("succeeded", "say hello", "echo")
@@ -25,11 +25,11 @@ async def test_a_watcher_sees_every_step_of_a_task_as_it_is_taken(app: KairosApp
 
 async def test_what_happened_while_nobody_watched_is_told_from_the_last_cursor(app: KairosApp):
     """A page that lost its connection comes back with a new ticket and misses nothing, and hears nothing twice."""
-    async with front_of(app) as owner:
+    async with signed_in_api_of(app) as owner:
         async with watching(owner) as watcher:
-            await watcher.hello()
+            await watcher.wait_for_hello()
             await app.submit("first")
-            await watcher.sees("queued")
+            await watcher.wait_for("queued")
             cursor = watcher.cursor
         missed = [str(await app.submit(f"missed {number}")) for number in range(3)]
         async with watching(owner, after=cursor) as watcher:
@@ -41,36 +41,36 @@ async def test_what_happened_while_nobody_watched_is_told_from_the_last_cursor(a
 
 async def test_the_running_answer_is_shown_as_a_draft_until_the_verdict(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("echo", answer=WORDS, tokens_per_s=20))
-    async with app.working(), front_of(app, alone=False) as owner, watching(owner) as watcher:
-        await watcher.hello()
+    async with app.working(), signed_in_api_of(app, alone=False) as owner, watching(owner) as watcher:
+        await watcher.wait_for_hello()
         task_id = str(await app.submit("count"))
-        await watcher.sees("succeeded")
+        await watcher.wait_for("succeeded")
         await eventually(lambda: shown(watcher.deltas) == WORDS, why="all of the answer was shown")
     assert len(watcher.deltas) > 2, "piece by piece"
     assert {(d["task_id"], d["attempt"], d["draft"]) for d in watcher.deltas} == {(task_id, 1, 1)}
-    first_delta, verdict = watcher.heard.index(watcher.deltas[0]), watcher.kinds.index("verdict")
-    assert first_delta < watcher.heard.index(watcher.events[verdict])
+    first_delta, verdict = watcher.received.index(watcher.deltas[0]), watcher.kinds.index("verdict")
+    assert first_delta < watcher.received.index(watcher.events[verdict])
 
 
 async def test_a_project_may_hold_answers_back_until_the_verdict(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("echo", answer=WORDS, tokens_per_s=50))
     async with app.database.project(app.project_id, app.user_id) as session:
         await session.execute(update(ProjectRow).values(settings={"hold_answers": True}))
-    async with app.working(), front_of(app, alone=False) as owner, watching(owner) as watcher:
-        await watcher.hello()
+    async with app.working(), signed_in_api_of(app, alone=False) as owner, watching(owner) as watcher:
+        await watcher.wait_for_hello()
         await app.submit("count")
-        await watcher.sees("succeeded")
+        await watcher.wait_for("succeeded")
     assert watcher.deltas == []
 
 
 async def test_a_ticket_opens_one_socket(app: KairosApp):
-    async with front_of(app) as owner:
+    async with signed_in_api_of(app) as owner:
         ticket = (await owner.post("/api/events/ticket"))["ticket"]
         async with watching(owner, ticket=ticket) as watcher:
-            await watcher.hello()
+            await watcher.wait_for_hello()
         async with watching(owner, ticket=ticket) as second:
             assert await second.closed() == 4401
-    assert second.heard == []
+    assert second.received == []
 
 
 def shown(deltas: list[dict]) -> str:

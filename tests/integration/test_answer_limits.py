@@ -12,7 +12,7 @@ from kairos.config import ModelSettings
 from kairos.db.models import TaskState
 from kairos.embedded import Addresses
 from kairos.llm.calls.prompt_size import prompt_upper_bound
-from tests.kit.any_server import AnyServer, Asked
+from tests.kit.any_server import AnyServer, ReceivedRequest
 from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.model_server import ModelServer, ScriptedModel
 
@@ -146,7 +146,7 @@ class Ollama:
         self.loaded: int | None = None
         self.num_ctx: int | None = None
 
-    def __call__(self, asked: Asked) -> Any:
+    def __call__(self, asked: ReceivedRequest) -> Any:
         if asked.target == "/api/ps":
             row = {"name": "small:latest", "model": "small:latest", "context_length": self.loaded}
             return {"models": [row] if self.loaded else []}

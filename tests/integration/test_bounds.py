@@ -66,8 +66,8 @@ class TestCounts:
 
     async def test_sockets_and_tickets_of_one_user(self, addresses, models):
         async with frugal(addresses, models) as (_, owner), watching(owner) as one, watching(owner) as two:
-            await one.hello()
-            await two.hello()
+            await one.wait_for_hello()
+            await two.wait_for_hello()
             async with watching(owner) as three:
                 assert await three.closed() == 4429
             assert [(await owner.post("/api/events/ticket")).status for _ in range(5)] == [200] * 4 + [429]

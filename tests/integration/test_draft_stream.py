@@ -28,7 +28,7 @@ from tests.kit.drafts import task
 from tests.kit.kairos_app import open_app
 from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel
 from tests.kit.valkey import ValkeyServer
-from tests.kit.watching import front_of, watching
+from tests.kit.watching import signed_in_api_of, watching
 
 
 class Heard:
@@ -146,10 +146,10 @@ async def test_an_answer_that_breaks_off_is_begun_anew_before_those_who_watch(
     async with (
         open_app(addresses, models, models=entries) as app,
         app.working(),
-        front_of(app, alone=False) as owner,
+        signed_in_api_of(app, alone=False) as owner,
         watching(owner) as watcher,
     ):
-        await watcher.hello()
+        await watcher.wait_for_hello()
         done = await app.finished(await app.submit())
         await eventually(lambda: watcher.deltas and watcher.deltas[-1]["text"] == "from the spare", why="it comes")
     assert (done.state, done.output, done.attempts) == (TaskState.SUCCEEDED, "from the spare", 1)
@@ -161,12 +161,12 @@ async def test_an_answer_from_the_cache_is_shown_whole(addresses: Addresses, mod
     async with (
         open_app(addresses, models) as app,
         app.working(),
-        front_of(app, alone=False) as owner,
+        signed_in_api_of(app, alone=False) as owner,
         watching(owner) as watcher,
     ):
-        await watcher.hello()
+        await watcher.wait_for_hello()
         await app.finished(await app.submit("the same", cache=True))
         second = str((await app.finished(await app.submit("the same", cache=True))).id)
-        await watcher.sees("cache_hit")
+        await watcher.wait_for("cache_hit")
         await eventually(lambda: [d for d in watcher.deltas if d["task_id"] == second], why="the second has text too")
     assert [d["text"] for d in watcher.deltas if d["task_id"] == second] == ["hello"]

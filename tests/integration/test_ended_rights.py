@@ -36,7 +36,7 @@ async def away(app: KairosApp, addresses, models) -> AsyncIterator[Caller]:
 async def listening(away: Caller, credential: str):
     """Somebody who listens at the other daemon."""
     async with watching(away.with_token(credential)) as watcher:
-        await watcher.hello()
+        await watcher.wait_for_hello()
         yield watcher
 
 
@@ -75,7 +75,7 @@ class TestKeys:
         await owner.call("DELETE", f"/api/keys/{key_id}")
         async with watching(away, ticket=ticket) as watcher:
             assert await watcher.closed(within_s=2) == 4401
-        assert watcher.heard == []
+        assert watcher.received == []
 
     async def test_the_key_of_a_member_who_was_removed(self, app: KairosApp, away: Caller, owner: Caller):
         user_id, admin = await somebody(app, owner, Role.ADMIN)

@@ -24,12 +24,12 @@ from tests.kit.conditions import eventually
 from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.model_server import ModelServer, ScriptedModel
 from tests.kit.valkey import ValkeyServer
-from tests.kit.watching import Watcher, front, front_of, watching
+from tests.kit.watching import Watcher, signed_in_api, signed_in_api_of, watching
 
 
 @pytest.fixture
 async def owner(app: KairosApp) -> AsyncIterator[Caller]:
-    async with front_of(app) as caller:
+    async with signed_in_api_of(app) as caller:
         yield caller
 
 
@@ -55,14 +55,14 @@ async def test_an_event_that_commits_late_is_not_passed_by(app: KairosApp, owner
     """The slow transaction took its id first. While it is open, what came after it is held back."""
     task_id = await app.submit()
     async with watching(owner) as watcher:
-        await watcher.hello()
+        await watcher.wait_for_hello()
         async with app.database.project(app.project_id) as slow:
             await history.add_event(slow, app.project_id, task_id, 1, "early", {})
             await write(app, task_id, "late")
             before = tail_of(app).reads
             await eventually(lambda: tail_of(app).reads >= before + 3, why="the tail looked again and again")
             assert watcher.kinds == []
-        await watcher.sees("early", "late", within_s=3)
+        await watcher.wait_for("early", "late", within_s=3)
     assert watcher.kinds == ["early", "late"]
 
 
@@ -73,12 +73,12 @@ async def test_a_transaction_of_another_project_holds_back_no_longer_than_it_las
     monkeypatch.setattr(event_tail, "POLL_S", 60)
     task_id = await app.submit()
     async with watching(owner) as watcher:
-        await watcher.hello()
+        await watcher.wait_for_hello()
         async with app.database._sessions.begin() as somebody_else:
             await somebody_else.execute(text("select pg_current_xact_id()"))
             await write(app, task_id, "held")
             await eventually(lambda: tail_of(app).reads > 2, why="the tail looked")
-        await watcher.sees("held", within_s=3)
+        await watcher.wait_for("held", within_s=3)
 
 
 async def test_whoever_commits_an_event_gives_notice_of_it(
@@ -95,16 +95,16 @@ async def test_whoever_commits_an_event_gives_notice_of_it(
     monkeypatch.setattr(worker._leases, "renew", hang)
     async with AsyncExitStack() as stack:
         watcher = await stack.enter_async_context(watching(owner))
-        await watcher.hello()
+        await watcher.wait_for_hello()
         task_id = await app.submit()
-        await watcher.sees("queued", within_s=5)
+        await watcher.wait_for("queued", within_s=5)
         await app.cancel(task_id)
-        await watcher.sees("cancelled", within_s=5)
+        await watcher.wait_for("cancelled", within_s=5)
         await submissions.retry(app.project_id, task_id)
         await eventually(lambda: watcher.kinds.count("queued") == 2, 5, "the retry is seen")
         running = asyncio.create_task(worker.run(draining := asyncio.Event(), hurry := asyncio.Event()))
         stack.push_async_callback(end, running)  # the next test's tasks are not for this one
-        await watcher.sees("decision", within_s=5)
+        await watcher.wait_for("decision", within_s=5)
         async with app.database.project(app.project_id) as session:
             expired = update(TaskRow).where(TaskRow.id == task_id, TaskRow.state == TaskState.RUNNING)
             await session.execute(expired.values(lease_until=func.now() - text("interval '1 minute'"), attempts=99))
@@ -117,7 +117,7 @@ async def test_whoever_commits_an_event_gives_notice_of_it(
         await eventually(dead, 10, "the sweeper's word is seen")
         models.add(ScriptedModel("echo", answer="quick"))
         await app.submit()
-        await watcher.sees("succeeded", within_s=5)
+        await watcher.wait_for("succeeded", within_s=5)
         draining.set()
         hurry.set()
         await running
@@ -128,10 +128,10 @@ async def test_with_redis_away_every_event_still_comes(
 ):
     async with (
         open_app(replace(addresses, redis_url=own_valkey.url), models) as app,
-        front_of(app) as owner,
+        signed_in_api_of(app) as owner,
         watching(owner) as watcher,
     ):
-        await watcher.hello()
+        await watcher.wait_for_hello()
         told = [str(await app.submit("before"))]
         await eventually(lambda: len(watcher.events) == 1, why="with Redis")
         own_valkey.kill()
@@ -147,15 +147,15 @@ async def test_who_changes_the_daemon_goes_on_where_they_were(
     addresses: Addresses, models: ModelServer, app: KairosApp
 ):
     """The cursor is the database's: any daemon reads on from it, and hears what another one commits."""
-    async with front_of(app) as owner, watching(owner) as watcher:
-        await watcher.hello()
+    async with signed_in_api_of(app) as owner, watching(owner) as watcher:
+        await watcher.wait_for_hello()
         told = [str(await app.submit("at the first"))]
         await eventually(lambda: watcher.events, why="seen at the first daemon")
         cursor = watcher.cursor
     told.append(str(await app.submit("between")))
     async with (
         open_app(addresses, models) as second,
-        front(second.parts, app.user_id, app.project_id) as owner,
+        signed_in_api(second.parts, app.user_id, app.project_id) as owner,
         watching(owner, after=cursor) as watcher,
     ):
         await eventually(lambda: len(watcher.events) == 1, why="what was missed")
@@ -170,7 +170,7 @@ async def test_many_sockets_cost_one_read(app: KairosApp, owner: Caller):
 
     async def watch(done: asyncio.Event) -> None:
         async with watching(owner) as watcher:
-            watchers.append(await watcher.hello())
+            watchers.append(await watcher.wait_for_hello())
             await done.wait()
 
     done = asyncio.Event()
@@ -238,7 +238,7 @@ async def test_a_bad_cursor_is_refused_in_words(owner: Caller):
     for bad in ("yesterday", "1", "-1-1", "99999999999999999999-1", "1-9999999999999999999"):
         async with watching(owner, after=bad) as watcher:
             assert await watcher.closed() == 4400
-        assert watcher.heard == []
+        assert watcher.received == []
 
 
 async def test_only_our_own_pages_may_open_one(app: KairosApp, owner: Caller):
@@ -248,10 +248,10 @@ async def test_only_our_own_pages_may_open_one(app: KairosApp, owner: Caller):
     assert refused.value.status == 403
     own = str(owner._session._base_url).rstrip("/")
     async with watching(owner, origin=own) as watcher:
-        await watcher.hello()
+        await watcher.wait_for_hello()
 
 
 async def test_a_quiet_socket_is_pinged(app: KairosApp, owner: Caller, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(event_feed, "PING_S", 0.1)
     async with watching(owner) as watcher:
-        await eventually(lambda: {"type": "ping"} in watcher.heard, why="a ping comes")
+        await eventually(lambda: {"type": "ping"} in watcher.received, why="a ping comes")

@@ -50,7 +50,7 @@ async def refused(caller: Caller, ticket: str) -> int:
     """The code it is closed with, before anything is sent."""
     async with watching(caller, after="0-0", ticket=ticket) as watcher:
         code = await watcher.closed()
-    assert watcher.heard == []
+    assert watcher.received == []
     return code
 
 
@@ -61,7 +61,7 @@ async def test_no_ticket_without_a_token(owner: Somebody):
 async def test_a_ticket_works_once(owner: Somebody):
     ticket = await owner.ticket()
     async with watching(owner.caller, ticket=ticket) as watcher:
-        await watcher.hello()
+        await watcher.wait_for_hello()
         assert await refused(owner.caller, ticket) == 4401
 
 
@@ -86,7 +86,7 @@ async def test_a_ticket_opens_nothing_for_another_user(owner: Somebody):
     _, stranger = await new_project(owner.app.parts)
     assert await refused(owner.caller, f"{stranger}.{ticket.partition('.')[2]}") == 4401
     async with watching(owner.caller, ticket=ticket) as watcher:
-        await watcher.hello()
+        await watcher.wait_for_hello()
 
 
 @pytest.mark.parametrize("nonsense", ["", ".", "x.y", "00000000-0000-0000-0000-000000000000."])
@@ -104,8 +104,8 @@ async def test_a_ticket_ends_with_its_session_and_with_the_membership(owner: Som
 
 async def test_who_is_removed_from_the_project_hears_no_more_within_two_seconds(owner: Somebody):
     async with watching(owner.caller) as watcher, watching(owner.caller) as another:
-        await watcher.hello()
-        await another.hello()
+        await watcher.wait_for_hello()
+        await another.wait_for_hello()
         await owner.leave()
         assert await watcher.closed(within_s=2) == 4403
         assert await another.closed(within_s=1) == 4403
@@ -118,18 +118,18 @@ async def test_who_is_signed_out_hears_no_more_within_two_seconds(owner: Somebod
     app = owner.app
     other, _ = await with_session(app.parts, owner.caller, app.user_id, app.project_id)
     async with watching(owner.caller) as ended, watching(other) as going_on:
-        await ended.hello()
-        await going_on.hello()
+        await ended.wait_for_hello()
+        await going_on.wait_for_hello()
         await owner.end_session()
         assert await ended.closed(within_s=2) == 4401
         await app.submit("after that")
-        await going_on.sees("queued")
+        await going_on.wait_for("queued")
     assert ended.kinds == []
 
 
 async def test_an_account_that_is_disabled_hears_no_more(owner: Somebody):
     async with watching(owner.caller) as watcher:
-        await watcher.hello()
+        await watcher.wait_for_hello()
         async with owner.app.database.scope(Scope(user_id=UserId(owner.app.user_id), operator=True)) as session:
             await session.execute(update(UserRow).where(UserRow.id == owner.app.user_id).values(disabled_at=func.now()))
         assert await watcher.closed(within_s=2) == 4401
@@ -140,7 +140,7 @@ async def test_a_daemon_that_stops_lets_its_sockets_go(app: KairosApp):
     async with serving(app.parts) as anybody, background(app.parts):
         caller, _ = await with_session(app.parts, anybody, app.user_id, app.project_id)
         async with watching(caller) as watcher:
-            await watcher.hello()
+            await watcher.wait_for_hello()
             feed = app.parts.services.events
             await eventually(lambda: feed._listeners, why="it listens")
     assert not feed._listeners

@@ -184,7 +184,7 @@ async def test_what_a_restart_pruned_is_uploaded_again(kit: OllamaPlace) -> None
 async def test_an_ollama_that_is_away_is_told_and_tried_again(kit: OllamaPlace) -> None:
     """Kit only: no exception, and promotion says what it could not do."""
     server, host, adapters = server_of(kit), kit.host(), [kit.adapter(), kit.adapter(version=2)]
-    await server.away()
+    await server.close_port()
     for serving in await host.serve(adapters):
         assert problem(serving).startswith(f"Ollama at {kit.address} is unavailable (")
         assert problem(serving).endswith("Kairos retries.")
@@ -194,7 +194,7 @@ async def test_an_ollama_that_is_away_is_told_and_tried_again(kit: OllamaPlace) 
         await host.demote(kit.project, kit.base)
     with pytest.raises(AdapterNotRemoved):
         await host.remove(adapters[0])
-    await server.back()
+    await server.open_port()
     assert [serving.problem for serving in await host.serve(adapters)] == [None, None]
 
 
@@ -262,7 +262,7 @@ async def test_a_base_that_was_replaced_has_its_adapters_tried_again(kit: Ollama
     server, host, adapter = server_of(kit), kit.host(), kit.adapter()
     await host.serve([adapter])
     server.chats.clear()
-    server.store.add_base("smol", base_file(says="newer"))
+    server.store.add_base("smol", base_file(text="newer"))
     assert (await host.serve([adapter]))[0].problem is None
     assert server.chats
 

@@ -213,19 +213,19 @@ async def test_a_file_that_was_changed_is_not_served_and_says_so(works: Works):
 
 
 async def test_ollama_away_the_service_waits_and_says_so(works: Works):
-    await works.ollama.away()
+    await works.ollama.close_port()
     row = await works.candidate("right")
     await works.ruled(row, GateOutcome.PROMOTE)
     services, project = works.app.parts.services, works.app.project_id
     assert "unavailable" in (services.deployments.problem(row.id) or "")
-    await works.ollama.back()
+    await works.ollama.open_port()
     await services.deployments.refresh()
     assert services.deployments.problem(row.id) is None
     assert services.router.catalog.find(works.name_of(row), project)
 
 
 async def test_ollama_away_the_gate_asks_a_llama_cpp_of_its_own_and_says_so(works: Works):
-    await works.ollama.away()
+    await works.ollama.close_port()
     lora = await asyncio.to_thread(write_lora, works.folder / "lora.gguf", 1)
     row = await works.candidate("", await asyncio.to_thread(lora.read_bytes))
     request = ChatRequest(({"role": "user", "content": PROMPT},), temperature=0.0, max_tokens=8)

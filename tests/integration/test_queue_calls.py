@@ -8,7 +8,7 @@ from kairos.lanes import Lane
 from kairos.orchestration.queue.queue import Depth, FairQueue, QueueEntry
 from kairos.tenancy import TaskId
 from tests.kit.queueing import LANE, fill, project, take_ids, tasks
-from tests.kit.valkey import forget
+from tests.kit.valkey import delete_namespace
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
 
@@ -134,7 +134,7 @@ async def test_adopted_tasks_count_under_the_cap_again(fair_queue: FairQueue, va
     await fair_queue.set_cap(LANE, owner, 2)
     ids = await fill(fair_queue, owner, 5)
     running = await take_ids(fair_queue, 2)
-    await forget(valkey, namespace)
+    await delete_namespace(valkey, namespace)
     await fair_queue.set_cap(LANE, owner, 2)
     await fair_queue.put_many(LANE, owner, [QueueEntry(task, 1) for task in ids])  # even those that run, by mistake
     await fair_queue.adopt(LANE, owner, running)
@@ -157,7 +157,7 @@ async def test_the_generation_is_lost_with_the_data(fair_queue: FairQueue, valke
     await valkey.delete(redis_keys.queue_generation(Lane.TRAIN, namespace))  # one node of a Cluster lost its slots
     assert await fair_queue.generation() is None
     assert await fair_queue.start_generation() != mark
-    await forget(valkey, namespace)
+    await delete_namespace(valkey, namespace)
     assert await fair_queue.generation() is None
 
 

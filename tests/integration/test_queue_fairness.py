@@ -13,7 +13,7 @@ from kairos.orchestration.queue.queue import Depth, FairQueue
 from kairos.redis_client import connect
 from kairos.tenancy import ProjectId
 from tests.kit.queueing import LANE, fill, project
-from tests.kit.valkey import forget
+from tests.kit.valkey import delete_namespace
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
 
@@ -89,7 +89,7 @@ async def test_projects_with_work_are_served_by_their_weights(valkey_url: str, w
             for b, wb in zip(owners, weights, strict=True):
                 assert abs(served[a] / wa - served[b] / wb) <= 1 / wa + 1 / wb + 1e-6
     finally:
-        await forget(client, name)
+        await delete_namespace(client, name)
         await client.aclose()
 
 

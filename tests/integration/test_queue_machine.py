@@ -26,7 +26,7 @@ from kairos.lanes import Lane
 from kairos.orchestration.queue.queue import Depth, FairQueue, QueueEntry, TakenTask
 from kairos.redis_client import connect
 from kairos.tenancy import ProjectId, TaskId
-from tests.kit.valkey import forget
+from tests.kit.valkey import delete_namespace
 
 LANE = Lane.BATCH
 PROJECTS = [ProjectId(UUID(int=i)) for i in range(1, 5)]
@@ -151,7 +151,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def lose_everything(self) -> None:
-        self.do(forget(self.client, self.namespace))
+        self.do(delete_namespace(self.client, self.namespace))
         self.damaged = True
 
     @precondition(lambda self: self.damaged)
@@ -195,7 +195,7 @@ class QueueMachine(RuleBasedStateMachine):
         try:
             self.do(self._drain())
         finally:
-            self.do(forget(self.client, self.namespace))
+            self.do(delete_namespace(self.client, self.namespace))
             self.do(self.client.aclose())
             self.runner.close()
 

@@ -161,8 +161,8 @@ async def test_many_that_ask_different_things_wait_for_nobody(cache: ResponseCac
 async def test_two_processes_make_one_call(valkey_url: str, project: ProjectId) -> None:
     callers = [await Caller.start(valkey_url, project, "crowd") for _ in range(2)]
     for caller in callers:
-        await caller.say("go")
-    counts = [int(await caller.hear()) for caller in callers]
+        await caller.write_line("go")
+    counts = [int(await caller.read_line()) for caller in callers]
     assert sorted(counts) == [0, 1]
     for caller in callers:
         await caller.end()
@@ -172,7 +172,7 @@ async def test_a_killed_holder_is_followed_by_one_that_waits(
     valkey: Redis, valkey_url: str, namespace: str, project: ProjectId
 ) -> None:
     holder = await Caller.start(valkey_url, project, "hold")
-    assert await holder.hear() == "held"
+    assert await holder.read_line() == "held"
     async with opened(valkey, namespace, PATIENT) as cache:
         waiters = [asyncio.create_task(cache.lookup(key(project))) for _ in range(5)]
         await eventually(lambda: key(project) in cache._flights)

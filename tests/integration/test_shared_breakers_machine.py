@@ -16,7 +16,7 @@ from kairos.llm.calls.providers import ModelRefused
 from kairos.llm.health.breaker import MAX_PERIODS, PERIOD_S, PROBE_S
 from kairos.redis_client import connect
 from tests.kit.replicas import Replica, server_error
-from tests.kit.valkey import forget
+from tests.kit.valkey import delete_namespace
 
 REPLICA = st.integers(0, 2)
 
@@ -42,7 +42,7 @@ class Breakers(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         async def close() -> None:
-            await forget(self.redis, self.namespace)
+            await delete_namespace(self.redis, self.namespace)
             await self.redis.aclose()
 
         self.wait(close())

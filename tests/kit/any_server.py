@@ -10,7 +10,7 @@ from aiohttp import web
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ReceivedRequest:
     """One request, as it came."""
 
     method: str
@@ -23,10 +23,10 @@ class Asked:
 class AnyServer:
     """`answer` gives status and JSON for a request; or only the JSON."""
 
-    def __init__(self, answer: Callable[[Asked], Any], host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, answer: Callable[[ReceivedRequest], Any], host: str = "127.0.0.1", port: int = 0) -> None:
         self._answer = answer
         self._runner: web.ServerRunner | None = None
-        self.asked: list[Asked] = []
+        self.requests: list[ReceivedRequest] = []
         self.host, self.port = host, port
 
     async def __aenter__(self) -> Self:
@@ -45,9 +45,9 @@ class AnyServer:
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
-        asked = Asked(request.method, request.raw_path, dict(request.headers), await request.read())
-        self.asked.append(asked)
-        answer = self._answer(asked)
+        received = ReceivedRequest(request.method, request.raw_path, dict(request.headers), await request.read())
+        self.requests.append(received)
+        answer = self._answer(received)
         if isinstance(answer, web.StreamResponse):
             return answer
         status, value = answer if isinstance(answer, tuple) else (200, answer)

@@ -68,7 +68,7 @@ class Visitor:
 
     @classmethod
     @asynccontextmanager
-    async def arrive(cls, browser: Browser, address: str, *, locale: str = "en-GB") -> AsyncIterator[Visitor]:
+    async def in_new_context(cls, browser: Browser, address: str, *, locale: str = "en-GB") -> AsyncIterator[Visitor]:
         context = await browser.new_context(
             viewport=window(WIDTHS[0]),
             color_scheme="light",
@@ -100,7 +100,7 @@ class Visitor:
         # only after half a second or a whole one.
         await self.page.wait_for_selector(".skeleton, [aria-busy=true]", state="detached")
 
-    async def looks(self) -> AsyncIterator[str]:
+    async def appearances(self) -> AsyncIterator[str]:
         """The page in both colour schemes at each width, by a name for its picture; then in light again.
 
         In the second scheme `faults` applies the rules of colours alone.
@@ -140,7 +140,7 @@ class Visitor:
             for node in violation["nodes"][:3]
         ]
 
-    async def shoot(self, name: str) -> None:
+    async def screenshot(self, name: str) -> None:
         """For a person to look at; git ignores the folder."""
         SCREENSHOTS.mkdir(exist_ok=True)
         await self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)

@@ -117,14 +117,14 @@ class Caller:
         pipe = asyncio.subprocess.PIPE
         command = [sys.executable, "-m", "tests.kit.caching", url, str(project), mode]
         caller = cls(await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe))
-        assert await caller.hear() == "ready"
+        assert await caller.read_line() == "ready"
         return caller
 
-    async def hear(self) -> str:
+    async def read_line(self) -> str:
         assert self._process.stdout
         return (await asyncio.wait_for(self._process.stdout.readline(), 20)).decode().strip()
 
-    async def say(self, line: str) -> None:
+    async def write_line(self, line: str) -> None:
         assert self._process.stdin
         self._process.stdin.write(f"{line}\n".encode())
         await self._process.stdin.drain()

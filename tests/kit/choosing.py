@@ -32,7 +32,7 @@ class Choices:
     scores: dict[str, list[dict[str, float]]] = field(default_factory=lambda: {CODE: [], ANALYSIS: []})
 
     @property
-    def held(self) -> bool:
+    def learned(self) -> bool:
         """At least four of the last five of each kind went where they belong."""
         code, analysis = self.by_kind[CODE][-LAST:], self.by_kind[ANALYSIS][-LAST:]
         return code.count(LOCAL) >= ENOUGH and analysis.count(STRONG) >= ENOUGH
@@ -49,7 +49,7 @@ class Choices:
         return "\n".join(lines)
 
 
-async def run_story(addresses: Addresses, seed: int, replicas: int) -> Choices:
+async def run_scenario(addresses: Addresses, seed: int, replicas: int) -> Choices:
     """Ten runs of each kind, in an order of the seed, each on the next replica."""
     order = [CODE, ANALYSIS] * RUNS
     random.Random(seed).shuffle(order)

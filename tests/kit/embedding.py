@@ -1,6 +1,6 @@
 """The embedding model, loaded once for all tests of a process: each time costs half a second and a look at all objects.
 
-A pytest plugin. Tests of the loading itself ask for `models_of_their_own`.
+A pytest plugin. Tests of the loading itself ask for `own_embedding_models`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,6 @@ def shared_model() -> Iterator[None]:
 
 
 @pytest.fixture
-def models_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def own_embedding_models(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each embedder loads its model, as in a daemon."""
     monkeypatch.setattr(Embedder, "_load", LOAD)

@@ -21,7 +21,7 @@ from kairos.agents.checks.task_tests import parse_tests
 from tests.kit import refused_calls
 
 PROJECT = Path(__file__).parents[2]
-STRANGER = 54_321
+UNPRIVILEGED_USER = 54_321
 """A user without rights, as whom a daemon runs when the tests are root's."""
 MIB = 1 << 20
 RUN_LIMIT_S = 100
@@ -46,18 +46,18 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class RunResult:
     """What came of it."""
 
-    way: str
-    lacks: str
+    method: str
+    unavailable_reason: str
     results: list[tuple[bool, str]] = field(default_factory=list)
 
     @property
     def message(self) -> str:
         return "; ".join(words for _, words in self.results)
 
-    def by_test(self, names: Iterable[str]) -> dict[str, Ran]:
+    def by_test(self, names: Iterable[str]) -> dict[str, RunResult]:
         """What came of each test, by names in their order. Nothing was run where code cannot be isolated."""
         if not self.results:
             return dict.fromkeys(names, self)
@@ -68,17 +68,18 @@ class Ran:
         return bool(self.results) and all(passed for passed, _ in self.results)
 
 
-def run_on(kind: Kind, runs: Sequence[Run], limit_s: float = RUN_LIMIT_S) -> list[Ran]:
+def run_on(kind: Kind, runs: Sequence[Run], limit_s: float = RUN_LIMIT_S) -> list[RunResult]:
     """Run the sandbox once for each, on a host of this kind."""
-    asked = json.dumps([asdict(run) | {"tests": told_tests(run.tests)} for run in runs])
+    asked = json.dumps([asdict(run) | {"tests": tests_as_json(run.tests)} for run in runs])
     done = command_on(kind, [python_on(kind), "-m", "tests.kit.boxed_runs"], stdin=asked, limit_s=limit_s)
     assert done.returncode == 0, done.stderr
     return [
-        Ran(one["way"], one["lacks"], [tuple(result) for result in one["results"]]) for one in json.loads(done.stdout)
+        RunResult(one["way"], one["lacks"], [tuple(result) for result in one["results"]])
+        for one in json.loads(done.stdout)
     ]
 
 
-def told_tests(source: str) -> dict[str, Any]:
+def tests_as_json(source: str) -> dict[str, Any]:
     """The tests of a source as JSON takes them."""
     tests = parse_tests(source).tests
     return asdict(tests) | {"statements": list(tests.statements.items())}
@@ -89,7 +90,7 @@ def command_on(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end on a host of this kind, as its user."""
     return subprocess.run(
-        [*host_of(kind), *command],
+        [*host_command(kind), *command],
         input=stdin,
         capture_output=True,
         text=True,
@@ -102,7 +103,7 @@ def command_on(
     )
 
 
-def host_of(kind: Kind) -> list[str]:
+def host_command(kind: Kind) -> list[str]:
     """What goes before a command, so that its system calls are refused as on this host."""
     refused = {
         Kind.NAMESPACES: (),
@@ -124,7 +125,7 @@ def user_on(kind: Kind) -> dict[str, Any]:
     """Arguments of `subprocess` for the user of this host."""
     if kind not in (Kind.LANDLOCK_SAME_USER, Kind.NEITHER) or os.geteuid() != 0:
         return {}
-    return {"user": STRANGER, "group": STRANGER, "extra_groups": []}
+    return {"user": UNPRIVILEGED_USER, "group": UNPRIVILEGED_USER, "extra_groups": []}
 
 
 def python_on(kind: Kind) -> str:
@@ -151,6 +152,6 @@ def _plain_python() -> str:
     return str(copy)
 
 
-def in_a_test(*bodies: str) -> str:
+def as_test_functions(*bodies: str) -> str:
     """Each body as a test function."""
     return "\n".join(f"def test_{at}():\n{textwrap.indent(body, '    ')}\n" for at, body in enumerate(bodies))

@@ -40,7 +40,7 @@ def delta(content: object = None, finish: str | None = None, **more: object) -> 
 
 async def answered(server: ModelServer, providers: Providers, body: str) -> Any:
     """The completion of a call that the server answers with this body."""
-    server.heal()
+    server.clear_faults()
     server.fail("up", Fault(FaultKind.GARBAGE_BODY, body=body, requests=1))
     return await providers.chat(model(server), HELLO, timeout_s=5)
 

@@ -147,7 +147,7 @@ class Fault:
     def over(self) -> bool:
         return self.requests == 0 or (self.for_s is not None and time.monotonic() > self.set_at + self.for_s)
 
-    def strike(self) -> Self:
+    def consume(self) -> Self:
         """Use it for one request."""
         if self.requests is not None:
             self.requests -= 1

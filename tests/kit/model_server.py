@@ -110,7 +110,7 @@ class ModelServer:
         self._faults[model].append(fault)
         return fault
 
-    def heal(self, model: str | None = None) -> None:
+    def clear_faults(self, model: str | None = None) -> None:
         """Take the faults of a model away, or all. Requests that hang already go on hanging."""
         self._faults.clear() if model is None else self._faults.pop(model, None)
 
@@ -209,7 +209,7 @@ class ModelServer:
         for name in (model, "*"):
             self._faults[name] = [fault for fault in self._faults[name] if not fault.over()]
             if self._faults[name]:
-                return self._faults[name][0].strike()
+                return self._faults[name][0].consume()
         return None
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -233,7 +233,7 @@ class ModelServer:
         return web.Response(status=204)
 
     async def _admin_heal(self, request: web.Request) -> web.Response:
-        self.heal(request.query.get("model"))
+        self.clear_faults(request.query.get("model"))
         return web.Response(status=204)
 
     async def _admin_refuse(self, request: web.Request) -> web.Response:

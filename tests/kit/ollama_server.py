@@ -3,7 +3,7 @@
 async with OllamaServer() as ollama:
     ollama.store.add_base("smol", base_file())
     ... call ollama.address, or ollama.base_url in the protocol of OpenAI ...
-    await ollama.away(); await ollama.back(); await ollama.restart()
+    await ollama.close_port(); await ollama.open_port(); await ollama.restart()
     ollama.fail("/api/create", 500, "no space left on device")
 """
 
@@ -31,7 +31,7 @@ class OllamaServer:
         """Method and path, blobs without their digest: `POST /api/create`."""
         self.chats: list[dict[str, Any]] = []
         self.port = 0
-        self.tells_modelfile = True
+        self.includes_modelfile = True
         """Whether `/api/show` answers with the Modelfile."""
         self._faults: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
         self._drops: set[str] = set()
@@ -44,12 +44,12 @@ class OllamaServer:
         # handler_cancellation: a client that goes away ends the generation.
         self._runner = web.AppRunner(self._app(), handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        await self.back()
+        await self.open_port()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
         if self._runner:
-            await self.away()
+            await self.close_port()
             await self._runner.cleanup()
 
     @property
@@ -75,7 +75,7 @@ class OllamaServer:
     def release(self) -> None:
         self._go.set()
 
-    async def away(self) -> None:
+    async def close_port(self) -> None:
         """Close the port and every connection, as one that was killed."""
         if self._site:
             await self._site.stop()
@@ -85,7 +85,7 @@ class OllamaServer:
             if connection.transport:
                 connection.transport.abort()
 
-    async def back(self) -> None:
+    async def open_port(self) -> None:
         """Open the port, the same as before."""
         assert self._runner
         if self._site is None:
@@ -94,9 +94,9 @@ class OllamaServer:
             self.port = self._runner.addresses[-1][1]
 
     async def restart(self) -> None:
-        await self.away()
+        await self.close_port()
         self.store.restart()
-        await self.back()
+        await self.open_port()
 
     def _app(self) -> web.Application:
         app = web.Application(client_max_size=64 * 1024 * 1024, middlewares=[self._watched])
@@ -172,7 +172,7 @@ class OllamaServer:
         manifest = self.store.find((await request.json())["model"])
         lines = [f"FROM /root/.ollama/models/blobs/sha256-{manifest.base}"]
         lines += [f"ADAPTER /root/.ollama/models/blobs/sha256-{digest}" for digest in manifest.adapters]
-        told = {"modelfile": "\n".join(lines)} if self.tells_modelfile else {}
+        told = {"modelfile": "\n".join(lines)} if self.includes_modelfile else {}
         return web.json_response({"details": {"family": self.store.family(manifest)}, **told})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class ReceivedRequest:
     """A request as it arrived."""
 
     method: str
@@ -28,7 +28,7 @@ class RecordingServer:
     headers: dict[str, str] = field(default_factory=dict)
     reads_bodies: bool = True
     """False: it answers once it has the headers and closes the connection, as servers do with what is too large."""
-    heard: list[Sent] = field(default_factory=list)
+    received: list[ReceivedRequest] = field(default_factory=list)
     port: int = 0
 
     @property
@@ -36,9 +36,9 @@ class RecordingServer:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def secrets_heard(self) -> str:
+    def received_text(self) -> str:
         """Everything that it was sent, in which no credential of another server may be."""
-        return "\n".join(f"{sent.headers} {sent.body!r}" for sent in self.heard)
+        return "\n".join(f"{request.headers} {request.body!r}" for request in self.received)
 
 
 @contextmanager
@@ -49,7 +49,9 @@ def recording_server(**answers: object) -> Iterator[RecordingServer]:
     class Handler(BaseHTTPRequestHandler):
         def handle_any(self) -> None:
             length = int(self.headers.get("Content-Length") or 0) if record.reads_bodies else 0
-            record.heard.append(Sent(self.command, self.path, dict(self.headers), self.rfile.read(length)))
+            record.received.append(
+                ReceivedRequest(self.command, self.path, dict(self.headers), self.rfile.read(length))
+            )
             self.send_response(record.status)
             for name, value in record.headers.items():
                 self.send_header(name, value)

@@ -73,7 +73,7 @@ def _binary() -> str:
         return found
 
 
-async def forget(client: Redis, namespace: str) -> None:
+async def delete_namespace(client: Redis, namespace: str) -> None:
     """What FLUSHALL would do, to one namespace."""
     if names := [name async for name in client.scan_iter(f"{namespace}:*", count=1000)]:
         await client.delete(*names)

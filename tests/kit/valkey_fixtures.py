@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from kairos.orchestration.queue.queue import FairQueue
 from kairos.redis_client import connect
-from tests.kit.valkey import ValkeyServer, forget
+from tests.kit.valkey import ValkeyServer, delete_namespace
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +50,7 @@ async def valkey(valkey_url: str, namespace: str) -> AsyncIterator[Redis]:
     """A client of the shared server, which forgets the test's namespace afterwards."""
     client = connect(valkey_url)
     yield client
-    await forget(client, namespace)
+    await delete_namespace(client, namespace)
     await client.aclose()
 
 

@@ -27,12 +27,12 @@ class Watcher:
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket
-        self.heard: list[dict[str, Any]] = []
+        self.received: list[dict[str, Any]] = []
         self.reading = asyncio.create_task(self._read())
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        return [message for message in self.heard if message["type"] == "event"]
+        return [message for message in self.received if message["type"] == "event"]
 
     @property
     def kinds(self) -> list[str]:
@@ -40,18 +40,18 @@ class Watcher:
 
     @property
     def deltas(self) -> list[dict[str, Any]]:
-        return [message for message in self.heard if message["type"] == "delta"]
+        return [message for message in self.received if message["type"] == "delta"]
 
     @property
     def cursor(self) -> str:
         """The last place it came to."""
-        return [message["cursor"] for message in self.heard if "cursor" in message][-1]
+        return [message["cursor"] for message in self.received if "cursor" in message][-1]
 
-    async def hello(self) -> Watcher:
-        await eventually(lambda: self.heard, why="it is greeted")
+    async def wait_for_hello(self) -> Watcher:
+        await eventually(lambda: self.received, why="it is greeted")
         return self
 
-    async def sees(self, *kinds: str, within_s: float = 20) -> list[dict[str, Any]]:
+    async def wait_for(self, *kinds: str, within_s: float = 20) -> list[dict[str, Any]]:
         """Events of these kinds, in any order and among others."""
         await eventually(lambda: set(kinds) <= set(self.kinds), within_s, f"{kinds} come; came: {self.kinds}")
         return [event for event in self.events if event["kind"] in kinds]
@@ -64,7 +64,7 @@ class Watcher:
 
     async def _read(self) -> None:
         async for message in self.socket:
-            self.heard.append(message.json())
+            self.received.append(message.json())
 
 
 @asynccontextmanager
@@ -106,7 +106,7 @@ async def with_session(
 
 
 @asynccontextmanager
-async def front(
+async def signed_in_api(
     parts: Components, user_id: UserId, project_id: ProjectId, *, alone: bool = True
 ) -> AsyncIterator[Caller]:
     """A daemon's API with somebody signed in; `alone` where no worker of the same daemon runs its background."""
@@ -119,6 +119,6 @@ async def front(
             yield caller
 
 
-def front_of(app: KairosApp, *, alone: bool = True):
+def signed_in_api_of(app: KairosApp, *, alone: bool = True):
     """The API of the app, with its owner signed in."""
-    return front(app.parts, app.user_id, app.project_id, alone=alone)
+    return signed_in_api(app.parts, app.user_id, app.project_id, alone=alone)

@@ -19,7 +19,7 @@ class WeatherServer:
     """Knows Ankara, and counts what it was asked."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, dict[str, str]]] = []
+        self.requests: list[tuple[str, dict[str, str]]] = []
         self.status = 200
         """Anything else is what every request gets."""
         self._runner: web.AppRunner | None = None
@@ -46,7 +46,7 @@ class WeatherServer:
             await self._runner.cleanup()
 
     async def _search(self, request: web.Request) -> web.Response:
-        self.asked.append(("search", dict(request.query)))
+        self.requests.append(("search", dict(request.query)))
         if self.status != 200:
             return web.json_response({"error": True, "reason": "set by the test"}, status=self.status)
         known = request.query["name"].casefold() == "ankara"
@@ -55,7 +55,7 @@ class WeatherServer:
         )
 
     async def _forecast(self, request: web.Request) -> web.Response:
-        self.asked.append(("forecast", dict(request.query)))
+        self.requests.append(("forecast", dict(request.query)))
         unit = "°F" if request.query.get("temperature_unit") == "fahrenheit" else "°C"
         return web.json_response(
             {

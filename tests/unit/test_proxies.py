@@ -95,7 +95,7 @@ async def test_a_call_goes_through_the_proxy_with_its_credentials(proxy: AnyServ
     proxies = Proxies.of({"HTTP_PROXY": address})
     async with HttpClient(proxies=proxies) as http:
         assert await http.get_json("http://a.test/v1/models", token="key") == {"through": "http://a.test/v1/models"}
-    sent = dict(proxy.asked[0].headers)["Proxy-Authorization"]
+    sent = dict(proxy.requests[0].headers)["Proxy-Authorization"]
     assert base64.b64decode(sent.removeprefix("Basic ")).decode() == "me@x:hid:den"
     assert "hid" not in caplog.text + repr(proxies)
 

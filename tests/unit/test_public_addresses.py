@@ -88,14 +88,14 @@ async def forbidden(http: HttpClient, url: str) -> None:
 async def test_a_server_of_this_machine_is_not_called(host: str):
     async with AnyServer(lambda asked: "secret") as server, HttpClient() as http:
         await forbidden(http, f"http://{host}:{server.port}/")
-        assert server.asked == []
+        assert server.requests == []
 
 
 @pytest.mark.parametrize("found", [["127.0.0.1"], ["93.184.216.34", "127.0.0.1"], ["::ffff:127.0.0.1"], ["fe80::1"]])
 async def test_a_name_that_leads_to_a_private_address_is_not_called(found: list[str]):
     async with AnyServer(lambda asked: "secret") as server, client(Names(inside=[found])) as http:
         await forbidden(http, f"http://inside.test:{server.port}/")
-        assert server.asked == []
+        assert server.requests == []
 
 
 async def test_a_name_that_changes_its_address_is_checked_at_each_call():
@@ -106,7 +106,7 @@ async def test_a_name_that_changes_its_address_is_checked_at_each_call():
         with pytest.raises((HttpUnreachable, HttpTimeout)):
             await http.get_json(url, public_only=True, limits=HttpLimits(connect_s=0.2, total_s=0.5))
         await forbidden(http, url)
-        assert (server.asked, names.asked) == ([], ["turning.test", "turning.test"])
+        assert (server.requests, names.asked) == ([], ["turning.test", "turning.test"])
 
 
 async def test_what_an_operator_lists_is_called_and_a_redirect_is_not_followed():

@@ -20,7 +20,17 @@ from typing import Any
 
 import pytest
 
-from tests.kit.hosts import STRANGER, Kind, Ran, Run, command_on, in_a_test, python_on, run_on, user_on
+from tests.kit.hosts import (
+    UNPRIVILEGED_USER,
+    Kind,
+    Run,
+    RunResult,
+    as_test_functions,
+    command_on,
+    python_on,
+    run_on,
+    user_on,
+)
 
 ISOLATING = [Kind.NAMESPACES, Kind.LANDLOCK, Kind.LANDLOCK_SAME_USER]
 CALL = """
@@ -113,14 +123,14 @@ class Daemon:
 
 
 @functools.cache
-def _outside(kind: Kind) -> dict[str, Ran]:
+def _outside(kind: Kind) -> dict[str, RunResult]:
     """What came of each attempt without a sandbox, as the host's user: each in a process of its own."""
     with _daemon(kind) as daemon, tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o777)
         source = f"{daemon.constants}\nBODIES = {list(ATTEMPTS.values())!r}\nos.chdir({folder!r})\n{EACH}"
         done = command_on(kind, [python_on(kind), "-c", source], limit_s=60)
     results = dict(zip(ATTEMPTS, done.stdout.splitlines(), strict=True))
-    return {name: Ran("none", "", [(words == "done", words)]) for name, words in results.items()}
+    return {name: RunResult("none", "", [(words == "done", words)]) for name, words in results.items()}
 
 
 EACH = """
@@ -141,11 +151,11 @@ for body in BODIES:
 
 
 @functools.cache
-def _inside(kind: Kind) -> dict[str, Ran]:
+def _inside(kind: Kind) -> dict[str, RunResult]:
     """What came of each attempt in the sandbox."""
     with _daemon(kind) as daemon:
-        tests = f"{daemon.constants}\n{in_a_test(*ATTEMPTS.values())}"
-        ran, _ = run_on(kind, [Run(tests, seconds=80), Run(in_a_test("import os\nos.kill(-1, 9)"))])
+        tests = f"{daemon.constants}\n{as_test_functions(*ATTEMPTS.values())}"
+        ran, _ = run_on(kind, [Run(tests, seconds=80), Run(as_test_functions("import os\nos.kill(-1, 9)"))])
         assert daemon.process.poll() is None, "it lives"
         status = daemon.secret.stat()
         assert (daemon.secret.read_text(), status.st_mode & 0o777) == ("s3cret", 0o600), "it is as it was"
@@ -155,7 +165,7 @@ def _inside(kind: Kind) -> dict[str, Ran]:
 @contextmanager
 def _daemon(kind: Kind) -> Iterator[Daemon]:
     """A folder with a secret, servers of every kind, and a process, all of the host's user."""
-    owner = STRANGER if user_on(kind) else os.geteuid()
+    owner = UNPRIVILEGED_USER if user_on(kind) else os.geteuid()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="daemon-")))
         secret = folder / "secrets.json"
@@ -196,8 +206,8 @@ def _daemon(kind: Kind) -> Iterator[Daemon]:
 @pytest.mark.parametrize("name", ATTEMPTS)
 def test_attempt_succeeds_outside_and_fails_in_the_sandbox(kind: Kind, name: str):
     ran = _inside(kind)[name]
-    if ran.way == "none":
-        pytest.skip(f"this host does not isolate code: {ran.lacks}")
+    if ran.method == "none":
+        pytest.skip(f"this host does not isolate code: {ran.unavailable_reason}")
     outside = _outside(kind)[name]
     assert outside.passed or name in NEED_MORE, outside.message
     assert not ran.passed

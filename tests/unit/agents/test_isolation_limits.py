@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kairos.agents.checks.sandbox.process_tree import ProcessTree, ResourceMonitor, TotalLimits
-from tests.kit.hosts import MIB, Kind, Run, in_a_test, run_on
+from tests.kit.hosts import MIB, Kind, Run, as_test_functions, run_on
 
 ISOLATING = [Kind.NAMESPACES, Kind.LANDLOCK, Kind.LANDLOCK_SAME_USER]
 FIVE = """
@@ -72,8 +72,8 @@ BOMBS = {
 @pytest.mark.parametrize("kind", ISOLATING)
 @pytest.mark.parametrize("name", MEMORY)
 def test_five_children_with_300_mb_each_do_not_pass_a_limit_of_512(kind: Kind, name: str):
-    (ran,) = run_on(kind, [Run(in_a_test(MEMORY[name]), seconds=15, memory=512 * MIB)])
-    _skip_without_isolation(ran.way, ran.lacks)
+    (ran,) = run_on(kind, [Run(as_test_functions(MEMORY[name]), seconds=15, memory=512 * MIB)])
+    _skip_without_isolation(ran.method, ran.unavailable_reason)
     assert not ran.passed
     assert "more than 512 MB of memory" in ran.message
 
@@ -81,8 +81,8 @@ def test_five_children_with_300_mb_each_do_not_pass_a_limit_of_512(kind: Kind, n
 @pytest.mark.parametrize("kind", ISOLATING)
 @pytest.mark.parametrize("name", DISK)
 def test_files_fill_no_disk(kind: Kind, name: str):
-    (ran,) = run_on(kind, [Run(in_a_test(DISK[name]), seconds=15)])
-    _skip_without_isolation(ran.way, ran.lacks)
+    (ran,) = run_on(kind, [Run(as_test_functions(DISK[name]), seconds=15)])
+    _skip_without_isolation(ran.method, ran.unavailable_reason)
     assert not ran.passed
     assert "more than 64 MB" in ran.message or "OSError" in ran.message or "No space left" in ran.message
 
@@ -91,8 +91,8 @@ def test_files_fill_no_disk(kind: Kind, name: str):
 @pytest.mark.parametrize("name", BOMBS)
 def test_bombs_are_ended_and_cost_their_own_test_alone(kind: Kind, name: str):
     began = time.monotonic()
-    (ran,) = run_on(kind, [Run(f"{in_a_test(BOMBS[name])}\ndef test_next():\n    pass", seconds=6)])
-    _skip_without_isolation(ran.way, ran.lacks)
+    (ran,) = run_on(kind, [Run(f"{as_test_functions(BOMBS[name])}\ndef test_next():\n    pass", seconds=6)])
+    _skip_without_isolation(ran.method, ran.unavailable_reason)
     assert [passed for passed, _ in ran.results] == [False, True], ran.message
     assert time.monotonic() - began < 40
     left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
@@ -102,9 +102,9 @@ def test_bombs_are_ended_and_cost_their_own_test_alone(kind: Kind, name: str):
 def test_nothing_is_run_where_the_host_cannot_isolate_code(tmp_path: Path):
     proof = tmp_path / "proof"
     tmp_path.chmod(0o777)
-    (ran,) = run_on(Kind.NEITHER, [Run(in_a_test(f"open({str(proof)!r}, 'w')"))])
-    assert (ran.way, ran.results) == ("none", [])
-    assert "Landlock" in ran.lacks
+    (ran,) = run_on(Kind.NEITHER, [Run(as_test_functions(f"open({str(proof)!r}, 'w')"))])
+    assert (ran.method, ran.results) == ("none", [])
+    assert "Landlock" in ran.unavailable_reason
     assert not proof.exists()
 
 

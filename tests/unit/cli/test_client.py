@@ -36,7 +36,7 @@ def signed_in(server: RecordingServer, folder: Path) -> Client:
 def test_the_local_secret_goes_to_the_daemon_of_the_data_folder(tmp_path: Path):
     with recording_server(body=json.dumps(TOKENS).encode()) as daemon:
         client(daemon.address, data_folder(tmp_path, daemon.address)).sign_in()
-        assert json.loads(daemon.heard[0].body)["secret"] == SECRET
+        assert json.loads(daemon.received[0].body)["secret"] == SECRET
 
 
 @pytest.mark.parametrize("written", ["http://127.0.0.1:1", "http://example.org", "", None, 7, "nonsense"])
@@ -44,7 +44,7 @@ def test_the_local_secret_goes_nowhere_else(tmp_path: Path, written: object):
     with recording_server() as other:
         with pytest.raises(NotSignedIn):
             client(other.address, data_folder(tmp_path, written)).get("/api/auth/me")
-        assert SECRET not in other.secrets_heard
+        assert SECRET not in other.received_text
 
 
 @pytest.mark.parametrize("content", [b"[]", b"\xff\xfe", b"{", b'"x"', b"[" * 100_000])
@@ -54,7 +54,7 @@ def test_a_damaged_runtime_file_sends_the_secret_nowhere(tmp_path: Path, content
         (tmp_path / "runtime.json").write_bytes(content)
         with pytest.raises(NotSignedIn):
             client(other.address, tmp_path).get("/api/auth/me")
-        assert SECRET not in other.secrets_heard
+        assert SECRET not in other.received_text
 
 
 def test_localhost_means_the_address_that_the_daemon_bound(tmp_path: Path):
@@ -93,31 +93,31 @@ def test_no_redirect_is_followed(tmp_path: Path, status: int):
                 call()
         with pytest.raises(Redirected):
             mine._transport.save("/x", {"Authorization": "Bearer a-token"}, tmp_path / "file")
-        assert thief.heard == []
+        assert thief.received == []
 
 
 def test_no_redirect_carries_the_local_secret(tmp_path: Path):
     with recording_server() as thief, recording_server(status=307, headers={"Location": thief.address}) as daemon:
         with pytest.raises(Redirected):
             client(daemon.address, data_folder(tmp_path, daemon.address)).get("/api/tasks")
-        assert thief.heard == []
+        assert thief.received == []
 
 
 def test_a_token_belongs_to_one_address(tmp_path: Path):
     with recording_server() as one, recording_server() as other:
         signed_in(one, tmp_path).get("/api/tasks")
-        assert one.heard[0].headers["Authorization"] == "Bearer a-token"
+        assert one.received[0].headers["Authorization"] == "Bearer a-token"
         with pytest.raises(NotSignedIn):
             client(other.address, tmp_path).get("/api/tasks")
-        assert "a-token" not in other.secrets_heard
-        assert "r-token" not in other.secrets_heard
+        assert "a-token" not in other.received_text
+        assert "r-token" not in other.received_text
 
 
 def test_letters_are_sent_as_they_are(tmp_path: Path):
     with recording_server() as server:
         signed_in(server, tmp_path).post("/api/tasks", {"prompt": "ş" * 1000})
-        assert len(server.heard[0].body) < 2100
-        assert json.loads(server.heard[0].body)["prompt"] == "ş" * 1000
+        assert len(server.received[0].body) < 2100
+        assert json.loads(server.received[0].body)["prompt"] == "ş" * 1000
 
 
 @pytest.mark.parametrize("value", ["\ud800", float("nan"), float("inf")])
@@ -125,7 +125,7 @@ def test_what_no_json_can_hold_is_an_error_of_input(tmp_path: Path, value: objec
     with recording_server() as server:
         with pytest.raises(InvalidInput):
             signed_in(server, tmp_path).post("/api/tasks", {"prompt": value})
-        assert server.heard == []
+        assert server.received == []
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_another_program_at_the_address_is_named_as_such(tmp_path: Path, body: b
 def test_an_odd_id_is_asked_for_and_injects_nothing(tmp_path: Path, task_id: str):
     with recording_server() as server:
         signed_in(server, tmp_path).get(f"/api/tasks/{task_id}")
-        assert "X-Injected" not in server.heard[0].headers
+        assert "X-Injected" not in server.received[0].headers
 
 
 def test_an_odd_header_is_an_error_of_input(tmp_path: Path):

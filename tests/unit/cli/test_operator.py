@@ -42,13 +42,13 @@ def refused_command(context: typer.Context, server: RecordingServer, status: int
 def test_the_operators_session_ends_with_a_refused_command(tmp_path: Path, status: int):
     with recording_server(body=json.dumps(TOKENS).encode()) as server, pytest.raises(NotFound):
         refused_command(context_at(server, tmp_path), server, status)
-    assert [sent.path for sent in server.heard] == ["/api/auth/local", "/api/users", "/api/auth/logout"]
+    assert [sent.path for sent in server.received] == ["/api/auth/local", "/api/users", "/api/auth/logout"]
 
 
 def test_no_session_is_begun_to_end_it(tmp_path: Path):
     with recording_server() as server, users._operator(context_at(server, tmp_path)):
         pass
-    assert server.heard == []
+    assert server.received == []
 
 
 def test_memory_is_called_pss_only_where_it_is(monkeypatch: pytest.MonkeyPatch):

@@ -135,7 +135,7 @@ async def test_a_fault_can_pass_with_time_or_be_healed(server: ModelServer, http
     server.fail("*", Fault(FaultKind.STATUS))
     with pytest.raises(ModelCallError):
         await ask(server, http)
-    server.heal("*")
+    server.clear_faults("*")
     assert await ask(server, http) == "fine"
 
 

@@ -65,7 +65,7 @@ async def test_the_kit_stacks_pulls_and_takes_one_file_as_the_real_one(kit: Olla
     with pytest.raises(HttpStatus, match="registry"):
         await kit.calls.create("c", "unknown", one.sha256)
     assert server.store.pulls == ["unknown"]
-    server.tells_modelfile = False
+    server.includes_modelfile = False
     assert await kit.calls.adapters_of("b") == ()
 
 

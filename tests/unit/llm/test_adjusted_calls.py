@@ -168,7 +168,7 @@ async def test_an_address_with_a_query_keeps_it_behind_the_path_and_azure_gets_t
         providers = Providers(http)
         assert (await providers.chat(called, HELLO, timeout_s=5)).text == "Rome"
         assert await providers.list_models(called.base_url, "sk-1", timeout_s=5) == ["m"]
-    first, second = proxy.asked
+    first, second = proxy.requests
     assert first.target == "http://x.openai.azure.com/openai/deployments/d/chat/completions?api-version=1"
     assert first.headers["api-key"] == "sk-1"
     assert second.target == "http://x.openai.azure.com/openai/deployments/d/models?api-version=1"

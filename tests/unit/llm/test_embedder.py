@@ -94,7 +94,7 @@ async def test_only_so_many_texts_are_remembered():
     await embedder.close()
 
 
-@pytest.mark.usefixtures("models_of_their_own")
+@pytest.mark.usefixtures("own_embedding_models")
 async def test_the_loop_goes_on_while_a_long_list_is_embedded(embedder: Embedder):
     """The work is done on a thread that leaves Python's lock to others."""
     long = asyncio.create_task(embedder.embed([f"{number} " + "many words " * 100 for number in range(20)]))
@@ -114,7 +114,7 @@ async def test_a_long_list_does_not_hold_up_a_short_one(embedder: Embedder):
     await long
 
 
-@pytest.mark.usefixtures("models_of_their_own")
+@pytest.mark.usefixtures("own_embedding_models")
 async def test_the_model_is_loaded_by_the_first_text_and_dropped_when_idle():
     embedder = Embedder(idle_s=0.05)
     assert not embedder.state.loaded

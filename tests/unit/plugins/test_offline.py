@@ -25,7 +25,7 @@ async def test_the_example_asks_as_open_meteo_wants_to_be_asked():
     async with WeatherServer() as server:
         said = await asyncio.to_thread(run, WEATHER, "What is the weather in Ankara?", config=server.config)
     assert said == "Ankara, Türkiye: rain, 7.4 °C, wind 11.2 km/h. Today 1.3 to 9.8 °C."
-    (search, where), (forecast, what) = server.asked
+    (search, where), (forecast, what) = server.requests
     assert (search, forecast) == ("search", "forecast")
     assert where == {"name": "Ankara", "count": "1"}
     assert what["latitude"] == "39.91987"
