@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kairos.embedded import Addresses
-from tests.integration.test_configuration import nothing_is_set  # noqa: F401 - the engines are shared
+from tests.integration.test_configuration import no_stored_configuration  # noqa: F401 - the engines are shared
 from tests.kit.conditions import eventually
 from tests.kit.daemon_load import all_final, submit
 from tests.kit.daemon_process import DaemonProcess, on_engines
