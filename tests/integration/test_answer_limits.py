@@ -1,4 +1,4 @@
-"""Every answer has a limit, every retry fits, and a truncated answer says so, through the whole of Kairos."""
+"""Answer limits end to end: every answer has one, every retry fits the context, a truncated answer is reported."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def sent(models: ModelServer) -> list[Mapping[str, Any]]:
     return [call.body for call in models.calls_of("small")]
 
 
-async def test_a_long_story_ends_with_an_honest_verdict(app: KairosApp, models: ModelServer):
+async def test_verdict_reports_a_truncated_answer(app: KairosApp, models: ModelServer):
     task = await app.finished(await app.submit("Write a long story"))
     assert (task.state, task.error) == (TaskState.REJECTED, None)
     assert [body["max_tokens"] for body in sent(models)] == [512, 512]
@@ -47,8 +47,8 @@ async def test_a_long_story_ends_with_an_honest_verdict(app: KairosApp, models: 
     assert "--max-tokens" in finding["message"]
 
 
-async def test_a_retry_fits_and_keeps_the_findings(app: KairosApp, models: ModelServer):
-    """With all of its room taken by the first answer, the draft has to be shortened."""
+async def test_retry_fits_the_context_and_keeps_the_findings(app: KairosApp, models: ModelServer):
+    """The first answer filled the context, so the retry contains a shortened draft."""
     await app.finished(await app.submit("Write a long story", max_tokens=1900))
     first, second = sent(models)
     assert first["max_tokens"] == 1900
@@ -57,40 +57,38 @@ async def test_a_retry_fits_and_keeps_the_findings(app: KairosApp, models: Model
     assert "characters left out" in second["messages"][-2]["content"]
 
 
-async def test_a_limit_that_the_context_has_no_room_for_is_lowered_and_named(app: KairosApp, models: ModelServer):
+async def test_limit_beyond_the_context_is_lowered_and_reported(app: KairosApp, models: ModelServer):
     task = await app.finished(await app.submit("Write a long story", max_tokens=100_000))
     assert sent(models)[0]["max_tokens"] < SMALL
     assert "the rest of the model's context" in (await app.verdicts(task.id))[0].findings[0]["message"]
 
 
-async def test_a_retry_for_which_there_is_no_room_leaves_the_first_verdict(app: KairosApp, models: ModelServer):
-    """The prompt alone fills the context but for the shortest answer."""
+async def test_first_verdict_stands_if_a_retry_does_not_fit(app: KairosApp, models: ModelServer):
+    """The prompt fills the context except for the shortest answer."""
     models.add(ScriptedModel("small", answer="wrong"))
-    words = "word " * 3000
-    while prompt_upper_bound(({"content": words}, {"content": "x" * 200})) + 128 + 24 > SMALL:
-        words = words[:-50]
-    task = await app.finished(await app.submit(words, require=("something that no answer of this model has",) * 20))
+    prompt = "word " * 3000
+    while prompt_upper_bound(({"content": prompt}, {"content": "x" * 200})) + 128 + 24 > SMALL:
+        prompt = prompt[:-50]
+    task = await app.finished(await app.submit(prompt, require=("something that no answer of this model has",) * 20))
     assert (task.state, task.error) == (TaskState.REJECTED, None)
 
 
-async def test_a_prompt_that_does_not_fit_is_not_sent(app: KairosApp, models: ModelServer):
+async def test_prompt_that_does_not_fit_is_not_sent(app: KairosApp, models: ModelServer):
     task = await app.finished(await app.submit("word " * 3000))
     assert task.state == TaskState.FAILED
     assert "exceed its 2048" in (task.error or {})["message"]
     assert sent(models) == []
 
 
-async def test_a_slow_model_has_a_lower_default(app: KairosApp, models: ModelServer):
+async def test_slow_model_has_a_lower_default_limit(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("small", answer="word " * 40, tokens_per_s=2.0 * 10))
     router = app.parts.services.router
     assert router.answer_limit(router.require("small")) == 512
-    router._caller._speeds._speeds["small"] = 2.0  # measuring a speed of 2 tokens a second takes too long here
+    router._caller._speeds._speeds["small"] = 2.0  # measuring 2 tokens per second would take too long
     assert router.answer_limit(router.require("small")) == 192
 
 
-async def test_a_prompt_cut_by_its_server_is_a_failed_call_and_the_context_is_remembered(
-    addresses: Addresses, models: ModelServer
-):
+async def test_prompt_cut_by_the_server_fails_the_call_and_sets_the_context(addresses: Addresses, models: ModelServer):
     models.add(ScriptedModel("small", answer="an answer to half of it", usage=(4096, 10)))
     prompt = "The committee of the region described an unusually thorough investigation. " * 500
     async with app_with_model(addresses, models, context=16384) as app:
@@ -106,7 +104,7 @@ async def test_a_prompt_cut_by_its_server_is_a_failed_call_and_the_context_is_re
         assert router.contexts.of(router.require("small")) == 16384
 
 
-async def test_after_a_cut_prompt_the_next_model_is_asked(addresses: Addresses, models: ModelServer):
+async def test_next_model_is_called_after_a_cut_prompt(addresses: Addresses, models: ModelServer):
     models.add(ScriptedModel("cuts", answer="half", usage=(4096, 1)))
     models.add(ScriptedModel("small", answer="whole", usage=False))
     entries = [
@@ -123,7 +121,7 @@ async def test_after_a_cut_prompt_the_next_model_is_asked(addresses: Addresses, 
     assert len(models.calls_of("cuts")) == 1
 
 
-async def test_a_context_that_a_server_names_in_its_refusal_is_remembered(addresses: Addresses, models: ModelServer):
+async def test_context_named_in_a_refusal_is_stored(addresses: Addresses, models: ModelServer):
     def refuses(body: Mapping[str, Any]) -> tuple[int, Any] | None:
         if body["max_tokens"] <= 1024:
             return None
@@ -140,7 +138,7 @@ async def test_a_context_that_a_server_names_in_its_refusal_is_remembered(addres
 
 
 class Ollama:
-    """What Ollama says of a model, loaded or not."""
+    """Answers like Ollama about a model that is loaded or not."""
 
     def __init__(self) -> None:
         self.loaded: int | None = None
@@ -156,25 +154,25 @@ class Ollama:
         return 404, {"error": "not here"}
 
 
-async def test_the_context_that_ollama_serves_is_known_and_followed(addresses: Addresses, models: ModelServer):
+async def test_context_served_by_ollama_is_polled(addresses: Addresses, models: ModelServer):
     ollama = Ollama()
     async with AnyServer(ollama) as server:
         entry = ModelSettings(name="o", upstream="small", base_url=f"{server.address}/v1", local=True)
         async with open_app(addresses, models, models=[entry]) as app:
             router = app.parts.services.router
             model = router.require("o")
-            watch = next(run for run in app.parts.background if "ContextPoller" in run.__qualname__)
-            look = watch.__self__.poll  # type: ignore[attr-defined]
-            await look()
-            assert router.contexts.of(model) == 4096, "its default, while nothing is loaded"
+            run_poller = next(run for run in app.parts.background if "ContextPoller" in run.__qualname__)
+            poll = run_poller.__self__.poll  # type: ignore[attr-defined]
+            await poll()
+            assert router.contexts.of(model) == 4096, "Ollama's default, while no model is loaded"
             ollama.loaded = 2048
-            await look()
+            await poll()
             assert router.contexts.of(model) == 2048
             ollama.loaded = None
-            await look()
-            assert router.contexts.of(model) == 2048, "it will be loaded as it was"
+            await poll()
+            assert router.contexts.of(model) == 2048, "it will be loaded with the same context"
             ollama.num_ctx = 6144
-            await look()
+            await poll()
             assert router.contexts.of(model) == 6144
             assert router.answer_limit(model) == 1536
 
@@ -192,13 +190,13 @@ async def test_the_context_that_ollama_serves_is_known_and_followed(addresses: A
         ({}, 8192),
     ],
 )  # fmt: skip
-async def test_other_servers_are_asked_in_their_own_way(
+async def test_context_of_other_servers_is_read_from_their_own_endpoints(
     addresses: Addresses, models: ModelServer, answers: Mapping[str, Any], context: int
 ):
     async with AnyServer(lambda asked: answers.get(asked.target, (404, {}))) as server:
         entry = ModelSettings(name="o", upstream="small", base_url=f"{server.address}/v1", local=True)
         async with open_app(addresses, models, models=[entry]) as app:
             router = app.parts.services.router
-            watch = next(run for run in app.parts.background if "ContextPoller" in run.__qualname__)
-            await watch.__self__.poll()  # type: ignore[attr-defined]
+            run_poller = next(run for run in app.parts.background if "ContextPoller" in run.__qualname__)
+            await run_poller.__self__.poll()  # type: ignore[attr-defined]
             assert router.contexts.of(router.require("o")) == context

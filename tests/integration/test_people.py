@@ -25,7 +25,7 @@ def other(character: str) -> str:
     return "y" if character == "x" else "x"
 
 
-async def somebody(app: KairosApp, anybody: Caller, role: Role) -> tuple[UserId, Caller]:
+async def new_member(app: KairosApp, anybody: Caller, role: Role) -> tuple[UserId, Caller]:
     """A member of the app's project, signed in."""
     user_id = UserId(new_id())
     async with app.database.scope(Scope(app.project_id, user_id, operator=True)) as session:
@@ -87,7 +87,7 @@ class TestInvitations:
         body = {"token": token, "email": f"{uuid4()}@test", "name": "Eve", "password": PASSWORD}
         refused = await anybody.post("/api/auth/register", body)
         assert (refused.status, "ada@test" in refused["detail"]) == (422, True)
-        _, stranger = await somebody(app, anybody, Role.VIEWER)
+        _, stranger = await new_member(app, anybody, Role.VIEWER)
         refused = await stranger.post("/api/auth/accept", {"token": token})
         assert (refused.status, refused["code"]) == (409, "not_your_invitation")
 
@@ -96,13 +96,13 @@ class TestInvitations:
         switched = await owner.post(f"/api/projects/{other['id']}/switch")
         invited = await owner.with_token(switched["access_token"]).post("/api/invitations", {"role": "viewer"})
         token = invited["link"].split("#")[1]
-        _, caller = await somebody(app, anybody, Role.MEMBER)
+        _, caller = await new_member(app, anybody, Role.MEMBER)
         joined = await caller.post("/api/auth/accept", {"token": token})
         assert (joined.status, joined["project_name"], joined["role"]) == (200, "Other", "viewer")
         assert [p["name"] for p in (await caller.get("/api/projects"))["items"]] == ["Test", "Other"]
 
     async def test_an_admin_cannot_invite_an_owner(self, app: KairosApp, anybody: Caller):
-        _, admin = await somebody(app, anybody, Role.ADMIN)
+        _, admin = await new_member(app, anybody, Role.ADMIN)
         assert (await admin.post("/api/invitations", {"role": "owner"})).status == 403
         assert (await admin.post("/api/invitations", {"role": "admin"})).status == 201
 
@@ -188,7 +188,7 @@ class TestSessions:
         assert (await owner.get("/api/auth/me")).status == 200
 
     async def test_nobody_ends_anothers(self, app: KairosApp, anybody: Caller, owner: Caller):
-        _, stranger = await somebody(app, anybody, Role.ADMIN)
+        _, stranger = await new_member(app, anybody, Role.ADMIN)
         mine = (await owner.get("/api/auth/sessions"))["items"][0]["id"]
         theirs = await stranger.call("DELETE", f"/api/auth/sessions/{mine}")
         nowhere = await stranger.call("DELETE", f"/api/auth/sessions/{uuid4()}")
@@ -249,14 +249,14 @@ class TestRoles:
         assert all(less < more for less, more in itertools.pairwise(ranks))
 
     async def test_a_demotion_is_felt_at_once(self, app: KairosApp, anybody: Caller, owner: Caller):
-        user_id, caller = await somebody(app, anybody, Role.MEMBER)
+        user_id, caller = await new_member(app, anybody, Role.MEMBER)
         assert (await caller.post("/api/tasks", {"prompt": "x"})).status == 201
         assert (await owner.call("PATCH", f"/api/members/{user_id}", json={"role": "viewer"})).status == 204
         assert (await caller.post("/api/tasks", {"prompt": "x"})).status == 403
         assert (await caller.get("/api/tasks")).status == 200
 
     async def test_so_is_a_removal(self, app: KairosApp, anybody: Caller, owner: Caller):
-        user_id, caller = await somebody(app, anybody, Role.ADMIN)
+        user_id, caller = await new_member(app, anybody, Role.ADMIN)
         key = await caller.post("/api/keys", {"name": "k", "scopes": ["tasks:read"]})
         assert (await owner.call("DELETE", f"/api/members/{user_id}")).status == 204
         assert (await caller.get("/api/tasks")).status == 409, "their session goes on, in no project"
@@ -270,19 +270,19 @@ class TestRoles:
             await owner.call("DELETE", f"/api/members/{me}"),
         ):
             assert (reply.status, reply["code"]) == (409, "last_owner")
-        _, second = await somebody(app, anybody, Role.OWNER)
+        _, second = await new_member(app, anybody, Role.OWNER)
         assert (await second.call("DELETE", f"/api/members/{me}")).status == 204
 
     async def test_nobody_reaches_above_themselves(self, app: KairosApp, anybody: Caller):
-        user_id, admin = await somebody(app, anybody, Role.ADMIN)
+        user_id, admin = await new_member(app, anybody, Role.ADMIN)
         for path in (f"/api/members/{user_id}", f"/api/members/{app.user_id}"):
             assert (await admin.call("PATCH", path, json={"role": "owner"})).status == 403
         assert (await admin.call("DELETE", f"/api/members/{app.user_id}")).status == 403
-        _, viewer = await somebody(app, anybody, Role.VIEWER)
+        _, viewer = await new_member(app, anybody, Role.VIEWER)
         assert (await viewer.call("DELETE", f"/api/members/{user_id}")).status == 403
 
     async def test_anybody_may_leave(self, app: KairosApp, anybody: Caller):
-        user_id, viewer = await somebody(app, anybody, Role.VIEWER)
+        user_id, viewer = await new_member(app, anybody, Role.VIEWER)
         assert (await viewer.call("DELETE", f"/api/members/{user_id}")).status == 204
 
 
@@ -309,7 +309,7 @@ class TestKeys:
     async def test_it_ends_with_its_revocation_its_time_and_its_makers_rights(
         self, app: KairosApp, anybody: Caller, owner: Caller
     ):
-        user_id, admin = await somebody(app, anybody, Role.ADMIN)
+        user_id, admin = await new_member(app, anybody, Role.ADMIN)
         scopes = ["tasks:read", "tasks:write"]
         one, two, three = [await admin.post("/api/keys", {"name": "k", "scopes": scopes, "days": 1}) for _ in range(3)]
         assert (await owner.call("DELETE", f"/api/keys/{one['id']}")).status == 204
@@ -349,7 +349,7 @@ class TestOperators:
         assert (refused.status, refused["code"]) == (409, "last_operator")
 
     async def test_a_disabled_account_is_out_at_once_and_can_come_back(self, app: KairosApp, anybody: Caller):
-        user_id, caller = await somebody(app, anybody, Role.MEMBER)
+        user_id, caller = await new_member(app, anybody, Role.MEMBER)
         boss = await operator(app, anybody)
         assert (await boss.call("PATCH", f"/api/users/{user_id}", json={"disabled": True})).status == 204
         assert (await caller.get("/api/auth/me")).status == 401
