@@ -90,8 +90,8 @@ async def demo(addresses: Addresses, folder: Path) -> AsyncIterator[Demo]:
         try:
             # The host of the links: a session in a browser is valid for one host only.
             address = runtime(folder / "kairos" / "data")["address"].replace("127.0.0.1", "localhost")
-            ada = await _with_data(daemon, addresses, await sign_up(daemon, "Ada", "Search", "aurora"))
-            ben = await _with_data(daemon, addresses, await sign_up(daemon, "Ben", "Billing", "borealis"))
+            ada = await _add_data(daemon, addresses, await sign_up(daemon, "Ada", "Search", "aurora"))
+            ben = await _add_data(daemon, addresses, await sign_up(daemon, "Ben", "Billing", "borealis"))
             yield Demo(daemon, address, ada, ben)
         finally:
             await daemon.stop()
@@ -110,13 +110,13 @@ async def sign_up(daemon: DaemonProcess, name: str, project: str, marker: str) -
     headers = {"Authorization": f"Bearer {tokens['access_token']}"}
     user = client.open("GET", "/api/auth/me", headers=headers)
     members = client.open("GET", "/api/members", headers=headers)["items"]
-    for other in members:
-        if other["user_id"] != user["user_id"]:  # the local operator, who created the project
-            client.open("DELETE", f"/api/members/{other['user_id']}", headers=headers)
+    for member in members:
+        if member["user_id"] != user["user_id"]:  # the local operator, who created the project
+            client.open("DELETE", f"/api/members/{member['user_id']}", headers=headers)
     return Person(email, f"{project} {marker}", created["id"], marker, tokens["access_token"])
 
 
-async def _with_data(daemon: DaemonProcess, addresses: Addresses, person: Person) -> PersonWithData:
+async def _add_data(daemon: DaemonProcess, addresses: Addresses, person: Person) -> PersonWithData:
     """Add tasks, a correction, an API key, an invitation and an adapter to the person's project."""
     client, marker, headers = daemon.client(), person.marker, person.headers
     tasks = []

@@ -137,13 +137,13 @@ async def test_canary_is_listed_below_its_base_model(browser: Browser, demo: Ada
         await ada.open("/models")
         below = ada.page.get_by_role("group", name=f"Adapters of {BASE}")
         card = below.get_by_role("article", name=adapter.name)
-        async for look in ada.appearances():
+        async for appearance in ada.appearances():
             await expect(card).to_contain_text("50%")
-            faults[look] = await ada.faults()
-            await ada.screenshot(f"models-adapter-{look}")
+            faults[appearance] = await ada.faults()
+            await ada.screenshot(f"models-adapter-{appearance}")
             assert await ada.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
         await card.get_by_role("link", name=adapter.name).click()
         await expect(ada.page).to_have_url(f"{demo.address}/learning/adapters/{adapter.id}")
         await expect_state(ada.page, "Canary")
         assert ada.errors == []
-    assert {look: found for look, found in faults.items() if found} == {}
+    assert {appearance: found for appearance, found in faults.items() if found} == {}

@@ -55,11 +55,11 @@ async def test_every_page_fits_the_window_and_has_no_serious_axe_violation(brows
     faults: dict[str, list[str]] = {}
 
     async def examine(name: str) -> None:
-        async for look in ada.appearances():
-            faults[f"{name}-{look}"] = await ada.faults()
-            await ada.screenshot(f"{name}-{look}")
-            wide = await ada.page.evaluate("document.documentElement.scrollWidth - innerWidth")
-            assert wide <= 0, f"{name}-{look} is {wide} px wider than the window"
+        async for appearance in ada.appearances():
+            faults[f"{name}-{appearance}"] = await ada.faults()
+            await ada.screenshot(f"{name}-{appearance}")
+            excess = await ada.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert excess <= 0, f"{name}-{appearance} is {excess} px wider than the window"
 
     async with Visitor.in_new_context(browser, company.address) as ada:
         await ada.page.goto(f"{company.address}/sign-in")
@@ -83,14 +83,14 @@ async def test_no_page_contains_data_of_another_project(browser: Browser, compan
     ):
         for visitor, person, other in ((ada, company.ada, company.ben), (ben, company.ben, company.ada)):
             await visitor.sign_in(person.email, PASSWORD)
-            seen = 0
+            pages_with_marker = 0
             for path in pages(person).values():
                 await visitor.open(path)
                 text = await visitor.text()
                 assert other.marker not in text, path
                 assert other.project_id not in text, path
-                seen += person.marker in text
-            assert seen > 5, "pages do not contain the marker of their own project"
+                pages_with_marker += person.marker in text
+            assert pages_with_marker > 5, "pages do not contain the marker of their own project"
             await visitor.page.goto(f"{company.address}/tasks/{other.tasks[0]}")
             await expect(visitor.page.get_by_role("alert")).to_contain_text(other.tasks[0])
             assert other.marker not in await visitor.text()
@@ -145,11 +145,11 @@ async def test_two_tabs_keep_different_projects(browser: Browser, company: Demo)
         await ada.page.get_by_role("dialog").get_by_role("textbox").fill("Second tab")
         await ada.page.keyboard.press("Enter")
         await expect(ada.page.get_by_role("button", name="Second tab")).to_be_visible()
-        other = await ada.context.new_page()
-        await other.goto(company.address)
-        await other.get_by_role("button", name="Second tab").click()
-        await other.get_by_role("menuitemradio", name=company.ada.project).click()
-        await expect(other.get_by_role("button", name=company.ada.project)).to_be_visible()
+        second_tab = await ada.context.new_page()
+        await second_tab.goto(company.address)
+        await second_tab.get_by_role("button", name="Second tab").click()
+        await second_tab.get_by_role("menuitemradio", name=company.ada.project).click()
+        await expect(second_tab.get_by_role("button", name=company.ada.project)).to_be_visible()
         await ada.page.reload()
         await expect(ada.page.get_by_role("button", name="Second tab")).to_be_visible()
 
@@ -159,9 +159,8 @@ async def test_task_is_submitted_and_labelled_by_keyboard(browser: Browser, comp
     async with Visitor.in_new_context(browser, company.address) as ada:
         await ada.sign_in(company.ada.email, PASSWORD)
         await ada.open("/tasks")
-        await expect(
-            ada.page.get_by_role("button", name="New task")
-        ).to_be_visible()  # shown only once the permissions are loaded
+        # The button is shown only once the permissions are loaded.
+        await expect(ada.page.get_by_role("button", name="New task")).to_be_visible()
         await ada.page.keyboard.press("c")
         dialog = ada.page.get_by_role("dialog")
         await dialog.get_by_role("textbox").first.fill("Write by keyboard (aurora)")

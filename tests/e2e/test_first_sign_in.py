@@ -23,8 +23,8 @@ PASSWORD = "correct horse battery staple"
 @pytest.fixture
 async def empty_database(tmp_path: Path) -> AsyncIterator[Addresses]:
     """Engines with a database that has not been migrated."""
-    async with engines_for_tests(tmp_path / "engines") as found:
-        yield found
+    async with engines_for_tests(tmp_path / "engines") as addresses:
+        yield addresses
 
 
 def links_in(log: str) -> list[str]:
@@ -32,9 +32,9 @@ def links_in(log: str) -> list[str]:
 
 
 async def announced_links(daemon: DaemonProcess, starts: int = 1) -> list[str]:
-    """Wait until this many starts have been announced_links in the log, and return all links in it."""
+    """Wait until this many starts have been announced in the log, and return all links in it."""
     await eventually(lambda: daemon.log.count("Kairos is ready") == starts, 20, "the start was announced")
-    await eventually(lambda: daemon.log.endswith("\n"), 20, "the last line is whole")
+    await eventually(lambda: daemon.log.endswith("\n"), 20, "the last line is complete")
     return links_in(daemon.log)
 
 
@@ -66,8 +66,8 @@ async def test_each_daemon_prints_a_setup_link_until_a_password_is_set(
 
         await daemons[0].stop()
         await daemons[0].start()
-        *_, fresh = await announced_links(daemons[0], 2)
-        assert fresh not in printed
+        *_, new_link = await announced_links(daemons[0], 2)
+        assert new_link not in printed
 
         assert await set_password(daemons[1], printed[2]) == 200, (
             "a link that another daemon printed before a restart is refused"
@@ -76,7 +76,7 @@ async def test_each_daemon_prints_a_setup_link_until_a_password_is_set(
 
         await daemons[0].stop()
         await daemons[0].start()
-        assert (await announced_links(daemons[0], 3))[-1] == fresh, "a link was printed although a password is set"
+        assert (await announced_links(daemons[0], 3))[-1] == new_link, "a link was printed although a password is set"
     finally:
         for daemon in daemons:
             if daemon.process.poll() is None:

@@ -42,10 +42,10 @@ class HostedDaemon(DaemonProcess):
         return {**environment(self.kind), **super()._environment(), **self._host_variables(), **SECRETS}
 
     def _host_variables(self) -> dict[str, str]:
-        own = environment(self.kind)
+        variables = environment(self.kind)
         return {
             "HOME": str(self.folder),
-            **{name: own[name] for name in ("PYTHONPATH", "LD_LIBRARY_PATH") if name in own},
+            **{name: variables[name] for name in ("PYTHONPATH", "LD_LIBRARY_PATH") if name in variables},
         }
 
     def _spawn(self, options: tuple[str, ...], environment: dict[str, str]) -> subprocess.Popen[Any]:
@@ -59,12 +59,12 @@ async def _daemon(kind: Kind, addresses: Addresses, **settings: Any) -> AsyncIte
     """Start a daemon in its own folder, since other users have no access to the folders of pytest."""
     with tempfile.TemporaryDirectory(prefix="kairos-hosted-") as folder:
         Path(folder).chmod(0o711)
-        async with _started(kind, addresses, Path(folder), settings) as daemon:
+        async with _daemon_in(kind, addresses, Path(folder), settings) as daemon:
             yield daemon
 
 
 @asynccontextmanager
-async def _started(
+async def _daemon_in(
     kind: Kind, addresses: Addresses, folder: Path, settings: dict[str, Any]
 ) -> AsyncIterator[HostedDaemon]:
     async with ModelServer() as models:
@@ -78,16 +78,16 @@ async def _started(
             assert await daemon.stop() == 0, daemon.log
 
 
-async def _verdict(daemon: HostedDaemon, tests: str) -> dict[str, Any]:
+async def _verdict_with(daemon: HostedDaemon, tests: str) -> dict[str, Any]:
     """Run a task with these tests and return its last verdict."""
     body = {"prompt": "write answer()", "checks": {"tests": tests}, "max_attempts": 1}
     task = await daemon.ask("POST", "/api/tasks", body)
 
-    async def ended() -> dict[str, Any] | None:
+    async def final_task() -> dict[str, Any] | None:
         details = await daemon.ask("GET", f"/api/tasks/{task['id']}")
         return details if details["state"] in FINAL else None
 
-    return (await eventually(ended, 60, "the task has ended"))["verdicts"][-1]
+    return (await eventually(final_task, 60, "the task has ended"))["verdicts"][-1]
 
 
 def _tests_that_read_secrets(daemon: HostedDaemon) -> str:
@@ -105,17 +105,17 @@ async def test_landlock_denies_tests_access_to_daemon_files(kind: Kind, addresse
             pytest.skip(f"this host has no Landlock: {ready['isolation']['detail']}")
         assert ready["isolation"]["way"] == "landlock"
         assert "isolated by landlock" in daemon.log
-        verdict = await _verdict(daemon, _tests_that_read_secrets(daemon))
+        verdict = await _verdict_with(daemon, _tests_that_read_secrets(daemon))
         assert (verdict["approved"], verdict["score"]) == (False, 0)
         assert "PermissionError" in str(verdict["findings"])
-        assert (await _verdict(daemon, "assert answer() == 42"))["score"] == 1
+        assert (await _verdict_with(daemon, "assert answer() == 42"))["score"] == 1
 
 
 async def test_tests_are_not_run_without_isolation_and_the_reason_is_reported(addresses: Addresses):
     kind = Kind.NEITHER
     async with _daemon(kind, addresses) as daemon:
         message = "not run: this host cannot isolate code"
-        verdict = await _verdict(daemon, _tests_that_read_secrets(daemon))
+        verdict = await _verdict_with(daemon, _tests_that_read_secrets(daemon))
         assert (verdict["approved"], verdict["score"]) == (True, None)
         assert message in str(verdict["findings"])
         assert "tests" not in verdict["checks"]
@@ -133,7 +133,7 @@ async def test_tests_are_not_run_without_isolation_and_the_reason_is_reported(ad
 async def test_weak_isolation_can_be_allowed_only_in_the_configuration_file(addresses: Addresses):
     settings = {"guardian": {"allow_weak_isolation": True}}
     async with _daemon(Kind.NEITHER, addresses, **settings) as daemon:
-        assert (await _verdict(daemon, "assert answer() == 42"))["score"] == 1
+        assert (await _verdict_with(daemon, "assert answer() == 42"))["score"] == 1
         assert "WITHOUT full isolation" in daemon.log.replace("\n", " ")
         values = (await daemon.ask("GET", "/api/config"))["values"]
         (key,) = [value for value in values if value["key"] == "guardian.allow_weak_isolation"]
@@ -144,14 +144,14 @@ async def test_secrets_are_removed_from_the_environment_of_daemon_and_children(a
     """The daemon can still use the API key."""
     kind = Kind.LANDLOCK_SAME_USER
     async with _daemon(kind, addresses) as daemon:
-        assert (await _verdict(daemon, "assert answer() == 42"))["checks"]
+        assert (await _verdict_with(daemon, "assert answer() == 42"))["checks"]
         process = psutil.Process(daemon.process.pid)
         read = [python_on(kind), "-c", f"open('/proc/{process.pid}/environ').read()"]
         assert "PermissionError" in (await asyncio.to_thread(command_on, kind, read)).stderr, (
             "the environment is readable"
         )
-        for each in (process, *process.children(recursive=True)):
+        for each_process in (process, *process.children(recursive=True)):
             if os.geteuid() == 0:  # only root can read it
-                environ = Path(f"/proc/{each.pid}/environ").read_bytes().decode()
+                environ = Path(f"/proc/{each_process.pid}/environ").read_bytes().decode()
                 assert KEY not in environ
                 assert PASSWORD not in environ

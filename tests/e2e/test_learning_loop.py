@@ -80,9 +80,7 @@ async def test_adapter_is_trained_promoted_preferred_and_rolled_back(tmp_path_fa
     assert to_adapter >= 10, "the router does not prefer the adapter"
     assert right >= 5
     assert measured.restored == measured.compared == 5
-    assert [adapter["state"] for adapter in adapters] == ["retired"], (
-        "one run must store one adapter"
-    )
+    assert [adapter["state"] for adapter in adapters] == ["retired"], "one run must store one adapter"
     assert {"training.started", "adapter.ruled", "adapter.rolled_back"} <= {entry["action"] for entry in entries}
 
 

@@ -29,12 +29,12 @@ async def set_slots(daemon: DaemonProcess, slots: int) -> int:
 
 
 async def daemons_with_version(
-    daemon: DaemonProcess, version: int, slots: int, daemons: int
+    daemon: DaemonProcess, version: int, slots: int, count: int
 ) -> list[dict[str, Any]] | None:
-    """Return the live daemons with this many slots, or None until as many as `daemons` have this version."""
+    """Return the live daemons with this many slots, or None until `count` of them have this version."""
     items = (await daemon.ask("GET", "/api/config/replicas"))["items"]
     alive = [item for item in items if item["alive"] and item["heartbeat_at"] and item["slots"] == slots]
-    return alive if len([item for item in alive if item["version"] == version]) == daemons else None
+    return alive if len([item for item in alive if item["version"] == version]) == count else None
 
 
 @pytest.mark.timeout(240)

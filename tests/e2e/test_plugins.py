@@ -25,7 +25,7 @@ async def kairos(daemon: DaemonProcess, *arguments: str):
     return await asyncio.to_thread(command, daemon.folder, *arguments, KAIROS_CONFIG=str(daemon.config))
 
 
-MISBEHAVING = {
+MISBEHAVING_PLUGINS = {
     "dies.py": plugin("Dies", execute="import os; os._exit(3)"),
     "hangs.py": plugin(
         "Hangs",
@@ -43,7 +43,7 @@ async def daemon(addresses: Addresses, tmp_path_factory: pytest.TempPathFactory)
     async with WeatherServer() as weather:
         plugins = {"memory_mb": 128, "settings": {"WeatherAgent": weather.config}}
         daemon = DaemonProcess(tmp_path_factory.mktemp("kairos"), on_engines(addresses, plugins=plugins))
-        put(daemon.folder / "plugins", MISBEHAVING)
+        put(daemon.folder / "plugins", MISBEHAVING_PLUGINS)
         shutil.copy(EXAMPLE, daemon.folder / "plugins")
         await daemon.start()
         yield daemon
@@ -105,7 +105,7 @@ async def test_misbehaving_plugin_fails_only_its_own_task(daemon: DaemonProcess,
 async def test_broken_plugins_do_not_affect_others(addresses: Addresses, tmp_path: Path):
     """The daemon starts, lists each broken plugin with the cause, and runs the others. `benchmarks/broken_plugins.py`
     measures the effect on the duration of the start."""
-    # A long time limit and little memory, so that the load does not decide which limit a broken plugin exceeds.
+    # A long time limit and little memory, so that the load does not decide which limit a plugin exceeds.
     settings = on_engines(addresses, plugins={"probe_s": 15, "memory_mb": 128})
     daemon = DaemonProcess(tmp_path / "with", settings)
     put(daemon.folder / "plugins", {**GOOD, **{name: text for name, (text, _) in BROKEN.items()}})

@@ -31,7 +31,7 @@ PROJECT = ProjectId(uuid4())
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
 
 
-class Run:
+class TrainingRun:
     """A training run on the tiny base model, with the reports of its process."""
 
     def __init__(self, folder: Path, base: Path) -> None:
@@ -39,7 +39,7 @@ class Run:
         self.folder = self.trainer.folder(PROJECT, "run")
         self.base = Model("tiny", "tiny", "http://x/v1", weights=str(base), adapter_host=AdapterHost.EMBEDDED)
         self.received: list[Mapping[str, Any]] = []
-        self.at_step: dict[int, Any] = {}
+        self.actions_by_step: dict[int, Any] = {}
 
     async def train(self, amount: int = 8):
         """Train on this number of samples: by default 16 steps, with a checkpoint after every second step."""
@@ -55,8 +55,8 @@ class Run:
     async def _receive(self, reports: Sequence[Mapping[str, Any]]) -> None:
         self.received += reports
         reached = max((report.get("step") or 0 for report in reports), default=0)
-        for step in [step for step in self.at_step if step <= reached]:
-            self.at_step.pop(step)()
+        for step in [step for step in self.actions_by_step if step <= reached]:
+            self.actions_by_step.pop(step)()
 
 
 def steps(reports: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -64,51 +64,53 @@ def steps(reports: Sequence[Mapping[str, Any]]) -> list[int]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, tiny_base: Path) -> Run:
-    return Run(tmp_path, tiny_base)
+def run(tmp_path: Path, tiny_base: Path) -> TrainingRun:
+    return TrainingRun(tmp_path, tiny_base)
 
 
 @pytest.mark.timeout(360)  # the process starts three times
-async def test_cancelled_and_killed_run_resumes_from_checkpoints_and_makes_one_adapter(run: Run, tmp_path: Path):
+async def test_cancelled_and_killed_run_resumes_from_checkpoints_and_makes_one_adapter(
+    run: TrainingRun, tmp_path: Path
+):
     """The cancelled run stops after the current step. Another trainer resumes it, and its process is killed once."""
     training = asyncio.create_task(run.train())
-    run.at_step[2] = training.cancel
+    run.actions_by_step[2] = training.cancel
     with pytest.raises(asyncio.CancelledError):
         await training
     assert not (run.folder / RESULT).exists()
     assert any((run.folder / CHECKPOINTS).iterdir())
     with pytest.raises(StopIteration):
         run.process()
-    stopped = max(steps(read_progress(run.folder)))
-    # Late enough for a checkpoint after the restart.
-    run.at_step[stopped + 3] = lambda: run.process().send_signal(signal.SIGKILL)
+    last_step = max(steps(read_progress(run.folder)))
+    # The resumed run has stored a checkpoint by then.
+    run.actions_by_step[last_step + 3] = lambda: run.process().send_signal(signal.SIGKILL)
     run.received.clear()
     second_trainer = Trainer(FineTuningSettings(), tmp_path)
     trained = await second_trainer.train(second_trainer.folder(PROJECT, "run"), run._receive)
     starts = [report for report in run.received if report["phase"] == "training" and "resumed" in report]
     assert [report["resumed"] for report in starts] == [False, True, True]
     _, second, third = (steps(run.received[run.received.index(report) :]) for report in starts)
-    assert min(second) > stopped, "steps before the cancellation were repeated"
-    assert min(third) > stopped + 1, "steps before the kill were repeated"
+    assert min(second) > last_step, "steps before the cancellation were repeated"
+    assert min(third) > last_step + 1, "steps before the kill were repeated"
     assert trained.metrics["steps"] == 16
     assert (trained.adapter / "adapter.gguf").exists()
     assert not (run.folder / "adapter.part").exists()
 
 
-async def test_process_starts_once_without_errors(run: Run):
+async def test_process_starts_once_without_errors(run: TrainingRun):
     trained = await run.train(amount=2)
     assert [report["resumed"] for report in run.received if "resumed" in report] == [False]
     assert (trained.adapter / "adapter.gguf").exists()
 
 
-async def test_error_of_the_process_is_raised_without_a_restart(run: Run):
+async def test_error_of_the_process_is_raised_without_a_restart(run: TrainingRun):
     run.folder.mkdir(parents=True)
     (run.folder / "job.json").write_text("{")
     with pytest.raises(TrainingFailed, match="JSONDecodeError"):
         await run.trainer.train(run.folder, run._receive)
 
 
-async def test_number_of_starts_without_progress_is_limited(run: Run, monkeypatch: pytest.MonkeyPatch):
+async def test_number_of_starts_without_progress_is_limited(run: TrainingRun, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(trainer_module, "MAX_STARTS", 2)
     command = trainer_module._command
     killed = ["/bin/sh", "-c", "kill -9 $$"]
@@ -118,7 +120,7 @@ async def test_number_of_starts_without_progress_is_limited(run: Run, monkeypatc
         await run.trainer.train(run.folder, run._receive)
 
 
-async def test_full_disk_raises_an_error_and_leaves_no_adapter(run: Run, tmp_path: Path):
+async def test_full_disk_raises_an_error_and_leaves_no_adapter(run: TrainingRun, tmp_path: Path):
     """The folder of the run is on a file system of 600 kB."""
     if not mount_small_disk(tmp_path):
         pytest.skip("only root can mount a small file system here")
@@ -132,6 +134,6 @@ async def test_full_disk_raises_an_error_and_leaves_no_adapter(run: Run, tmp_pat
 
 
 def mount_small_disk(folder: Path) -> bool:
-    """Mount a file system of 600 kB on the folder; return whether it was possible."""
+    """Mount a file system of 600 kB on the folder. Return whether this succeeded."""
     command = ["mount", "-t", "tmpfs", "-o", "size=600k", "none", str(folder)]
     return os.geteuid() == 0 and subprocess.run(command, capture_output=True).returncode == 0

@@ -32,14 +32,16 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # the libraries warn of each 
 
 
 @pytest.fixture
-def loaded(job: Job) -> tuple[Any, Any]:
+def model_and_tokenizer(job: Job) -> tuple[Any, Any]:
     """The base model and its tokenizer."""
     return base_model.load(job)
 
 
-def test_loss_covers_the_answer_and_its_end_token_but_not_the_prompt(job: Job, tmp_path: Path, loaded: tuple[Any, Any]):
+def test_loss_covers_the_answer_and_its_end_token_but_not_the_prompt(
+    job: Job, tmp_path: Path, model_and_tokenizer: tuple[Any, Any]
+):
     """If the end token were the padding token, it would be masked and the model would not learn to stop."""
-    model, tokenizer = loaded
+    model, tokenizer = model_and_tokenizer
     assert tokenizer.pad_token_id != tokenizer.eos_token_id
     from trl import SFTTrainer
 
@@ -60,13 +62,13 @@ def test_loss_covers_the_answer_and_its_end_token_but_not_the_prompt(job: Job, t
         assert all(label in (-100, token) for token, label in zip(tokens, labels, strict=True))
 
 
-def test_four_bit_weights_keep_their_gradient(loaded: tuple[Any, Any]):
+def test_four_bit_weights_keep_their_gradient(model_and_tokenizer: tuple[Any, Any]):
     """On CPUs with AVX512-BF16, bitsandbytes repacks the weights at the first forward pass in eval mode, which would
     drop the gradient."""
     import bitsandbytes
     import torch
 
-    model, _ = loaded
+    model, _ = model_and_tokenizer
     layers = [module for module in model.modules() if isinstance(module, bitsandbytes.nn.Linear4bit)]
     assert layers
     assert not any(layer.support_avx512bf16_for_cpu for layer in layers)
@@ -90,8 +92,8 @@ def test_warm_up_is_shorter_than_the_run_and_bf16_is_off_on_a_cpu(job: Job, tmp_
         assert arguments.bf16 is not arguments.use_cpu
 
 
-def test_examples_longer_than_the_context_are_dropped_and_not_truncated(loaded: tuple[Any, Any]):
-    _, tokenizer = loaded
+def test_examples_longer_than_the_context_are_dropped_and_not_truncated(model_and_tokenizer: tuple[Any, Any]):
+    _, tokenizer = model_and_tokenizer
     long = Example([{"role": "user", "content": "word " * 500}], "end")
     kept, dropped = loop._fitting([*examples(2), long], tokenizer, 200)
     assert (len(kept), dropped) == (2, 1)
@@ -165,10 +167,10 @@ def test_spans_returns_the_range_of_each_example_in_a_packed_row():
     assert list(loop.spans(torch.tensor([0, 1, 2, 0, 1]))) == [(0, 3), (3, 5)]
 
 
-def test_examples_of_one_packed_row_do_not_attend_to_each_other(loaded: tuple[Any, Any]):
+def test_examples_of_one_packed_row_do_not_attend_to_each_other(model_and_tokenizer: tuple[Any, Any]):
     import torch
 
-    model, _ = loaded
+    model, _ = model_and_tokenizer
     first, second = torch.tensor([[5, 6, 7, 8]]), torch.tensor([[9, 10, 11]])
     positions = torch.tensor([[0, 1, 2, 3, 0, 1, 2]])
     with torch.no_grad():
