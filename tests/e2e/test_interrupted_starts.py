@@ -124,7 +124,7 @@ def test_signal_ends_the_command_before_the_daemon_starts(tmp_path: Path):
 
 
 def test_running_thread_does_not_delay_the_end():
-    """The thread stands for a call that cannot be cancelled, such as a migration that waits for a lock."""
+    """The thread simulates a call that cannot be cancelled, such as a migration that waits for a lock."""
     code = """
 import asyncio, os, signal, threading, time
 from kairos.daemon import Stopping
