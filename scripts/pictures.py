@@ -25,7 +25,7 @@ async def shoot(folder: Path) -> None:
         }
         async with browsing() as browser:
             for scheme in ("light", "dark"):
-                async with Visitor.arrive(browser, company.address, scheme=scheme) as visitor:
+                async with Visitor.in_new_context(browser, company.address, scheme=scheme) as visitor:
                     await visitor.sign_in(ada.email, PASSWORD)
                     for view, path in views.items():
                         await visitor.open(path)

@@ -1,4 +1,4 @@
-"""A real HTTP server for tests that answers every path by one function, and keeps what was asked."""
+"""An HTTP server that answers every path with one function and records the requests."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from aiohttp import web
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRequest:
-    """One request, as it came."""
+    """One recorded request."""
 
     method: str
     target: str
-    """Path and query; the whole address where the server was used as a proxy."""
+    """Path and query; the whole address if the server was used as a proxy."""
     headers: Mapping[str, str]
     body: bytes
 
 
 class AnyServer:
-    """`answer` gives status and JSON for a request; or only the JSON."""
+    """Answers each request with the result of `answer`: JSON, or a tuple of status and JSON, or an aiohttp response."""
 
     def __init__(self, answer: Callable[[ReceivedRequest], Any], host: str = "127.0.0.1", port: int = 0) -> None:
         self._answer = answer

@@ -1,4 +1,4 @@
-"""The story of R1.1.9: two kinds of work, a local and a strong model, a judge, and one or more replicas of Kairos."""
+"""The scenario of R1.1.9: two task types, a local and a strong model, a judge, and one or more replicas of Kairos."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOCAL, STRONG, JUDGE = "local", "strong", "judge"
 
 @dataclass(slots=True)
 class Choices:
-    """Which model answered each run, and how the scores of the two stood at each decision."""
+    """The model chosen in each run, and the scores of both models at each decision."""
 
     seed: int
     by_kind: dict[str, list[str]] = field(default_factory=lambda: {CODE: [], ANALYSIS: []})
@@ -33,11 +33,11 @@ class Choices:
 
     @property
     def learned(self) -> bool:
-        """At least four of the last five of each kind went where they belong."""
+        """Whether at least four of the last five runs of each task type went to the model that suits it."""
         code, analysis = self.by_kind[CODE][-LAST:], self.by_kind[ANALYSIS][-LAST:]
         return code.count(LOCAL) >= ENOUGH and analysis.count(STRONG) >= ENOUGH
 
-    def moved(self) -> bool:
+    def scores_changed(self) -> bool:
         return all(scores[0] != scores[-1] for scores in self.scores.values())
 
     def table(self) -> str:
@@ -50,7 +50,7 @@ class Choices:
 
 
 async def run_scenario(addresses: Addresses, seed: int, replicas: int) -> Choices:
-    """Ten runs of each kind, in an order of the seed, each on the next replica."""
+    """Run ten tasks of each type in an order given by the seed, on the replicas in turn."""
     order = [CODE, ANALYSIS] * RUNS
     random.Random(seed).shuffle(order)
     choices = Choices(seed)
@@ -69,7 +69,7 @@ async def run_scenario(addresses: Addresses, seed: int, replicas: int) -> Choice
 
 
 class _replica:
-    """One Kairos of several: its worker and what it shares run while the block does."""
+    """One of several replicas: its worker and background tasks run inside the block."""
 
     def __init__(self, addresses: Addresses, settings: Settings, models: ModelServer) -> None:
         self._addresses, self._settings, self._models = addresses, settings, models
@@ -99,7 +99,7 @@ def _settings(local: ModelServer, strong: ModelServer, judge: ModelServer) -> Se
     return Settings(
         queue=QUICK.model_copy(update={"sweep_s": 5}),
         judge=JudgeSettings(model=JUDGE, share=1.0),
-        # The servers are some thirty times as fast as real ones; so is the target.
+        # The scripted servers are about thirty times as fast as real ones, so the target is scaled too.
         router=RouterSettings(latency_target_s=0.25),
         models=[
             ModelSettings(name=LOCAL, base_url=local.base_url, local=True),
