@@ -1,4 +1,4 @@
-"""Hosts that isolate code in different ways, for the sandbox to run on: namespaces, Landlock alone, or neither."""
+"""Hosts with different means of isolation, on which tests run the sandbox: namespaces, Landlock alone, or neither."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.kit import refused_calls
 
 PROJECT = Path(__file__).parents[2]
 UNPRIVILEGED_USER = 54_321
-"""A user without rights, as whom a daemon runs when the tests are root's."""
+"""The user id of daemons without privileges when the tests run as root."""
 MIB = 1 << 20
 RUN_LIMIT_S = 100
 
@@ -30,14 +30,14 @@ RUN_LIMIT_S = 100
 class Kind(StrEnum):
     NAMESPACES = "namespaces"
     LANDLOCK = "landlock"
-    """As whoever runs the tests; as root, the sandbox becomes a user of its own."""
+    """As the user who runs the tests. As root, the sandbox switches to a separate user."""
     LANDLOCK_SAME_USER = "landlock, as the daemon's own user"
     NEITHER = "neither"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of the sandbox: what is tested, and with which limits."""
+    """One run of the sandbox: the answer, its tests and the limits."""
 
     tests: str
     answer: str = "x = 1"
@@ -47,7 +47,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What came of it."""
+    """The result of a run."""
 
     method: str
     unavailable_reason: str
@@ -55,10 +55,10 @@ class RunResult:
 
     @property
     def message(self) -> str:
-        return "; ".join(words for _, words in self.results)
+        return "; ".join(message for _, message in self.results)
 
     def by_test(self, names: Iterable[str]) -> dict[str, RunResult]:
-        """What came of each test, by names in their order. Nothing was run where code cannot be isolated."""
+        """Return the result of each test by name; `names` is in test order. Nothing runs without isolation."""
         if not self.results:
             return dict.fromkeys(names, self)
         return {name: replace(self, results=[one]) for name, one in zip(names, self.results, strict=True)}
@@ -69,9 +69,9 @@ class RunResult:
 
 
 def run_on(kind: Kind, runs: Sequence[Run], limit_s: float = RUN_LIMIT_S) -> list[RunResult]:
-    """Run the sandbox once for each, on a host of this kind."""
-    asked = json.dumps([asdict(run) | {"tests": tests_as_json(run.tests)} for run in runs])
-    done = command_on(kind, [python_on(kind), "-m", "tests.kit.boxed_runs"], stdin=asked, limit_s=limit_s)
+    """Run the sandbox on a host of this kind, once for each run."""
+    request = json.dumps([asdict(run) | {"tests": tests_as_json(run.tests)} for run in runs])
+    done = command_on(kind, [python_on(kind), "-m", "tests.kit.boxed_runs"], stdin=request, limit_s=limit_s)
     assert done.returncode == 0, done.stderr
     return [
         RunResult(one["way"], one["lacks"], [tuple(result) for result in one["results"]])
@@ -80,7 +80,7 @@ def run_on(kind: Kind, runs: Sequence[Run], limit_s: float = RUN_LIMIT_S) -> lis
 
 
 def tests_as_json(source: str) -> dict[str, Any]:
-    """The tests of a source as JSON takes them."""
+    """Return the tests in a source as JSON values."""
     tests = parse_tests(source).tests
     return asdict(tests) | {"statements": list(tests.statements.items())}
 
@@ -88,7 +88,7 @@ def tests_as_json(source: str) -> dict[str, Any]:
 def command_on(
     kind: Kind, command: Sequence[str], *, stdin: str = "", limit_s: float = RUN_LIMIT_S, **options: Any
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end on a host of this kind, as its user."""
+    """Run a command on a host of this kind, as its user, and wait for it."""
     return subprocess.run(
         [*host_command(kind), *command],
         input=stdin,
@@ -104,7 +104,7 @@ def command_on(
 
 
 def host_command(kind: Kind) -> list[str]:
-    """What goes before a command, so that its system calls are refused as on this host."""
+    """Return the prefix of a command that refuses the same system calls as this host."""
     refused = {
         Kind.NAMESPACES: (),
         Kind.LANDLOCK: refused_calls.NO_NAMESPACES,
@@ -115,27 +115,27 @@ def host_command(kind: Kind) -> list[str]:
 
 
 def environment(kind: Kind) -> dict[str, str]:
-    """What the host's Python needs to find this project and its libraries."""
+    """Return the environment in which the host's Python finds this project and its libraries."""
     paths = [str(PROJECT), str(PROJECT / "src"), *(path for path in sys.path if path.endswith("site-packages"))]
     own = {"LD_LIBRARY_PATH": str(Path(python_on(kind)).parents[1] / "lib")} if user_on(kind) else {}
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1", **own}
 
 
 def user_on(kind: Kind) -> dict[str, Any]:
-    """Arguments of `subprocess` for the user of this host."""
+    """Return the arguments of `subprocess` for the user of this host."""
     if kind not in (Kind.LANDLOCK_SAME_USER, Kind.NEITHER) or os.geteuid() != 0:
         return {}
     return {"user": UNPRIVILEGED_USER, "group": UNPRIVILEGED_USER, "extra_groups": []}
 
 
 def python_on(kind: Kind) -> str:
-    """An interpreter that the host's user can run."""
+    """Return an interpreter that the host's user can run."""
     return _plain_python() if user_on(kind) else sys.executable
 
 
 @functools.cache
 def _plain_python() -> str:
-    """This interpreter, or a copy of it where it lies in root's own home."""
+    """Return this interpreter, or a copy of it if other users cannot reach it, as in root's home directory."""
     real = Path(os.path.realpath(sys.executable))
     if all(folder.stat().st_mode & 0o005 == 0o005 for folder in real.parents):
         return str(real)
@@ -153,5 +153,5 @@ def _plain_python() -> str:
 
 
 def as_test_functions(*bodies: str) -> str:
-    """Each body as a test function."""
+    """Return source with each body as a test function."""
     return "\n".join(f"def test_{at}():\n{textwrap.indent(body, '    ')}\n" for at, body in enumerate(bodies))

@@ -1,4 +1,4 @@
-"""A whole Kairos in the test's own process: real engines, a scripted model server, the daemon's own wiring."""
+"""A Kairos application in the test's process: real engines, a scripted model server, the daemon's own assembly."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from tests.kit.model_server import ModelServer
 from tests.kit.people import new_project_in
 
 QUICK = QueueSettings(lease_s=3, sweep_s=0.3, drain_s=3, retry_base_s=0.1)
-"""Short times, so that tests of leases and retries wait seconds and not minutes."""
+"""Short times, so that tests of leases and retries take seconds and not minutes."""
 
 
 class KairosApp:
-    """What a test says and asks; every method speaks the domain."""
+    """A Kairos application with one project, through which tests submit tasks and read their results."""
 
     def __init__(self, parts: Components, models: ModelServer, project_id: ProjectId, user_id: UserId) -> None:
         self.parts = parts
@@ -42,7 +42,7 @@ class KairosApp:
         return self.parts.services.database
 
     async def submit(self, prompt: str = "say hello", **options: Any) -> UUID:
-        """Submit a task; `require=`, `forbid=`, `tests=`, `schema=`, `format=` are its checks."""
+        """Submit a task and return its id. `require=`, `forbid=`, `tests=`, `schema=` and `format=` are its checks."""
         names = Checks.__dataclass_fields__
         checks = Checks(**{name: options.pop(name) for name in list(options) if name in names})
         new = NewTask(prompt=prompt, agent=options.pop("agent", "ExecutionAgent"), checks=checks, **options)
@@ -86,7 +86,7 @@ class KairosApp:
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[asyncio.Event]:
-        """What a daemon runs, without its API, while the block does. Setting the event drains the worker."""
+        """Run everything that a daemon runs except its API. Setting the yielded event drains the worker."""
         draining = asyncio.Event()
         worker = asyncio.create_task(self.parts.worker.run(draining, asyncio.Event()))
         works = [self.parts.sweeper.run, *self.parts.background]
@@ -101,7 +101,7 @@ class KairosApp:
 
 @asynccontextmanager
 async def open_app(addresses: Addresses, server: ModelServer, /, **settings: Any) -> AsyncIterator[KairosApp]:
-    """A Kairos on these engines whose catalogue is what the model server offers now, in a project of its own."""
+    """Open an application on these engines with a new project. Its catalogue contains the models of the server."""
     async with AsyncExitStack() as stack:
         entries = [
             ModelSettings(name=name, base_url=server.base_url, local=True, context=8192) for name in server.models
@@ -115,7 +115,7 @@ async def open_app(addresses: Addresses, server: ModelServer, /, **settings: Any
 
 
 async def leave_nothing_to_do(parts: Components, *projects: ProjectId) -> None:
-    """The engines are shared: a task that still waits would be done by the next test's worker."""
+    """Cancel all unfinished tasks. The engines are shared: the worker of the next test would run them."""
     for project_id in set(projects):
         async with parts.services.database.project(project_id) as session:
             live = TaskRow.state.in_((TaskState.QUEUED, TaskState.RUNNING))
@@ -123,7 +123,7 @@ async def leave_nothing_to_do(parts: Components, *projects: ProjectId) -> None:
 
 
 async def new_project(parts: Components, name: str = "Test") -> tuple[ProjectId, UserId]:
-    """A project with an owner of its own."""
+    """Create a project with an owner."""
     return await new_project_in(parts.services.database, name)
 
 

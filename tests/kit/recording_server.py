@@ -1,4 +1,4 @@
-"""An HTTP server that answers as it is told and keeps what it was sent."""
+"""An HTTP server that gives a configured answer and records the requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRequest:
-    """A request as it arrived."""
+    """A recorded request."""
 
     method: str
     path: str
@@ -21,13 +21,13 @@ class ReceivedRequest:
 
 @dataclass(slots=True)
 class RecordingServer:
-    """What it answers, and what it heard."""
+    """The answer of the server, and the requests that it received."""
 
     status: int = 200
     body: bytes = b"{}"
     headers: dict[str, str] = field(default_factory=dict)
     reads_bodies: bool = True
-    """False: it answers once it has the headers and closes the connection, as servers do with what is too large."""
+    """False: answers after the headers and closes the connection, as servers do when a body is too large."""
     received: list[ReceivedRequest] = field(default_factory=list)
     port: int = 0
 
@@ -37,13 +37,13 @@ class RecordingServer:
 
     @property
     def received_text(self) -> str:
-        """Everything that it was sent, in which no credential of another server may be."""
+        """All requests as one text, in which a test looks for credentials of other servers."""
         return "\n".join(f"{request.headers} {request.body!r}" for request in self.received)
 
 
 @contextmanager
 def recording_server(**answers: object) -> Iterator[RecordingServer]:
-    """A running server on a port of its own."""
+    """Run a server on a free port."""
     record = RecordingServer(**answers)  # type: ignore[arg-type]
 
     class Handler(BaseHTTPRequestHandler):
