@@ -1,4 +1,4 @@
-"""The API as its callers meet it: sign-in, projects, tasks, and what it says when something is wrong."""
+"""The HTTP API: sign-in, projects, tasks and error replies."""
 
 from __future__ import annotations
 
@@ -30,35 +30,35 @@ async def with_password(app: KairosApp, password: str) -> str:
 
 
 class TestSignIn:
-    async def test_with_email_and_password(self, app: KairosApp, anybody: Caller):
+    async def test_sign_in_with_email_and_password(self, app: KairosApp, anybody: Caller):
         email = await with_password(app, "correct horse battery")
         reply = await anybody.post("/api/auth/login", {"email": email.upper(), "password": "correct horse battery"})
         assert reply.status == 200
         me = await anybody.with_token(reply["access_token"]).get("/api/auth/me")
         assert (me["email"], me["role"], me["project_name"]) == (email, "owner", "Test")
 
-    async def test_a_wrong_user_and_a_wrong_password_get_the_same_answer(self, app: KairosApp, anybody: Caller):
+    async def test_unknown_user_and_wrong_password_receive_the_same_answer(self, app: KairosApp, anybody: Caller):
         email = await with_password(app, "correct horse battery")
         wrong = await anybody.post("/api/auth/login", {"email": email, "password": "wrong"})
         nobody = await anybody.post("/api/auth/login", {"email": "nobody@test", "password": "wrong"})
         assert wrong.status == nobody.status == 401
         assert wrong.body == nobody.body
 
-    async def test_the_token_names_user_session_and_project_and_no_role(self, owner: Caller):
+    async def test_token_contains_user_session_and_project_but_no_role(self, owner: Caller):
         claims = jwt.decode(owner.token, options={"verify_signature": False})
         assert set(claims) == {"sub", "sid", "project_id", "jti", "iat", "exp"}
         assert "kid" in jwt.get_unverified_header(owner.token)
 
-    async def test_a_link_works_once(self, app: KairosApp, anybody: Caller):
+    async def test_unknown_link_is_refused(self, app: KairosApp, anybody: Caller):
         reply = await anybody.post("/api/auth/setup", {"token": "no such link", "password": "long enough!"})
         assert (reply.status, reply["code"]) == (401, "unauthenticated")
 
-    async def test_a_short_password_is_refused_and_the_link_is_not_spent(self, app: KairosApp, anybody: Caller):
+    async def test_short_password_is_refused(self, app: KairosApp, anybody: Caller):
         reply = await anybody.post("/api/auth/setup", {"token": "x", "password": "short"})
         assert reply.status == 422
         assert "10 characters" in reply["detail"]
 
-    async def test_the_daemons_own_user_signs_in_by_the_local_secret(self, app: KairosApp, anybody: Caller):
+    async def test_local_admin_signs_in_with_the_local_secret(self, app: KairosApp, anybody: Caller):
         right = await anybody.post("/api/auth/local", {"secret": app.parts.services.local_secret})
         wrong = await anybody.post("/api/auth/local", {"secret": "guess"})
         assert (right.status, wrong.status) == (200, 401)
@@ -67,12 +67,12 @@ class TestSignIn:
 
 
 class TestTokens:
-    async def test_signing_out_ends_the_access_token_too(self, owner: Caller):
+    async def test_sign_out_revokes_the_access_token(self, owner: Caller):
         assert (await owner.post("/api/auth/logout")).status == 204
         assert (await owner.get("/api/auth/me")).status == 401
 
     @pytest.mark.parametrize("forge", ["project", "unsigned", "other_key", "expired", "garbage"])
-    async def test_a_token_that_was_tampered_with_is_refused(self, app: KairosApp, owner: Caller, forge: str):
+    async def test_forged_token_is_refused(self, app: KairosApp, owner: Caller, forge: str):
         claims = jwt.decode(owner.token, options={"verify_signature": False})
         header = jwt.get_unverified_header(owner.token)
         key = app.parts.services.keys._keys[header["kid"]]
@@ -89,7 +89,7 @@ class TestTokens:
         assert (reply.status, reply["code"]) == (401, "unauthenticated")
         assert "kairos login" in reply["detail"]
 
-    async def test_the_role_comes_from_the_membership_and_not_from_the_token(self, app: KairosApp, owner: Caller):
+    async def test_role_comes_from_the_membership_and_not_from_the_token(self, app: KairosApp, owner: Caller):
         async with app.database.scope(Scope(app.project_id, app.user_id)) as session:
             from sqlalchemy import update
 
@@ -117,7 +117,7 @@ class TestProjects:
         me = await owner.with_token(switched["access_token"]).get("/api/auth/me")
         assert me["project_name"] == "Second"
 
-    async def test_a_foreign_project_is_as_one_that_does_not_exist(self, app: KairosApp, owner: Caller):
+    async def test_other_peoples_project_looks_like_a_missing_one(self, app: KairosApp, owner: Caller):
         foreign, _ = await new_project(app.parts)
         nowhere = "00000000-0000-7000-8000-000000000000"
         replies = [await owner.post(f"/api/projects/{id_}/switch") for id_ in (foreign, nowhere)]
@@ -137,7 +137,7 @@ class TestTasks:
         assert shown["verdicts"][0]["approved"]
         assert [event["kind"] for event in shown["events"]][-1] == "succeeded"
 
-    async def test_an_idempotency_key_makes_one_task_of_two_submissions(self, owner: Caller):
+    async def test_idempotency_key_creates_one_task_for_two_submissions(self, owner: Caller):
         first = await owner.post("/api/tasks", {"prompt": "a"}, headers={"Idempotency-Key": "k"})
         again = await owner.post("/api/tasks", {"prompt": "a"}, headers={"Idempotency-Key": "k"})
         other = await owner.post("/api/tasks", {"prompt": "b"}, headers={"Idempotency-Key": "k"})
@@ -145,7 +145,7 @@ class TestTasks:
         assert first["id"] == again["id"]
         assert "idempotency key 'k'" in other["detail"]
 
-    async def test_the_list_is_paged_by_cursor_newest_first(self, owner: Caller):
+    async def test_list_is_paged_by_cursor_newest_first(self, owner: Caller):
         made = [(await owner.post("/api/tasks", {"prompt": str(n)}))["id"] for n in range(5)]
         first = await owner.get("/api/tasks?limit=3")
         second = await owner.get(f"/api/tasks?limit=3&cursor={first['next']}")
@@ -159,7 +159,7 @@ class TestTasks:
         cancelled = await owner.get("/api/tasks?state=cancelled&state=failed")
         assert [task["id"] for task in cancelled["items"]] == [one]
 
-    async def test_what_cannot_be_done_says_why(self, owner: Caller):
+    async def test_impossible_action_is_refused_with_its_reason(self, owner: Caller):
         task = (await owner.post("/api/tasks", {"prompt": "x"}))["id"]
         assert (await owner.post(f"/api/tasks/{task}/retry")).status == 409
         await owner.post(f"/api/tasks/{task}/cancel")
@@ -171,7 +171,7 @@ class TestTasks:
 
 class TestBadInput:
     @pytest.mark.parametrize(
-        ("body", "words"),
+        ("body", "message"),
         [
             ({"prompt": "x", "agent": "ExecutionAgnt"}, "Did you mean 'ExecutionAgent'?"),
             ({"prompt": "x", "model": "gpt-9"}, "No model is named 'gpt-9'. Known models: echo"),
@@ -185,13 +185,13 @@ class TestBadInput:
             ({}, "body/prompt"),
         ],
     )
-    async def test_a_wrong_submission_is_a_422_that_names_the_thing(self, owner: Caller, body: dict, words: str):
+    async def test_invalid_submission_is_a_422_that_names_the_fault(self, owner: Caller, body: dict, message: str):
         reply = await owner.post("/api/tasks", body)
         assert (reply.status, reply.headers["Content-Type"]) == (422, "application/problem+json")
-        assert words in reply["detail"], reply["detail"]
+        assert message in reply["detail"], reply["detail"]
 
     @pytest.mark.parametrize("key", ["a", "k" * 5000])
-    async def test_the_pointer_of_a_deep_fault_is_shortened(self, owner: Caller, key: str):
+    async def test_path_of_a_deep_fault_is_shortened(self, owner: Caller, key: str):
         schema: dict = {key: "\x00"}
         for _ in range(90):
             schema = {key: schema}
@@ -205,7 +205,7 @@ class TestBadInput:
         assert reply.status == 422
         assert len(reply.body["errors"]) == 100
 
-    async def test_a_body_over_the_limit_is_a_413(self, app: KairosApp, owner: Caller):
+    async def test_body_over_the_limit_is_a_413(self, app: KairosApp, owner: Caller):
         limit = app.parts.settings.server.body_limit_bytes
         announced = await owner.call("POST", "/api/tasks", data=b"x" * (limit + 1))
         assert (announced.status, announced["code"]) == (413, "body_too_large")
@@ -217,7 +217,7 @@ class TestBadInput:
         streamed = await owner.call("POST", "/api/tasks", data=chunks(), headers={"Content-Type": "application/json"})
         assert (streamed.status, streamed["code"]) == (413, "body_too_large")
 
-    async def test_no_json_unknown_paths_and_methods_are_problems_too(self, owner: Caller):
+    async def test_invalid_json_unknown_paths_and_methods_return_problem_details(self, owner: Caller):
         broken = await owner.call("POST", "/api/tasks", data=b"{", headers={"Content-Type": "application/json"})
         nowhere = await owner.get("/api/nothing")
         method = await owner.call("DELETE", "/api/tasks")
@@ -226,7 +226,7 @@ class TestBadInput:
             assert reply.headers["Content-Type"] == "application/problem+json"
             assert {"type", "title", "status", "detail", "code", "instance"} <= set(reply.body)
 
-    async def test_without_a_token(self, anybody: Caller):
+    async def test_request_without_a_token_is_a_401(self, anybody: Caller):
         reply = await anybody.get("/api/tasks")
         assert (reply.status, reply.headers["WWW-Authenticate"]) == (401, "Bearer")
 
@@ -242,7 +242,7 @@ class TestHealth:
             "models": "ok",
         }
 
-    async def test_a_model_that_is_down_is_shown_as_degraded(self, app: KairosApp, anybody: Caller, models):
+    async def test_unavailable_model_is_shown_as_degraded(self, app: KairosApp, anybody: Caller, models):
         models.fail("echo", Fault(FaultKind.STATUS, status=401, requests=1))
         async with app.working():
             await app.finished(await app.submit())
@@ -252,7 +252,7 @@ class TestHealth:
 
 
 class TestRouter:
-    async def test_a_decision_is_shown_and_a_foreign_one_is_not(self, app: KairosApp, owner: Caller):
+    async def test_decision_is_shown_to_its_own_project_only(self, app: KairosApp, owner: Caller):
         async with app.working():
             task = await app.finished(await app.submit(require=("hello",)))
         [decision] = await app.decisions(task.id)
@@ -262,7 +262,7 @@ class TestRouter:
         stranger = await signed_in(app.parts, owner, other[1], other[0])
         assert (await stranger.get(f"/api/decisions/{decision.id}")).status == 404
 
-    async def test_the_leaderboard_names_quality_and_share(self, app: KairosApp, owner: Caller):
+    async def test_leaderboard_shows_quality_and_share(self, app: KairosApp, owner: Caller):
         async with app.working():
             await app.finished(await app.submit(require=("hello",), task_type="greeting"))
             await eventually(lambda: _measured(owner), 5)
@@ -278,14 +278,14 @@ class TestRouter:
         assert (figures["entries"], figures["hits"], figures["misses"]) == (1, 1, 1)
         assert (await owner.post("/api/cache/flush"))["entries"] == 1
 
-    async def test_a_model_is_reset_by_operators_alone(self, app: KairosApp, owner: Caller):
+    async def test_only_operators_reset_a_model(self, app: KairosApp, owner: Caller):
         assert (await owner.post("/api/models/echo/reset")).status == 403
         local = await owner.post("/api/auth/local", {"secret": app.parts.services.local_secret})
         operator = owner.with_token(local["access_token"])
         assert (await operator.post("/api/models/echo/reset")).status == 204
         assert (await operator.post("/api/models/nobody/reset")).status == 422
 
-    async def test_the_judge_is_shown_without_one(self, owner: Caller):
+    async def test_judge_figures_are_shown_without_a_judge(self, owner: Caller):
         assert (await owner.get("/api/judge"))["judged"] == 0
 
 

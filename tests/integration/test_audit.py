@@ -1,4 +1,4 @@
-"""The audit log as its readers see it, the notes of refused accesses, and how long entries are kept."""
+"""The audit log: reading it, entries about refused accesses, and how long entries are kept."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ async def operator(app: KairosApp, anybody: Caller) -> Caller:
     return anybody.with_token(local["access_token"])
 
 
-async def noted(app: KairosApp) -> None:
-    """Until what was refused so far has been looked up."""
+async def wait_until_recorded(app: KairosApp) -> None:
+    """Wait until all refusals so far have been recorded."""
     working = asyncio.create_task(app.parts.services.refusals.run())
     await app.parts.services.refusals.join()
     await end(working)
@@ -64,7 +64,7 @@ class TestReading:
 
         assert await found("action=test.a") == ["test.a"]
         assert await found("q=RED") == ["test.b"]
-        assert await found("q=%25") == [], "a percent sign is a percent sign"
+        assert await found("q=%25") == [], "a percent sign is not a wildcard"
         assert await found(f"user_id={app.user_id}") == ["test.b", "test.a"]
         assert await found(f"user_id={uuid4()}") == []
         hour = timedelta(hours=1)
@@ -73,13 +73,13 @@ class TestReading:
         assert await found(f"until={(now - hour):%Y-%m-%dT%H:%M:%S}Z") == []
         assert (await owner.get("/api/audit?cursor=x")).status == 422
 
-    async def test_for_admins_alone(self, app: KairosApp, anybody: Caller):
+    async def test_only_admins_read_the_audit_log(self, app: KairosApp, anybody: Caller):
         _, member = await person(app, anybody, app.project_id, Role.MEMBER)
         _, admin = await person(app, anybody, app.project_id, Role.ADMIN)
         assert (await member.get("/api/audit")).status == 403
         assert (await admin.get("/api/audit")).status == 200
 
-    async def test_the_installations_own_is_for_operators(self, app: KairosApp, owner: Caller, operator: Caller):
+    async def test_system_entries_are_for_operators(self, app: KairosApp, owner: Caller, operator: Caller):
         refused = await owner.get("/api/audit?system=true")
         assert (refused.status, refused["code"]) == (403, "operators_only")
         await write(app, "test.inside")
@@ -87,7 +87,7 @@ class TestReading:
         assert "sign_in" in {entry["action"] for entry in items}
         assert "test.inside" not in {entry["action"] for entry in items}
 
-    async def test_an_api_key_with_the_scope_may(self, owner: Caller):
+    async def test_api_key_with_the_scope_reads_the_project_log(self, owner: Caller):
         made = await owner.post("/api/keys", {"name": "k", "scopes": ["audit:read"]})
         key = owner.with_token(made["key"])
         assert (await key.get("/api/audit")).status == 200
@@ -103,44 +103,46 @@ class TestRefusals:
     async def refusals(self, owner: Caller) -> list[dict]:
         return (await owner.get("/api/audit?action=access.refused"))["items"]
 
-    async def test_whose_thing_was_named_reads_of_it(self, app: KairosApp, owner: Caller, stranger):
+    async def test_refused_access_is_recorded_in_the_project_of_its_target(
+        self, app: KairosApp, owner: Caller, stranger
+    ):
         caller, user_id = stranger
         task_id = await app.submit()
         for _ in range(3):
             assert (await caller.get(f"/api/tasks/{task_id}")).status == 404
         assert (await caller.get(f"/api/projects/{app.project_id}")).status == 404
-        await noted(app)
+        await wait_until_recorded(app)
         entries = await self.refusals(owner)
         assert [(e["target"], e["data"], e["user_id"]) for e in entries] == [
             (str(app.project_id), {"what": "project"}, user_id),
             (str(task_id), {"what": "task"}, user_id),
-        ], "each once, however often"
-        assert {entry["who"] for entry in entries} == {None}, "the e-mail of somebody outside is not told"
+        ], "one entry for each target"
+        assert {entry["who"] for entry in entries} == {None}, "the e-mail address of a non-member is hidden"
 
-    async def test_the_one_who_asked_cannot_tell(self, app: KairosApp, stranger):
-        """Neither by the answer, nor by their own audit log."""
+    async def test_refused_caller_cannot_detect_the_target(self, app: KairosApp, stranger):
+        """Neither the answer nor their own audit log reveals whether the target exists."""
         caller, _ = stranger
         task_id, nowhere = await app.submit(), uuid4()
         there, not_there = [await caller.get(f"/api/tasks/{id_}") for id_ in (task_id, nowhere)]
         assert there["detail"].replace(str(task_id), "") == not_there["detail"].replace(str(nowhere), "")
         assert there.headers.keys() == not_there.headers.keys()
-        await noted(app)
+        await wait_until_recorded(app)
         assert "access.refused" not in str((await caller.get("/api/audit?limit=200")).body)
 
-    async def test_what_exists_nowhere_or_is_ones_own_is_no_matter(self, app: KairosApp, owner: Caller):
+    async def test_missing_or_own_targets_are_not_recorded(self, app: KairosApp, owner: Caller):
         await owner.get(f"/api/tasks/{uuid4()}")
         await owner.get(f"/api/projects/{uuid4()}")
-        await noted(app)
+        await wait_until_recorded(app)
         assert await self.refusals(owner) == []
 
-    async def test_a_flood_waits_for_nothing_and_keeps_within_bounds(self, app: KairosApp):
+    async def test_flood_of_refusals_is_bounded_and_does_not_block(self, app: KairosApp):
         refusals = app.parts.services.refusals
         for _ in range(3 * ROOM):
             refusals.note(app.user_id, app.project_id, NotFound(what="task", id=uuid4()))
         assert refusals._waiting.qsize() == PER_WINDOW <= ROOM
 
 
-async def test_old_entries_are_removed_and_young_ones_stay(app: KairosApp, addresses: Addresses, owner: Caller):
+async def test_old_entries_are_removed_and_recent_ones_stay(app: KairosApp, addresses: Addresses, owner: Caller):
     await write(app, "test.old", "test.young")
     url = make_url(addresses.migration_url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url) as connection:
@@ -152,7 +154,7 @@ async def test_old_entries_are_removed_and_young_ones_stay(app: KairosApp, addre
     assert "test.old" not in actions
 
 
-async def test_the_sweeper_does_it(app: KairosApp, addresses: Addresses, owner: Caller):
+async def test_sweeper_removes_old_entries(app: KairosApp, addresses: Addresses, owner: Caller):
     await write(app, "test.ancient")
     url = make_url(addresses.migration_url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url) as connection:

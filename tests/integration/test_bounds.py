@@ -1,4 +1,4 @@
-"""What one person, one project and one answer may hold."""
+"""Limits on what one person, one project and one response may contain."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ FEW = AuthSettings(
 
 
 @asynccontextmanager
-async def frugal(addresses, models) -> AsyncIterator[tuple[KairosApp, Caller]]:
-    """A Kairos that allows few of everything, and the owner of a project."""
+async def limited_app(addresses, models) -> AsyncIterator[tuple[KairosApp, Caller]]:
+    """Open a Kairos with low limits, and a caller for the owner of a project."""
     async with (
         open_app(addresses, models, auth=FEW) as app,
         serving(app.parts) as anybody,
@@ -45,27 +45,27 @@ class TestCounts:
         ],
     )
     async def test_parallel_requests_do_not_pass_the_limit(self, addresses, models, path: str, body, before: int):
-        async with frugal(addresses, models) as (_, owner):
+        async with limited_app(addresses, models) as (_, owner):
             replies = await asyncio.gather(*(owner.post(path, body) for _ in range(12)))
             statuses = [reply.status for reply in replies]
             assert statuses.count(201) == 3 - before
             assert {reply["code"] for reply in replies if reply.status != 201} == {"limit_reached"}
 
-    async def test_what_was_taken_back_makes_room(self, addresses, models):
-        async with frugal(addresses, models) as (_, owner):
+    async def test_deleted_invitation_frees_its_place(self, addresses, models):
+        async with limited_app(addresses, models) as (_, owner):
             made = [await owner.post("/api/invitations", {"role": "viewer"}) for _ in range(4)]
             assert [reply.status for reply in made] == [201, 201, 201, 409]
             await owner.call("DELETE", f"/api/invitations/{made[0]['id']}")
             assert (await owner.post("/api/invitations", {"role": "viewer"})).status == 201
 
-    async def test_a_new_session_ends_the_oldest(self, addresses, models):
-        async with frugal(addresses, models) as (app, first):
+    async def test_new_session_ends_the_oldest(self, addresses, models):
+        async with limited_app(addresses, models) as (app, first):
             later = [await signed_in(app.parts, first, app.user_id, app.project_id) for _ in range(3)]
             assert (await first.get("/api/auth/me")).status == 401
             assert [(await caller.get("/api/auth/me")).status for caller in later] == [200, 200, 200]
 
-    async def test_sockets_and_tickets_of_one_user(self, addresses, models):
-        async with frugal(addresses, models) as (_, owner), watching(owner) as one, watching(owner) as two:
+    async def test_sockets_and_tickets_of_a_user_are_limited(self, addresses, models):
+        async with limited_app(addresses, models) as (_, owner), watching(owner) as one, watching(owner) as two:
             await one.wait_for_hello()
             await two.wait_for_hello()
             async with watching(owner) as three:
@@ -74,7 +74,7 @@ class TestCounts:
 
 
 class TestLists:
-    async def test_tasks_carry_excerpts_and_the_task_all(self, app: KairosApp, owner: Caller):
+    async def test_task_list_contains_excerpts_and_a_task_its_full_text(self, app: KairosApp, owner: Caller):
         async with app.database.project(app.project_id) as session:
             for _ in range(20):
                 await session.execute(insert(TaskRow).values(_task(app)))
@@ -86,12 +86,12 @@ class TestLists:
         whole = await owner.get(f"/api/tasks/{item['id']}")
         assert (whole["prompt"], whole["output"], whole["error"]["message"]) == (LONG, LONG, LONG)
 
-    async def test_short_tasks_are_whole_in_a_list(self, app: KairosApp, owner: Caller):
+    async def test_short_tasks_are_complete_in_a_list(self, app: KairosApp, owner: Caller):
         await owner.post("/api/tasks", {"prompt": "short"})
         item = (await owner.get("/api/tasks"))["items"][0]
         assert (item["prompt"], item["output"], item["error"]) == ("short", None, None)
 
-    async def test_rows_of_the_dataset_carry_excerpts_and_the_row_all(self, app: KairosApp, owner: Caller):
+    async def test_sample_list_contains_excerpts_and_a_sample_its_full_text(self, app: KairosApp, owner: Caller):
         prompt = [{"role": "user", "content": LONG, "name": "n"}] * (ITEMS + 5)
         secrets = [{"kind": "k", "where": "w"}] * (ITEMS + 5)
         values = {
@@ -112,7 +112,7 @@ class TestLists:
         whole = await owner.get(f"/api/dataset/{sample_id}")
         assert (whole["prompt"], whole["faulty_output"]) == (prompt, LONG)
 
-    async def test_entries_of_the_audit_log_carry_excerpts(self, app: KairosApp, owner: Caller):
+    async def test_audit_log_contains_excerpts(self, app: KairosApp, owner: Caller):
         async with app.database.scope(Scope(app.project_id, app.user_id)) as session:
             ids = {"user_id": app.user_id, "project_id": app.project_id}
             await people.audit(session, "long", **ids, target=LONG, data={"value": LONG})
@@ -138,7 +138,7 @@ def _task(app: KairosApp) -> dict:
     }
 
 
-async def test_an_api_key_sees_no_project_but_its_own(app: KairosApp, owner: Caller):
+async def test_api_key_lists_only_its_own_project(app: KairosApp, owner: Caller):
     await owner.post("/api/projects", {"name": "Other"})
     made = await owner.post("/api/keys", {"name": "k", "scopes": ["tasks:read"]})
     by_key = owner.with_token(made["key"])
