@@ -1,4 +1,4 @@
-"""Tests that keep within their limits pass on every kind of host, with threads and child processes too."""
+"""Tests that stay within their limits pass on every kind of host, also with threads and child processes."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ os.nice(0)""",
 
 @functools.cache
 def _runs(kind: Kind) -> dict[str, RunResult]:
-    """All of them, in one run of the sandbox; each test has a process of its own."""
+    """Run all tests in one run of the sandbox. Each test has its own process."""
     (ran,) = run_on(kind, [Run(as_test_functions(*HONEST.values()), seconds=60)])
     return ran.by_test(HONEST)
 

@@ -1,4 +1,4 @@
-"""Limits hold for all processes of the sandbox together, however they were made and wherever they went."""
+"""Limits apply to all processes of the sandbox together, however they were started."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("kind", ISOLATING)
 @pytest.mark.parametrize("name", MEMORY)
-def test_five_children_with_300_mb_each_do_not_pass_a_limit_of_512(kind: Kind, name: str):
+def test_five_children_with_300_mb_each_exceed_a_limit_of_512_mb(kind: Kind, name: str):
     (ran,) = run_on(kind, [Run(as_test_functions(MEMORY[name]), seconds=15, memory=512 * MIB)])
     _skip_without_isolation(ran.method, ran.unavailable_reason)
     assert not ran.passed
@@ -80,7 +80,7 @@ def test_five_children_with_300_mb_each_do_not_pass_a_limit_of_512(kind: Kind, n
 
 @pytest.mark.parametrize("kind", ISOLATING)
 @pytest.mark.parametrize("name", DISK)
-def test_files_fill_no_disk(kind: Kind, name: str):
+def test_size_of_files_is_limited(kind: Kind, name: str):
     (ran,) = run_on(kind, [Run(as_test_functions(DISK[name]), seconds=15)])
     _skip_without_isolation(ran.method, ran.unavailable_reason)
     assert not ran.passed
@@ -89,7 +89,7 @@ def test_files_fill_no_disk(kind: Kind, name: str):
 
 @pytest.mark.parametrize("kind", ISOLATING)
 @pytest.mark.parametrize("name", BOMBS)
-def test_bombs_are_ended_and_cost_their_own_test_alone(kind: Kind, name: str):
+def test_bomb_is_ended_and_fails_only_its_own_test(kind: Kind, name: str):
     began = time.monotonic()
     (ran,) = run_on(kind, [Run(f"{as_test_functions(BOMBS[name])}\ndef test_next():\n    pass", seconds=6)])
     _skip_without_isolation(ran.method, ran.unavailable_reason)
@@ -99,7 +99,7 @@ def test_bombs_are_ended_and_cost_their_own_test_alone(kind: Kind, name: str):
     assert "sandbox.warden" not in left
 
 
-def test_nothing_is_run_where_the_host_cannot_isolate_code(tmp_path: Path):
+def test_nothing_runs_where_the_host_cannot_isolate_code(tmp_path: Path):
     proof = tmp_path / "proof"
     tmp_path.chmod(0o777)
     (ran,) = run_on(Kind.NEITHER, [Run(as_test_functions(f"open({str(proof)!r}, 'w')"))])
@@ -109,7 +109,7 @@ def test_nothing_is_run_where_the_host_cannot_isolate_code(tmp_path: Path):
 
 
 def test_processor_time_of_all_processes_is_summed(tmp_path: Path):
-    """Also of those that have ended."""
+    """Including processes that have ended."""
     spin = "for _ in range(3): os.fork()\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass"
     top = subprocess.Popen([sys.executable, "-c", f"import os, time\nif os.fork(): time.sleep(60)\n{spin}"])
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
@@ -117,12 +117,12 @@ def test_processor_time_of_all_processes_is_summed(tmp_path: Path):
         ProcessTree(top.pid, proc), TotalLimits(1 << 40, 0.5, 1000, 1 << 40), str(tmp_path), in_memory=False
     )
     try:
-        end, words = time.monotonic() + 30, None
-        while words is None and time.monotonic() < end:
-            words = monitor.exceeded_limit()
+        end, limit = time.monotonic() + 30, None
+        while limit is None and time.monotonic() < end:
+            limit = monitor.exceeded_limit()
             time.sleep(0.02)
-        assert words is not None
-        assert "0.5 s of processor time" in words
+        assert limit is not None
+        assert "0.5 s of processor time" in limit
         monitor.tree.kill()
         assert not list(monitor.tree.processes())
     finally:
@@ -131,8 +131,8 @@ def test_processor_time_of_all_processes_is_summed(tmp_path: Path):
         top.wait()
 
 
-def test_the_end_of_one_pair_of_processes_does_not_reach_the_next_one(tmp_path: Path):
-    """The process that watches may still be ending the first pair when the second one is to start."""
+def test_ending_one_pair_of_processes_does_not_end_the_next(tmp_path: Path):
+    """The monitor may still be ending the first pair when the second one starts."""
     slow = """
 import contextlib, os, time
 from kairos.agents.checks.sandbox import process_tree
@@ -168,14 +168,14 @@ os._exit(0)
     assert done.stdout == "-9 -9 0 None\n"
 
 
-def test_a_process_that_has_ended_uses_no_memory(tmp_path: Path):
-    """It may end after it was listed; its shared pages would count in full then."""
+def test_ended_process_uses_no_memory(tmp_path: Path):
+    """A process may end after it was listed; its shared pages would then count in full."""
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
     tree = ProcessTree(os.getpid(), proc)
     monitor = ResourceMonitor(tree, TotalLimits(1, 1, 1, 1), str(tmp_path), in_memory=False)
     with subprocess.Popen([sys.executable, "-c", "input(0)"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout
-        assert child.stdout.read(1) == b"0", "it runs"
+        assert child.stdout.read(1) == b"0", "the child runs"
         listed = tree.process(child.pid)
         assert listed
         assert monitor._proportional_bytes(listed) > 0

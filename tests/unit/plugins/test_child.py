@@ -226,7 +226,7 @@ async def test_what_it_writes_is_logged_within_bounds(run: Ran, caplog: pytest.L
     assert any(record.levelno == logging.WARNING and record.getMessage() == "by the log" for record in caplog.records)
 
 
-async def test_it_is_told_nothing_of_the_daemons_secrets(run: Ran, monkeypatch: pytest.MonkeyPatch):
+async def test_environment_contains_no_secrets_of_the_daemon(run: Ran, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     assert "sk-secret" not in await run("import os; return dict(os.environ)")
 
