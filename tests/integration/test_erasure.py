@@ -1,4 +1,4 @@
-"""A deleted project: gone for everybody at once, and after a while from every table and every key."""
+"""A deleted project is unavailable at once, and later erased from every table and every Redis key."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ async def delete(owner: Caller, project_id: ProjectId) -> None:
     assert (reply.status, reply.body) == (202, None)
 
 
-async def erased(app: KairosApp, project_id: ProjectId) -> AuditRow | None:
-    """The system's last word on the project."""
+async def erasure_entry(app: KairosApp, project_id: ProjectId) -> AuditRow | None:
+    """Return the audit entry about the completed erasure of the project."""
     wanted = (AuditRow.action == "project.erased", AuditRow.target == str(project_id))
     async with app.database.scope(Scope(operator=True)) as session:
         return (await session.execute(select(AuditRow).where(*wanted))).scalar_one_or_none()
 
 
-async def test_deleted_is_gone_for_everybody_at_once(app: KairosApp, owner: Caller):
+async def test_deleted_project_is_unavailable_at_once(app: KairosApp, owner: Caller):
     here = f"/api/projects/{app.project_id}"
     wrong = await owner.call("DELETE", f"{here}?confirm=test")
     assert (wrong.status, "confirm" in wrong["detail"]) == (422, True)
@@ -75,12 +75,12 @@ async def test_deleted_is_gone_for_everybody_at_once(app: KairosApp, owner: Call
         assert reply.status == 404, (method, path)
     assert (await owner.get(f"/api/tasks/{task_id}"))["code"] == "no_project"
     assert (await owner.get("/api/projects"))["items"] == []
-    assert (await owner.post("/api/projects", {"name": "Next"})).status == 201, "the session itself goes on"
+    assert (await owner.post("/api/projects", {"name": "Next"})).status == 201, "the session itself is still valid"
 
 
-async def test_nothing_is_left_in_any_table_or_key(app: KairosApp, owner: Caller, addresses: Addresses, redis: Redis):
+async def test_erasure_leaves_no_row_and_no_key(app: KairosApp, owner: Caller, addresses: Addresses, redis: Redis):
     async with app.working():
-        for _ in range(2):  # the second comes from the cache
+        for _ in range(2):  # the second is a cache hit
             await app.finished(await app.submit(temperature=0.0, require=("hello",)))
     await fill(app.database, app.project_id, app.user_id)
     for lane in (Lane.INTERACTIVE, Lane.BATCH):
@@ -98,18 +98,18 @@ async def test_nothing_is_left_in_any_table_or_key(app: KairosApp, owner: Caller
 
     await delete(owner, app.project_id)
     async with app.working():
-        entry = await eventually(lambda: erased(app, app.project_id), why="the project is erased")
+        entry = await eventually(lambda: erasure_entry(app, app.project_id), why="the project is erased")
 
     assert {name: count for name, count in rows_of(addresses, app.project_id).items() if count} == {}
     assert await redis_names(redis, app.project_id) == []
     assert not adapters.exists()
-    assert rows_of(addresses, other[0]) == others, "another project keeps all it had"
+    assert rows_of(addresses, other[0]) == others, "another project keeps all its rows"
     assert set(entry.data) == {"deleted"}
     assert entry.data["deleted"]["tasks"] == before["tasks"]
     assert entry.user_id is None
 
 
-async def test_running_tasks_are_stopped_first(
+async def test_running_tasks_are_stopped_before_erasure(
     app: KairosApp, owner: Caller, models: ModelServer, addresses: Addresses
 ):
     models.fail("echo", Fault(FaultKind.HANG))
@@ -117,12 +117,12 @@ async def test_running_tasks_are_stopped_first(
         task_id = await app.submit()
         await app.in_state(task_id, TaskState.RUNNING)
         await delete(owner, app.project_id)
-        await eventually(lambda: erased(app, app.project_id), why="the project is erased")
+        await eventually(lambda: erasure_entry(app, app.project_id), why="the project is erased")
         assert len(app.parts.services.coordinator.running(app.project_id)) == 0
     assert not any(rows_of(addresses, app.project_id).values())
 
 
-async def test_batches_go_on_until_none_is_left(
+async def test_erasure_continues_in_batches_until_no_row_is_left(
     app: KairosApp, owner: Caller, addresses: Addresses, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(erasure_module, "BATCH", 7)
@@ -135,13 +135,13 @@ async def test_batches_go_on_until_none_is_left(
     await delete(owner, app.project_id)
     assert await erasure_of(app.parts, redis).erase_all() == 1
     assert not any(rows_of(addresses, app.project_id).values())
-    entry = await erased(app, app.project_id)
+    entry = await erasure_entry(app, app.project_id)
     assert entry is not None
     assert entry.data["deleted"]["model_performance_metrics"] == 51
     assert entry.data["deleted"]["task_events"] == 50
 
 
-async def test_one_that_was_killed_half_way_is_finished_by_another(
+async def test_killed_erasure_is_finished_by_another_daemon(
     app: KairosApp, owner: Caller, addresses: Addresses, redis: Redis
 ):
     await fill(app.database, app.project_id, app.user_id)
@@ -152,19 +152,19 @@ async def test_one_that_was_killed_half_way_is_finished_by_another(
     )
     assert process.stdout is not None
     assert (await asyncio.wait_for(process.stdout.readline(), 60)).strip() == b"half"
-    assert await erasure_of(app.parts, redis).erase_all() == 0, "one at a time"
+    assert await erasure_of(app.parts, redis).erase_all() == 0, "one erasure at a time"
     process.kill()
     await process.wait()
     left = rows_of(addresses, app.project_id)
     assert left["tasks"] == 1
-    assert left["verdicts"] == 0, "children go first"
+    assert left["verdicts"] == 0, "child rows are deleted first"
     erasure = erasure_of(app.parts, redis)
-    await eventually(erasure.erase_all, why="PostgreSQL has noticed that the killed one's lock is free")
+    await eventually(erasure.erase_all, why="PostgreSQL has released the killed process's lock")
     assert not any(rows_of(addresses, app.project_id).values())
-    assert await erased(app, app.project_id) is not None
+    assert await erasure_entry(app, app.project_id) is not None
 
 
-async def test_what_is_learned_of_an_erased_project_is_dropped_and_stops_no_daemon(
+async def test_statistics_of_an_erased_project_are_dropped_without_error(
     app: KairosApp, monkeypatch: pytest.MonkeyPatch
 ):
     settings = app.parts.settings.router
@@ -185,14 +185,12 @@ async def test_what_is_learned_of_an_erased_project_is_dropped_and_stops_no_daem
     await app_redis.aclose()
 
 
-async def test_an_erased_project_leaves_no_note_of_a_refused_access(
-    app: KairosApp, owner: Caller, addresses: Addresses
-):
+async def test_erased_project_keeps_no_entry_about_refused_access(app: KairosApp, owner: Caller, addresses: Addresses):
     other, other_user = await new_project(app.parts)
     stranger = await signed_in(app.parts, owner, other_user, other)
     await delete(owner, app.project_id)
     assert (await stranger.get(f"/api/projects/{app.project_id}")).status == 404
     async with app.working():
         await app.parts.services.refusals.join()
-        await eventually(lambda: erased(app, app.project_id), why="the project is erased")
+        await eventually(lambda: erasure_entry(app, app.project_id), why="the project is erased")
     assert not any(rows_of(addresses, app.project_id).values())

@@ -1,4 +1,4 @@
-"""Who may listen, and for how long: tickets, sessions and memberships."""
+"""Permission to listen to events: tickets, sessions and memberships."""
 
 from __future__ import annotations
 
@@ -47,31 +47,31 @@ async def owner(app: KairosApp) -> AsyncIterator[Somebody]:
 
 
 async def refused(caller: Caller, ticket: str) -> int:
-    """The code it is closed with, before anything is sent."""
+    """Open a socket that is refused, and return its close code. Nothing may be sent before it."""
     async with watching(caller, after="0-0", ticket=ticket) as watcher:
         code = await watcher.closed()
     assert watcher.received == []
     return code
 
 
-async def test_no_ticket_without_a_token(owner: Somebody):
+async def test_ticket_requires_a_token(owner: Somebody):
     assert (await owner.caller.with_token("").post("/api/events/ticket")).status == 401
 
 
-async def test_a_ticket_works_once(owner: Somebody):
+async def test_ticket_works_once(owner: Somebody):
     ticket = await owner.ticket()
     async with watching(owner.caller, ticket=ticket) as watcher:
         await watcher.wait_for_hello()
         assert await refused(owner.caller, ticket) == 4401
 
 
-async def test_a_ticket_runs_out(owner: Somebody):
+async def test_ticket_expires(owner: Somebody):
     ticket = await owner.ticket()
     await owner.write(update(TicketRow).values(expires_at=func.now() - text("interval '1 second'")))
     assert await refused(owner.caller, ticket) == 4401
 
 
-async def test_a_ticket_is_not_kept_in_the_clear(owner: Somebody):
+async def test_ticket_is_stored_as_a_hash(owner: Somebody):
     ticket = await owner.ticket()
     secret = ticket.partition(".")[2].encode()
     async with owner.app.database.scope(Scope(user_id=owner.app.user_id)) as session:
@@ -80,8 +80,8 @@ async def test_a_ticket_is_not_kept_in_the_clear(owner: Somebody):
     assert all(secret not in bytes(value) for value in kept)
 
 
-async def test_a_ticket_opens_nothing_for_another_user(owner: Somebody):
-    """The name in it is changed: in that user's scope there is no such ticket, and it stays good for its own."""
+async def test_ticket_is_invalid_for_another_user(owner: Somebody):
+    """The user id in the ticket is changed: the ticket does not exist for that user, and stays valid for its owner."""
     ticket = await owner.ticket()
     _, stranger = await new_project(owner.app.parts)
     assert await refused(owner.caller, f"{stranger}.{ticket.partition('.')[2]}") == 4401
@@ -90,11 +90,11 @@ async def test_a_ticket_opens_nothing_for_another_user(owner: Somebody):
 
 
 @pytest.mark.parametrize("nonsense", ["", ".", "x.y", "00000000-0000-0000-0000-000000000000."])
-async def test_what_is_no_ticket_opens_nothing(owner: Somebody, nonsense: str):
+async def test_malformed_ticket_is_refused(owner: Somebody, nonsense: str):
     assert await refused(owner.caller, nonsense) == 4401
 
 
-async def test_a_ticket_ends_with_its_session_and_with_the_membership(owner: Somebody):
+async def test_ticket_ends_with_its_session_and_membership(owner: Somebody):
     first, second = await owner.ticket(), await owner.ticket()
     await owner.leave()
     assert await refused(owner.caller, first) == 4403
@@ -102,7 +102,7 @@ async def test_a_ticket_ends_with_its_session_and_with_the_membership(owner: Som
     assert await refused(owner.caller, second) == 4401
 
 
-async def test_who_is_removed_from_the_project_hears_no_more_within_two_seconds(owner: Somebody):
+async def test_removed_member_is_disconnected_within_two_seconds(owner: Somebody):
     async with watching(owner.caller) as watcher, watching(owner.caller) as another:
         await watcher.wait_for_hello()
         await another.wait_for_hello()
@@ -113,21 +113,21 @@ async def test_who_is_removed_from_the_project_hears_no_more_within_two_seconds(
     assert watcher.kinds == []
 
 
-async def test_who_is_signed_out_hears_no_more_within_two_seconds(owner: Somebody):
-    """The other session of the same user goes on."""
+async def test_signed_out_session_is_disconnected_within_two_seconds(owner: Somebody):
+    """Another session of the same user stays open."""
     app = owner.app
     other, _ = await with_session(app.parts, owner.caller, app.user_id, app.project_id)
-    async with watching(owner.caller) as ended, watching(other) as going_on:
+    async with watching(owner.caller) as ended, watching(other) as still_open:
         await ended.wait_for_hello()
-        await going_on.wait_for_hello()
+        await still_open.wait_for_hello()
         await owner.end_session()
         assert await ended.closed(within_s=2) == 4401
         await app.submit("after that")
-        await going_on.wait_for("queued")
+        await still_open.wait_for("queued")
     assert ended.kinds == []
 
 
-async def test_an_account_that_is_disabled_hears_no_more(owner: Somebody):
+async def test_disabled_account_is_disconnected(owner: Somebody):
     async with watching(owner.caller) as watcher:
         await watcher.wait_for_hello()
         async with owner.app.database.scope(Scope(user_id=UserId(owner.app.user_id), operator=True)) as session:
@@ -135,13 +135,13 @@ async def test_an_account_that_is_disabled_hears_no_more(owner: Somebody):
         assert await watcher.closed(within_s=2) == 4401
 
 
-async def test_a_daemon_that_stops_lets_its_sockets_go(app: KairosApp):
-    """They come back with their cursor, to this daemon or another."""
+async def test_stopping_daemon_closes_its_sockets(app: KairosApp):
+    """Clients reconnect with their cursor, to this daemon or another."""
     async with serving(app.parts) as anybody, background(app.parts):
         caller, _ = await with_session(app.parts, anybody, app.user_id, app.project_id)
         async with watching(caller) as watcher:
             await watcher.wait_for_hello()
             feed = app.parts.services.events
-            await eventually(lambda: feed._listeners, why="it listens")
+            await eventually(lambda: feed._listeners, why="the listener is registered")
     assert not feed._listeners
     assert not feed._following

@@ -1,4 +1,4 @@
-"""A project as one file: everything it holds, nothing of anybody else's, and no credential."""
+"""Export of a project: all of its rows, none of other projects, and no credential."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.kit.kairos_app import KairosApp, new_project
 
 
 def unpacked(reply: Reply) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
-    """The manifest, and the rows of each table."""
+    """Return the manifest and the rows of each table."""
     with tarfile.open(fileobj=io.BytesIO(reply.body), mode="r:gz") as tar:
         texts = {name: file.read() for name in tar.getnames() if (file := tar.extractfile(name))}
         assert tar.getnames()[-1] == "manifest.json"
@@ -38,7 +38,9 @@ def unpacked(reply: Reply) -> tuple[dict[str, Any], dict[str, list[dict[str, Any
     return manifest, tables
 
 
-async def test_every_row_of_the_project_and_no_other(app: KairosApp, owner: Caller, addresses: Addresses):
+async def test_export_contains_every_row_of_the_project_and_no_other(
+    app: KairosApp, owner: Caller, addresses: Addresses
+):
     task_id = await fill(app.database, app.project_id, app.user_id)
     other = await new_project(app.parts)
     other_task = await fill(app.database, *other)
@@ -47,7 +49,7 @@ async def test_every_row_of_the_project_and_no_other(app: KairosApp, owner: Call
     manifest, tables = unpacked(reply)
     held = rows_of(addresses, app.project_id)
     assert held[DatasetImportRow.__tablename__] == 1
-    assert DatasetImportRow.__tablename__ not in tables, "a lock of this installation"
+    assert DatasetImportRow.__tablename__ not in tables, "it is a lock of this installation"
     for row in (row for row in PROJECT_OWNED if row is not DatasetImportRow):
         assert len(tables[row.__tablename__]) == held[row.__tablename__] == 1, row.__tablename__
     assert manifest["counts"] == {name: len(rows) for name, rows in tables.items()}
@@ -60,7 +62,7 @@ async def test_every_row_of_the_project_and_no_other(app: KairosApp, owner: Call
     assert str(other_task) not in everything
 
 
-async def test_no_credential_leaves(app: KairosApp, owner: Caller):
+async def test_export_contains_no_credential(app: KairosApp, owner: Caller):
     await fill(app.database, app.project_id, app.user_id)
     made = await owner.post("/api/keys", {"name": "k", "scopes": ["tasks:read"]})
     link = (await owner.post("/api/invitations", {"role": "viewer"}))["link"]
@@ -69,12 +71,12 @@ async def test_no_credential_leaves(app: KairosApp, owner: Caller):
     assert not {name for name in columns if "hash" in name} - {
         "request_hash",
         "rows_hash",
-    }  # of what a task asked, and of what a run was trained on
+    }  # hashes of a task's request and of a run's training rows
     assert made["key"] not in json.dumps(tables)
     assert link.split("#")[1] not in json.dumps(tables)
 
 
-async def test_pages_hold_every_row_once(app: KairosApp, owner: Caller, monkeypatch: pytest.MonkeyPatch):
+async def test_pages_contain_every_row_once(app: KairosApp, owner: Caller, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(export, "PAGE", 10)
     task_id = await fill(app.database, app.project_id, app.user_id)
     event = {"project_id": app.project_id, "task_id": task_id, "attempt": 1}
@@ -87,8 +89,10 @@ async def test_pages_hold_every_row_once(app: KairosApp, owner: Caller, monkeypa
     assert len({row["id"] for row in tables["tasks"]}) == manifest["counts"]["tasks"] == 26
 
 
-async def test_what_comes_while_it_is_read_is_not_in_it(app: KairosApp, owner: Caller, monkeypatch: pytest.MonkeyPatch):
-    """One snapshot: an event never lacks the task that it belongs to."""
+async def test_rows_added_during_an_export_are_not_in_it(
+    app: KairosApp, owner: Caller, monkeypatch: pytest.MonkeyPatch
+):
+    """The export reads one snapshot, so the task of every event is included."""
     pages = export.pages
 
     async def slowly(session, table, project_id):
@@ -103,10 +107,10 @@ async def test_what_comes_while_it_is_read_is_not_in_it(app: KairosApp, owner: C
     assert len(tables["task_events"]) == 1
 
 
-async def test_the_first_byte_is_sent_before_the_last_table_was_read(
+async def test_first_byte_is_sent_before_the_last_table_is_read(
     app: KairosApp, owner: Caller, monkeypatch: pytest.MonkeyPatch
 ):
-    """And a client that stops reading holds no connection."""
+    """A client that stops reading holds no connection."""
     pages, go_on = export.pages, asyncio.Event()
 
     async def held_up(session, table, project_id):
@@ -126,7 +130,7 @@ async def test_the_first_byte_is_sent_before_the_last_table_was_read(
         async with AsyncExitStack() as held:
             await eventually(
                 lambda: cast(QueuePool, app.database._app.pool).checkedout() == 0,
-                why="the export's connection is back",
+                why="the export has returned its connection",
             )
             for _ in range(size):
                 await held.enter_async_context(app.database.project(app.project_id))
@@ -135,7 +139,7 @@ async def test_the_first_byte_is_sent_before_the_last_table_was_read(
     assert manifest["counts"]["tasks"] == 1
 
 
-async def test_an_export_that_fails_is_no_whole_answer(app: KairosApp, owner: Caller, monkeypatch: pytest.MonkeyPatch):
+async def test_failing_export_breaks_off_the_response(app: KairosApp, owner: Caller, monkeypatch: pytest.MonkeyPatch):
     async def failing(session, table, project_id):
         raise RuntimeError("the disk is full")
         yield
@@ -145,7 +149,7 @@ async def test_an_export_that_fails_is_no_whole_answer(app: KairosApp, owner: Ca
         await owner.get(f"/api/projects/{app.project_id}/export")
 
 
-async def test_more_exports_than_a_daemon_makes_at_once_are_refused(
+async def test_exports_beyond_the_limit_of_a_daemon_are_refused(
     app: KairosApp, owner: Caller, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(project_export, "WAIT_S", 0.1)
