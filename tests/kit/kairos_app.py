@@ -111,10 +111,10 @@ async def open_app(addresses: Addresses, server: ModelServer, /, **settings: Any
         project_id, user_id = await new_project(parts)
         app = KairosApp(parts, server, project_id, user_id)
         yield app
-        await leave_nothing_to_do(parts, project_id, app.project_id)
+        await cancel_unfinished_tasks(parts, project_id, app.project_id)
 
 
-async def leave_nothing_to_do(parts: Components, *projects: ProjectId) -> None:
+async def cancel_unfinished_tasks(parts: Components, *projects: ProjectId) -> None:
     """Cancel all unfinished tasks. The engines are shared: the worker of the next test would run them."""
     for project_id in set(projects):
         async with parts.services.database.project(project_id) as session:

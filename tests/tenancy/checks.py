@@ -11,9 +11,9 @@ from tests.tenancy.world import SECRET, World
 
 
 async def lists_keep_projects_apart(world: World) -> None:
-    ask = await listed_tasks(world)
-    assert SECRET not in str((await world.a.get(ask.path)).body)
-    assert str(ask.ids[0]) in str((await world.b.get(ask.path)).body), "B sees its own"
+    request = await listed_tasks(world)
+    assert SECRET not in str((await world.a.get(request.path)).body)
+    assert str(request.ids[0]) in str((await world.b.get(request.path)).body), "B sees its own"
 
 
 async def cache_keeps_projects_apart(world: World) -> None:

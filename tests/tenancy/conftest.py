@@ -11,14 +11,14 @@ import pytest
 from kairos.config import ModelSettings
 from kairos.embedded import Addresses
 from tests.kit.api import serving
-from tests.kit.kairos_app import leave_nothing_to_do, open_app
+from tests.kit.kairos_app import cancel_unfinished_tasks, open_app
 from tests.kit.leftovers import leftovers, uses_engines
 from tests.kit.model_server import ModelServer, ScriptedModel
-from tests.tenancy.world import World, two_worlds
+from tests.tenancy.world import World, create_world
 
 
 @pytest.fixture(scope="module", autouse=True)
-def nothing_is_left(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def check_leftovers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Fails where a file leaves rows, keys in Redis, or files in the folder for temporary ones.
 
     Only tests use that folder meanwhile: it belongs to this process.
@@ -44,7 +44,7 @@ def check_engines(addresses: Addresses) -> None:
 
 
 @pytest.fixture(scope="module")
-def empty_engines(nothing_is_left: None, empty_engines: None) -> None:
+def empty_engines(check_leftovers: None, empty_engines: None) -> None:
     """As everywhere, and looked at afterwards."""
 
 
@@ -61,6 +61,6 @@ async def world(empty_engines: None, addresses: Addresses) -> AsyncIterator[Worl
                 open_app(addresses, server, data_dir=folder, models=[echo]) as app,
                 serving(app.parts) as anybody,
             ):
-                world = await two_worlds(app, anybody)
+                world = await create_world(app, anybody)
                 yield world
-                await leave_nothing_to_do(app.parts, world.x, world.y)
+                await cancel_unfinished_tasks(app.parts, world.x, world.y)

@@ -9,13 +9,13 @@ from pathlib import Path
 import kairos
 
 SOURCE = Path(kairos.__file__).parent
-DOORS = {"create_engine", "create_async_engine", "async_sessionmaker", "connect"}
-MAKES_CONNECTIONS = {
+CONNECTION_FUNCTIONS = {"create_engine", "create_async_engine", "async_sessionmaker", "connect"}
+CONNECTING_FILES = {
     "db/engine.py": "the door itself",
     "db/schema.py": "migrations, as the owner role",
     "embedded/postgres.py": "the embedded server's own databases and roles",
 }
-WITHOUT_A_PROJECT = {
+FILES_WITHOUT_PROJECT_SCOPE = {
     "db/engine.py": "the ping",
     "tenancy.py": "its definition",
     "api/access/accounts.py": "before a user is known: by e-mail, link or token",
@@ -54,9 +54,11 @@ def named_nodes() -> dict[str, list[ast.AST]]:
     }
 
 
-def test_connections_are_made_in_one_place():
-    assert files_using(DOORS, "sqlalchemy") | files_using(DOORS, "psycopg") == set(MAKES_CONNECTIONS)
+def test_only_listed_files_open_connections():
+    assert files_using(CONNECTION_FUNCTIONS, "sqlalchemy") | files_using(CONNECTION_FUNCTIONS, "psycopg") == set(
+        CONNECTING_FILES
+    )
 
 
-def test_nothing_works_without_a_project_but_what_is_named_here():
-    assert files_using({"NOBODY"}) | {"tenancy.py", "db/engine.py"} == set(WITHOUT_A_PROJECT)
+def test_only_listed_files_use_the_scope_without_a_project():
+    assert files_using({"NOBODY"}) | {"tenancy.py", "db/engine.py"} == set(FILES_WITHOUT_PROJECT_SCOPE)

@@ -15,9 +15,9 @@ HEALTH = {("GET", path) for path in ANY_HOST}
 
 @pytest.mark.parametrize(("method", "path", "case"), [(*n, c) for n, c in CASES.items()], ids=lambda v: str(v)[:40])
 async def test_no_route_is_served_under_a_foreign_host(world: World, method: str, path: str, case: Case):
-    ask = await case.prepare(world)
+    request = await case.prepare(world)
     for host in FOREIGN:
-        reply = await world.b.call(method, ask.path, json=ask.body, headers={"Host": host})
+        reply = await world.b.call(method, request.path, json=request.body, headers={"Host": host})
         if (method, path) in HEALTH:
             assert reply.status == 200
         else:
@@ -28,11 +28,11 @@ async def test_no_route_is_served_under_a_foreign_host(world: World, method: str
 
 
 @pytest.mark.parametrize("path", ["/", "/settings", "/assets/x.js", "/api/openapi.json", "/api/nothing"])
-async def test_nor_are_pages_and_files(world: World, path: str):
+async def test_no_page_or_file_is_served_under_a_foreign_host(world: World, path: str):
     assert (await world.anybody.get(path, headers={"Host": "evil.test"})).status == 421
 
 
-async def test_nor_is_a_websocket(world: World):
+async def test_no_websocket_opens_under_a_foreign_host(world: World):
     ticket = (await world.b.post("/api/events/ticket"))["ticket"]
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         async with world.b.connect(f"/api/events?ticket={ticket}", headers={"Host": "evil.test"}):
@@ -74,7 +74,7 @@ async def test_a_page_opens_a_websocket_only_from_the_same_scheme_host_and_port(
     assert (refused.value.headers or {})["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_a_proxy_that_ends_tls_is_believed_where_it_is_trusted(world: World):
+async def test_forwarded_scheme_of_a_trusted_proxy_is_accepted(world: World):
     """Loopback is trusted unless the configuration says otherwise."""
     ticket = (await world.b.post("/api/events/ticket"))["ticket"]
     page = world.anybody.address.replace("http://", "https://")
@@ -90,7 +90,7 @@ async def test_links_never_begin_with_the_host_header(world: World):
     assert reset["link"].startswith("http://localhost:8484/reset#")
 
 
-async def test_every_answer_of_the_api_is_kept_nowhere(world: World):
+async def test_api_responses_are_not_cached(world: World):
     for path in ("/api/tasks", "/api/nothing", "/api/openapi.json", "/api/health/live", "/api/auth/login"):
         for caller in (world.b, world.anybody):
             reply = await caller.get(path)

@@ -16,15 +16,15 @@ from tests.tenancy.checks import cache_keeps_projects_apart, lists_keep_projects
 from tests.tenancy.world import World
 
 
-async def test_lists(world: World):
+async def test_lists_keep_projects_apart(world: World):
     await lists_keep_projects_apart(world)
 
 
-async def test_the_cache(world: World):
+async def test_cache_keeps_projects_apart(world: World):
     await cache_keeps_projects_apart(world)
 
 
-async def test_flushing_ones_cache_leaves_the_others(world: World):
+async def test_flushing_a_cache_keeps_those_of_other_projects(world: World):
     cache, digest = world.app.parts.services.router.cache, uuid4().bytes * 2
     in_x, in_y = (CacheKey(project_id, digest, False) for project_id in (world.x, world.y))
     await keep(cache, in_x)
@@ -34,7 +34,7 @@ async def test_flushing_ones_cache_leaves_the_others(world: World):
     assert await served(cache, in_y)
 
 
-async def test_the_queue_names_a_project_and_is_not_believed(world: World):
+async def test_queue_entry_with_the_wrong_project_runs_nothing(world: World):
     """An entry of B's task under A's project: the claim looks in A's scope, finds no row, and nothing runs."""
     app, task_id = world.app, await world.task()
     queue = app.parts.services.submissions._queue
@@ -54,7 +54,7 @@ async def test_the_queue_names_a_project_and_is_not_believed(world: World):
             assert await tasks.get(session, task_id) is None
 
 
-async def test_a_label_reaches_its_own_projects_dataset_only(world: World):
+async def test_label_changes_only_the_dataset_of_its_project(world: World):
     task_id = await world.task(TaskState.SUCCEEDED)
     await world.app.parts.services.labels.save(world.y, world.b_id, TaskId(task_id), NewLabel(Label.EDIT, "better"))
     for project_id, rows in ((world.x, 0), (world.y, 1)):

@@ -78,7 +78,7 @@ async def _project(database: Database) -> ProjectId:
 
 
 @pytest.mark.parametrize("row", PROJECT_OWNED, ids=lambda row: row.__tablename__)
-async def test_rows_of_the_other_project_are_not_seen_or_changed(database: Database, two_projects, row):
+async def test_rows_of_another_project_cannot_be_seen_or_changed(database: Database, two_projects, row):
     a, b, _ = two_projects
     column = next(c for c in row.__table__.columns if c.name in CHANGEABLE)
     async with database.project(b) as session:
@@ -95,7 +95,7 @@ async def test_rows_of_the_other_project_are_not_seen_or_changed(database: Datab
 
 
 @pytest.mark.parametrize("row", PROJECT_OWNED, ids=lambda row: row.__tablename__)
-async def test_rows_cannot_be_written_into_the_other_project(database: Database, two_projects, row):
+async def test_rows_cannot_be_written_into_another_project(database: Database, two_projects, row):
     """Neither with a new id nor with one that B has: the error is the same, and comes from the policy."""
     a, b, task_id = two_projects
     for given in (task_id, new_id()):
@@ -104,7 +104,7 @@ async def test_rows_cannot_be_written_into_the_other_project(database: Database,
                 await session.execute(insert(row).values(_values(row, b, given)))
 
 
-async def test_a_foreign_id_can_be_used_as_ones_own(database: Database, two_projects):
+async def test_id_of_another_project_can_be_reused(database: Database, two_projects):
     """The keys say nothing of whether another project has the id: inserting it here simply works."""
     a, _, task_id = two_projects
     async with database.project(a) as session:
@@ -113,7 +113,7 @@ async def test_a_foreign_id_can_be_used_as_ones_own(database: Database, two_proj
 
 
 @pytest.mark.parametrize("row", [TaskEventRow, VerdictRow, LabelRow], ids=lambda row: row.__tablename__)
-async def test_a_foreign_task_cannot_be_referred_to(database: Database, two_projects, row):
+async def test_task_of_another_project_cannot_be_referenced(database: Database, two_projects, row):
     """The reference fails exactly as one to a task that does not exist anywhere."""
     a, _, task_id = two_projects
     messages = []
@@ -125,14 +125,14 @@ async def test_a_foreign_task_cannot_be_referred_to(database: Database, two_proj
     assert messages[0] == messages[1]
 
 
-async def test_a_row_cannot_be_moved_to_the_other_project(database: Database, two_projects):
+async def test_row_cannot_be_moved_to_another_project(database: Database, two_projects):
     a, b, task_id = two_projects
     with pytest.raises(DBAPIError, match="row-level security"):
         async with database.project(b) as session:
             await session.execute(update(TaskRow).where(TaskRow.id == task_id).values(project_id=a))
 
 
-async def test_the_scope_ends_with_its_transaction(database: Database, two_projects):
+async def test_scope_ends_with_its_transaction(database: Database, two_projects):
     """The next user of the connection sees nothing of the one before."""
     _, b, _ = two_projects
     async with database.project(b) as session:
@@ -141,13 +141,13 @@ async def test_the_scope_ends_with_its_transaction(database: Database, two_proje
         assert await session.scalar(select(func.count()).select_from(TaskRow)) == 0
 
 
-async def test_the_app_role_cannot_read_a_partition(database: Database):
+async def test_app_role_cannot_read_a_partition(database: Database):
     async with database.scope(NOBODY) as session:
         with pytest.raises(DBAPIError, match="permission denied"):
             await session.execute(text("select * from model_performance_metrics_default"))
 
 
-async def test_the_app_role_cannot_lift_the_policy(database: Database):
+async def test_app_role_cannot_disable_the_policy(database: Database):
     for statement in (
         "alter table tasks disable row level security",
         "drop policy scope on tasks",
@@ -159,7 +159,7 @@ async def test_the_app_role_cannot_lift_the_policy(database: Database):
                 await session.execute(text(statement))
 
 
-async def test_the_system_role_reads_ids_and_no_table(database: Database, two_projects):
+async def test_system_role_reads_ids_but_no_table(database: Database, two_projects):
     _, _, task_id = two_projects
     async with database.system() as connection:
         page = await connection.execute(
@@ -173,7 +173,7 @@ async def test_the_system_role_reads_ids_and_no_table(database: Database, two_pr
             await connection.execute(text("select * from tasks"))
 
 
-async def test_users_are_seen_by_themselves_and_their_project(database: Database):
+async def test_users_are_visible_only_in_their_project(database: Database):
     a, b = await _project(database), await _project(database)
     async with database.project(a) as session:
         mine = (await session.execute(text("select id from users"))).scalars().all()

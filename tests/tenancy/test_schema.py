@@ -101,7 +101,7 @@ def test_unique_and_foreign_keys_contain_project_id(catalogue):
         assert [name for name, columns in keys if "project_id" not in columns] == [], table
 
 
-def test_nobody_is_granted_anything_on_partitions(catalogue):
+def test_partitions_have_no_grants(catalogue):
     """A partition that was granted can be read past the policy of its parent."""
     catalogue.execute("select kairos_make_partitions(2)")
     partitions = catalogue.execute(
@@ -112,7 +112,7 @@ def test_nobody_is_granted_anything_on_partitions(catalogue):
     assert granted == {}
 
 
-def test_the_tables_are_what_the_models_say(addresses):
+def test_migrations_match_the_models(addresses):
     """The migrations and `db/models.py` describe the same tables."""
     engine = create_engine(addresses.migration_url)
     with engine.connect() as connection:

@@ -10,7 +10,7 @@ from tests.tenancy.cases import CASES, Kind
 from tests.tenancy.world import World
 
 LISTS = [name for name, case in CASES.items() if name[0] == "GET" and case.kind in (Kind.LISTED, Kind.OWN)]
-NOTICED = "update sessions", "update api_keys"
+PERIODIC_UPDATES = "update sessions", "update api_keys"
 """Written once a minute, whatever is asked."""
 
 
@@ -27,8 +27,8 @@ async def test_a_longer_list_takes_no_more_statements(world: World, name: tuple[
 
 
 async def statements(world: World, name: tuple[str, str]) -> int:
-    ask = await CASES[name].prepare(world)
+    request = await CASES[name].prepare(world)
     with counted(world.app.database) as sent:
-        reply = await world.b.get(ask.path)
+        reply = await world.b.get(request.path)
     assert reply.status == 200
-    return len([one for one in sent if not one.lower().startswith(NOTICED)])
+    return len([one for one in sent if not one.lower().startswith(PERIODIC_UPDATES)])

@@ -142,7 +142,7 @@ async def person(
     return user_id, await signed_in(app.parts, anybody, user_id, project_id)
 
 
-async def two_worlds(app: KairosApp, anybody: Caller) -> World:
+async def create_world(app: KairosApp, anybody: Caller) -> World:
     """Make them."""
     owners = {}
     for name, label in (("x", "A's"), ("y", SECRET)):
