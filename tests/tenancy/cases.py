@@ -1,4 +1,4 @@
-"""What is asked of each route: B's request, with B's real ids. A route that is not here fails the build."""
+"""One request by B for each route, with real ids of B. `test_every_route_is_covered` fails if a route is missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.tenancy.world import World
 
 
 class Kind(StrEnum):
-    """Whose the thing is that the route is about."""
+    """What a route gives access to."""
 
     NAMED = "named by an id in its address, and of one project or person"
     LISTED = "whatever the active project holds"
@@ -25,7 +25,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ApiRequest:
-    """One request, and the ids of B's that the answer to nobody else may hold."""
+    """One request, and the ids of B that no response to others may contain."""
 
     path: str
     body: Any = None
@@ -37,12 +37,12 @@ Prepare = Callable[[World], Awaitable[ApiRequest]]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`prepare` makes what the route needs in B's project and gives B's request."""
+    """`prepare` creates the data that the route needs in B's project and returns B's request."""
 
     kind: Kind
     prepare: Prepare
     viewer_may: bool = False
-    """Whether a viewer of B's project may do it."""
+    """Whether a viewer of B's project may make the request."""
     by_operator: bool = False
 
 
@@ -177,7 +177,7 @@ async def listed_runs(world: World) -> ApiRequest:
 
 
 async def started_training(world: World) -> ApiRequest:
-    """With rows enough, and no other run of the same base that still goes on."""
+    """Start a training with enough samples. Cancels waiting runs of the same base first."""
     for _ in range(12):
         await world.sample()
     for run in (await world.b.get("/api/training"))["items"]:
@@ -318,7 +318,7 @@ CASES: dict[tuple[str, str], Case] = {
 
 
 def with_unknown_ids(request: ApiRequest) -> ApiRequest:
-    """The same request about a thing that exists nowhere."""
+    """Return the same request with ids that do not exist."""
     path = request.path
     for known in request.ids:
         path = path.replace(str(known), str(new_id()))

@@ -1,4 +1,4 @@
-"""One Kairos with two projects for all tests of a file: they only ever add to it. No file leaves anything behind."""
+"""One application with two projects for all tests of a file, which only add data. No file may leave data behind."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tests.tenancy.world import World, create_world
 
 @pytest.fixture(scope="module", autouse=True)
 def check_leftovers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Fails where a file leaves rows, keys in Redis, or files in the folder for temporary ones.
+    """Fail if a test file leaves rows, keys in Redis, or temporary files.
 
-    Only tests use that folder meanwhile: it belongs to this process.
+    The folder for temporary files is replaced, so that it contains only files of this process.
     """
     addresses = request.getfixturevalue("addresses") if uses_engines(request) else None
     folder = tmp_path_factory.mktemp("temporary")
@@ -35,7 +35,7 @@ def check_leftovers(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
 
 def check_files(folder: Path) -> None:
     left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
-    assert left == [], "files are left"
+    assert left == [], "files are left over"
 
 
 def check_engines(addresses: Addresses) -> None:
@@ -45,7 +45,7 @@ def check_engines(addresses: Addresses) -> None:
 
 @pytest.fixture(scope="module")
 def empty_engines(check_leftovers: None, empty_engines: None) -> None:
-    """As everywhere, and looked at afterwards."""
+    """Empty the engines as everywhere, before `check_leftovers` checks them."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""An adapter of project Y: to everybody else its name is as one that does not exist, and nothing speaks of it."""
+"""Other projects cannot call, list or detect an adapter of project Y."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ MODEL_ROUTES = (
     "/api/router/traffic",
     "/api/agents",
 )
-"""Everything that speaks of models."""
+"""The routes whose responses mention models."""
 
 
 @pytest.fixture
 async def router(world: World) -> AsyncIterator[LLMRouter]:
-    """Y has an adapter of `echo`, the best model there is."""
+    """A router in which Y has an adapter of `echo`, with a higher tier than every other model."""
     app = world.app
     router = app.parts.services.router
     of_y = {"project_id": world.y, "base": "echo", "adapter_id": ADAPTER_ID, "local": True, "tier": 0.98}
@@ -39,14 +39,14 @@ async def router(world: World) -> AsyncIterator[LLMRouter]:
     router.replace_adapters([])
 
 
-async def done(world: World, task_id: UUID) -> None:
-    """A's task, by the worker."""
+async def run_task(world: World, task_id: UUID) -> None:
+    """Run a worker until A's task has succeeded."""
 
     async def ended() -> bool:
         return (await world.a.get(f"/api/tasks/{task_id}"))["state"] == "succeeded"
 
     async with world.app.working():
-        await eventually(ended, 20, "A's task is done")
+        await eventually(ended, 20, "A's task succeeds")
 
 
 async def test_foreign_adapter_name_is_refused_like_an_unknown_model(world: World, router: LLMRouter):
@@ -66,7 +66,7 @@ async def test_adapter_is_listed_under_its_base_in_its_own_project_only(world: W
 
 
 async def test_other_projects_see_no_trace_of_an_adapter(world: World, router: LLMRouter):
-    """Healthy or not: what everybody reads of the models is the same as without it."""
+    """Responses about models are the same with and without the adapter, even when its breaker is open."""
     for _ in range(ERRORS_IN_A_ROW):
         permit = router.health.acquire(NAME, 0.0)
         router.health.failed(NAME, permit or 0, server_error(), 0.0)
@@ -81,7 +81,7 @@ async def test_other_projects_see_no_trace_of_an_adapter(world: World, router: L
 
 async def test_adapter_is_no_candidate_in_another_project(world: World, router: LLMRouter):
     made = await world.a.post("/api/tasks", {"prompt": "greet me", "temperature": 0.7})
-    await done(world, made["id"])
+    await run_task(world, made["id"])
     task = (await world.a.get(f"/api/tasks/{made['id']}")).body
     assert [decision["chosen"] for decision in task["decisions"]] == ["echo"]
     assert NAME not in str(task)

@@ -1,4 +1,4 @@
-"""There is one door to PostgreSQL, and every use of it without a project is named here with its reason."""
+"""Lists the files that connect to PostgreSQL, and those that use it without a project, each with the reason."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import kairos
 SOURCE = Path(kairos.__file__).parent
 CONNECTION_FUNCTIONS = {"create_engine", "create_async_engine", "async_sessionmaker", "connect"}
 CONNECTING_FILES = {
-    "db/engine.py": "the door itself",
+    "db/engine.py": "the connection pools",
     "db/schema.py": "migrations, as the owner role",
     "embedded/postgres.py": "the embedded server's own databases and roles",
 }
@@ -30,7 +30,7 @@ FILES_WITHOUT_PROJECT_SCOPE = {
 
 
 def files_using(names: set[str], module: str = "") -> set[str]:
-    """Which files take one of these names from the module, by import or as its attribute."""
+    """Return the files that use one of these names of the module, by import or as its attribute."""
 
     def uses(node: ast.AST) -> bool:
         if isinstance(node, ast.ImportFrom):
@@ -44,7 +44,7 @@ def files_using(names: set[str], module: str = "") -> set[str]:
 
 @cache
 def named_nodes() -> dict[str, list[ast.AST]]:
-    """The imports and attributes in each file."""
+    """Return the imports and attributes in each file."""
     wanted = ast.ImportFrom | ast.Attribute
     return {
         str(path.relative_to(SOURCE)): [

@@ -1,4 +1,4 @@
-"""A never hears of B: neither its events nor its running answers, whatever cursor A brings."""
+"""A receives neither the events nor the running answers of B, whatever cursor A sends."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ async def test_events_and_answers_stay_in_their_project(app: KairosApp, models: 
             await of_b.wait_for_hello()
             await app.finished(await app.submit("b's question"))
             await of_b.wait_for("succeeded")
-            await eventually(lambda: of_b.deltas, why="B hears its running answer")
+            await eventually(lambda: of_b.deltas, why="B receives its running answer")
             pubsub = app.parts.services.events._pubsub
             delta = b'{"type":"delta","task_id":"x","attempt":1,"draft":1,"offset":0,"text":"end"}'
             await pubsub.publish(redis_keys.deltas_channel(stranger_project), delta)
-            await eventually(lambda: of_a.deltas, why="A hears what is A's")
+            await eventually(lambda: of_a.deltas, why="A receives its own delta")
             async with watching(a, after=of_b.events[0]["cursor"]) as with_foreign_cursor:
                 await with_foreign_cursor.wait_for_hello()
                 own = await owned_task(app, stranger_project, stranger)
@@ -42,5 +42,5 @@ async def test_events_and_answers_stay_in_their_project(app: KairosApp, models: 
 
 async def owned_task(app: KairosApp, project_id: ProjectId, user_id: UserId) -> str:
     other = KairosApp(app.parts, app.models, project_id, user_id)
-    # Far in the future: it must only be committed, and not run.
+    # `not_before` lies in the future, so that the task is committed but not run.
     return str(await other.submit("a's own", not_before=datetime.now(UTC) + timedelta(days=1)))

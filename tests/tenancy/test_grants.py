@@ -1,4 +1,4 @@
-"""What the database itself keeps from the app role, whatever scope it sets."""
+"""The grants of the app role: it cannot read secrets and hashes in any scope."""
 
 from __future__ import annotations
 

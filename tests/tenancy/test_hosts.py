@@ -1,4 +1,4 @@
-"""Every route under a foreign name: nothing is served, and nothing is done."""
+"""Requests with a foreign Host header are refused on every route and change nothing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_no_websocket_opens_under_a_foreign_host(world: World):
     headers = refused.value.headers or {}
     assert (headers["X-Content-Type-Options"], headers["Cache-Control"]) == ("nosniff", "no-store")
     async with world.b.connect(f"/api/events?ticket={ticket}") as socket:
-        assert (await socket.receive_json())["type"] == "hello", "the ticket was not spent"
+        assert (await socket.receive_json())["type"] == "hello", "the ticket is still valid"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ async def test_a_page_opens_a_websocket_only_from_the_same_scheme_host_and_port(
 
 
 async def test_forwarded_scheme_of_a_trusted_proxy_is_accepted(world: World):
-    """Loopback is trusted unless the configuration says otherwise."""
+    """A proxy on loopback is trusted by default."""
     ticket = (await world.b.post("/api/events/ticket"))["ticket"]
     page = world.anybody.address.replace("http://", "https://")
     headers = {"Origin": page, "X-Forwarded-Proto": "https"}

@@ -1,4 +1,4 @@
-"""The check of what a file leaves behind sees rows of every table, keys and files, and all of it can be removed."""
+"""The check for leftovers finds rows of every table, keys and files. Rows and keys can be removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Walks every route with values that PostgreSQL, JSON or Python cannot store: each is refused with 422."""
+"""Every route refuses values that PostgreSQL, JSON or Python cannot store with 422."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.tenancy.cases import CASES, ApiRequest, Kind
 from tests.tenancy.world import World
 
 DIGITS = "5,000 digits"
-"""Stands for an integer that long, which Python's `json` does not write."""
+"""Placeholder for an integer of that length, which Python's `json` cannot write."""
 PLAIN = "a\x00", "\ud800", 2**63, -(2**63) - 1, DIGITS, float("nan"), float("inf"), -float("inf")
 DEEP = json.loads("[" * 900 + "]" * 900)
 ODD = [*PLAIN, {"a\x00": 1}, {"\udfff": 1}, [[{"a": ["b\x00"]}]], {"maximum": 2**64}, DEEP]
@@ -52,7 +52,7 @@ OPERATIONS = {name: case for name, case in CASES.items() if not name[1].startswi
 
 @pytest.fixture(scope="module")
 def described() -> dict[str, Any]:
-    """The OpenAPI document, with references resolved where the test follows them."""
+    """The OpenAPI document. `resolved` resolves its references."""
     app = FastAPI()
     for routes in ROUTERS:
         app.include_router(routes)
@@ -66,14 +66,16 @@ def test_every_route_reads_its_body_strictly():
 
 
 @pytest.mark.parametrize("name", OPERATIONS, ids=" ".join)
-async def test_no_route_accepts_values_that_cannot_be_stored(world: World, described: dict[str, Any], name: tuple[str, str]):
+async def test_no_route_accepts_values_that_cannot_be_stored(
+    world: World, described: dict[str, Any], name: tuple[str, str]
+):
     method, template = name
     request = await OPERATIONS[name].prepare(world)
     operation = described["paths"][template][method.lower()]
     caller = world.operator if OPERATIONS[name].kind is Kind.OPERATOR else world.b
     for path, body in [*odd_queries(request, operation), *odd_paths(request, template)]:
         await refused(caller, method, path, body)
-    if template != "/api/dataset/import":  # it answers for each row
+    if template != "/api/dataset/import":  # its response reports on each row
         for body in odd_bodies(request, schema_of(described, operation)):
             await refused(caller, method, request.path, body)
     for other in (world.anybody, world.viewer):
@@ -150,7 +152,7 @@ def odd_paths(request: ApiRequest, template: str) -> Iterator[tuple[str, Any]]:
 
 
 def schema_of(described: dict[str, Any], operation: dict[str, Any]) -> dict[str, Any]:
-    """Of the body; empty where the route takes none."""
+    """Return the schema of the body, empty if the route has none."""
     content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
     return resolved(described, content.get("schema", {}))
 
@@ -164,7 +166,7 @@ def resolved(described: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any
 
 
 def odd_bodies(request: ApiRequest, schema: dict[str, Any]) -> Iterator[Any]:
-    """The route's own body with one odd value in each place that the schema names, and in one that it does not."""
+    """Yield the route's body with one odd value in each property of the schema, and in an unknown property."""
     if not schema:
         return
     odd: list[Any] = ODD

@@ -1,4 +1,4 @@
-"""The parts behind the API that hold what is a project's: cache, queue and dataset."""
+"""Cache, queue and dataset keep projects apart."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def test_flushing_a_cache_keeps_those_of_other_projects(world: World):
 
 
 async def test_queue_entry_with_the_wrong_project_runs_nothing(world: World):
-    """An entry of B's task under A's project: the claim looks in A's scope, finds no row, and nothing runs."""
+    """B's task is queued under A's project: the claim finds no row in A's scope, so nothing runs."""
     app, task_id = world.app, await world.task()
     queue = app.parts.services.submissions._queue
     await queue.remove(Lane.INTERACTIVE, world.y, TaskId(task_id))
@@ -48,7 +48,7 @@ async def test_queue_entry_with_the_wrong_project_runs_nothing(world: World):
         return row is not None and row.state == TaskState.SUCCEEDED
 
     async with app.working():
-        await eventually(ended, 20, "A's own task, behind it, is done")
+        await eventually(ended, 20, "A's own task, queued after it, succeeds")
         async with app.database.project(world.x) as session:
             assert await history.events(session, task_id) == []
             assert await tasks.get(session, task_id) is None

@@ -1,7 +1,7 @@
-"""Walks every route: nothing of project Y is read or changed by anybody but those who may, and B always can.
+"""Checks on every route that only permitted callers can read or change the data of project Y.
 
-Each case is B's own request with B's real ids; the attackers send it first, then B does, which is the positive control:
-had an attacker changed anything, or the request been wrong, B's would fail.
+Each case is a request of B with real ids of B. The attackers send it first, then B, as the positive control: B's
+request would fail if an attacker had changed something or if the request were wrong.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def test_every_route_is_covered():
 
 @pytest.mark.parametrize("name", NAMES, ids=" ".join)
 def test_every_route_has_its_dependency(name):
-    """What asks for a credential does so through `principal`; what acts in a project names a permission."""
+    """Routes that need a credential depend on `principal`; routes that act in a project name a permission."""
     case, route = CASES[name], NAMES[name]
     check_dependency(case.kind, route)
 
@@ -54,7 +54,7 @@ def check_dependency(kind: Kind, route: APIRoute) -> None:
     if kind is Kind.OPEN:
         assert principal not in calls
     else:
-        assert principal in calls, f"{route.path} asks for no credential"
+        assert principal in calls, f"{route.path} requires no credential"
     if kind is Kind.OPERATOR:
         assert operator in calls
     if kind is Kind.LISTED or (kind is Kind.NAMED and person not in calls):
@@ -66,12 +66,12 @@ def dependencies(dependant) -> list:
 
 
 def test_permission_table_is_printed(capsys):
-    """Printed, so that a review sees who may do what."""
+    """Print the permission of each route for reviewers."""
     lines = [permissions.table(), ""]
     for (method, path), route in sorted(NAMES.items(), key=lambda item: item[0][1]):
         needed = [c.permission for c in dependencies(route.dependant) if hasattr(c, "permission")]
         lines.append(f"{method:<6} {path:<44} {', '.join(needed) or CASES[method, path].kind.name.lower()}")
-    with capsys.disabled():  # what a process of pytest-xdist writes to stdout is lost
+    with capsys.disabled():  # pytest-xdist discards the stdout of its processes
         print("\n" + "\n".join(lines), file=sys.stderr)
 
 
@@ -90,7 +90,7 @@ async def test_foreign_id_is_answered_like_an_unknown_id(world: World, method: s
 async def test_own_response_contains_no_data_of_the_other_project(world: World, method: str, case: Case):
     request = await case.prepare(world)
     if "logout" in request.path:
-        return  # it ends the caller's own session and answers nothing
+        return  # ends the session of the caller and returns nothing
     reply = await send(world.a, method, request)
     assert reply.status < 500
     check_no_data_of_b(world, request, reply)
@@ -110,7 +110,7 @@ async def test_request_without_valid_credential_is_refused(world: World, method:
 async def test_removed_member_has_no_access(world: World, method: str, case: Case):
     request = await case.prepare(world)
     reply = await send(world.removed, method, request)
-    assert reply.status in (404, 409), "the session goes on, in no project"
+    assert reply.status in (404, 409), "the session stays valid, without a project"
     check_no_data_of_b(world, request, reply)
     await check_b_succeeds(world, method, case, request)
 
@@ -167,20 +167,20 @@ async def send(caller: Caller, method: str, request: ApiRequest) -> Reply:
 
 
 async def check_b_succeeds(world: World, method: str, case: Case, request: ApiRequest) -> None:
-    """The positive control."""
+    """Check that the request succeeds for B, as the positive control."""
     reply = await send(world.b, method, request)
-    assert reply.status < 300, f"B cannot do it either: {reply.status} {reply.body}"
+    assert reply.status < 300, f"B's request failed too: {reply.status} {reply.body}"
 
 
 def check_no_data_of_b(world: World, request: ApiRequest, reply: Reply) -> None:
-    told = str(reply.body).replace(request.path, "")
-    assert SECRET not in told
+    text = str(reply.body).replace(request.path, "")
+    assert SECRET not in text
     named = [str(known) for known in (*request.ids, world.y, world.b_id) if str(known) not in request.path]
-    assert [known for known in named if known in told] == []
+    assert [known for known in named if known in text] == []
 
 
 def without_ids(reply: Reply, request: ApiRequest) -> str:
-    """What was said, the ids of the request itself left out."""
+    """Return the body of the reply with the ids of the request replaced."""
     text = str(reply.body)
     for part in request.path.split("/"):
         if len(part) > 30:

@@ -1,4 +1,4 @@
-"""Two projects, through the database's app role alone: nothing of the other is seen, changed, or told by an error."""
+"""The app role can neither see nor change the rows of another project, and errors do not reveal them."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ CHANGEABLE = [
     "rows",
     "value",
 ]
-"""A column of each table that may be written without meeting a constraint."""
+"""For each table, a column that can be written without violating a constraint."""
 
 
 @pytest.fixture
 async def two_projects(database: Database) -> tuple[ProjectId, ProjectId, UUID]:
-    """Projects A and B, and a task of B's with a row in every project-owned table."""
+    """Projects A and B, and a task of B with a row in every project-owned table."""
     a, b = await _project(database), await _project(database)
     task_id = new_id()
     async with database.project(b) as session:
@@ -96,7 +96,7 @@ async def test_rows_of_another_project_cannot_be_seen_or_changed(database: Datab
 
 @pytest.mark.parametrize("row", PROJECT_OWNED, ids=lambda row: row.__tablename__)
 async def test_rows_cannot_be_written_into_another_project(database: Database, two_projects, row):
-    """Neither with a new id nor with one that B has: the error is the same, and comes from the policy."""
+    """A new id and an id of B give the same error, that of the policy."""
     a, b, task_id = two_projects
     for given in (task_id, new_id()):
         with pytest.raises(DBAPIError, match="row-level security"):
@@ -105,7 +105,7 @@ async def test_rows_cannot_be_written_into_another_project(database: Database, t
 
 
 async def test_id_of_another_project_can_be_reused(database: Database, two_projects):
-    """The keys say nothing of whether another project has the id: inserting it here simply works."""
+    """Inserting an id that another project uses succeeds, so it does not reveal that the id exists."""
     a, _, task_id = two_projects
     async with database.project(a) as session:
         await session.execute(insert(TaskRow).values(_values(TaskRow, a, task_id)))
@@ -114,7 +114,7 @@ async def test_id_of_another_project_can_be_reused(database: Database, two_proje
 
 @pytest.mark.parametrize("row", [TaskEventRow, VerdictRow, LabelRow], ids=lambda row: row.__tablename__)
 async def test_task_of_another_project_cannot_be_referenced(database: Database, two_projects, row):
-    """The reference fails exactly as one to a task that does not exist anywhere."""
+    """The error is the same as for a task that does not exist."""
     a, _, task_id = two_projects
     messages = []
     for given in (task_id, new_id()):
@@ -133,11 +133,11 @@ async def test_row_cannot_be_moved_to_another_project(database: Database, two_pr
 
 
 async def test_scope_ends_with_its_transaction(database: Database, two_projects):
-    """The next user of the connection sees nothing of the one before."""
+    """The next user of the connection does not inherit the scope."""
     _, b, _ = two_projects
     async with database.project(b) as session:
         assert await session.scalar(select(func.count()).select_from(TaskRow)) == 1
-    async with database._sessions.begin() as session:  # a transaction that forgot to set a scope
+    async with database._sessions.begin() as session:  # a transaction without a scope
         assert await session.scalar(select(func.count()).select_from(TaskRow)) == 0
 
 
@@ -186,7 +186,7 @@ async def test_users_are_visible_only_in_their_project(database: Database):
 
 
 def _values(row, project_id, task_id) -> dict:
-    """The columns a row of that table needs; `task_id` wherever an id is wanted."""
+    """Return the required columns of a row of that table, with `task_id` as every id."""
     zero = dict.fromkeys(("n", "s", "q", "short_n", "short_s", "short_q", "turn", "calls", "position"), 0)
     of_row = {
         TaskRow: {"id": task_id, "prompt": "mine", "agent": "x", "lane": "batch", "timeout_s": 1, "max_attempts": 1},

@@ -1,4 +1,4 @@
-"""With one policy, one dependency or one Redis prefix taken away, the checks of this folder turn red."""
+"""The checks of this folder fail if a policy, a dependency or a Redis prefix is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two projects on one Kairos, with everything in the second one that a route can name, and all who might ask for it."""
+"""Two projects in one application: data of every kind in the second, and callers with all kinds of access."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from tests.kit.api import Caller, signed_in
 from tests.kit.kairos_app import KairosApp
 
 SECRET = "ninety-nine red balloons"
-"""Stands in whatever of B's has a text: no answer to anybody else may hold it."""
+"""Part of every text of B. No response to others may contain it."""
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A owns project X, B owns project Y; the others have something to do with Y."""
+    """A owns project X, B owns project Y. The other callers have limited, expired, forged or operator access."""
 
     app: KairosApp
     x: ProjectId
@@ -51,11 +51,11 @@ class World:
     expired: Caller
     forged: Caller
     edited: Caller
-    """A's token, its `project_id` changed to Y."""
+    """A caller with A's token, its `project_id` changed to Y."""
     operator: Caller
 
     async def task(self, state: TaskState = TaskState.QUEUED) -> UUID:
-        """A task of B's."""
+        """Create a task of B."""
         made = await self.b.post("/api/tasks", {"prompt": SECRET, "task_type": SECRET})
         task_id = UUID(made["id"])
         if state is not TaskState.QUEUED:
@@ -65,7 +65,7 @@ class World:
         return task_id
 
     async def sample(self) -> UUID:
-        """A row of B's dataset, approved."""
+        """Create an approved sample of B."""
         sample_id = new_id()
         row = {"prompt": [{"role": "user", "content": SECRET}], "corrected_output": SECRET, "reason": SECRET}
         async with self.app.database.project(self.y) as session:
@@ -74,7 +74,7 @@ class World:
         return sample_id
 
     async def run(self) -> UUID:
-        """A training run of B's, whose task waits."""
+        """Create a training run of B whose task is queued."""
         run_id, new = new_id(), NewTask(prompt=SECRET, agent="TrainingAgent", lane=Lane.TRAIN)
         task, _ = await self.app.parts.services.submissions.submit(self.y, self.b_id, new)
         async with self.app.database.project(self.y) as session:
@@ -83,7 +83,7 @@ class World:
         return run_id
 
     async def adapter(self, state: AdapterState = AdapterState.RETIRED) -> tuple[UUID, str]:
-        """An adapter of B's with its files, and the name of its base."""
+        """Create an adapter of B with its files. Returns its id and the name of its base."""
         run_id, base = await self.run(), f"base {new_id()}"
         with tempfile.TemporaryDirectory() as folder:
             for name in KEPT:
@@ -108,7 +108,7 @@ class World:
         return run_id, base
 
     async def decision(self) -> UUID:
-        """A decision of B's."""
+        """Create a decision of B."""
         decision_id = new_id()
         values = {"task_type": SECRET, "task_type_source": "caller", "kind": "exploit", "chosen": SECRET}
         async with self.app.database.project(self.y) as session:
@@ -117,7 +117,7 @@ class World:
         return decision_id
 
     async def member(self, role: Role = Role.MEMBER) -> UUID:
-        """One more member of Y."""
+        """Add a member to Y."""
         return (await person(self.app, self.anybody, self.y, role, SECRET))[0]
 
     async def invitation(self) -> dict[str, Any]:
@@ -127,14 +127,14 @@ class World:
         return UUID((await self.b.post("/api/keys", {"name": SECRET, "scopes": ["tasks:read"]}))["id"])
 
     async def project(self) -> dict[str, Any]:
-        """One more project of B's."""
+        """Create another project of B."""
         return (await self.b.post("/api/projects", {"name": f"{SECRET} {new_id()}"})).body
 
 
 async def person(
     app: KairosApp, anybody: Caller, project_id: ProjectId, role: Role, name: str = "P"
 ) -> tuple[UserId, Caller]:
-    """Somebody new with that role, signed in."""
+    """Create a member with that role. Returns its id and a caller that is signed in."""
     user_id = UserId(new_id())
     async with app.database.scope(Scope(project_id, user_id, operator=True)) as session:
         await people.add_user(session, user_id, f"{user_id}@test", name, operator=False)
@@ -143,7 +143,7 @@ async def person(
 
 
 async def create_world(app: KairosApp, anybody: Caller) -> World:
-    """Make them."""
+    """Create both projects and all callers."""
     owners = {}
     for name, label in (("x", "A's"), ("y", SECRET)):
         user_id, project_id = UserId(new_id()), ProjectId(new_id())
@@ -182,14 +182,14 @@ def _claims(token: str) -> dict[str, Any]:
 
 
 def _resigned(app: KairosApp, token: str, changed: dict[str, Any]) -> str:
-    """With the right key, as Kairos itself would have signed it."""
+    """Return the token with changed claims, signed with the key of Kairos."""
     header = jwt.get_unverified_header(token)
     key = app.parts.services.keys._keys[header["kid"]]
     return jwt.encode({**_claims(token), **changed}, key, algorithm="HS256", headers={"kid": header["kid"]})
 
 
 def _edited(token: str, changed: dict[str, Any]) -> str:
-    """The payload changed and the signature left."""
+    """Return the token with a changed payload and the original signature."""
     head, _, signature = token.split(".")
     payload = jwt.encode({**_claims(token), **changed}, "x" * 32, algorithm="HS256").split(".")[1]
     return f"{head}.{payload}.{signature}"
