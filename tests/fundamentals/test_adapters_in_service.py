@@ -43,7 +43,7 @@ async def answer(app: KairosApp, leaving: bool = False, **context: Any) -> Route
     return await router.complete(CallContext(app.project_id, **context), ASK, emit)
 
 
-async def test_one_that_comes_is_a_candidate_of_the_next_request(tuned: KairosApp):
+async def test_new_adapter_is_a_candidate_of_the_next_request(tuned: KairosApp):
     router = tuned.parts.services.router
     assert (await answer(tuned, cache=False)).model == "echo"
     router.replace_adapters([adapter(tuned)])
@@ -52,13 +52,13 @@ async def test_one_that_comes_is_a_candidate_of_the_next_request(tuned: KairosAp
     assert (await answer(tuned, cache=False)).model == "echo"
 
 
-async def test_one_on_trial_is_asked_outside_its_share_by_name_alone(tuned: KairosApp):
+async def test_canary_outside_its_share_is_called_only_by_name(tuned: KairosApp):
     tuned.parts.services.router.replace_adapters([adapter(tuned, share=0.0)])
     assert (await answer(tuned, cache=False)).model == "echo"
     assert (await answer(tuned, cache=False, model=NAME)).model == NAME
 
 
-async def test_one_that_leaves_between_the_choice_and_the_call_is_replaced_by_the_next(tuned: KairosApp):
+async def test_adapter_removed_between_decision_and_call_is_replaced(tuned: KairosApp):
     tuned.parts.services.router.replace_adapters([adapter(tuned)])
     assert (await answer(tuned, leaving=True, cache=False)).model == "echo"
     tuned.parts.services.router.replace_adapters([adapter(tuned)])
@@ -66,7 +66,7 @@ async def test_one_that_leaves_between_the_choice_and_the_call_is_replaced_by_th
         await answer(tuned, leaving=True, cache=False, model=NAME)
 
 
-async def test_what_is_cached_is_void_with_ones_own_adapters_and_not_with_those_of_others(tuned: KairosApp):
+async def test_new_adapter_invalidates_only_the_cache_of_its_project(tuned: KairosApp):
     router = tuned.parts.services.router
     first = await answer(tuned)
     await router.on_verdict(first.decision_id, approved=True)
@@ -76,7 +76,7 @@ async def test_what_is_cached_is_void_with_ones_own_adapters_and_not_with_those_
     assert (await answer(tuned)).model == NAME
 
 
-async def test_one_that_comes_again_is_not_held_to_what_it_failed_before(tuned: KairosApp, models: ModelServer):
+async def test_adapter_added_again_has_a_closed_breaker(tuned: KairosApp, models: ModelServer):
     router = tuned.parts.services.router
     router.replace_adapters([adapter(tuned)])
     models.fail("tuned", Fault(FaultKind.STATUS, status=404, requests=1))

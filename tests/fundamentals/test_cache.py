@@ -11,7 +11,7 @@ from tests.kit.model_server import ModelServer, ScriptedModel
 SUMMARY = {"prompt": "give the project summary", "temperature": 0.0, "require": ("hello",)}
 
 
-async def test_the_same_question_is_asked_of_a_model_once(app: KairosApp, models: ModelServer):
+async def test_repeated_request_is_served_from_the_cache(app: KairosApp, models: ModelServer):
     async with app.working():
         first = await app.finished(await app.submit(**SUMMARY))
         second = await app.finished(await app.submit(**SUMMARY))
@@ -22,7 +22,7 @@ async def test_the_same_question_is_asked_of_a_model_once(app: KairosApp, models
     assert "decision" not in kinds, "no model was ranked"
 
 
-async def test_a_hit_is_no_observation_of_quality(app: KairosApp):
+async def test_cache_hit_does_not_change_the_quality(app: KairosApp):
     async with app.working():
         await app.finished(await app.submit(**SUMMARY, task_type="summary"))
         await app.finished(await app.submit(**SUMMARY, task_type="summary"))
@@ -31,14 +31,14 @@ async def test_a_hit_is_no_observation_of_quality(app: KairosApp):
     assert round(score.n) == 1
 
 
-async def test_what_is_not_deterministic_is_asked_again(app: KairosApp, models: ModelServer):
+async def test_nondeterministic_request_is_not_cached(app: KairosApp, models: ModelServer):
     async with app.working():
         for _ in range(2):
             await app.finished(await app.submit("give the project summary", temperature=0.7))
     assert len(models.calls) == 2
 
 
-async def test_the_submitter_has_the_last_word(app: KairosApp, models: ModelServer):
+async def test_submitter_can_override_the_cache_policy(app: KairosApp, models: ModelServer):
     """`cache: false` and `Cache-Control: no-cache` are honoured, and `cache: true` caches what chance has a part in."""
     async with app.working():
         await app.finished(await app.submit(**SUMMARY))
@@ -50,7 +50,7 @@ async def test_the_submitter_has_the_last_word(app: KairosApp, models: ModelServ
     assert len(models.calls) == 4
 
 
-async def test_a_rejected_answer_is_not_kept(app: KairosApp, models: ModelServer):
+async def test_rejected_answer_is_not_cached(app: KairosApp, models: ModelServer):
     """Two drafts for each task, and nothing of the first serves the second."""
     async with app.working():
         for _ in range(2):
@@ -59,7 +59,7 @@ async def test_a_rejected_answer_is_not_kept(app: KairosApp, models: ModelServer
     assert len(models.calls) == 4
 
 
-async def test_another_project_does_not_get_it(app: KairosApp, models: ModelServer):
+async def test_cached_answer_is_not_served_to_another_project(app: KairosApp, models: ModelServer):
     async with app.working():
         await app.finished(await app.submit(**SUMMARY))
         app.project_id, app.user_id = await new_project(app.parts)
@@ -67,7 +67,7 @@ async def test_another_project_does_not_get_it(app: KairosApp, models: ModelServ
     assert len(models.calls) == 2
 
 
-async def test_the_same_question_at_the_same_time_makes_one_call(app: KairosApp, models: ModelServer):
+async def test_concurrent_identical_requests_make_one_call(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("echo", answer="hello", first_token_s=0.3))
     async with app.working():
         ids = [await app.submit(**SUMMARY) for _ in range(4)]
@@ -76,7 +76,7 @@ async def test_the_same_question_at_the_same_time_makes_one_call(app: KairosApp,
     assert len(models.calls) == 1
 
 
-async def test_a_project_can_be_flushed(app: KairosApp, models: ModelServer):
+async def test_cache_of_a_project_can_be_flushed(app: KairosApp, models: ModelServer):
     async with app.working():
         await app.finished(await app.submit(**SUMMARY))
         assert await app.parts.services.router.cache.flush(app.project_id) == 1

@@ -40,7 +40,7 @@ async def rows(caller: Caller, query: str = "") -> list[dict]:
     return (await caller.get(f"/api/dataset{query}"))["items"]
 
 
-async def test_a_rejection_becomes_a_row_and_the_same_fault_is_counted(app: KairosApp, ada: Caller):
+async def test_rejection_creates_a_sample_and_repetitions_are_counted(app: KairosApp, ada: Caller):
     await rejected(app)
     first = {row["id"]: row["seen"] for row in await rows(ada)}
     await rejected(app)
@@ -53,7 +53,7 @@ async def test_a_rejection_becomes_a_row_and_the_same_fault_is_counted(app: Kair
     assert "goodbye" in row["reason"]
 
 
-async def test_corrected_then_approved_then_exported(app: KairosApp, ada: Caller):
+async def test_sample_is_corrected_then_approved_then_exported(app: KairosApp, ada: Caller):
     await rejected(app)
     row = (await rows(ada))[-1]
     early = await ada.call("PATCH", f"/api/dataset/{row['id']}", json={"version": 1, "state": "approved"})
@@ -73,7 +73,7 @@ async def test_corrected_then_approved_then_exported(app: KairosApp, ada: Caller
     assert undone["state"] == "corrected"
 
 
-async def test_two_people_never_get_the_same_row(app: KairosApp, anybody: Caller, ada: Caller):
+async def test_two_people_never_get_the_same_sample(app: KairosApp, anybody: Caller, ada: Caller):
     await rejected(app, "one")
     await rejected(app, "two")
     other = await ben(app, anybody)
@@ -84,7 +84,7 @@ async def test_two_people_never_get_the_same_row(app: KairosApp, anybody: Caller
     assert skipped.status == 204 or skipped["id"] not in (mine["id"], theirs["id"])
 
 
-async def test_several_rows_may_be_skipped_until_none_is_left(app: KairosApp, ada: Caller):
+async def test_samples_can_be_skipped_until_none_is_left(app: KairosApp, ada: Caller):
     for prompt in ("one", "two", "three"):
         await rejected(app, prompt)
     seen: list[str] = []
@@ -95,7 +95,7 @@ async def test_several_rows_may_be_skipped_until_none_is_left(app: KairosApp, ad
     assert (await ada.post("/api/dataset/next")).status == 200, "skipped is not done: they come again"
 
 
-async def test_a_row_names_the_adapters_that_saw_it(app: KairosApp, ada: Caller):
+async def test_sample_lists_the_adapters_trained_on_it(app: KairosApp, ada: Caller):
     await rejected(app)
     row = (await rows(ada))[-1]
     assert (await ada.get(f"/api/dataset/{row['id']}"))["adapters"] == []
@@ -112,7 +112,7 @@ async def test_a_row_names_the_adapters_that_saw_it(app: KairosApp, ada: Caller)
     assert shown == [{"id": str(adapter.id), "base": "qwen", "version": 1}]
 
 
-async def test_what_may_hold_a_secret_is_kept_out_until_a_person_clears_it(
+async def test_sample_with_a_secret_is_excluded_until_a_person_clears_it(
     app: KairosApp, models: ModelServer, ada: Caller
 ):
     models.add(ScriptedModel("echo", answer=f"the token is {LEAK}"))
@@ -128,7 +128,7 @@ async def test_what_may_hold_a_secret_is_kept_out_until_a_person_clears_it(
     assert (await ada.call("PATCH", f"/api/dataset/{row['id']}", json={**body, "version": 2})).status == 200
 
 
-async def test_an_import_keeps_every_answer_and_reports_what_became_of_each_row(ada: Caller):
+async def test_import_keeps_every_answer_and_reports_the_outcome_of_each_row(ada: Caller):
     def line(answer: str) -> bytes:
         messages = [{"role": "user", "content": "Tell a joke"}, {"role": "assistant", "content": answer}]
         return orjson.dumps({"messages": messages, "task_type": "t"})
@@ -152,7 +152,7 @@ async def test_an_import_keeps_every_answer_and_reports_what_became_of_each_row(
     }
 
 
-async def test_the_second_try_is_not_told_the_answer(app: KairosApp, models: ModelServer):
+async def test_second_draft_is_not_given_the_required_text(app: KairosApp, models: ModelServer):
     """A weak model would repeat the required text, pass, and have learned nothing; people still see it."""
     await rejected(app)
     asked = str(models.calls[-1].body["messages"][-1]["content"])

@@ -74,7 +74,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_the_next_model_answers_and_both_calls_are_kept(two: KairosApp, models: ModelServer, fault: str):
+async def test_next_model_answers_and_both_calls_are_recorded(two: KairosApp, models: ModelServer, fault: str):
     models.fail("echo", FAULTS[fault])
     async with two.working():
         task = await two.finished(await two.submit())
@@ -84,7 +84,7 @@ async def test_the_next_model_answers_and_both_calls_are_kept(two: KairosApp, mo
     assert [(call["model"], call["success"]) for call in decision.calls] == [("echo", False), ("spare", True)]
 
 
-async def test_a_server_that_is_not_there_costs_nothing_but_a_moment(two_servers: KairosApp, models: ModelServer):
+async def test_unreachable_server_is_replaced_within_the_attempt(two_servers: KairosApp, models: ModelServer):
     await models.refuse()
     async with two_servers.working():
         task = await two_servers.finished(await two_servers.submit())
@@ -96,7 +96,7 @@ async def test_a_server_that_is_not_there_costs_nothing_but_a_moment(two_servers
     ]
 
 
-async def test_a_server_that_hangs_is_given_up_on(two: KairosApp, models: ModelServer, impatient: None):
+async def test_call_to_a_hanging_server_is_aborted(two: KairosApp, models: ModelServer, impatient: None):
     models.fail("echo", Fault(FaultKind.HANG))
     async with two.working():
         task = await two.finished(await two.submit())
@@ -104,7 +104,7 @@ async def test_a_server_that_hangs_is_given_up_on(two: KairosApp, models: ModelS
     assert models.calls_of("echo")[0].aborted, "so that it does not go on generating for nobody"
 
 
-async def test_a_server_that_hangs_leaves_time_for_the_next_one(two: KairosApp, models: ModelServer):
+async def test_hanging_server_leaves_time_for_the_next_model(two: KairosApp, models: ModelServer):
     """Of the task's time each candidate gets a fair share, and the breaker of the one that hangs hears of it."""
     models.fail("echo", Fault(FaultKind.HANG))
     async with two.working():
@@ -116,7 +116,7 @@ async def test_a_server_that_hangs_leaves_time_for_the_next_one(two: KairosApp, 
     assert breaker.errors == 1
 
 
-async def test_a_task_in_a_hurry_says_nothing_of_a_server(two: KairosApp, models: ModelServer):
+async def test_short_task_timeout_does_not_count_against_a_server(two: KairosApp, models: ModelServer):
     """Breakers are shared by all projects: who gives a model half a second does not close it for the others."""
     models.fail("echo", Fault(FaultKind.HANG))
     async with two.working():
@@ -126,7 +126,7 @@ async def test_a_task_in_a_hurry_says_nothing_of_a_server(two: KairosApp, models
     assert breaker.errors == 0
 
 
-async def test_every_attempt_is_an_event_and_a_row_of_the_metrics(two: KairosApp, models: ModelServer):
+async def test_every_failed_call_is_an_event_and_a_metrics_row(two: KairosApp, models: ModelServer):
     models.fail("echo", Fault(FaultKind.STATUS, status=503))
     async with two.working():
         task = await two.finished(await two.submit())
@@ -137,13 +137,13 @@ async def test_every_attempt_is_an_event_and_a_row_of_the_metrics(two: KairosApp
     assert figures == {"echo": (1, 0), "spare": (1, 1)}
 
 
-async def test_a_stream_that_breaks_before_its_first_token_is_answered_by_the_next(two: KairosApp, models: ModelServer):
+async def test_stream_cut_before_its_first_token_falls_back(two: KairosApp, models: ModelServer):
     models.fail("echo", Fault(FaultKind.DISCONNECT, after_tokens=0))
     heard, answer = await streamed(two)
     assert (heard, answer.model) == ("from the spare", "spare")
 
 
-async def test_tokens_that_went_out_cannot_be_taken_back(two: KairosApp, models: ModelServer):
+async def test_stream_cut_after_sent_tokens_raises(two: KairosApp, models: ModelServer):
     """The second model would begin anew in the middle of the first one's sentence."""
     models.add(ScriptedModel("echo", answer="a longer answer of several words", tokens_per_s=200))
     models.fail("echo", Fault(FaultKind.DISCONNECT, after_tokens=2))
@@ -153,7 +153,7 @@ async def test_tokens_that_went_out_cannot_be_taken_back(two: KairosApp, models:
     assert models.calls_of("spare") == []
 
 
-async def test_a_draft_may_be_begun_anew(two: KairosApp, models: ModelServer):
+async def test_draft_stream_may_restart_with_another_model(two: KairosApp, models: ModelServer):
     """What watchers of a task see is a draft until its verdict: where it breaks off, the next model answers the same
     attempt, and the page is told to begin anew."""
     models.add(ScriptedModel("echo", answer="a longer answer of several words", tokens_per_s=200))
@@ -163,7 +163,7 @@ async def test_a_draft_may_be_begun_anew(two: KairosApp, models: ModelServer):
     assert (task.state, task.output, task.attempts) == (TaskState.SUCCEEDED, "from the spare", 1)
 
 
-async def test_a_model_that_was_named_is_not_replaced(two: KairosApp, models: ModelServer):
+async def test_named_model_is_not_replaced(two: KairosApp, models: ModelServer):
     """Who names a model wants that one, or an error."""
     models.fail("echo", Fault(FaultKind.STATUS, status=503))
     async with two.working():
@@ -173,7 +173,7 @@ async def test_a_model_that_was_named_is_not_replaced(two: KairosApp, models: Mo
     assert models.calls_of("spare") == []
 
 
-async def test_a_server_that_says_when_to_come_back_is_not_called_before(two: KairosApp, models: ModelServer):
+async def test_server_with_retry_after_is_not_called_earlier(two: KairosApp, models: ModelServer):
     """From the first time on, and not only after three."""
     models.fail("echo", Fault(FaultKind.STATUS, status=429, retry_after="30", requests=1))
     async with two.working():
@@ -182,7 +182,7 @@ async def test_a_server_that_says_when_to_come_back_is_not_called_before(two: Ka
     assert len(models.calls_of("echo")) == 1
 
 
-async def test_three_failures_in_a_row_open_the_breaker(two: KairosApp, models: ModelServer):
+async def test_three_consecutive_failures_open_the_breaker(two: KairosApp, models: ModelServer):
     """From then on the model is not even asked, until its time has come."""
     models.fail("echo", Fault(FaultKind.STATUS, status=503))
     async with two.working():
@@ -192,7 +192,7 @@ async def test_three_failures_in_a_row_open_the_breaker(two: KairosApp, models: 
     assert two.parts.services.router.health.status("echo", 0).state == "unhealthy"
 
 
-async def test_an_open_breaker_is_felt_by_the_other_replicas_and_a_person_can_reset_it(
+async def test_open_breaker_and_its_reset_reach_the_other_replicas(
     two: KairosApp, addresses: Addresses, models: ModelServer
 ):
     async with open_app(addresses, models, models=list(two.parts.settings.models)) as other:
@@ -204,7 +204,7 @@ async def test_an_open_breaker_is_felt_by_the_other_replicas_and_a_person_can_re
             await eventually(lambda: "echo" not in _closed_to(other), 5, "the other replica knows that too")
 
 
-async def test_with_every_model_out_the_task_says_so_at_once_and_waits(two: KairosApp, models: ModelServer):
+async def test_task_fails_at_once_when_every_breaker_is_open(two: KairosApp, models: ModelServer):
     models.fail("*", Fault(FaultKind.STATUS, status=401))
     async with two.working():
         first = await two.finished(await two.submit(max_attempts=1))
@@ -217,7 +217,7 @@ async def test_with_every_model_out_the_task_says_so_at_once_and_waits(two: Kair
     assert "spare" in second.error["message"]
 
 
-async def test_a_named_last_resort_is_tried_when_all_breakers_are_open(addresses: Addresses, models: ModelServer):
+async def test_last_resort_is_called_when_all_breakers_are_open(addresses: Addresses, models: ModelServer):
     settings = RouterSettings(last_resort="echo")
     async with open_app(addresses, models, router=settings) as app:
         models.fail("echo", Fault(FaultKind.STATUS, status=503, requests=3))

@@ -27,7 +27,7 @@ async def judged(addresses: Addresses, models: ModelServer):
         yield app
 
 
-async def test_an_answer_without_checks_is_judged_with_a_reason(judged: KairosApp):
+async def test_answer_without_checks_is_judged_with_a_reason(judged: KairosApp):
     async with judged.working():
         task = await judged.finished(await judged.submit("greet me"))
         await judged.parts.judge.drain()
@@ -38,14 +38,14 @@ async def test_an_answer_without_checks_is_judged_with_a_reason(judged: KairosAp
     assert decision.quality == pytest.approx(0.9)
 
 
-async def test_where_checks_spoke_the_judge_does_not(judged: KairosApp, models: ModelServer):
+async def test_judge_is_not_called_if_checks_measured_the_answer(judged: KairosApp, models: ModelServer):
     async with judged.working():
         await judged.finished(await judged.submit(require=("hello",)))
         await judged.parts.judge.drain()
     assert models.calls_of("judge") == []
 
 
-async def test_the_judge_does_not_grade_its_own_answer(judged: KairosApp, models: ModelServer):
+async def test_judge_does_not_score_its_own_answer(judged: KairosApp, models: ModelServer):
     async with judged.working():
         task = await judged.finished(await judged.submit(model="judge"))
         await judged.parts.judge.drain()
@@ -53,7 +53,7 @@ async def test_the_judge_does_not_grade_its_own_answer(judged: KairosApp, models
     assert (await judged.decisions(task.id))[0].quality is None
 
 
-async def test_the_judge_does_not_grade_an_adapter_of_itself(
+async def test_judge_does_not_score_an_adapter_of_itself(
     judged: KairosApp, models: ModelServer, monkeypatch: pytest.MonkeyPatch
 ):
     """On a server of its own, under a name of its own: it was made of the judge all the same."""
@@ -73,7 +73,7 @@ async def test_the_judge_does_not_grade_an_adapter_of_itself(
     assert (await judged.decisions(task.id))[0].quality is None
 
 
-async def test_a_judge_that_answers_nonsense_measures_nothing(judged: KairosApp, models: ModelServer):
+async def test_invalid_judge_answer_measures_nothing(judged: KairosApp, models: ModelServer):
     models.add(ScriptedModel("judge", answer="splendid!"))
     async with judged.working():
         task = await judged.finished(await judged.submit())
@@ -83,7 +83,7 @@ async def test_a_judge_that_answers_nonsense_measures_nothing(judged: KairosApp,
     assert (await judged.events(task.id))[-1].kind == "not_judged"
 
 
-async def test_its_share_and_cost_are_shown(judged: KairosApp):
+async def test_number_and_cost_of_judge_calls_are_reported(judged: KairosApp):
     async with judged.working():
         await judged.finished(await judged.submit())
         await judged.parts.judge.drain()

@@ -22,7 +22,7 @@ async def quality(app: KairosApp, task_id) -> float | None:
     return (await app.decisions(task_id))[-1].quality
 
 
-async def test_nothing_measured_the_answer_until_a_person_spoke(app: KairosApp, models: ModelServer):
+async def test_label_measures_an_unmeasured_answer(app: KairosApp, models: ModelServer):
     async with app.working():
         task_id = await app.submit("say hello")
         await app.finished(task_id)
@@ -32,7 +32,7 @@ async def test_nothing_measured_the_answer_until_a_person_spoke(app: KairosApp, 
     assert await app.samples(task_id) == [], "what is right is nothing to correct"
 
 
-async def test_a_person_overrules_the_guardian_and_themselves(app: KairosApp, models: ModelServer):
+async def test_label_overrides_the_guardian_and_earlier_labels(app: KairosApp, models: ModelServer):
     async with app.working():
         task_id = await app.submit("say hello", require=("hello",))
         await app.finished(task_id)
@@ -45,7 +45,7 @@ async def test_a_person_overrules_the_guardian_and_themselves(app: KairosApp, mo
     assert (sample.state, sample.version) == ("rejected", 2), "the row of the first label is taken out of training"
 
 
-async def test_an_edit_becomes_training_data_with_the_prompt_as_the_model_saw_it(app: KairosApp, models: ModelServer):
+async def test_edit_becomes_a_sample_with_the_prompt_sent_to_the_model(app: KairosApp, models: ModelServer):
     async with app.working():
         task_id = await app.submit("say hello")
         task = await app.finished(task_id)
@@ -57,7 +57,7 @@ async def test_an_edit_becomes_training_data_with_the_prompt_as_the_model_saw_it
     assert [event.kind for event in await app.events(task_id)][-1] == "labelled"
 
 
-async def test_an_edit_of_what_the_guardian_rejected_corrects_its_row(app: KairosApp, models: ModelServer):
+async def test_edit_of_a_rejected_answer_corrects_its_sample(app: KairosApp, models: ModelServer):
     async with app.working():
         task_id = await app.submit("say hello", require=("goodbye",))
         assert (await app.finished(task_id)).state == TaskState.REJECTED
@@ -68,7 +68,7 @@ async def test_an_edit_of_what_the_guardian_rejected_corrects_its_row(app: Kairo
     assert (after[-1].state, after[-1].corrected_output) == ("corrected", "goodbye")
 
 
-async def test_a_rejected_answer_serves_nobody_from_the_cache(app: KairosApp, models: ModelServer):
+async def test_answer_labelled_rejected_is_not_served_from_the_cache(app: KairosApp, models: ModelServer):
     async with app.working():
         first = await app.submit("summarise", temperature=0.0)
         await app.finished(first)
@@ -77,7 +77,7 @@ async def test_a_rejected_answer_serves_nobody_from_the_cache(app: KairosApp, mo
     assert len(models.calls) == 2
 
 
-async def test_what_cannot_be_labelled_says_why(app: KairosApp, models: ModelServer):
+async def test_invalid_label_is_refused_with_the_reason(app: KairosApp, models: ModelServer):
     waiting = await app.submit("say hello")
     with pytest.raises(Conflict, match="it is queued"):
         await say(app, waiting, Label.ACCEPT)

@@ -13,7 +13,7 @@ from tests.kit.watching import signed_in_api_of, watching
 WORDS = "one two three four five six seven eight nine ten"
 
 
-async def test_a_watcher_sees_every_step_of_a_task_as_it_is_taken(app: KairosApp):
+async def test_watcher_receives_every_event_of_a_task(app: KairosApp):
     async with app.working(), signed_in_api_of(app, alone=False) as owner, watching(owner) as watcher:
         await watcher.wait_for_hello()
         await app.finished(await app.submit("say hello", require=("hello",)))
@@ -23,7 +23,7 @@ async def test_a_watcher_sees_every_step_of_a_task_as_it_is_taken(app: KairosApp
     assert (last["state"], last["title"], last["model"]) == ("succeeded", "say hello", "echo")
 
 
-async def test_what_happened_while_nobody_watched_is_told_from_the_last_cursor(app: KairosApp):
+async def test_missed_events_are_sent_from_the_last_cursor(app: KairosApp):
     """A page that lost its connection comes back with a new ticket and misses nothing, and hears nothing twice."""
     async with signed_in_api_of(app) as owner:
         async with watching(owner) as watcher:
@@ -39,7 +39,7 @@ async def test_what_happened_while_nobody_watched_is_told_from_the_last_cursor(a
     assert [event["task_id"] for event in watcher.events] == [*missed, live]
 
 
-async def test_the_running_answer_is_shown_as_a_draft_until_the_verdict(app: KairosApp, models: ModelServer):
+async def test_running_answer_is_streamed_before_the_verdict(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("echo", answer=WORDS, tokens_per_s=20))
     async with app.working(), signed_in_api_of(app, alone=False) as owner, watching(owner) as watcher:
         await watcher.wait_for_hello()
@@ -52,7 +52,7 @@ async def test_the_running_answer_is_shown_as_a_draft_until_the_verdict(app: Kai
     assert first_delta < watcher.received.index(watcher.events[verdict])
 
 
-async def test_a_project_may_hold_answers_back_until_the_verdict(app: KairosApp, models: ModelServer):
+async def test_project_may_withhold_answers_until_the_verdict(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("echo", answer=WORDS, tokens_per_s=50))
     async with app.database.project(app.project_id, app.user_id) as session:
         await session.execute(update(ProjectRow).values(settings={"hold_answers": True}))
@@ -63,7 +63,7 @@ async def test_a_project_may_hold_answers_back_until_the_verdict(app: KairosApp,
     assert watcher.deltas == []
 
 
-async def test_a_ticket_opens_one_socket(app: KairosApp):
+async def test_ticket_opens_only_one_socket(app: KairosApp):
     async with signed_in_api_of(app) as owner:
         ticket = (await owner.post("/api/events/ticket"))["ticket"]
         async with watching(owner, ticket=ticket) as watcher:

@@ -32,7 +32,7 @@ def kairos_with(addresses: Addresses, models: ModelServer, tmp_path: Path) -> Op
     return opened
 
 
-async def test_a_class_with_a_name_capabilities_and_an_execute_is_an_agent(kairos_with: Open):
+async def test_class_with_name_capabilities_and_execute_is_an_agent(kairos_with: Open):
     """Tasks name it, or what it can. A plain `def` runs in a process of its own, and may block."""
     text = """
         from kairos.plugins.base_plugin import BasePlugin
@@ -54,7 +54,7 @@ async def test_a_class_with_a_name_capabilities_and_an_execute_is_an_agent(kairo
     assert by_capability.output == "AGAIN"
 
 
-async def test_a_plugin_asks_models_through_the_router_and_the_router_learns(kairos_with: Open, models: ModelServer):
+async def test_plugin_calls_models_through_the_router_which_learns(kairos_with: Open, models: ModelServer):
     """The model's answer, returned as it is, counts as if a built-in agent had asked: its verdict is learned."""
     text = """
         from kairos.plugins.base_plugin import BasePlugin
@@ -73,7 +73,7 @@ async def test_a_plugin_asks_models_through_the_router_and_the_router_learns(kai
     assert [message["content"] for message in models.calls[0].messages] == ["You are a poet.", "A poem about the sea"]
 
 
-async def test_what_the_guardian_rejects_comes_back_with_its_findings(kairos_with: Open):
+async def test_plugin_receives_the_findings_of_a_rejected_draft(kairos_with: Open):
     """The next try sees what was wrong, as the built-in agents do."""
     text = """
         from kairos.plugins.base_plugin import BasePlugin
@@ -94,7 +94,7 @@ async def test_what_the_guardian_rejects_comes_back_with_its_findings(kairos_wit
     assert task.output == "better than 'a first try', because of require: please"
 
 
-async def test_a_plugin_has_a_configuration_and_a_storage_of_its_own(kairos_with: Open):
+async def test_plugin_has_its_own_configuration_and_storage(kairos_with: Open):
     """Its schema says what may be set; what is kept is the project's, and the next task finds it."""
     text = """
         from kairos.plugins.base_plugin import BasePlugin
@@ -118,7 +118,7 @@ async def test_a_plugin_has_a_configuration_and_a_storage_of_its_own(kairos_with
     assert said == ["Good day, Ada!", "Good day, Ada!!", "Good day, Ada!!!"]
 
 
-async def test_what_cannot_be_done_is_said_in_the_plugins_own_words(kairos_with: Open):
+async def test_plugin_error_is_reported_with_its_message(kairos_with: Open):
     text = """
         from kairos.plugins.base_plugin import BasePlugin, PluginError
 
@@ -135,7 +135,7 @@ async def test_what_cannot_be_done_is_said_in_the_plugins_own_words(kairos_with:
     assert (task.state, task.error["message"]) == (TaskState.FAILED, "Picky: only prime numbers are taken")
 
 
-async def test_one_that_dies_takes_its_own_task_along_and_nothing_else(kairos_with: Open, models: ModelServer):
+async def test_plugin_that_dies_fails_only_its_own_task(kairos_with: Open, models: ModelServer):
     text = """
         import os
         from kairos.plugins.base_plugin import BasePlugin
@@ -154,7 +154,7 @@ async def test_one_that_dies_takes_its_own_task_along_and_nothing_else(kairos_wi
     assert (other.state, other.output) == (TaskState.SUCCEEDED, "still here")
 
 
-async def test_a_broken_file_stops_nothing_and_is_listed_with_its_cause(kairos_with: Open):
+async def test_broken_file_is_listed_with_its_cause_and_affects_nothing_else(kairos_with: Open):
     """Each file is imported in a throw-away process before anything else happens with it."""
     async with kairos_with("import os\nos._exit(1)\n") as kairos:
         task = await kairos.finished(await kairos.submit("hello"))

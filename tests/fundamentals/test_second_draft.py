@@ -35,30 +35,30 @@ async def asked(app: KairosApp, **options: object) -> tuple[TaskState, list[str 
     ]
 
 
-async def test_a_rejected_draft_is_tried_again_by_another_model(two: KairosApp):
+async def test_second_draft_comes_from_another_model(two: KairosApp):
     assert await asked(two) == (TaskState.SUCCEEDED, ["echo", "spare"])
 
 
-async def test_the_session_goes_on_with_the_model_whose_draft_was_approved(two: KairosApp):
+async def test_session_continues_with_the_model_of_the_approved_draft(two: KairosApp):
     assert await asked(two, session="talk") == (TaskState.SUCCEEDED, ["echo", "spare"])
     assert await asked(two, session="talk") == (TaskState.SUCCEEDED, ["spare"])
 
 
-async def test_a_model_that_was_named_is_asked_again(two: KairosApp):
+async def test_named_model_is_called_again(two: KairosApp):
     assert await asked(two, model="echo") == (TaskState.REJECTED, ["echo", "echo"])
 
 
-async def test_the_rejected_model_is_asked_again_where_the_other_one_does_not_suit(two: KairosApp, models: ModelServer):
+async def test_rejected_model_is_called_again_if_the_other_one_fails(two: KairosApp, models: ModelServer):
     models.fail("spare", Fault(FaultKind.STATUS, status=503))
     assert await asked(two) == (TaskState.REJECTED, ["echo", "echo"])
 
 
-async def test_the_only_model_is_asked_again(app: KairosApp, models: ModelServer):
+async def test_only_model_is_called_again(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("echo", answer=["no idea", "Paris"]))
     assert await asked(app) == (TaskState.SUCCEEDED, ["echo", "echo"])
 
 
-async def test_an_adapter_that_is_not_offered_keeps_the_rejected_model_a_candidate(app: KairosApp, models: ModelServer):
+async def test_rejected_model_is_called_again_if_the_adapter_is_no_candidate(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("echo", answer=["no idea", "Paris"]))
     adapter = Model(
         "echo@12345678-v1", "tuned", models.base_url, base="echo", project_id=app.project_id, local=True, share=0.0
@@ -67,7 +67,7 @@ async def test_an_adapter_that_is_not_offered_keeps_the_rejected_model_a_candida
     assert await asked(app) == (TaskState.SUCCEEDED, ["echo", "echo"])
 
 
-async def test_reasoning_is_kept_beside_the_answer_and_no_part_of_it(app: KairosApp, models: ModelServer):
+async def test_reasoning_is_stored_separately_from_the_answer(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("echo", answer="<think>Paris? No, Rome.</think>\n\nRome"))
     async with app.working():
         task = await app.finished(await app.submit("capital of Italy", forbid=("Paris",)))
@@ -77,7 +77,7 @@ async def test_reasoning_is_kept_beside_the_answer_and_no_part_of_it(app: Kairos
     assert "think" not in str(verdict.messages)
 
 
-async def test_reasoning_alone_is_no_answer(app: KairosApp, models: ModelServer):
+async def test_reasoning_without_an_answer_is_rejected(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("echo", answer="<think>It might be Rome, or"))
     async with app.working():
         task = await app.finished(await app.submit("capital of Italy"))
@@ -88,7 +88,7 @@ async def test_reasoning_alone_is_no_answer(app: KairosApp, models: ModelServer)
     assert all("think" not in str(sample.prompt) + str(sample.faulty_output) for sample in samples)
 
 
-async def test_a_truncated_answer_is_neither_approved_nor_cached(app: KairosApp, models: ModelServer):
+async def test_truncated_answer_is_neither_approved_nor_cached(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("echo", answer="Rome it is"))
     async with app.working():
         for _ in range(2):

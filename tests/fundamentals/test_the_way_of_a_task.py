@@ -12,7 +12,7 @@ from tests.kit.kairos_app import KairosApp
 from tests.kit.model_server import Fault, FaultKind, ScriptedModel
 
 
-async def test_a_task_is_done_by_an_agent_and_checked(app: KairosApp):
+async def test_task_is_answered_by_an_agent_and_checked(app: KairosApp):
     """Submitted, it waits; a worker claims it, an agent answers through the router, the guardian approves."""
     task_id = await app.submit("say hello", require=("hello",))
     assert (await app.task(task_id)).state == TaskState.QUEUED
@@ -23,7 +23,7 @@ async def test_a_task_is_done_by_an_agent_and_checked(app: KairosApp):
     assert task.model == "echo"
 
 
-async def test_every_change_of_state_and_every_step_is_an_event(app: KairosApp):
+async def test_every_state_change_and_step_is_an_event(app: KairosApp):
     task_id = await app.submit(require=("hello",))
     async with app.working():
         await app.finished(task_id)
@@ -31,7 +31,7 @@ async def test_every_change_of_state_and_every_step_is_an_event(app: KairosApp):
     assert kinds == ["queued", "running", "drafting", "decision", "verdict", "succeeded"]
 
 
-async def test_the_decision_is_kept_with_its_reasons(app: KairosApp):
+async def test_decision_is_stored_with_its_reasons(app: KairosApp):
     """Why this model: every candidate with the terms of its score, and what was measured in the end."""
     task_id = await app.submit(require=("hello",), task_type="greeting")
     async with app.working():
@@ -46,7 +46,7 @@ async def test_the_decision_is_kept_with_its_reasons(app: KairosApp):
     assert call["output_tokens"] > 0
 
 
-async def test_a_rejected_draft_is_tried_once_more_with_the_findings(app: KairosApp, models):
+async def test_rejected_draft_is_retried_with_its_findings(app: KairosApp, models):
     """The second prompt holds the first answer and what was wrong with it, but not the answer. Both verdicts stay."""
     models.add(ScriptedModel(name="echo", answer=lambda prompt: "good day" if len(prompt.messages) > 2 else "hello"))
     task_id = await app.submit(require=("good day",))
@@ -60,7 +60,7 @@ async def test_a_rejected_draft_is_tried_once_more_with_the_findings(app: Kairos
     assert "good day" not in retry[-1]["content"]
 
 
-async def test_what_the_guardian_rejects_for_good_becomes_a_row_of_the_dataset(app: KairosApp):
+async def test_finally_rejected_drafts_become_samples(app: KairosApp):
     task_id = await app.submit("say goodbye", require=("goodbye",))
     async with app.working():
         task = await app.finished(task_id)
@@ -72,7 +72,7 @@ async def test_what_the_guardian_rejects_for_good_becomes_a_row_of_the_dataset(a
     assert {"role": "user", "content": "say goodbye"} in samples[0].prompt
 
 
-async def test_an_answer_that_nothing_checked_is_approved_and_unmeasured(app: KairosApp):
+async def test_unchecked_answer_is_approved_with_unknown_quality(app: KairosApp):
     """Free text with no rules: the router learns nothing of its quality, and the decision says so."""
     task_id = await app.submit("say anything")
     async with app.working():
@@ -83,12 +83,12 @@ async def test_an_answer_that_nothing_checked_is_approved_and_unmeasured(app: Ka
     assert (verdict.approved, verdict.score, decision.quality) == (True, None, None)
 
 
-async def test_the_same_submission_twice_is_one_task(app: KairosApp):
+async def test_repeated_submission_with_an_idempotency_key_is_one_task(app: KairosApp):
     first = await app.submit("once", idempotency_key="k1")
     assert await app.submit("once", idempotency_key="k1") == first
 
 
-async def test_a_waiting_task_is_cancelled_at_once(app: KairosApp):
+async def test_queued_task_is_cancelled_at_once(app: KairosApp):
     task_id = await app.submit()
     assert (await app.cancel(task_id)).state == TaskState.CANCELLED
     async with app.working():
@@ -97,7 +97,7 @@ async def test_a_waiting_task_is_cancelled_at_once(app: KairosApp):
     assert (await app.task(task_id)).attempts == 0
 
 
-async def test_cancelling_a_running_task_stops_the_model_call_itself(app: KairosApp, models):
+async def test_cancelling_a_running_task_aborts_the_model_call(app: KairosApp, models):
     models.add(ScriptedModel(name="echo", answer="slow", first_token_s=60))
     async with app.working():
         task_id = await app.submit()
@@ -108,7 +108,7 @@ async def test_cancelling_a_running_task_stops_the_model_call_itself(app: Kairos
     assert task.state == TaskState.CANCELLED
 
 
-async def test_a_task_that_takes_too_long_fails_and_its_call_is_stopped(app: KairosApp, models):
+async def test_task_timeout_fails_the_task_and_aborts_its_call(app: KairosApp, models):
     models.add(ScriptedModel(name="echo", answer="slow", first_token_s=60))
     async with app.working():
         for timeout_s in (0.5, 2, 8):  # on a busy machine a task's time may be over before its model is called
@@ -121,7 +121,7 @@ async def test_a_task_that_takes_too_long_fails_and_its_call_is_stopped(app: Kai
         await eventually(lambda: models.calls[-1].aborted, 5, "the server saw the client go away")
 
 
-async def test_a_call_that_ends_with_the_tasks_time_is_the_tasks_end(app: KairosApp):
+async def test_model_timeout_at_the_task_deadline_is_a_task_timeout(app: KairosApp):
     """The router is given what is left of that time, and may notice a moment before the coordinator that it is over."""
 
     class Slow:
@@ -138,7 +138,7 @@ async def test_a_call_that_ends_with_the_tasks_time_is_the_tasks_end(app: Kairos
     assert (task.state, task.error["code"]) == (TaskState.FAILED, "task_timeout")
 
 
-async def test_an_error_that_may_pass_is_tried_again_later(app: KairosApp, models):
+async def test_transient_error_is_retried(app: KairosApp, models):
     """The server is ill for one call; the second attempt succeeds."""
     models.fail("echo", Fault(FaultKind.STATUS, status=503, requests=1))
     async with app.working():
@@ -149,7 +149,7 @@ async def test_an_error_that_may_pass_is_tried_again_later(app: KairosApp, model
     assert "model_failed" in kinds
 
 
-async def test_attempts_are_bounded_and_what_fails_them_all_is_dead(app: KairosApp, models):
+async def test_task_that_fails_all_attempts_is_dead(app: KairosApp, models):
     models.fail("echo", Fault(FaultKind.STATUS, status=503, requests=2))
     async with app.working():
         task_id = await app.submit(max_attempts=2)
@@ -159,7 +159,7 @@ async def test_attempts_are_bounded_and_what_fails_them_all_is_dead(app: KairosA
     assert sample.faulty_output is None, "recorded without an output: never trained on until it is labelled"
 
 
-async def test_a_dead_task_can_be_tried_again_by_hand(app: KairosApp, models):
+async def test_dead_task_can_be_retried_manually(app: KairosApp, models):
     models.fail("echo", Fault(FaultKind.STATUS, status=503, requests=1))
     async with app.working():
         task_id = await app.submit(max_attempts=1)
@@ -168,7 +168,7 @@ async def test_a_dead_task_can_be_tried_again_by_hand(app: KairosApp, models):
         assert (await app.in_state(task_id, TaskState.SUCCEEDED)).attempts == 2
 
 
-async def test_a_stopping_worker_lets_its_tasks_end(app: KairosApp, models):
+async def test_draining_worker_finishes_its_tasks(app: KairosApp, models):
     """SIGTERM: no new claims, running tasks go on until the drain limit."""
     models.add(ScriptedModel(name="echo", answer="done", first_token_s=1))
     async with app.working() as draining:
@@ -182,7 +182,7 @@ async def test_a_stopping_worker_lets_its_tasks_end(app: KairosApp, models):
     assert (await app.task(late)).state == TaskState.QUEUED
 
 
-async def test_what_does_not_end_within_the_drain_limit_is_given_back_unharmed(app: KairosApp, models):
+async def test_task_running_after_the_drain_limit_is_requeued(app: KairosApp, models):
     """Its lease is returned at once, and the stop of the daemon does not count as an attempt."""
     models.add(ScriptedModel(name="echo", answer="slow", first_token_s=60))
     async with app.working() as draining:
