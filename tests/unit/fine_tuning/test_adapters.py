@@ -1,4 +1,4 @@
-"""Adapter files are stored completely or not at all, verified when they are used, and limited by the project's quota."""
+"""Adapter files are stored completely or not at all, verified when used, and limited by the project's quota."""
 
 from __future__ import annotations
 
