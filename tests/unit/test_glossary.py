@@ -13,7 +13,7 @@ GLOSSARY = ROOT / "docs" / "glossary.md"
 MESSAGES = ROOT / "dashboard" / "src" / "messages"
 ENGLISH_ENDING = r"(?:s|es|ed|ing)?\b"
 TURKISH_ENDING = r"\w*"
-"""Turkish nouns take any number of endings."""
+"""Turkish nouns can have any number of endings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ DOCUMENTS = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {GLOSS
 
 
 def lowered(text: str) -> str:
-    """Lowercase by Turkish and English rules alike: every i loses its case and its dot."""
+    """Return the text in lowercase by both Turkish and English rules, with all forms of i as "i"."""
     return re.sub("[Iİıi]", "i", text).lower()
 
 

@@ -1,4 +1,4 @@
-"""Which calls go through a proxy, and what it gets of them."""
+"""The choice of a proxy for a call, and the credentials that the proxy receives."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def url_of(environ: dict[str, str], url: str) -> str | None:
         ({}, "https://a.test/", None),
     ],
 )
-def test_the_variables_that_name_a_proxy(environ: dict[str, str], url: str, expected: str | None):
+def test_proxy_is_read_from_variables(environ: dict[str, str], url: str, expected: str | None):
     assert url_of(environ, url) == expected
 
 
@@ -67,7 +67,7 @@ def test_the_variables_that_name_a_proxy(environ: dict[str, str], url: str, expe
         ("10.0.0.0/99", "http://10.0.0.1/", True),
     ],
 )
-def test_the_entries_of_no_proxy(bypass: str, url: str, through: bool):
+def test_no_proxy_entries_bypass_the_proxy(bypass: str, url: str, through: bool):
     environ = {"ALL_PROXY": P, "no_proxy": bypass}
     assert url_of(environ, url) == (P if through else None)
 
@@ -100,27 +100,27 @@ async def test_a_call_goes_through_the_proxy_with_its_credentials(proxy: AnyServ
     assert "hid" not in caplog.text + repr(proxies)
 
 
-async def test_a_call_of_this_machine_does_not(proxy: AnyServer):
+async def test_call_of_this_machine_bypasses_the_proxy(proxy: AnyServer):
     async with AnyServer(lambda asked: "direct") as here, HttpClient(proxies=Proxies.of({"ALL_PROXY": P})) as http:
         assert await http.get_json(here.address) == "direct"
 
 
 @pytest.mark.parametrize(
-    ("environ", "words"),
+    ("environ", "message"),
     [
         ({"HTTP_PROXY": "http://me:hidden@127.0.0.1:1"}, "the proxy 127.0.0.1:1 cannot be reached"),
         ({"HTTP_PROXY": "socks5://me:hidden@127.0.0.1:1080"}, "not an HTTP proxy"),
         ({"HTTP_PROXY": "http://me:hidden@:port"}, "HTTP_PROXY: it is not an address"),
     ],
 )
-async def test_a_proxy_that_cannot_be_used_is_named_and_never_passed_by(environ: dict[str, str], words: str):
+async def test_unusable_proxy_is_reported_and_never_bypassed(environ: dict[str, str], message: str):
     async with HttpClient(proxies=Proxies.of(environ)) as http:
-        with pytest.raises(HttpUnreachable, match=words) as caught:
+        with pytest.raises(HttpUnreachable, match=message) as caught:
             await http.get_json("http://a.test/")
     assert "hidden" not in str(caught.value)
 
 
-async def test_a_proxy_that_refuses_a_tunnel_is_named():
+async def test_proxy_that_refuses_a_tunnel_is_reported():
     async with (
         AnyServer(lambda asked: (407, {})) as server,
         HttpClient(proxies=Proxies.of({"HTTPS_PROXY": server.address.replace("//", "//me:hidden@")})) as http,

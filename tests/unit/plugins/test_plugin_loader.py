@@ -1,4 +1,4 @@
-"""What is found becomes agents, what is not fit is listed, and a reload takes nothing away from who is at work."""
+"""Plugins become agents, invalid ones are listed with their error, and a reload does not disturb running tasks."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from tests.kit.plugins import GOOD, plugin, put
 
 
 @dataclass
-class Live:
-    """Settings that change, as the live view does."""
+class LiveSettings:
+    """Settings that the test can replace, like the live settings of a daemon."""
 
     now: PluginSettings
 
@@ -43,7 +43,7 @@ class KairosApp:
     loader: PluginLoader
     agents: AgentRegistry
     folder: Path
-    settings: Live
+    settings: LiveSettings
 
     def state(self) -> dict[str, str | None]:
         return {entry.label: entry.error for entry in self.loader.entries if entry.label}
@@ -51,7 +51,7 @@ class KairosApp:
 
 @pytest.fixture
 async def app(tmp_path: Path) -> AsyncIterator[KairosApp]:
-    agents, settings = AgentRegistry(), Live(PluginSettings(folder=tmp_path / "plugins", memory_mb=128))
+    agents, settings = AgentRegistry(), LiveSettings(PluginSettings(folder=tmp_path / "plugins", memory_mb=128))
     loader = PluginLoader(
         cast(PluginSettings, settings),
         agents,
@@ -71,7 +71,7 @@ async def emit(kind: str, data: Mapping[str, Any]) -> None:
     pass
 
 
-async def test_no_folder_is_no_plugins(app: KairosApp):
+async def test_missing_folder_means_no_plugins(app: KairosApp):
     await app.loader.reload()
     assert [(entry.name, entry.origin) for entry in app.loader.entries] == [("GuardianAgent", Origin.BUILT_IN)]
 
@@ -81,10 +81,10 @@ async def test_files_become_agents_by_name_and_capability(app: KairosApp):
     await app.loader.reload()
     assert await perform(app, "SyncGood") == "ABC"
     assert await perform(app, "AsyncGood") == "cba"
-    assert await perform(app, "test") == "cba", "of several that can, the first by file name"
+    assert await perform(app, "test") == "cba", "the first capable agent by file name"
 
 
-async def test_a_name_that_is_taken_is_listed_with_its_owner(app: KairosApp):
+async def test_taken_name_is_reported_with_its_owner(app: KairosApp):
     put(
         app.folder,
         {"a.py": plugin("Twin"), "b.py": plugin("Twin"), "c.py": plugin("GuardianAgent"), "d.py": plugin("D")},
@@ -98,7 +98,7 @@ async def test_a_name_that_is_taken_is_listed_with_its_owner(app: KairosApp):
     assert app.loader.entry("c.py").error
 
 
-async def test_an_async_plugin_that_fails_in_the_daemon_alone_is_listed_too(app: KairosApp):
+async def test_async_plugin_that_fails_only_in_the_daemon_is_listed(app: KairosApp):
     """The probe does not call on_start."""
     put(app.folder, {"a.py": plugin("A", define="async def", more="def on_start(self): raise OSError('no port')")})
     await app.loader.reload()
@@ -121,15 +121,15 @@ HOOKS = {
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-async def test_a_hook_cannot_hold_up_the_start_nor_end_the_daemon(
+async def test_hook_can_neither_delay_the_start_nor_end_the_daemon(
     app: KairosApp, hook: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(plugin_agent, "HOOK_S", 0.3)
-    more, words = HOOKS[hook]
+    more, message = HOOKS[hook]
     put(app.folder, {"a.py": plugin("A", define="async def", more=more)})
     app.settings.now = app.settings.now.model_copy(update={"probe_s": 4})
     await app.loader.reload()
-    assert words in (app.state()["a.py"] or "")
+    assert message in (app.state()["a.py"] or "")
 
 
 async def test_a_sync_plugins_file_is_never_imported_in_the_daemon(app: KairosApp, tmp_path: Path):
@@ -141,7 +141,7 @@ async def test_a_sync_plugins_file_is_never_imported_in_the_daemon(app: KairosAp
     assert str(os.getpid()) not in mark.read_text().split()
 
 
-async def test_a_reload_brings_what_changed_and_forgets_what_left(app: KairosApp):
+async def test_reload_adds_changed_plugins_and_removes_deleted_ones(app: KairosApp):
     put(app.folder, {"a.py": plugin("A", execute="return 'old'"), "b.py": plugin("B", define="async def")})
     await app.loader.reload()
     put(app.folder, {"a.py": plugin("A", execute="return 'newer'"), "c.py": "def f(:"})
@@ -155,7 +155,7 @@ async def test_a_reload_brings_what_changed_and_forgets_what_left(app: KairosApp
         app.loader.entry("zzz")
 
 
-async def test_a_running_task_ends_with_the_plugin_it_began_with(app: KairosApp, tmp_path: Path):
+async def test_running_task_ends_with_the_plugin_that_it_started_with(app: KairosApp, tmp_path: Path):
     go, gone = tmp_path / "go", tmp_path / "gone"
     waits = f"""
         import asyncio, pathlib
@@ -174,16 +174,16 @@ async def test_a_running_task_ends_with_the_plugin_it_began_with(app: KairosApp,
     assert not gone.exists()
     go.touch()
     assert await running == "old"
-    await eventually(gone.exists, 5, "the old one was stopped after its last task")
+    await eventually(gone.exists, 5, "the old plugin was stopped after its last task")
 
 
-async def test_settings_that_name_another_folder_or_ask_for_it_scan_again(app: KairosApp, tmp_path: Path):
+async def test_changed_folder_and_reload_counter_cause_a_scan(app: KairosApp, tmp_path: Path):
     put(app.folder, {"a.py": plugin("A")})
     await app.loader.refresh()
     assert list(app.state()) == ["a.py"]
     put(app.folder, {"b.py": plugin("B")})
     await app.loader.refresh()
-    assert list(app.state()) == ["a.py"], "nothing that matters here has changed"
+    assert list(app.state()) == ["a.py"], "no relevant setting has changed"
     app.settings.now = app.settings.now.model_copy(update={"reloads": 1})
     await app.loader.refresh()
     assert list(app.state()) == ["a.py", "b.py"]
@@ -193,7 +193,7 @@ async def test_settings_that_name_another_folder_or_ask_for_it_scan_again(app: K
     assert list(app.state()) == ["c.py"]
 
 
-async def test_a_package_comes_in_by_its_entry_point(app: KairosApp, monkeypatch: pytest.MonkeyPatch):
+async def test_package_is_loaded_by_its_entry_point(app: KairosApp, monkeypatch: pytest.MonkeyPatch):
     point = metadata.EntryPoint("counter", "tests.kit.imported_plugin:Imported", "kairos.plugins")
     monkeypatch.setattr(metadata, "entry_points", lambda group: [point] if group == "kairos.plugins" else [])
     await app.loader.reload()
@@ -201,7 +201,7 @@ async def test_a_package_comes_in_by_its_entry_point(app: KairosApp, monkeypatch
     assert app.loader.entry("Imported").origin is Origin.PACKAGE
 
 
-async def test_what_a_project_has_disabled_is_passed_over(app: KairosApp):
+async def test_disabled_plugin_is_skipped(app: KairosApp):
     put(app.folder, GOOD)
     await app.loader.reload()
     assert app.agents.find("test", {"AsyncGood"}).name == "SyncGood"
