@@ -85,13 +85,13 @@ class TestAgents:
 
     async def test_tasks_of_other_projects_are_hidden(self, app: KairosApp, owner: Caller, models: ModelServer):
         other = await new_project(app.parts)
-        stranger = await signed_in(app.parts, owner, other[1], other[0])
+        other_caller = await signed_in(app.parts, owner, other[1], other[0])
         models.fail("echo", Fault(FaultKind.HANG))
         async with app.working():
             task_id = await app.submit()
             await app.in_state(task_id, TaskState.RUNNING)
             assert agent(await agents(owner))["state"] == "working"
-            shown = agent(await agents(stranger))
+            shown = agent(await agents(other_caller))
             assert (shown["state"], shown["tasks"], shown["today"]["running"]) == ("idle", [], 0)
             assert app.parts.services.coordinator.running(other[0]) == {}
             await app.cancel(task_id)
@@ -192,8 +192,8 @@ class TestOverview:
                 await session.execute(insert(AdapterRow).values(values))
         assert (await owner.get("/api/overview"))["waiting"]["adapters_need_approval"] == 1
         other = await new_project(app.parts)
-        stranger = await signed_in(app.parts, owner, other[1], other[0])
-        assert (await stranger.get("/api/overview"))["waiting"]["adapters_need_approval"] == 0
+        other_caller = await signed_in(app.parts, owner, other[1], other[0])
+        assert (await other_caller.get("/api/overview"))["waiting"]["adapters_need_approval"] == 0
 
     async def test_days_follow_utc(self, app: KairosApp, owner: Caller):
         task_id = await fill(app.database, app.project_id, app.user_id)
@@ -225,8 +225,8 @@ class TestTraffic:
         assert row["cost_usd"] == 0
         assert 0 < row["mean_quality"] < 1
         other = await new_project(app.parts)
-        stranger = await signed_in(app.parts, owner, other[1], other[0])
-        assert (await stranger.get("/api/router/traffic"))["items"] == []
+        other_caller = await signed_in(app.parts, owner, other[1], other[0])
+        assert (await other_caller.get("/api/router/traffic"))["items"] == []
 
     async def test_cost_of_a_decision_includes_all_its_calls(self, app: KairosApp, owner: Caller):
         decision_id = new_id()

@@ -259,8 +259,8 @@ class TestRouter:
         shown = await owner.get(f"/api/decisions/{decision.id}")
         assert (shown["chosen"], shown["task_type_source"], shown["length"]) == ("echo", "default", "short")
         other = await new_project(app.parts)
-        stranger = await signed_in(app.parts, owner, other[1], other[0])
-        assert (await stranger.get(f"/api/decisions/{decision.id}")).status == 404
+        other_caller = await signed_in(app.parts, owner, other[1], other[0])
+        assert (await other_caller.get(f"/api/decisions/{decision.id}")).status == 404
 
     async def test_leaderboard_shows_quality_and_share(self, app: KairosApp, owner: Caller):
         async with app.working():
@@ -270,7 +270,7 @@ class TestRouter:
         [model] = kind["models"]
         assert (kind["task_type"], model["model"], model["share"], model["quality"]) == ("greeting", "echo", 1.0, 1.0)
 
-    async def test_the_cache_shows_what_it_saved_and_is_flushed_by_admins(self, app: KairosApp, owner: Caller):
+    async def test_cache_shows_its_savings_and_is_flushed_by_admins(self, app: KairosApp, owner: Caller):
         async with app.working():
             for _ in range(2):
                 await app.finished(await app.submit(temperature=0.0))

@@ -96,7 +96,7 @@ class TestReading:
 
 class TestRefusals:
     @pytest.fixture
-    async def stranger(self, app: KairosApp, owner: Caller) -> tuple[Caller, str]:
+    async def other_caller(self, app: KairosApp, owner: Caller) -> tuple[Caller, str]:
         project_id, user_id = await new_project(app.parts)
         return await signed_in(app.parts, owner, user_id, project_id), str(user_id)
 
@@ -104,9 +104,9 @@ class TestRefusals:
         return (await owner.get("/api/audit?action=access.refused"))["items"]
 
     async def test_refused_access_is_recorded_in_the_project_of_its_target(
-        self, app: KairosApp, owner: Caller, stranger
+        self, app: KairosApp, owner: Caller, other_caller
     ):
-        caller, user_id = stranger
+        caller, user_id = other_caller
         task_id = await app.submit()
         for _ in range(3):
             assert (await caller.get(f"/api/tasks/{task_id}")).status == 404
@@ -119,9 +119,9 @@ class TestRefusals:
         ], "one entry for each target"
         assert {entry["who"] for entry in entries} == {None}, "the e-mail address of a non-member is hidden"
 
-    async def test_refused_caller_cannot_detect_the_target(self, app: KairosApp, stranger):
+    async def test_refused_caller_cannot_detect_the_target(self, app: KairosApp, other_caller):
         """Neither the answer nor their own audit log reveals whether the target exists."""
-        caller, _ = stranger
+        caller, _ = other_caller
         task_id, nowhere = await app.submit(), uuid4()
         there, not_there = [await caller.get(f"/api/tasks/{id_}") for id_ in (task_id, nowhere)]
         assert there["detail"].replace(str(task_id), "") == not_there["detail"].replace(str(nowhere), "")

@@ -19,7 +19,7 @@ from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.watching import background, watching
 
 LONG = "ş" * 400_000
-FEW = AuthSettings(
+LOW_LIMITS = AuthSettings(
     sessions_per_user=3, sockets_per_user=2, projects_per_user=3, keys_per_project=3, invitations_per_project=3
 )
 
@@ -28,7 +28,7 @@ FEW = AuthSettings(
 async def limited_app(addresses, models) -> AsyncIterator[tuple[KairosApp, Caller]]:
     """Open a Kairos with low limits, and a caller for the owner of a project."""
     async with (
-        open_app(addresses, models, auth=FEW) as app,
+        open_app(addresses, models, auth=LOW_LIMITS) as app,
         serving(app.parts) as anybody,
         background(app.parts),
     ):

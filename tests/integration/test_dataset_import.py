@@ -196,12 +196,12 @@ async def test_request_with_too_many_rows_is_refused_completely(owner: Caller, m
 
 async def test_no_connection_is_held_while_the_client_sends(app: KairosApp, owner: Caller):
     """Start more slow uploads than the pool has connections, each into its own project."""
-    started, go_on = asyncio.Semaphore(0), asyncio.Event()
+    started, resume = asyncio.Semaphore(0), asyncio.Event()
 
     async def slowly():
         yield json.dumps(row("q", "a")).encode()
         started.release()
-        await go_on.wait()
+        await resume.wait()
 
     callers = [await owner_of_another_project(app, owner) for _ in range(app.parts.settings.database.pool_size + 2)]
     uploads = [asyncio.create_task(c.call("POST", "/api/dataset/import", data=slowly())) for c in callers]
@@ -209,7 +209,7 @@ async def test_no_connection_is_held_while_the_client_sends(app: KairosApp, owne
         for _ in uploads:
             await started.acquire()
         assert (await owner.get("/api/dataset/stats")).status == 200
-    go_on.set()
+    resume.set()
     assert [(await upload).status for upload in uploads] == [200] * len(uploads)
 
 

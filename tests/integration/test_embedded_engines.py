@@ -103,9 +103,9 @@ async def test_valkey_requires_its_password_and_never_evicts(at: Addresses) -> N
         options = ("appendonly", "appendfsync", "save", "maxmemory-policy")
         assert [(await client.config_get(name))[name] for name in options] == ["yes", "everysec", "", "noeviction"]
     parts = urlsplit(at.redis_url)
-    async with Redis(host=str(parts.hostname), port=parts.port or 0) as stranger:
+    async with Redis(host=str(parts.hostname), port=parts.port or 0) as unauthenticated:
         with pytest.raises(AuthenticationError):
-            await stranger.ping()
+            await unauthenticated.ping()
 
 
 def test_model_reports_usage(at: Addresses) -> None:

@@ -52,8 +52,8 @@ async def running(path: Path, statement: str) -> tuple[dict[str, int], tuple[obj
 
 @needs_root
 async def test_root_runs_postgres_as_nobody_in_a_folder_closed_to_others(path: Path) -> None:
-    who, _ = await running(path, "create table kept as select 7 as number")
-    assert who == {"uid": NOBODY, "groups": NOBODY}
+    ids, _ = await running(path, "create table kept as select 7 as number")
+    assert ids == {"uid": NOBODY, "groups": NOBODY}
     assert path.stat().st_mode & 0o777 == 0o710
     assert (path / "postgres").stat().st_uid == NOBODY
     assert (path / "secrets.json").stat().st_uid == 0
@@ -100,8 +100,8 @@ async def test_engines_run_as_the_user_who_started_them_and_root_can_continue(pa
     # The process id of a killed postmaster may have been reused: here, by this process.
     (path / "postgres" / "data" / "postmaster.pid").write_text(f"{os.getpid()}\n{path}/postgres/data\n")
     await _start_and_kill(path, python)
-    who, answer = await running(path, "select 7")
-    assert (who["uid"], answer) == (NOBODY, (7,))
+    ids, answer = await running(path, "select 7")
+    assert (ids["uid"], answer) == (NOBODY, (7,))
 
 
 @needs_root

@@ -187,9 +187,9 @@ async def test_statistics_of_an_erased_project_are_dropped_without_error(
 
 async def test_erased_project_keeps_no_entry_about_refused_access(app: KairosApp, owner: Caller, addresses: Addresses):
     other, other_user = await new_project(app.parts)
-    stranger = await signed_in(app.parts, owner, other_user, other)
+    other_caller = await signed_in(app.parts, owner, other_user, other)
     await delete(owner, app.project_id)
-    assert (await stranger.get(f"/api/projects/{app.project_id}")).status == 404
+    assert (await other_caller.get(f"/api/projects/{app.project_id}")).status == 404
     async with app.working():
         await app.parts.services.refusals.join()
         await eventually(lambda: erasure_entry(app, app.project_id), why="the project is erased")

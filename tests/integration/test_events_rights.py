@@ -83,8 +83,8 @@ async def test_ticket_is_stored_as_a_hash(owner: Somebody):
 async def test_ticket_is_invalid_for_another_user(owner: Somebody):
     """The user id in the ticket is changed: the ticket does not exist for that user, and stays valid for its owner."""
     ticket = await owner.ticket()
-    _, stranger = await new_project(owner.app.parts)
-    assert await refused(owner.caller, f"{stranger}.{ticket.partition('.')[2]}") == 4401
+    _, other_user = await new_project(owner.app.parts)
+    assert await refused(owner.caller, f"{other_user}.{ticket.partition('.')[2]}") == 4401
     async with watching(owner.caller, ticket=ticket) as watcher:
         await watcher.wait_for_hello()
 

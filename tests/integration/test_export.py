@@ -111,13 +111,13 @@ async def test_first_byte_is_sent_before_the_last_table_is_read(
     app: KairosApp, owner: Caller, monkeypatch: pytest.MonkeyPatch
 ):
     """A client that stops reading holds no connection."""
-    pages, go_on = export.pages, asyncio.Event()
+    pages, resume = export.pages, asyncio.Event()
 
     async def held_up(session, table, project_id):
         async for page in pages(session, table, project_id):
             yield page
         if table is export.TABLES[-1]:
-            await go_on.wait()
+            await resume.wait()
 
     monkeypatch.setattr(export, "pages", held_up)
     noise = "".join(random.Random(1).choices(string.printable, k=400_000))
@@ -125,7 +125,7 @@ async def test_first_byte_is_sent_before_the_last_table_is_read(
     pieces = app.parts.services.exports.stream(app.project_id)
     async with asyncio.timeout(30):
         first = await anext(pieces)
-        go_on.set()
+        resume.set()
         size = app.parts.settings.database.pool_size
         async with AsyncExitStack() as held:
             await eventually(

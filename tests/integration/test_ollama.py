@@ -106,7 +106,7 @@ async def test_removing_an_adapter_removes_the_alias_only_if_it_is_the_same_mode
     assert place.base.upstream in left
 
 
-async def test_a_missing_base_is_not_pulled_from_the_internet(place: OllamaPlace) -> None:
+async def test_missing_base_is_not_pulled_from_the_internet(place: OllamaPlace) -> None:
     adapter = replace(place.adapter(), base=place.renamed("kairos-test-missing:latest"))
     assert "`ollama pull kairos-test-missing:latest`" in problem_of((await place.host().serve([adapter]))[0])
     if place.kit:
@@ -121,7 +121,7 @@ async def test_adapter_cannot_be_stacked_on_another_adapter(place: OllamaPlace) 
     assert adapter_name(above) not in await place.calls.names()
 
 
-async def test_an_adapter_that_changes_nothing_is_refused(place: OllamaPlace) -> None:
+async def test_adapter_without_effect_is_refused(place: OllamaPlace) -> None:
     """Ollama accepts the base model's own file as an adapter, and its answers stay the same."""
     assert "changes nothing" in problem_of((await place.host().serve([place.base_as_adapter()]))[0])
 

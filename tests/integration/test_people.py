@@ -91,8 +91,8 @@ class TestInvitations:
         body = {"token": token, "email": f"{uuid4()}@test", "name": "Eve", "password": PASSWORD}
         refused = await anybody.post("/api/auth/register", body)
         assert (refused.status, "ada@test" in refused["detail"]) == (422, True)
-        _, stranger = await new_member(app, anybody, Role.VIEWER)
-        refused = await stranger.post("/api/auth/accept", {"token": token})
+        _, other_caller = await new_member(app, anybody, Role.VIEWER)
+        refused = await other_caller.post("/api/auth/accept", {"token": token})
         assert (refused.status, refused["code"]) == (409, "not_your_invitation")
 
     async def test_existing_account_accepts_an_invitation(self, app: KairosApp, anybody: Caller, owner: Caller):
@@ -192,10 +192,10 @@ class TestSessions:
         assert (await owner.get("/api/auth/me")).status == 200
 
     async def test_session_of_another_user_cannot_be_ended(self, app: KairosApp, anybody: Caller, owner: Caller):
-        _, stranger = await new_member(app, anybody, Role.ADMIN)
+        _, other_caller = await new_member(app, anybody, Role.ADMIN)
         mine = (await owner.get("/api/auth/sessions"))["items"][0]["id"]
-        theirs = await stranger.call("DELETE", f"/api/auth/sessions/{mine}")
-        nowhere = await stranger.call("DELETE", f"/api/auth/sessions/{uuid4()}")
+        theirs = await other_caller.call("DELETE", f"/api/auth/sessions/{mine}")
+        nowhere = await other_caller.call("DELETE", f"/api/auth/sessions/{uuid4()}")
         assert theirs.status == nowhere.status == 404
         assert (await owner.get("/api/auth/me")).status == 200
 

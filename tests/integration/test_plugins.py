@@ -157,8 +157,8 @@ class TestListing:
         await kairos.done("test")
         assert (await kairos.plugin("AsyncGood"))["today"]["succeeded"] == 2
         project_id, user_id = await new_project(kairos.app.parts)
-        stranger = await signed_in(kairos.app.parts, kairos.anybody, user_id, project_id)
-        assert (await kairos.plugin("AsyncGood", stranger))["today"]["succeeded"] == 0
+        other_caller = await signed_in(kairos.app.parts, kairos.anybody, user_id, project_id)
+        assert (await kairos.plugin("AsyncGood", other_caller))["today"]["succeeded"] == 0
 
     async def test_unknown_name_lists_the_plugins(self, kairos: Installation):
         reply = await kairos.plugin("SyncGod")

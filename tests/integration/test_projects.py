@@ -158,8 +158,8 @@ class TestArchive:
         assert (refused.status, refused["code"]) == (409, "project_archived")
         other = await new_project(app.parts)
         async with app.working():
-            stranger = await app.parts.services.submissions.submit(other[0], other[1], _greeting())
-            await eventually(lambda: _ended(app, other[0], stranger[0].id), why="another project's task succeeds")
+            other_task = await app.parts.services.submissions.submit(other[0], other[1], _greeting())
+            await eventually(lambda: _ended(app, other[0], other_task[0].id), why="another project's task succeeds")
             assert (await app.task(waiting)).state == TaskState.QUEUED
             assert (await owner.get(f"/api/tasks/{waiting}")).status == 200, "the task can still be read"
             restored = await owner.post(f"{project_path}/restore")

@@ -1,4 +1,4 @@
-"""Whatever text a model, a tool or a check produces is stored, and what cannot be stored fails its task at once."""
+"""Any text of a model, tool or check is stored, and a result that cannot be stored fails its task at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLEAN = "Ro\ufffdme \ufffd \ufffd \ufffd"
 
 
 class Odd:
-    """An agent whose every text is odd."""
+    """An agent whose texts all contain invalid characters."""
 
     name, capabilities = "Odd", frozenset({"be odd"})
 
@@ -37,7 +37,7 @@ class Odd:
 
 
 class Failing:
-    """An agent whose error is odd."""
+    """An agent that fails with a given error."""
 
     name, capabilities = "Failing", frozenset({"fail"})
 
@@ -54,13 +54,13 @@ class OddError(KairosError):
     code = "odd"
 
 
-# Each alone, too: the ways of failing differ, and one must not hide another.
+# Each fault also alone, as one failure must not hide another.
 @pytest.mark.parametrize(
     ("odd", "clean"),
     [(ODD, CLEAN), ("Ro\x00me", "Ro\ufffdme"), ("Ro\ud83dme", "Ro\ufffdme"), ("Ro\ud83d\ude00", "Ro\U0001f600")],
     ids=["all", "NUL", "half a pair", "a pair in halves"],
 )
-async def test_any_text_of_an_attempt_is_stored(app: KairosApp, odd: str, clean: str):
+async def test_every_text_of_an_attempt_is_stored(app: KairosApp, odd: str, clean: str):
     app.parts.services.agents.register(Odd(odd))
     async with app.working():
         task = await app.finished(await app.submit(agent="Odd", forbid=("Ro",)), within_s=10)
@@ -73,7 +73,7 @@ async def test_any_text_of_an_attempt_is_stored(app: KairosApp, odd: str, clean:
     assert (await app.samples(task.id))[0].faulty_output == clean
 
 
-async def test_a_number_beyond_64_bits_is_stored_as_its_digits(app: KairosApp):
+async def test_number_beyond_64_bits_is_stored_as_text(app: KairosApp):
     class Counting(Odd):
         async def perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
             await emit("odd", {"big": 10**30})
@@ -89,7 +89,7 @@ async def test_a_number_beyond_64_bits_is_stored_as_its_digits(app: KairosApp):
 @pytest.mark.parametrize(
     "error", [ValueError(ODD), OddError(reason=ODD), UnicodeDecodeError("utf-8", b"\xff", 0, 1, ODD)]
 )
-async def test_any_error_of_an_attempt_is_stored(app: KairosApp, error: Exception):
+async def test_every_error_of_an_attempt_is_stored(app: KairosApp, error: Exception):
     app.parts.services.agents.register(Failing(error))
     async with app.working():
         task = await app.finished(await app.submit(agent="Failing"), within_s=10)
@@ -98,7 +98,7 @@ async def test_any_error_of_an_attempt_is_stored(app: KairosApp, error: Exceptio
     assert CLEAN in task.error["message"]
 
 
-async def test_a_nul_in_a_models_answer_is_no_end(app: KairosApp, models: ModelServer):
+async def test_nul_in_an_answer_does_not_fail_the_task(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("echo", answer="Ro\x00me", reasoning="a\x00b"))
     async with app.working():
         task = await app.finished(await app.submit(), within_s=10)
@@ -113,7 +113,7 @@ async def test_a_nul_in_a_models_answer_is_no_end(app: KairosApp, models: ModelS
         ({"decision_id": "00000000-0000-0000-0000-000000000000", "model": {"a": 1}}, "dict"),
     ],
 )
-async def test_a_result_that_cannot_be_stored_fails_at_once_with_its_cause(
+async def test_result_that_cannot_be_stored_fails_at_once_with_its_cause(
     app: KairosApp, changes: dict[str, Any], cause: str
 ):
     app.parts.services.agents.register(Odd(**changes))
@@ -126,7 +126,7 @@ async def test_a_result_that_cannot_be_stored_fails_at_once_with_its_cause(
     assert (await app.events(task.id))[-1].kind == "failed"
 
 
-async def test_a_statement_beyond_postgresqls_limits_is_no_outage(database: Database):
+async def test_statement_beyond_the_limits_of_postgresql_is_not_an_outage(database: Database):
     deep = "[" * 100_000 + "]" * 100_000
     with pytest.raises(Exception, match="stack depth limit exceeded") as caught:
         async with database.scope(Scope()) as session:

@@ -1,4 +1,4 @@
-"""Training runs as people and triggers start and stop them. None of these runs gets a worker."""
+"""Training runs started and stopped by people and triggers. No worker executes these runs."""
 
 from __future__ import annotations
 
@@ -56,19 +56,19 @@ def trainings(app: KairosApp):
     return app.parts.services.trainings
 
 
-async def test_the_plan_counts_what_may_be_used_and_says_what_stands_against_it(app: KairosApp):
+async def test_plan_counts_usable_rows_and_lists_problems(app: KairosApp):
     await approve(app, 4)
     await approve(app, 3, secrets=[{"kind": "key", "where": "prompt 1"}])
     await approve(app, 2, state="corrected")
     plan = await trainings(app).plan(app.project_id, None)
-    assert plan.base == "tiny", "the first that can be trained"
+    assert plan.base == "tiny", "the first model that can be trained"
     assert (plan.rows, plan.training + plan.held_out) == (4, 4)
     assert any("approved rows for training" in problem for problem in plan.problems)
     with pytest.raises(CannotTrain, match="approved rows"):
         await trainings(app).start(app.project_id, app.user_id, "tiny")
 
 
-async def test_a_model_without_weights_cannot_be_trained_and_says_why(app: KairosApp):
+async def test_model_without_weights_cannot_be_trained(app: KairosApp):
     bases = {base.name: base.reason for base in trainings(app).bases()}
     assert bases["tiny"] is None
     assert "weights" in (bases["plain"] or "")
@@ -77,13 +77,13 @@ async def test_a_model_without_weights_cannot_be_trained_and_says_why(app: Kairo
         await trainings(app).start(app.project_id, app.user_id, "plain")
 
 
-async def test_libraries_that_are_not_there_are_named(app: KairosApp, monkeypatch: pytest.MonkeyPatch):
+async def test_missing_libraries_are_reported(app: KairosApp, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("kairos.fine_tuning.training.trainer.LIBRARIES", (*LIBRARIES, "no_such_library"))
     plan = await trainings(app).plan(app.project_id, "tiny")
     assert any("no_such_library" in problem and "make train" in problem for problem in plan.problems)
 
 
-async def test_a_run_is_a_task_of_its_own_lane_and_the_second_of_a_base_waits_for_nobody(app: KairosApp):
+async def test_run_is_a_task_in_the_training_lane_and_a_second_run_of_the_base_is_refused(app: KairosApp):
     await approve(app, 20)
     status = await trainings(app).start(app.project_id, app.user_id, "tiny")
     assert status.run.task_id
@@ -99,19 +99,19 @@ async def test_a_run_is_a_task_of_its_own_lane_and_the_second_of_a_base_waits_fo
     assert again.run.id != status.run.id
 
 
-async def test_what_a_run_says_is_no_answer_to_label(app: KairosApp):
-    """It would stand in the dataset, and be trained on by the next run."""
+async def test_task_of_a_run_cannot_be_labelled(app: KairosApp):
+    """It would become a sample, and the next run would train on it."""
     await approve(app, 20)
     run = (await trainings(app).start(app.project_id, app.user_id, "tiny")).run
     assert run.task_id
     await trainings(app).cancel(app.project_id, run.id)
-    word = NewLabel(Label.EDIT, "better")
+    label = NewLabel(Label.EDIT, "better")
     with pytest.raises(Conflict, match="training run"):
-        await app.parts.services.labels.save(app.project_id, app.user_id, TaskId(run.task_id), word)
+        await app.parts.services.labels.save(app.project_id, app.user_id, TaskId(run.task_id), label)
     assert await app.samples(run.task_id) == []
 
 
-async def test_a_run_whose_task_died_has_failed_and_one_that_never_got_a_task_too(app: KairosApp):
+async def test_run_without_its_task_has_failed_after_a_while(app: KairosApp):
     await approve(app, 20)
     status = await trainings(app).start(app.project_id, app.user_id, "tiny")
     async with app.database.project(app.project_id) as session:
@@ -125,25 +125,25 @@ async def test_a_run_whose_task_died_has_failed_and_one_that_never_got_a_task_to
     assert state_of(await trainings(app).get(app.project_id, status.run.id)) is RunState.FAILED
 
 
-async def test_triggers_ask_for_a_run_where_there_is_something_new(app: KairosApp):
-    """By the function that the triggers ask: by rows, by hours, and not while one goes on."""
+async def test_run_is_due_only_with_new_rows(app: KairosApp):
+    """Checks the function that the triggers call: by rows, by hours, and not during a run."""
 
     async def due(rows: int | None, every: timedelta | None) -> bool:
         async with app.database.system() as connection:
             return app.project_id in await training.due(connection, rows, every)
 
     hour = timedelta(hours=1)
-    assert not await due(1, hour), "nothing was approved"
+    assert not await due(1, hour), "no row was approved"
     async with app.database.project(app.project_id) as session:
         await session.execute(update(SampleRow).values(labelled_at=None))
     await approve(app, 24)
     assert await due(24, None)
     assert not await due(25, None)
-    assert await due(None, hour), "none was ever trained"
+    assert await due(None, hour), "no run has ever started"
     status = await trainings(app).start(app.project_id, None, "tiny")
-    assert not await due(1, hour), "one goes on"
+    assert not await due(1, hour), "a run is active"
     await trainings(app).cancel(app.project_id, status.run.id)
-    assert not await due(1, timedelta(0)), "nothing new since"
+    assert not await due(1, timedelta(0)), "no new rows since the last run"
     async with app.database.project(app.project_id) as session:
         now = status.run.created_at + timedelta(seconds=1)
         await session.execute(update(SampleRow).values(labelled_at=now))
@@ -152,7 +152,7 @@ async def test_triggers_ask_for_a_run_where_there_is_something_new(app: KairosAp
     assert await due(None, timedelta(0))
 
 
-async def test_a_training_that_failed_is_no_row_of_the_dataset(app: KairosApp):
+async def test_failed_training_creates_no_sample(app: KairosApp):
     await approve(app, 20)
     status = await trainings(app).start(app.project_id, app.user_id, "tiny")
     assert status.run.task_id
