@@ -1,4 +1,4 @@
-"""Adapters join the models while Kairos runs, and leave again: each for its own project, on trial for a share."""
+"""Adapters are added and removed while Kairos runs. Each serves only its own project; a canary serves a share."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from tests.kit.kairos_app import KairosApp
 from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel
 
 NAME = "echo@12345678-v1"
-ASK = ChatRequest(messages=({"role": "user", "content": "say hello"},), temperature=0.0)
+REQUEST = ChatRequest(messages=({"role": "user", "content": "say hello"},), temperature=0.0)
 
 
 @pytest.fixture
 async def tuned(app: KairosApp, models: ModelServer) -> KairosApp:
-    """A `KairosApp` that could serve an adapter of `echo`, and does not yet."""
+    """A `KairosApp` whose server can serve an adapter of `echo`. The router does not know it yet."""
     models.add(ScriptedModel("tuned", answer="from the adapter"))
     return app
 
 
 def adapter(app: KairosApp, owner: ProjectId | None = None, **values: Any) -> Model:
-    """One that is sure to be chosen where it may be."""
+    """Return an adapter that the router always chooses if it is a candidate."""
     mine = {"base": "echo", "project_id": owner or app.project_id, "local": True, "tier": 0.98}
     return Model(NAME, "tuned", app.models.base_url, **{**mine, **values})
 
 
-async def answer(app: KairosApp, leaving: bool = False, **context: Any) -> RoutedAnswer:
-    """`leaving`: all adapters leave at the moment when the choice has been made."""
+async def answer(app: KairosApp, remove_adapters: bool = False, **context: Any) -> RoutedAnswer:
+    """Make a request. `remove_adapters`: remove all adapters right after the decision."""
     router = app.parts.services.router
 
     async def emit(kind: str, data: Mapping[str, Any]) -> None:
-        if leaving and kind == "decision":
+        if remove_adapters and kind == "decision":
             router.replace_adapters([])
 
-    return await router.complete(CallContext(app.project_id, **context), ASK, emit)
+    return await router.complete(CallContext(app.project_id, **context), REQUEST, emit)
 
 
 async def test_new_adapter_is_a_candidate_of_the_next_request(tuned: KairosApp):
@@ -60,10 +60,10 @@ async def test_canary_outside_its_share_is_called_only_by_name(tuned: KairosApp)
 
 async def test_adapter_removed_between_decision_and_call_is_replaced(tuned: KairosApp):
     tuned.parts.services.router.replace_adapters([adapter(tuned)])
-    assert (await answer(tuned, leaving=True, cache=False)).model == "echo"
+    assert (await answer(tuned, remove_adapters=True, cache=False)).model == "echo"
     tuned.parts.services.router.replace_adapters([adapter(tuned)])
     with pytest.raises(ModelWithdrawn):
-        await answer(tuned, leaving=True, cache=False, model=NAME)
+        await answer(tuned, remove_adapters=True, cache=False, model=NAME)
 
 
 async def test_new_adapter_invalidates_only_the_cache_of_its_project(tuned: KairosApp):

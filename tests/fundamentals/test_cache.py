@@ -1,4 +1,4 @@
-"""An answer that was approved is given again, where the request is deterministic; nothing else ever is."""
+"""The cache serves approved answers to deterministic requests, and nothing else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def test_repeated_request_is_served_from_the_cache(app: KairosApp, models:
     assert len(models.calls) == 1
     kinds = [event.kind for event in await app.events(second.id)]
     assert "cache_hit" in kinds
-    assert "decision" not in kinds, "no model was ranked"
+    assert "decision" not in kinds, "the router was not called"
 
 
 async def test_cache_hit_does_not_change_the_quality(app: KairosApp):
@@ -39,7 +39,7 @@ async def test_nondeterministic_request_is_not_cached(app: KairosApp, models: Mo
 
 
 async def test_submitter_can_override_the_cache_policy(app: KairosApp, models: ModelServer):
-    """`cache: false` and `Cache-Control: no-cache` are honoured, and `cache: true` caches what chance has a part in."""
+    """`cache: false` and `Cache-Control: no-cache` bypass the cache; `cache: true` caches requests with temperature."""
     async with app.working():
         await app.finished(await app.submit(**SUMMARY))
         await app.finished(await app.submit(**SUMMARY, cache=False))
@@ -51,7 +51,7 @@ async def test_submitter_can_override_the_cache_policy(app: KairosApp, models: M
 
 
 async def test_rejected_answer_is_not_cached(app: KairosApp, models: ModelServer):
-    """Two drafts for each task, and nothing of the first serves the second."""
+    """Both tasks call the model for two drafts."""
     async with app.working():
         for _ in range(2):
             task = await app.finished(await app.submit("x", temperature=0.0, require=("goodbye",)))

@@ -1,4 +1,4 @@
-"""What was rejected becomes a row; people say what would have been right; approved rows leave as training data."""
+"""Rejected drafts become samples, people correct and approve them, and approved samples are exported for training."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def test_two_people_never_get_the_same_sample(app: KairosApp, anybody: Cal
     other = await ben(app, anybody)
     mine, theirs = await ada.post("/api/dataset/next"), await other.post("/api/dataset/next")
     assert mine["id"] != theirs["id"]
-    assert (await ada.post("/api/dataset/next"))["id"] == mine["id"], "it stays until it is done"
+    assert (await ada.post("/api/dataset/next"))["id"] == mine["id"], "a sample stays assigned until it is done"
     skipped = await ada.post(f"/api/dataset/next?skip={mine['id']}")
     assert skipped.status == 204 or skipped["id"] not in (mine["id"], theirs["id"])
 
@@ -92,7 +92,7 @@ async def test_samples_can_be_skipped_until_none_is_left(app: KairosApp, ada: Ca
         assert row["id"] not in seen
         seen.append(row["id"])
     assert sorted(seen) == sorted(row["id"] for row in await rows(ada))
-    assert (await ada.post("/api/dataset/next")).status == 200, "skipped is not done: they come again"
+    assert (await ada.post("/api/dataset/next")).status == 200, "skipped samples are offered again"
 
 
 async def test_sample_lists_the_adapters_trained_on_it(app: KairosApp, ada: Caller):
@@ -153,8 +153,8 @@ async def test_import_keeps_every_answer_and_reports_the_outcome_of_each_row(ada
 
 
 async def test_second_draft_is_not_given_the_required_text(app: KairosApp, models: ModelServer):
-    """A weak model would repeat the required text, pass, and have learned nothing; people still see it."""
+    """A weak model would only repeat the required text to pass the check. People still see the text."""
     await rejected(app)
-    asked = str(models.calls[-1].body["messages"][-1]["content"])
-    assert "goodbye" not in asked
-    assert "must contain" in asked
+    prompt = str(models.calls[-1].body["messages"][-1]["content"])
+    assert "goodbye" not in prompt
+    assert "must contain" in prompt

@@ -1,4 +1,4 @@
-"""What the guardian decides, and how good it says an answer is. Read from top to bottom."""
+"""The verdicts and scores of the guardian. Read from top to bottom."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ async def test_empty_answer_is_rejected_with_score_0():
 
 @pytest.mark.parametrize("finish_reason", ["length", None])
 async def test_truncated_answer_is_rejected(finish_reason: str | None):
-    """The model ran out of tokens, or the stream was cut."""
+    """The model reached its token limit, or the stream was cut."""
     assert not (await judged("The answer is", finish_reason=finish_reason)).approved
 
 
 async def test_score_is_unknown_if_nothing_measures_the_content():
-    """Approved, because nothing spoke against it; and no quality is invented."""
+    """The answer is approved because there is no finding; its quality stays unknown."""
     verdict = await judged("Some free text.")
     assert (verdict.approved, verdict.score) == (True, None)
 
 
 async def test_rejected_answer_with_unmeasured_content_scores_0():
-    """The router learns from it: a dangerous answer is not an unmeasured one."""
+    """The score is 0 and not unknown, so that the router learns from the rejection."""
     verdict = await judged(python("import os\nos.system(cmd)"))
     assert (verdict.approved, verdict.score) == (False, 0.0)
 
@@ -109,7 +109,7 @@ async def test_harmless_calls_that_look_dangerous_are_approved(code: str):
 
 
 async def test_dangerous_calls_in_strings_and_comments_are_approved():
-    """The code is read as a tree, not searched for words."""
+    """The check analyses the syntax tree and does not search the text."""
     code = '# never call os.system\nprint("eval(x) and os.system(y) are dangerous")'
     assert (await judged(python(code))).approved
 
@@ -167,11 +167,11 @@ async def test_code_must_pass_the_tests_of_the_task():
     wrong = await judged(python("def add(a, b):\n    return a * b"), tests=TESTS)
     assert not wrong.approved
     assert "test_sum" in errors(wrong)
-    assert "6" in errors(wrong), "what came out is named"
+    assert "6" in errors(wrong), "the finding contains the actual value"
 
 
 async def test_partial_success_scores_above_failure_and_below_an_approved_answer():
-    """So that the router learns that one test of two is better than none."""
+    """The router learns that one passed test of two is better than none."""
     half = await judged(python("def add(a, b):\n    return a * b"), tests=TESTS)
     none = await judged(python("def add(a, b):\n    return 99"), tests=TESTS)
     assert none.score is not None
@@ -180,7 +180,7 @@ async def test_partial_success_scores_above_failure_and_below_an_approved_answer
 
 
 async def test_rejected_answer_scores_below_every_approved_one():
-    """Nine demands of ten are met; the danger in it rejects it all the same."""
+    """Nine of ten requirements are met, or all; the missing one or the dangerous call rejects the answer."""
     nine = tuple(f"word{number}" for number in range(9))
     rejected = await judged(" ".join(nine), require=(*nine, "missing"))
     dangerous = await judged(python("import os\nos.system('word')"), require=("word",))
@@ -210,10 +210,10 @@ async def test_tests_are_not_run_if_the_project_forbids_it():
 
 
 async def test_guardian_reviews_code_as_an_agent():
-    """It needs no model: the findings are the answer."""
+    """The findings are the answer; no model is called."""
 
     async def emit(kind, data):
-        raise AssertionError("a review makes no calls")
+        raise AssertionError("a review makes no model calls")
 
     draft = await GuardianAgent().perform(task(prompt="import os\nos.system(cmd)"), AttemptContext(), emit)
     assert "os.system" in draft.text

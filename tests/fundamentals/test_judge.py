@@ -1,4 +1,4 @@
-"""A judge model measures what no check can; its word comes after the result and never delays it."""
+"""A judge scores answers that no check can measure, after the task has ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.kit.model_server import ModelServer, ScriptedModel
 
 @pytest.fixture
 async def judged(addresses: Addresses, models: ModelServer):
-    """A `KairosApp` whose judge gives 9 of 10 to every greeting."""
+    """A `KairosApp` whose judge scores every answer 9 of 10."""
     models.add(ScriptedModel("judge", answer='{"reason": "it greets", "score": 9}'))
     entries = [
         ModelSettings(name="echo", base_url=models.base_url, local=True, tier=0.9),
@@ -49,19 +49,19 @@ async def test_judge_does_not_score_its_own_answer(judged: KairosApp, models: Mo
     async with judged.working():
         task = await judged.finished(await judged.submit(model="judge"))
         await judged.parts.judge.drain()
-    assert len(models.calls_of("judge")) == 1, "the answer, and no grade"
+    assert len(models.calls_of("judge")) == 1, "one call for the answer, none to score it"
     assert (await judged.decisions(task.id))[0].quality is None
 
 
 async def test_judge_does_not_score_an_adapter_of_itself(
     judged: KairosApp, models: ModelServer, monkeypatch: pytest.MonkeyPatch
 ):
-    """On a server of its own, under a name of its own: it was made of the judge all the same."""
+    """This holds even if the adapter has another name and another server than the judge."""
 
-    async def no_look() -> None:
-        """The adapter stands in no database: a look at what should serve would take it away."""
+    async def no_refresh() -> None:
+        """Do nothing: a refresh would remove the adapter, which is not in the database."""
 
-    monkeypatch.setattr(judged.parts.services.deployments, "_refresh_if_possible", no_look)
+    monkeypatch.setattr(judged.parts.services.deployments, "_refresh_if_possible", no_refresh)
     async with ModelServer(ScriptedModel("tuned", answer="hello")) as other:
         tuned = Model("judge@1-v1", "tuned", other.base_url, local=True, project_id=judged.project_id, base="judge")
         judged.parts.services.router.replace_adapters([tuned])

@@ -1,4 +1,4 @@
-"""A person has the last word on an answer: it teaches the router and fills the dataset."""
+"""A label overrides every other measurement of an answer, trains the router and adds samples to the dataset."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from tests.kit.kairos_app import KairosApp
 from tests.kit.model_server import ModelServer
 
 
-async def say(app: KairosApp, task_id, label: Label, output: str | None = None, reason: str | None = None) -> None:
+async def save_label(
+    app: KairosApp, task_id, label: Label, output: str | None = None, reason: str | None = None
+) -> None:
     new = NewLabel(label, output, reason)
     await app.parts.services.labels.save(app.project_id, app.user_id, TaskId(task_id), new)
 
@@ -27,9 +29,9 @@ async def test_label_measures_an_unmeasured_answer(app: KairosApp, models: Model
         task_id = await app.submit("say hello")
         await app.finished(task_id)
         assert await quality(app, task_id) is None
-        await say(app, task_id, Label.ACCEPT)
+        await save_label(app, task_id, Label.ACCEPT)
     assert await quality(app, task_id) == 1.0
-    assert await app.samples(task_id) == [], "what is right is nothing to correct"
+    assert await app.samples(task_id) == [], "an accepted answer needs no correction"
 
 
 async def test_label_overrides_the_guardian_and_earlier_labels(app: KairosApp, models: ModelServer):
@@ -37,19 +39,19 @@ async def test_label_overrides_the_guardian_and_earlier_labels(app: KairosApp, m
         task_id = await app.submit("say hello", require=("hello",))
         await app.finished(task_id)
         assert await quality(app, task_id) == 1.0
-        await say(app, task_id, Label.REJECT, reason="rude")
+        await save_label(app, task_id, Label.REJECT, reason="rude")
         assert await quality(app, task_id) == 0.0
-        await say(app, task_id, Label.ACCEPT)
+        await save_label(app, task_id, Label.ACCEPT)
     assert await quality(app, task_id) == 1.0
     (sample,) = await app.samples(task_id)
-    assert (sample.state, sample.version) == ("rejected", 2), "the row of the first label is taken out of training"
+    assert (sample.state, sample.version) == ("rejected", 2), "the sample of the first label is excluded from training"
 
 
 async def test_edit_becomes_a_sample_with_the_prompt_sent_to_the_model(app: KairosApp, models: ModelServer):
     async with app.working():
         task_id = await app.submit("say hello")
         task = await app.finished(task_id)
-        await say(app, task_id, Label.EDIT, "good morning", "too short")
+        await save_label(app, task_id, Label.EDIT, "good morning", "too short")
     (sample,) = await app.samples(task_id)
     assert (sample.state, sample.faulty_output, sample.corrected_output) == ("corrected", task.output, "good morning")
     assert [message["role"] for message in sample.prompt] == ["system", "user"]
@@ -62,7 +64,7 @@ async def test_edit_of_a_rejected_answer_corrects_its_sample(app: KairosApp, mod
         task_id = await app.submit("say hello", require=("goodbye",))
         assert (await app.finished(task_id)).state == TaskState.REJECTED
         before = await app.samples(task_id)
-        await say(app, task_id, Label.EDIT, "goodbye")
+        await save_label(app, task_id, Label.EDIT, "goodbye")
     after = await app.samples(task_id)
     assert len(after) == len(before)
     assert (after[-1].state, after[-1].corrected_output) == ("corrected", "goodbye")
@@ -72,7 +74,7 @@ async def test_answer_labelled_rejected_is_not_served_from_the_cache(app: Kairos
     async with app.working():
         first = await app.submit("summarise", temperature=0.0)
         await app.finished(first)
-        await say(app, first, Label.REJECT)
+        await save_label(app, first, Label.REJECT)
         await app.finished(await app.submit("summarise", temperature=0.0))
     assert len(models.calls) == 2
 
@@ -80,10 +82,10 @@ async def test_answer_labelled_rejected_is_not_served_from_the_cache(app: Kairos
 async def test_invalid_label_is_refused_with_the_reason(app: KairosApp, models: ModelServer):
     waiting = await app.submit("say hello")
     with pytest.raises(Conflict, match="it is queued"):
-        await say(app, waiting, Label.ACCEPT)
+        await save_label(app, waiting, Label.ACCEPT)
     async with app.working():
         task = await app.finished(waiting)
     with pytest.raises(InvalidInput, match="changes nothing"):
-        await say(app, waiting, Label.EDIT, task.output)
+        await save_label(app, waiting, Label.EDIT, task.output)
     async with app.database.project(app.project_id) as session:
         assert await labels.get(session, waiting) is None

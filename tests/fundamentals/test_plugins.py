@@ -1,4 +1,4 @@
-"""Plugins: an agent of your own is a file in a folder. Read from top to bottom."""
+"""Plugins add agents with a file in a folder. Read from top to bottom."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Open = Callable[[str], AbstractAsyncContextManager[KairosApp]]
 
 @pytest.fixture
 def kairos_with(addresses: Addresses, models: ModelServer, tmp_path: Path) -> Open:
-    """A Kairos that finds this text in its folder of plugins when it starts."""
+    """Open a `KairosApp` with this text as a file in its plugin folder."""
 
     @asynccontextmanager
     async def opened(text: str) -> AsyncIterator[KairosApp]:
@@ -33,7 +33,7 @@ def kairos_with(addresses: Addresses, models: ModelServer, tmp_path: Path) -> Op
 
 
 async def test_class_with_name_capabilities_and_execute_is_an_agent(kairos_with: Open):
-    """Tasks name it, or what it can. A plain `def` runs in a process of its own, and may block."""
+    """Tasks name the agent or one of its capabilities. A plain `def` runs in a separate process and may block."""
     text = """
         from kairos.plugins.base_plugin import BasePlugin
 
@@ -55,7 +55,8 @@ async def test_class_with_name_capabilities_and_execute_is_an_agent(kairos_with:
 
 
 async def test_plugin_calls_models_through_the_router_which_learns(kairos_with: Open, models: ModelServer):
-    """The model's answer, returned as it is, counts as if a built-in agent had asked: its verdict is learned."""
+    """A model answer that a plugin returns unchanged counts like that of a built-in agent: the router learns from its
+    verdict."""
     text = """
         from kairos.plugins.base_plugin import BasePlugin
 
@@ -74,7 +75,7 @@ async def test_plugin_calls_models_through_the_router_which_learns(kairos_with: 
 
 
 async def test_plugin_receives_the_findings_of_a_rejected_draft(kairos_with: Open):
-    """The next try sees what was wrong, as the built-in agents do."""
+    """The next draft can use the findings, as in the built-in agents."""
     text = """
         from kairos.plugins.base_plugin import BasePlugin
 
@@ -95,7 +96,7 @@ async def test_plugin_receives_the_findings_of_a_rejected_draft(kairos_with: Ope
 
 
 async def test_plugin_has_its_own_configuration_and_storage(kairos_with: Open):
-    """Its schema says what may be set; what is kept is the project's, and the next task finds it."""
+    """The schema describes the configuration. The storage belongs to the project and persists between tasks."""
     text = """
         from kairos.plugins.base_plugin import BasePlugin
 
@@ -114,8 +115,8 @@ async def test_plugin_has_its_own_configuration_and_storage(kairos_with: Open):
                 return f"{task.context.config['greeting']}, {task.prompt}{task.context.config['mark'] * times}"
     """
     async with kairos_with(text) as kairos:
-        said = [(await kairos.finished(await kairos.submit("Ada", agent="Greeter"))).output for _ in range(3)]
-    assert said == ["Good day, Ada!", "Good day, Ada!!", "Good day, Ada!!!"]
+        outputs = [(await kairos.finished(await kairos.submit("Ada", agent="Greeter"))).output for _ in range(3)]
+    assert outputs == ["Good day, Ada!", "Good day, Ada!!", "Good day, Ada!!!"]
 
 
 async def test_plugin_error_is_reported_with_its_message(kairos_with: Open):
@@ -155,7 +156,7 @@ async def test_plugin_that_dies_fails_only_its_own_task(kairos_with: Open, model
 
 
 async def test_broken_file_is_listed_with_its_cause_and_affects_nothing_else(kairos_with: Open):
-    """Each file is imported in a throw-away process before anything else happens with it."""
+    """Each file is first imported in a temporary process."""
     async with kairos_with("import os\nos._exit(1)\n") as kairos:
         task = await kairos.finished(await kairos.submit("hello"))
         broken = kairos.parts.services.plugins.entry("mine.py")

@@ -1,4 +1,4 @@
-"""After a rejection: the second draft comes from another model where one can be called."""
+"""After a rejection, the second draft comes from another model if one can be called."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel
 
 
 @pytest.fixture
-async def two(addresses: Addresses, models: ModelServer):
-    """A `KairosApp` with `echo`, which is declared better and never says Paris, and `spare`, which does."""
+async def two_models(addresses: Addresses, models: ModelServer):
+    """A `KairosApp` with `echo`, which has the higher tier and never answers Paris, and `spare`, which does."""
     models.add(ScriptedModel("echo", answer="no idea"))
     models.add(ScriptedModel("spare", answer="Paris"))
     entries = [
@@ -25,8 +25,8 @@ async def two(addresses: Addresses, models: ModelServer):
         yield app
 
 
-async def asked(app: KairosApp, **options: object) -> tuple[TaskState, list[str | None]]:
-    """How a task ended that wants Paris, and the model that each draft was asked of."""
+async def run_task(app: KairosApp, **options: object) -> tuple[TaskState, list[str | None]]:
+    """Run a task that requires Paris. Returns its final state and the model of each draft."""
     async with app.working():
         task = await app.finished(await app.submit("capital of France", require=("Paris",), **options))
     decisions = await app.decisions(task.id)
@@ -35,27 +35,27 @@ async def asked(app: KairosApp, **options: object) -> tuple[TaskState, list[str 
     ]
 
 
-async def test_second_draft_comes_from_another_model(two: KairosApp):
-    assert await asked(two) == (TaskState.SUCCEEDED, ["echo", "spare"])
+async def test_second_draft_comes_from_another_model(two_models: KairosApp):
+    assert await run_task(two_models) == (TaskState.SUCCEEDED, ["echo", "spare"])
 
 
-async def test_session_continues_with_the_model_of_the_approved_draft(two: KairosApp):
-    assert await asked(two, session="talk") == (TaskState.SUCCEEDED, ["echo", "spare"])
-    assert await asked(two, session="talk") == (TaskState.SUCCEEDED, ["spare"])
+async def test_session_continues_with_the_model_of_the_approved_draft(two_models: KairosApp):
+    assert await run_task(two_models, session="talk") == (TaskState.SUCCEEDED, ["echo", "spare"])
+    assert await run_task(two_models, session="talk") == (TaskState.SUCCEEDED, ["spare"])
 
 
-async def test_named_model_is_called_again(two: KairosApp):
-    assert await asked(two, model="echo") == (TaskState.REJECTED, ["echo", "echo"])
+async def test_named_model_is_called_again(two_models: KairosApp):
+    assert await run_task(two_models, model="echo") == (TaskState.REJECTED, ["echo", "echo"])
 
 
-async def test_rejected_model_is_called_again_if_the_other_one_fails(two: KairosApp, models: ModelServer):
+async def test_rejected_model_is_called_again_if_the_other_one_fails(two_models: KairosApp, models: ModelServer):
     models.fail("spare", Fault(FaultKind.STATUS, status=503))
-    assert await asked(two) == (TaskState.REJECTED, ["echo", "echo"])
+    assert await run_task(two_models) == (TaskState.REJECTED, ["echo", "echo"])
 
 
 async def test_only_model_is_called_again(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("echo", answer=["no idea", "Paris"]))
-    assert await asked(app) == (TaskState.SUCCEEDED, ["echo", "echo"])
+    assert await run_task(app) == (TaskState.SUCCEEDED, ["echo", "echo"])
 
 
 async def test_rejected_model_is_called_again_if_the_adapter_is_no_candidate(app: KairosApp, models: ModelServer):
@@ -64,7 +64,7 @@ async def test_rejected_model_is_called_again_if_the_adapter_is_no_candidate(app
         "echo@12345678-v1", "tuned", models.base_url, base="echo", project_id=app.project_id, local=True, share=0.0
     )
     app.parts.services.router.replace_adapters([adapter])
-    assert await asked(app) == (TaskState.SUCCEEDED, ["echo", "echo"])
+    assert await run_task(app) == (TaskState.SUCCEEDED, ["echo", "echo"])
 
 
 async def test_reasoning_is_stored_separately_from_the_answer(app: KairosApp, models: ModelServer):

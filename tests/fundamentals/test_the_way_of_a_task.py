@@ -1,4 +1,4 @@
-"""The way of one task, from its submission to its result. Read from top to bottom."""
+"""The life cycle of a task, from its submission to its result. Read from top to bottom."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.kit.model_server import Fault, FaultKind, ScriptedModel
 
 
 async def test_task_is_answered_by_an_agent_and_checked(app: KairosApp):
-    """Submitted, it waits; a worker claims it, an agent answers through the router, the guardian approves."""
+    """The task is queued, a worker claims it, an agent answers through the router, and the guardian approves."""
     task_id = await app.submit("say hello", require=("hello",))
     assert (await app.task(task_id)).state == TaskState.QUEUED
     async with app.working():
@@ -32,7 +32,7 @@ async def test_every_state_change_and_step_is_an_event(app: KairosApp):
 
 
 async def test_decision_is_stored_with_its_reasons(app: KairosApp):
-    """Why this model: every candidate with the terms of its score, and what was measured in the end."""
+    """The decision contains every candidate with the terms of its score, and the measured quality."""
     task_id = await app.submit(require=("hello",), task_type="greeting")
     async with app.working():
         await app.finished(task_id)
@@ -47,7 +47,8 @@ async def test_decision_is_stored_with_its_reasons(app: KairosApp):
 
 
 async def test_rejected_draft_is_retried_with_its_findings(app: KairosApp, models):
-    """The second prompt holds the first answer and what was wrong with it, but not the answer. Both verdicts stay."""
+    """The second prompt contains the first draft and its findings, but not the required text. Both verdicts are
+    stored."""
     models.add(ScriptedModel(name="echo", answer=lambda prompt: "good day" if len(prompt.messages) > 2 else "hello"))
     task_id = await app.submit(require=("good day",))
     async with app.working():
@@ -66,14 +67,14 @@ async def test_finally_rejected_drafts_become_samples(app: KairosApp):
         task = await app.finished(task_id)
     assert task.state == TaskState.REJECTED
     samples = await app.samples(task_id)
-    assert len(samples) == 2, "one for each rejected draft"
+    assert len(samples) == 2, "one sample for each rejected draft"
     assert samples[0].faulty_output == "hello"
     assert "goodbye" in samples[0].reason
     assert {"role": "user", "content": "say goodbye"} in samples[0].prompt
 
 
 async def test_unchecked_answer_is_approved_with_unknown_quality(app: KairosApp):
-    """Free text with no rules: the router learns nothing of its quality, and the decision says so."""
+    """Free text without checks has no measured quality, so the router learns nothing from it."""
     task_id = await app.submit("say anything")
     async with app.working():
         task = await app.finished(task_id)
@@ -101,28 +102,28 @@ async def test_cancelling_a_running_task_aborts_the_model_call(app: KairosApp, m
     models.add(ScriptedModel(name="echo", answer="slow", first_token_s=60))
     async with app.working():
         task_id = await app.submit()
-        await eventually(lambda: models.calls, why="the model was called")
+        await eventually(lambda: models.calls, why="the model is called")
         await app.cancel(task_id)
         task = await app.finished(task_id, within_s=5)
-        await eventually(lambda: models.calls[-1].aborted, 5, "the server saw the client go away")
+        await eventually(lambda: models.calls[-1].aborted, 5, "the client disconnects from the server")
     assert task.state == TaskState.CANCELLED
 
 
 async def test_task_timeout_fails_the_task_and_aborts_its_call(app: KairosApp, models):
     models.add(ScriptedModel(name="echo", answer="slow", first_token_s=60))
     async with app.working():
-        for timeout_s in (0.5, 2, 8):  # on a busy machine a task's time may be over before its model is called
+        for timeout_s in (0.5, 2, 8):  # on a busy machine a task may time out before its model is called
             task = await app.finished(await app.submit(timeout_s=timeout_s))
             assert task.state == TaskState.FAILED
             assert task.error
             assert task.error["code"] == "task_timeout"
             if models.calls:
                 break
-        await eventually(lambda: models.calls[-1].aborted, 5, "the server saw the client go away")
+        await eventually(lambda: models.calls[-1].aborted, 5, "the client disconnects from the server")
 
 
 async def test_model_timeout_at_the_task_deadline_is_a_task_timeout(app: KairosApp):
-    """The router is given what is left of that time, and may notice a moment before the coordinator that it is over."""
+    """The router receives the remaining time of the task and may time out just before the coordinator."""
 
     class Slow:
         name, capabilities = "Slow", frozenset({"be slow"})
@@ -139,7 +140,7 @@ async def test_model_timeout_at_the_task_deadline_is_a_task_timeout(app: KairosA
 
 
 async def test_transient_error_is_retried(app: KairosApp, models):
-    """The server is ill for one call; the second attempt succeeds."""
+    """The server fails one call; the second attempt succeeds."""
     models.fail("echo", Fault(FaultKind.STATUS, status=503, requests=1))
     async with app.working():
         task_id = await app.submit()
@@ -156,7 +157,7 @@ async def test_task_that_fails_all_attempts_is_dead(app: KairosApp, models):
         task = await app.finished(task_id)
     assert (task.state, task.attempts) == (TaskState.DEAD, 2)
     [sample] = await app.samples(task_id)
-    assert sample.faulty_output is None, "recorded without an output: never trained on until it is labelled"
+    assert sample.faulty_output is None, "a sample without output is not used for training until it is labelled"
 
 
 async def test_dead_task_can_be_retried_manually(app: KairosApp, models):
@@ -169,7 +170,7 @@ async def test_dead_task_can_be_retried_manually(app: KairosApp, models):
 
 
 async def test_draining_worker_finishes_its_tasks(app: KairosApp, models):
-    """SIGTERM: no new claims, running tasks go on until the drain limit."""
+    """After SIGTERM the worker claims no tasks; running ones continue until the drain limit."""
     models.add(ScriptedModel(name="echo", answer="done", first_token_s=1))
     async with app.working() as draining:
         task_id = await app.submit()
@@ -183,7 +184,7 @@ async def test_draining_worker_finishes_its_tasks(app: KairosApp, models):
 
 
 async def test_task_running_after_the_drain_limit_is_requeued(app: KairosApp, models):
-    """Its lease is returned at once, and the stop of the daemon does not count as an attempt."""
+    """The lease is returned at once, and the interrupted run does not count as an attempt."""
     models.add(ScriptedModel(name="echo", answer="slow", first_token_s=60))
     async with app.working() as draining:
         task_id = await app.submit()
