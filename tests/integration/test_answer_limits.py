@@ -144,11 +144,11 @@ class Ollama:
         self.loaded: int | None = None
         self.num_ctx: int | None = None
 
-    def __call__(self, asked: ReceivedRequest) -> Any:
-        if asked.target == "/api/ps":
+    def __call__(self, request: ReceivedRequest) -> Any:
+        if request.target == "/api/ps":
             row = {"name": "small:latest", "model": "small:latest", "context_length": self.loaded}
             return {"models": [row] if self.loaded else []}
-        if asked.target == "/api/show":
+        if request.target == "/api/show":
             parameters = f'num_ctx                        {self.num_ctx}\nstop    "x"' if self.num_ctx else ""
             return {"parameters": parameters, "model_info": {"llama.context_length": 8192}}
         return 404, {"error": "not here"}
@@ -193,7 +193,7 @@ async def test_context_served_by_ollama_is_polled(addresses: Addresses, models: 
 async def test_context_of_other_servers_is_read_from_their_own_endpoints(
     addresses: Addresses, models: ModelServer, answers: Mapping[str, Any], context: int
 ):
-    async with AnyServer(lambda asked: answers.get(asked.target, (404, {}))) as server:
+    async with AnyServer(lambda request: answers.get(request.target, (404, {}))) as server:
         entry = ModelSettings(name="o", upstream="small", base_url=f"{server.address}/v1", local=True)
         async with open_app(addresses, models, models=[entry]) as app:
             router = app.parts.services.router

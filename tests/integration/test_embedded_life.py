@@ -103,11 +103,11 @@ async def test_killed_daemon_leaves_no_orphans_and_the_next_has_its_addresses(pa
     assert len(orphans) > 6  # PostgreSQL's own processes too
     kill(process)
     if wait:
-        await eventually(lambda: not any(map(alive, orphans)), within_s=10, why="no orphans")
+        await eventually(lambda: not any(map(alive, orphans)), within_s=10, why="all orphans have ended")
         assert processes_in(path) == []
     async with started(path, "postgres", "valkey") as (_, second):
         assert second.database_url == first
-        await eventually(lambda: not any(map(alive, orphans)), within_s=10, why="no orphans")
+        await eventually(lambda: not any(map(alive, orphans)), within_s=10, why="all orphans have ended")
 
 
 async def test_database_left_running_is_stopped_and_taken_over(path: Path) -> None:

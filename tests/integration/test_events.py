@@ -200,7 +200,7 @@ async def test_reconnecting_client_receives_each_event_once_under_load(app: Kair
         nonlocal cursor
         while writing or len(received) < 121:
             async with watching(owner, after=cursor) as watch:
-                await eventually(lambda: len(watch.events) >= min(7, 121 - len(received)), why="some more events")
+                await eventually(lambda: len(watch.events) >= min(7, 121 - len(received)), why="more events arrive")
             received.extend(event["id"] for event in watch.events)
             cursor = watch.cursor
 
@@ -250,4 +250,4 @@ async def test_only_pages_of_kairos_may_open_a_socket(app: KairosApp, owner: Cal
 async def test_quiet_socket_is_pinged(app: KairosApp, owner: Caller, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(event_feed, "PING_S", 0.1)
     async with watching(owner) as watcher:
-        await eventually(lambda: {"type": "ping"} in watcher.received, why="a ping comes")
+        await eventually(lambda: {"type": "ping"} in watcher.received, why="a ping arrives")

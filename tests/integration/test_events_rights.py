@@ -17,7 +17,7 @@ from tests.kit.kairos_app import KairosApp, new_project
 from tests.kit.watching import background, watching, with_session
 
 
-class Somebody:
+class SignedInOwner:
     """The project's owner, signed in."""
 
     def __init__(self, app: KairosApp, caller: Caller, session_id: UUID) -> None:
@@ -40,10 +40,10 @@ class Somebody:
 
 
 @pytest.fixture
-async def owner(app: KairosApp) -> AsyncIterator[Somebody]:
+async def owner(app: KairosApp) -> AsyncIterator[SignedInOwner]:
     async with serving(app.parts) as anybody, background(app.parts):
         caller, session_id = await with_session(app.parts, anybody, app.user_id, app.project_id)
-        yield Somebody(app, caller, session_id)
+        yield SignedInOwner(app, caller, session_id)
 
 
 async def refused(caller: Caller, ticket: str) -> int:
@@ -54,24 +54,24 @@ async def refused(caller: Caller, ticket: str) -> int:
     return code
 
 
-async def test_ticket_requires_a_token(owner: Somebody):
+async def test_ticket_requires_a_token(owner: SignedInOwner):
     assert (await owner.caller.with_token("").post("/api/events/ticket")).status == 401
 
 
-async def test_ticket_works_once(owner: Somebody):
+async def test_ticket_works_once(owner: SignedInOwner):
     ticket = await owner.ticket()
     async with watching(owner.caller, ticket=ticket) as watcher:
         await watcher.wait_for_hello()
         assert await refused(owner.caller, ticket) == 4401
 
 
-async def test_ticket_expires(owner: Somebody):
+async def test_ticket_expires(owner: SignedInOwner):
     ticket = await owner.ticket()
     await owner.write(update(TicketRow).values(expires_at=func.now() - text("interval '1 second'")))
     assert await refused(owner.caller, ticket) == 4401
 
 
-async def test_ticket_is_stored_as_a_hash(owner: Somebody):
+async def test_ticket_is_stored_as_a_hash(owner: SignedInOwner):
     ticket = await owner.ticket()
     secret = ticket.partition(".")[2].encode()
     async with owner.app.database.scope(Scope(user_id=owner.app.user_id)) as session:
@@ -80,7 +80,7 @@ async def test_ticket_is_stored_as_a_hash(owner: Somebody):
     assert all(secret not in bytes(value) for value in kept)
 
 
-async def test_ticket_is_invalid_for_another_user(owner: Somebody):
+async def test_ticket_is_invalid_for_another_user(owner: SignedInOwner):
     """The user id in the ticket is changed: the ticket does not exist for that user, and stays valid for its owner."""
     ticket = await owner.ticket()
     _, other_user = await new_project(owner.app.parts)
@@ -90,11 +90,11 @@ async def test_ticket_is_invalid_for_another_user(owner: Somebody):
 
 
 @pytest.mark.parametrize("nonsense", ["", ".", "x.y", "00000000-0000-0000-0000-000000000000."])
-async def test_malformed_ticket_is_refused(owner: Somebody, nonsense: str):
+async def test_malformed_ticket_is_refused(owner: SignedInOwner, nonsense: str):
     assert await refused(owner.caller, nonsense) == 4401
 
 
-async def test_ticket_ends_with_its_session_and_membership(owner: Somebody):
+async def test_ticket_ends_with_its_session_and_membership(owner: SignedInOwner):
     first, second = await owner.ticket(), await owner.ticket()
     await owner.leave()
     assert await refused(owner.caller, first) == 4403
@@ -102,7 +102,7 @@ async def test_ticket_ends_with_its_session_and_membership(owner: Somebody):
     assert await refused(owner.caller, second) == 4401
 
 
-async def test_removed_member_is_disconnected_within_two_seconds(owner: Somebody):
+async def test_removed_member_is_disconnected_within_two_seconds(owner: SignedInOwner):
     async with watching(owner.caller) as watcher, watching(owner.caller) as another:
         await watcher.wait_for_hello()
         await another.wait_for_hello()
@@ -113,7 +113,7 @@ async def test_removed_member_is_disconnected_within_two_seconds(owner: Somebody
     assert watcher.kinds == []
 
 
-async def test_signed_out_session_is_disconnected_within_two_seconds(owner: Somebody):
+async def test_signed_out_session_is_disconnected_within_two_seconds(owner: SignedInOwner):
     """Another session of the same user stays open."""
     app = owner.app
     other, _ = await with_session(app.parts, owner.caller, app.user_id, app.project_id)
@@ -127,7 +127,7 @@ async def test_signed_out_session_is_disconnected_within_two_seconds(owner: Some
     assert ended.kinds == []
 
 
-async def test_disabled_account_is_disconnected(owner: Somebody):
+async def test_disabled_account_is_disconnected(owner: SignedInOwner):
     async with watching(owner.caller) as watcher:
         await watcher.wait_for_hello()
         async with owner.app.database.scope(Scope(user_id=UserId(owner.app.user_id), operator=True)) as session:

@@ -54,7 +54,7 @@ class OddError(KairosError):
     code = "odd"
 
 
-# Each fault also alone, as one failure must not hide another.
+# Each fault is also tested alone, as one failure must not hide another.
 @pytest.mark.parametrize(
     ("odd", "clean"),
     [(ODD, CLEAN), ("Ro\x00me", "Ro\ufffdme"), ("Ro\ud83dme", "Ro\ufffdme"), ("Ro\ud83d\ude00", "Ro\U0001f600")],

@@ -1,4 +1,4 @@
-"""Training runs started and stopped by people and triggers. No worker executes these runs."""
+"""Training runs started and stopped by people and triggers."""
 
 from __future__ import annotations
 
