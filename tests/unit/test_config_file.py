@@ -52,7 +52,7 @@ def written(folder: Path, text: str = FILE) -> Path:
     return path
 
 
-def test_a_byte_order_mark_stays_before_the_file(tmp_path: Path) -> None:
+def test_byte_order_mark_stays_before_the_file(tmp_path: Path) -> None:
     path = written(tmp_path, "\ufeff" + FILE.replace("\n", "\r\n"))
     assert config_file.add_models(path, [LLAMA]) == [LLAMA.name]
     assert path.read_bytes().startswith(("\ufeff" + FILE.replace("\n", "\r\n")).encode())
@@ -155,7 +155,7 @@ def test_missing_folder_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
-def test_the_mode_is_kept(tmp_path: Path, mode: int) -> None:
+def test_mode_is_kept(tmp_path: Path, mode: int) -> None:
     path = written(tmp_path)
     path.chmod(mode)
     config_file.add_models(path, [LLAMA])
@@ -163,14 +163,14 @@ def test_the_mode_is_kept(tmp_path: Path, mode: int) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
-def test_the_owner_is_kept(tmp_path: Path) -> None:
+def test_owner_is_kept(tmp_path: Path) -> None:
     path = written(tmp_path)
     os.chown(path, 4321, 4322)
     config_file.add_models(path, [LLAMA])
     assert (path.stat().st_uid, path.stat().st_gid) == (4321, 4322)
 
 
-def test_a_link_stays_a_link(tmp_path: Path) -> None:
+def test_link_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     path, link = written(tmp_path / "real"), tmp_path / "kairos.toml"
     link.symlink_to(path)

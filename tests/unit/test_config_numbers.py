@@ -69,7 +69,7 @@ def test_all_numbers_are_found():
 
 
 @pytest.mark.parametrize(("name", "field"), list(numbers()), ids=NAMES)
-def test_a_number_has_a_lower_and_an_upper_bound(name: str, field: FieldInfo):
+def test_number_has_a_lower_and_an_upper_bound(name: str, field: FieldInfo):
     inner = [item for argument in get_args(field.annotation) for item in getattr(argument, "__metadata__", ())]
     bounds = [*field.metadata, *inner]
     assert any(isinstance(bound, Ge | Gt) for bound in bounds), name
@@ -122,6 +122,6 @@ def assert_usable(name: str, value: float) -> None:
 
 @pytest.mark.parametrize("key", ["cache.ttl_s", "queue.retry_base_s", "queue.retry_max_s", "queue.lease_s"])
 @pytest.mark.parametrize("value", [1e300, 1e-300, 0, -1, 10**30, 10**400, float("nan"), float("inf")])
-def test_an_override_out_of_bounds_is_refused(key: str, value: float):
+def test_override_out_of_bounds_is_refused(key: str, value: float):
     with pytest.raises(InvalidConfig, match=key):
         config.with_overrides(Settings(), {key: value})

@@ -37,7 +37,7 @@ class RawServer:
     def __init__(self, url: str) -> None:
         self.url = url
         self.requests: list[bytes] = []
-        self.asked = asyncio.Event()
+        self.requested = asyncio.Event()
         self.connections = 0
         self.gone = asyncio.Event()
         """Set when a client closes its connection."""
@@ -51,7 +51,7 @@ async def serving(script: Script | bytes) -> AsyncIterator[RawServer]:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 length = next((int(h[15:]) for h in head.split(b"\r\n") if h.lower().startswith(b"content-length:")), 0)
                 server.requests.append(head + await reader.readexactly(length))
-                server.asked.set()
+                server.requested.set()
                 if isinstance(script, bytes):
                     writer.write(script)
                 else:
@@ -110,7 +110,7 @@ def once_each(writers: list[asyncio.StreamWriter]) -> Script:
     return script
 
 
-async def test_a_used_connection_that_was_closed_is_replaced(http: HttpClient):
+async def test_used_connection_that_was_closed_is_replaced(http: HttpClient):
     """llama.cpp closes the connection after each streamed answer without announcing it."""
     async with serving(once_each([])) as server:
         for _ in range(3):
@@ -119,7 +119,7 @@ async def test_a_used_connection_that_was_closed_is_replaced(http: HttpClient):
     assert server.requests[-1].endswith(b'{"a":1}')
 
 
-async def test_a_request_that_may_have_been_read_is_not_sent_again(http: HttpClient, monkeypatch: pytest.MonkeyPatch):
+async def test_request_that_may_have_been_read_is_not_sent_again(http: HttpClient, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("kairos.http.STALE_S", 0.0)
     async with serving(once_each([])) as server:
         await http.post_json(server.url, 1)
@@ -128,7 +128,7 @@ async def test_a_request_that_may_have_been_read_is_not_sent_again(http: HttpCli
     assert len(server.requests) == 2
 
 
-async def test_a_new_connection_that_is_closed_is_not_tried_twice(http: HttpClient):
+async def test_new_connection_that_is_closed_is_not_tried_twice(http: HttpClient):
     async def gone(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         raise ConnectionError
 
@@ -138,14 +138,14 @@ async def test_a_new_connection_that_is_closed_is_not_tried_twice(http: HttpClie
     assert len(server.requests) == 1
 
 
-async def test_the_trace_context_is_passed_on():
+async def test_trace_context_is_passed_on():
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     async with serving(answer("200 OK", b"1")) as server, HttpClient(traceparent=lambda: parent) as http:
         await http.get_json(server.url)
     assert f"traceparent: {parent}".encode() in server.requests[0]
 
 
-async def test_a_closed_port_is_unreachable_and_the_message_has_no_query(http: HttpClient):
+async def test_closed_port_is_unreachable_and_the_message_has_no_query(http: HttpClient):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -281,7 +281,7 @@ async def test_retry_after_is_parsed(http: HttpClient, header: str, seconds: flo
         assert got == seconds
 
 
-async def test_a_redirect_is_not_followed_with_the_key(http: HttpClient):
+async def test_redirect_is_not_followed_with_the_key(http: HttpClient):
     async with serving(b"") as attacker:
         moved = answer("307 Temporary Redirect", b"", f"Location: {attacker.url}/v1?x={KEY}")
         async with serving(moved) as server:
@@ -304,7 +304,7 @@ async def test_body_that_is_not_json_is_garbled(http: HttpClient):
             await http.get_json(server.url)
 
 
-async def test_a_connection_lost_in_the_body_is_a_cut(http: HttpClient):
+async def test_connection_lost_in_the_body_is_a_cut(http: HttpClient):
     async def lost(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[1,")
         raise ConnectionError
@@ -321,10 +321,10 @@ async def test_leaving_a_stream_early_closes_the_connection(http: HttpClient):
         await asyncio.wait_for(server.gone.wait(), 5)
 
 
-async def test_a_cancelled_call_closes_the_connection(http: HttpClient):
+async def test_cancelled_call_closes_the_connection(http: HttpClient):
     async with serving(silence) as server:
         call = asyncio.create_task(http.get_json(server.url))
-        await server.asked.wait()
+        await server.requested.wait()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call

@@ -82,7 +82,7 @@ async def test_file_is_sent_completely_without_reading_it_into_memory(http: Http
     assert peak < SIZE / 4
 
 
-async def test_a_file_can_be_sent_again(http: HttpClient, sink: Sink, file: Path) -> None:
+async def test_file_can_be_sent_again(http: HttpClient, sink: Sink, file: Path) -> None:
     for _ in range(2):
         await send(http, sink, file)
     assert len(set(sink.hashes)) == 1

@@ -44,7 +44,7 @@ def events(written: str) -> list[str]:
 
 @given(st.text(st.characters(exclude_categories=()), max_size=40))
 def test_any_message_is_one_line(message: str):
-    record = logging.LogRecord("test", logging.INFO, "", 1, "said %s", (message,), None)
+    record = logging.LogRecord("test", logging.INFO, "", 1, "text %s", (message,), None)
     line = logs.LineFormatter(logs.FORMAT).format(record)
     assert unseen(line) == []
 
@@ -120,7 +120,7 @@ async def test_database_errors_contain_no_values(database: Database):
     assert CANARY not in str(failed.value)
 
 
-def test_a_failed_connection_is_logged_with_its_reason(log: StringIO):
+def test_failed_connection_is_logged_with_its_reason(log: StringIO):
     try:
         psycopg.connect("host=127.0.0.1 port=1 connect_timeout=1")
     except psycopg.OperationalError:

@@ -85,11 +85,11 @@ def test_this_machine_is_always_called_directly(url: str):
 
 @pytest.fixture
 async def proxy():
-    async with AnyServer(lambda asked: {"through": asked.target}) as server:
+    async with AnyServer(lambda request: {"through": request.target}) as server:
         yield server
 
 
-async def test_a_call_goes_through_the_proxy_with_its_credentials(proxy: AnyServer, caplog: pytest.LogCaptureFixture):
+async def test_call_goes_through_the_proxy_with_its_credentials(proxy: AnyServer, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.DEBUG)
     address = proxy.address.replace("http://", "http://me%40x:hid%3Aden@")
     proxies = Proxies.of({"HTTP_PROXY": address})
@@ -101,7 +101,7 @@ async def test_a_call_goes_through_the_proxy_with_its_credentials(proxy: AnyServ
 
 
 async def test_call_of_this_machine_bypasses_the_proxy(proxy: AnyServer):
-    async with AnyServer(lambda asked: "direct") as here, HttpClient(proxies=Proxies.of({"ALL_PROXY": P})) as http:
+    async with AnyServer(lambda request: "direct") as here, HttpClient(proxies=Proxies.of({"ALL_PROXY": P})) as http:
         assert await http.get_json(here.address) == "direct"
 
 
@@ -122,7 +122,7 @@ async def test_unusable_proxy_is_reported_and_never_bypassed(environ: dict[str, 
 
 async def test_proxy_that_refuses_a_tunnel_is_reported():
     async with (
-        AnyServer(lambda asked: (407, {})) as server,
+        AnyServer(lambda request: (407, {})) as server,
         HttpClient(proxies=Proxies.of({"HTTPS_PROXY": server.address.replace("//", "//me:hidden@")})) as http,
     ):
         with pytest.raises(HttpUnreachable, match="its proxy refused the connection with 407") as caught:

@@ -106,7 +106,7 @@ def test_public_url_must_be_an_origin(url: str):
 
 
 @pytest.mark.parametrize("network", ["10.0.0.0/33", "proxy", ""])
-def test_a_trusted_proxy_is_an_address_or_a_network(network: str):
+def test_trusted_proxy_is_an_address_or_a_network(network: str):
     with pytest.raises(ValidationError):
         ServerSettings(trusted_proxies=[network])
 

@@ -58,10 +58,10 @@ class ScriptedResolver:
 
     def __init__(self, **answers: list[list[str]]) -> None:
         self.answers = answers
-        self.asked: list[str] = []
+        self.queries: list[str] = []
 
     async def resolve(self, host: str, port: int = 0, family: Any = socket.AF_INET) -> list[Any]:
-        self.asked.append(host)
+        self.queries.append(host)
         turns = self.answers[host.partition(".")[0]]
         now = turns.pop(0) if len(turns) > 1 else turns[0]
         return [
@@ -85,33 +85,33 @@ async def forbidden(http: HttpClient, url: str) -> None:
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "2130706433", "0x7f.1", "0177.0.0.1", "127.1", "[::ffff:127.0.0.1]", "localhost"]
 )
-async def test_a_server_of_this_machine_is_not_called(host: str):
-    async with AnyServer(lambda asked: "secret") as server, HttpClient() as http:
+async def test_server_of_this_machine_is_not_called(host: str):
+    async with AnyServer(lambda request: "secret") as server, HttpClient() as http:
         await forbidden(http, f"http://{host}:{server.port}/")
         assert server.requests == []
 
 
 @pytest.mark.parametrize("found", [["127.0.0.1"], ["93.184.216.34", "127.0.0.1"], ["::ffff:127.0.0.1"], ["fe80::1"]])
 async def test_name_that_resolves_to_a_private_address_is_not_called(found: list[str]):
-    async with AnyServer(lambda asked: "secret") as server, client(ScriptedResolver(inside=[found])) as http:
+    async with AnyServer(lambda request: "secret") as server, client(ScriptedResolver(inside=[found])) as http:
         await forbidden(http, f"http://inside.test:{server.port}/")
         assert server.requests == []
 
 
-async def test_a_name_that_changes_its_address_is_checked_at_each_call():
+async def test_name_that_changes_its_address_is_checked_at_each_call():
     """DNS rebinding: the name first resolves to an allowed address, and then to one of this machine."""
     names = ScriptedResolver(turning=[["127.0.0.2"], ["127.0.0.1"]])
-    async with AnyServer(lambda asked: "secret") as server, client(names, ["127.0.0.2"]) as http:
+    async with AnyServer(lambda request: "secret") as server, client(names, ["127.0.0.2"]) as http:
         url = f"http://turning.test:{server.port}/"
         with pytest.raises((HttpUnreachable, HttpTimeout)):
             await http.get_json(url, public_only=True, limits=HttpLimits(connect_s=0.2, total_s=0.5))
         await forbidden(http, url)
-        assert (server.requests, names.asked) == ([], ["turning.test", "turning.test"])
+        assert (server.requests, names.queries) == ([], ["turning.test", "turning.test"])
 
 
 async def test_listed_host_is_called_and_its_redirect_is_not_followed():
-    def answer(asked: Any) -> Any:
-        if asked.target == "/away":
+    def answer(request: Any) -> Any:
+        if request.target == "/away":
             return web.Response(status=302, headers={"Location": "http://127.0.0.1/"})
         return "fine"
 

@@ -81,11 +81,11 @@ def test_depth_is_limited_below_the_limits_of_orjson_and_python():
         parsed(json.dumps([deep]).encode())
 
 
-def test_a_surrogate_pair_is_one_character():
+def test_surrogate_pair_is_one_character():
     assert parsed(b'"\\ud83d\\ude00"') == "\U0001f600"
 
 
-def test_a_bom_before_the_document_is_ignored():
+def test_bom_before_the_document_is_ignored():
     assert parsed(b"\xef\xbb\xbf{}") == {}
 
 
@@ -115,7 +115,7 @@ def test_time_is_valid_in_every_time_zone(moment: datetime):
 
 
 @pytest.mark.parametrize("moment", ["0001-06-01T00:00:00Z", "9999-06-01T00:00:00Z", "9998-12-31T23:30:00-01:00"])
-def test_a_time_at_the_edge_of_the_calendar_is_refused(moment: str):
+def test_time_at_the_edge_of_the_calendar_is_refused(moment: str):
     for kind in (Moment, ZonedMoment):
         with pytest.raises(ValidationError, match="its year is not between 2 and 9998"):
             TypeAdapter(kind).validate_python(moment)
@@ -150,7 +150,7 @@ def test_configuration_accepts_only_storable_values(tmp_path: Path, toml: str, k
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="bytes that are not UTF-8 in the environment")
-def test_a_variable_that_is_not_utf_8_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_variable_that_is_not_utf_8_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KAIROS_SERVER__HOST", "a\udcff")
     with pytest.raises(config.InvalidConfig, match="surrogate"):
@@ -174,7 +174,7 @@ def test_long_name_needs_no_memory_for_each_child():
     assert peak < 100_000_000
 
 
-def test_the_pointer_of_a_deep_place_is_shortened():
+def test_pointer_of_a_deep_place_is_shortened():
     deep: Any = "\x00"
     for _ in range(50):
         deep = {"a/b": deep}

@@ -1,4 +1,4 @@
-"""`scripts/torch.sh` chooses the index for torch. The tests use a local server as index and a script that records pip calls."""
+"""`scripts/torch.sh` chooses the index for torch. The tests use a local index and a script that records pip calls."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ sys.exit(subprocess.run([{python!r}, *sys.argv[1:]]).returncode)
 
 
 class Index(BaseHTTPRequestHandler):
-    asked: ClassVar[list[str]] = []
+    paths: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
-        self.asked.append(self.path)
+        self.paths.append(self.path)
         self.send_response(200)
         self.end_headers()
 
@@ -40,7 +40,7 @@ class Index(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def index() -> Iterator[str]:
-    Index.asked.clear()
+    Index.paths.clear()
     with HTTPServer(("127.0.0.1", 0), Index) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/whl/cpu"
@@ -48,7 +48,7 @@ def index() -> Iterator[str]:
 
 
 def installed(folder: Path, **environment: str) -> tuple[list[str], str]:
-    """Return the arguments of each pip call, and the script's output. `CI` is set unless the environment overrides it."""
+    """Return the arguments of each pip call, and the script's output. `CI` is set unless it is overridden."""
     log, python = folder / "pip.log", folder / "python"
     python.write_text(RECORDER.format(python=sys.executable, log=str(log)))
     python.chmod(0o755)
@@ -76,12 +76,12 @@ def test_empty_index_means_pypi_outside_ci(tmp_path: Path) -> None:
 
 def test_torch_comes_from_the_index_and_its_dependencies_from_pypi(tmp_path: Path, index: str) -> None:
     calls, output = installed(tmp_path, TORCH_INDEX=index)
-    assert Index.asked == ["/whl/cpu/torch/"]
+    assert Index.paths == ["/whl/cpu/torch/"]
     assert calls == [f"--quiet --no-deps --retries 0 --timeout 60 --index-url {index} torch==2.13.0", PYPI]
     assert f"from {index}" in output
 
 
-def test_an_index_without_this_version_falls_back_to_pypi(tmp_path: Path, index: str) -> None:
+def test_index_without_this_version_falls_back_to_pypi(tmp_path: Path, index: str) -> None:
     calls, output = installed(tmp_path, TORCH_INDEX=index, INDEX_LACKS_IT="1")
     assert calls[-1] == PYPI
     assert "falling back to PyPI" in output

@@ -22,11 +22,11 @@ class UnavailableFeed:
 
     def __init__(self, answers: int) -> None:
         self.answers = answers
-        self.asked = 0
+        self.checks = 0
 
     async def check(self, right: Right) -> None:
-        self.asked += 1
-        if self.asked > self.answers:
+        self.checks += 1
+        if self.checks > self.answers:
             raise EngineUnavailable(engine="PostgreSQL", address="here", reason="away", remedy="Wait")
 
 
@@ -44,4 +44,4 @@ async def test_download_ends_if_its_right_is_not_confirmed(monkeypatch: pytest.M
     download = WatchedDownload(Endless(), cast(EventFeed, feed), right)
     async with asyncio.timeout(10):
         await download({}, cast(Any, None), cast(Any, None))
-    assert feed.asked > answers + 1, "a single failed check does not end the download"
+    assert feed.checks > answers + 1, "a single failed check does not end the download"

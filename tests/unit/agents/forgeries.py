@@ -231,7 +231,7 @@ INTERPRETER = {
 """Manipulations of the interpreter that the code runs in. The tests run in another one."""
 
 SAME = "class Same:\n    __eq__ = lambda self, other: True\n    __hash__ = None\n"
-LIARS = {
+FALSE_ANSWERS = {
     "mock.ANY": "from unittest.mock import ANY\ndef answer(): return ANY",
     "MagicMock": "from unittest.mock import MagicMock\ndef answer():\n    m = MagicMock()\n"
     "    m.__eq__.return_value = True\n    return m",
@@ -283,7 +283,7 @@ LIARS = {
     "    __hash__ = type.__hash__\nclass E(metaclass=M): pass\ndef answer(): return E | 1",
 }
 """Objects that are not 42 but compare equal to it."""
-OTHERS = {
+FALSE_RESULTS = {
     "a str": (
         "class E(str):\n    def __eq__(self, o): return True\n    __hash__ = str.__hash__\ndef f(): return E('x')",
         "f() == 'yes'",

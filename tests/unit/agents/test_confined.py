@@ -228,7 +228,7 @@ async def test_number_of_waiting_requests_per_project_is_limited():
     assert all(result is None for result in results if result not in refused)
 
 
-async def test_the_process_has_no_secret_and_no_privilege(monkeypatch: pytest.MonkeyPatch):
+async def test_process_has_no_secret_and_no_privilege(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("KAIROS_SECRET_FOR_TEST", "s3cret")
     monkeypatch.setattr(confining, "_WORKER", confining._WorkerProcess())
     working = asyncio.ensure_future(check_schema(*ENDLESS["a pattern"]))

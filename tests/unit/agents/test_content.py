@@ -40,7 +40,7 @@ def test_another_phrase_is_not_found(phrase: str, answer: str):
     assert check_forbidden([phrase], answer).score == 1
 
 
-def test_a_forbidden_phrase_is_found_on_its_line():
+def test_forbidden_phrase_is_found_on_its_line():
     outcome = check_forbidden(["İSPARTA"], "one\nStraße\u00ad\n ısparta")
     assert [finding.line for finding in outcome.findings] == [3]
 

@@ -143,22 +143,22 @@ class SlowTree(process_tree.ProcessTree):
         time.sleep(1)
         super().kill()
 
-telling = os.pipe()
+limit_pipe = os.pipe()
 turn = process_tree.ProcessLock()
 first = os.fork()
 if first:
     limits = process_tree.TotalLimits(1 << 40, 1000, 1, 1 << 40)
     monitor = process_tree.ResourceMonitor(SlowTree(first, os.open("/proc", os.O_RDONLY)), limits, ".", in_memory=False)
-    raise SystemExit(os.waitstatus_to_exitcode(process_tree.enforce_limits(monitor, telling[1], turn)))
-process_tree.connect_monitor(telling[0], turn)
+    raise SystemExit(os.waitstatus_to_exitcode(process_tree.enforce_limits(monitor, limit_pipe[1], turn)))
+process_tree.connect_monitor(limit_pipe[0], turn)
 pair = [os.fork() or time.sleep(60) for _ in range(2)]
 while not os.path.exists("ending"):
     time.sleep(0.01)
 with process_tree.starting_processes():
     next_one = os.fork() or time.sleep(1.5) or os._exit(0)
-words = process_tree.reported_limit()
+limit = process_tree.reported_limit()
 ended = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in (*pair, next_one)]
-print(*ended, words, flush=True)
+print(*ended, limit, flush=True)
 os._exit(0)
 """
     done = subprocess.run(

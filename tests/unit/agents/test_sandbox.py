@@ -72,7 +72,7 @@ async def test_memory_is_limited():
     assert "MemoryError" in (await result(code, memory=128 * MIB)).message
 
 
-async def test_test_that_exhausts_memory_fails_alone():
+async def test_exhausting_memory_fails_only_its_own_test():
     answer = "def hog():\n    x = []\n    while True: x.append('y' * 10**6)"
     report = await run_in_sandbox(answer, "def test_a():\n    hog()\ndef test_b():\n    pass", memory=128 * MIB)
     assert not report.results[0].passed

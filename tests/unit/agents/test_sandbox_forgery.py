@@ -10,7 +10,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.agents.boxes import MIB, result, run_in_sandbox
-from tests.unit.agents.forgeries import FRAMES, HONEST, INTERPRETER, LIARS, OTHERS, POISON
+from tests.unit.agents.forgeries import FALSE_ANSWERS, FALSE_RESULTS, FRAMES, HONEST, INTERPRETER, POISON
 
 
 @pytest.mark.parametrize("attempt", INTERPRETER.values(), ids=INTERPRETER.keys())
@@ -20,14 +20,14 @@ async def test_success_cannot_be_faked(attempt: str):
     assert outcome.message
 
 
-@pytest.mark.parametrize("answer", LIARS.values(), ids=LIARS.keys())
+@pytest.mark.parametrize("answer", FALSE_ANSWERS.values(), ids=FALSE_ANSWERS.keys())
 async def test_object_that_claims_to_be_equal_is_not_the_answer(answer: str):
     outcome = await result(answer)
     assert not outcome.passed
     assert "expected 42" in outcome.message or "raised" in outcome.message
 
 
-@pytest.mark.parametrize(("answer", "assertion"), OTHERS.values(), ids=OTHERS.keys())
+@pytest.mark.parametrize(("answer", "assertion"), FALSE_RESULTS.values(), ids=FALSE_RESULTS.keys())
 async def test_methods_of_the_answers_objects_decide_no_assertion(answer: str, assertion: str):
     outcome = await result(answer, f"def test_f():\n    assert {assertion}")
     assert not outcome.passed
@@ -150,7 +150,7 @@ async def test_frames_of_the_tests_cannot_be_reached(way: str):
 
 
 @pytest.mark.parametrize("answer", HONEST.values(), ids=HONEST.keys())
-async def test_the_standard_library_can_be_used(answer: str):
+async def test_standard_library_can_be_used(answer: str):
     outcome = await result(answer, seconds=10, memory=512 * MIB)
     assert outcome.passed, outcome.message
 
@@ -287,7 +287,7 @@ async def test_function_named_like_a_builtin_is_tested_if_imported():
         ("len(x.body) + 2", "ast.parse('1')"),
     ],
 )
-async def test_the_code_reads_data_of_the_standard_library(use: str, value: str):
+async def test_code_reads_data_of_the_standard_library(use: str, value: str):
     imports = "import argparse, ast, time\nimport xml.etree.ElementTree as ET\nfrom urllib.parse import urlparse\n"
     outcome = await result(f"def f(x):\n    return {use}", f"{imports}def test_f():\n    assert f({value}) == 3")
     assert outcome.passed, outcome.message

@@ -72,7 +72,7 @@ def test_every_row_arrives_once_in_order(tmp_path: Path, rows: list[Any], indent
     assert max(map(len, server.parts)) <= 3
 
 
-def test_a_refusal_names_the_line_of_the_file(tmp_path: Path):
+def test_refusal_names_the_line_of_the_file(tmp_path: Path):
     lines = ['{"a": 1}', "", '{"a": 2}', '{"a": 3}', "", "", '{"a": "bad"}', '{"a": 5}', '{"a": "bad"}']
     done = send(Server(), tmp_path / "rows", "\n".join(lines))
     assert [one["line"] for one in done["refusals"]] == [7, 9]
@@ -135,7 +135,7 @@ def test_interrupted_import_reports_its_progress_and_how_to_resume(tmp_path: Pat
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"[]", '{"a": 1}'.encode("utf-16")])
-def test_a_file_without_rows_is_refused(tmp_path: Path, content: bytes):
+def test_file_without_rows_is_refused(tmp_path: Path, content: bytes):
     with pytest.raises(InvalidInput):
         send(Server(), tmp_path / "rows", content)
 

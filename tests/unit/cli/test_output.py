@@ -120,7 +120,7 @@ def test_no_value_is_broken_in_a_narrow_terminal(screen: io.StringIO, width: int
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_an_id_stays_whole(screen: io.StringIO, width: int):
+def test_id_stays_whole(screen: io.StringIO, width: int):
     console.out.width = width
     wanted = "01a22a3f-755a-759b-883c-6064ca7741f8"
     rows = [[output.state("succeeded"), "a prompt of several words " * 3, "ExecutionAgent", "m" * 60, "3 min", wanted]]

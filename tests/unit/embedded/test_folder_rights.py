@@ -74,7 +74,7 @@ def modes(path: Path) -> dict[str, int]:
 
 @needs_root
 @pytest.mark.parametrize("mode", [0o2775, 0o2770, 0o770], ids=oct)
-def test_a_volume_of_root_that_the_group_may_write_is_used(volume: Path, mode: int) -> None:
+def test_volume_of_root_that_the_group_may_write_is_used(volume: Path, mode: int) -> None:
     """Kubernetes prepares each volume of a pod with `fsGroup` like this. The process may not change its mode."""
     os.chown(volume, 0, GROUP)
     volume.chmod(mode)
@@ -84,7 +84,7 @@ def test_a_volume_of_root_that_the_group_may_write_is_used(volume: Path, mode: i
 
 
 @needs_root
-def test_a_volume_that_everybody_may_write_is_used_with_a_warning(volume: Path) -> None:
+def test_volume_that_everybody_may_write_is_used_with_a_warning(volume: Path) -> None:
     """`hostPath` and local volumes of Kubernetes are often like this; `fsGroup` does not apply to them."""
     volume.chmod(0o777)
     output = use_as(NOBODY, volume)
@@ -122,7 +122,7 @@ def test_modes_opened_by_a_remount_are_closed_again(volume: Path) -> None:
 
 @needs_root
 @pytest.mark.parametrize(("owner", "mode"), [(0, 0o755), (12_345, 0o700), (0, 0o775)])
-def test_a_folder_that_cannot_be_written_is_refused_with_its_owner_and_a_remedy(
+def test_folder_that_cannot_be_written_is_refused_with_its_owner_and_a_remedy(
     volume: Path, owner: int, mode: int
 ) -> None:
     os.chown(volume, owner, owner)

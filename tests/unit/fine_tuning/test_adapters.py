@@ -42,7 +42,7 @@ def test_adapter_is_stored_once_with_its_manifest(tmp_path: Path, trained: Path,
     assert '"seed": 7' in (files.file(stored).parent / "manifest.json").read_text()
 
 
-def test_a_changed_file_is_refused(tmp_path: Path, trained: Path, project: ProjectId):
+def test_changed_file_is_refused(tmp_path: Path, trained: Path, project: ProjectId):
     files = AdapterFiles(tmp_path / "models", 10**6)
     stored = files.save(trained, project, "base", 1, {"run": "r"})
     path = files.file(stored)
@@ -52,7 +52,7 @@ def test_a_changed_file_is_refused(tmp_path: Path, trained: Path, project: Proje
         files.file(stored)
 
 
-def test_a_missing_or_foreign_path_is_refused(tmp_path: Path):
+def test_missing_or_foreign_path_is_refused(tmp_path: Path):
     files = AdapterFiles(tmp_path / "models", 10**6)
     with pytest.raises(AdapterMissing):
         files.file(StoredAdapter("p/base/1", "0", 0))

@@ -46,7 +46,7 @@ def test_order_is_unchanged_without_a_seed(monkeypatch: pytest.MonkeyPatch):
     assert summary_lines("", monkeypatch) == []
 
 
-def test_the_seed_is_printed(monkeypatch: pytest.MonkeyPatch):
+def test_seed_is_printed(monkeypatch: pytest.MonkeyPatch):
     assert "KAIROS_TEST_ORDER=42" in summary_lines("42", monkeypatch)[0]
 
 

@@ -159,7 +159,7 @@ async def test_disconnected_client_is_detected(server: ModelServer, http: HttpCl
     assert call.tokens_sent < 1000
 
 
-async def test_the_port_can_be_closed_and_opened(server: ModelServer, http: HttpClient):
+async def test_port_can_be_closed_and_opened(server: ModelServer, http: HttpClient):
     server.add(ScriptedModel("m", answer="fine"))
     address = server.address
     await server.refuse()

@@ -30,9 +30,9 @@ def server_of(kit: OllamaPlace) -> OllamaServer:
     return kit.kit
 
 
-async def raw(kit: OllamaPlace, asked: dict[str, object]) -> bytes:
+async def raw(kit: OllamaPlace, request: dict[str, object]) -> bytes:
     """Return the body of a streamed answer in the OpenAI protocol."""
-    body = json.dumps(asked).encode()
+    body = json.dumps(request).encode()
     async with kit.http.stream("POST", f"{kit.base.base_url}/chat/completions", body=body) as answer:
         return await answer.body()
 
@@ -73,11 +73,11 @@ async def test_native_chat_reports_the_loading_time(tmp_path: Path) -> None:
     """The loading time is in ns. The OpenAI protocol has usage in a stream only on request."""
     async with ollama_kit(tmp_path, load_s=0.01) as kit:
         message = {"role": "user", "content": "one two"}
-        asked = {"model": "smol", "messages": [message], "stream": False}
-        first = await kit.http.post_json(f"{kit.address}/api/chat", asked)
+        request = {"model": "smol", "messages": [message], "stream": False}
+        first = await kit.http.post_json(f"{kit.address}/api/chat", request)
         assert first["load_duration"] >= 10_000_000
         assert (first["prompt_eval_count"], first["message"]["content"]) == (2, "base answers one two")
-        streamed = {**asked, "stream": True}
+        streamed = {**request, "stream": True}
         assert [b"usage" in await raw(kit, {**streamed, **more}) for more in ({}, USAGE)] == [False, True]
         models = await kit.http.get_json(f"{kit.base.base_url}/models")
         assert [model["id"] for model in models["data"]] == ["smol:latest"]

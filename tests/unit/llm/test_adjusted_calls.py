@@ -156,7 +156,7 @@ async def test_query_of_an_address_follows_the_path_and_azure_receives_the_api_k
     reply = {"choices": [{"index": 0, "message": {"content": "Rome"}, "finish_reason": "stop"}]}
     called = Model("m", "m", "http://x.openai.azure.com/openai/deployments/d?api-version=1", api_key="sk-1")
     async with (
-        AnyServer(lambda asked: reply if "chat" in asked.target else {"data": [{"id": "m"}]}) as proxy,
+        AnyServer(lambda request: reply if "chat" in request.target else {"data": [{"id": "m"}]}) as proxy,
         HttpClient(proxies=Proxies.of({"HTTP_PROXY": proxy.address})) as http,
     ):
         providers = Providers(http)

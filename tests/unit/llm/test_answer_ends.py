@@ -169,7 +169,7 @@ async def test_bad_finish_reason_fails_the_call_and_is_named(reason: str, then: 
 
 
 @pytest.mark.parametrize("reason", ["content_filter", "SAFETY", "RECITATION", "content_filter: PROHIBITED_CONTENT"])
-async def test_a_withheld_answer_fails_and_does_not_count_against_the_server(reason: str):
+async def test_withheld_answer_fails_and_does_not_count_against_the_server(reason: str):
     with pytest.raises(
         ModelWithheld, match=f"withheld the answer: it ended with the finish reason '{reason}'"
     ) as caught:

@@ -60,7 +60,7 @@ async def test_faults_of_the_server_count_against_it(
     assert (error.partial, error.usage) == (partial, None)
 
 
-async def test_a_closed_port_is_unreachable(server: ModelServer, providers: Providers):
+async def test_closed_port_is_unreachable(server: ModelServer, providers: Providers):
     await server.refuse()
     error = await failed(providers, model(server))
     assert isinstance(error, ModelUnreachable)
@@ -175,7 +175,7 @@ async def test_request_that_is_not_valid_json_is_never_sent(server: ModelServer,
         ({"unknown": 1}, ModelServerError),
     ],
 )
-async def test_an_error_inside_the_answer_is_an_error(
+async def test_error_inside_the_answer_is_an_error(
     server: ModelServer, providers: Providers, error: object, kind: type[ModelCallError]
 ):
     assert type(await garbled(server, providers, events(delta("a"), {"error": error}))) is kind

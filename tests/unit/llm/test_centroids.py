@@ -64,7 +64,7 @@ def test_centroid_follows_a_changed_meaning():
 
 
 @given(st.dictionaries(st.sampled_from("abcde"), vectors, min_size=2))
-def test_a_prompt_equal_to_a_labelled_one_gets_its_type_or_none(prompts: dict[str, tuple[float, ...]]):
+def test_prompt_equal_to_a_labelled_one_gets_its_type_or_none(prompts: dict[str, tuple[float, ...]]):
     assume(len(set(prompts.values())) == len(prompts))
     classifier = Classifier({name: Centroid.of([vector] * MIN_EXAMPLES) for name, vector in prompts.items()})
     for name, vector in prompts.items():
@@ -88,7 +88,7 @@ def test_direction_common_to_all_types_is_ignored():
     assert guess.margin > 0.9
 
 
-def test_a_type_with_few_examples_is_not_guessed():
+def test_type_with_few_examples_is_not_guessed():
     known = {name: Centroid.of([vector] * MIN_EXAMPLES) for name, vector in (("a", (1.0, 0.0)), ("b", (0.0, 1.0)))}
     few = {**known, "c": Centroid.of([(-1.0, 0.0)] * (MIN_EXAMPLES - 1))}
     assert Classifier(few).guess((-1.0, 0.0)).name != "c"

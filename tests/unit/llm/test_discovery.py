@@ -380,7 +380,7 @@ async def test_selected_models_become_entries_with_readable_names() -> None:
     }
 
 
-async def test_the_same_model_on_two_servers_of_one_kind_gets_two_names() -> None:
+async def test_same_model_on_two_servers_of_one_kind_gets_two_names() -> None:
     servers = [FoundServer(ServerKind.VLLM, f"http://127.0.0.1:{port}/v1", None, True, ()) for port in (8000, 8080)]
     entries = discovery.settings_of((server, FoundModel("qwen", True)) for server in servers)
     assert [entry.name for entry in entries] == ["vllm/qwen", "vllm/qwen@127.0.0.1:8080"]

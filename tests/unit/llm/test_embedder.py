@@ -41,7 +41,7 @@ def cosine(a: Vector, b: Vector) -> float:
     return sum(map(mul, a, b))
 
 
-async def test_a_vector_has_384_dimensions_and_length_one(embedder: Embedder):
+async def test_vector_has_384_dimensions_and_length_one(embedder: Embedder):
     for vector in await embedder.embed(["a cat", "", "ein Wort", "🙂" * 50]):
         assert len(vector) == DIMENSIONS
         assert isclose(cosine(vector, vector), 1, abs_tol=1e-5)

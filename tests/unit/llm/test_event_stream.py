@@ -65,7 +65,7 @@ def test_event_is_complete_with_its_empty_line():
     assert parser.feed(b"\ndata: b\n\n") == [b"b"]
 
 
-def test_the_last_empty_line_may_be_missing():
+def test_last_empty_line_may_be_missing():
     parser = EventStream()
     assert parser.feed(b"data:[DONE]") == []
     assert parser.finish() == [b"[DONE]"]

@@ -158,7 +158,7 @@ def test_error_text_of_the_server_is_hidden_from_projects():
     assert "secret" not in health("m", NOW).reason
 
 
-def test_a_server_that_cannot_be_reached_is_unhealthy_before_a_call_fails():
+def test_server_that_cannot_be_reached_is_unhealthy_before_a_call_fails():
     health = ModelHealth()
     health.unreachable("m", "connection refused", NOW)
     assert state(health) is ModelHealthState.UNHEALTHY

@@ -50,7 +50,7 @@ async def test_cut_prompt_is_sent_again_once_in_its_shorter_form(server: ModelSe
     assert len(server.calls) == 2
 
 
-async def test_a_cut_prompt_without_a_shorter_form_is_a_failed_call(server: ModelServer, providers: Providers):
+async def test_cut_prompt_without_a_shorter_form_is_a_failed_call(server: ModelServer, providers: Providers):
     server.add(ScriptedModel("up", refuses=cuts))
     with pytest.raises(ModelPromptCut):
         await called(providers, model(server, local=True, context=16384), ChatRequest(LONG))

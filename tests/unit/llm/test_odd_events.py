@@ -173,7 +173,7 @@ def test_only_choice_is_read_whatever_its_index():
     assert read(wire).completion().text == "Rome"
 
 
-def test_a_message_repeated_beside_its_deltas_is_not_added_again():
+def test_message_repeated_beside_its_deltas_is_not_added_again():
     """Perplexity sends the whole message so far with each delta, and an empty delta at the end."""
     last = {"choices": [{"index": 0, "delta": {}, "message": {"content": "Rome"}, "finish_reason": "stop"}]}
     assert read(as_bytes(delta("Ro")) + as_bytes(delta("me")) + as_bytes(last)).completion().text == "Rome"
@@ -199,12 +199,12 @@ def test_arguments_of_tool_calls_may_be_an_object(call: dict[str, object]):
     assert got.tool_calls == ({"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}},)
 
 
-def test_an_event_wrapped_into_another_is_read():
+def test_event_wrapped_into_another_is_read():
     wire = b"".join(b"data: " + as_bytes(value) for value in (*GOOD, "[DONE]"))
     assert read(wire).completion().text == "The city is Rome \U0001f3db."
 
 
-def test_an_older_function_call_is_a_tool_call():
+def test_older_function_call_is_a_tool_call():
     wire = as_bytes(delta(function_call={"name": "f", "arguments": ""}))
     wire += as_bytes(delta(function_call={"arguments": "{}"})) + as_bytes(delta(finish="function_call"))
     got = read(wire).completion()
@@ -226,7 +226,7 @@ def test_damaged_event_is_not_ignored():
         read(as_bytes(delta("a")) + b'data: {"choices": [{"delta": {"content": "b\n\n' + as_bytes(delta("c", "stop")))
 
 
-def test_an_event_nested_too_deep_is_refused():
+def test_event_nested_too_deep_is_refused():
     with pytest.raises(InvalidAnswer):
         read(b"data: " + b'{"a":' * 50_000 + b"1" + b"}" * 50_000 + b"\n\n")
 

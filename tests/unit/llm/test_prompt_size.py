@@ -77,7 +77,7 @@ def test_other_models_have_a_large_vocabulary(text: str):
     assert vocabulary_of(CLOUD) is vocabulary_of(LOCAL) is LARGE
 
 
-def test_the_embedded_model_and_its_adapters_have_a_small_vocabulary():
+def test_embedded_model_and_its_adapters_have_a_small_vocabulary():
     embedded = replace(LOCAL, name=EMBEDDED_MODEL, adapter_host=AdapterHost.EMBEDDED)
     adapter = replace(embedded, name="a", base=EMBEDDED_MODEL, adapter_host=None)
     assert vocabulary_of(embedded) is vocabulary_of(adapter) is SMALL
@@ -106,7 +106,7 @@ def test_any_text_has_at_most_four_tokens_per_character(text: str):
     assert token_upper_bound(text) <= 4 * len(text) + 1
 
 
-def test_a_text_of_megabytes_is_measured_in_slices():
+def test_text_of_megabytes_is_measured_in_slices():
     text = next(iter(COUNTED)) * 16_000
     began = time.perf_counter()
     most = token_upper_bound(text)

@@ -113,7 +113,7 @@ def test_long_answer_is_not_searched_repeatedly():
     assert len(splitter.answer()) == 20_000 * 21
 
 
-async def test_the_draft_shows_no_reasoning():
+async def test_draft_shows_no_reasoning():
     deltas: list[str] = []
     pieces = ["<thi", "nk>It is Pa", "ris. No, Rome.</th", "ink>\n\nRo", "me"]
     got = await ask(chunked(events(*map(delta, pieces), delta(finish="stop"), "[DONE]").encode()), deltas=deltas)

@@ -179,7 +179,7 @@ def test_default_answer_limit_refused_without_a_maximum_is_omitted(refusal: obje
         (extra("response_format"), SchemaForm.NONE, True),
     ],
 )  # fmt: skip
-def test_a_refused_schema_is_sent_in_a_weaker_form(refusal: dict[str, Any], form: SchemaForm, permanent: bool):
+def test_refused_schema_is_sent_in_a_weaker_form(refusal: dict[str, Any], form: SchemaForm, permanent: bool):
     found = step(refusal)
     assert found is not None
     assert (found.changes.schema_form, found.changes.dropped, found.permanent) == (form, frozenset(), permanent)

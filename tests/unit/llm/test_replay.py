@@ -37,7 +37,7 @@ def test_kairos_regrets_less_than_thompson_and_far_less_than_chance():
     assert figures(report)["quality"] > 0.75
 
 
-def test_the_report_has_the_same_names_for_every_player():
+def test_report_has_the_same_names_for_every_player():
     report = replay(table(60), ReplayOptions(orders=2)).to_dict()
     assert list(report) == ["kairos", "thompson", "random"]
     names = {"quality", "cost", "utility", "regret", "switch_rate", "decision_us_p50", "decision_us_p99"}
@@ -86,7 +86,7 @@ def test_late_outcomes_increase_regret_moderately():
     assert figures(late)["regret"] < 0.5 * figures(late, "random")["regret"]
 
 
-def test_an_outage_fails_few_requests_because_the_breaker_opens():
+def test_outage_fails_few_requests_because_the_breaker_opens():
     report = replay(table(), ReplayOptions(orders=4, outage="strong"))
     assert 3 <= figures(report)["failed_requests"] <= 10
     assert figures(report, "thompson")["failed_requests"] > 20
@@ -139,7 +139,7 @@ def test_invalid_options_are_refused(options, part):
 GOOD = "task_type,q:a,c:a\nt,1,0.1\n"
 
 
-def test_a_table_is_read_with_its_latencies():
+def test_table_is_read_with_its_latencies():
     recording = ReplayTable.parse("task_type,q:a,q:b,c:b,c:a,l:a,l:b\nt,1,0.5,2,1,3,4\n\n".splitlines())
     assert (recording.models, recording.task_types) == (("a", "b"), ("t",))
     assert (recording.quality, recording.cost, recording.latency) == (((1, 0.5),), ((1, 2),), ((3, 4),))
@@ -170,7 +170,7 @@ def test_invalid_table_is_refused_with_the_place_of_the_error(text, part):
         ReplayTable.parse(text.splitlines())
 
 
-def test_a_file_that_cannot_be_read_is_refused(tmp_path):
+def test_file_that_cannot_be_read_is_refused(tmp_path):
     with pytest.raises(InvalidInput, match="cannot be read"):
         ReplayTable.read(tmp_path / "nothing.csv")
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")

@@ -95,7 +95,7 @@ def test_terms_of_a_decision_do_not_change_afterwards():
 
 
 @pytest.mark.parametrize(
-    ("request", "refused", "reason"),
+    ("wanted", "refused", "reason"),
     [
         ({"context_tokens": 9000}, model("x"), Reason.CONTEXT),
         ({"capabilities": frozenset({"tools"})}, model("x"), Reason.CAPABILITY),
@@ -106,18 +106,18 @@ def test_terms_of_a_decision_do_not_change_afterwards():
         ({"model": "fits"}, model("x"), Reason.NOT_NAMED),
     ],
 )
-def test_unsuitable_model_is_excluded_with_a_reason(request, refused, reason):
+def test_unsuitable_model_is_excluded_with_a_reason(wanted, refused, reason):
     fits = model("fits", local=True, context=32000, capabilities=frozenset({"tools"}), price=FREE)
     router = selector(refused, fits)
     observe(router, "x", 1.0)
     observe(router, "fits", 0.0)
-    decision = decide(router, **request)
+    decision = decide(router, **wanted)
     assert decision.ranked == ("fits",)
     assert [(e.model, e.reason) for e in decision.excluded] == [("x", reason)]
 
 
 @given(excluded=st.sets(st.sampled_from(NAMES)), best=st.sampled_from(NAMES), session=st.sampled_from([None, "s"]))
-def test_an_excluded_model_is_never_chosen(excluded, best, session):
+def test_excluded_model_is_never_chosen(excluded, best, session):
     router = selector()
     observe(router, best, 1.0)
     decide(router, session=session)
@@ -176,7 +176,7 @@ def test_session_keeps_its_model_until_it_fails_without_affecting_others():
     assert decide(router, session="s").chosen == "b"
 
 
-def test_the_model_of_a_session_does_not_become_the_incumbent():
+def test_model_of_a_session_does_not_become_the_incumbent():
     router = selector()
     set_quality(router, a=0.90, b=0.89, c=0.1)
     assert decide(router, session="s").chosen == "a"
@@ -185,7 +185,7 @@ def test_the_model_of_a_session_does_not_become_the_incumbent():
     assert decide(router).chosen == "b"
 
 
-def test_a_fallback_does_not_become_the_incumbent():
+def test_fallback_does_not_become_the_incumbent():
     router = selector()
     set_quality(router, a=0.9, b=0.89, c=0.1)
     assert decide(router).chosen == "a"
@@ -230,7 +230,7 @@ def test_last_resort_is_used_if_only_its_breaker_excludes_it():
     assert decide(router, exclude=frozenset({"c"})).chosen is None
 
 
-def test_a_named_model_is_the_only_candidate():
+def test_named_model_is_the_only_candidate():
     router = selector()
     observe(router, "a", 1.0)
     assert (decide(router, model="c").chosen, decide(router, model="c").kind) == ("c", DecisionKind.ONLY)

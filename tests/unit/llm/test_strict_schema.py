@@ -71,7 +71,7 @@ def test_nested_objects_are_closed():
         {"type": "object", "properties": {"a": {"properties": {"b": {}}, "$ref": "#"}}, "required": ["a"]},
     ],
 )
-def test_a_schema_whose_meaning_would_change_is_not_made_strict(schema: dict[str, Any]):
+def test_schema_whose_meaning_would_change_is_not_made_strict(schema: dict[str, Any]):
     assert strict_schema(schema) is None
 
 

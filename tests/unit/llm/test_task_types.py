@@ -150,7 +150,7 @@ async def test_five_examples_of_two_types_are_needed(types: TaskTypes, project: 
     assert (await types.of(project, code[0], None, 10)).name == "code"
 
 
-async def test_a_prompt_without_text_is_general(types: TaskTypes, project: ProjectId):
+async def test_prompt_without_text_is_general(types: TaskTypes, project: ProjectId):
     await learn(types, project, labelled("code", "translation"))
     found = await types.of(project, "  \n", None, 10)
     assert (found.source, found.reason) == (TaskTypeSource.DEFAULT, "the prompt has no text")

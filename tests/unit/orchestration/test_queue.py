@@ -36,7 +36,7 @@ def score(priority: int, order: float) -> float:
 
 
 @given(priorities, orders, priorities, orders)
-def test_a_score_sorts_by_priority_and_then_by_order(p1: int, o1: int, p2: int, o2: int):
+def test_score_sorts_by_priority_and_then_by_order(p1: int, o1: int, p2: int, o2: int):
     """Redis stores scores as doubles, so different pairs must not have the same double."""
     assert (score(p1, o1) < score(p2, o2)) == ((-p1, o1) < (-p2, o2))
 

@@ -214,7 +214,7 @@ async def test_output_of_the_plugin_is_logged_within_limits(run: PluginRun, capl
     caplog.set_level(logging.DEBUG, "kairos.plugins.P")
     code = f"""
         import sys
-        print('said aloud')
+        print('to stdout')
         print('and here', file=sys.stderr)
         task.context.log.warning('by the log')
         for n in range({MAX_LINES} * 3): print(n)
@@ -223,7 +223,7 @@ async def test_output_of_the_plugin_is_logged_within_limits(run: PluginRun, capl
     """
     assert await run(code) == "done"
     lines = [record.getMessage() for record in caplog.records]
-    assert {"said aloud", "and here", "by the log"} <= set(lines)
+    assert {"to stdout", "and here", "by the log"} <= set(lines)
     assert len(lines) <= MAX_LINES + 5
     assert any(record.levelno == logging.WARNING and record.getMessage() == "by the log" for record in caplog.records)
 

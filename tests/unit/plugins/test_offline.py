@@ -92,11 +92,11 @@ def test_answers_and_replies_come_from_the_test(tmp_path: Path):
         return await task.context.llm.complete(f"Say {facts['x']}")
     """
     file = put(tmp_path, {"a.py": plugin("A", define="async def", execute=code)}) / "a.py"
-    assert run(file, "p", answers=["said"], replies={"http://facts/": {"x": 1}}) == "said"
+    assert run(file, "p", answers=["done"], replies={"http://facts/": {"x": 1}}) == "done"
     with pytest.raises(PluginRefused, match="calls a model"):
         run(file, "p", replies={"http://facts/": {"x": 1}})
     with pytest.raises(PluginRefused, match="no reply"):
-        run(file, "p", answers=["said"], replies={})
+        run(file, "p", answers=["done"], replies={})
 
 
 def test_config_and_name_are_checked(tmp_path: Path):

@@ -163,7 +163,7 @@ class TestSetAside:
         assert (await perform(one)).text == "well again"
         assert one.set_aside_until is None
 
-    async def test_the_pause_doubles(self, clock: Callable[[float], None]):
+    async def test_pause_doubles(self, clock: Callable[[float], None]):
         one = agent(fails)
         await self.fail(one)
         clock(breaker.PERIOD_S + 1)
@@ -216,7 +216,7 @@ class TestCancel:
         monkeypatch.setattr(plugin_agent, "CANCEL_LIMIT_S", 0.05)
         started, over, refused = asyncio.Event(), asyncio.Event(), []
 
-        async def stubborn(task: PluginTask) -> None:
+        async def ignore_cancellation(task: PluginTask) -> None:
             started.set()
             while not over.is_set():
                 try:
@@ -228,7 +228,7 @@ class TestCancel:
             except PluginOver as error:
                 refused.append(error)
 
-        one = agent(stubborn)
+        one = agent(ignore_cancellation)
         running = asyncio.create_task(perform(one))
         await asyncio.wait_for(started.wait(), 5)
         running.cancel()
@@ -244,7 +244,7 @@ class TestCancel:
 
         started = asyncio.Event()
 
-        async def immortal(task: PluginTask) -> None:
+        async def suppress_cancellation(task: PluginTask) -> None:
             started.set()
             while True:
                 try:
@@ -252,7 +252,7 @@ class TestCancel:
                 except asyncio.CancelledError:
                     continue
 
-        one = agent(immortal)
+        one = agent(suppress_cancellation)
         running = asyncio.create_task(perform(one))
         await asyncio.wait_for(started.wait(), 5)
         running.cancel()

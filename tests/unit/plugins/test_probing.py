@@ -85,7 +85,7 @@ async def test_imported_and_abstract_classes_are_ignored(tmp_path: Path):
     assert [found.name for found in await found_in(tmp_path / "mixed.py", text)] == ["Real"]
 
 
-async def test_a_package_is_imported_with_its_own_modules(tmp_path: Path):
+async def test_package_is_imported_with_its_own_modules(tmp_path: Path):
     put(
         tmp_path,
         {"pack/__init__.py": "from .inside import Plugin\n", "pack/inside.py": plugin("Packed", execute="return 'p'")},
@@ -95,7 +95,7 @@ async def test_a_package_is_imported_with_its_own_modules(tmp_path: Path):
     assert (found.name, source.label) == ("Packed", "pack/")
 
 
-async def test_an_entry_point_names_a_class_or_a_module():
+async def test_entry_point_names_a_class_or_a_module():
     for value in ("tests.kit.imported_plugin:Imported", "tests.kit.imported_plugin"):
         [found] = await probe(PluginSource(Origin.PACKAGE, value, "kit: imported"), 5, LIMITS)
         assert (found.name, found.error) == ("Imported", None)

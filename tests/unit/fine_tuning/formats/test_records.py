@@ -26,7 +26,7 @@ def test_json_lines(rows, end: str, bom: bool, ended: bool):
 
 
 @given(st.lists(OBJECT, max_size=5), st.sampled_from([None, 2, "\t"]), st.booleans(), st.booleans())
-def test_a_json_array(rows, indent, bom: bool, ascii_only: bool):
+def test_json_array(rows, indent, bom: bool, ascii_only: bool):
     body = json.dumps(rows, indent=indent, ensure_ascii=ascii_only)
     found = list(records(body.encode("utf-8-sig" if bom else "utf-8")))
     assert [json.loads(record.text) for record in found] == rows
@@ -60,7 +60,7 @@ def test_utf_16_is_refused():
         records('{"a": 1}'.encode("utf-16"))
 
 
-def test_a_mapped_file_is_split_like_bytes(tmp_path: Path):
+def test_mapped_file_is_split_like_bytes(tmp_path: Path):
     file = tmp_path / "rows.json"
     file.write_bytes(b'[{"a": 1},\n{"b": 2}]')
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
