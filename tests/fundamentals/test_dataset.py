@@ -32,6 +32,7 @@ async def ben(app: KairosApp, anybody: Caller) -> Caller:
 
 
 async def rejected(app: KairosApp, prompt: str = "say hello") -> None:
+    """Run a task whose drafts are rejected."""
     async with app.working():
         assert (await app.finished(await app.submit(prompt, require=("goodbye",)))).state == TaskState.REJECTED
 
@@ -95,7 +96,7 @@ async def test_samples_can_be_skipped_until_none_is_left(app: KairosApp, ada: Ca
     assert (await ada.post("/api/dataset/next")).status == 200, "skipped samples are offered again"
 
 
-async def test_sample_lists_the_adapters_trained_on_it(app: KairosApp, ada: Caller):
+async def test_sample_lists_the_adapters_that_used_it(app: KairosApp, ada: Caller):
     await rejected(app)
     row = (await rows(ada))[-1]
     assert (await ada.get(f"/api/dataset/{row['id']}"))["adapters"] == []

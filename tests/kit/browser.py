@@ -95,6 +95,7 @@ class Visitor:
         await self.settled()
 
     async def settled(self) -> None:
+        """Wait until the page has loaded its data."""
         await self.page.wait_for_selector("h1")
         # wait_for_function evaluates text, which the page's content security policy forbids; expect() polls only every
         # half second or second.

@@ -57,16 +57,19 @@ def answer(text: str = "42") -> CachedAnswer:
 
 
 def lease_of(found: Hit | Miss) -> Lease:
+    """Return the lease of a miss; fail on a hit."""
     assert isinstance(found, Miss), f"expected a miss, but {found} was served"
     return found.lease
 
 
 def text_of(found: Hit | Miss) -> str:
+    """Return the text of a hit; fail on a miss."""
     assert isinstance(found, Hit), "expected a hit"
     return found.answer.text
 
 
 async def keep(cache: ResponseCache, at: CacheKey, text: str = "42") -> CachedAnswer:
+    """Store an answer under this key."""
     kept = answer(text)
     assert await cache.store(lease_of(await cache.lookup(at, refresh=True)), kept)
     return kept

@@ -58,6 +58,7 @@ class DaemonProcess:
         return Client(address, self.folder / "data", CredentialFile(self.folder / "credentials.json"))
 
     async def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """Call the API of the daemon as the local operator."""
         return await asyncio.to_thread(self.client().call, method, path, body)
 
     def kill(self) -> None:

@@ -28,6 +28,8 @@ RUN_LIMIT_S = 100
 
 
 class Kind(StrEnum):
+    """The means of isolation that a host offers."""
+
     NAMESPACES = "namespaces"
     LANDLOCK = "landlock"
     """As the user who runs the tests. As root, the sandbox switches to a separate user."""

@@ -56,6 +56,8 @@ class KairosApp:
         return row
 
     async def in_state(self, task_id: UUID, *states: TaskState, within_s: float = 20) -> TaskRow:
+        """Wait until the task is in one of these states."""
+
         async def reached() -> TaskRow | None:
             row = await self.task(task_id)
             return row if row.state in states else None
@@ -63,6 +65,7 @@ class KairosApp:
         return await eventually(reached, within_s, f"task {task_id} in {[str(s) for s in states]}")
 
     async def finished(self, task_id: UUID, within_s: float = 20) -> TaskRow:
+        """Wait until the task has ended."""
         return await self.in_state(task_id, *[s for s in TaskState if s.final], within_s=within_s)
 
     async def events(self, task_id: UUID) -> list[TaskEventRow]:

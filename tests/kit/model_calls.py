@@ -46,5 +46,6 @@ async def answered(server: ModelServer, providers: Providers, body: str) -> Any:
 
 
 async def garbled(server: ModelServer, providers: Providers, body: str) -> Any:
+    """Return the error of a call that the server answers with this invalid body."""
     server.fail("up", Fault(FaultKind.GARBAGE_BODY, body=body, requests=1))
     return await failed(providers, model(server))

@@ -159,10 +159,10 @@ class ModelServer:
                 web.post("/admin/models", self._admin_add),
                 web.delete("/admin/models/{name}", self._admin_remove),
                 web.post("/admin/faults", self._admin_fail),
-                web.delete("/admin/faults", self._admin_heal),
+                web.delete("/admin/faults", self._admin_clear_faults),
                 web.post("/admin/refuse", self._admin_refuse),
                 web.get("/admin/calls", self._admin_calls),
-                web.delete("/admin/calls", self._admin_forget),
+                web.delete("/admin/calls", self._admin_clear_calls),
             ]
         )
         return app
@@ -232,7 +232,7 @@ class ModelServer:
         self.fail(fields.pop("model"), Fault(**fields))
         return web.Response(status=204)
 
-    async def _admin_heal(self, request: web.Request) -> web.Response:
+    async def _admin_clear_faults(self, request: web.Request) -> web.Response:
         self.clear_faults(request.query.get("model"))
         return web.Response(status=204)
 
@@ -249,7 +249,7 @@ class ModelServer:
     async def _admin_calls(self, request: web.Request) -> web.Response:
         return web.json_response([call.to_json() for call in self.calls])
 
-    async def _admin_forget(self, request: web.Request) -> web.Response:
+    async def _admin_clear_calls(self, request: web.Request) -> web.Response:
         self.calls.clear()
         return web.Response(status=204)
 

@@ -94,6 +94,7 @@ class OllamaServer:
             self.port = self._runner.addresses[-1][1]
 
     async def restart(self) -> None:
+        """Restart the server, which clears its memory."""
         await self.close_port()
         self.store.restart()
         await self.open_port()

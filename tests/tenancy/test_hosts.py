@@ -57,9 +57,7 @@ async def test_no_websocket_opens_under_a_foreign_host(world: World):
         ("", False),
     ],
 )
-async def test_a_page_opens_a_websocket_only_from_the_same_scheme_host_and_port(
-    world: World, origin: str, served: bool
-):
+async def test_page_opens_a_websocket_only_from_its_own_origin(world: World, origin: str, served: bool):
     ticket = (await world.b.post("/api/events/ticket"))["ticket"]
     page = origin.format(host=world.anybody.address.removeprefix("http://"))
     connecting = world.b.connect(f"/api/events?ticket={ticket}", headers={"Origin": page})

@@ -74,10 +74,10 @@ async def test_no_route_accepts_values_that_cannot_be_stored(
     operation = described["paths"][template][method.lower()]
     caller = world.operator if OPERATIONS[name].kind is Kind.OPERATOR else world.b
     for path, body in [*odd_queries(request, operation), *odd_paths(request, template)]:
-        await refused(caller, method, path, body)
+        await check_refused(caller, method, path, body)
     if template != "/api/dataset/import":  # its response reports on each row
         for body in odd_bodies(request, schema_of(described, operation)):
-            await refused(caller, method, request.path, body)
+            await check_refused(caller, method, request.path, body)
     for other in (world.anybody, world.viewer):
         for path, body in odd_queries(request, operation):
             assert (await send(other, method, path, body)).status in (401, 403, 404, 409, 422)
@@ -90,7 +90,7 @@ async def test_no_open_route_accepts_values_that_cannot_be_stored(world: World, 
     name = ("POST", path)
     request = await CASES[name].prepare(world)
     for body in odd_bodies(request, schema_of(described, described["paths"][name[1]][name[0].lower()])):
-        await refused(world.anybody, name[0], request.path, body)
+        await check_refused(world.anybody, name[0], request.path, body)
 
 
 @pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
@@ -108,7 +108,7 @@ async def test_odd_headers_cause_no_server_error(world: World, header: str):
         assert reply.status in (200, 201, 401, 422)
 
 
-async def test_a_nul_in_a_quoted_cookie_is_refused(world: World):
+async def test_nul_in_a_quoted_cookie_is_refused(world: World):
     headers = {"Cookie": 'kairos_refresh="a\\000b"', "Origin": world.anybody.address}
     reply = await world.anybody.call("POST", "/api/auth/refresh", json={}, headers=headers)
     assert reply.status == 422
@@ -128,16 +128,17 @@ async def test_socket_with_an_invalid_cursor_is_closed_with_a_code(world: World)
 
 
 def odd_queries(request: ApiRequest, operation: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield address and body with one odd value in each query parameter, and in an unknown parameter."""
     mark = "&" if "?" in request.path else "?"
     for parameter in operation.get("parameters", []):
         if parameter["in"] != "query":
             continue
-        for value in ("\x00", "a\x00b", *values_against(parameter["schema"])):
+        for value in ("\x00", "a\x00b", *odd_values_for(parameter["schema"])):
             yield f"{request.path}{mark}{urlencode({parameter['name']: value})}", request.body
     yield f"{request.path}{mark}%00=1", request.body
 
 
-def values_against(schema: dict[str, Any]) -> Sequence[str]:
+def odd_values_for(schema: dict[str, Any]) -> Sequence[str]:
     kinds = [schema, *schema.get("anyOf", [])]
     if any(kind.get("format") == "date-time" for kind in kinds):
         return TIMES
@@ -145,6 +146,7 @@ def values_against(schema: dict[str, Any]) -> Sequence[str]:
 
 
 def odd_paths(request: ApiRequest, template: str) -> Iterator[tuple[str, Any]]:
+    """Yield address and body with NUL in each path parameter."""
     given, wanted = request.path.partition("?")[0].split("/"), template.split("/")
     for number, part in enumerate(wanted):
         if part.startswith("{"):
@@ -180,13 +182,14 @@ def odd_bodies(request: ApiRequest, schema: dict[str, Any]) -> Iterator[Any]:
 
 
 def places(schema: dict[str, Any], body: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Yield the properties of the body and of each object in it, with a function that sets one of them."""
     yield schema["properties"], lambda name, odd: {**body, name: odd}
     for outer, inner in schema["properties"].items():
         if "properties" in inner:
             yield inner["properties"], lambda name, odd, outer=outer: {**body, outer: {name: odd}}
 
 
-async def refused(caller: Caller, method: str, path: str, body: Any) -> None:
+async def check_refused(caller: Caller, method: str, path: str, body: Any) -> None:
     reply = await send(caller, method, path, body)
     shown = json.dumps(body)[:200]
     assert reply.status == 422, f"{method} {path} {shown}: {reply.status} {reply.body}"

@@ -32,6 +32,7 @@ NAMES = {(method, route.path.replace(":path", "")): route for method, route in r
 
 
 def by_kind(*kinds: Kind):
+    """Parametrize a test with the method and case of each route of these kinds."""
     chosen = [(name, case) for name, case in CASES.items() if case.kind in kinds]
     return pytest.mark.parametrize(
         ("method", "case"), [(n[0], c) for n, c in chosen], ids=[f"{n[0]} {n[1]}" for n, _ in chosen]

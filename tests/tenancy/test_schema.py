@@ -82,7 +82,7 @@ def test_project_id_is_required(catalogue):
     assert {name for (name,) in rows} == {"audit_log"}
 
 
-def test_unique_and_foreign_keys_contain_project_id(catalogue):
+def test_unique_and_foreign_keys_contain_the_project_id(catalogue):
     """Policies do not hide constraint errors: a key without `project_id` would reveal whether a foreign id exists."""
     for table in project_owned(catalogue):
         keys = catalogue.execute(

@@ -15,7 +15,7 @@ PERIODIC_UPDATES = "update sessions", "update api_keys"
 
 
 @pytest.mark.parametrize("name", LISTS, ids=" ".join)
-async def test_a_longer_list_takes_no_more_statements(world: World, name: tuple[str, str]):
+async def test_longer_list_takes_no_more_statements(world: World, name: tuple[str, str]):
     few = await statements(world, name)
     for _ in range(4):
         await CASES[name].prepare(world)
