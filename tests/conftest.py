@@ -116,13 +116,13 @@ async def app(addresses: Addresses, models: ModelServer) -> AsyncIterator[Kairos
 
 
 @pytest.fixture
-async def anybody(app: KairosApp) -> AsyncIterator[Caller]:
+async def anonymous(app: KairosApp) -> AsyncIterator[Caller]:
     """An API caller without a token."""
     async with serving(app.parts) as caller:
         yield caller
 
 
 @pytest.fixture
-async def owner(app: KairosApp, anybody: Caller) -> Caller:
+async def owner(app: KairosApp, anonymous: Caller) -> Caller:
     """An API caller signed in as the owner of the project."""
-    return await signed_in(app.parts, anybody, app.user_id, app.project_id)
+    return await signed_in(app.parts, anonymous, app.user_id, app.project_id)

@@ -17,18 +17,18 @@ LEAK = "ghp_" + "a1B2c3D4e5F6g7H8i9J0" * 2
 
 
 @pytest.fixture
-async def ada(app: KairosApp, anybody: Caller) -> Caller:
-    return await signed_in(app.parts, anybody, app.user_id, app.project_id)
+async def ada(app: KairosApp, anonymous: Caller) -> Caller:
+    return await signed_in(app.parts, anonymous, app.user_id, app.project_id)
 
 
-async def ben(app: KairosApp, anybody: Caller) -> Caller:
+async def ben(app: KairosApp, anonymous: Caller) -> Caller:
     from kairos.db.repositories import members, people
 
     user_id = UserId(new_id())
     async with app.database.scope(Scope(app.project_id, user_id, operator=True)) as session:
         await people.add_user(session, user_id, f"{user_id}@test", "Ben", operator=False)
         await members.add_member(session, app.project_id, user_id, Role.MEMBER)
-    return await signed_in(app.parts, anybody, user_id, app.project_id)
+    return await signed_in(app.parts, anonymous, user_id, app.project_id)
 
 
 async def rejected(app: KairosApp, prompt: str = "say hello") -> None:
@@ -74,10 +74,10 @@ async def test_sample_is_corrected_then_approved_then_exported(app: KairosApp, a
     assert undone["state"] == "corrected"
 
 
-async def test_two_people_never_get_the_same_sample(app: KairosApp, anybody: Caller, ada: Caller):
+async def test_two_people_never_get_the_same_sample(app: KairosApp, anonymous: Caller, ada: Caller):
     await rejected(app, "one")
     await rejected(app, "two")
-    other = await ben(app, anybody)
+    other = await ben(app, anonymous)
     mine, theirs = await ada.post("/api/dataset/next"), await other.post("/api/dataset/next")
     assert mine["id"] != theirs["id"]
     assert (await ada.post("/api/dataset/next"))["id"] == mine["id"], "a sample stays assigned until it is done"

@@ -14,7 +14,7 @@ TEXT = "one two three four five six seven eight nine ten"
 
 
 async def test_watcher_receives_every_event_of_a_task(app: KairosApp):
-    async with app.working(), signed_in_api_of(app, alone=False) as owner, watching(owner) as watcher:
+    async with app.working(), signed_in_api_of(app, run_background=False) as owner, watching(owner) as watcher:
         await watcher.wait_for_hello()
         await app.finished(await app.submit("say hello", require=("hello",)))
         await watcher.wait_for("succeeded")
@@ -41,7 +41,7 @@ async def test_missed_events_are_sent_from_the_last_cursor(app: KairosApp):
 
 async def test_running_answer_is_streamed_before_the_verdict(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("echo", answer=TEXT, tokens_per_s=20))
-    async with app.working(), signed_in_api_of(app, alone=False) as owner, watching(owner) as watcher:
+    async with app.working(), signed_in_api_of(app, run_background=False) as owner, watching(owner) as watcher:
         await watcher.wait_for_hello()
         task_id = str(await app.submit("count"))
         await watcher.wait_for("succeeded")
@@ -56,7 +56,7 @@ async def test_project_may_withhold_answers_until_the_verdict(app: KairosApp, mo
     models.add(ScriptedModel("echo", answer=TEXT, tokens_per_s=50))
     async with app.database.project(app.project_id, app.user_id) as session:
         await session.execute(update(ProjectRow).values(settings={"hold_answers": True}))
-    async with app.working(), signed_in_api_of(app, alone=False) as owner, watching(owner) as watcher:
+    async with app.working(), signed_in_api_of(app, run_background=False) as owner, watching(owner) as watcher:
         await watcher.wait_for_hello()
         await app.submit("count")
         await watcher.wait_for("succeeded")

@@ -31,7 +31,7 @@ from tests.kit.model_server import Fault, FaultKind, ModelServer
 
 
 @pytest.fixture
-async def anybody(app: KairosApp) -> AsyncIterator[Caller]:
+async def anonymous(app: KairosApp) -> AsyncIterator[Caller]:
     async with app.database.scope(NOBODY) as session:  # daemons of earlier tests still count as alive
         for daemon in await replicas.known(session):
             await replicas.leave(session, daemon.name)

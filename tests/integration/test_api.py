@@ -30,17 +30,17 @@ async def with_password(app: KairosApp, password: str) -> str:
 
 
 class TestSignIn:
-    async def test_sign_in_with_email_and_password(self, app: KairosApp, anybody: Caller):
+    async def test_sign_in_with_email_and_password(self, app: KairosApp, anonymous: Caller):
         email = await with_password(app, "correct horse battery")
-        reply = await anybody.post("/api/auth/login", {"email": email.upper(), "password": "correct horse battery"})
+        reply = await anonymous.post("/api/auth/login", {"email": email.upper(), "password": "correct horse battery"})
         assert reply.status == 200
-        me = await anybody.with_token(reply["access_token"]).get("/api/auth/me")
+        me = await anonymous.with_token(reply["access_token"]).get("/api/auth/me")
         assert (me["email"], me["role"], me["project_name"]) == (email, "owner", "Test")
 
-    async def test_unknown_user_and_wrong_password_receive_the_same_answer(self, app: KairosApp, anybody: Caller):
+    async def test_unknown_user_and_wrong_password_receive_the_same_answer(self, app: KairosApp, anonymous: Caller):
         email = await with_password(app, "correct horse battery")
-        wrong = await anybody.post("/api/auth/login", {"email": email, "password": "wrong"})
-        nobody = await anybody.post("/api/auth/login", {"email": "nobody@test", "password": "wrong"})
+        wrong = await anonymous.post("/api/auth/login", {"email": email, "password": "wrong"})
+        nobody = await anonymous.post("/api/auth/login", {"email": "nobody@test", "password": "wrong"})
         assert wrong.status == nobody.status == 401
         assert wrong.body == nobody.body
 
@@ -49,20 +49,20 @@ class TestSignIn:
         assert set(claims) == {"sub", "sid", "project_id", "jti", "iat", "exp"}
         assert "kid" in jwt.get_unverified_header(owner.token)
 
-    async def test_unknown_link_is_refused(self, app: KairosApp, anybody: Caller):
-        reply = await anybody.post("/api/auth/setup", {"token": "no such link", "password": "long enough!"})
+    async def test_unknown_link_is_refused(self, app: KairosApp, anonymous: Caller):
+        reply = await anonymous.post("/api/auth/setup", {"token": "no such link", "password": "long enough!"})
         assert (reply.status, reply["code"]) == (401, "unauthenticated")
 
-    async def test_short_password_is_refused(self, app: KairosApp, anybody: Caller):
-        reply = await anybody.post("/api/auth/setup", {"token": "x", "password": "short"})
+    async def test_short_password_is_refused(self, app: KairosApp, anonymous: Caller):
+        reply = await anonymous.post("/api/auth/setup", {"token": "x", "password": "short"})
         assert reply.status == 422
         assert "10 characters" in reply["detail"]
 
-    async def test_local_admin_signs_in_with_the_local_secret(self, app: KairosApp, anybody: Caller):
-        right = await anybody.post("/api/auth/local", {"secret": app.parts.services.local_secret})
-        wrong = await anybody.post("/api/auth/local", {"secret": "guess"})
+    async def test_local_admin_signs_in_with_the_local_secret(self, app: KairosApp, anonymous: Caller):
+        right = await anonymous.post("/api/auth/local", {"secret": app.parts.services.local_secret})
+        wrong = await anonymous.post("/api/auth/local", {"secret": "guess"})
         assert (right.status, wrong.status) == (200, 401)
-        me = await anybody.with_token(right["access_token"]).get("/api/auth/me")
+        me = await anonymous.with_token(right["access_token"]).get("/api/auth/me")
         assert (me["email"], me["operator"]) == (FIRST_ADMIN, True)
 
 
@@ -226,15 +226,15 @@ class TestBadInput:
             assert reply.headers["Content-Type"] == "application/problem+json"
             assert {"type", "title", "status", "detail", "code", "instance"} <= set(reply.body)
 
-    async def test_request_without_a_token_is_a_401(self, anybody: Caller):
-        reply = await anybody.get("/api/tasks")
+    async def test_request_without_a_token_is_a_401(self, anonymous: Caller):
+        reply = await anonymous.get("/api/tasks")
         assert (reply.status, reply.headers["WWW-Authenticate"]) == (401, "Bearer")
 
 
 class TestHealth:
-    async def test_live_and_ready_need_no_token(self, anybody: Caller):
-        assert (await anybody.get("/api/health/live"))["status"] == "ok"
-        ready = await anybody.get("/api/health/ready")
+    async def test_live_and_ready_need_no_token(self, anonymous: Caller):
+        assert (await anonymous.get("/api/health/live"))["status"] == "ok"
+        ready = await anonymous.get("/api/health/ready")
         assert ready.status == 200
         assert {name: part["state"] for name, part in ready["parts"].items()} == {
             "postgresql": "ok",
@@ -242,11 +242,11 @@ class TestHealth:
             "models": "ok",
         }
 
-    async def test_unavailable_model_is_shown_as_degraded(self, app: KairosApp, anybody: Caller, models):
+    async def test_unavailable_model_is_shown_as_degraded(self, app: KairosApp, anonymous: Caller, models):
         models.fail("echo", Fault(FaultKind.STATUS, status=401, requests=1))
         async with app.working():
             await app.finished(await app.submit())
-        ready = await anybody.get("/api/health/ready")
+        ready = await anonymous.get("/api/health/ready")
         assert (ready.status, ready["status"]) == (200, "degraded")
         assert ready["parts"]["models"]["state"] == "away"
 

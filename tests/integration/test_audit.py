@@ -23,9 +23,9 @@ from tests.tenancy.world import person
 
 
 @pytest.fixture
-async def operator(app: KairosApp, anybody: Caller) -> Caller:
-    local = await anybody.post("/api/auth/local", {"secret": app.parts.services.local_secret})
-    return anybody.with_token(local["access_token"])
+async def operator(app: KairosApp, anonymous: Caller) -> Caller:
+    local = await anonymous.post("/api/auth/local", {"secret": app.parts.services.local_secret})
+    return anonymous.with_token(local["access_token"])
 
 
 async def wait_until_recorded(app: KairosApp) -> None:
@@ -73,9 +73,9 @@ class TestReading:
         assert await found(f"until={(now - hour):%Y-%m-%dT%H:%M:%S}Z") == []
         assert (await owner.get("/api/audit?cursor=x")).status == 422
 
-    async def test_only_admins_read_the_audit_log(self, app: KairosApp, anybody: Caller):
-        _, member = await person(app, anybody, app.project_id, Role.MEMBER)
-        _, admin = await person(app, anybody, app.project_id, Role.ADMIN)
+    async def test_only_admins_read_the_audit_log(self, app: KairosApp, anonymous: Caller):
+        _, member = await person(app, anonymous, app.project_id, Role.MEMBER)
+        _, admin = await person(app, anonymous, app.project_id, Role.ADMIN)
         assert (await member.get("/api/audit")).status == 403
         assert (await admin.get("/api/audit")).status == 200
 

@@ -23,11 +23,11 @@ async def test_expensive_check_is_refused_with_a_reason(owner: Caller, checks: d
     assert "checks" in refused["detail"]
 
 
-async def test_ten_concurrent_expensive_checks_do_not_block_the_api(owner: Caller, anybody: Caller):
+async def test_ten_concurrent_expensive_checks_do_not_block_the_api(owner: Caller, anonymous: Caller):
     """Another caller's request, sent after them, is answered before they are refused."""
     body = {"prompt": "x", "checks": {"tests": CODE["finally"]}}
     bombs = asyncio.gather(*(owner.post("/api/tasks", body) for _ in range(10)))
-    ready = asyncio.ensure_future(anybody.get("/api/health/ready"))
+    ready = asyncio.ensure_future(anonymous.get("/api/health/ready"))
     await asyncio.wait({bombs, ready}, return_when=asyncio.FIRST_COMPLETED)
     assert ready.done()
     assert not bombs.done()

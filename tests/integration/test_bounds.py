@@ -29,10 +29,10 @@ async def limited_app(addresses, models) -> AsyncIterator[tuple[KairosApp, Calle
     """Open a Kairos with low limits, and a caller for the owner of a project."""
     async with (
         open_app(addresses, models, auth=LOW_LIMITS) as app,
-        serving(app.parts) as anybody,
+        serving(app.parts) as anonymous,
         background(app.parts),
     ):
-        yield app, await signed_in(app.parts, anybody, app.user_id, app.project_id)
+        yield app, await signed_in(app.parts, anonymous, app.user_id, app.project_id)
 
 
 class TestCounts:

@@ -36,8 +36,8 @@ def no_stored_configuration(addresses: Addresses) -> Iterator[None]:
 
 
 @pytest.fixture
-async def operator_caller(app: KairosApp, anybody: Caller) -> Caller:
-    return await operator(app, anybody)
+async def operator_caller(app: KairosApp, anonymous: Caller) -> Caller:
+    return await operator(app, anonymous)
 
 
 async def values(caller: Caller) -> dict[str, Any]:
@@ -179,8 +179,8 @@ class TestRights:
         assert (reply.status, reply["code"]) == (403, "system_value")
         assert "only operators may change it" in reply["detail"]
 
-    async def test_admin_sets_project_values(self, app: KairosApp, anybody: Caller):
-        _, admin = await new_member(app, anybody, Role.ADMIN)
+    async def test_admin_sets_project_values(self, app: KairosApp, anonymous: Caller):
+        _, admin = await new_member(app, anonymous, Role.ADMIN)
         reply = await change(admin, {"project": {"weight": 3, "batch_cap": 2}}, why="a big week")
         assert reply.status == 200
         assert (await values(admin))["project.batch_cap"]["value"] == 2
@@ -190,12 +190,12 @@ class TestRights:
             3,
         )
 
-    async def test_member_cannot_set_values(self, app: KairosApp, anybody: Caller):
-        _, member = await new_member(app, anybody, Role.MEMBER)
+    async def test_member_cannot_set_values(self, app: KairosApp, anonymous: Caller):
+        _, member = await new_member(app, anonymous, Role.MEMBER)
         assert (await change(member, {"project.weight": 3})).status == 403
 
-    async def test_operator_without_the_role_cannot_change_project_values(self, app: KairosApp, anybody: Caller):
-        user_id, viewer = await new_member(app, anybody, Role.VIEWER)
+    async def test_operator_without_the_role_cannot_change_project_values(self, app: KairosApp, anonymous: Caller):
+        user_id, viewer = await new_member(app, anonymous, Role.VIEWER)
         async with app.database.scope(Scope(user_id=UserId(user_id), operator=True)) as session:
             await people.set_account_flags(session, user_id, operator=True, disabled=False)
         assert (await change(viewer, {"queue.max_attempts": 5})).status == 200

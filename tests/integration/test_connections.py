@@ -34,9 +34,9 @@ async def limited(addresses: Addresses, models: ModelServer, **limits) -> AsyncI
     """Open a Kairos with these limits, and return it with a caller and its port."""
     async with (
         open_app(addresses, models, server=ServerSettings(**limits)) as app,
-        serving(app.parts) as anybody,
+        serving(app.parts) as anonymous,
     ):
-        yield app, anybody, int(anybody.address.rsplit(":", 1)[1])
+        yield app, anonymous, int(anonymous.address.rsplit(":", 1)[1])
 
 
 async def opened(port: int, sent: bytes = b"") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -55,17 +55,17 @@ async def ended(reader: asyncio.StreamReader, within_s: float = 10) -> bytes:
             return b""
 
 
-async def is_alive(anybody: Caller, within_s: float = 5) -> bool:
+async def is_alive(anonymous: Caller, within_s: float = 5) -> bool:
     async with asyncio.timeout(within_s):
-        return (await anybody.get("/api/health/live")).status == 200
+        return (await anonymous.get("/api/health/live")).status == 200
 
 
 async def test_half_sent_requests_do_not_block_others(addresses, models, caplog):
     caplog.set_level(logging.WARNING, connections.__name__)
-    async with limited(addresses, models, max_connections=50, header_timeout_s=60) as (_, anybody, port):
+    async with limited(addresses, models, max_connections=50, header_timeout_s=60) as (_, anonymous, port):
         streams = [await opened(port, HALF) for _ in range(300)]
         for _ in range(20):
-            assert await is_alive(anybody)
+            assert await is_alive(anonymous)
         closed = await asyncio.gather(*(ended(reader) for reader, _ in streams[:200]))
         assert all(answer.startswith(b"HTTP/1.1 408") for answer in closed), "the oldest connections were closed"
         for _, writer in streams:
@@ -78,12 +78,12 @@ async def test_half_sent_requests_do_not_block_others(addresses, models, caplog)
 async def test_headers_and_bodies_have_a_timeout(addresses, models, caplog):
     caplog.set_level(logging.WARNING, connections.__name__)
     limits = {"header_timeout_s": 0.6, "body_timeout_s": 0.6, "idle_timeout_s": 1}
-    async with limited(addresses, models, **limits) as (_, anybody, port):
+    async with limited(addresses, models, **limits) as (_, anonymous, port):
         for sent in (b"", HALF, HALF_BODY):
             reader, writer = await opened(port, sent)
             assert (await ended(reader)).startswith(b"HTTP/1.1 408"), sent
             writer.close()
-        assert await is_alive(anybody)
+        assert await is_alive(anonymous)
     logged = "".join(record.getMessage() for record in caplog.records)
     assert "headers of a request were not complete" in logged
     assert "body of a request was not complete" in logged
@@ -118,7 +118,7 @@ async def test_idle_connection_and_slow_second_request_are_closed(addresses, mod
 
 async def test_client_that_does_not_read_is_disconnected(addresses, models, caplog):
     caplog.set_level(logging.WARNING, connections.__name__)
-    async with limited(addresses, models, write_timeout_s=1, idle_timeout_s=2) as (_, anybody, port):
+    async with limited(addresses, models, write_timeout_s=1, idle_timeout_s=2) as (_, anonymous, port):
         reader, writer = await opened(port)
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         for _ in range(200):  # more than the kernel's buffers hold
@@ -128,13 +128,13 @@ async def test_client_that_does_not_read_is_disconnected(addresses, models, capl
             15,
             "the connection is closed",
         )
-        assert await is_alive(anybody)
+        assert await is_alive(anonymous)
         writer.close()
         del reader
 
 
 async def test_endless_headers_are_refused(addresses, models):
-    async with limited(addresses, models) as (_, anybody, port):
+    async with limited(addresses, models) as (_, anonymous, port):
         reader, writer = await opened(port, HALF)
         with suppress(ConnectionError):
             for _ in range(64):
@@ -142,22 +142,22 @@ async def test_endless_headers_are_refused(addresses, models):
                 await writer.drain()
         answer = await ended(reader)
         assert answer == b"" or answer.startswith(b"HTTP/1.1 431")
-        assert await is_alive(anybody)
+        assert await is_alive(anonymous)
 
 
 async def test_each_address_has_its_own_limit(addresses, models):
     """Behind a trusted proxy, all callers share its address, so it has no limit."""
     async with limited(
         addresses, models, max_connections_per_address=5, trusted_proxies=["10.0.0.0/8"], header_timeout_s=60
-    ) as (_, anybody, port):
+    ) as (_, anonymous, port):
         streams = [await opened(port, HALF) for _ in range(10)]
         await asyncio.gather(*(ended(reader) for reader, _ in streams[:5]))
-        assert await is_alive(anybody)
+        assert await is_alive(anonymous)
         for _, writer in streams:
             writer.close()
-    async with limited(addresses, models, max_connections_per_address=5) as (_, anybody, port):
+    async with limited(addresses, models, max_connections_per_address=5) as (_, anonymous, port):
         streams = [await opened(port, WHOLE) for _ in range(10)]
-        assert await is_alive(anybody)
+        assert await is_alive(anonymous)
         for reader, writer in streams:
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
             writer.close()
@@ -165,10 +165,10 @@ async def test_each_address_has_its_own_limit(addresses, models):
 
 async def test_websocket_is_exempt_from_timeouts_and_not_closed_for_others(addresses, models):
     limits = {"max_connections": 20, "header_timeout_s": 0.5, "body_timeout_s": 0.5, "idle_timeout_s": 0.5}
-    async with limited(addresses, models, **limits) as (app, anybody, port), aiohttp.ClientSession():
-        owner = await signed_in(app.parts, anybody, app.user_id, app.project_id)
+    async with limited(addresses, models, **limits) as (app, anonymous, port), aiohttp.ClientSession():
+        owner = await signed_in(app.parts, anonymous, app.user_id, app.project_id)
         ticket = (await owner.post("/api/events/ticket"))["ticket"]
-        async with app.working(), anybody.connect(f"/api/events?ticket={ticket}") as socket:
+        async with app.working(), anonymous.connect(f"/api/events?ticket={ticket}") as socket:
             assert (await socket.receive_json())["type"] == "hello"
             for _ in range(3):
                 streams = [await opened(port, HALF) for _ in range(40)]
@@ -190,10 +190,10 @@ async def test_server_shutdown_during_a_websocket_close_raises_no_error(addresse
         ended.append(self)
 
     monkeypatch.setattr(GuardedWebSocket, "handle_close", handle_close_and_end)
-    async with limited(addresses, models) as (app, anybody, _):
-        owner = await signed_in(app.parts, anybody, app.user_id, app.project_id)
+    async with limited(addresses, models) as (app, anonymous, _):
+        owner = await signed_in(app.parts, anonymous, app.user_id, app.project_id)
         ticket = (await owner.post("/api/events/ticket"))["ticket"]
-        async with anybody.connect(f"/api/events?ticket={ticket}"):
+        async with anonymous.connect(f"/api/events?ticket={ticket}"):
             pass
         await eventually(lambda: ended, why="the server has handled the client's close")
 

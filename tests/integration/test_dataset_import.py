@@ -24,8 +24,8 @@ COUNTS = ("new", "updated", "unchanged", "refused")
 
 
 @pytest.fixture
-async def owner(app: KairosApp, anybody: Caller) -> Caller:
-    return await signed_in(app.parts, anybody, app.user_id, app.project_id)
+async def owner(app: KairosApp, anonymous: Caller) -> Caller:
+    return await signed_in(app.parts, anonymous, app.user_id, app.project_id)
 
 
 async def owner_of_another_project(app: KairosApp, caller: Caller) -> Caller:

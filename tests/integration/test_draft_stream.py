@@ -144,7 +144,7 @@ async def test_interrupted_answer_is_restarted_for_watchers(addresses: Addresses
     async with (
         open_app(addresses, models, models=entries) as app,
         app.working(),
-        signed_in_api_of(app, alone=False) as owner,
+        signed_in_api_of(app, run_background=False) as owner,
         watching(owner) as watcher,
     ):
         await watcher.wait_for_hello()
@@ -161,7 +161,7 @@ async def test_cached_answer_is_shown_completely(addresses: Addresses, models: M
     async with (
         open_app(addresses, models) as app,
         app.working(),
-        signed_in_api_of(app, alone=False) as owner,
+        signed_in_api_of(app, run_background=False) as owner,
         watching(owner) as watcher,
     ):
         await watcher.wait_for_hello()

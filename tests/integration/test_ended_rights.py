@@ -87,12 +87,12 @@ class TestKeys:
             assert await watcher.closed(within_s=2) == 4403
 
 
-async def new_member(app: KairosApp, anybody: Caller, role: Role) -> tuple[UserId, Caller]:
+async def new_member(app: KairosApp, anonymous: Caller, role: Role) -> tuple[UserId, Caller]:
     user_id = UserId(new_id())
     async with app.database.scope(Scope(app.project_id, user_id, operator=True)) as session:
         await people.add_user(session, user_id, f"{user_id}@test", "Some", operator=False)
         await members.add_member(session, app.project_id, user_id, role)
-    return user_id, await signed_in(app.parts, anybody, user_id, app.project_id)
+    return user_id, await signed_in(app.parts, anonymous, user_id, app.project_id)
 
 
 class TestPeople:
@@ -124,9 +124,9 @@ class TestPeople:
         assert caller.token != second.token
 
 
-async def reset(app: KairosApp, anybody: Caller, user_id: UserId):
+async def reset(app: KairosApp, anonymous: Caller, user_id: UserId):
     body = {"token": await link(app, user_id), "password": "an other one than that"}
-    return await anybody.with_token("").post("/api/auth/setup", body)
+    return await anonymous.with_token("").post("/api/auth/setup", body)
 
 
 class TestDownloads:
@@ -166,17 +166,17 @@ async def add_samples(app: KairosApp, rows: int, length: int) -> None:
 
 
 class TestInvitations:
-    async def test_invitation_of_a_removed_admin_is_invalid(self, app: KairosApp, anybody: Caller, owner: Caller):
+    async def test_invitation_of_a_removed_admin_is_invalid(self, app: KairosApp, anonymous: Caller, owner: Caller):
         user_id, admin = await new_member(app, owner, Role.ADMIN)
         token = (await admin.post("/api/invitations", {"role": "admin"}))["link"].split("#")[1]
-        assert (await anybody.post("/api/auth/invitation", {"token": token})).status == 200
+        assert (await anonymous.post("/api/auth/invitation", {"token": token})).status == 200
         await owner.call("DELETE", f"/api/members/{user_id}")
-        assert (await anybody.post("/api/auth/invitation", {"token": token})).status == 404
+        assert (await anonymous.post("/api/auth/invitation", {"token": token})).status == 404
 
     async def test_invitation_ends_with_its_creators_right_to_invite(
-        self, app: KairosApp, anybody: Caller, owner: Caller
+        self, app: KairosApp, anonymous: Caller, owner: Caller
     ):
         user_id, admin = await new_member(app, owner, Role.ADMIN)
         token = (await admin.post("/api/invitations", {"role": "viewer"}))["link"].split("#")[1]
         await owner.call("PATCH", f"/api/members/{user_id}", json={"role": "member"})
-        assert (await anybody.post("/api/auth/invitation", {"token": token})).status == 404
+        assert (await anonymous.post("/api/auth/invitation", {"token": token})).status == 404

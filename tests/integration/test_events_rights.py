@@ -41,8 +41,8 @@ class SignedInOwner:
 
 @pytest.fixture
 async def owner(app: KairosApp) -> AsyncIterator[SignedInOwner]:
-    async with serving(app.parts) as anybody, background(app.parts):
-        caller, session_id = await with_session(app.parts, anybody, app.user_id, app.project_id)
+    async with serving(app.parts) as anonymous, background(app.parts):
+        caller, session_id = await with_session(app.parts, anonymous, app.user_id, app.project_id)
         yield SignedInOwner(app, caller, session_id)
 
 
@@ -137,8 +137,8 @@ async def test_disabled_account_is_disconnected(owner: SignedInOwner):
 
 async def test_stopping_daemon_closes_its_sockets(app: KairosApp):
     """Clients reconnect with their cursor, to this daemon or another."""
-    async with serving(app.parts) as anybody, background(app.parts):
-        caller, _ = await with_session(app.parts, anybody, app.user_id, app.project_id)
+    async with serving(app.parts) as anonymous, background(app.parts):
+        caller, _ = await with_session(app.parts, anonymous, app.user_id, app.project_id)
         async with watching(caller) as watcher:
             await watcher.wait_for_hello()
             feed = app.parts.services.events

@@ -25,37 +25,37 @@ MIGRATION = importlib.import_module("kairos.db.migrations.versions.0010_folded_e
 
 
 @pytest.fixture
-async def operator(app: KairosApp, anybody: Caller) -> Caller:
-    local = await anybody.post("/api/auth/local", {"secret": app.parts.services.local_secret})
-    return anybody.with_token(local["access_token"])
+async def operator(app: KairosApp, anonymous: Caller) -> Caller:
+    local = await anonymous.post("/api/auth/local", {"secret": app.parts.services.local_secret})
+    return anonymous.with_token(local["access_token"])
 
 
 def token_of(link: str) -> str:
     return link.rpartition("#")[2]
 
 
-async def test_invitation_is_valid_for_any_spelling_of_its_address(owner: Caller, anybody: Caller):
+async def test_invitation_is_valid_for_any_spelling_of_its_address(owner: Caller, anonymous: Caller):
     name = f"Ilgın-{uuid4().hex}"
     invited = await owner.post("/api/invitations", {"email": f"{name}@Örnek.TR"})
     typed = f"{name.upper()}@O\u0308RNEK.tr"
     body = {"token": token_of(invited["link"]), "email": typed, "name": "Ilgın", "password": PASSWORD}
-    registered = await anybody.post("/api/auth/register", body)
+    registered = await anonymous.post("/api/auth/register", body)
     assert registered.status == 200, registered.body
     for form in (typed, f"{name}@örnek.tr", f" {name.replace('ı', 'İ')}@ÖRNEK.TR".strip(), fold_email(typed)):
-        signed_in = await anybody.post("/api/auth/login", {"email": form, "password": PASSWORD})
+        signed_in = await anonymous.post("/api/auth/login", {"email": form, "password": PASSWORD})
         assert signed_in.status == 200, form
     again = await owner.post("/api/invitations", {})
     body |= {"token": token_of(again["link"]), "email": f"{name.lower()}@örnek.tr"}
-    refused = await anybody.post("/api/auth/register", body)
+    refused = await anonymous.post("/api/auth/register", body)
     assert (refused.status, refused["code"]) == (409, "email_taken")
 
 
-async def test_wrong_passwords_with_any_spelling_count_for_one_account(owner: Caller, anybody: Caller):
+async def test_wrong_passwords_with_any_spelling_count_for_one_account(owner: Caller, anonymous: Caller):
     name = f"ırmak-{uuid4().hex}"
     statuses = []
     for number in range(30):
         form = (name, name.upper(), name.replace("ı", "İ"))[number % 3]
-        reply = await anybody.post("/api/auth/login", {"email": f"{form}@x.tr", "password": "wrong wrong"})
+        reply = await anonymous.post("/api/auth/login", {"email": f"{form}@x.tr", "password": "wrong wrong"})
         statuses.append(reply.status)
         if reply.status == 429:
             break
@@ -63,10 +63,10 @@ async def test_wrong_passwords_with_any_spelling_count_for_one_account(owner: Ca
     assert len(statuses) <= 12
 
 
-async def with_reset_link(operator: Caller, anybody: Caller, email: str) -> Reply:
+async def with_reset_link(operator: Caller, anonymous: Caller, email: str) -> Reply:
     """Set a password with a reset link for this e-mail address, and return the reply with the account's tokens."""
     reset = await operator.post("/api/users/reset-link", {"email": email})
-    return await anybody.post("/api/auth/setup", {"token": token_of(reset["link"]), "password": PASSWORD})
+    return await anonymous.post("/api/auth/setup", {"token": token_of(reset["link"]), "password": PASSWORD})
 
 
 def migrate_with(addresses: Addresses, *emails: str) -> None:
@@ -97,48 +97,48 @@ async def test_old_accounts_are_folded_and_colliding_ones_can_sign_in(addresses:
 
 
 async def test_reset_link_is_for_the_account_that_signs_in_with_the_address(
-    addresses: Addresses, operator: Caller, anybody: Caller
+    addresses: Addresses, operator: Caller, anonymous: Caller
 ):
     unique = uuid4().hex
     plain, colliding = f"ilgin-{unique}@x.tr", f"ılgın-{unique}@x.tr"
     migrate_with(addresses, plain, colliding)
     for email in (colliding, plain, f" {colliding}"):
-        tokens = await with_reset_link(operator, anybody, email)
-        me = await anybody.with_token(tokens["access_token"]).get("/api/auth/me")
+        tokens = await with_reset_link(operator, anonymous, email)
+        me = await anonymous.with_token(tokens["access_token"]).get("/api/auth/me")
         assert me["email"] == email.strip()
 
 
 async def test_accounts_with_the_same_folded_address_share_neither_device_nor_invitation(
-    addresses: Addresses, operator: Caller, owner: Caller, anybody: Caller
+    addresses: Addresses, operator: Caller, owner: Caller, anonymous: Caller
 ):
     unique = uuid4().hex
     plain, colliding = f"ilgin-{unique}@x.tr", f"ılgın-{unique}@x.tr"
     migrate_with(addresses, plain, colliding)
-    tokens = {email: await with_reset_link(operator, anybody, email) for email in (plain, colliding)}
+    tokens = {email: await with_reset_link(operator, anonymous, email) for email in (plain, colliding)}
     for invitee, other in ((plain, colliding), (colliding, plain)):
         invited = await owner.post("/api/invitations", {"email": invitee.replace("x.tr", "X.tr")})
         body = {"token": token_of(invited["link"])}
-        refused = await anybody.with_token(tokens[other]["access_token"]).post("/api/auth/accept", body)
+        refused = await anonymous.with_token(tokens[other]["access_token"]).post("/api/auth/accept", body)
         assert (refused.status, refused["code"]) == (409, "not_your_invitation")
-        joined = await anybody.with_token(tokens[invitee]["access_token"]).post("/api/auth/accept", body)
+        joined = await anonymous.with_token(tokens[invitee]["access_token"]).post("/api/auth/accept", body)
         assert joined.status == 200, joined.body
     guess = {"email": colliding, "password": "wrong wrong"}
-    statuses = {(await anybody.post("/api/auth/login", guess)).status for _ in range(PER_ACCOUNT + 1)}
+    statuses = {(await anonymous.post("/api/auth/login", guess)).status for _ in range(PER_ACCOUNT + 1)}
     assert statuses == {401, 429}, "further guesses from unknown devices are refused"
     for form in (colliding, plain):
         theirs, mine = (
             tokens[email]["device_token"] for email in ((plain, colliding) if form == colliding else (colliding, plain))
         )
         good = {"email": form, "password": PASSWORD}
-        assert (await anybody.post("/api/auth/login", good | {"device_token": theirs})).status == 429
-        assert (await anybody.post("/api/auth/login", good | {"device_token": mine})).status == 200
+        assert (await anonymous.post("/api/auth/login", good | {"device_token": theirs})).status == 429
+        assert (await anonymous.post("/api/auth/login", good | {"device_token": mine})).status == 200
 
 
-async def test_audit_log_contains_addresses_as_stored(app: KairosApp, owner: Caller, anybody: Caller):
+async def test_audit_log_contains_addresses_as_stored(app: KairosApp, owner: Caller, anonymous: Caller):
     unique = uuid4().hex
     await owner.post("/api/invitations", {"email": f"ADA-{unique}@Test"})
     for email in (f"{app.user_id}@TEST".upper(), f"NOBODY-{unique}@Test"):
-        await anybody.post("/api/auth/login", {"email": email, "password": "wrong wrong"})
+        await anonymous.post("/api/auth/login", {"email": email, "password": "wrong wrong"})
     async with app.database.scope(Scope(app.project_id, app.user_id, operator=True)) as session:
         entries = select(AuditRow.target).where(AuditRow.action.in_(("member.invited", "sign_in.refused")))
         targets = set((await session.execute(entries)).scalars())

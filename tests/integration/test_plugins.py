@@ -78,7 +78,7 @@ class Installation:
     app: KairosApp
     owner: Caller
     operator: Caller
-    anybody: Caller
+    anonymous: Caller
     folder: Path
 
     async def done(self, agent: str, prompt: str = "abc", **options: Any):
@@ -97,7 +97,7 @@ class SharedInstallation:
     """The Kairos that the tests of this file share, as starting one for each test would be slow."""
 
     app: KairosApp
-    anybody: Caller
+    anonymous: Caller
     operator: Caller
     folder: Path
 
@@ -120,9 +120,9 @@ async def shared(addresses: Addresses, tmp_path_factory: pytest.TempPathFactory)
         server = await stack.enter_async_context(ModelServer(ScriptedModel("echo", answer="hello")))
         app = await stack.enter_async_context(open_app(addresses, server, plugins=settings, queue=QUICK))
         await stack.enter_async_context(app.working())
-        anybody = await stack.enter_async_context(serving(app.parts))
-        local = await anybody.post("/api/auth/local", {"secret": app.parts.services.local_secret})
-        yield SharedInstallation(app, anybody, anybody.with_token(local["access_token"]), folder)
+        anonymous = await stack.enter_async_context(serving(app.parts))
+        local = await anonymous.post("/api/auth/local", {"secret": app.parts.services.local_secret})
+        yield SharedInstallation(app, anonymous, anonymous.with_token(local["access_token"]), folder)
 
 
 @pytest.fixture
@@ -131,8 +131,8 @@ async def kairos(shared: SharedInstallation) -> AsyncIterator[Installation]:
     app = shared.app
     app.models.calls.clear()
     app.project_id, app.user_id = await new_project(app.parts)
-    owner = await signed_in(app.parts, shared.anybody, app.user_id, app.project_id)
-    yield Installation(app, owner, shared.operator, shared.anybody, shared.folder)
+    owner = await signed_in(app.parts, shared.anonymous, app.user_id, app.project_id)
+    yield Installation(app, owner, shared.operator, shared.anonymous, shared.folder)
     await shared.restore()
 
 
@@ -157,7 +157,7 @@ class TestListing:
         await kairos.done("test")
         assert (await kairos.plugin("AsyncGood"))["today"]["succeeded"] == 2
         project_id, user_id = await new_project(kairos.app.parts)
-        other_caller = await signed_in(kairos.app.parts, kairos.anybody, user_id, project_id)
+        other_caller = await signed_in(kairos.app.parts, kairos.anonymous, user_id, project_id)
         assert (await kairos.plugin("AsyncGood", other_caller))["today"]["succeeded"] == 0
 
     async def test_unknown_name_lists_the_plugins(self, kairos: Installation):
@@ -249,7 +249,7 @@ class TestProjects:
         assert (await kairos.set(weight=3)).status == 200
 
     async def test_viewers_read_and_only_admins_change(self, kairos: Installation):
-        _, viewer = await person(kairos.app, kairos.anybody, kairos.app.project_id, Role.VIEWER)
+        _, viewer = await person(kairos.app, kairos.anonymous, kairos.app.project_id, Role.VIEWER)
         assert (await viewer.get("/api/plugins")).status == 200
         path = f"/api/projects/{kairos.app.project_id}"
         body = {"settings": {"disabled_plugins": ["SyncGood"]}}

@@ -94,12 +94,12 @@ class TestSettings:
         assert (await owner.call("PATCH", project_path, json={"settings": settings})).status == 422
         assert (await owner.get(project_path))["settings"] == before
 
-    async def test_members_read_and_admins_change(self, app: KairosApp, anybody: Caller, project_path: str):
-        _, member = await person(app, anybody, app.project_id, Role.MEMBER)
+    async def test_members_read_and_admins_change(self, app: KairosApp, anonymous: Caller, project_path: str):
+        _, member = await person(app, anonymous, app.project_id, Role.MEMBER)
         assert (await member.get(project_path)).status == 200
         assert (await member.call("PATCH", project_path, json={"name": "x"})).status == 403
         assert (await member.get(f"{project_path}/export")).status == 403
-        _, admin = await person(app, anybody, app.project_id, Role.ADMIN)
+        _, admin = await person(app, anonymous, app.project_id, Role.ADMIN)
         assert (await admin.call("PATCH", project_path, json={"name": "x"})).status == 200
         assert (await admin.call("DELETE", f"{project_path}?confirm=x")).status == 403
 

@@ -63,137 +63,139 @@ async def with_password(app: KairosApp) -> str:
     return f"{app.user_id}@test"
 
 
-async def try_often(anybody: Caller, email: str, times: int, **more) -> list[int]:
+async def try_often(anonymous: Caller, email: str, times: int, **more) -> list[int]:
     body = {"email": email, "password": "wrong", **more}
-    replies = await asyncio.gather(*(anybody.post("/api/auth/login", body) for _ in range(times)))
+    replies = await asyncio.gather(*(anonymous.post("/api/auth/login", body) for _ in range(times)))
     return [reply.status for reply in replies]
 
 
 class TestLogin:
     async def test_parallel_wrong_passwords_are_counted_before_they_are_evaluated(
-        self, app: KairosApp, anybody: Caller
+        self, app: KairosApp, anonymous: Caller
     ):
         email = await with_password(app)
         before = evaluated(app)
-        statuses = await try_often(anybody, email, 80)
+        statuses = await try_often(anonymous, email, 80)
         assert statuses.count(401) == PER_ACCOUNT == evaluated(app) - before
         assert statuses.count(429) == 80 - PER_ACCOUNT
 
-    async def test_parallel_guesses_at_many_accounts_are_limited_by_address(self, app: KairosApp, anybody: Caller):
+    async def test_parallel_guesses_at_many_accounts_are_limited_by_address(self, app: KairosApp, anonymous: Caller):
         before = evaluated(app)
         emails = [f"{uuid4()}@test" for _ in range(PER_ADDRESS + 20)]
-        replies = [await try_often(anybody, email, 1) for email in emails]
+        replies = [await try_often(anonymous, email, 1) for email in emails]
         assert evaluated(app) - before == PER_ADDRESS
         assert replies[-1] == [429]
 
-    async def test_successful_sign_ins_do_not_count(self, app: KairosApp, anybody: Caller):
+    async def test_successful_sign_ins_do_not_count(self, app: KairosApp, anonymous: Caller):
         body = {"email": await with_password(app), "password": PASSWORD}
         for _ in range(PER_ACCOUNT + 2):
-            assert (await anybody.post("/api/auth/login", body)).status == 200
+            assert (await anonymous.post("/api/auth/login", body)).status == 200
 
-    async def test_unknown_devices_do_not_lock_out_a_known_one(self, app: KairosApp, anybody: Caller):
+    async def test_unknown_devices_do_not_lock_out_a_known_one(self, app: KairosApp, anonymous: Caller):
         email = await with_password(app)
         good = {"email": email, "password": PASSWORD}
-        async with anybody._session.post("/api/auth/login", json={**good, "cookie": True}) as browser:
+        async with anonymous._session.post("/api/auth/login", json={**good, "cookie": True}) as browser:
             cookie = browser.cookies["kairos_device"]
         assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, "strict", "/api/auth")
-        program = await anybody.post("/api/auth/login", good)
-        await try_often(anybody, email, PER_ACCOUNT)
-        assert (await anybody.post("/api/auth/login", good)).status == 429, "the device is unknown"
-        assert (await anybody.post("/api/auth/login", {**good, "device_token": program["device_token"]})).status == 200
+        program = await anonymous.post("/api/auth/login", good)
+        await try_often(anonymous, email, PER_ACCOUNT)
+        assert (await anonymous.post("/api/auth/login", good)).status == 429, "the device is unknown"
+        assert (
+            await anonymous.post("/api/auth/login", {**good, "device_token": program["device_token"]})
+        ).status == 200
         sent = {"Cookie": f"kairos_device={cookie.value}"}
-        assert (await anybody.post("/api/auth/login", good, headers=sent)).status == 200
+        assert (await anonymous.post("/api/auth/login", good, headers=sent)).status == 200
 
-    async def test_device_is_known_only_to_its_own_account(self, app: KairosApp, anybody: Caller):
+    async def test_device_is_known_only_to_its_own_account(self, app: KairosApp, anonymous: Caller):
         email = await with_password(app)
         _, other_id = await new_project_in(app.database)
         await app.parts.services.accounts.use_link(await link(app, other_id), PASSWORD, "test")
-        theirs = await anybody.post("/api/auth/login", {"email": f"{other_id}@test", "password": PASSWORD})
+        theirs = await anonymous.post("/api/auth/login", {"email": f"{other_id}@test", "password": PASSWORD})
         before = evaluated(app)
-        statuses = await try_often(anybody, email, PER_ACCOUNT + 5, device_token=theirs["device_token"])
+        statuses = await try_often(anonymous, email, PER_ACCOUNT + 5, device_token=theirs["device_token"])
         assert statuses.count(401) == PER_ACCOUNT == evaluated(app) - before
 
-    async def test_guesses_from_a_known_device_are_limited(self, app: KairosApp, anybody: Caller):
+    async def test_guesses_from_a_known_device_are_limited(self, app: KairosApp, anonymous: Caller):
         email = await with_password(app)
-        mine = await anybody.post("/api/auth/login", {"email": email, "password": PASSWORD})
-        statuses = await try_often(anybody, email, PER_ACCOUNT + 5, device_token=mine["device_token"])
+        mine = await anonymous.post("/api/auth/login", {"email": email, "password": PASSWORD})
+        statuses = await try_often(anonymous, email, PER_ACCOUNT + 5, device_token=mine["device_token"])
         assert statuses.count(401) == PER_ACCOUNT
 
     @pytest.mark.parametrize("device", ["", "x", "ü" * 50, "A" * 86])
-    async def test_forged_device_counts_as_unknown(self, app: KairosApp, anybody: Caller, device: str):
-        statuses = await try_often(anybody, f"{uuid4()}@test", PER_ACCOUNT + 1, device_token=device)
+    async def test_forged_device_counts_as_unknown(self, app: KairosApp, anonymous: Caller, device: str):
+        statuses = await try_often(anonymous, f"{uuid4()}@test", PER_ACCOUNT + 1, device_token=device)
         assert statuses.count(429) == 1
 
 
 class TestLinks:
-    async def test_unknown_and_expired_links_are_not_hashed(self, app: KairosApp, anybody: Caller, monkeypatch):
+    async def test_unknown_and_expired_links_are_not_hashed(self, app: KairosApp, anonymous: Caller, monkeypatch):
         def hashes(*_):
             raise AssertionError("hashed")
 
         expired = await link(app, app.user_id, timedelta(seconds=-1))
         monkeypatch.setattr(app.parts.services.accounts.passwords, "_run", hashes)
         for token in (expired, new_secret()):
-            assert (await anybody.post("/api/auth/setup", {"token": token, "password": PASSWORD})).status == 401
+            assert (await anonymous.post("/api/auth/setup", {"token": token, "password": PASSWORD})).status == 401
             body = {"token": token, "email": "a@test", "name": "A", "password": PASSWORD}
-            assert (await anybody.post("/api/auth/register", body)).status == 404
+            assert (await anonymous.post("/api/auth/register", body)).status == 404
 
     async def test_taken_address_is_refused_without_hashing(
-        self, app: KairosApp, anybody: Caller, owner: Caller, monkeypatch
+        self, app: KairosApp, anonymous: Caller, owner: Caller, monkeypatch
     ):
         token = (await owner.post("/api/invitations", {}))["link"].split("#")[1]
         monkeypatch.setattr(app.parts.services.accounts.passwords, "_run", None)
         body = {"token": token, "email": f"{app.user_id}@test", "name": "A", "password": PASSWORD}
-        assert (await anybody.post("/api/auth/register", body)).status == 409
+        assert (await anonymous.post("/api/auth/register", body)).status == 409
 
-    async def test_hashes_for_one_link_are_limited(self, app: KairosApp, anybody: Caller):
+    async def test_hashes_for_one_link_are_limited(self, app: KairosApp, anonymous: Caller):
         token, before = await link(app, app.user_id), evaluated(app)
         body = {"token": token, "password": PASSWORD}
-        replies = await asyncio.gather(*(anybody.post("/api/auth/setup", body) for _ in range(30)))
+        replies = await asyncio.gather(*(anonymous.post("/api/auth/setup", body) for _ in range(30)))
         statuses = [reply.status for reply in replies]
         assert statuses.count(200) == 1
         assert set(statuses) <= {200, 401, 429}
         assert 1 <= evaluated(app) - before <= sign_in_limits.PER_LINK
 
-    async def test_used_link_ends_other_links_and_sessions(self, app: KairosApp, anybody: Caller):
+    async def test_used_link_ends_other_links_and_sessions(self, app: KairosApp, anonymous: Caller):
         first, second = await link(app, app.user_id), await link(app, app.user_id)
-        before = await signed_in(app.parts, anybody, app.user_id, app.project_id)
-        assert (await anybody.post("/api/auth/setup", {"token": first, "password": PASSWORD})).status == 200
-        assert (await anybody.post("/api/auth/setup", {"token": second, "password": PASSWORD})).status == 401
+        before = await signed_in(app.parts, anonymous, app.user_id, app.project_id)
+        assert (await anonymous.post("/api/auth/setup", {"token": first, "password": PASSWORD})).status == 200
+        assert (await anonymous.post("/api/auth/setup", {"token": second, "password": PASSWORD})).status == 401
         assert (await before.get("/api/auth/me")).status == 401
 
 
 class TestChange:
-    async def test_guesses_with_a_session_are_limited(self, app: KairosApp, anybody: Caller):
+    async def test_guesses_with_a_session_are_limited(self, app: KairosApp, anonymous: Caller):
         await with_password(app)
-        thief = await signed_in(app.parts, anybody, app.user_id, app.project_id)
+        thief = await signed_in(app.parts, anonymous, app.user_id, app.project_id)
         before = evaluated(app)
         body = {"current": "guess", "new": "an other one than that"}
         replies = await asyncio.gather(*(thief.post("/api/auth/password", body) for _ in range(40)))
         assert [r.status for r in replies].count(422) == PER_ACCOUNT == evaluated(app) - before
-        owner = await signed_in(app.parts, anybody, app.user_id, app.project_id)
+        owner = await signed_in(app.parts, anonymous, app.user_id, app.project_id)
         assert (await owner.post("/api/auth/password", {**body, "current": PASSWORD})).status == 204
 
-    async def test_password_change_ends_all_links(self, app: KairosApp, anybody: Caller):
+    async def test_password_change_ends_all_links(self, app: KairosApp, anonymous: Caller):
         await with_password(app)
         token = await link(app, app.user_id)
-        mine = await signed_in(app.parts, anybody, app.user_id, app.project_id)
+        mine = await signed_in(app.parts, anonymous, app.user_id, app.project_id)
         body = {"current": PASSWORD, "new": "an other one than that"}
         assert (await mine.post("/api/auth/password", body)).status == 204
-        assert (await anybody.post("/api/auth/setup", {"token": token, "password": PASSWORD})).status == 401
+        assert (await anonymous.post("/api/auth/setup", {"token": token, "password": PASSWORD})).status == 401
 
 
 class TestDisabled:
-    async def test_disabled_account_can_neither_use_links_nor_refresh_nor_sign_in(self, app, anybody: Caller):
+    async def test_disabled_account_can_neither_use_links_nor_refresh_nor_sign_in(self, app, anonymous: Caller):
         email = await with_password(app)
         session = await app.parts.services.accounts.open_session(app.user_id, "t", app.project_id)
         token = await link(app, app.user_id)
         async with app.database.scope(Scope(operator=True)) as scope:
             await people_set_disabled(scope, app.user_id)
         before = evaluated(app)
-        refresh = await anybody.post("/api/auth/refresh", {"refresh_token": session.refresh_token})
-        setup = await anybody.post("/api/auth/setup", {"token": token, "password": "an other one than that"})
+        refresh = await anonymous.post("/api/auth/refresh", {"refresh_token": session.refresh_token})
+        setup = await anonymous.post("/api/auth/setup", {"token": token, "password": "an other one than that"})
         assert evaluated(app) == before, "its link costs no hash"
-        login = await anybody.post("/api/auth/login", {"email": email, "password": PASSWORD})
+        login = await anonymous.post("/api/auth/login", {"email": email, "password": PASSWORD})
         assert (refresh.status, setup.status, login.status) == (401, 401, 401)
 
 
@@ -215,10 +217,10 @@ class TestStrength:
             await pool.hashed(trivial)
         await pool.aclose()
 
-    async def test_own_name_is_refused_as_password(self, app: KairosApp, anybody: Caller, owner: Caller):
+    async def test_own_name_is_refused_as_password(self, app: KairosApp, anonymous: Caller, owner: Caller):
         token = (await owner.post("/api/invitations", {}))["link"].split("#")[1]
         body = {"token": token, "email": "z@test", "name": "Zeynep Karakaya", "password": "zeynepkarakaya"}
-        refused = await anybody.post("/api/auth/register", body)
+        refused = await anonymous.post("/api/auth/register", body)
         assert (refused.status, refused["code"]) == (422, "weak_password")
         assert score("zeynepkarakaya", ()) >= passwords.LEAST_SCORE, "the password is strong enough for other names"
 

@@ -108,18 +108,18 @@ async def with_session(
 
 @asynccontextmanager
 async def signed_in_api(
-    parts: Components, user_id: UserId, project_id: ProjectId, *, alone: bool = True
+    parts: Components, user_id: UserId, project_id: ProjectId, *, run_background: bool = True
 ) -> AsyncIterator[Caller]:
-    """Serve a daemon's API and yield a caller with a session. `alone`: no worker runs the background tasks already."""
-    async with serving(parts) as anybody:
-        caller, _ = await with_session(parts, anybody, user_id, project_id)
-        if not alone:
+    """Serve a daemon's API and yield a caller with a session. `run_background`: run the background tasks too."""
+    async with serving(parts) as anonymous:
+        caller, _ = await with_session(parts, anonymous, user_id, project_id)
+        if not run_background:
             yield caller
             return
         async with background(parts):
             yield caller
 
 
-def signed_in_api_of(app: KairosApp, *, alone: bool = True):
+def signed_in_api_of(app: KairosApp, *, run_background: bool = True):
     """Serve the API of the app and yield its owner, signed in."""
-    return signed_in_api(app.parts, app.user_id, app.project_id, alone=alone)
+    return signed_in_api(app.parts, app.user_id, app.project_id, run_background=run_background)

@@ -59,8 +59,8 @@ async def world(empty_engines: None, addresses: Addresses) -> AsyncIterator[Worl
             echo = ModelSettings(name="echo", base_url=server.base_url, local=True, weights=weights, adapters="ollama")
             async with (
                 open_app(addresses, server, data_dir=folder, models=[echo]) as app,
-                serving(app.parts) as anybody,
+                serving(app.parts) as anonymous,
             ):
-                world = await create_world(app, anybody)
+                world = await create_world(app, anonymous)
                 yield world
                 await cancel_unfinished_tasks(app.parts, world.x, world.y)

@@ -17,7 +17,7 @@ ANSWER = "b's answer in several words, none of which a may hear"
 async def test_events_and_answers_stay_in_their_project(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("echo", answer=ANSWER, tokens_per_s=30))
     stranger_project, stranger = await new_project(app.parts, "A")
-    async with app.working(), signed_in_api_of(app, alone=False) as b:
+    async with app.working(), signed_in_api_of(app, run_background=False) as b:
         a, _ = await with_session(app.parts, b, stranger, stranger_project)
         async with watching(a, after="0-0") as of_a, watching(b) as of_b:
             await of_a.wait_for_hello()

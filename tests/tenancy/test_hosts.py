@@ -29,7 +29,7 @@ async def test_no_route_is_served_under_a_foreign_host(world: World, method: str
 
 @pytest.mark.parametrize("path", ["/", "/settings", "/assets/x.js", "/api/openapi.json", "/api/nothing"])
 async def test_no_page_or_file_is_served_under_a_foreign_host(world: World, path: str):
-    assert (await world.anybody.get(path, headers={"Host": "evil.test"})).status == 421
+    assert (await world.anonymous.get(path, headers={"Host": "evil.test"})).status == 421
 
 
 async def test_no_websocket_opens_under_a_foreign_host(world: World):
@@ -59,7 +59,7 @@ async def test_no_websocket_opens_under_a_foreign_host(world: World):
 )
 async def test_page_opens_a_websocket_only_from_its_own_origin(world: World, origin: str, served: bool):
     ticket = (await world.b.post("/api/events/ticket"))["ticket"]
-    page = origin.format(host=world.anybody.address.removeprefix("http://"))
+    page = origin.format(host=world.anonymous.address.removeprefix("http://"))
     connecting = world.b.connect(f"/api/events?ticket={ticket}", headers={"Origin": page})
     if served:
         async with connecting as socket:
@@ -75,7 +75,7 @@ async def test_page_opens_a_websocket_only_from_its_own_origin(world: World, ori
 async def test_forwarded_scheme_of_a_trusted_proxy_is_accepted(world: World):
     """A proxy on loopback is trusted by default."""
     ticket = (await world.b.post("/api/events/ticket"))["ticket"]
-    page = world.anybody.address.replace("http://", "https://")
+    page = world.anonymous.address.replace("http://", "https://")
     headers = {"Origin": page, "X-Forwarded-Proto": "https"}
     async with world.b.connect(f"/api/events?ticket={ticket}", headers=headers) as socket:
         assert (await socket.receive_json())["type"] == "hello"
@@ -90,7 +90,7 @@ async def test_links_never_begin_with_the_host_header(world: World):
 
 async def test_api_responses_are_not_cached(world: World):
     for path in ("/api/tasks", "/api/nothing", "/api/openapi.json", "/api/health/live", "/api/auth/login"):
-        for caller in (world.b, world.anybody):
+        for caller in (world.b, world.anonymous):
             reply = await caller.get(path)
             assert reply.headers["Cache-Control"] == "no-store", path
             assert reply.headers["X-Content-Type-Options"] == "nosniff", path

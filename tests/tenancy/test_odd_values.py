@@ -78,7 +78,7 @@ async def test_no_route_accepts_values_that_cannot_be_stored(
     if template != "/api/dataset/import":  # its response reports on each row
         for body in odd_bodies(request, schema_of(described, operation)):
             await check_refused(caller, method, request.path, body)
-    for other in (world.anybody, world.viewer):
+    for other in (world.anonymous, world.viewer):
         for path, body in odd_queries(request, operation):
             assert (await send(other, method, path, body)).status in (401, 403, 404, 409, 422)
 
@@ -90,12 +90,12 @@ async def test_no_open_route_accepts_values_that_cannot_be_stored(world: World, 
     name = ("POST", path)
     request = await CASES[name].prepare(world)
     for body in odd_bodies(request, schema_of(described, described["paths"][name[1]][name[0].lower()])):
-        await check_refused(world.anybody, name[0], request.path, body)
+        await check_refused(world.anonymous, name[0], request.path, body)
 
 
 @pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
 async def test_body_that_is_not_utf8_json_is_refused(world: World, body: bytes):
-    for caller, path in ((world.b, "/api/tasks"), (world.anybody, "/api/auth/login")):
+    for caller, path in ((world.b, "/api/tasks"), (world.anonymous, "/api/auth/login")):
         reply = await caller.call("POST", path, data=body, headers={"Content-Type": "application/json"})
         assert (reply.status, reply["code"]) == (422, "invalid_input"), path
 
@@ -109,8 +109,8 @@ async def test_odd_headers_cause_no_server_error(world: World, header: str):
 
 
 async def test_nul_in_a_quoted_cookie_is_refused(world: World):
-    headers = {"Cookie": 'kairos_refresh="a\\000b"', "Origin": world.anybody.address}
-    reply = await world.anybody.call("POST", "/api/auth/refresh", json={}, headers=headers)
+    headers = {"Cookie": 'kairos_refresh="a\\000b"', "Origin": world.anonymous.address}
+    reply = await world.anonymous.call("POST", "/api/auth/refresh", json={}, headers=headers)
     assert reply.status == 422
 
 

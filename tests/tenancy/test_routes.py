@@ -98,7 +98,7 @@ async def test_own_response_contains_no_data_of_the_other_project(world: World, 
 
 
 @by_kind(Kind.NAMED, Kind.LISTED, Kind.OWN, Kind.OPERATOR)
-@pytest.mark.parametrize("who", ["anybody", "expired", "forged", "edited"])
+@pytest.mark.parametrize("who", ["anonymous", "expired", "forged", "edited"])
 async def test_request_without_valid_credential_is_refused(world: World, method: str, case: Case, who: str):
     request = await case.prepare(world)
     reply = await send(getattr(world, who), method, request)
@@ -149,14 +149,14 @@ async def test_project_owner_is_not_an_operator(world: World, method: str, case:
 @by_kind(Kind.OPEN)
 async def test_open_routes_reveal_nothing(world: World, method: str, case: Case):
     request = await case.prepare(world)
-    reply = await send(world.anybody, method, request)
+    reply = await send(world.anonymous, method, request)
     assert reply.status < 500
     check_no_data_of_b(world, request, reply)
 
 
 async def test_sign_out_ends_only_own_sessions(world: World):
     for path in ("/api/auth/logout", "/api/auth/logout-everywhere"):
-        a = await signed_in(world.app.parts, world.anybody, world.a_id, world.x)
+        a = await signed_in(world.app.parts, world.anonymous, world.a_id, world.x)
         if path.endswith("logout"):
             assert (await a.post(path)).status == 204
             assert (await a.get("/api/auth/me")).status == 401

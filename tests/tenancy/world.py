@@ -42,7 +42,7 @@ class World:
     y: ProjectId
     a_id: UserId
     b_id: UserId
-    anybody: Caller
+    anonymous: Caller
     a: Caller
     b: Caller
     viewer: Caller
@@ -118,7 +118,7 @@ class World:
 
     async def member(self, role: Role = Role.MEMBER) -> UUID:
         """Add a member to Y."""
-        return (await person(self.app, self.anybody, self.y, role, SECRET))[0]
+        return (await person(self.app, self.anonymous, self.y, role, SECRET))[0]
 
     async def invitation(self) -> dict[str, Any]:
         return (await self.b.post("/api/invitations", {"role": "member"})).body
@@ -132,17 +132,17 @@ class World:
 
 
 async def person(
-    app: KairosApp, anybody: Caller, project_id: ProjectId, role: Role, name: str = "P"
+    app: KairosApp, anonymous: Caller, project_id: ProjectId, role: Role, name: str = "P"
 ) -> tuple[UserId, Caller]:
     """Create a member with that role. Returns its id and a caller that is signed in."""
     user_id = UserId(new_id())
     async with app.database.scope(Scope(project_id, user_id, operator=True)) as session:
         await people.add_user(session, user_id, f"{user_id}@test", name, operator=False)
         await members.add_member(session, project_id, user_id, role)
-    return user_id, await signed_in(app.parts, anybody, user_id, project_id)
+    return user_id, await signed_in(app.parts, anonymous, user_id, project_id)
 
 
-async def create_world(app: KairosApp, anybody: Caller) -> World:
+async def create_world(app: KairosApp, anonymous: Caller) -> World:
     """Create both projects and all callers."""
     owners = {}
     for name, label in (("x", "A's"), ("y", SECRET)):
@@ -150,30 +150,32 @@ async def create_world(app: KairosApp, anybody: Caller) -> World:
         async with app.database.scope(Scope(project_id, user_id, operator=True)) as session:
             await people.add_user(session, user_id, f"{user_id}@test", label, operator=False)
             await people.add_project(session, project_id, label, user_id)
-        owners[name] = (user_id, project_id, await signed_in(app.parts, anybody, user_id, project_id))
+        owners[name] = (user_id, project_id, await signed_in(app.parts, anonymous, user_id, project_id))
     (a_id, x, a), (b_id, y, b) = owners["x"], owners["y"]
-    _, viewer = await person(app, anybody, y, Role.VIEWER)
-    gone_id, removed = await person(app, anybody, y, Role.ADMIN)
+    _, viewer = await person(app, anonymous, y, Role.VIEWER)
+    gone_id, removed = await person(app, anonymous, y, Role.ADMIN)
     async with app.database.project(y) as session:
         await members.remove(session, y, gone_id)
     key = await a.post("/api/keys", {"name": "k", "scopes": ["tasks:read", "tasks:write", "models:read"]})
-    local = await anybody.post("/api/auth/local", {"secret": app.parts.services.local_secret})
+    local = await anonymous.post("/api/auth/local", {"secret": app.parts.services.local_secret})
     return World(
         app=app,
         x=x,
         y=y,
         a_id=a_id,
         b_id=b_id,
-        anybody=anybody,
+        anonymous=anonymous,
         a=a,
         b=b,
         viewer=viewer,
         removed=removed,
-        key_of_x=anybody.with_token(key["key"]),
-        expired=anybody.with_token(_resigned(app, b.token, {"exp": 1})),
-        forged=anybody.with_token(jwt.encode(_claims(b.token), b"k" * 32, headers=jwt.get_unverified_header(b.token))),
-        edited=anybody.with_token(_edited(a.token, {"project_id": str(y)})),
-        operator=anybody.with_token(local["access_token"]),
+        key_of_x=anonymous.with_token(key["key"]),
+        expired=anonymous.with_token(_resigned(app, b.token, {"exp": 1})),
+        forged=anonymous.with_token(
+            jwt.encode(_claims(b.token), b"k" * 32, headers=jwt.get_unverified_header(b.token))
+        ),
+        edited=anonymous.with_token(_edited(a.token, {"project_id": str(y)})),
+        operator=anonymous.with_token(local["access_token"]),
     )
 
 
