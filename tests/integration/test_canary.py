@@ -21,7 +21,7 @@ from kairos import logs
 from kairos.embedded import Addresses
 from tests.kit.api import Caller, Reply
 from tests.kit.kairos_app import KairosApp
-from tests.unit.test_printable import unseen
+from tests.unit.test_printable import unsafe_characters
 
 CANARY = "can" + "ary"
 FORGED = "\n12:00:00 INFO    kairos.api: forged \x1b[31m\u202e"
@@ -184,4 +184,4 @@ async def test_control_characters_cannot_forge_log_lines(
         async for _ in call_all_operations(owner, f"x{FORGED}"):
             pass
     assert not any(line.startswith("12:00:00") and "forged" in line for line in log.getvalue().splitlines())
-    assert set(unseen(log.getvalue())) <= {"\n"}
+    assert set(unsafe_characters(log.getvalue())) <= {"\n"}

@@ -26,7 +26,7 @@ from kairos.http import (
 )
 
 KEY = "sk-very-secret"
-LONG_AFTER = 4_000_000_000
+FAR_FUTURE = 4_000_000_000
 """A day in the year 2096."""
 Script = Callable[[bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -262,7 +262,7 @@ async def test_error_status_contains_the_servers_message(http: HttpClient, body:
         ("Retry-After: 7", 7),
         ("Retry-After: 1.5", 1.5),
         ("Retry-After: -3", 0),
-        (f"Retry-After: {formatdate(LONG_AFTER, usegmt=True)}", LONG_AFTER),
+        (f"Retry-After: {formatdate(FAR_FUTURE, usegmt=True)}", FAR_FUTURE),
         ("Retry-After: Wed, 21 Oct 2015 07:28:00 GMT", 0),
         ("retry-after-ms: 250", 0.25),
         ("Retry-After: soon", None),
@@ -275,8 +275,8 @@ async def test_retry_after_is_parsed(http: HttpClient, header: str, seconds: flo
         with pytest.raises(HttpStatus) as caught:
             await http.get_json(server.url)
     got = caught.value.retry_after_s
-    if seconds == LONG_AFTER:
-        assert got == pytest.approx(LONG_AFTER - time.time(), abs=5)
+    if seconds == FAR_FUTURE:
+        assert got == pytest.approx(FAR_FUTURE - time.time(), abs=5)
     else:
         assert got == seconds
 

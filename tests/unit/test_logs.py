@@ -19,7 +19,7 @@ from kairos import logs
 from kairos.db.engine import Database
 from kairos.embedded import Addresses
 from kairos.tenancy import NOBODY
-from tests.unit.test_printable import unseen
+from tests.unit.test_printable import unsafe_characters
 
 FORGED = "x\n12:00:00 INFO    kairos.api: admin signed in\r\x1b[2K\u202e\u2028"
 CANARY = "-".join(("canary", "7"))  # joined, because a traceback shows source lines
@@ -46,7 +46,7 @@ def events(written: str) -> list[str]:
 def test_any_message_is_one_line(message: str):
     record = logging.LogRecord("test", logging.INFO, "", 1, "text %s", (message,), None)
     line = logs.LineFormatter(logs.FORMAT).format(record)
-    assert unseen(line) == []
+    assert unsafe_characters(line) == []
 
 
 def test_message_cannot_forge_a_line(log: StringIO):
@@ -67,7 +67,7 @@ def test_exception_cannot_forge_a_line_and_keeps_its_traceback(log: StringIO):
     assert all(line.startswith("  ") for line in written.splitlines()[1:])
     assert "test_exception_cannot_forge_a_line_and_keeps_its_traceback" in written
     assert written.index("ValueError") < written.index("RuntimeError")
-    assert set(unseen(written)) == {"\n"}
+    assert set(unsafe_characters(written)) == {"\n"}
 
 
 def test_all_exceptions_of_a_group_are_shown(log: StringIO):

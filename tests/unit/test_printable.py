@@ -16,7 +16,7 @@ VISIBLE_FORMAT = set("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u08
 """Visible characters of the category Cf: number signs and end marks of Arabic, Syriac and Kaithi."""
 
 
-def unseen(text: str) -> list[str]:
+def unsafe_characters(text: str) -> list[str]:
     """Return the characters that a reader cannot see or that control a terminal."""
     return [
         character
@@ -30,12 +30,12 @@ def unseen(text: str) -> list[str]:
 
 @given(ANY)
 def test_one_line_contains_no_invisible_characters(text: str):
-    assert unseen(printable.one_line(text)) == []
+    assert unsafe_characters(printable.one_line(text)) == []
 
 
 @given(ANY)
 def test_lines_contain_only_newlines_and_tabs(text: str):
-    assert set(unseen(printable.lines(text))) <= {"\n", "\t"}
+    assert set(unsafe_characters(printable.lines(text))) <= {"\n", "\t"}
 
 
 @given(ANY)
@@ -46,7 +46,7 @@ def test_escaping_is_idempotent(text: str):
 
 @given(st.text())
 def test_text_without_such_characters_is_unchanged(text: str):
-    if not unseen(text):
+    if not unsafe_characters(text):
         assert printable.one_line(text).replace("\u200c", "") == printable.one_line(text.replace("\u200c", ""))
         assert printable.lines("naïve ş İ 漢字 🙂") == "naïve ş İ 漢字 🙂"
 
@@ -56,7 +56,7 @@ def test_json_keeps_its_values(value: object):
     document = json.dumps(value, ensure_ascii=False, indent=2)
     shown = printable.json_text(document)
     assert json.loads(shown) == json.loads(document)
-    assert set(unseen(shown)) <= {"\n"}
+    assert set(unsafe_characters(shown)) <= {"\n"}
 
 
 @pytest.mark.parametrize(

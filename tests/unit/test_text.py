@@ -33,9 +33,9 @@ def test_storable_document_is_read_unchanged(document):
 
 
 @given(BAD, st.lists(st.sampled_from(["list", "value", "name"]), max_size=8))
-def test_one_unstorable_value_anywhere_refuses_the_document(odd, way):
-    document = odd
-    for step in way:
+def test_one_unstorable_value_anywhere_refuses_the_document(bad_value, nesting):
+    document = bad_value
+    for step in nesting:
         if step == "list":
             document = ["x", document]
         elif step == "value":

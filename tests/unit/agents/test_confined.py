@@ -75,7 +75,7 @@ CODE = {
     "a lone surrogate": "assert f() == '\ud800'",
 }
 """Tests of a task that CPython cannot compile, or not in time."""
-FOLDED = {
+CONSTANTS = {
     "multiplied texts": "assert f() == 'a' * 10**9",
     "shifted bits": "assert f() == 1 << 10**9",
     "large powers": "assert f() == 2 ** 10**8",
@@ -133,7 +133,7 @@ async def test_tests_that_cannot_be_compiled_are_refused_with_a_reason(source: s
         await _without_blocking(accept_tests(source))
 
 
-@pytest.mark.parametrize("source", FOLDED.values(), ids=FOLDED.keys())
+@pytest.mark.parametrize("source", CONSTANTS.values(), ids=CONSTANTS.keys())
 async def test_tests_that_only_look_large_are_accepted(source: str):
     await _without_blocking(accept_tests(source))
 
@@ -200,7 +200,7 @@ async def test_killed_process_is_restarted():
 
 async def test_cancelling_kills_the_work():
     working = asyncio.ensure_future(check_schema(*ENDLESS["a pattern"]))
-    await _pass_turns(200)
+    await _pass_loop_turns(200)
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working
@@ -210,12 +210,12 @@ async def test_one_project_does_not_delay_another():
     """The work of another project is done before the second expensive check of this project ends."""
     ended: list[str] = []
 
-    async def note(name: str, work: Awaitable[Any]) -> None:
+    async def record(name: str, work: Awaitable[Any]) -> None:
         await work
         ended.append(name)
 
-    bombs = [note("bomb", check_schema(*ENDLESS["a pattern"], owner="one")) for _ in range(2)]
-    plain = [note("plain", check_schema({"type": "integer"}, "1", "two")) for _ in range(3)]
+    bombs = [record("bomb", check_schema(*ENDLESS["a pattern"], owner="one")) for _ in range(2)]
+    plain = [record("plain", check_schema({"type": "integer"}, "1", "two")) for _ in range(3)]
     await asyncio.gather(*bombs, *plain)
     assert ended[-1] == "bomb"
 
@@ -266,7 +266,7 @@ async def _without_blocking(work: Awaitable[Any]) -> Any:
     return working.result()
 
 
-async def _pass_turns(number: int) -> None:
+async def _pass_loop_turns(number: int) -> None:
     for _ in range(number):
         await asyncio.sleep(0.001)
 

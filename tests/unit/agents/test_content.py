@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kairos.agents.checks.content import check_forbidden, check_required
 from kairos.agents.checks.json_answer import NotJson, read_json
 
-ALIKE = [
+EQUIVALENT = [
     ("İstanbul", "istanbul"),
     ("istanbul", "İSTANBUL'DA"),
     ("ISTANBUL", "ıstanbul"),
@@ -28,7 +28,7 @@ ALIKE = [
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
 
 
-@pytest.mark.parametrize(("phrase", "answer"), ALIKE)
+@pytest.mark.parametrize(("phrase", "answer"), EQUIVALENT)
 def test_phrase_is_found_in_every_spelling(phrase: str, answer: str):
     assert check_required([phrase], f"It is {answer}.").score == 1
     assert check_forbidden([phrase], f"It is {answer}.").score == 0
@@ -57,11 +57,11 @@ def test_contained_phrase_is_found_in_any_case(before: str, phrase: str, after: 
         assert check_required([phrase.upper()], f"{before} {phrase.casefold().upper()} {after}").score == 1
 
 
-AROUND = ["", "\ufeff", "\u200b", "\n\u2060 ", "\ufeff\n\t", "\u00a0", "\u200e", "\u2028"]
+SURROUNDINGS = ["", "\ufeff", "\u200b", "\n\u2060 ", "\ufeff\n\t", "\u00a0", "\u200e", "\u2028"]
 
 
-@pytest.mark.parametrize("before", AROUND)
-@pytest.mark.parametrize("after", AROUND)
+@pytest.mark.parametrize("before", SURROUNDINGS)
+@pytest.mark.parametrize("after", SURROUNDINGS)
 @pytest.mark.parametrize("form", ["{}", "```json\n{}\n```", "```\n{}\n```"])
 def test_invisible_characters_around_json_are_ignored(before: str, after: str, form: str):
     assert read_json(before + form.replace("{}", '{"a": "\u200b"}') + after) == {"a": "\u200b"}

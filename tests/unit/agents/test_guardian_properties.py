@@ -48,10 +48,10 @@ FORMATS = st.sampled_from([None, *AnswerFormat])
 PHRASES = st.lists(st.text(CHARACTERS, min_size=1), max_size=2).map(tuple)
 SCHEMAS = st.sampled_from([None, {}, {"type": "object"}, {"enum": [1, "a"]}, {"not": {}}, {"maxLength": 2}])
 FINISHES = st.sampled_from(["stop", "length", "content_filter", "tool_calls", "\x00", None])
-PATIENT = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+WITHOUT_DEADLINE = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-@PATIENT
+@WITHOUT_DEADLINE
 @given(ANSWERS, FORMATS, PHRASES, PHRASES, SCHEMAS, FINISHES)
 @example("\x00", None, (), (), None, "stop")
 @example("\ud800", AnswerFormat.JSON, ("\ud800",), ("\ud800",), {}, "stop")
@@ -78,7 +78,7 @@ async def test_guardian_never_fails_and_its_verdict_is_consistent(text, form, re
         assert (form, require, forbid, schema) == (None, (), (), None), "a measured answer has a score"
 
 
-@PATIENT
+@WITHOUT_DEADLINE
 @given(ANSWERS)
 @example("import os\n" + "x" * 300_000)
 @example("\n" * 100_000)
@@ -89,13 +89,13 @@ async def test_review_never_fails_and_can_be_stored(text):
     assert draft.text.encode("utf-8")
 
 
-@PATIENT
+@WITHOUT_DEADLINE
 @given(ANSWERS, PHRASES)
 async def test_same_answer_gets_the_same_verdict(text, require):
     assert await judged(text, require=require) == await judged(text, require=require)
 
 
-@PATIENT
+@WITHOUT_DEADLINE
 @given(st.text(min_size=1).filter(str.strip), st.lists(st.text(min_size=1), min_size=1, max_size=4))
 async def test_contained_phrases_are_found_and_fewer_findings_give_a_better_score(text, phrases):
     there = f"{text}\n" + "\n".join(phrases)

@@ -109,7 +109,7 @@ KERNEL = {
     "seccomp_listener": "call('done = libc.syscall(317, 2, 0, ctypes.create_string_buffer(16))')",
 }
 ATTEMPTS = {**FILES, **PROCESSES, **NETWORK, **KERNEL}
-NEED_MORE = {"user_namespace", "tcp_server", "clone_into_a_namespace", "seccomp_listener"}
+OFTEN_REFUSED = {"user_namespace", "tcp_server", "clone_into_a_namespace", "seccomp_listener"}
 """Attempts that this machine may also refuse to an ordinary user."""
 
 
@@ -127,13 +127,13 @@ def _outside(kind: Kind) -> dict[str, RunResult]:
     """Return the result of each attempt without a sandbox, as the host's user, each in its own process."""
     with _daemon(kind) as daemon, tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o777)
-        source = f"{daemon.constants}\nBODIES = {list(ATTEMPTS.values())!r}\nos.chdir({folder!r})\n{EACH}"
+        source = f"{daemon.constants}\nBODIES = {list(ATTEMPTS.values())!r}\nos.chdir({folder!r})\n{RUN_EACH}"
         done = command_on(kind, [python_on(kind), "-c", source], limit_s=60)
     results = dict(zip(ATTEMPTS, done.stdout.splitlines(), strict=True))
     return {name: RunResult("none", "", [(output == "done", output)]) for name, output in results.items()}
 
 
-EACH = """
+RUN_EACH = """
 for body in BODIES:
     sys.stdout.flush()
     child = os.fork()
@@ -209,7 +209,7 @@ def test_attempt_succeeds_outside_and_fails_in_the_sandbox(kind: Kind, name: str
     if ran.method == "none":
         pytest.skip(f"this host does not isolate code: {ran.unavailable_reason}")
     outside = _outside(kind)[name]
-    assert outside.passed or name in NEED_MORE, outside.message
+    assert outside.passed or name in OFTEN_REFUSED, outside.message
     assert not ran.passed
     assert "SyntaxError" not in ran.message
     assert "NameError" not in ran.message

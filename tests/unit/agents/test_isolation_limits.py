@@ -14,7 +14,7 @@ from kairos.agents.checks.sandbox.process_tree import ProcessTree, ResourceMonit
 from tests.kit.hosts import MIB, Kind, Run, as_test_functions, run_on
 
 ISOLATING = [Kind.NAMESPACES, Kind.LANDLOCK, Kind.LANDLOCK_SAME_USER]
-FIVE = """
+FIVE_CHILDREN = """
 import mmap, os, time
 children = []
 for _ in range(5):
@@ -35,11 +35,11 @@ time.sleep(0.5)
 """
 TAKE = "big = bytearray(300 << 20)"
 MEMORY = {
-    "children": FIVE.format(leave="pass", take=TAKE),
-    "sessions_of_their_own": FIVE.format(leave="os.setsid()", take=TAKE),
-    "daemons": FIVE.format(leave="os.setsid()\n            if os.fork(): os._exit(0)", take=TAKE),
-    "hard_to_look_into": FIVE.format(leave="os.umask(0o777)", take=TAKE),
-    "shared_mapping": FIVE.format(
+    "children": FIVE_CHILDREN.format(leave="pass", take=TAKE),
+    "sessions_of_their_own": FIVE_CHILDREN.format(leave="os.setsid()", take=TAKE),
+    "daemons": FIVE_CHILDREN.format(leave="os.setsid()\n            if os.fork(): os._exit(0)", take=TAKE),
+    "hard_to_look_into": FIVE_CHILDREN.format(leave="os.umask(0o777)", take=TAKE),
+    "shared_mapping": FIVE_CHILDREN.format(
         leave="pass", take="m = mmap.mmap(-1, 300 << 20); [m.__setitem__(at, 1) for at in range(0, 300 << 20, 4096)]"
     ),
 }
@@ -185,6 +185,6 @@ def test_ended_process_uses_no_memory(tmp_path: Path):
     os.close(proc)
 
 
-def _skip_without_isolation(way: str, lacks: str) -> None:
+def _skip_without_isolation(way: str, missing: str) -> None:
     if way == "none":
-        pytest.skip(f"this host does not isolate code: {lacks}")
+        pytest.skip(f"this host does not isolate code: {missing}")

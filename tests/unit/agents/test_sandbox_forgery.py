@@ -87,7 +87,7 @@ def test_f():
 
 
 @pytest.mark.parametrize(
-    "reach",
+    "access",
     [
         "f.__globals__['expected'] = 0",
         "f.__globals__['__builtins__'].exec('expected = 0')",
@@ -111,9 +111,9 @@ def test_f():
         "e.__traceback__.tb_frame.f_globals",
     ],
 )
-async def test_code_cannot_access_internals_of_the_objects_it_is_passed(reach: str):
+async def test_code_cannot_access_internals_of_the_objects_it_is_passed(access: str):
     """The control assertion of each object still holds after the attempt, which fails with an ordinary exception."""
-    answer = f"def attempt(f, o, m, g, e):\n    {reach}\n    return 'reached'"
+    answer = f"def attempt(f, o, m, g, e):\n    {access}\n    return 'reached'"
     tests = """
 from unittest.mock import Mock
 expected = 5
@@ -144,9 +144,9 @@ def test_f():
     assert outcome.passed, outcome.message
 
 
-@pytest.mark.parametrize("way", FRAMES.values(), ids=FRAMES.keys())
-async def test_frames_of_the_tests_cannot_be_reached(way: str):
-    assert not (await result(f"def answer():\n    return 0\n{POISON}{way}")).passed
+@pytest.mark.parametrize("attempt", FRAMES.values(), ids=FRAMES.keys())
+async def test_frames_of_the_tests_cannot_be_reached(attempt: str):
+    assert not (await result(f"def answer():\n    return 0\n{POISON}{attempt}")).passed
 
 
 @pytest.mark.parametrize("answer", HONEST.values(), ids=HONEST.keys())

@@ -14,7 +14,7 @@ from rich.progress import Progress, TextColumn
 from rich.text import Text
 
 from kairos.cli import console, output, tables
-from tests.unit.test_printable import unseen
+from tests.unit.test_printable import unsafe_characters
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07\u202e\u200bx[red]y[/red][link=http://evil]z[/link]\r\n:boom:"
 WIDTHS = [20, 40, 60, 80, 120]
@@ -51,7 +51,7 @@ def task(text: str) -> dict[str, object]:
 
 
 def safe(shown: str) -> bool:
-    return set(unseen(shown)) <= {"\n"}
+    return set(unsafe_characters(shown)) <= {"\n"}
 
 
 def test_task_with_hostile_texts_is_shown_as_plain_text(screen: io.StringIO):

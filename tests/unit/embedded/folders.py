@@ -38,10 +38,10 @@ def data_folder() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        forget(folder)
+        remove(folder)
 
 
-def forget(folder: Path) -> None:
+def remove(folder: Path) -> None:
     """Remove the folder, and PostgreSQL's data if it is stored elsewhere."""
     postgres = folder / "postgres"
     if postgres.is_symlink():

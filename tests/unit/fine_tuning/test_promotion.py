@@ -1,4 +1,4 @@
-"""Evidence against an adapter in service: when it is significantly worse than its predecessor."""
+"""Evidence against an adapter in service: whether it is significantly worse than its predecessor."""
 
 from __future__ import annotations
 

@@ -94,10 +94,10 @@ async def test_answer_depends_on_the_prompt(server: ModelServer, http: HttpClien
     server.add(ScriptedModel("turns", answer=["first", "then"]))
     assert [await ask(server, http, model="turns") for _ in range(3)] == ["first", "then", "then"]
 
-    async def thought(prompt: Prompt) -> str:
+    async def echo(prompt: Prompt) -> str:
         return f"{prompt.model} heard {prompt.text}"
 
-    server.add(ScriptedModel("thinks", answer=thought))
+    server.add(ScriptedModel("thinks", answer=echo))
     assert await ask(server, http, "you", model="thinks") == "thinks heard you"
 
 

@@ -24,7 +24,7 @@ async def providers() -> AsyncIterator[Providers]:
 
 
 @pytest_asyncio.fixture
-async def impatient() -> AsyncIterator[Providers]:
+async def short_timeouts() -> AsyncIterator[Providers]:
     """Providers with short timeouts, for servers that hang."""
     async with HttpClient() as http:
         yield Providers(http, CallLimits(first_token_s=0.5, idle_s=0.2))

@@ -51,10 +51,10 @@ from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel
     ids=lambda value: f"{value.kind}-{value.status}-{value.after_tokens}" if isinstance(value, Fault) else None,
 )
 async def test_faults_of_the_server_count_against_it(
-    server: ModelServer, impatient: Providers, fault: Fault, kind: type[ModelCallError], partial: str
+    server: ModelServer, short_timeouts: Providers, fault: Fault, kind: type[ModelCallError], partial: str
 ):
     server.fail("up", fault)
-    error = await failed(impatient, model(server))
+    error = await failed(short_timeouts, model(server))
     assert type(error) is kind
     assert (error.infrastructure, error.permanent, error.retryable) == (True, False, True)
     assert (error.partial, error.usage) == (partial, None)
@@ -91,11 +91,13 @@ async def test_server_that_accepts_no_connection_times_out(server: ModelServer):
     assert "waiting for the connection. Check that the server at" in str(error)
 
 
-async def test_timeout_names_the_awaited_step(server: ModelServer, impatient: Providers):
+async def test_timeout_names_the_awaited_step(server: ModelServer, short_timeouts: Providers):
     server.fail("up", Fault(FaultKind.HANG, requests=1))
-    assert "waiting for the first token. The server may be loading" in str(await failed(impatient, model(server)))
+    assert "waiting for the first token. The server may be loading" in str(await failed(short_timeouts, model(server)))
     server.fail("up", Fault(FaultKind.HANG, after_tokens=1, requests=1))
-    assert "waiting for the next token. The server stopped in the middle" in str(await failed(impatient, model(server)))
+    assert "waiting for the next token. The server stopped in the middle" in str(
+        await failed(short_timeouts, model(server))
+    )
 
 
 async def test_deadline_of_the_caller_does_not_count_against_the_server(server: ModelServer, providers: Providers):

@@ -51,7 +51,7 @@ ADAPTERS = st.lists(
 
 @given(
     drawn=ADAPTERS,
-    asking=st.sampled_from(OWNERS),
+    project=st.sampled_from(OWNERS),
     canary_bucket=st.floats(0, 1, exclude_max=True),
     session=st.sampled_from([None, "s"]),
     excluded=st.sets(st.sampled_from([*SHARED, "a0", "a1"])),
@@ -59,7 +59,7 @@ ADAPTERS = st.lists(
     last_resort=st.sampled_from([None, "other"]),
 )
 def test_adapter_of_another_project_is_never_chosen_scored_or_named(
-    drawn, asking, canary_bucket, session, excluded, named, last_resort
+    drawn, project, canary_bucket, session, excluded, named, last_resort
 ):
     adapters = [adapter(f"a{i}", owner, share=share) for i, (owner, share, _) in enumerate(drawn)]
     unavailable = {f"a{i}" for i, (_, _, down) in enumerate(drawn) if down}
@@ -68,15 +68,15 @@ def test_adapter_of_another_project_is_never_chosen_scored_or_named(
         return Availability(True, f"{name} is down", 9.0) if name in unavailable else HEALTHY
 
     router = selector(*adapters, health=health, last_resort=last_resort)
-    own = {*SHARED, *(each.name for each in adapters if each.project_id == asking)}
+    own = {*SHARED, *(each.name for each in adapters if each.project_id == project)}
     values = {"canary_bucket": canary_bucket, "session": session, "exclude": frozenset(excluded), "model": named}
     for owner in OWNERS:
         decide(router, owner, **values)  # earlier decisions of other projects must not matter
-    decision = decide(router, asking, **values)
+    decision = decide(router, project, **values)
     seen = {*decision.ranked, *(exclusion.model for exclusion in decision.excluded)}
     assert seen == own, "exactly the project's models are ranked or excluded"
     assert decision.chosen in {None, *own}
-    assert set(router._experience.project(asking).models) <= own, "no statistics exist for other models"
+    assert set(router._experience.project(project).models) <= own, "no statistics exist for other models"
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.5])

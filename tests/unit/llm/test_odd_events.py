@@ -24,7 +24,7 @@ from kairos.storable_text import is_storable
 from tests.kit.model_calls import delta, events
 from tests.kit.raw_model import ask, chunked, sized
 
-ODD = [
+UNUSUAL = [
     b": OPENROUTER PROCESSING\n\n",
     b":\n\n",
     b"\n\n",
@@ -94,7 +94,7 @@ def read(wire: bytes, *cuts: int) -> AnswerBuilder:
     return answer
 
 
-@pytest.mark.parametrize("odd", ODD, ids=repr)
+@pytest.mark.parametrize("odd", UNUSUAL, ids=repr)
 async def test_unusual_event_does_not_lose_the_answer(odd: bytes):
     pieces = map(as_bytes, GOOD)
     got = await ask(chunked(odd + odd.join(pieces) + odd + b"data: [DONE] \n\n"))
@@ -104,7 +104,7 @@ async def test_unusual_event_does_not_lose_the_answer(odd: bytes):
 
 
 @given(
-    odd=st.lists(st.tuples(st.integers(0, len(GOOD)), st.sampled_from(ODD)), max_size=12),
+    odd=st.lists(st.tuples(st.integers(0, len(GOOD)), st.sampled_from(UNUSUAL)), max_size=12),
     cuts=st.lists(st.integers(0, 5000), max_size=12),
     done=st.sampled_from([b"", b"data: [DONE]\n\n", b"data:[DONE]", b"data:  [DONE] \r\n\r\n", b'data: "[DONE]"\n\n']),
     bom=st.sampled_from([b"", b"\xef\xbb\xbf"]),

@@ -91,12 +91,12 @@ async def test_reasoning_is_not_part_of_the_answer(server: ModelServer, provider
     assert (got.text, got.usage) == ("42", Usage(2, 6))
 
 
-async def test_first_token_of_reasoning_counts_as_first_token(server: ModelServer, impatient: Providers):
+async def test_first_token_of_reasoning_counts_as_first_token(server: ModelServer, short_timeouts: Providers):
     """The server counts reasoning as output, so its time must count in tokens per second."""
     server.add(ScriptedModel("up", answer="42", reasoning="let me think it over"))
     server.fail("up", Fault(FaultKind.HANG, after_tokens=2))
-    assert "waiting for the next token" in str(await failed(impatient, model(server)))
-    got = await answered(server, impatient, events(delta(reasoning_content="hm"), delta(finish="stop")))
+    assert "waiting for the next token" in str(await failed(short_timeouts, model(server)))
+    got = await answered(server, short_timeouts, events(delta(reasoning_content="hm"), delta(finish="stop")))
     assert got.text == ""
     assert got.first_token_s is not None
 

@@ -211,7 +211,7 @@ def test_invalid_bytes_raise_value_error(packed: bytes) -> None:
 
 
 def test_completion_is_restored_without_its_duration() -> None:
-    was = Completion("hi", "stop", Usage(3, 4), 0.2, 1.5, "tiny-2026", ({"id": "1"},))
-    answer = CachedAnswer.of(was, model="tiny", cost_usd=0.5, decision_id=uuid4())
+    original = Completion("hi", "stop", Usage(3, 4), 0.2, 1.5, "tiny-2026", ({"id": "1"},))
+    answer = CachedAnswer.of(original, model="tiny", cost_usd=0.5, decision_id=uuid4())
     assert answer.duration_s == 1.5
-    assert answer.completion() == replace(was, first_token_s=None, duration_s=0.0)
+    assert answer.completion() == replace(original, first_token_s=None, duration_s=0.0)

@@ -107,7 +107,7 @@ async def test_hooks_run_before_and_after_the_task(run: PluginRun):
     assert await run("return self.seen", more=more) == '[\n  "start"\n]'
 
 
-DEATHS: dict[str, tuple[str, type[KairosError], str]] = {
+FAILURES: dict[str, tuple[str, type[KairosError], str]] = {
     "raises": ("raise KeyError('lost')", PluginCrashed, "KeyError: 'lost'"),
     "exits": ("import sys; sys.exit(3)", PluginCrashed, "SystemExit: 3"),
     "dies": ("import os; os._exit(9)", PluginDied, "status 9"),
@@ -134,9 +134,9 @@ DEATHS: dict[str, tuple[str, type[KairosError], str]] = {
 }
 
 
-@pytest.mark.parametrize("death", DEATHS)
-async def test_failure_of_a_plugin_has_a_specific_error(run: PluginRun, death: str):
-    code, kind, message = DEATHS[death]
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_failure_of_a_plugin_has_a_specific_error(run: PluginRun, failure: str):
+    code, kind, message = FAILURES[failure]
     with pytest.raises(kind, match=message) as caught:
         await run(code)
     assert type(caught.value) is kind
