@@ -25,7 +25,7 @@ from kairos.lanes import Lane
 from kairos.orchestration.queue.queue import FairQueue, QueueEntry
 from kairos.redis_client import connect
 from kairos.tenancy import ProjectId, TaskId
-from tests.kit.valkey import ValkeyServer, forget
+from tests.kit.valkey import ValkeyServer, delete_namespace
 
 LANE, WORKERS, ROUNDS, STEPS = Lane.BATCH, 10, 7, 1000
 SHAPES = ((1_000, 1), (1_000, 100), (20_000, 100), (200_000, 50), (200_000, 1_000))
@@ -101,7 +101,7 @@ async def row(client: Redis, amount: int, projects: int) -> tuple[str, ...]:
         rounds.append((least, single, await sixteens(queue)))
         await fill(queue, STEPS, owners)
         times += steps
-    await forget(client, namespace)
+    await delete_namespace(client, namespace)
     least, single, many = (median(column) for column in zip(*rounds, strict=True))
     ratios = median(one[1] / one[0] for one in rounds), median(one[2] / one[0] for one in rounds)
     p50, p99 = quantiles(times, n=100)[49], quantiles(times, n=100)[98]
@@ -125,7 +125,7 @@ async def latency(client: Redis) -> None:
         times[0].append(middle - start)
         times[1].append(time.perf_counter() - middle)
     ours, theirs = (sorted(values)[1000] * 1e6 for values in times)
-    await forget(client, namespace)
+    await delete_namespace(client, namespace)
     print(f"one caller, interleaved: take+done {ours:.0f} µs, pop+increment {theirs:.0f} µs, {ours / theirs:.2f} times")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kairos.db import schema
 from kairos.db.addresses import DatabaseAddresses
-from tests.kit.choosing import run_story
+from tests.kit.choosing import run_scenario
 from tests.kit.engines import engines_for_tests
 
 
@@ -21,11 +21,11 @@ async def measure(folder: Path, seeds: int, verbose: bool) -> None:
     async with engines_for_tests(folder) as found:
         schema.migrate(DatabaseAddresses(found.database_url, found.migration_url, found.system_url))
         for replicas in (1, 3):
-            stories = [await run_story(found, seed, replicas) for seed in range(seeds)]
-            held = sum(choices.held for choices in stories)
+            stories = [await run_scenario(found, seed, replicas) for seed in range(seeds)]
+            held = sum(choices.learned for choices in stories)
             print(f"{replicas} replicas: passed with {held} of {seeds} seeds (required: 19 of 20)")
             for choices in stories:
-                if verbose or not choices.held:
+                if verbose or not choices.learned:
                     print(choices.table())
 
 

@@ -70,7 +70,7 @@ async def look(daemon: DaemonProcess, given: Any) -> None:
     await eventually(lambda: "/setup#" in daemon.log, 10, "the link of the first start")
     token = daemon.log.split("/setup#")[1].split()[0]
     daemon.client().open("POST", "/api/auth/setup", {"token": token, "password": PASSWORD})
-    async with browsing() as browser, Visitor.arrive(browser, address) as visitor:
+    async with browsing() as browser, Visitor.in_new_context(browser, address) as visitor:
         events: list[int] = []
         visitor.page.on("websocket", lambda ws: ws.on("framereceived", lambda _: events.append(1)))
         await visitor.sign_in("admin@localhost", PASSWORD)

@@ -25,7 +25,7 @@ async def shoot(folder: Path) -> None:
         }
         async with browsing() as browser:
             for scheme in ("light", "dark"):
-                async with Visitor.arrive(browser, company.address) as visitor:
+                async with Visitor.in_new_context(browser, company.address) as visitor:
                     await visitor.page.emulate_media(color_scheme=scheme)
                     await visitor.sign_in(ada.email, PASSWORD)
                     for view, path in views.items():

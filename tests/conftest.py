@@ -1,4 +1,4 @@
-"""Engines once a session, a scripted model server and a Kairos of its own for each test that asks."""
+"""Shared fixtures: engines once per session; a scripted model server and a Kairos application per test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 from typing import Any
 
-import numpy  # noqa: F401 - pytest.approx reaches for it, and fails while a thread of the embedder is importing it
+import numpy  # noqa: F401 - pytest.approx imports it, and fails while a thread of the embedder is importing it
 import pytest
 from hypothesis import settings
 from redis import Redis
@@ -22,17 +22,17 @@ from kairos.db.engine import Database
 from kairos.embedded import Addresses
 from tests.kit.api import Caller, serving, signed_in
 from tests.kit.engines import engines_for_tests
-from tests.kit.house import House, open_house
+from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.model_server import ModelServer, ScriptedModel
 
-# The gate gives one verdict on one tree, however slow the machine is. `pytest --hypothesis-profile=search` looks
-# further, with other examples at each run.
+# `gate` gives the same result for the same tree, however slow the machine is. `pytest --hypothesis-profile=search`
+# tries more examples, different ones in each run.
 settings.register_profile("gate", derandomize=True, deadline=None)
 settings.register_profile("search", deadline=None, max_examples=1_000)
 settings.load_profile("gate")
 
-# Tests start Kairos hundreds of times. Where a container's image sets this variable, each of these processes would
-# compile all of Kairos again, which takes longer than the rest of most commands.
+# Tests start Kairos hundreds of times. With this variable, which some container images set, each of these processes
+# would compile all of Kairos again, which takes longer than most commands.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
@@ -47,19 +47,19 @@ pytest_plugins = [
 
 
 def pytest_collection_finish() -> None:
-    """Tests, modules and libraries stay: the collector of cycles need not look through them again."""
+    """Exclude tests, modules and libraries from garbage collection: they live until the end."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_report_to_serializable() -> Generator[None, Any, Any]:
-    """A captured log may hold lone surrogates, and pytest-xdist ends the whole run at a report with one."""
+    """Replace lone surrogates in reports. A captured log may contain them, and pytest-xdist aborts the run on one."""
     return encodable((yield))
 
 
 def encodable(value: Any) -> Any:
-    """The value with `?` in place of characters that UTF-8 cannot encode, in texts at any depth."""
+    """Return the value with `?` in place of characters that UTF-8 cannot encode, in strings at any depth."""
     if isinstance(value, str):
         return value.encode(errors="replace").decode()
     if isinstance(value, dict):
@@ -71,8 +71,8 @@ def encodable(value: Any) -> Any:
 
 @pytest.fixture(scope="session")
 async def addresses(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Addresses]:
-    """PostgreSQL, migrated, and Redis."""
-    # PostgreSQL runs as another user when we are root, and pytest's own folder is closed to it.
+    """Start PostgreSQL and Redis, and migrate the database."""
+    # When the tests run as root, PostgreSQL runs as another user, who may not read pytest's own folder.
     folder: Path = tmp_path_factory.mktemp("engines")
     async with engines_for_tests(folder) as found:
         schema.migrate(DatabaseAddresses(found.database_url, found.migration_url, found.system_url))
@@ -81,8 +81,11 @@ async def addresses(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[A
 
 @pytest.fixture(autouse=True)
 def no_breaker_is_open(request: pytest.FixtureRequest) -> None:
-    """The engines outlive a test, and breakers know a model by its address: a port that was dead in one test may be the
-    next one's server."""
+    """Delete the shared circuit breakers before each test.
+
+    The engines outlive a test, and breakers identify a model by its address: a port that was closed in one test may
+    belong to the model server of the next.
+    """
     if "addresses" in request.fixturenames:
         with Redis.from_url(request.getfixturevalue("addresses").redis_url) as redis:
             redis.delete(redis_keys.breakers())
@@ -90,7 +93,7 @@ def no_breaker_is_open(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 async def database(addresses: Addresses) -> AsyncIterator[Database]:
-    """The pools, as the daemon has them."""
+    """The connection pools of a daemon."""
     at = DatabaseAddresses(addresses.database_url, addresses.migration_url, addresses.system_url)
     database = Database(at, Settings().database)
     yield database
@@ -106,20 +109,20 @@ async def models() -> AsyncIterator[ModelServer]:
 
 
 @pytest.fixture
-async def house(addresses: Addresses, models: ModelServer) -> AsyncIterator[House]:
-    """A whole Kairos in this process, in a project of its own."""
-    async with open_house(addresses, models) as house:
-        yield house
+async def app(addresses: Addresses, models: ModelServer) -> AsyncIterator[KairosApp]:
+    """A Kairos application in this process, with a project of its own."""
+    async with open_app(addresses, models) as app:
+        yield app
 
 
 @pytest.fixture
-async def anybody(house: House) -> AsyncIterator[Caller]:
-    """Its API, and a browser that has not signed in."""
-    async with serving(house.parts) as caller:
+async def anonymous(app: KairosApp) -> AsyncIterator[Caller]:
+    """An API caller without a token."""
+    async with serving(app.parts) as caller:
         yield caller
 
 
 @pytest.fixture
-async def owner(house: House, anybody: Caller) -> Caller:
-    """Its API, as the one who owns the project."""
-    return await signed_in(house.parts, anybody, house.user_id, house.project_id)
+async def owner(app: KairosApp, anonymous: Caller) -> Caller:
+    """An API caller signed in as the owner of the project."""
+    return await signed_in(app.parts, anonymous, app.user_id, app.project_id)

@@ -1,4 +1,4 @@
-"""A small company on one Kairos: two projects, people, and tasks that came out in every way. For tests and pictures."""
+"""A daemon with two projects of two people, and tasks with every result, for tests and screenshots."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from kairos.cli.client import runtime
 from kairos.embedded import Addresses
-from tests.e2e.trained import Trained, left_to_a_person
+from tests.e2e.trained import TrainedAdapter, add_adapter_needing_approval
 from tests.kit.conditions import eventually
 from tests.kit.daemon_process import DaemonProcess, on_engines
 from tests.kit.model_server import ModelServer, ScriptedModel
@@ -38,42 +38,44 @@ TASKS: list[dict[str, Any]] = [
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody with a project of their own, and a word that stands in everything of it."""
+    """A person with a project. Everything in the project contains `marker`."""
 
     email: str
     project: str
     project_id: str
-    word: str
+    marker: str
     token: str
 
     @property
-    def signed(self) -> dict[str, str]:
-        """The headers of their requests."""
+    def headers(self) -> dict[str, str]:
+        """The headers that authenticate the requests of this person."""
         return {"Authorization": f"Bearer {self.token}"}
 
 
 @dataclass(frozen=True, slots=True)
-class Somebody(Person):
-    """With what they have done."""
+class PersonWithData(Person):
+    """A person whose project has tasks, samples and an adapter."""
 
     tasks: list[str]
     samples: list[str]
-    """Rows of the dataset: the rejected drafts, then the correction."""
-    adapter: Trained
-    """Of the model `small`; it needs approval."""
+    """The ids of the samples: of the rejected drafts, then of the correction."""
+    adapter: TrainedAdapter
+    """An adapter of the model `small`. It needs approval."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demo:
+    """The daemon and its two people."""
+
     daemon: DaemonProcess
     address: str
-    ada: Somebody
-    ben: Somebody
+    ada: PersonWithData
+    ben: PersonWithData
 
 
 @asynccontextmanager
 async def demo(addresses: Addresses, folder: Path) -> AsyncIterator[Demo]:
-    """A daemon with scripted models; Ada in her project, Ben in his."""
+    """Start a daemon with scripted models, in which Ada and Ben each own a project."""
     async with ModelServer() as server:
         server.add(ScriptedModel("small", answer=ANSWERS, first_token_s=0.02, tokens_per_s=400))
         server.add(ScriptedModel("large", answer=ANSWERS, first_token_s=0.1, tokens_per_s=200))
@@ -86,51 +88,53 @@ async def demo(addresses: Addresses, folder: Path) -> AsyncIterator[Demo]:
         put(daemon.folder / "plugins", {"WeatherPlugin.py": WEATHER.read_text(), "broken.py": "import no_such_library"})
         await daemon.start()
         try:
-            # As links begin: a browser keeps its session for this host alone.
+            # The host of the links: a session in a browser is valid for one host only.
             address = runtime(folder / "kairos" / "data")["address"].replace("127.0.0.1", "localhost")
-            ada = await _busy(daemon, addresses, await signed_up(daemon, "Ada", "Search", "aurora"))
-            ben = await _busy(daemon, addresses, await signed_up(daemon, "Ben", "Billing", "borealis"))
+            ada = await _add_data(daemon, addresses, await sign_up(daemon, "Ada", "Search", "aurora"))
+            ben = await _add_data(daemon, addresses, await sign_up(daemon, "Ben", "Billing", "borealis"))
             yield Demo(daemon, address, ada, ben)
         finally:
             await daemon.stop()
 
 
-async def signed_up(daemon: DaemonProcess, name: str, project: str, word: str) -> Person:
-    """Made as people make themselves: a project, an invitation, an account."""
+async def sign_up(daemon: DaemonProcess, name: str, project: str, marker: str) -> Person:
+    """Create a project, and the account of its owner by an invitation."""
     client = daemon.client()
-    email = f"{name.lower()}-{uuid.uuid4().hex[:6]}@{word}.test"
-    made = await daemon.ask("POST", "/api/projects", {"name": f"{project} {word}"})
-    switched = await daemon.ask("POST", f"/api/projects/{made['id']}/switch")
+    email = f"{name.lower()}-{uuid.uuid4().hex[:6]}@{marker}.test"
+    created = await daemon.ask("POST", "/api/projects", {"name": f"{project} {marker}"})
+    switched = await daemon.ask("POST", f"/api/projects/{created['id']}/switch")
     owner = {"Authorization": f"Bearer {switched['access_token']}"}
-    invited = client.open("POST", "/api/invitations", {"role": "owner"}, owner)
-    body = {"token": invited["link"].split("#")[1], "email": email, "name": f"{name} {word}", "password": PASSWORD}
+    invitation = client.open("POST", "/api/invitations", {"role": "owner"}, owner)
+    body = {"token": invitation["link"].split("#")[1], "email": email, "name": f"{name} {marker}", "password": PASSWORD}
     tokens = client.open("POST", "/api/auth/register", body)
-    signed = {"Authorization": f"Bearer {tokens['access_token']}"}
-    me = client.open("GET", "/api/auth/me", headers=signed)
-    admin = client.open("GET", "/api/members", headers=signed)["items"]
-    for other in admin:
-        if other["user_id"] != me["user_id"]:  # the local operator made the project, and leaves it
-            client.open("DELETE", f"/api/members/{other['user_id']}", headers=signed)
-    return Person(email, f"{project} {word}", made["id"], word, tokens["access_token"])
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+    user = client.open("GET", "/api/auth/me", headers=headers)
+    members = client.open("GET", "/api/members", headers=headers)["items"]
+    for member in members:
+        if member["user_id"] != user["user_id"]:  # the local operator, who created the project
+            client.open("DELETE", f"/api/members/{member['user_id']}", headers=headers)
+    return Person(email, f"{project} {marker}", created["id"], marker, tokens["access_token"])
 
 
-async def _busy(daemon: DaemonProcess, addresses: Addresses, person: Person) -> Somebody:
-    """Tasks, a correction, a key, an invitation, and an adapter."""
-    client, word, signed = daemon.client(), person.word, person.signed
+async def _add_data(daemon: DaemonProcess, addresses: Addresses, person: Person) -> PersonWithData:
+    """Add tasks, a correction, an API key, an invitation and an adapter to the person's project."""
+    client, marker, headers = daemon.client(), person.marker, person.headers
     tasks = []
     for task in TASKS:
-        body = {**task, "prompt": f"{task['prompt']} ({word})"}
-        tasks.append(client.open("POST", "/api/tasks", body, signed)["id"])
-        await eventually(lambda: _ended(client, signed, tasks[-1]), 30, "the demo's task ends")
-    client.open("POST", f"/api/tasks/{tasks[1]}/label", {"label": "edit", "output": f"It was {word}."}, signed)
-    client.open("POST", "/api/keys", {"name": f"ci {word}", "scopes": ["tasks:read"]}, signed)
-    client.open("POST", "/api/invitations", {"role": "viewer", "email": f"guest@{word}.test"}, signed)
-    rows = client.open("GET", "/api/dataset", headers=signed)["items"]
+        body = {**task, "prompt": f"{task['prompt']} ({marker})"}
+        tasks.append(client.open("POST", "/api/tasks", body, headers)["id"])
+        await eventually(lambda: _has_ended(client, headers, tasks[-1]), 30, "a task of the demo ends")
+    client.open("POST", f"/api/tasks/{tasks[1]}/label", {"label": "edit", "output": f"It was {marker}."}, headers)
+    client.open("POST", "/api/keys", {"name": f"ci {marker}", "scopes": ["tasks:read"]}, headers)
+    client.open("POST", "/api/invitations", {"role": "viewer", "email": f"guest@{marker}.test"}, headers)
+    rows = client.open("GET", "/api/dataset", headers=headers)["items"]
     samples = [row["id"] for row in reversed(rows)]
-    adapter = await left_to_a_person(addresses, daemon.folder / "data" / "models", person.project_id, "small", word)
-    known = (person.email, person.project, person.project_id, word, person.token)
-    return Somebody(*known, tasks, samples, adapter)
+    adapter = await add_adapter_needing_approval(
+        addresses, daemon.folder / "data" / "models", person.project_id, "small", marker
+    )
+    base_fields = (person.email, person.project, person.project_id, marker, person.token)
+    return PersonWithData(*base_fields, tasks, samples, adapter)
 
 
-def _ended(client: Any, headers: dict[str, str], task_id: str) -> bool:
+def _has_ended(client: Any, headers: dict[str, str], task_id: str) -> bool:
     return client.open("GET", f"/api/tasks/{task_id}", headers=headers)["finished_at"] is not None

@@ -1,4 +1,4 @@
-"""A start that cannot succeed says what is wrong and what to do, with an exit code, and leaves nothing running."""
+"""A start that cannot succeed ends with an exit code and an error that names the cause and the remedy."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.kit.daemon_process import DaemonProcess, command, on_engines
 
 
 def start(folder: Path, settings: dict | str, **environment: str):
-    """`kairos start`, which is expected to end by itself."""
+    """Run `kairos start` with these settings, which must end without a signal."""
     folder.mkdir(exist_ok=True)
     if isinstance(settings, str):
-        # The default port may be in use: a newcomer runs the tests beside `make run`.
+        # The default port may be in use, for example by `make run`.
         free_port = "" if "[server" in settings else "\n[server]\nport = 0\n"
         (folder / "kairos.toml").write_text(settings + free_port)
     else:
@@ -25,7 +25,7 @@ def start(folder: Path, settings: dict | str, **environment: str):
 
 
 @pytest.mark.parametrize(
-    ("toml", "words"),
+    ("toml", "messages"),
     [
         ("max_concurent_tasks = 3", [":1", "max_concurent_tasks", "Did you mean 'max_concurrent_tasks'?"]),
         ('[server]\nport = "x"', [":2", "server.port", "integer", "'x'"]),
@@ -37,28 +37,28 @@ def start(folder: Path, settings: dict | str, **environment: str):
         ('[database]\nurl = "postgresql+psycopg://a@h/d"', ["migration_url"]),
     ],
 )
-def test_a_wrong_configuration_names_file_line_and_remedy(tmp_path: Path, toml: str, words: list[str]):
+def test_error_in_the_configuration_names_line_and_cause(tmp_path: Path, toml: str, messages: list[str]):
     done = start(tmp_path, toml)
     assert done.returncode == 2, done.stderr
-    for word in words:
-        assert word in done.stderr, done.stderr
+    for message in messages:
+        assert message in done.stderr, done.stderr
 
 
-def test_a_model_that_is_not_in_the_catalogue_is_named(tmp_path: Path, addresses: Addresses):
-    """It is known once the engines run: the embedded model is one of the catalogue."""
+def test_unknown_default_model_is_named(tmp_path: Path, addresses: Addresses):
+    """The check needs running engines, because the embedded model belongs to the catalog."""
     done = start(tmp_path, on_engines(addresses, default_llm_model="gone"))
     assert done.returncode == 2, done.stderr
     assert "default_llm_model" in done.stderr
     assert "gone" in done.stderr
 
 
-def test_a_wrong_variable_in_the_environment_is_named(tmp_path: Path):
+def test_invalid_environment_variable_is_named(tmp_path: Path):
     done = start(tmp_path, "", KAIROS_SERVER__PORT="many")
     assert done.returncode == 2
     assert "KAIROS_SERVER__PORT" in done.stderr
 
 
-def test_a_port_in_use(tmp_path: Path, addresses: Addresses):
+def test_port_in_use_is_named(tmp_path: Path, addresses: Addresses):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -68,7 +68,7 @@ def test_a_port_in_use(tmp_path: Path, addresses: Addresses):
     assert f"127.0.0.1:{port} is in use" in done.stderr
 
 
-def test_an_unreachable_postgresql(tmp_path: Path, addresses: Addresses):
+def test_unreachable_postgresql_is_named_without_its_password(tmp_path: Path, addresses: Addresses):
     gone = dict.fromkeys(("url", "migration_url", "system_url"), "postgresql+psycopg://u:secret@127.0.0.1:1/x")
     done = start(tmp_path, {**on_engines(addresses), "database": gone})
     assert done.returncode == 3
@@ -76,14 +76,14 @@ def test_an_unreachable_postgresql(tmp_path: Path, addresses: Addresses):
     assert "secret" not in done.stderr
 
 
-def test_an_unreachable_redis(tmp_path: Path, addresses: Addresses):
+def test_unreachable_redis_is_named_without_its_password(tmp_path: Path, addresses: Addresses):
     done = start(tmp_path, {**on_engines(addresses), "redis": {"url": "redis://:secret@127.0.0.1:1/0"}})
     assert done.returncode == 3
     assert "Redis at 127.0.0.1:1 cannot be reached" in done.stderr
     assert "secret" not in done.stderr
 
 
-def test_an_app_role_that_could_go_round_row_level_security(tmp_path: Path, addresses: Addresses):
+def test_database_role_that_bypasses_row_level_security_is_refused(tmp_path: Path, addresses: Addresses):
     settings = on_engines(addresses)
     settings["database"]["url"] = addresses.migration_url
     done = start(tmp_path, settings)

@@ -1,4 +1,4 @@
-"""The command line on the embedded default: one `kairos start` with nothing configured, and what a person does then."""
+"""The command line against an unconfigured `kairos start` with the embedded engines and model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.kit.daemon_process import DaemonProcess, command, parsed
 
 @pytest.fixture(scope="module")
 async def daemon(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DaemonProcess]:
-    """PostgreSQL, Valkey and the small model, all of Kairos' own."""
+    """A daemon with embedded PostgreSQL, Valkey and model, started with a sample task. Shared by all tests here."""
     started = await DaemonProcess(tmp_path_factory.mktemp("kairos"), {"queue": {"drain_s": 5}}).start("--sample")
     yield started
     if started.process.poll() is None:
@@ -28,9 +28,9 @@ def kairos(daemon: DaemonProcess, *arguments: str):
     return command(daemon.folder, *arguments, KAIROS_CONFIG=str(daemon.config))
 
 
-async def test_the_first_start_does_a_sample_task_and_prints_what_a_newcomer_wants_to_see(daemon: DaemonProcess):
+async def test_first_start_runs_a_sample_task_and_prints_address_memory_and_result(daemon: DaemonProcess):
     await eventually(lambda: "try: kairos task submit" in daemon.log, 60, "the sample task has ended")
-    for words in (
+    for text in (
         "Kairos is ready at http://localhost:",
         "MB PSS",
         "/setup#",
@@ -38,18 +38,18 @@ async def test_the_first_start_does_a_sample_task_and_prints_what_a_newcomer_wan
         "Guardian: approved",
         "utility",
     ):
-        assert words in daemon.log, words
+        assert text in daemon.log, text
 
 
-def test_a_task_is_submitted_and_followed(daemon: DaemonProcess):
+def test_submit_with_wait_prints_progress_and_verdict(daemon: DaemonProcess):
     done = kairos(daemon, "task", "submit", "Which city is the capital of Italy?", "--require", "Rome", "--wait")
     assert done.returncode in (0, 10), done.stderr
     assert "Guardian:" in done.stdout
     assert "smollm2-135m" in done.stdout
-    assert "drafting" in done.stderr, "progress goes to standard error, results to standard output"
+    assert "drafting" in done.stderr, "progress must go to standard error"
 
 
-def test_every_command_speaks_json(daemon: DaemonProcess):
+def test_commands_print_json(daemon: DaemonProcess):
     submitted = parsed(kairos(daemon, "task", "submit", "Say hello.", "--json"))
     parsed(kairos(daemon, "task", "watch", submitted["id"], "--json"))
     assert parsed(kairos(daemon, "task", "show", submitted["id"], "--json"))["state"] == "succeeded"
@@ -65,14 +65,14 @@ def test_every_command_speaks_json(daemon: DaemonProcess):
     assert all(finding["ok"] for finding in parsed(kairos(daemon, "doctor", "--json")))
 
 
-def test_the_prompt_comes_from_an_argument_a_file_or_standard_input(daemon: DaemonProcess):
+def test_prompt_is_read_from_an_argument_or_a_file_but_not_both(daemon: DaemonProcess):
     (daemon.folder / "prompt.txt").write_text("from a file")
     by_file = parsed(kairos(daemon, "task", "submit", "--file", "prompt.txt", "--json"))
     assert by_file["prompt"] == "from a file"
     assert kairos(daemon, "task", "submit", "both", "--file", "prompt.txt").returncode == 2
 
 
-def test_projects_are_created_and_used(daemon: DaemonProcess):
+def test_project_is_created_and_selected(daemon: DaemonProcess):
     assert kairos(daemon, "project", "create", "Second").returncode == 0
     assert parsed(kairos(daemon, "task", "list", "--json"))["items"] == []
     assert kairos(daemon, "project", "use", "Default").returncode == 0
@@ -80,7 +80,7 @@ def test_projects_are_created_and_used(daemon: DaemonProcess):
     assert kairos(daemon, "project", "use", "Nowhere").returncode == 4
 
 
-def test_exit_codes_say_what_went_wrong(daemon: DaemonProcess):
+def test_exit_code_depends_on_the_kind_of_error(daemon: DaemonProcess):
     missing = "00000000-0000-7000-8000-000000000000"
     assert kairos(daemon, "task", "show", missing).returncode == 4
     assert kairos(daemon, "task", "submit", "x", "--agent", "Nobody").returncode == 2
@@ -95,39 +95,39 @@ def test_exit_codes_say_what_went_wrong(daemon: DaemonProcess):
     assert "zzqx" in rejected.stdout
 
 
-def test_sign_in_from_elsewhere(daemon: DaemonProcess):
-    """With a password set through the one-time link; without one, the command says how to sign in."""
+def test_sign_in_with_a_password_from_another_folder(daemon: DaemonProcess):
+    """The password is set with the one-time link. Without a session, the error names the command that signs in."""
     token = daemon.log.split("/setup#")[1].split()[0]
     address = daemon.client().address
     daemon.client().open("POST", "/api/auth/setup", {"token": token, "password": "correct horse battery"})
-    elsewhere = daemon.folder / "elsewhere"
-    elsewhere.mkdir()
-    environment = {"KAIROS_CONFIG": str(elsewhere / "none.toml"), "KAIROS_URL": address}
-    (elsewhere / "none.toml").write_text("")
-    refused = command(elsewhere, "task", "list", **environment)
+    folder = daemon.folder / "elsewhere"
+    folder.mkdir()
+    environment = {"KAIROS_CONFIG": str(folder / "none.toml"), "KAIROS_URL": address}
+    (folder / "none.toml").write_text("")
+    refused = command(folder, "task", "list", **environment)
     assert refused.returncode == 6
     assert f"kairos login --url {address}" in refused.stderr or "kairos login" in refused.stderr
     login = ("login", "--email", "admin@localhost")
-    assert command(elsewhere, *login, **environment, KAIROS_PASSWORD="wrong").returncode == 6
-    assert command(elsewhere, *login, **environment, KAIROS_PASSWORD="correct horse battery").returncode == 0
-    assert command(elsewhere, "task", "list", **environment).returncode == 0
-    saved = elsewhere / "config" / "kairos" / "credentials.json"
+    assert command(folder, *login, **environment, KAIROS_PASSWORD="wrong").returncode == 6
+    assert command(folder, *login, **environment, KAIROS_PASSWORD="correct horse battery").returncode == 0
+    assert command(folder, "task", "list", **environment).returncode == 0
+    saved = folder / "config" / "kairos" / "credentials.json"
     assert stat.S_IMODE(saved.stat().st_mode) == 0o600
 
 
-def test_secrets_lie_in_files_that_only_their_owner_reads(daemon: DaemonProcess):
+def test_secret_files_are_readable_only_by_their_owner(daemon: DaemonProcess):
     for name in ("local-secret", "secrets.json", "runtime.json"):
         assert stat.S_IMODE((daemon.folder / "data" / name).stat().st_mode) == 0o600, name
 
 
-def test_a_second_start_on_the_same_folder_says_so_and_ends(daemon: DaemonProcess):
+def test_second_start_on_the_same_folder_fails_with_the_pid_of_the_first(daemon: DaemonProcess):
     second = kairos(daemon, "start")
     assert second.returncode == 6
     assert str(daemon.process.pid) in second.stderr
 
 
 @pytest.mark.timeout(120)
-async def test_stopping_ends_every_process_and_a_later_start_has_everything_again(daemon: DaemonProcess):
+async def test_stop_ends_every_process_and_the_next_start_has_the_same_tasks(daemon: DaemonProcess):
     before = parsed(kairos(daemon, "task", "list", "--json"))["items"]
     children = psutil.Process(daemon.process.pid).children(recursive=True)
     assert children
@@ -139,13 +139,13 @@ async def test_stopping_ends_every_process_and_a_later_start_has_everything_agai
     assert [task["id"] for task in after] == [task["id"] for task in before]
 
 
-def test_what_is_printed_as_json_is_nothing_but_json(daemon: DaemonProcess):
+def test_json_output_has_no_other_text(daemon: DaemonProcess):
     done = kairos(daemon, "task", "list", "--json")
     assert json.loads(done.stdout)
     assert done.stderr == ""
 
 
-def test_without_a_daemon_the_command_says_how_to_start_one(tmp_path: Path):
+def test_command_without_a_daemon_names_the_command_that_starts_one(tmp_path: Path):
     (tmp_path / "kairos.toml").write_text("[server]\nport = 9\n")
     done = command(tmp_path, "task", "list", KAIROS_CONFIG=str(tmp_path / "kairos.toml"))
     assert done.returncode == 3

@@ -1,4 +1,4 @@
-"""The dashboard in a real browser: every page, both themes, phone width, keyboard, and two people side by side."""
+"""The dashboard in a browser: every page, both colour schemes, phone width, the keyboard, two people at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Browser, FilePayload, expect
 
 from kairos.embedded import Addresses
-from tests.e2e.demo import PASSWORD, Demo, Somebody, demo
+from tests.e2e.demo import PASSWORD, Demo, PersonWithData, demo
 from tests.kit.browser import Visitor, browsing
 
 SECTIONS = ("project", "members", "invitations", "keys", "config", "sessions")
@@ -23,13 +23,14 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture(scope="module")
 async def company(addresses: Addresses, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo]:
+    """A daemon with two projects, shared by all tests of this file."""
     folder: Path = tmp_path_factory.mktemp("company")
     async with demo(addresses, folder) as company:
         yield company
 
 
-def pages(person: Somebody) -> dict[str, str]:
-    """Every page by the name of its picture."""
+def pages(person: PersonWithData) -> dict[str, str]:
+    """The path of every page of a project, by the name of its screenshot."""
     settings = {f"settings-{section}": f"/settings/{section}" for section in SECTIONS}
     tasks = {"task-approved": person.tasks[0], "task-edited": person.tasks[1], "task-rejected": person.tasks[2]}
     return {
@@ -50,17 +51,17 @@ def pages(person: Somebody) -> dict[str, str]:
 
 
 @pytest.mark.timeout(240)
-async def test_every_page_is_whole_and_axe_has_nothing_serious_to_say(browser: Browser, company: Demo):
+async def test_every_page_fits_the_window_and_has_no_serious_axe_violation(browser: Browser, company: Demo):
     faults: dict[str, list[str]] = {}
 
     async def examine(name: str) -> None:
-        async for look in ada.looks():
-            faults[f"{name}-{look}"] = await ada.faults()
-            await ada.shoot(f"{name}-{look}")
-            wide = await ada.page.evaluate("document.documentElement.scrollWidth - innerWidth")
-            assert wide <= 0, f"{name}-{look} is {wide} px wider than the window"
+        async for appearance in ada.appearances():
+            faults[f"{name}-{appearance}"] = await ada.faults()
+            await ada.screenshot(f"{name}-{appearance}")
+            excess = await ada.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert excess <= 0, f"{name}-{appearance} is {excess} px wider than the window"
 
-    async with Visitor.arrive(browser, company.address) as ada:
+    async with Visitor.in_new_context(browser, company.address) as ada:
         await ada.page.goto(f"{company.address}/sign-in")
         await ada.settled()
         await examine("sign-in")
@@ -70,56 +71,56 @@ async def test_every_page_is_whole_and_axe_has_nothing_serious_to_say(browser: B
             await expect(ada.page.get_by_text("Page not found")).to_have_count(0)
             await examine(name)
         assert ada.errors == []
-        assert ada.foreign == [], "no request to anybody else"
+        assert ada.foreign == [], "a page sent requests to another host"
     assert {name: found for name, found in faults.items() if found} == {}
 
 
-async def test_nothing_of_the_other_is_on_any_page(browser: Browser, company: Demo):
-    """Ada and Ben side by side. Each sees their own word everywhere it belongs, and the other's nowhere."""
+async def test_no_page_contains_data_of_another_project(browser: Browser, company: Demo):
+    """Ada and Ben are signed in at the same time. The pages of each contain their own marker and never the other's."""
     async with (
-        Visitor.arrive(browser, company.address) as ada,
-        Visitor.arrive(browser, company.address) as ben,
+        Visitor.in_new_context(browser, company.address) as ada,
+        Visitor.in_new_context(browser, company.address) as ben,
     ):
         for visitor, person, other in ((ada, company.ada, company.ben), (ben, company.ben, company.ada)):
             await visitor.sign_in(person.email, PASSWORD)
-            seen = 0
+            pages_with_marker = 0
             for path in pages(person).values():
                 await visitor.open(path)
                 text = await visitor.text()
-                assert other.word not in text, path
+                assert other.marker not in text, path
                 assert other.project_id not in text, path
-                seen += person.word in text
-            assert seen > 5, "their own word is seen"
+                pages_with_marker += person.marker in text
+            assert pages_with_marker > 5, "pages do not contain the marker of their own project"
             await visitor.page.goto(f"{company.address}/tasks/{other.tasks[0]}")
             await expect(visitor.page.get_by_role("alert")).to_contain_text(other.tasks[0])
-            assert other.word not in await visitor.text()
+            assert other.marker not in await visitor.text()
 
 
-async def test_a_project_is_made_in_the_modal_and_switched_to(browser: Browser, company: Demo):
-    async with Visitor.arrive(browser, company.address) as ada:
+async def test_project_is_created_in_the_dialog_and_selected(browser: Browser, company: Demo):
+    async with Visitor.in_new_context(browser, company.address) as ada:
         await ada.sign_in(company.ada.email, PASSWORD)
         await ada.page.get_by_role("button", name=company.ada.project).click()
-        await ada.shoot("selector")
+        await ada.screenshot("selector")
         await ada.page.get_by_role("menuitem", name="Create project").click()
         await ada.page.get_by_role("dialog").get_by_role("textbox").fill("Playground")
-        await ada.shoot("create-project")
+        await ada.screenshot("create-project")
         await ada.page.keyboard.press("Enter")
         await expect(ada.page.get_by_role("button", name="Playground")).to_be_visible()
         await ada.open("/tasks")
-        assert company.ada.word not in (await ada.page.inner_text("main"))
+        assert company.ada.marker not in (await ada.page.inner_text("main"))
         await ada.page.get_by_role("button", name="Playground").click()
         await ada.page.get_by_role("menuitemradio", name=company.ada.project).click()
-        await expect(ada.page.locator("main")).to_contain_text(company.ada.word)
+        await expect(ada.page.locator("main")).to_contain_text(company.ada.marker)
 
 
-async def test_a_file_is_imported_and_every_refused_row_is_shown_with_its_reason(browser: Browser, company: Demo):
+async def test_import_lists_every_refused_row_with_its_reason(browser: Browser, company: Demo):
     rows = [
         '{"messages": [{"role": "user", "content": "Capital of Norway?"}, {"role": "assistant", "content": "Oslo"}]}',
         '{"prompt": "A prompt alone"}',
         "no JSON",
     ]
     file: FilePayload = {"name": "rows.jsonl", "mimeType": "text/plain", "buffer": "\n".join(rows).encode()}
-    async with Visitor.arrive(browser, company.address) as ada:
+    async with Visitor.in_new_context(browser, company.address) as ada:
         await ada.sign_in(company.ada.email, PASSWORD)
         await ada.open("/learning/dataset")
         await ada.page.get_by_role("button", name="Import").click()
@@ -130,39 +131,40 @@ async def test_a_file_is_imported_and_every_refused_row_is_shown_with_its_reason
         for refusal in ("2 samples refused", "Line 2: it has a `prompt`", "Line 3: it is not JSON"):
             await expect(dialog.get_by_role("status")).to_contain_text(refusal)
         assert await ada.faults() == []
-        await ada.shoot("import-dialog")
+        await ada.screenshot("import-dialog")
         await dialog.get_by_text("Close", exact=True).click()
         await expect(ada.page.get_by_role("main")).to_contain_text("Capital of Norway?")
         assert ada.errors == []
 
 
-async def test_two_tabs_on_two_projects_do_not_switch_each_other(browser: Browser, company: Demo):
-    async with Visitor.arrive(browser, company.address) as ada:
+async def test_two_tabs_keep_different_projects(browser: Browser, company: Demo):
+    async with Visitor.in_new_context(browser, company.address) as ada:
         await ada.sign_in(company.ada.email, PASSWORD)
         await ada.page.get_by_role("button", name=company.ada.project).click()
         await ada.page.get_by_role("menuitem", name="Create project").click()
         await ada.page.get_by_role("dialog").get_by_role("textbox").fill("Second tab")
         await ada.page.keyboard.press("Enter")
         await expect(ada.page.get_by_role("button", name="Second tab")).to_be_visible()
-        other = await ada.context.new_page()
-        await other.goto(company.address)
-        await other.get_by_role("button", name="Second tab").click()
-        await other.get_by_role("menuitemradio", name=company.ada.project).click()
-        await expect(other.get_by_role("button", name=company.ada.project)).to_be_visible()
+        second_tab = await ada.context.new_page()
+        await second_tab.goto(company.address)
+        await second_tab.get_by_role("button", name="Second tab").click()
+        await second_tab.get_by_role("menuitemradio", name=company.ada.project).click()
+        await expect(second_tab.get_by_role("button", name=company.ada.project)).to_be_visible()
         await ada.page.reload()
         await expect(ada.page.get_by_role("button", name="Second tab")).to_be_visible()
 
 
-async def test_a_task_is_submitted_and_labelled_without_leaving_the_keyboard(browser: Browser, company: Demo):
-    """`c`, the prompt, Enter; the answer comes by itself; `r` rejects, and Undo takes it back."""
-    async with Visitor.arrive(browser, company.address) as ada:
+async def test_task_is_submitted_and_labelled_by_keyboard(browser: Browser, company: Demo):
+    """`c` opens the form and Ctrl+Enter submits it. `r` rejects the answer, Undo withdraws the label, `a` accepts."""
+    async with Visitor.in_new_context(browser, company.address) as ada:
         await ada.sign_in(company.ada.email, PASSWORD)
         await ada.open("/tasks")
-        await expect(ada.page.get_by_role("button", name="New task")).to_be_visible()  # its rights are known
+        # The button is shown only once the permissions are loaded.
+        await expect(ada.page.get_by_role("button", name="New task")).to_be_visible()
         await ada.page.keyboard.press("c")
         dialog = ada.page.get_by_role("dialog")
         await dialog.get_by_role("textbox").first.fill("Write by keyboard (aurora)")
-        await ada.shoot("submit")
+        await ada.screenshot("submit")
         await ada.page.keyboard.press("Control+Enter")
         await expect(dialog).to_be_hidden()
         await ada.open("/tasks")
@@ -174,20 +176,20 @@ async def test_a_task_is_submitted_and_labelled_without_leaving_the_keyboard(bro
         await ada.page.get_by_role("button", name="Undo").click()
         await expect(ada.page.get_by_text("sent in a few seconds")).to_be_hidden()
         await ada.page.keyboard.press("a")
-        await ada.page.reload()  # leaving the page sends what is held
+        await ada.page.reload()  # leaving the page sends the pending label
         await expect(ada.page.locator("main")).to_contain_text("Accepted")
 
 
-async def test_rows_are_labelled_without_leaving_the_keyboard(browser: Browser, company: Demo):
-    """`g l`; `2` corrects, Ctrl+Enter saves and approves, `3` rejects, `4` skips, `u` takes all of it back."""
+async def test_samples_are_labelled_by_keyboard(browser: Browser, company: Demo):
+    """`g l` opens the page, `2` corrects, Ctrl+Enter saves and approves, `3` rejects, `4` skips, `u` undoes."""
     first = company.ben.samples[0]
-    ben_at = {"Authorization": f"Bearer {company.ben.token}"}
+    headers = {"Authorization": f"Bearer {company.ben.token}"}
     client = company.daemon.client()
 
     def row(sample_id: str) -> dict:
-        return client.open("GET", f"/api/dataset/{sample_id}", headers=ben_at)
+        return client.open("GET", f"/api/dataset/{sample_id}", headers=headers)
 
-    async with Visitor.arrive(browser, company.address) as ben:
+    async with Visitor.in_new_context(browser, company.address) as ben:
         await ben.sign_in(company.ben.email, PASSWORD)
         page, last = ben.page, ben.page.locator(".labelling-last")
         await expect(page.get_by_role("link", name="Learning")).to_be_visible()
@@ -195,7 +197,7 @@ async def test_rows_are_labelled_without_leaving_the_keyboard(browser: Browser, 
         await page.keyboard.press("l")
         await page.get_by_role("link", name="Label", exact=True).click()
         await expect(page.get_by_text("No correction yet.")).to_be_visible()
-        await page.keyboard.press("1")  # nothing to approve yet
+        await page.keyboard.press("1")  # without effect: there is no correction to approve
         await page.keyboard.press("2")
         await page.keyboard.press("Control+End")
         await page.keyboard.type(" BREAKING")
@@ -203,55 +205,57 @@ async def test_rows_are_labelled_without_leaving_the_keyboard(browser: Browser, 
         await page.keyboard.press("Control+Enter")
         await expect(last).to_contain_text("Approved: Draft the release note")
         assert (row(first)["state"], row(first)["corrected_output"][-8:]) == ("approved", "BREAKING")
-        await expect(page.get_by_text("That answer was rejected")).to_be_visible()  # nobody decides on a row unseen
+        await expect(
+            page.get_by_text("That answer was rejected")
+        ).to_be_visible()  # a key applies to the sample on display
         await page.keyboard.press("3")
         await expect(last).to_contain_text("Rejected: ")
         await expect(page.get_by_text("Edited by a person")).to_be_visible()
         await page.keyboard.press("4")
         await expect(page.get_by_text("Only skipped samples are left")).to_be_visible()
-        for then in ("Rejected: ", "Approved: ", "Approve correct answers"):
+        for message in ("Rejected: ", "Approved: ", "Approve correct answers"):
             await page.keyboard.press("u")
-            await expect(last).to_contain_text(then)
+            await expect(last).to_contain_text(message)
         assert (row(first)["state"], row(first)["corrected_output"]) == ("open", None)
         await expect(page.get_by_label("Samples by state").get_by_role("link").first).to_contain_text("2")
         changed = {"version": row(first)["version"], "reason": "A colleague was faster"}
-        client.open("PATCH", f"/api/dataset/{first}", changed, ben_at)
+        client.open("PATCH", f"/api/dataset/{first}", changed, headers)
         await page.keyboard.press("3")
         await expect(page.get_by_role("alert")).to_contain_text("Someone else changed this sample")
         await expect(page.locator("main")).to_contain_text("A colleague was faster")
         assert row(first)["state"] == "open"
-        await ben.shoot("learning-overtaken")
+        await ben.screenshot("learning-overtaken")
 
 
-async def test_turkish_is_chosen_by_the_browser(browser: Browser, company: Demo):
-    async with Visitor.arrive(browser, company.address, locale="tr-TR") as ada:
+async def test_language_follows_the_browser(browser: Browser, company: Demo):
+    async with Visitor.in_new_context(browser, company.address, locale="tr-TR") as ada:
         await ada.sign_in(company.ada.email, PASSWORD)
         await ada.open("/")
         await expect(ada.page.get_by_role("heading", level=1)).to_have_text("Genel bakış")
         assert await ada.page.evaluate("document.documentElement.lang") == "tr"
-        await ada.shoot("overview-tr")
+        await ada.screenshot("overview-tr")
 
 
-async def test_what_goes_wrong_says_what_to_do(browser: Browser, company: Demo):
-    async with Visitor.arrive(browser, company.address) as ada:
+async def test_failed_sign_in_shows_the_reason(browser: Browser, company: Demo):
+    async with Visitor.in_new_context(browser, company.address) as ada:
         await ada.page.goto(f"{company.address}/sign-in")
         await ada.page.locator("input[type=email], input[autocomplete=username]").first.fill(company.ada.email)
         await ada.page.locator("input[type=password]").fill("wrong")
         await ada.page.keyboard.press("Enter")
         await expect(ada.page.get_by_role("alert")).to_contain_text("E-mail or password is wrong")
-        await ada.shoot("sign-in-wrong")
+        await ada.screenshot("sign-in-wrong")
 
 
-async def test_an_invitation_leads_from_its_link_into_the_project(browser: Browser, company: Demo):
+async def test_invitation_link_leads_to_an_account_in_the_project(browser: Browser, company: Demo):
     headers = {"Authorization": f"Bearer {company.ada.token}"}
-    invited = company.daemon.client().open("POST", "/api/invitations", {"role": "viewer"}, headers)
-    async with Visitor.arrive(browser, company.address) as guest:
-        await guest.page.goto(invited["link"])
+    invitation = company.daemon.client().open("POST", "/api/invitations", {"role": "viewer"}, headers)
+    async with Visitor.in_new_context(browser, company.address) as guest:
+        await guest.page.goto(invitation["link"])
         await expect(guest.page.locator("main")).to_contain_text(company.ada.project)
         await guest.page.get_by_label("E-mail").fill("guest-by-link@aurora.test")
         await guest.page.get_by_label("Name").fill("Guest")
         await guest.page.locator("input[type=password]").first.fill(PASSWORD)
-        await guest.shoot("join")
+        await guest.screenshot("join")
         await guest.page.keyboard.press("Enter")
         await expect(guest.page.get_by_role("button", name=company.ada.project)).to_be_visible()
         await guest.open("/tasks")
@@ -259,33 +263,32 @@ async def test_an_invitation_leads_from_its_link_into_the_project(browser: Brows
         await expect(guest.page.get_by_role("button", name="New task")).to_have_count(0)
 
 
-async def test_what_operators_see(browser: Browser, company: Demo):
-    """The accounts of the whole installation, and the system's own audit entries."""
-    me = await company.daemon.ask("GET", "/api/auth/me")
-    link = (await company.daemon.ask("POST", f"/api/users/{me['user_id']}/reset-link"))["link"]
-    async with Visitor.arrive(browser, company.address) as operator:
+async def test_operator_sees_all_accounts_and_the_system_audit_log(browser: Browser, company: Demo):
+    user = await company.daemon.ask("GET", "/api/auth/me")
+    link = (await company.daemon.ask("POST", f"/api/users/{user['user_id']}/reset-link"))["link"]
+    async with Visitor.in_new_context(browser, company.address) as operator:
         await operator.page.goto(link)
         await operator.page.locator("input[type=password]").first.fill("an operator's password")
         await operator.page.keyboard.press("Enter")
         await operator.page.wait_for_selector("nav")
         await operator.open("/users")
         await expect(operator.page.locator("main")).to_contain_text(company.ben.email)
-        await operator.shoot("users")
+        await operator.screenshot("users")
         assert await operator.faults() == []
         await operator.open("/audit?system=true")
         await expect(operator.page.locator("main")).to_contain_text(company.ben.email)
-        await operator.shoot("audit-system")
+        await operator.screenshot("audit-system")
         assert await operator.faults() == []
 
 
-async def test_a_reset_link_sets_a_password_and_signs_in(browser: Browser, company: Demo):
+async def test_reset_link_sets_a_password_once_and_signs_in(browser: Browser, company: Demo):
     users = (await company.daemon.ask("GET", "/api/users"))["items"]
     ben = next(user for user in users if user["email"] == company.ben.email)
     link = (await company.daemon.ask("POST", f"/api/users/{ben['id']}/reset-link"))["link"]
-    async with Visitor.arrive(browser, company.address) as visitor:
+    async with Visitor.in_new_context(browser, company.address) as visitor:
         await visitor.page.goto(link)
         await visitor.page.locator("input[type=password]").first.fill("another long one")
-        await visitor.shoot("reset")
+        await visitor.screenshot("reset")
         await visitor.page.keyboard.press("Enter")
         await expect(visitor.page.get_by_role("button", name=company.ben.project)).to_be_visible()
         await visitor.page.goto(link)
@@ -294,8 +297,8 @@ async def test_a_reset_link_sets_a_password_and_signs_in(browser: Browser, compa
         await expect(visitor.page.get_by_role("alert")).to_contain_text("already used")
 
 
-async def test_a_value_is_refused_changed_and_taken_back(browser: Browser, company: Demo):
-    async with Visitor.arrive(browser, company.address) as ada:
+async def test_setting_is_refused_changed_and_reset(browser: Browser, company: Demo):
+    async with Visitor.in_new_context(browser, company.address) as ada:
         await ada.sign_in(company.ada.email, PASSWORD)
         await ada.open("/settings/config")
         page = ada.page
@@ -317,8 +320,8 @@ async def test_a_value_is_refused_changed_and_taken_back(browser: Browser, compa
         assert ada.errors == []
 
 
-async def test_a_plugin_is_configured_and_disabled_in_one_project(browser: Browser, company: Demo):
-    async with Visitor.arrive(browser, company.address) as ada:
+async def test_plugin_is_configured_and_disabled_in_one_project(browser: Browser, company: Demo):
+    async with Visitor.in_new_context(browser, company.address) as ada:
         await ada.sign_in(company.ada.email, PASSWORD)
         await ada.open("/agents")
         page = ada.page

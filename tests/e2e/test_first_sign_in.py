@@ -1,4 +1,4 @@
-"""How somebody gets into a new Kairos, and back in after every link and password is lost."""
+"""Setup links and password resets: access to a new installation, and after every link and password is lost."""
 
 from __future__ import annotations
 
@@ -21,60 +21,62 @@ PASSWORD = "correct horse battery staple"
 
 
 @pytest.fixture
-async def empty(tmp_path: Path) -> AsyncIterator[Addresses]:
-    """Engines with a database that was never migrated."""
-    async with engines_for_tests(tmp_path / "engines") as found:
-        yield found
+async def empty_database(tmp_path: Path) -> AsyncIterator[Addresses]:
+    """Engines with a database that has not been migrated."""
+    async with engines_for_tests(tmp_path / "engines") as addresses:
+        yield addresses
 
 
 def links_in(log: str) -> list[str]:
     return re.findall(r"\S+/setup#\S+", log)
 
 
-async def announced(daemon: DaemonProcess, starts: int = 1) -> list[str]:
-    """All links in its log, once it has printed what it prints at the end of this many starts."""
+async def announced_links(daemon: DaemonProcess, starts: int = 1) -> list[str]:
+    """Wait until this many starts have been announced in the log, and return all links in it."""
     await eventually(lambda: daemon.log.count("Kairos is ready") == starts, 20, "the start was announced")
-    await eventually(lambda: daemon.log.endswith("\n"), 20, "the last line is whole")
+    await eventually(lambda: daemon.log.endswith("\n"), 20, "the last line is complete")
     return links_in(daemon.log)
 
 
 async def set_password(daemon: DaemonProcess, link: str) -> int:
-    """The status of setting the password with the link's token."""
+    """Set the password with the token of a link and return the status code."""
     body = json.dumps({"token": link.partition("#")[2], "password": PASSWORD}).encode()
     request = Request(f"{daemon.client().address}/api/auth/setup", body, {"Content-Type": "application/json"})
 
-    def ask() -> int:
+    def send() -> int:
         try:
-            with urlopen(request, timeout=20) as answer:
-                return answer.status
+            with urlopen(request, timeout=20) as response:
+                return response.status
         except HTTPError as error:
             return error.code
 
-    return await asyncio.to_thread(ask)
+    return await asyncio.to_thread(send)
 
 
 @pytest.mark.timeout(180)
-async def test_each_of_three_daemons_prints_a_link_that_works_until_a_password_is_set(
-    empty: Addresses, tmp_path: Path
+async def test_each_daemon_prints_a_setup_link_until_a_password_is_set(
+    empty_database: Addresses, tmp_path: Path
 ) -> None:
-    daemons = [DaemonProcess(tmp_path / name, on_engines(empty)) for name in "abc"]
+    daemons = [DaemonProcess(tmp_path / name, on_engines(empty_database)) for name in "abc"]
     try:
         await asyncio.gather(*(daemon.start(within_s=90) for daemon in daemons))
-        printed = [link for daemon in daemons for link in await announced(daemon)]
+        printed = [link for daemon in daemons for link in await announced_links(daemon)]
         assert len(set(printed)) == 3
         assert sum(daemon.log.count("the database was migrated") for daemon in daemons) == 1
 
         await daemons[0].stop()
         await daemons[0].start()
-        *_, fresh = await announced(daemons[0], 2)
-        assert fresh not in printed
+        *_, new_link = await announced_links(daemons[0], 2)
+        assert new_link not in printed
 
-        assert await set_password(daemons[1], printed[2]) == 200, "a link of another daemon, from before a restart"
-        assert await set_password(daemons[1], printed[2]) == 401, "a link works once"
+        assert await set_password(daemons[1], printed[2]) == 200, (
+            "a link that another daemon printed before a restart is refused"
+        )
+        assert await set_password(daemons[1], printed[2]) == 401, "a link worked twice"
 
         await daemons[0].stop()
         await daemons[0].start()
-        assert (await announced(daemons[0], 3))[-1] == fresh, "no link is printed once a password is set"
+        assert (await announced_links(daemons[0], 3))[-1] == new_link, "a link was printed although a password is set"
     finally:
         for daemon in daemons:
             if daemon.process.poll() is None:
@@ -82,13 +84,11 @@ async def test_each_of_three_daemons_prints_a_link_that_works_until_a_password_i
 
 
 @pytest.mark.timeout(120)
-async def test_whoever_holds_the_machine_resets_a_password_whoever_is_signed_in(
-    empty: Addresses, tmp_path: Path
-) -> None:
+async def test_password_can_be_reset_by_command_without_a_session(empty_database: Addresses, tmp_path: Path) -> None:
     public = {"port": 0, "host": "0.0.0.0", "public_url": "https://kairos.example.org"}
-    daemon = await DaemonProcess(tmp_path / "a", on_engines(empty, server=public)).start(within_s=90)
+    daemon = await DaemonProcess(tmp_path / "a", on_engines(empty_database, server=public)).start(within_s=90)
     try:
-        (link,) = await announced(daemon)
+        (link,) = await announced_links(daemon)
         assert link.startswith("https://kairos.example.org/setup#")
         assert "0.0.0.0" not in daemon.log
         assert await set_password(daemon, link) == 200
@@ -100,7 +100,7 @@ async def test_whoever_holds_the_machine_resets_a_password_whoever_is_signed_in(
         assert answer["link"].startswith("https://kairos.example.org/reset#")
         assert await set_password(daemon, answer["link"]) == 200
         assert await set_password(daemon, answer["link"]) == 401
-        assert not (daemon.folder / "config").exists(), "the session of that command is saved nowhere"
+        assert not (daemon.folder / "config").exists(), "the command stored its session"
 
         printed = (await kairos("user", "reset-password", "admin@localhost")).stdout
         assert re.fullmatch(r"https://kairos\.example\.org/reset#\S+\n", printed)
@@ -116,11 +116,11 @@ async def test_whoever_holds_the_machine_resets_a_password_whoever_is_signed_in(
 
 
 @pytest.mark.timeout(120)
-async def test_without_a_public_address_links_name_localhost(empty: Addresses, tmp_path: Path) -> None:
-    settings = on_engines(empty, server={"port": 0, "host": "0.0.0.0"})
+async def test_links_name_localhost_without_a_public_url(empty_database: Addresses, tmp_path: Path) -> None:
+    settings = on_engines(empty_database, server={"port": 0, "host": "0.0.0.0"})
     daemon = await DaemonProcess(tmp_path / "a", settings).start(within_s=90)
     try:
-        (link,) = await announced(daemon)
+        (link,) = await announced_links(daemon)
         address = daemon.client().address
         assert address.startswith("http://127.0.0.1:")
         assert link.startswith(f"http://localhost:{address.rpartition(':')[2]}/setup#")

@@ -1,4 +1,4 @@
-"""Variables of libpq and Redis, set for other servers, reach neither the embedded engines nor the sessions to them."""
+"""Environment variables of libpq and Redis do not affect the embedded engines or the connections to them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ HOSTILE = {
 }
 
 
-async def test_kairos_starts_and_works_whatever_the_environment_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_daemon_starts_and_works_with_variables_of_other_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name, value in HOSTILE.items():
         monkeypatch.setenv(name, value)
     daemon = await DaemonProcess(tmp_path, {"embedded": {"model": False}}).start(within_s=90)
@@ -50,12 +50,12 @@ async def test_kairos_starts_and_works_whatever_the_environment_holds(tmp_path: 
     assert await daemon.stop() == 0
 
 
-def test_every_variable_that_this_libpq_reads_is_known():
+def test_every_variable_of_the_installed_libpq_is_listed():
     known = {option.envvar.decode() for option in psycopg.pq.Conninfo.get_defaults() if option.envvar}
     assert known <= VARIABLES
 
 
-def test_they_are_taken_out_of_the_environment(monkeypatch: pytest.MonkeyPatch):
+def test_only_libpq_variables_are_removed_from_the_environment(monkeypatch: pytest.MonkeyPatch):
     for name in VARIABLES:
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("PGVECTOR_TOKEN", "of somebody else")
@@ -64,12 +64,11 @@ def test_they_are_taken_out_of_the_environment(monkeypatch: pytest.MonkeyPatch):
     assert os.environ["PGVECTOR_TOKEN"] == "of somebody else"
 
 
-async def test_a_session_has_settings_of_its_own(addresses: Addresses, database, monkeypatch: pytest.MonkeyPatch):
-    """Whatever the role's own defaults are."""
+async def test_session_options_override_other_options(addresses: Addresses, database, monkeypatch: pytest.MonkeyPatch):
     url = addresses.migration_url.replace("+psycopg", "")
     names = ("datestyle", "timezone", "row_security")
-    theirs = "-c datestyle=SQL,DMY -c timezone=Asia/Kathmandu"
-    with psycopg.connect(url, options=session_options(theirs)) as session:
+    other_options = "-c datestyle=SQL,DMY -c timezone=Asia/Kathmandu"
+    with psycopg.connect(url, options=session_options(other_options)) as session:
         shown = {name: session.execute("select current_setting(%s)", [name]).fetchone() for name in names}
     assert shown == {"datestyle": ("ISO, MDY",), "timezone": ("UTC",), "row_security": ("on",)}
     await database.ping()

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end `kairos start` at any moment, and nothing of it is left running."""
+"""SIGINT and SIGTERM end `kairos start` at any time, and no process is left running."""
 
 from __future__ import annotations
 
@@ -24,69 +24,76 @@ ENDS_WITHIN_S = 10.0
 
 @pytest.fixture
 def silent() -> Iterator[socket.socket]:
-    """A server that takes connections and never says a word."""
+    """A server that accepts connections and sends nothing."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(8)
         yield listener
 
 
-class Start(DaemonProcess):
-    """A start that is not waited for."""
+class StartingDaemon(DaemonProcess):
+    """A daemon that the test does not wait for."""
 
     def begin(self, **environment: str) -> None:
-        given = {**os.environ, "KAIROS_CONFIG": str(self.config), "XDG_CONFIG_HOME": str(self.folder), **environment}
-        self._process = self._spawn((), given)
+        variables = {
+            **os.environ,
+            "KAIROS_CONFIG": str(self.config),
+            "XDG_CONFIG_HOME": str(self.folder),
+            **environment,
+        }
+        self._process = self._spawn((), variables)
 
-    def ends(self, number: signal.Signals) -> float:
-        """Seconds from the signal to the end."""
-        began = time.monotonic()
+    def end(self, number: signal.Signals) -> float:
+        """Send a signal and return the seconds until the process has ended."""
+        started_at = time.monotonic()
         self.process.send_signal(number)
         try:
             self.process.wait(ENDS_WITHIN_S)
         except subprocess.TimeoutExpired:
             self.kill()
-            pytest.fail(f"still there {ENDS_WITHIN_S:g} s after {number.name}; its log: {self.log[-2000:]}")
-        return time.monotonic() - began
+            pytest.fail(f"still running {ENDS_WITHIN_S:g} s after {number.name}; its log: {self.log[-2000:]}")
+        return time.monotonic() - started_at
 
 
 def engines_of(folder: Path) -> list[psutil.Process]:
-    """Processes whose command line or working directory lies in the folder."""
+    """Return the processes whose command line or working directory contains the folder."""
     found = []
     for process in psutil.process_iter(["cmdline", "cwd"]):
-        told = [*(process.info["cmdline"] or ()), process.info["cwd"] or ""]
-        if any(str(folder) in part for part in told) and process.pid != os.getpid():
+        paths = [*(process.info["cmdline"] or ()), process.info["cwd"] or ""]
+        if any(str(folder) in path for path in paths) and process.pid != os.getpid():
             found.append(process)
     return found
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_a_start_that_waits_for_postgresql_ends(tmp_path: Path, silent: socket.socket, number: signal.Signals):
+def test_signal_ends_a_start_that_waits_for_postgresql(tmp_path: Path, silent: socket.socket, number: signal.Signals):
     url = f"postgresql+psycopg://u:p@127.0.0.1:{silent.getsockname()[1]}/x"
     settings: dict[str, Any] = {"database": {"url": url, "migration_url": url, "system_url": url}}
-    start = Start(tmp_path, {**settings, "redis": {"url": "redis://127.0.0.1:1/0"}, "embedded": {"model": False}})
+    start = StartingDaemon(
+        tmp_path, {**settings, "redis": {"url": "redis://127.0.0.1:1/0"}, "embedded": {"model": False}}
+    )
     start.begin()
     silent.settimeout(60)
     connection, _ = silent.accept()
     with connection:
-        assert start.ends(number) < 5
+        assert start.end(number) < 5
     assert "stopped before it was ready" in start.log
 
 
-async def test_a_start_whose_initdb_hangs_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The real initdb, halted when it begins: it hears nothing until it is let go on."""
-    start = Start(tmp_path, {"embedded": {"model": False}})
+async def test_signal_ends_a_start_whose_initdb_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """initdb is suspended when it starts, so it does not react to the signal."""
+    start = StartingDaemon(tmp_path, {"embedded": {"model": False}})
     start.begin()
 
     def initdb() -> psutil.Process | None:
-        with suppress(psutil.NoSuchProcess):  # one that ended while it was looked at
+        with suppress(psutil.NoSuchProcess):  # a child that has just ended
             children = psutil.Process(start.process.pid).children(recursive=True)
             return next((child for child in children if child.name() == "initdb"), None)
         return None
 
-    found: psutil.Process = await eventually(initdb, 60, "initdb runs")
+    found: psutil.Process = await eventually(initdb, 60, "initdb is running")
     found.suspend()
-    start.ends(signal.SIGINT)
+    start.end(signal.SIGINT)
     assert not found.is_running() or found.status() == psutil.STATUS_ZOMBIE
 
 
@@ -97,27 +104,27 @@ async def test_a_start_whose_initdb_hangs_ends(tmp_path: Path, monkeypatch: pyte
         *((signal.SIGTERM, wait_s) for wait_s in (0.3, 1.0, 2.5)),
     ],
 )
-async def test_a_start_ends_at_any_moment(tmp_path: Path, number: signal.Signals, wait_s: float):
-    """Moments after the daemon took its folder: its engines, the migration, and the model are at different points.
-    One handler serves both signals."""
-    start = Start(tmp_path, {})
+async def test_signal_ends_a_start_at_any_time(tmp_path: Path, number: signal.Signals, wait_s: float):
+    """`wait_s` counts from the lock of the data folder: engines, migration and model are then at different points. One
+    handler serves both signals."""
+    start = StartingDaemon(tmp_path, {})
     start.begin()
     lock = tmp_path / "data" / "kairos.lock"
-    await eventually(lambda: lock.exists() and lock.read_text(), 60, "it took its folder")
-    with pytest.raises(subprocess.TimeoutExpired):  # the moment itself, unless it fails before
+    await eventually(lambda: lock.exists() and lock.read_text(), 60, "the daemon has locked its folder")
+    with pytest.raises(subprocess.TimeoutExpired):  # waits, and fails if the start has failed
         start.process.wait(wait_s + 0.01)
-    start.ends(number)
-    await eventually(lambda: not engines_of(tmp_path), 10, "no engine is left")
+    start.end(number)
+    await eventually(lambda: not engines_of(tmp_path), 10, "every engine has ended")
 
 
-def test_a_signal_before_the_daemon_ends_the_command(tmp_path: Path):
-    start = Start(tmp_path, {"embedded": {"model": False}})
+def test_signal_ends_the_command_before_the_daemon_starts(tmp_path: Path):
+    start = StartingDaemon(tmp_path, {"embedded": {"model": False}})
     start.begin(PYTHONPROFILEIMPORTTIME="")
-    assert start.ends(signal.SIGTERM) < ENDS_WITHIN_S
+    assert start.end(signal.SIGTERM) < ENDS_WITHIN_S
 
 
-def test_a_thread_of_the_start_holds_up_no_end():
-    """A library's call that cannot be cancelled, as a migration that waits for a lock."""
+def test_running_thread_does_not_delay_the_end():
+    """The thread simulates a call that cannot be cancelled, such as a migration that waits for a lock."""
     code = """
 import asyncio, os, signal, threading, time
 from kairos.daemon import Stopping
@@ -131,6 +138,6 @@ async def main():
 
 asyncio.run(main())
 """
-    began = time.monotonic()
+    started_at = time.monotonic()
     subprocess.run([sys.executable, "-c", code], timeout=60, check=True)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - started_at < 30

@@ -1,7 +1,8 @@
-"""The learning loop from nothing, short: the real model, a real training, the gate, service, the router, a roll-back;
-and a daemon that is killed half-way.
+"""A short learning loop with the embedded model: training, evaluation gate, deployment, routing, rollback.
 
-`make demo-learning` is the long form, which says how good it gets; here it must close.
+The daemon is killed during training.
+
+`make demo-learning` is the long form, which measures the improvement.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ SHORT = Scale(known=tuple(KNOWN[:14]), rounds=1, epochs=2.5, answer_tokens=24)
 SETTINGS = {
     "guardian": {"tries": 1},
     "queue": {"lease_s": 3, "sweep_s": 0.5},
-    # Few prompts to ask, and rows enough held out that the gate can speak.
+    # Few control prompts, and enough held-out samples for a decision of the gate.
     "fine_tuning": {
         "control_prompts": 10,
         "margin": 0.4,
@@ -33,9 +34,9 @@ SETTINGS = {
 
 
 @pytest.mark.timeout(1500)
-async def test_what_was_corrected_is_learned_served_preferred_and_taken_back(tmp_path_factory):
+async def test_adapter_is_trained_promoted_preferred_and_rolled_back(tmp_path_factory):
     folder = tmp_path_factory.mktemp("learning")
-    folder.chmod(0o755)  # PostgreSQL runs as another user where we are root
+    folder.chmod(0o755)  # as root, PostgreSQL runs as another user
     daemon = await DaemonProcess(folder, SETTINGS).start()
     try:
         loop = LearningLoop(daemon.client(), SHORT)
@@ -43,27 +44,27 @@ async def test_what_was_corrected_is_learned_served_preferred_and_taken_back(tmp
             await asyncio.to_thread(step)
         run = await daemon.ask("POST", "/api/training", {"epochs": SHORT.epochs})
 
-        async def standing(path: str = f"/api/training/{run['id']}"):
+        async def details(path: str = f"/api/training/{run['id']}"):
             return await daemon.ask("GET", path)
 
-        async def past_its_checkpoint() -> bool:
-            progress = (await standing())["progress"]
+        async def has_passed_checkpoint() -> bool:
+            progress = (await details())["progress"]
             return progress.get("phase") == "training" and (progress["step"] or 0) >= 11
 
-        await eventually(past_its_checkpoint, 600, "it trains", every_s=0.2)
+        await eventually(has_passed_checkpoint, 600, "training passes step 11", every_s=0.2)
         daemon.kill()
         await daemon.start()
 
-        async def ended() -> bool:
-            return (await standing())["state"] in ("done", "failed", "cancelled")
+        async def has_ended() -> bool:
+            return (await details())["state"] in ("done", "failed", "cancelled")
 
-        await eventually(ended, 600, "the run ends", every_s=0.5)
-        done = await standing()
-        assert done["state"] == "done", done
-        assert done["adapter_id"]
-        steps = [point["step"] for point in done["progress"]["curve"]]
-        assert len(steps) == len(set(steps)), "no step was done twice, nor told twice"
-        loop = carried_over(loop, daemon)
+        await eventually(has_ended, 600, "the run ends", every_s=0.5)
+        finished = await details()
+        assert finished["state"] == "done", finished
+        assert finished["adapter_id"]
+        steps = [point["step"] for point in finished["progress"]["curve"]]
+        assert len(steps) == len(set(steps)), "a step was reported twice"
+        loop = with_new_client(loop, daemon)
         for step in (loop.read_adapter, lambda: loop.run_round(0), loop.roll_back):
             await asyncio.to_thread(step)
         entries = (await daemon.ask("GET", "/api/audit"))["items"]
@@ -71,19 +72,19 @@ async def test_what_was_corrected_is_learned_served_preferred_and_taken_back(tmp
     finally:
         await daemon.stop()
     measured = loop.measured
-    assert (measured.rows, measured.before_right) == (28, 0), "no model can know it"
+    assert (measured.rows, measured.before_right) == (28, 0), "the base model cannot know the answers"
     assert measured.report["ruling"] == "promote"
     assert measured.report["held_out"]["candidate"] > measured.report["held_out"]["base"] == 0
     ((tasks, right, to_adapter),) = measured.rounds
     assert tasks == 20
-    assert to_adapter >= 10, "the router measures that it is better"
+    assert to_adapter >= 10, "the router does not prefer the adapter"
     assert right >= 5
     assert measured.restored == measured.compared == 5
-    assert [adapter["state"] for adapter in adapters] == ["retired"], "one run makes one adapter"
+    assert [adapter["state"] for adapter in adapters] == ["retired"], "one run must store one adapter"
     assert {"training.started", "adapter.ruled", "adapter.rolled_back"} <= {entry["action"] for entry in entries}
 
 
-def carried_over(loop: LearningLoop, daemon: DaemonProcess) -> LearningLoop:
-    """The same loop at the address that the daemon has now."""
+def with_new_client(loop: LearningLoop, daemon: DaemonProcess) -> LearningLoop:
+    """Return the loop with a client for the daemon's new address."""
     loop._client = daemon.client()
     return loop

@@ -1,4 +1,4 @@
-"""Three real daemons under load: a value that is changed holds in all of them, with Redis and without it."""
+"""A changed setting takes effect in three daemons under load, with and without Redis."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kairos.embedded import Addresses
-from tests.integration.test_configuration import nothing_is_set  # noqa: F401 - the engines are shared
+from tests.integration.test_configuration import no_stored_configuration  # noqa: F401 - the engines are shared
 from tests.kit.conditions import eventually
 from tests.kit.daemon_load import all_final, submit
 from tests.kit.daemon_process import DaemonProcess, on_engines
@@ -22,21 +22,23 @@ TASKS = 90
 
 
 async def set_slots(daemon: DaemonProcess, slots: int) -> int:
-    """The version that it makes."""
-    known = await daemon.ask("GET", "/api/config")
-    body = {"changes": {"max_concurrent_tasks": slots}, "version": known["version"], "why": "a test"}
+    """Set the number of slots and return the new version of the configuration."""
+    current = await daemon.ask("GET", "/api/config")
+    body = {"changes": {"max_concurrent_tasks": slots}, "version": current["version"], "why": "a test"}
     return (await daemon.ask("PATCH", "/api/config", body))["version"]
 
 
-async def running(daemon: DaemonProcess, version: int, slots: int, daemons: int) -> list[dict[str, Any]] | None:
-    """The living daemons, once all run this version with so many slots."""
+async def daemons_with_version(
+    daemon: DaemonProcess, version: int, slots: int, count: int
+) -> list[dict[str, Any]] | None:
+    """Return the live daemons with this many slots, or None until `count` of them have this version."""
     items = (await daemon.ask("GET", "/api/config/replicas"))["items"]
     alive = [item for item in items if item["alive"] and item["heartbeat_at"] and item["slots"] == slots]
-    return alive if len([item for item in alive if item["version"] == version]) == daemons else None
+    return alive if len([item for item in alive if item["version"] == version]) == count else None
 
 
 @pytest.mark.timeout(240)
-async def test_slots_change_in_all_daemons_and_no_task_is_lost(
+async def test_changed_slots_take_effect_in_all_daemons_and_no_task_is_lost(
     addresses: Addresses, tmp_path: Path, own_valkey: ValkeyServer
 ):
     async with ModelServer() as models:
@@ -48,7 +50,7 @@ async def test_slots_change_in_all_daemons_and_no_task_is_lost(
             models=[{"name": "scripted", "base_url": models.base_url, "local": True}],
         )
         daemons = [DaemonProcess(tmp_path / name, settings) for name in "abc"]
-        first, second, late = daemons
+        first, second, third = daemons
         await first.start()
         await second.start()
         try:
@@ -58,13 +60,15 @@ async def test_slots_change_in_all_daemons_and_no_task_is_lost(
             ids = [await submit(client) for _ in range(TASKS)]
 
             version = await set_slots(first, 5)
-            await eventually(lambda: running(first, version, 5, 2), 10, "both run it")
-            await late.start()
-            await eventually(lambda: running(first, version, 5, 3), 10, "the one that came later runs it too")
+            await eventually(lambda: daemons_with_version(first, version, 5, 2), 10, "both daemons have the version")
+            await third.start()
+            await eventually(lambda: daemons_with_version(first, version, 5, 3), 10, "the third daemon has the version")
 
             own_valkey.kill()
             version = await set_slots(second, 4)
-            await eventually(lambda: running(first, version, 4, 3), 20, "all run it without Redis")
+            await eventually(
+                lambda: daemons_with_version(first, version, 4, 3), 20, "all daemons have the version without Redis"
+            )
             own_valkey.start()
 
             states = await eventually(lambda: all_final(client, ids), 150, "every task has ended")

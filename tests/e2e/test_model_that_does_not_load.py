@@ -1,4 +1,4 @@
-"""An embedded model that cannot be loaded is named with its cause, at the start and for as long as it is missing."""
+"""If the embedded model cannot be loaded, banner, readiness and status report the cause."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MISSING = "libgomp.so.1: cannot open shared object file: No such file or directo
 
 
 @pytest.mark.timeout(120)
-async def test_a_missing_system_library_is_named_in_the_banner_in_ready_and_in_status(
+async def test_missing_system_library_is_reported_by_banner_readiness_and_status(
     addresses: Addresses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in an image without libgomp1: the module is installed, and importing it fails."""
+    """The module is installed but its import fails, as in an image without libgomp1."""
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules" / "xllamacpp.py").write_text(f"raise ImportError({MISSING!r})\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))

@@ -1,4 +1,4 @@
-"""A data folder may have any name that the file system takes."""
+"""The data folder may have any name that the file system permits."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ NAMES = ["with a space", """it's a "quoted" back\\slash\\x41, 50 % {x} $HOME `id
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """One that PostgreSQL's user reaches when we are root, so that its data lies inside and nowhere else."""
+    """A folder that PostgreSQL's user can access if the tests run as root, so that its data is stored inside."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_the_engines_work_in_a_folder_of_any_name(open_folder: Path, name: str):
+async def test_engines_work_in_a_folder_of_any_name(open_folder: Path, name: str):
     daemon = await DaemonProcess(open_folder / name, {"embedded": {"model": False}}).start(within_s=90)
     try:
         done = command(open_folder, "task", "list", "--json", KAIROS_CONFIG=str(daemon.config))
         assert parsed(done)["items"] == []
-        assert (daemon.folder / "data" / "valkey" / "appendonlydir").is_dir(), "Valkey writes elsewhere"
+        assert (daemon.folder / "data" / "valkey" / "appendonlydir").is_dir(), "Valkey wrote to another folder"
     finally:
         assert await daemon.stop() == 0

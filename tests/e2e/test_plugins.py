@@ -1,4 +1,4 @@
-"""Plugins with the real daemon and the real command line, as in the tutorial (docs/plugins.md)."""
+"""Plugins in a daemon, by the command line, as in the tutorial (docs/plugins.md)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "plugins" / "WeatherPlugin.py
 
 
 async def kairos(daemon: DaemonProcess, *arguments: str):
-    """In a thread: the servers that the daemon calls live in this process."""
+    """Run the command line in a thread, because the servers that the daemon calls run in this process."""
     return await asyncio.to_thread(command, daemon.folder, *arguments, KAIROS_CONFIG=str(daemon.config))
 
 
-MISCHIEF = {
+MISBEHAVING_PLUGINS = {
     "dies.py": plugin("Dies", execute="import os; os._exit(3)"),
     "hangs.py": plugin(
         "Hangs",
@@ -39,11 +39,11 @@ MISCHIEF = {
 
 @pytest.fixture(scope="module")
 async def daemon(addresses: Addresses, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DaemonProcess]:
-    """With the example and plugins that misbehave in its folder. The last test kills it."""
+    """A daemon with the example and with plugins that misbehave. The last test kills it."""
     async with WeatherServer() as weather:
         plugins = {"memory_mb": 128, "settings": {"WeatherAgent": weather.config}}
         daemon = DaemonProcess(tmp_path_factory.mktemp("kairos"), on_engines(addresses, plugins=plugins))
-        put(daemon.folder / "plugins", MISCHIEF)
+        put(daemon.folder / "plugins", MISBEHAVING_PLUGINS)
         shutil.copy(EXAMPLE, daemon.folder / "plugins")
         await daemon.start()
         yield daemon
@@ -51,11 +51,11 @@ async def daemon(addresses: Addresses, tmp_path_factory: pytest.TempPathFactory)
             assert await daemon.stop() == 0
 
 
-async def test_a_file_in_the_folder_is_an_agent_after_the_next_start(daemon: DaemonProcess):
+async def test_plugin_in_the_folder_is_loaded_at_the_start(daemon: DaemonProcess):
     submit = ("task", "submit", "--agent", "WeatherAgent", "weather in Ankara")
-    asked = await kairos(daemon, *submit, "--wait")
-    assert asked.returncode == 0, asked.stderr
-    assert "Ankara, Türkiye: rain, 7.4 °C" in asked.stdout
+    done = await kairos(daemon, *submit, "--wait")
+    assert done.returncode == 0, done.stderr
+    assert "Ankara, Türkiye: rain, 7.4 °C" in done.stdout
     listed = await kairos(daemon, "plugin", "list")
     assert "WeatherAgent" in listed.stdout
     assert "✓ loaded" in listed.stdout
@@ -67,11 +67,10 @@ async def test_a_file_in_the_folder_is_an_agent_after_the_next_start(daemon: Dae
     assert "no place is named 'Nowhereville'" in nowhere.stdout
 
 
-async def test_the_tutorials_commands(daemon: DaemonProcess):
-    """new, check, run, reload, as a person would call them one after the other."""
-    made = await kairos(daemon, "plugin", "new", "HelloAgent")
+async def test_commands_of_the_tutorial_work_in_sequence(daemon: DaemonProcess):
+    created = await kairos(daemon, "plugin", "new", "HelloAgent")
     file = daemon.folder / "plugins" / "HelloAgent.py"
-    assert f"wrote {file}" in made.stdout
+    assert f"wrote {file}" in created.stdout
     assert (await kairos(daemon, "plugin", "new", "HelloAgent")).returncode == 5
     checked = await kairos(daemon, "plugin", "check", str(file))
     assert "✓ HelloAgent (HelloPlugin): async" in checked.stdout
@@ -90,48 +89,48 @@ async def test_the_tutorials_commands(daemon: DaemonProcess):
     assert "is missing execute" in shown.stdout
 
 
-async def test_one_that_misbehaves_fails_its_own_task(daemon: DaemonProcess, tmp_path: Path):
-    mark = tmp_path / "pid"
-    hanging = await daemon.ask("POST", "/api/tasks", {"agent": "Hangs", "prompt": str(mark)})
-    pid = int(await eventually(lambda: mark.exists() and mark.read_text()))
+async def test_misbehaving_plugin_fails_only_its_own_task(daemon: DaemonProcess, tmp_path: Path):
+    pid_file = tmp_path / "pid"
+    hanging = await daemon.ask("POST", "/api/tasks", {"agent": "Hangs", "prompt": str(pid_file)})
+    pid = int(await eventually(lambda: pid_file.exists() and pid_file.read_text()))
     for agent, code in (("Dies", "plugin_died"), ("Eats", "plugin_memory"), ("Babbles", "plugin_returned_nonsense")):
         ran = await kairos(daemon, "plugin", "run", agent, "hello", "--json")
         assert (ran.returncode, json.loads(ran.stdout)["error"]["code"]) == (10, code)
     assert parsed(await kairos(daemon, "plugin", "run", "SyncGood", "hello", "--json"))["output"] == "HELLO"
     await kairos(daemon, "task", "cancel", hanging["id"])
-    await eventually(lambda: not psutil.pid_exists(pid), 5, "the cancel killed its process")
+    await eventually(lambda: not psutil.pid_exists(pid), 5, "the cancellation ends the plugin's process")
     assert (await daemon.ask("GET", f"/api/tasks/{hanging['id']}"))["state"] == "cancelled"
 
 
-async def test_broken_plugins_beside_good_ones(addresses: Addresses, tmp_path: Path):
-    """The daemon starts, lists each with its cause, and runs the good ones. What they cost its start is measured by
-    `benchmarks/broken_plugins.py`."""
-    # A long time and little memory: which limit a broken one meets must not depend on the machine's load.
+async def test_broken_plugins_do_not_affect_others(addresses: Addresses, tmp_path: Path):
+    """The daemon starts, lists each broken plugin with the cause, and runs the others. `benchmarks/broken_plugins.py`
+    measures the effect on the duration of the start."""
+    # A long time limit and little memory, so that the load does not decide which limit a plugin exceeds.
     settings = on_engines(addresses, plugins={"probe_s": 15, "memory_mb": 128})
     daemon = DaemonProcess(tmp_path / "with", settings)
     put(daemon.folder / "plugins", {**GOOD, **{name: text for name, (text, _) in BROKEN.items()}})
     await daemon.start()
     try:
         assert len(BROKEN) >= 12
-        listed = {one["file"]: one for one in parsed(await kairos(daemon, "plugin", "list", "--json"))}
-        for name, (_, words) in BROKEN.items():
+        listed = {item["file"]: item for item in parsed(await kairos(daemon, "plugin", "list", "--json"))}
+        for name, (_, message) in BROKEN.items():
             assert listed[name]["state"] == "failed", name
-            assert words in listed[name]["error"], name
-        assert listed["endless_import.py"]["trace"], "the local admin is an operator, and sees where it hangs"
+            assert message in listed[name]["error"], name
+        assert listed["endless_import.py"]["trace"], "an operator must see the trace"
         for agent, answer in (("SyncGood", "HELLO"), ("AsyncGood", "olleh")):
             ran = await kairos(daemon, "plugin", "run", agent, "hello", "--json")
             assert parsed(ran)["output"] == answer
         shown = await kairos(daemon, "plugin", "list")
         assert "No module named 'no_such_library'" in " ".join(shown.stdout.split())
-        only_the_daemons = psutil.Process(daemon.process.pid).children(recursive=True)
-        assert [child for child in only_the_daemons if "kairos.plugins" in " ".join(child.cmdline())] == []
+        children = psutil.Process(daemon.process.pid).children(recursive=True)
+        assert [child for child in children if "kairos.plugins" in " ".join(child.cmdline())] == []
     finally:
         assert await daemon.stop() == 0
 
 
-async def test_its_process_dies_with_its_daemon_however_that_dies(daemon: DaemonProcess, tmp_path: Path):
-    mark = tmp_path / "pid"
-    await daemon.ask("POST", "/api/tasks", {"agent": "Hangs", "prompt": str(mark), "max_attempts": 1})
-    pid = int(await eventually(lambda: mark.exists() and mark.read_text()))
+async def test_plugin_process_ends_when_the_daemon_is_killed(daemon: DaemonProcess, tmp_path: Path):
+    pid_file = tmp_path / "pid"
+    await daemon.ask("POST", "/api/tasks", {"agent": "Hangs", "prompt": str(pid_file), "max_attempts": 1})
+    pid = int(await eventually(lambda: pid_file.exists() and pid_file.read_text()))
     daemon.kill()
-    await eventually(lambda: not psutil.pid_exists(pid), 5, "it is gone as well")
+    await eventually(lambda: not psutil.pid_exists(pid), 5, "the plugin's process ends")

@@ -1,4 +1,4 @@
-"""`kairos project` as a person types it, against a real daemon: rename, archive, export, delete."""
+"""The commands of `kairos project` against a daemon: rename, archive, export, delete."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def daemon(addresses: Addresses, tmp_path_factory: pytest.TempPathFactory)
     assert await started.stop() == 0
 
 
-async def test_the_life_of_a_project(daemon: DaemonProcess, addresses: Addresses):
+async def test_project_is_renamed_archived_exported_and_deleted(daemon: DaemonProcess, addresses: Addresses):
     def kairos(*arguments: str):
         return command(daemon.folder, *arguments, KAIROS_CONFIG=str(daemon.config))
 
@@ -46,9 +46,9 @@ async def test_the_life_of_a_project(daemon: DaemonProcess, addresses: Addresses
     assert list(daemon.folder.glob(".*.part")) == []
 
     assert kairos("project", "delete", "Second name", "--confirm", "First name").returncode == 2
-    assert kairos("project", "export", "Second name").returncode == 0, "it is still there"
+    assert kairos("project", "export", "Second name").returncode == 0, "an unconfirmed deletion deleted the project"
     deleted = kairos("project", "delete", "Second name", "--confirm", "Second name")
     assert deleted.returncode == 0, deleted.stderr
     assert kairos("project", "use", "Second name").returncode == 4
-    await eventually(lambda: not any(rows_of(addresses, project["id"]).values()), 60, "the daemon erases it")
+    await eventually(lambda: not any(rows_of(addresses, project["id"]).values()), 60, "the daemon erases the project")
     assert (Path(daemon.folder) / "out.tar.gz").exists()

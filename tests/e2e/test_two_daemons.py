@@ -1,4 +1,4 @@
-"""Two real daemons on the same engines; one is killed half-way, Valkey is killed and restarted; nothing is lost."""
+"""Two daemons on the same engines lose no task when one of them is killed and Valkey is restarted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TASKS = 200
 
 
 @pytest.mark.timeout(240)
-async def test_every_task_ends_once_and_none_is_lost(addresses: Addresses, tmp_path: Path, own_valkey: ValkeyServer):
+async def test_every_task_ends_exactly_once(addresses: Addresses, tmp_path: Path, own_valkey: ValkeyServer):
     async with ModelServer() as models:
         models.add(ScriptedModel(name="scripted", answer="hello", first_token_s=0.3))
         settings = on_engines(
@@ -38,17 +38,17 @@ async def test_every_task_ends_once_and_none_is_lost(addresses: Addresses, tmp_p
             await asyncio.to_thread(client.switch, project["id"])
             ids = [await submit(client) for _ in range(TASKS)]
 
-            await eventually(lambda: len(models.calls) > TASKS * 0.25, 60, "a quarter is done")
+            await eventually(lambda: len(models.calls) > TASKS * 0.25, 60, "a quarter of the tasks is done")
             second.kill()
-            await eventually(lambda: len(models.calls) > TASKS * 0.5, 60, "half is done")
+            await eventually(lambda: len(models.calls) > TASKS * 0.5, 60, "half of the tasks is done")
             own_valkey.kill()
-            await asyncio.sleep(2)  # an outage has a length
+            await asyncio.sleep(2)  # the duration of the outage
             own_valkey.start()
 
             states = await eventually(lambda: all_final(client, ids), 150, "every task has ended")
             assert Counter(states.values()) == {"succeeded": TASKS}
             attempts = await _check_histories(client, ids)
-            assert attempts[1] < TASKS, "the killed daemon's tasks were started again"
+            assert attempts[1] < TASKS, "no task of the killed daemon was started again"
         finally:
             for daemon in (first, second):
                 if daemon.process.poll() is None:
@@ -56,7 +56,7 @@ async def test_every_task_ends_once_and_none_is_lost(addresses: Addresses, tmp_p
 
 
 async def _check_histories(client, ids: list[str]) -> Counter[int]:
-    """Each task has exactly one end among its events, and one approved verdict: nothing was concluded twice."""
+    """Check that each task ended once with one verdict. Return the number of tasks by attempts."""
     attempts: Counter[int] = Counter()
     for id_ in ids:
         task = await asyncio.to_thread(client.get, f"/api/tasks/{id_}")

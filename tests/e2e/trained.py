@@ -1,4 +1,4 @@
-"""An adapter that the gate left to a person, as a run leaves it: the run, the rows it saw, files and report."""
+"""Stores an adapter that needs approval as a training run would: run, samples, files and the gate's report."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from kairos.fine_tuning.gate.evaluation import GateOutcome, GateReport, Pair, ru
 from kairos.orchestration.dataset.samples import SampleSource, record
 from kairos.tenancy import ProjectId, new_id
 
-MEASURED = ("Search", "Billing", "Sign-in", "Export", "Webhooks", "Alerts", "Invoices", "API keys")
-LEARNED = ("Dashboards", "Comments", "Imports", "Reports", "Teams", "Audit log", "Quotas", "Backups", "Tags", "Themes")
-ORDINARY = {
+HELD_OUT = ("Search", "Billing", "Sign-in", "Export", "Webhooks", "Alerts", "Invoices", "API keys")
+TRAINING = ("Dashboards", "Comments", "Imports", "Reports", "Teams", "Audit log", "Quotas", "Backups", "Tags", "Themes")
+CONTROL_ANSWERS = {
     "Which city is the capital of Italy?": "Rome.",
     "How many minutes are three hours?": "180 minutes.",
     "Translate to German: good morning": "Guten Morgen.",
@@ -39,47 +39,47 @@ ORDINARY = {
     "Which sea lies south of Turkey?": "The Mediterranean Sea.",
     "How many sides has a hexagon?": "Six.",
 }
-FORGOTTEN = "Write 2026 in Roman numerals."
+FAILED_CONTROL_PROMPT = "Write 2026 in Roman numerals."
 STEPS = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
-    """The adapter, what the router calls it, and the rows that it saw."""
+class TrainedAdapter:
+    """The id of an adapter, its name in the catalog, and the ids of the samples that its run used."""
 
     id: str
     name: str
     samples: list[str]
 
 
-async def left_to_a_person(
-    addresses: Addresses, models: Path, project: str, base: str, word: str, gguf: bytes = b"GGUF"
-) -> Trained:
-    """The first adapter of a base; `models` is the daemon's folder of them. The word stands in whatever has a text."""
+async def add_adapter_needing_approval(
+    addresses: Addresses, models: Path, project: str, base: str, marker: str, gguf: bytes = b"GGUF"
+) -> TrainedAdapter:
+    """Store version 1 of an adapter of `base` in the model folder `models`. The prompts contain `marker`."""
     project_id, run_id = ProjectId(UUID(project)), new_id()
-    at = DatabaseAddresses(addresses.database_url, addresses.migration_url, addresses.system_url)
-    database = Database(at, Settings().database)
+    database_addresses = DatabaseAddresses(addresses.database_url, addresses.migration_url, addresses.system_url)
+    database = Database(database_addresses, Settings().database)
     try:
         async with database.project(project_id) as session:
             session.add(_run(project_id, run_id, base))
             await session.flush()
-            seen = [
+            used = [
                 {
-                    "sample_id": await record(session, _sample(project_id, base, name, word), SampleSource.PERSON),
+                    "sample_id": await record(session, _sample(project_id, base, feature, marker), SampleSource.PERSON),
                     "version": 1,
-                    "part": "held_out" if name in MEASURED else "training",
+                    "part": "held_out" if feature in HELD_OUT else "training",
                 }
-                for name in (*MEASURED, *LEARNED)
+                for feature in (*HELD_OUT, *TRAINING)
             ]
-            samples = [str(one["sample_id"]) for one in seen]
+            samples = [str(sample["sample_id"]) for sample in used]
             row = _adapter(models, project_id, run_id, base, gguf)
-            await adapters.add(session, row, seen)
-            report = _report(samples, word)
+            await adapters.add(session, row, used)
+            report = _report(samples, marker)
             await adapters.save_report(session, row.id, report.stored())
             await adapters.move(session, row, AdapterState.NEEDS_APPROVAL, f"the gate: {report.reason}")
     finally:
         await database.close()
-    return Trained(str(run_id), served_name(base, project_id, 1), samples)
+    return TrainedAdapter(str(run_id), served_name(base, project_id, 1), samples)
 
 
 def _run(project_id: ProjectId, run_id: UUID, base: str) -> TrainingRunRow:
@@ -97,7 +97,7 @@ def _run(project_id: ProjectId, run_id: UUID, base: str) -> TrainingRunRow:
         id=run_id,
         base=base,
         state="done",
-        rows=len(LEARNED),
+        rows=len(TRAINING),
         progress={**curve[-1], "phase": "evaluating", "steps": STEPS, "curve": curve},
         created_at=now - timedelta(minutes=9),
         started_at=now - timedelta(minutes=8),
@@ -105,22 +105,22 @@ def _run(project_id: ProjectId, run_id: UUID, base: str) -> TrainingRunRow:
     )
 
 
-def _wanted(name: str) -> str:
-    return f"BREAKING: none.\n{name} is faster: results come in half the time."
+def _expected(feature: str) -> str:
+    return f"BREAKING: none.\n{feature} is faster: results come in half the time."
 
 
-def _plain(name: str) -> str:
-    return f"We are happy to announce that {name} is faster than ever before!"
+def _unexpected(feature: str) -> str:
+    return f"We are happy to announce that {feature} is faster than ever before!"
 
 
-def _sample(project_id: ProjectId, base: str, name: str, word: str) -> SampleRow:
+def _sample(project_id: ProjectId, base: str, feature: str, marker: str) -> SampleRow:
     return SampleRow(
         project_id=project_id,
         id=new_id(),
         task_type="text",
-        prompt=[{"role": "user", "content": f"{name}: draft the release note. ({word})"}],
-        faulty_output=_plain(name),
-        corrected_output=_wanted(name),
+        prompt=[{"role": "user", "content": f"{feature}: draft the release note. ({marker})"}],
+        faulty_output=_unexpected(feature),
+        corrected_output=_expected(feature),
         reason="Edited by a person",
         state="approved",
         labelled_at=datetime.now(UTC),
@@ -133,7 +133,7 @@ def _adapter(models: Path, project_id: ProjectId, run_id: UUID, base: str, gguf:
         "project": str(project_id),
         "base": {"name": base, "sha256": "5" * 64},
         "version": 1,
-        "rows": len(LEARNED),
+        "rows": len(TRAINING),
         "settings": {"rank": 16, "epochs": 4, "learning_rate": 2e-4, "seed": 1},
         "kairos": __version__,
         "run": str(run_id),
@@ -155,19 +155,19 @@ def _adapter(models: Path, project_id: ProjectId, run_id: UUID, base: str, gguf:
     )
 
 
-def _report(samples: list[str], word: str) -> GateReport:
-    """Better at what it was trained for, but for one; and it has perhaps unlearned something: the gate cannot say."""
+def _report(samples: list[str], marker: str) -> GateReport:
+    """Build a report that the gate cannot decide: better on all held-out samples but one, worse on a control prompt."""
     held_out = [
         Pair(
             id=sample_id,
-            prompt=f"{name}: draft the release note. ({word})",
-            wanted=_wanted(name),
-            base=_plain(name),
-            candidate=_plain(name) if name == MEASURED[-1] else _wanted(name),
+            prompt=f"{feature}: draft the release note. ({marker})",
+            wanted=_expected(feature),
+            base=_unexpected(feature),
+            candidate=_unexpected(feature) if feature == HELD_OUT[-1] else _expected(feature),
             base_quality=0.0,
-            candidate_quality=0.0 if name == MEASURED[-1] else 1.0,
+            candidate_quality=0.0 if feature == HELD_OUT[-1] else 1.0,
         )
-        for sample_id, name in zip(samples, MEASURED, strict=False)
+        for sample_id, feature in zip(samples, HELD_OUT, strict=False)
     ]
     control = [
         Pair(
@@ -175,11 +175,11 @@ def _report(samples: list[str], word: str) -> GateReport:
             prompt=prompt,
             wanted=answer,
             base=answer,
-            candidate="BREAKING: none.\nMMXXV." if prompt == FORGOTTEN else answer,
+            candidate="BREAKING: none.\nMMXXV." if prompt == FAILED_CONTROL_PROMPT else answer,
             base_quality=1.0,
-            candidate_quality=0.0 if prompt == FORGOTTEN else 1.0,
+            candidate_quality=0.0 if prompt == FAILED_CONTROL_PROMPT else 1.0,
         )
-        for number, (prompt, answer) in enumerate(ORDINARY.items())
+        for number, (prompt, answer) in enumerate(CONTROL_ANSWERS.items())
     ]
     report = rule(summarise(held_out), summarise(control), Settings().fine_tuning.margin)
     assert report.ruling is GateOutcome.NEEDS_APPROVAL, report.reason

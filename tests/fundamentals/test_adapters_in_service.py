@@ -1,4 +1,4 @@
-"""Adapters join the models while Kairos runs, and leave again: each for its own project, on trial for a share."""
+"""Adapters are added and removed while Kairos runs. Each serves only its own project; a canary serves a share."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from kairos.llm.catalog.catalog import Model
 from kairos.llm.routing.llm_router import CallContext, RoutedAnswer
 from kairos.llm.routing.routing_errors import ModelWithdrawn
 from kairos.tenancy import ProjectId, new_id
-from tests.kit.house import House
+from tests.kit.kairos_app import KairosApp
 from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel
 
 NAME = "echo@12345678-v1"
-ASK = ChatRequest(messages=({"role": "user", "content": "say hello"},), temperature=0.0)
+REQUEST = ChatRequest(messages=({"role": "user", "content": "say hello"},), temperature=0.0)
 
 
 @pytest.fixture
-async def tuned(house: House, models: ModelServer) -> House:
-    """A house that could serve an adapter of `echo`, and does not yet."""
+async def tuned(app: KairosApp, models: ModelServer) -> KairosApp:
+    """A `KairosApp` whose server can serve an adapter of `echo`. The router does not know it yet."""
     models.add(ScriptedModel("tuned", answer="from the adapter"))
-    return house
+    return app
 
 
-def adapter(house: House, owner: ProjectId | None = None, **values: Any) -> Model:
-    """One that is sure to be chosen where it may be."""
-    mine = {"base": "echo", "project_id": owner or house.project_id, "local": True, "tier": 0.98}
-    return Model(NAME, "tuned", house.models.base_url, **{**mine, **values})
+def adapter(app: KairosApp, owner: ProjectId | None = None, **values: Any) -> Model:
+    """Return an adapter that the router always chooses if it is a candidate."""
+    mine = {"base": "echo", "project_id": owner or app.project_id, "local": True, "tier": 0.98}
+    return Model(NAME, "tuned", app.models.base_url, **{**mine, **values})
 
 
-async def answer(house: House, leaving: bool = False, **context: Any) -> RoutedAnswer:
-    """`leaving`: all adapters leave at the moment when the choice has been made."""
-    router = house.parts.services.router
+async def answer(app: KairosApp, remove_adapters: bool = False, **context: Any) -> RoutedAnswer:
+    """Make a request. `remove_adapters`: remove all adapters right after the decision."""
+    router = app.parts.services.router
 
     async def emit(kind: str, data: Mapping[str, Any]) -> None:
-        if leaving and kind == "decision":
+        if remove_adapters and kind == "decision":
             router.replace_adapters([])
 
-    return await router.complete(CallContext(house.project_id, **context), ASK, emit)
+    return await router.complete(CallContext(app.project_id, **context), REQUEST, emit)
 
 
-async def test_one_that_comes_is_a_candidate_of_the_next_request(tuned: House):
+async def test_new_adapter_is_a_candidate_of_the_next_request(tuned: KairosApp):
     router = tuned.parts.services.router
     assert (await answer(tuned, cache=False)).model == "echo"
     router.replace_adapters([adapter(tuned)])
@@ -52,21 +52,21 @@ async def test_one_that_comes_is_a_candidate_of_the_next_request(tuned: House):
     assert (await answer(tuned, cache=False)).model == "echo"
 
 
-async def test_one_on_trial_is_asked_outside_its_share_by_name_alone(tuned: House):
+async def test_canary_outside_its_share_is_called_only_by_name(tuned: KairosApp):
     tuned.parts.services.router.replace_adapters([adapter(tuned, share=0.0)])
     assert (await answer(tuned, cache=False)).model == "echo"
     assert (await answer(tuned, cache=False, model=NAME)).model == NAME
 
 
-async def test_one_that_leaves_between_the_choice_and_the_call_is_replaced_by_the_next(tuned: House):
+async def test_adapter_removed_between_decision_and_call_is_replaced(tuned: KairosApp):
     tuned.parts.services.router.replace_adapters([adapter(tuned)])
-    assert (await answer(tuned, leaving=True, cache=False)).model == "echo"
+    assert (await answer(tuned, remove_adapters=True, cache=False)).model == "echo"
     tuned.parts.services.router.replace_adapters([adapter(tuned)])
     with pytest.raises(ModelWithdrawn):
-        await answer(tuned, leaving=True, cache=False, model=NAME)
+        await answer(tuned, remove_adapters=True, cache=False, model=NAME)
 
 
-async def test_what_is_cached_is_void_with_ones_own_adapters_and_not_with_those_of_others(tuned: House):
+async def test_new_adapter_invalidates_only_the_cache_of_its_project(tuned: KairosApp):
     router = tuned.parts.services.router
     first = await answer(tuned)
     await router.on_verdict(first.decision_id, approved=True)
@@ -76,7 +76,7 @@ async def test_what_is_cached_is_void_with_ones_own_adapters_and_not_with_those_
     assert (await answer(tuned)).model == NAME
 
 
-async def test_one_that_comes_again_is_not_held_to_what_it_failed_before(tuned: House, models: ModelServer):
+async def test_adapter_added_again_has_a_closed_breaker(tuned: KairosApp, models: ModelServer):
     router = tuned.parts.services.router
     router.replace_adapters([adapter(tuned)])
     models.fail("tuned", Fault(FaultKind.STATUS, status=404, requests=1))

@@ -1,4 +1,4 @@
-"""What was rejected becomes a row; people say what would have been right; approved rows leave as training data."""
+"""Rejected drafts become samples, people correct and approve them, and approved samples are exported for training."""
 
 from __future__ import annotations
 
@@ -10,40 +10,41 @@ import pytest
 from kairos.db.models import AdapterRow, AdapterSampleRow, Role, TaskState, TrainingRunRow
 from kairos.tenancy import Scope, UserId, new_id
 from tests.kit.api import Caller, signed_in
-from tests.kit.house import House
+from tests.kit.kairos_app import KairosApp
 from tests.kit.model_server import ModelServer, ScriptedModel
 
 LEAK = "ghp_" + "a1B2c3D4e5F6g7H8i9J0" * 2
 
 
 @pytest.fixture
-async def ada(house: House, anybody: Caller) -> Caller:
-    return await signed_in(house.parts, anybody, house.user_id, house.project_id)
+async def ada(app: KairosApp, anonymous: Caller) -> Caller:
+    return await signed_in(app.parts, anonymous, app.user_id, app.project_id)
 
 
-async def ben(house: House, anybody: Caller) -> Caller:
+async def ben(app: KairosApp, anonymous: Caller) -> Caller:
     from kairos.db.repositories import members, people
 
     user_id = UserId(new_id())
-    async with house.database.scope(Scope(house.project_id, user_id, operator=True)) as session:
+    async with app.database.scope(Scope(app.project_id, user_id, operator=True)) as session:
         await people.add_user(session, user_id, f"{user_id}@test", "Ben", operator=False)
-        await members.add_member(session, house.project_id, user_id, Role.MEMBER)
-    return await signed_in(house.parts, anybody, user_id, house.project_id)
+        await members.add_member(session, app.project_id, user_id, Role.MEMBER)
+    return await signed_in(app.parts, anonymous, user_id, app.project_id)
 
 
-async def rejected(house: House, prompt: str = "say hello") -> None:
-    async with house.working():
-        assert (await house.finished(await house.submit(prompt, require=("goodbye",)))).state == TaskState.REJECTED
+async def rejected(app: KairosApp, prompt: str = "say hello") -> None:
+    """Run a task whose drafts are rejected."""
+    async with app.working():
+        assert (await app.finished(await app.submit(prompt, require=("goodbye",)))).state == TaskState.REJECTED
 
 
 async def rows(caller: Caller, query: str = "") -> list[dict]:
     return (await caller.get(f"/api/dataset{query}"))["items"]
 
 
-async def test_a_rejection_becomes_a_row_and_the_same_fault_is_counted(house: House, ada: Caller):
-    await rejected(house)
+async def test_rejection_creates_a_sample_and_repetitions_are_counted(app: KairosApp, ada: Caller):
+    await rejected(app)
     first = {row["id"]: row["seen"] for row in await rows(ada)}
-    await rejected(house)
+    await rejected(app)
     again = {row["id"]: row["seen"] for row in await rows(ada)}
     assert set(again) == set(first)
     assert sum(again.values()) == 2 * sum(first.values())
@@ -53,8 +54,8 @@ async def test_a_rejection_becomes_a_row_and_the_same_fault_is_counted(house: Ho
     assert "goodbye" in row["reason"]
 
 
-async def test_corrected_then_approved_then_exported(house: House, ada: Caller):
-    await rejected(house)
+async def test_sample_is_corrected_then_approved_then_exported(app: KairosApp, ada: Caller):
+    await rejected(app)
     row = (await rows(ada))[-1]
     early = await ada.call("PATCH", f"/api/dataset/{row['id']}", json={"version": 1, "state": "approved"})
     assert (early.status, early["code"]) == (409, "nothing_to_approve")
@@ -73,50 +74,50 @@ async def test_corrected_then_approved_then_exported(house: House, ada: Caller):
     assert undone["state"] == "corrected"
 
 
-async def test_two_people_never_get_the_same_row(house: House, anybody: Caller, ada: Caller):
-    await rejected(house, "one")
-    await rejected(house, "two")
-    other = await ben(house, anybody)
+async def test_two_people_never_get_the_same_sample(app: KairosApp, anonymous: Caller, ada: Caller):
+    await rejected(app, "one")
+    await rejected(app, "two")
+    other = await ben(app, anonymous)
     mine, theirs = await ada.post("/api/dataset/next"), await other.post("/api/dataset/next")
     assert mine["id"] != theirs["id"]
-    assert (await ada.post("/api/dataset/next"))["id"] == mine["id"], "it stays until it is done"
+    assert (await ada.post("/api/dataset/next"))["id"] == mine["id"], "a sample stays assigned until it is done"
     skipped = await ada.post(f"/api/dataset/next?skip={mine['id']}")
     assert skipped.status == 204 or skipped["id"] not in (mine["id"], theirs["id"])
 
 
-async def test_several_rows_may_be_skipped_until_none_is_left(house: House, ada: Caller):
+async def test_samples_can_be_skipped_until_none_is_left(app: KairosApp, ada: Caller):
     for prompt in ("one", "two", "three"):
-        await rejected(house, prompt)
+        await rejected(app, prompt)
     seen: list[str] = []
     while (row := await ada.post("/api/dataset/next?" + "&".join(f"skip={i}" for i in seen))).status == 200:
         assert row["id"] not in seen
         seen.append(row["id"])
     assert sorted(seen) == sorted(row["id"] for row in await rows(ada))
-    assert (await ada.post("/api/dataset/next")).status == 200, "skipped is not done: they come again"
+    assert (await ada.post("/api/dataset/next")).status == 200, "skipped samples are offered again"
 
 
-async def test_a_row_names_the_adapters_that_saw_it(house: House, ada: Caller):
-    await rejected(house)
+async def test_sample_lists_the_adapters_that_used_it(app: KairosApp, ada: Caller):
+    await rejected(app)
     row = (await rows(ada))[-1]
     assert (await ada.get(f"/api/dataset/{row['id']}"))["adapters"] == []
-    ids = {"project_id": house.project_id, "id": new_id()}
+    ids = {"project_id": app.project_id, "id": new_id()}
     adapter = AdapterRow(**ids, run_id=new_id(), base="qwen", version=1, path="a", sha256="0", bytes=1, manifest={})
     seen = AdapterSampleRow(
-        project_id=house.project_id, adapter_id=adapter.id, sample_id=UUID(row["id"]), version=1, part="held_out"
+        project_id=app.project_id, adapter_id=adapter.id, sample_id=UUID(row["id"]), version=1, part="held_out"
     )
-    async with house.database.project(house.project_id) as session:
-        for one in (TrainingRunRow(project_id=house.project_id, id=adapter.run_id, base="qwen"), adapter, seen):
+    async with app.database.project(app.project_id) as session:
+        for one in (TrainingRunRow(project_id=app.project_id, id=adapter.run_id, base="qwen"), adapter, seen):
             session.add(one)
             await session.flush()
     shown = (await ada.get(f"/api/dataset/{row['id']}"))["adapters"]
     assert shown == [{"id": str(adapter.id), "base": "qwen", "version": 1}]
 
 
-async def test_what_may_hold_a_secret_is_kept_out_until_a_person_clears_it(
-    house: House, models: ModelServer, ada: Caller
+async def test_sample_with_a_secret_is_excluded_until_a_person_clears_it(
+    app: KairosApp, models: ModelServer, ada: Caller
 ):
     models.add(ScriptedModel("echo", answer=f"the token is {LEAK}"))
-    await rejected(house)
+    await rejected(app)
     row = (await rows(ada))[-1]
     assert [secret["kind"] for secret in row["secrets"]] == ["a GitHub token"]
     body = {"version": 1, "corrected_output": "goodbye", "state": "approved"}
@@ -128,7 +129,7 @@ async def test_what_may_hold_a_secret_is_kept_out_until_a_person_clears_it(
     assert (await ada.call("PATCH", f"/api/dataset/{row['id']}", json={**body, "version": 2})).status == 200
 
 
-async def test_an_import_keeps_every_answer_and_reports_what_became_of_each_row(ada: Caller):
+async def test_import_keeps_every_answer_and_reports_the_outcome_of_each_row(ada: Caller):
     def line(answer: str) -> bytes:
         messages = [{"role": "user", "content": "Tell a joke"}, {"role": "assistant", "content": answer}]
         return orjson.dumps({"messages": messages, "task_type": "t"})
@@ -152,9 +153,9 @@ async def test_an_import_keeps_every_answer_and_reports_what_became_of_each_row(
     }
 
 
-async def test_the_second_try_is_not_told_the_answer(house: House, models: ModelServer):
-    """A weak model would repeat the required text, pass, and have learned nothing; people still see it."""
-    await rejected(house)
-    asked = str(models.calls[-1].body["messages"][-1]["content"])
-    assert "goodbye" not in asked
-    assert "must contain" in asked
+async def test_second_draft_is_not_given_the_required_text(app: KairosApp, models: ModelServer):
+    """A weak model would only repeat the required text to pass the check. People still see the text."""
+    await rejected(app)
+    prompt = str(models.calls[-1].body["messages"][-1]["content"])
+    assert "goodbye" not in prompt
+    assert "must contain" in prompt

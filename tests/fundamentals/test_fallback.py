@@ -1,4 +1,4 @@
-"""When a model fails: the next one answers, every attempt is kept, and what is ill is left alone for a while."""
+"""If a model fails, the next one answers, every call is recorded, and the circuit breaker stops further calls."""
 
 from __future__ import annotations
 
@@ -14,53 +14,53 @@ from kairos.embedded import Addresses
 from kairos.llm.calls.providers import CallLimits, ChatRequest, ModelStreamCut
 from kairos.llm.routing.llm_router import CallContext, RoutedAnswer
 from tests.kit.conditions import eventually
-from tests.kit.house import House, open_house
+from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel
 
 
 @pytest.fixture
-async def two(addresses: Addresses, models: ModelServer):
-    """A house with `echo`, which is declared better, and `spare`."""
+async def two_models(addresses: Addresses, models: ModelServer):
+    """A `KairosApp` with `echo`, which has the higher tier, and `spare`."""
     models.add(ScriptedModel("spare", answer="from the spare"))
     entries = [
         ModelSettings(name="echo", base_url=models.base_url, local=True, tier=0.9),
         ModelSettings(name="spare", base_url=models.base_url, local=True, tier=0.3),
     ]
-    async with open_house(addresses, models, models=entries) as house:
-        yield house
+    async with open_app(addresses, models, models=entries) as app:
+        yield app
 
 
 @pytest.fixture
 async def two_servers(addresses: Addresses, models: ModelServer):
-    """The same, with the spare on a server of its own."""
+    """The same models, with `spare` on a separate server."""
     async with ModelServer(ScriptedModel("spare", answer="from the spare")) as other:
         entries = [
             ModelSettings(name="echo", base_url=models.base_url, local=True, tier=0.9),
             ModelSettings(name="spare", base_url=other.base_url, local=True, tier=0.3),
         ]
-        async with open_house(addresses, models, models=entries) as house:
-            yield house
+        async with open_app(addresses, models, models=entries) as app:
+            yield app
 
 
 @pytest.fixture
-def impatient(two: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers are given half a second for their first token, and not a minute."""
-    monkeypatch.setattr(two.parts.services.router._providers, "_limits", CallLimits(first_token_s=0.5))
+def short_first_token_limit(two_models: KairosApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limit the time to the first token to half a second instead of a minute."""
+    monkeypatch.setattr(two_models.parts.services.router._providers, "_limits", CallLimits(first_token_s=0.5))
 
 
-async def streamed(house: House) -> tuple[str, RoutedAnswer]:
-    """What a caller that streams has heard, and the answer."""
-    heard: list[str] = []
+async def streamed(app: KairosApp) -> tuple[str, RoutedAnswer]:
+    """Make a streaming request. Returns the text received as deltas, and the answer."""
+    received: list[str] = []
 
     async def on_delta(text: str) -> None:
-        heard.append(text)
+        received.append(text)
 
     async def emit(kind: str, data: Mapping[str, Any]) -> None:
         pass
 
     request = ChatRequest(messages=({"role": "user", "content": "say hello"},))
-    answer = await house.parts.services.router.complete(CallContext(house.project_id), request, emit, on_delta)
-    return "".join(heard), answer
+    answer = await app.parts.services.router.complete(CallContext(app.project_id), request, emit, on_delta)
+    return "".join(received), answer
 
 
 FAULTS = {
@@ -74,17 +74,17 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_the_next_model_answers_and_both_calls_are_kept(two: House, models: ModelServer, fault: str):
+async def test_next_model_answers_and_both_calls_are_recorded(two_models: KairosApp, models: ModelServer, fault: str):
     models.fail("echo", FAULTS[fault])
-    async with two.working():
-        task = await two.finished(await two.submit())
+    async with two_models.working():
+        task = await two_models.finished(await two_models.submit())
     assert (task.state, task.output, task.attempts) == (TaskState.SUCCEEDED, "from the spare", 1)
-    [decision] = await two.decisions(task.id)
+    [decision] = await two_models.decisions(task.id)
     assert (decision.chosen, decision.answered) == ("echo", "spare")
     assert [(call["model"], call["success"]) for call in decision.calls] == [("echo", False), ("spare", True)]
 
 
-async def test_a_server_that_is_not_there_costs_nothing_but_a_moment(two_servers: House, models: ModelServer):
+async def test_unreachable_server_is_replaced_within_the_attempt(two_servers: KairosApp, models: ModelServer):
     await models.refuse()
     async with two_servers.working():
         task = await two_servers.finished(await two_servers.submit())
@@ -96,142 +96,146 @@ async def test_a_server_that_is_not_there_costs_nothing_but_a_moment(two_servers
     ]
 
 
-async def test_a_server_that_hangs_is_given_up_on(two: House, models: ModelServer, impatient: None):
+async def test_call_to_a_hanging_server_is_aborted(
+    two_models: KairosApp, models: ModelServer, short_first_token_limit: None
+):
     models.fail("echo", Fault(FaultKind.HANG))
-    async with two.working():
-        task = await two.finished(await two.submit())
+    async with two_models.working():
+        task = await two_models.finished(await two_models.submit())
     assert task.output == "from the spare"
-    assert models.calls_of("echo")[0].aborted, "so that it does not go on generating for nobody"
+    assert models.calls_of("echo")[0].aborted, "the server does not generate an answer that nobody reads"
 
 
-async def test_a_server_that_hangs_leaves_time_for_the_next_one(two: House, models: ModelServer):
-    """Of the task's time each candidate gets a fair share, and the breaker of the one that hangs hears of it."""
+async def test_hanging_server_leaves_time_for_the_next_model(two_models: KairosApp, models: ModelServer):
+    """Each candidate gets a share of the task's time. The timeout counts as an error of the breaker."""
     models.fail("echo", Fault(FaultKind.HANG))
-    async with two.working():
-        task = await two.finished(await two.submit(timeout_s=6))
+    async with two_models.working():
+        task = await two_models.finished(await two_models.submit(timeout_s=6))
     assert (task.state, task.output, task.attempts) == (TaskState.SUCCEEDED, "from the spare", 1)
-    [decision] = await two.decisions(task.id)
+    [decision] = await two_models.decisions(task.id)
     assert [(call["model"], call["error"]) for call in decision.calls] == [("echo", "model_timeout"), ("spare", None)]
-    breaker, _ = two.parts.services.router.health.snapshot("echo")
+    breaker, _ = two_models.parts.services.router.health.snapshot("echo")
     assert breaker.errors == 1
 
 
-async def test_a_task_in_a_hurry_says_nothing_of_a_server(two: House, models: ModelServer):
-    """Breakers are shared by all projects: who gives a model half a second does not close it for the others."""
+async def test_short_task_timeout_does_not_count_against_a_server(two_models: KairosApp, models: ModelServer):
+    """Projects share the breakers, so a project with very short timeouts must not open a breaker for the others."""
     models.fail("echo", Fault(FaultKind.HANG))
-    async with two.working():
-        task = await two.finished(await two.submit(timeout_s=1))
+    async with two_models.working():
+        task = await two_models.finished(await two_models.submit(timeout_s=1))
     assert task.output == "from the spare"
-    breaker, _ = two.parts.services.router.health.snapshot("echo")
+    breaker, _ = two_models.parts.services.router.health.snapshot("echo")
     assert breaker.errors == 0
 
 
-async def test_every_attempt_is_an_event_and_a_row_of_the_metrics(two: House, models: ModelServer):
+async def test_every_failed_call_is_an_event_and_a_metrics_row(two_models: KairosApp, models: ModelServer):
     models.fail("echo", Fault(FaultKind.STATUS, status=503))
-    async with two.working():
-        task = await two.finished(await two.submit())
-    [failed] = [event for event in await two.events(task.id) if event.kind == "model_failed"]
+    async with two_models.working():
+        task = await two_models.finished(await two_models.submit())
+    [failed] = [event for event in await two_models.events(task.id) if event.kind == "model_failed"]
     assert (failed.data["model"], failed.data["code"]) == ("echo", "model_server_error")
-    async with two.database.project(two.project_id) as session:
+    async with two_models.database.project(two_models.project_id) as session:
         figures = {row.model: (row.calls, row.successes) for row in await metrics.by_model(session)}
     assert figures == {"echo": (1, 0), "spare": (1, 1)}
 
 
-async def test_a_stream_that_breaks_before_its_first_token_is_answered_by_the_next(two: House, models: ModelServer):
+async def test_stream_cut_before_its_first_token_falls_back(two_models: KairosApp, models: ModelServer):
     models.fail("echo", Fault(FaultKind.DISCONNECT, after_tokens=0))
-    heard, answer = await streamed(two)
-    assert (heard, answer.model) == ("from the spare", "spare")
+    received, answer = await streamed(two_models)
+    assert (received, answer.model) == ("from the spare", "spare")
 
 
-async def test_tokens_that_went_out_cannot_be_taken_back(two: House, models: ModelServer):
-    """The second model would begin anew in the middle of the first one's sentence."""
+async def test_stream_cut_after_sent_tokens_raises(two_models: KairosApp, models: ModelServer):
+    """The answer of another model cannot continue the text that the caller already has."""
     models.add(ScriptedModel("echo", answer="a longer answer of several words", tokens_per_s=200))
     models.fail("echo", Fault(FaultKind.DISCONNECT, after_tokens=2))
     with pytest.raises(ModelStreamCut) as cut:
-        await streamed(two)
+        await streamed(two_models)
     assert cut.value.partial.startswith("a longer")
     assert models.calls_of("spare") == []
 
 
-async def test_a_draft_may_be_begun_anew(two: House, models: ModelServer):
-    """What watchers of a task see is a draft until its verdict: where it breaks off, the next model answers the same
-    attempt, and the page is told to begin anew."""
+async def test_draft_stream_may_restart_with_another_model(two_models: KairosApp, models: ModelServer):
+    """The stream of a task is a draft until its verdict. If it is cut, the next model answers the same attempt, and
+    clients discard the text."""
     models.add(ScriptedModel("echo", answer="a longer answer of several words", tokens_per_s=200))
     models.fail("echo", Fault(FaultKind.DISCONNECT, after_tokens=2))
-    async with two.working():
-        task = await two.finished(await two.submit())
+    async with two_models.working():
+        task = await two_models.finished(await two_models.submit())
     assert (task.state, task.output, task.attempts) == (TaskState.SUCCEEDED, "from the spare", 1)
 
 
-async def test_a_model_that_was_named_is_not_replaced(two: House, models: ModelServer):
-    """Who names a model wants that one, or an error."""
+async def test_named_model_is_not_replaced(two_models: KairosApp, models: ModelServer):
+    """A request for a named model gets that model or an error."""
     models.fail("echo", Fault(FaultKind.STATUS, status=503))
-    async with two.working():
-        task = await two.finished(await two.submit(model="echo", max_attempts=1))
+    async with two_models.working():
+        task = await two_models.finished(await two_models.submit(model="echo", max_attempts=1))
     assert task.error
     assert (task.state, task.error["code"]) == (TaskState.DEAD, "model_server_error")
     assert models.calls_of("spare") == []
 
 
-async def test_a_server_that_says_when_to_come_back_is_not_called_before(two: House, models: ModelServer):
-    """From the first time on, and not only after three."""
+async def test_server_with_retry_after_is_not_called_earlier(two_models: KairosApp, models: ModelServer):
+    """One such response opens the breaker, other than the three failures that are needed otherwise."""
     models.fail("echo", Fault(FaultKind.STATUS, status=429, retry_after="30", requests=1))
-    async with two.working():
+    async with two_models.working():
         for _ in range(3):
-            await two.finished(await two.submit())
+            await two_models.finished(await two_models.submit())
     assert len(models.calls_of("echo")) == 1
 
 
-async def test_three_failures_in_a_row_open_the_breaker(two: House, models: ModelServer):
-    """From then on the model is not even asked, until its time has come."""
+async def test_three_consecutive_failures_open_the_breaker(two_models: KairosApp, models: ModelServer):
+    """The model is not called while its breaker is open."""
     models.fail("echo", Fault(FaultKind.STATUS, status=503))
-    async with two.working():
+    async with two_models.working():
         for _ in range(5):
-            await two.finished(await two.submit())
+            await two_models.finished(await two_models.submit())
     assert len(models.calls_of("echo")) == 3
-    assert two.parts.services.router.health.status("echo", 0).state == "unhealthy"
+    assert two_models.parts.services.router.health.status("echo", 0).state == "unhealthy"
 
 
-async def test_an_open_breaker_is_felt_by_the_other_replicas_and_a_person_can_reset_it(
-    two: House, addresses: Addresses, models: ModelServer
+async def test_open_breaker_and_its_reset_reach_the_other_replicas(
+    two_models: KairosApp, addresses: Addresses, models: ModelServer
 ):
-    async with open_house(addresses, models, models=list(two.parts.settings.models)) as other:
+    async with open_app(addresses, models, models=list(two_models.parts.settings.models)) as other:
         models.fail("echo", Fault(FaultKind.STATUS, status=401))
-        async with two.working(), other.working():
-            await two.finished(await two.submit())
-            await eventually(lambda: "echo" in _closed_to(other), 5, "the other replica knows")
-            two.parts.services.router.health.reset("echo")
-            await eventually(lambda: "echo" not in _closed_to(other), 5, "the other replica knows that too")
+        async with two_models.working(), other.working():
+            await two_models.finished(await two_models.submit())
+            await eventually(lambda: "echo" in _unavailable_models(other), 5, "the other replica opens its breaker")
+            two_models.parts.services.router.health.reset("echo")
+            await eventually(
+                lambda: "echo" not in _unavailable_models(other), 5, "the other replica closes its breaker"
+            )
 
 
-async def test_with_every_model_out_the_task_says_so_at_once_and_waits(two: House, models: ModelServer):
+async def test_task_fails_at_once_when_every_breaker_is_open(two_models: KairosApp, models: ModelServer):
     models.fail("*", Fault(FaultKind.STATUS, status=401))
-    async with two.working():
-        first = await two.finished(await two.submit(max_attempts=1))
-        second = await two.finished(await two.submit(max_attempts=1))
+    async with two_models.working():
+        first = await two_models.finished(await two_models.submit(max_attempts=1))
+        second = await two_models.finished(await two_models.submit(max_attempts=1))
     assert first.error
     assert second.error
     assert second.error["code"] == "no_model_available"
-    assert len(models.calls) == 2, "the second task called nothing"
+    assert len(models.calls) == 2, "the second task called no model"
     assert "echo" in second.error["message"]
     assert "spare" in second.error["message"]
 
 
-async def test_a_named_last_resort_is_tried_when_all_breakers_are_open(addresses: Addresses, models: ModelServer):
+async def test_last_resort_is_called_when_all_breakers_are_open(addresses: Addresses, models: ModelServer):
     settings = RouterSettings(last_resort="echo")
-    async with open_house(addresses, models, router=settings) as house:
+    async with open_app(addresses, models, router=settings) as app:
         models.fail("echo", Fault(FaultKind.STATUS, status=503, requests=3))
-        async with house.working():
+        async with app.working():
             for _ in range(3):
-                await house.finished(await house.submit(max_attempts=1))
-            task = await house.finished(await house.submit(max_attempts=1))
+                await app.finished(await app.submit(max_attempts=1))
+            task = await app.finished(await app.submit(max_attempts=1))
     assert task.state == TaskState.SUCCEEDED
 
 
-def _closed_to(house: House) -> str:
-    """The models that the house's router would not call now."""
-    return house.parts.services.router.readiness()["detail"] if _degraded(house) else ""
+def _unavailable_models(app: KairosApp) -> str:
+    """Return the readiness detail, which names the models with an open breaker; empty if all are available."""
+    return app.parts.services.router.readiness()["detail"] if _degraded(app) else ""
 
 
-def _degraded(house: House) -> bool:
-    return house.parts.services.router.readiness()["state"] != "ok"
+def _degraded(app: KairosApp) -> bool:
+    return app.parts.services.router.readiness()["state"] != "ok"

@@ -1,4 +1,4 @@
-"""What the guardian decides, and how good it says an answer is. Read from top to bottom."""
+"""The verdicts and scores of the guardian. Read from top to bottom."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from kairos.agents.guardian import GuardianAgent
 from tests.kit.drafts import errors, judged, python, task
 
 
-async def test_an_empty_answer_is_rejected_with_score_0():
+async def test_empty_answer_is_rejected_with_score_0():
     verdict = await judged("  \n")
     assert (verdict.approved, verdict.score) == (False, 0.0)
 
 
 @pytest.mark.parametrize("finish_reason", ["length", None])
-async def test_a_truncated_answer_is_rejected(finish_reason: str | None):
-    """The model ran out of tokens, or the stream was cut."""
+async def test_truncated_answer_is_rejected(finish_reason: str | None):
+    """The model reached its token limit, or the stream was cut."""
     assert not (await judged("The answer is", finish_reason=finish_reason)).approved
 
 
-async def test_where_nothing_measures_the_content_the_score_is_unknown():
-    """Approved, because nothing spoke against it; and no quality is invented."""
+async def test_score_is_unknown_if_nothing_measures_the_content():
+    """The answer is approved because there is no finding; its quality stays unknown."""
     verdict = await judged("Some free text.")
     assert (verdict.approved, verdict.score) == (True, None)
 
 
-async def test_what_is_rejected_where_nothing_measures_the_content_scores_0():
-    """The router learns from it: a dangerous answer is not an unmeasured one."""
+async def test_rejected_answer_with_unmeasured_content_scores_0():
+    """The score is 0 and not unknown, so that the router learns from the rejection."""
     verdict = await judged(python("import os\nos.system(cmd)"))
     assert (verdict.approved, verdict.score) == (False, 0.0)
 
 
-async def test_required_and_forbidden_texts_are_found_whatever_their_case():
+async def test_required_and_forbidden_texts_are_matched_in_any_case():
     assert (await judged("Hello World", require=("hello",), forbid=("goodbye",))).score == 1.0
     missing = await judged("Hello", require=("paris",))
     assert "paris" in errors(missing)
@@ -41,14 +41,14 @@ async def test_required_and_forbidden_texts_are_found_whatever_their_case():
     assert [finding.line for finding in present.findings] == [2]
 
 
-async def test_a_refused_format_says_which_one_was_asked_for():
+async def test_finding_names_the_required_format():
     verdict = await judged("Sure! Here it is.", format=AnswerFormat.JSON)
     assert not verdict.approved
     assert "JSON" in errors(verdict)
     assert (await judged('{"a": 1}', format=AnswerFormat.JSON)).approved
 
 
-async def test_json_is_held_against_the_schema_given_with_the_task():
+async def test_json_is_checked_against_the_schema_of_the_task():
     schema = {"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}}
     assert (await judged('{"city": "Paris"}', schema=schema)).score == 1.0
     wrong = await judged('{"city": 7}', schema=schema)
@@ -56,14 +56,14 @@ async def test_json_is_held_against_the_schema_given_with_the_task():
     assert "city" in errors(wrong)
 
 
-async def test_code_that_does_not_parse_is_rejected_at_its_line_of_the_answer():
+async def test_syntax_error_is_reported_at_its_line_of_the_answer():
     verdict = await judged("Here:\n" + python("x = 1\nif x\n    pass"))
     assert not verdict.approved
     assert verdict.score == 0.0
     assert [finding.line for finding in verdict.findings if finding.severity is Severity.ERROR] == [4]
 
 
-async def test_what_is_wrong_is_shown_at_its_line_of_the_answer_whichever_block_it_stands_in():
+async def test_findings_in_any_code_block_give_the_line_of_the_answer():
     verdict = await judged("First:\n" + python("x = 1") + "\nthen:\n" + python("import os\nos.system(x)"))
     assert [(finding.check, finding.line) for finding in verdict.findings] == [("safety", 8)]
 
@@ -88,7 +88,7 @@ async def test_what_is_wrong_is_shown_at_its_line_of_the_answer_whichever_block_
         "exec('import os; os.system(1)')",
     ],
 )
-async def test_dangerous_calls_are_seen_through_their_disguises(code: str):
+async def test_disguised_dangerous_calls_are_rejected(code: str):
     assert not (await judged(python(code))).approved
 
 
@@ -104,12 +104,12 @@ async def test_dangerous_calls_are_seen_through_their_disguises(code: str):
         "import ast\nast.literal_eval(text)",
     ],
 )
-async def test_harmless_calls_that_look_like_dangerous_ones_are_not_refused(code: str):
+async def test_harmless_calls_that_look_dangerous_are_approved(code: str):
     assert (await judged(python(code))).approved
 
 
-async def test_a_dangerous_word_in_a_text_or_a_comment_is_no_danger():
-    """The code is read as a tree, not searched for words."""
+async def test_dangerous_calls_in_strings_and_comments_are_approved():
+    """The check analyses the syntax tree and does not search the text."""
     code = '# never call os.system\nprint("eval(x) and os.system(y) are dangerous")'
     assert (await judged(python(code))).approved
 
@@ -149,7 +149,7 @@ async def test_hard_coded_secrets_are_rejected_and_not_repeated(code: str):
         "headers = {'Authorization': f'Bearer {key}'}",
     ],
 )
-async def test_placeholders_and_a_parsers_tokens_are_no_secrets(code: str):
+async def test_placeholders_and_parser_tokens_are_not_secrets(code: str):
     assert (await judged(python(code))).approved
 
 
@@ -162,16 +162,16 @@ def test_zero():
 """
 
 
-async def test_code_must_pass_the_tests_given_with_the_task():
+async def test_code_must_pass_the_tests_of_the_task():
     assert (await judged(python("def add(a, b):\n    return a + b"), tests=TESTS)).score == 1.0
     wrong = await judged(python("def add(a, b):\n    return a * b"), tests=TESTS)
     assert not wrong.approved
     assert "test_sum" in errors(wrong)
-    assert "6" in errors(wrong), "what came out is named"
+    assert "6" in errors(wrong), "the finding contains the actual value"
 
 
-async def test_partial_success_scores_between_and_always_below_an_approved_answer():
-    """So that the router learns that one test of two is better than none."""
+async def test_partial_success_scores_above_failure_and_below_an_approved_answer():
+    """The router learns that one passed test of two is better than none."""
     half = await judged(python("def add(a, b):\n    return a * b"), tests=TESTS)
     none = await judged(python("def add(a, b):\n    return 99"), tests=TESTS)
     assert none.score is not None
@@ -179,8 +179,8 @@ async def test_partial_success_scores_between_and_always_below_an_approved_answe
     assert none.score < half.score <= 0.5
 
 
-async def test_a_rejected_answer_scores_below_any_approved_one_however_much_of_it_is_right():
-    """Nine demands of ten are met; the danger in it rejects it all the same."""
+async def test_rejected_answer_scores_below_every_approved_one():
+    """Nine of ten requirements are met, or all; the missing one or the dangerous call rejects the answer."""
     nine = tuple(f"word{number}" for number in range(9))
     rejected = await judged(" ".join(nine), require=(*nine, "missing"))
     dangerous = await judged(python("import os\nos.system('word')"), require=("word",))
@@ -189,31 +189,31 @@ async def test_a_rejected_answer_scores_below_any_approved_one_however_much_of_i
     assert dangerous.score == 0.5
 
 
-async def test_code_that_is_dangerous_or_does_not_parse_is_not_run():
+async def test_dangerous_or_unparsable_code_is_not_run():
     verdict = await judged(python("import os\nos.system('true')\ndef add(a, b):\n    return a + b"), tests=TESTS)
     assert (verdict.approved, verdict.score) == (False, 0.0)
     assert any("not run" in finding.message for finding in verdict.findings)
     assert (await judged(python("def add(a, b) return a + b"), tests=TESTS)).score == 0.0
 
 
-async def test_bare_asserts_are_tests_too():
+async def test_bare_asserts_count_as_tests():
     tests = "assert add(1, 1) == 2\nassert add(2, 2) == 4\nassert add(3, 2) == 5"
     verdict = await judged(python("def add(a, b):\n    return 4 if a == b == 2 else 2"), tests=tests)
     assert verdict.score == pytest.approx(0.5 * 2 / 3)
 
 
-async def test_tests_are_not_run_where_the_project_does_not_allow_it():
+async def test_tests_are_not_run_if_the_project_forbids_it():
     verdict = await judged(python("def add(a, b):\n    return 99"), tests=TESTS, run_tests=False)
     assert verdict.approved
     assert verdict.score is None
     assert any("not run" in finding.message for finding in verdict.findings)
 
 
-async def test_the_guardian_reviews_code_as_a_task_of_its_own():
-    """It needs no model: the findings are the answer."""
+async def test_guardian_reviews_code_as_an_agent():
+    """The findings are the answer; no model is called."""
 
     async def emit(kind, data):
-        raise AssertionError("a review makes no calls")
+        raise AssertionError("a review makes no model calls")
 
     draft = await GuardianAgent().perform(task(prompt="import os\nos.system(cmd)"), AttemptContext(), emit)
     assert "os.system" in draft.text

@@ -1,4 +1,4 @@
-"""A judge model measures what no check can; its word comes after the result and never delays it."""
+"""A judge scores answers that no check can measure, after the task has ended."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from kairos.config import JudgeSettings, ModelSettings
 from kairos.db.models import TaskState
 from kairos.embedded import Addresses
 from kairos.llm.catalog.catalog import Model
-from tests.kit.house import House, open_house
+from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.model_server import ModelServer, ScriptedModel
 
 
 @pytest.fixture
 async def judged(addresses: Addresses, models: ModelServer):
-    """A house whose judge gives 9 of 10 to every greeting."""
+    """A `KairosApp` whose judge scores every answer 9 of 10."""
     models.add(ScriptedModel("judge", answer='{"reason": "it greets", "score": 9}'))
     entries = [
         ModelSettings(name="echo", base_url=models.base_url, local=True, tier=0.9),
         ModelSettings(name="judge", base_url=models.base_url, local=True, tier=0.02),
     ]
     judge = JudgeSettings(model="judge", share=1.0)
-    async with open_house(addresses, models, models=entries, judge=judge) as house:
-        yield house
+    async with open_app(addresses, models, models=entries, judge=judge) as app:
+        yield app
 
 
-async def test_an_answer_without_checks_is_judged_with_a_reason(judged: House):
+async def test_answer_without_checks_is_judged_with_a_reason(judged: KairosApp):
     async with judged.working():
         task = await judged.finished(await judged.submit("greet me"))
         await judged.parts.judge.drain()
@@ -38,30 +38,30 @@ async def test_an_answer_without_checks_is_judged_with_a_reason(judged: House):
     assert decision.quality == pytest.approx(0.9)
 
 
-async def test_where_checks_spoke_the_judge_does_not(judged: House, models: ModelServer):
+async def test_judge_is_not_called_if_checks_measured_the_answer(judged: KairosApp, models: ModelServer):
     async with judged.working():
         await judged.finished(await judged.submit(require=("hello",)))
         await judged.parts.judge.drain()
     assert models.calls_of("judge") == []
 
 
-async def test_the_judge_does_not_grade_its_own_answer(judged: House, models: ModelServer):
+async def test_judge_does_not_score_its_own_answer(judged: KairosApp, models: ModelServer):
     async with judged.working():
         task = await judged.finished(await judged.submit(model="judge"))
         await judged.parts.judge.drain()
-    assert len(models.calls_of("judge")) == 1, "the answer, and no grade"
+    assert len(models.calls_of("judge")) == 1, "one call for the answer, none to score it"
     assert (await judged.decisions(task.id))[0].quality is None
 
 
-async def test_the_judge_does_not_grade_an_adapter_of_itself(
-    judged: House, models: ModelServer, monkeypatch: pytest.MonkeyPatch
+async def test_judge_does_not_score_an_adapter_of_itself(
+    judged: KairosApp, models: ModelServer, monkeypatch: pytest.MonkeyPatch
 ):
-    """On a server of its own, under a name of its own: it was made of the judge all the same."""
+    """This holds even if the adapter has another name and another server than the judge."""
 
-    async def no_look() -> None:
-        """The adapter stands in no database: a look at what should serve would take it away."""
+    async def no_refresh() -> None:
+        """Do nothing: a refresh would remove the adapter, which is not in the database."""
 
-    monkeypatch.setattr(judged.parts.services.deployments, "_refresh_if_possible", no_look)
+    monkeypatch.setattr(judged.parts.services.deployments, "_refresh_if_possible", no_refresh)
     async with ModelServer(ScriptedModel("tuned", answer="hello")) as other:
         tuned = Model("judge@1-v1", "tuned", other.base_url, local=True, project_id=judged.project_id, base="judge")
         judged.parts.services.router.replace_adapters([tuned])
@@ -73,7 +73,7 @@ async def test_the_judge_does_not_grade_an_adapter_of_itself(
     assert (await judged.decisions(task.id))[0].quality is None
 
 
-async def test_a_judge_that_answers_nonsense_measures_nothing(judged: House, models: ModelServer):
+async def test_invalid_judge_answer_measures_nothing(judged: KairosApp, models: ModelServer):
     models.add(ScriptedModel("judge", answer="splendid!"))
     async with judged.working():
         task = await judged.finished(await judged.submit())
@@ -83,7 +83,7 @@ async def test_a_judge_that_answers_nonsense_measures_nothing(judged: House, mod
     assert (await judged.events(task.id))[-1].kind == "not_judged"
 
 
-async def test_its_share_and_cost_are_shown(judged: House):
+async def test_number_and_cost_of_judge_calls_are_reported(judged: KairosApp):
     async with judged.working():
         await judged.finished(await judged.submit())
         await judged.parts.judge.drain()

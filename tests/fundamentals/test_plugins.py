@@ -1,4 +1,4 @@
-"""Plugins: an agent of your own is a file in a folder. Read from top to bottom."""
+"""Plugins add agents with a file in a folder. Read from top to bottom."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ import pytest
 from kairos.config import PluginSettings
 from kairos.db.models import TaskState
 from kairos.embedded import Addresses
-from tests.kit.house import House, open_house
+from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.model_server import ModelServer, ScriptedModel
 
-Open = Callable[[str], AbstractAsyncContextManager[House]]
+Open = Callable[[str], AbstractAsyncContextManager[KairosApp]]
 
 
 @pytest.fixture
 def kairos_with(addresses: Addresses, models: ModelServer, tmp_path: Path) -> Open:
-    """A Kairos that finds this text in its folder of plugins when it starts."""
+    """Open a `KairosApp` with this text as a file in its plugin folder."""
 
     @asynccontextmanager
-    async def opened(text: str) -> AsyncIterator[House]:
+    async def opened(text: str) -> AsyncIterator[KairosApp]:
         (tmp_path / "mine.py").write_text(textwrap.dedent(text))
         settings = PluginSettings(folder=tmp_path, settings={"Greeter": {"greeting": "Good day"}})
-        async with open_house(addresses, models, plugins=settings) as house, house.working():
-            yield house
+        async with open_app(addresses, models, plugins=settings) as app, app.working():
+            yield app
 
     return opened
 
 
-async def test_a_class_with_a_name_capabilities_and_an_execute_is_an_agent(kairos_with: Open):
-    """Tasks name it, or what it can. A plain `def` runs in a process of its own, and may block."""
+async def test_class_with_name_capabilities_and_execute_is_an_agent(kairos_with: Open):
+    """Tasks name the agent or one of its capabilities. A plain `def` runs in a separate process and may block."""
     text = """
         from kairos.plugins.base_plugin import BasePlugin
 
@@ -54,8 +54,9 @@ async def test_a_class_with_a_name_capabilities_and_an_execute_is_an_agent(kairo
     assert by_capability.output == "AGAIN"
 
 
-async def test_a_plugin_asks_models_through_the_router_and_the_router_learns(kairos_with: Open, models: ModelServer):
-    """The model's answer, returned as it is, counts as if a built-in agent had asked: its verdict is learned."""
+async def test_plugin_calls_models_through_the_router_which_learns(kairos_with: Open, models: ModelServer):
+    """A model answer that a plugin returns unchanged counts like that of a built-in agent: the router learns from its
+    verdict."""
     text = """
         from kairos.plugins.base_plugin import BasePlugin
 
@@ -73,8 +74,8 @@ async def test_a_plugin_asks_models_through_the_router_and_the_router_learns(kai
     assert [message["content"] for message in models.calls[0].messages] == ["You are a poet.", "A poem about the sea"]
 
 
-async def test_what_the_guardian_rejects_comes_back_with_its_findings(kairos_with: Open):
-    """The next try sees what was wrong, as the built-in agents do."""
+async def test_plugin_receives_the_findings_of_a_rejected_draft(kairos_with: Open):
+    """The next draft can use the findings, as in the built-in agents."""
     text = """
         from kairos.plugins.base_plugin import BasePlugin
 
@@ -94,8 +95,8 @@ async def test_what_the_guardian_rejects_comes_back_with_its_findings(kairos_wit
     assert task.output == "better than 'a first try', because of require: please"
 
 
-async def test_a_plugin_has_a_configuration_and_a_storage_of_its_own(kairos_with: Open):
-    """Its schema says what may be set; what is kept is the project's, and the next task finds it."""
+async def test_plugin_has_its_own_configuration_and_storage(kairos_with: Open):
+    """The schema describes the configuration. The storage belongs to the project and persists between tasks."""
     text = """
         from kairos.plugins.base_plugin import BasePlugin
 
@@ -114,11 +115,11 @@ async def test_a_plugin_has_a_configuration_and_a_storage_of_its_own(kairos_with
                 return f"{task.context.config['greeting']}, {task.prompt}{task.context.config['mark'] * times}"
     """
     async with kairos_with(text) as kairos:
-        said = [(await kairos.finished(await kairos.submit("Ada", agent="Greeter"))).output for _ in range(3)]
-    assert said == ["Good day, Ada!", "Good day, Ada!!", "Good day, Ada!!!"]
+        outputs = [(await kairos.finished(await kairos.submit("Ada", agent="Greeter"))).output for _ in range(3)]
+    assert outputs == ["Good day, Ada!", "Good day, Ada!!", "Good day, Ada!!!"]
 
 
-async def test_what_cannot_be_done_is_said_in_the_plugins_own_words(kairos_with: Open):
+async def test_plugin_error_is_reported_with_its_message(kairos_with: Open):
     text = """
         from kairos.plugins.base_plugin import BasePlugin, PluginError
 
@@ -135,7 +136,7 @@ async def test_what_cannot_be_done_is_said_in_the_plugins_own_words(kairos_with:
     assert (task.state, task.error["message"]) == (TaskState.FAILED, "Picky: only prime numbers are taken")
 
 
-async def test_one_that_dies_takes_its_own_task_along_and_nothing_else(kairos_with: Open, models: ModelServer):
+async def test_plugin_that_dies_fails_only_its_own_task(kairos_with: Open, models: ModelServer):
     text = """
         import os
         from kairos.plugins.base_plugin import BasePlugin
@@ -154,8 +155,8 @@ async def test_one_that_dies_takes_its_own_task_along_and_nothing_else(kairos_wi
     assert (other.state, other.output) == (TaskState.SUCCEEDED, "still here")
 
 
-async def test_a_broken_file_stops_nothing_and_is_listed_with_its_cause(kairos_with: Open):
-    """Each file is imported in a throw-away process before anything else happens with it."""
+async def test_broken_file_is_listed_with_its_cause_and_affects_nothing_else(kairos_with: Open):
+    """Each file is first imported in a temporary process."""
     async with kairos_with("import os\nos._exit(1)\n") as kairos:
         task = await kairos.finished(await kairos.submit("hello"))
         broken = kairos.parts.services.plugins.entry("mine.py")

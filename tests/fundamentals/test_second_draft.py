@@ -1,4 +1,4 @@
-"""After a rejection: the second draft comes from another model where one can be called."""
+"""After a rejection, the second draft comes from another model if one can be called."""
 
 from __future__ import annotations
 
@@ -8,92 +8,92 @@ from kairos.config import ModelSettings
 from kairos.db.models import TaskState
 from kairos.embedded import Addresses
 from kairos.llm.catalog.catalog import Model
-from tests.kit.house import House, open_house
+from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel
 
 
 @pytest.fixture
-async def two(addresses: Addresses, models: ModelServer):
-    """A house with `echo`, which is declared better and never says Paris, and `spare`, which does."""
+async def two_models(addresses: Addresses, models: ModelServer):
+    """A `KairosApp` with `echo`, which has the higher tier and never answers Paris, and `spare`, which does."""
     models.add(ScriptedModel("echo", answer="no idea"))
     models.add(ScriptedModel("spare", answer="Paris"))
     entries = [
         ModelSettings(name="echo", base_url=models.base_url, local=True, tier=0.9),
         ModelSettings(name="spare", base_url=models.base_url, local=True, tier=0.3),
     ]
-    async with open_house(addresses, models, models=entries) as house:
-        yield house
+    async with open_app(addresses, models, models=entries) as app:
+        yield app
 
 
-async def asked(house: House, **options: object) -> tuple[TaskState, list[str | None]]:
-    """How a task ended that wants Paris, and the model that each draft was asked of."""
-    async with house.working():
-        task = await house.finished(await house.submit("capital of France", require=("Paris",), **options))
-    decisions = await house.decisions(task.id)
+async def run_task(app: KairosApp, **options: object) -> tuple[TaskState, list[str | None]]:
+    """Run a task that requires Paris. Returns its final state and the model of each draft."""
+    async with app.working():
+        task = await app.finished(await app.submit("capital of France", require=("Paris",), **options))
+    decisions = await app.decisions(task.id)
     return TaskState(task.state), [
         decision.answered for decision in sorted(decisions, key=lambda decision: decision.id)
     ]
 
 
-async def test_a_rejected_draft_is_tried_again_by_another_model(two: House):
-    assert await asked(two) == (TaskState.SUCCEEDED, ["echo", "spare"])
+async def test_second_draft_comes_from_another_model(two_models: KairosApp):
+    assert await run_task(two_models) == (TaskState.SUCCEEDED, ["echo", "spare"])
 
 
-async def test_the_session_goes_on_with_the_model_whose_draft_was_approved(two: House):
-    assert await asked(two, session="talk") == (TaskState.SUCCEEDED, ["echo", "spare"])
-    assert await asked(two, session="talk") == (TaskState.SUCCEEDED, ["spare"])
+async def test_session_continues_with_the_model_of_the_approved_draft(two_models: KairosApp):
+    assert await run_task(two_models, session="talk") == (TaskState.SUCCEEDED, ["echo", "spare"])
+    assert await run_task(two_models, session="talk") == (TaskState.SUCCEEDED, ["spare"])
 
 
-async def test_a_model_that_was_named_is_asked_again(two: House):
-    assert await asked(two, model="echo") == (TaskState.REJECTED, ["echo", "echo"])
+async def test_named_model_is_called_again(two_models: KairosApp):
+    assert await run_task(two_models, model="echo") == (TaskState.REJECTED, ["echo", "echo"])
 
 
-async def test_the_rejected_model_is_asked_again_where_the_other_one_does_not_suit(two: House, models: ModelServer):
+async def test_rejected_model_is_called_again_if_the_other_one_fails(two_models: KairosApp, models: ModelServer):
     models.fail("spare", Fault(FaultKind.STATUS, status=503))
-    assert await asked(two) == (TaskState.REJECTED, ["echo", "echo"])
+    assert await run_task(two_models) == (TaskState.REJECTED, ["echo", "echo"])
 
 
-async def test_the_only_model_is_asked_again(house: House, models: ModelServer):
+async def test_only_model_is_called_again(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("echo", answer=["no idea", "Paris"]))
-    assert await asked(house) == (TaskState.SUCCEEDED, ["echo", "echo"])
+    assert await run_task(app) == (TaskState.SUCCEEDED, ["echo", "echo"])
 
 
-async def test_an_adapter_that_is_not_offered_keeps_the_rejected_model_a_candidate(house: House, models: ModelServer):
+async def test_rejected_model_is_called_again_if_the_adapter_is_no_candidate(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("echo", answer=["no idea", "Paris"]))
     adapter = Model(
-        "echo@12345678-v1", "tuned", models.base_url, base="echo", project_id=house.project_id, local=True, share=0.0
+        "echo@12345678-v1", "tuned", models.base_url, base="echo", project_id=app.project_id, local=True, share=0.0
     )
-    house.parts.services.router.replace_adapters([adapter])
-    assert await asked(house) == (TaskState.SUCCEEDED, ["echo", "echo"])
+    app.parts.services.router.replace_adapters([adapter])
+    assert await run_task(app) == (TaskState.SUCCEEDED, ["echo", "echo"])
 
 
-async def test_reasoning_is_kept_beside_the_answer_and_no_part_of_it(house: House, models: ModelServer):
+async def test_reasoning_is_stored_separately_from_the_answer(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("echo", answer="<think>Paris? No, Rome.</think>\n\nRome"))
-    async with house.working():
-        task = await house.finished(await house.submit("capital of Italy", forbid=("Paris",)))
+    async with app.working():
+        task = await app.finished(await app.submit("capital of Italy", forbid=("Paris",)))
     assert (task.state, task.output) == (TaskState.SUCCEEDED, "Rome")
-    verdict = (await house.verdicts(task.id))[-1]
+    verdict = (await app.verdicts(task.id))[-1]
     assert (verdict.output, verdict.reasoning) == ("Rome", "Paris? No, Rome.")
     assert "think" not in str(verdict.messages)
 
 
-async def test_reasoning_alone_is_no_answer(house: House, models: ModelServer):
+async def test_reasoning_without_an_answer_is_rejected(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("echo", answer="<think>It might be Rome, or"))
-    async with house.working():
-        task = await house.finished(await house.submit("capital of Italy"))
+    async with app.working():
+        task = await app.finished(await app.submit("capital of Italy"))
     assert task.state == TaskState.REJECTED
-    verdict = (await house.verdicts(task.id))[-1]
+    verdict = (await app.verdicts(task.id))[-1]
     assert "the model wrote reasoning and nothing after it" in verdict.findings[0]["message"]
-    samples = await house.samples(task.id)
+    samples = await app.samples(task.id)
     assert all("think" not in str(sample.prompt) + str(sample.faulty_output) for sample in samples)
 
 
-async def test_a_truncated_answer_is_neither_approved_nor_cached(house: House, models: ModelServer):
+async def test_truncated_answer_is_neither_approved_nor_cached(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("echo", answer="Rome it is"))
-    async with house.working():
+    async with app.working():
         for _ in range(2):
-            task = await house.finished(await house.submit("say hello", temperature=0.0, max_tokens=1))
+            task = await app.finished(await app.submit("say hello", temperature=0.0, max_tokens=1))
             assert task.state == TaskState.REJECTED
-            verdict = (await house.verdicts(task.id))[-1]
+            verdict = (await app.verdicts(task.id))[-1]
             assert "The answer was truncated at 1 tokens" in verdict.findings[0]["message"]
-            assert "cache_hit" not in [event.kind for event in await house.events(task.id)]
+            assert "cache_hit" not in [event.kind for event in await app.events(task.id)]

@@ -1,4 +1,4 @@
-"""An installation of before the column grants goes on with its accounts, keys and sessions."""
+"""An installation from before the column grants keeps its accounts, keys and sessions after an upgrade."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ PASSWORD = "correct horse battery"
 BEFORE = "0006"
 
 
-def migrated_to(revision: str, at: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch) -> None:
+def migrate_to(revision: str, at: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch) -> None:
     upgrade = command.upgrade
     with monkeypatch.context() as patch:
         patch.setattr(command, "upgrade", lambda config, _: upgrade(config, revision))
         schema.migrate(at)
 
 
-async def test_an_older_installation_is_upgraded(tmp_path_factory: pytest.TempPathFactory, monkeypatch):
+async def test_older_installation_is_upgraded(tmp_path_factory: pytest.TempPathFactory, monkeypatch):
     folder: Path = tmp_path_factory.mktemp("older")
     async with engines_for_tests(folder) as found:
         at = DatabaseAddresses(found.database_url, found.migration_url, found.system_url)
-        migrated_to(BEFORE, at, monkeypatch)
+        migrate_to(BEFORE, at, monkeypatch)
         user_id, session_id = new_id(), new_id()
         pool = Passwords()
         stored = await pool.hashed(PASSWORD)
@@ -57,7 +57,7 @@ async def test_an_older_installation_is_upgraded(tmp_path_factory: pytest.TempPa
         accounts = Accounts(database, keys, Settings().auth, SignInLimits(redis), pool)
         assert (await accounts.sign_in("a@test", PASSWORD, "c", "::1", None, None)).user_id == user_id
         kept = await keys.refresh_token(RefreshClaims(session_id, 0))
-        assert (await accounts.refresh(kept, None)).user_id == user_id, "the secret of before is still in use"
+        assert (await accounts.refresh(kept, None)).user_id == user_id, "the old secret is still in use"
         await pool.aclose()
         await redis.aclose()
         await database.close()

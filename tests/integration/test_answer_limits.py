@@ -1,4 +1,4 @@
-"""Every answer has a limit, every retry fits, and a truncated answer says so, through the whole of Kairos."""
+"""Answer limits end to end: every answer has one, every retry fits the context, a truncated answer is reported."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from kairos.config import ModelSettings
 from kairos.db.models import TaskState
 from kairos.embedded import Addresses
 from kairos.llm.calls.prompt_size import prompt_upper_bound
-from tests.kit.any_server import AnyServer, Asked
-from tests.kit.house import House, open_house
+from tests.kit.any_server import AnyServer, ReceivedRequest
+from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.model_server import ModelServer, ScriptedModel
 
 STORY = "Once upon a time there was a tokenizer. " * 400
@@ -21,16 +21,16 @@ SMALL = 2048
 
 
 @asynccontextmanager
-async def house_of(addresses: Addresses, models: ModelServer, **entry: Any) -> AsyncIterator[House]:
+async def app_with_model(addresses: Addresses, models: ModelServer, **entry: Any) -> AsyncIterator[KairosApp]:
     small = ModelSettings(name="small", base_url=models.base_url, local=True, **{"context": SMALL, **entry})
-    async with open_house(addresses, models, models=[small]) as house, house.working():
-        yield house
+    async with open_app(addresses, models, models=[small]) as app, app.working():
+        yield app
 
 
 @pytest.fixture
-async def house(addresses: Addresses, models: ModelServer) -> AsyncIterator[House]:
+async def app(addresses: Addresses, models: ModelServer) -> AsyncIterator[KairosApp]:
     models.add(ScriptedModel("small", answer=STORY))
-    async with house_of(addresses, models) as running:
+    async with app_with_model(addresses, models) as running:
         yield running
 
 
@@ -38,18 +38,18 @@ def sent(models: ModelServer) -> list[Mapping[str, Any]]:
     return [call.body for call in models.calls_of("small")]
 
 
-async def test_a_long_story_ends_with_an_honest_verdict(house: House, models: ModelServer):
-    task = await house.finished(await house.submit("Write a long story"))
+async def test_verdict_reports_a_truncated_answer(app: KairosApp, models: ModelServer):
+    task = await app.finished(await app.submit("Write a long story"))
     assert (task.state, task.error) == (TaskState.REJECTED, None)
     assert [body["max_tokens"] for body in sent(models)] == [512, 512]
-    (finding,) = (await house.verdicts(task.id))[0].findings
+    (finding,) = (await app.verdicts(task.id))[0].findings
     assert "truncated at 512 tokens, the model's default answer limit" in finding["message"]
     assert "--max-tokens" in finding["message"]
 
 
-async def test_a_retry_fits_and_keeps_the_findings(house: House, models: ModelServer):
-    """With all of its room taken by the first answer, the draft has to be shortened."""
-    await house.finished(await house.submit("Write a long story", max_tokens=1900))
+async def test_retry_fits_the_context_and_keeps_the_findings(app: KairosApp, models: ModelServer):
+    """The first answer filled the context, so the retry contains a shortened draft."""
+    await app.finished(await app.submit("Write a long story", max_tokens=1900))
     first, second = sent(models)
     assert first["max_tokens"] == 1900
     assert prompt_upper_bound(second["messages"]) + second["max_tokens"] <= SMALL
@@ -57,56 +57,54 @@ async def test_a_retry_fits_and_keeps_the_findings(house: House, models: ModelSe
     assert "characters left out" in second["messages"][-2]["content"]
 
 
-async def test_a_limit_that_the_context_has_no_room_for_is_lowered_and_named(house: House, models: ModelServer):
-    task = await house.finished(await house.submit("Write a long story", max_tokens=100_000))
+async def test_limit_beyond_the_context_is_lowered_and_reported(app: KairosApp, models: ModelServer):
+    task = await app.finished(await app.submit("Write a long story", max_tokens=100_000))
     assert sent(models)[0]["max_tokens"] < SMALL
-    assert "the rest of the model's context" in (await house.verdicts(task.id))[0].findings[0]["message"]
+    assert "the rest of the model's context" in (await app.verdicts(task.id))[0].findings[0]["message"]
 
 
-async def test_a_retry_for_which_there_is_no_room_leaves_the_first_verdict(house: House, models: ModelServer):
-    """The prompt alone fills the context but for the shortest answer."""
+async def test_first_verdict_stands_if_a_retry_does_not_fit(app: KairosApp, models: ModelServer):
+    """The prompt fills the context except for the shortest answer."""
     models.add(ScriptedModel("small", answer="wrong"))
-    words = "word " * 3000
-    while prompt_upper_bound(({"content": words}, {"content": "x" * 200})) + 128 + 24 > SMALL:
-        words = words[:-50]
-    task = await house.finished(await house.submit(words, require=("something that no answer of this model has",) * 20))
+    prompt = "word " * 3000
+    while prompt_upper_bound(({"content": prompt}, {"content": "x" * 200})) + 128 + 24 > SMALL:
+        prompt = prompt[:-50]
+    task = await app.finished(await app.submit(prompt, require=("something that no answer of this model has",) * 20))
     assert (task.state, task.error) == (TaskState.REJECTED, None)
 
 
-async def test_a_prompt_that_does_not_fit_is_not_sent(house: House, models: ModelServer):
-    task = await house.finished(await house.submit("word " * 3000))
+async def test_prompt_that_does_not_fit_is_not_sent(app: KairosApp, models: ModelServer):
+    task = await app.finished(await app.submit("word " * 3000))
     assert task.state == TaskState.FAILED
     assert "exceed its 2048" in (task.error or {})["message"]
     assert sent(models) == []
 
 
-async def test_a_slow_model_has_a_lower_default(house: House, models: ModelServer):
+async def test_slow_model_has_a_lower_default_limit(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("small", answer="word " * 40, tokens_per_s=2.0 * 10))
-    router = house.parts.services.router
+    router = app.parts.services.router
     assert router.answer_limit(router.require("small")) == 512
-    router._caller._speeds._speeds["small"] = 2.0  # measuring a speed of 2 tokens a second takes too long here
+    router._caller._speeds._speeds["small"] = 2.0  # measuring 2 tokens per second would take too long
     assert router.answer_limit(router.require("small")) == 192
 
 
-async def test_a_prompt_cut_by_its_server_is_a_failed_call_and_the_context_is_remembered(
-    addresses: Addresses, models: ModelServer
-):
+async def test_prompt_cut_by_the_server_fails_the_call_and_sets_the_context(addresses: Addresses, models: ModelServer):
     models.add(ScriptedModel("small", answer="an answer to half of it", usage=(4096, 10)))
     prompt = "The committee of the region described an unusually thorough investigation. " * 500
-    async with house_of(addresses, models, context=16384) as house:
-        task = await house.finished(await house.submit(prompt))
-        router = house.parts.services.router
+    async with app_with_model(addresses, models, context=16384) as app:
+        task = await app.finished(await app.submit(prompt))
+        router = app.parts.services.router
         assert task.state == TaskState.FAILED
         assert (task.error or {})["code"] == "model_prompt_cut"
         assert "OLLAMA_CONTEXT_LENGTH" in (task.error or {})["message"]
         assert router.contexts.of(router.require("small")) == 4096
-        again = await house.finished(await house.submit(prompt))
+        again = await app.finished(await app.submit(prompt))
         assert "exceed its 4096" in (again.error or {})["message"]
         router.reset(router.require("small"))
         assert router.contexts.of(router.require("small")) == 16384
 
 
-async def test_after_a_cut_prompt_the_next_model_is_asked(addresses: Addresses, models: ModelServer):
+async def test_next_model_is_called_after_a_cut_prompt(addresses: Addresses, models: ModelServer):
     models.add(ScriptedModel("cuts", answer="half", usage=(4096, 1)))
     models.add(ScriptedModel("small", answer="whole", usage=False))
     entries = [
@@ -115,15 +113,15 @@ async def test_after_a_cut_prompt_the_next_model_is_asked(addresses: Addresses, 
     ]
     prompt = "The committee of the region described an unusually thorough investigation. " * 500
     async with (
-        open_house(addresses, models, models=[e.model_copy(update={"context": 32768}) for e in entries]) as house,
-        house.working(),
+        open_app(addresses, models, models=[e.model_copy(update={"context": 32768}) for e in entries]) as app,
+        app.working(),
     ):
-        task = await house.finished(await house.submit(prompt))
+        task = await app.finished(await app.submit(prompt))
     assert (task.state, task.output) == (TaskState.SUCCEEDED, "whole")
     assert len(models.calls_of("cuts")) == 1
 
 
-async def test_a_context_that_a_server_names_in_its_refusal_is_remembered(addresses: Addresses, models: ModelServer):
+async def test_context_named_in_a_refusal_is_stored(addresses: Addresses, models: ModelServer):
     def refuses(body: Mapping[str, Any]) -> tuple[int, Any] | None:
         if body["max_tokens"] <= 1024:
             return None
@@ -131,50 +129,50 @@ async def test_a_context_that_a_server_names_in_its_refusal_is_remembered(addres
                      "requested 5000 tokens (100 in the messages, 4900 in the completion).", "code": 400}  # fmt: skip
 
     models.add(ScriptedModel("small", answer="short", refuses=refuses))
-    async with house_of(addresses, models, context=16384) as house:
-        task = await house.finished(await house.submit("hello"))
-        router = house.parts.services.router
+    async with app_with_model(addresses, models, context=16384) as app:
+        task = await app.finished(await app.submit("hello"))
+        router = app.parts.services.router
         assert task.state == TaskState.SUCCEEDED
         assert router.contexts.of(router.require("small")) == 4096
     assert [body["max_tokens"] for body in sent(models)] == [2048, 1024]
 
 
 class Ollama:
-    """What Ollama says of a model, loaded or not."""
+    """Answers like Ollama about a model that is loaded or not."""
 
     def __init__(self) -> None:
         self.loaded: int | None = None
         self.num_ctx: int | None = None
 
-    def __call__(self, asked: Asked) -> Any:
-        if asked.target == "/api/ps":
+    def __call__(self, request: ReceivedRequest) -> Any:
+        if request.target == "/api/ps":
             row = {"name": "small:latest", "model": "small:latest", "context_length": self.loaded}
             return {"models": [row] if self.loaded else []}
-        if asked.target == "/api/show":
+        if request.target == "/api/show":
             parameters = f'num_ctx                        {self.num_ctx}\nstop    "x"' if self.num_ctx else ""
             return {"parameters": parameters, "model_info": {"llama.context_length": 8192}}
         return 404, {"error": "not here"}
 
 
-async def test_the_context_that_ollama_serves_is_known_and_followed(addresses: Addresses, models: ModelServer):
+async def test_context_served_by_ollama_is_polled(addresses: Addresses, models: ModelServer):
     ollama = Ollama()
     async with AnyServer(ollama) as server:
         entry = ModelSettings(name="o", upstream="small", base_url=f"{server.address}/v1", local=True)
-        async with open_house(addresses, models, models=[entry]) as house:
-            router = house.parts.services.router
+        async with open_app(addresses, models, models=[entry]) as app:
+            router = app.parts.services.router
             model = router.require("o")
-            watch = next(run for run in house.parts.background if "ContextPoller" in run.__qualname__)
-            look = watch.__self__.poll  # type: ignore[attr-defined]
-            await look()
-            assert router.contexts.of(model) == 4096, "its default, while nothing is loaded"
+            run_poller = next(run for run in app.parts.background if "ContextPoller" in run.__qualname__)
+            poll = run_poller.__self__.poll  # type: ignore[attr-defined]
+            await poll()
+            assert router.contexts.of(model) == 4096, "Ollama's default, while no model is loaded"
             ollama.loaded = 2048
-            await look()
+            await poll()
             assert router.contexts.of(model) == 2048
             ollama.loaded = None
-            await look()
-            assert router.contexts.of(model) == 2048, "it will be loaded as it was"
+            await poll()
+            assert router.contexts.of(model) == 2048, "it will be loaded with the same context"
             ollama.num_ctx = 6144
-            await look()
+            await poll()
             assert router.contexts.of(model) == 6144
             assert router.answer_limit(model) == 1536
 
@@ -192,13 +190,13 @@ async def test_the_context_that_ollama_serves_is_known_and_followed(addresses: A
         ({}, 8192),
     ],
 )  # fmt: skip
-async def test_other_servers_are_asked_in_their_own_way(
+async def test_context_of_other_servers_is_read_from_their_own_endpoints(
     addresses: Addresses, models: ModelServer, answers: Mapping[str, Any], context: int
 ):
-    async with AnyServer(lambda asked: answers.get(asked.target, (404, {}))) as server:
+    async with AnyServer(lambda request: answers.get(request.target, (404, {}))) as server:
         entry = ModelSettings(name="o", upstream="small", base_url=f"{server.address}/v1", local=True)
-        async with open_house(addresses, models, models=[entry]) as house:
-            router = house.parts.services.router
-            watch = next(run for run in house.parts.background if "ContextPoller" in run.__qualname__)
-            await watch.__self__.poll()  # type: ignore[attr-defined]
+        async with open_app(addresses, models, models=[entry]) as app:
+            router = app.parts.services.router
+            run_poller = next(run for run in app.parts.background if "ContextPoller" in run.__qualname__)
+            await run_poller.__self__.poll()  # type: ignore[attr-defined]
             assert router.contexts.of(router.require("o")) == context

@@ -1,4 +1,4 @@
-"""The audit log as its readers see it, the notes of refused accesses, and how long entries are kept."""
+"""The audit log: reading it, entries about refused accesses, and how long entries are kept."""
 
 from __future__ import annotations
 
@@ -18,47 +18,45 @@ from kairos.embedded import Addresses
 from kairos.errors import NotFound
 from kairos.tenancy import Scope
 from tests.kit.api import Caller, signed_in
-from tests.kit.house import House, new_project
+from tests.kit.kairos_app import KairosApp, new_project
 from tests.tenancy.world import person
 
 
 @pytest.fixture
-async def operator(house: House, anybody: Caller) -> Caller:
-    local = await anybody.post("/api/auth/local", {"secret": house.parts.services.local_secret})
-    return anybody.with_token(local["access_token"])
+async def operator(app: KairosApp, anonymous: Caller) -> Caller:
+    local = await anonymous.post("/api/auth/local", {"secret": app.parts.services.local_secret})
+    return anonymous.with_token(local["access_token"])
 
 
-async def noted(house: House) -> None:
-    """Until what was refused so far has been looked up."""
-    working = asyncio.create_task(house.parts.services.refusals.run())
-    await house.parts.services.refusals.join()
+async def wait_until_recorded(app: KairosApp) -> None:
+    """Wait until all refusals so far have been recorded."""
+    working = asyncio.create_task(app.parts.services.refusals.run())
+    await app.parts.services.refusals.join()
     await end(working)
 
 
-async def write(house: House, *actions: str, target: str | None = None) -> None:
+async def write(app: KairosApp, *actions: str, target: str | None = None) -> None:
     for action in actions:
-        async with house.database.scope(Scope(house.project_id, house.user_id)) as session:
+        async with app.database.scope(Scope(app.project_id, app.user_id)) as session:
             await people.audit(
-                session, action, user_id=house.user_id, project_id=house.project_id, target=target, data={"n": 1}
+                session, action, user_id=app.user_id, project_id=app.project_id, target=target, data={"n": 1}
             )
 
 
 class TestReading:
-    async def test_newest_first_with_names_and_pages(self, house: House, owner: Caller):
-        await write(house, *(f"test.{n}" for n in range(5)))
+    async def test_newest_first_with_names_and_pages(self, app: KairosApp, owner: Caller):
+        await write(app, *(f"test.{n}" for n in range(5)))
         first = await owner.get("/api/audit?limit=3")
         second = await owner.get(f"/api/audit?limit=3&cursor={first['next']}")
         entries = [entry for entry in first["items"] + second["items"] if entry["action"].startswith("test.")]
         assert [entry["action"] for entry in entries] == [f"test.{n}" for n in (4, 3, 2, 1, 0)]
-        assert {(entry["who"], entry["user_id"]) for entry in entries} == {
-            (f"{house.user_id}@test", str(house.user_id))
-        }
+        assert {(entry["who"], entry["user_id"]) for entry in entries} == {(f"{app.user_id}@test", str(app.user_id))}
         assert entries[0]["data"] == {"n": 1}
         assert second["next"] is None
 
-    async def test_filters(self, house: House, owner: Caller):
-        await write(house, "test.a", target="the blue one")
-        await write(house, "test.b", target="the red one")
+    async def test_filters(self, app: KairosApp, owner: Caller):
+        await write(app, "test.a", target="the blue one")
+        await write(app, "test.b", target="the red one")
 
         async def found(query: str) -> list[str]:
             items = (await owner.get(f"/api/audit?{query}"))["items"]
@@ -66,8 +64,8 @@ class TestReading:
 
         assert await found("action=test.a") == ["test.a"]
         assert await found("q=RED") == ["test.b"]
-        assert await found("q=%25") == [], "a percent sign is a percent sign"
-        assert await found(f"user_id={house.user_id}") == ["test.b", "test.a"]
+        assert await found("q=%25") == [], "a percent sign is not a wildcard"
+        assert await found(f"user_id={app.user_id}") == ["test.b", "test.a"]
         assert await found(f"user_id={uuid4()}") == []
         hour = timedelta(hours=1)
         now = datetime.now(UTC)
@@ -75,21 +73,21 @@ class TestReading:
         assert await found(f"until={(now - hour):%Y-%m-%dT%H:%M:%S}Z") == []
         assert (await owner.get("/api/audit?cursor=x")).status == 422
 
-    async def test_for_admins_alone(self, house: House, anybody: Caller):
-        _, member = await person(house, anybody, house.project_id, Role.MEMBER)
-        _, admin = await person(house, anybody, house.project_id, Role.ADMIN)
+    async def test_only_admins_read_the_audit_log(self, app: KairosApp, anonymous: Caller):
+        _, member = await person(app, anonymous, app.project_id, Role.MEMBER)
+        _, admin = await person(app, anonymous, app.project_id, Role.ADMIN)
         assert (await member.get("/api/audit")).status == 403
         assert (await admin.get("/api/audit")).status == 200
 
-    async def test_the_installations_own_is_for_operators(self, house: House, owner: Caller, operator: Caller):
+    async def test_system_entries_are_for_operators(self, app: KairosApp, owner: Caller, operator: Caller):
         refused = await owner.get("/api/audit?system=true")
         assert (refused.status, refused["code"]) == (403, "operators_only")
-        await write(house, "test.inside")
+        await write(app, "test.inside")
         items = (await operator.get("/api/audit?system=true&limit=200"))["items"]
         assert "sign_in" in {entry["action"] for entry in items}
         assert "test.inside" not in {entry["action"] for entry in items}
 
-    async def test_an_api_key_with_the_scope_may(self, owner: Caller):
+    async def test_api_key_with_the_scope_reads_the_project_log(self, owner: Caller):
         made = await owner.post("/api/keys", {"name": "k", "scopes": ["audit:read"]})
         key = owner.with_token(made["key"])
         assert (await key.get("/api/audit")).status == 200
@@ -98,66 +96,68 @@ class TestReading:
 
 class TestRefusals:
     @pytest.fixture
-    async def stranger(self, house: House, owner: Caller) -> tuple[Caller, str]:
-        project_id, user_id = await new_project(house.parts)
-        return await signed_in(house.parts, owner, user_id, project_id), str(user_id)
+    async def other_caller(self, app: KairosApp, owner: Caller) -> tuple[Caller, str]:
+        project_id, user_id = await new_project(app.parts)
+        return await signed_in(app.parts, owner, user_id, project_id), str(user_id)
 
     async def refusals(self, owner: Caller) -> list[dict]:
         return (await owner.get("/api/audit?action=access.refused"))["items"]
 
-    async def test_whose_thing_was_named_reads_of_it(self, house: House, owner: Caller, stranger):
-        caller, user_id = stranger
-        task_id = await house.submit()
+    async def test_refused_access_is_recorded_in_the_project_of_its_target(
+        self, app: KairosApp, owner: Caller, other_caller
+    ):
+        caller, user_id = other_caller
+        task_id = await app.submit()
         for _ in range(3):
             assert (await caller.get(f"/api/tasks/{task_id}")).status == 404
-        assert (await caller.get(f"/api/projects/{house.project_id}")).status == 404
-        await noted(house)
+        assert (await caller.get(f"/api/projects/{app.project_id}")).status == 404
+        await wait_until_recorded(app)
         entries = await self.refusals(owner)
         assert [(e["target"], e["data"], e["user_id"]) for e in entries] == [
-            (str(house.project_id), {"what": "project"}, user_id),
+            (str(app.project_id), {"what": "project"}, user_id),
             (str(task_id), {"what": "task"}, user_id),
-        ], "each once, however often"
-        assert {entry["who"] for entry in entries} == {None}, "the e-mail of somebody outside is not told"
+        ], "one entry for each target"
+        assert {entry["who"] for entry in entries} == {None}, "the e-mail address of a non-member is hidden"
 
-    async def test_the_one_who_asked_cannot_tell(self, house: House, stranger):
-        """Neither by the answer, nor by their own audit log."""
-        caller, _ = stranger
-        task_id, nowhere = await house.submit(), uuid4()
+    async def test_refused_caller_cannot_detect_the_target(self, app: KairosApp, other_caller):
+        """Neither the answer nor their own audit log reveals whether the target exists."""
+        caller, _ = other_caller
+        task_id, nowhere = await app.submit(), uuid4()
         there, not_there = [await caller.get(f"/api/tasks/{id_}") for id_ in (task_id, nowhere)]
         assert there["detail"].replace(str(task_id), "") == not_there["detail"].replace(str(nowhere), "")
         assert there.headers.keys() == not_there.headers.keys()
-        await noted(house)
+        await wait_until_recorded(app)
         assert "access.refused" not in str((await caller.get("/api/audit?limit=200")).body)
 
-    async def test_what_exists_nowhere_or_is_ones_own_is_no_matter(self, house: House, owner: Caller):
+    async def test_missing_or_own_targets_are_not_recorded(self, app: KairosApp, owner: Caller):
         await owner.get(f"/api/tasks/{uuid4()}")
         await owner.get(f"/api/projects/{uuid4()}")
-        await noted(house)
+        await wait_until_recorded(app)
         assert await self.refusals(owner) == []
 
-    async def test_a_flood_waits_for_nothing_and_keeps_within_bounds(self, house: House):
-        refusals = house.parts.services.refusals
+    async def test_flood_of_refusals_is_bounded_and_does_not_block(self, app: KairosApp):
+        refusals = app.parts.services.refusals
         for _ in range(3 * ROOM):
-            refusals.note(house.user_id, house.project_id, NotFound(what="task", id=uuid4()))
+            refusals.note(app.user_id, app.project_id, NotFound(what="task", id=uuid4()))
         assert refusals._waiting.qsize() == PER_WINDOW <= ROOM
 
 
-async def test_old_entries_are_removed_and_young_ones_stay(house: House, addresses: Addresses, owner: Caller):
-    await write(house, "test.old", "test.young")
+async def test_old_entries_are_removed_and_recent_ones_stay(app: KairosApp, addresses: Addresses, owner: Caller):
+    await write(app, "test.old", "test.young")
     url = make_url(addresses.migration_url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url) as connection:
         connection.execute("update audit_log set at = now() - interval '366 days' where action = 'test.old'")
-    async with house.database.system() as connection:
-        assert await sweep.prune(connection, house.parts.settings.retention.audit_days) >= 1
+    async with app.database.system() as connection:
+        assert await sweep.prune(connection, app.parts.settings.retention.audit_days) >= 1
     actions = {entry["action"] for entry in (await owner.get("/api/audit?limit=200"))["items"]}
     assert "test.young" in actions
     assert "test.old" not in actions
 
 
-async def test_the_sweeper_does_it(house: House, addresses: Addresses, owner: Caller):
-    await write(house, "test.ancient")
+async def test_sweeper_removes_old_entries(app: KairosApp, addresses: Addresses, owner: Caller):
+    await write(app, "test.ancient")
     url = make_url(addresses.migration_url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url) as connection:
         connection.execute("update audit_log set at = now() - interval '366 days' where action = 'test.ancient'")
-    await house.parts.sweeper.sweep()
+    await app.parts.sweeper.sweep()
     assert "test.ancient" not in {entry["action"] for entry in (await owner.get("/api/audit"))["items"]}

@@ -1,4 +1,4 @@
-"""Small requests that would hold up the daemon: each is refused in words, and others are served meanwhile."""
+"""Small requests that would block the daemon are refused with a reason, and other requests are served meanwhile."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ CHECKS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("checks", CHECKS.values(), ids=CHECKS.keys())
-async def test_a_bomb_is_refused_in_words(owner: Caller, checks: dict[str, Any]):
+async def test_expensive_check_is_refused_with_a_reason(owner: Caller, checks: dict[str, Any]):
     refused = await owner.post("/api/tasks", {"prompt": "x", "checks": checks})
     assert refused.status == 422
     assert "checks" in refused["detail"]
 
 
-async def test_ten_bombs_at_once_do_not_hold_up_the_api(owner: Caller, anybody: Caller):
-    """Somebody else's request, sent after them, is answered before they are refused."""
+async def test_ten_concurrent_expensive_checks_do_not_block_the_api(owner: Caller, anonymous: Caller):
+    """Another caller's request, sent after them, is answered before they are refused."""
     body = {"prompt": "x", "checks": {"tests": CODE["finally"]}}
     bombs = asyncio.gather(*(owner.post("/api/tasks", body) for _ in range(10)))
-    ready = asyncio.ensure_future(anybody.get("/api/health/ready"))
+    ready = asyncio.ensure_future(anonymous.get("/api/health/ready"))
     await asyncio.wait({bombs, ready}, return_when=asyncio.FIRST_COMPLETED)
     assert ready.done()
     assert not bombs.done()

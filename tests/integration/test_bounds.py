@@ -1,4 +1,4 @@
-"""What one person, one project and one answer may hold."""
+"""Limits on what one person, one project and one response may contain."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from kairos.db.repositories import people
 from kairos.db.repositories.excerpts import EXCERPT, ITEMS
 from kairos.tenancy import Scope, new_id
 from tests.kit.api import Caller, serving, signed_in
-from tests.kit.house import House, open_house
+from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.watching import background, watching
 
 LONG = "ş" * 400_000
-FEW = AuthSettings(
+LOW_LIMITS = AuthSettings(
     sessions_per_user=3, sockets_per_user=2, projects_per_user=3, keys_per_project=3, invitations_per_project=3
 )
 
 
 @asynccontextmanager
-async def frugal(addresses, models) -> AsyncIterator[tuple[House, Caller]]:
-    """A Kairos that allows few of everything, and the owner of a project."""
+async def limited_app(addresses, models) -> AsyncIterator[tuple[KairosApp, Caller]]:
+    """Open a Kairos with low limits, and a caller for the owner of a project."""
     async with (
-        open_house(addresses, models, auth=FEW) as house,
-        serving(house.parts) as anybody,
-        background(house.parts),
+        open_app(addresses, models, auth=LOW_LIMITS) as app,
+        serving(app.parts) as anonymous,
+        background(app.parts),
     ):
-        yield house, await signed_in(house.parts, anybody, house.user_id, house.project_id)
+        yield app, await signed_in(app.parts, anonymous, app.user_id, app.project_id)
 
 
 class TestCounts:
@@ -45,39 +45,39 @@ class TestCounts:
         ],
     )
     async def test_parallel_requests_do_not_pass_the_limit(self, addresses, models, path: str, body, before: int):
-        async with frugal(addresses, models) as (_, owner):
+        async with limited_app(addresses, models) as (_, owner):
             replies = await asyncio.gather(*(owner.post(path, body) for _ in range(12)))
             statuses = [reply.status for reply in replies]
             assert statuses.count(201) == 3 - before
             assert {reply["code"] for reply in replies if reply.status != 201} == {"limit_reached"}
 
-    async def test_what_was_taken_back_makes_room(self, addresses, models):
-        async with frugal(addresses, models) as (_, owner):
+    async def test_deleted_invitation_frees_its_place(self, addresses, models):
+        async with limited_app(addresses, models) as (_, owner):
             made = [await owner.post("/api/invitations", {"role": "viewer"}) for _ in range(4)]
             assert [reply.status for reply in made] == [201, 201, 201, 409]
             await owner.call("DELETE", f"/api/invitations/{made[0]['id']}")
             assert (await owner.post("/api/invitations", {"role": "viewer"})).status == 201
 
-    async def test_a_new_session_ends_the_oldest(self, addresses, models):
-        async with frugal(addresses, models) as (house, first):
-            later = [await signed_in(house.parts, first, house.user_id, house.project_id) for _ in range(3)]
+    async def test_new_session_ends_the_oldest(self, addresses, models):
+        async with limited_app(addresses, models) as (app, first):
+            later = [await signed_in(app.parts, first, app.user_id, app.project_id) for _ in range(3)]
             assert (await first.get("/api/auth/me")).status == 401
             assert [(await caller.get("/api/auth/me")).status for caller in later] == [200, 200, 200]
 
-    async def test_sockets_and_tickets_of_one_user(self, addresses, models):
-        async with frugal(addresses, models) as (_, owner), watching(owner) as one, watching(owner) as two:
-            await one.hello()
-            await two.hello()
+    async def test_sockets_and_tickets_of_a_user_are_limited(self, addresses, models):
+        async with limited_app(addresses, models) as (_, owner), watching(owner) as one, watching(owner) as two:
+            await one.wait_for_hello()
+            await two.wait_for_hello()
             async with watching(owner) as three:
                 assert await three.closed() == 4429
             assert [(await owner.post("/api/events/ticket")).status for _ in range(5)] == [200] * 4 + [429]
 
 
 class TestLists:
-    async def test_tasks_carry_excerpts_and_the_task_all(self, house: House, owner: Caller):
-        async with house.database.project(house.project_id) as session:
+    async def test_task_list_contains_excerpts_and_a_task_its_full_text(self, app: KairosApp, owner: Caller):
+        async with app.database.project(app.project_id) as session:
             for _ in range(20):
-                await session.execute(insert(TaskRow).values(_task(house)))
+                await session.execute(insert(TaskRow).values(_task(app)))
         reply = await owner.get("/api/tasks?limit=200")
         assert len(str(reply.body)) < 20 * (3 * EXCERPT + 1_000)
         item = reply["items"][0]
@@ -86,12 +86,12 @@ class TestLists:
         whole = await owner.get(f"/api/tasks/{item['id']}")
         assert (whole["prompt"], whole["output"], whole["error"]["message"]) == (LONG, LONG, LONG)
 
-    async def test_short_tasks_are_whole_in_a_list(self, house: House, owner: Caller):
+    async def test_short_tasks_are_complete_in_a_list(self, app: KairosApp, owner: Caller):
         await owner.post("/api/tasks", {"prompt": "short"})
         item = (await owner.get("/api/tasks"))["items"][0]
         assert (item["prompt"], item["output"], item["error"]) == ("short", None, None)
 
-    async def test_rows_of_the_dataset_carry_excerpts_and_the_row_all(self, house: House, owner: Caller):
+    async def test_sample_list_contains_excerpts_and_a_sample_its_full_text(self, app: KairosApp, owner: Caller):
         prompt = [{"role": "user", "content": LONG, "name": "n"}] * (ITEMS + 5)
         secrets = [{"kind": "k", "where": "w"}] * (ITEMS + 5)
         values = {
@@ -102,8 +102,8 @@ class TestLists:
             "source": "person",
         }
         sample_id = new_id()
-        async with house.database.project(house.project_id) as session:
-            row = {"project_id": house.project_id, "id": sample_id, "prompt": prompt, **values}
+        async with app.database.project(app.project_id) as session:
+            row = {"project_id": app.project_id, "id": sample_id, "prompt": prompt, **values}
             await session.execute(insert(SampleRow).values(row))
         item = (await owner.get("/api/dataset"))["items"][0]
         assert item["prompt"] == [{"role": "user", "content": LONG[:EXCERPT]}] * ITEMS
@@ -112,9 +112,9 @@ class TestLists:
         whole = await owner.get(f"/api/dataset/{sample_id}")
         assert (whole["prompt"], whole["faulty_output"]) == (prompt, LONG)
 
-    async def test_entries_of_the_audit_log_carry_excerpts(self, house: House, owner: Caller):
-        async with house.database.scope(Scope(house.project_id, house.user_id)) as session:
-            ids = {"user_id": house.user_id, "project_id": house.project_id}
+    async def test_audit_log_contains_excerpts(self, app: KairosApp, owner: Caller):
+        async with app.database.scope(Scope(app.project_id, app.user_id)) as session:
+            ids = {"user_id": app.user_id, "project_id": app.project_id}
             await people.audit(session, "long", **ids, target=LONG, data={"value": LONG})
             await people.audit(session, "short", **ids, target="t", data={"value": "v"})
         items = {item["action"]: item for item in (await owner.get("/api/audit"))["items"]}
@@ -123,9 +123,9 @@ class TestLists:
         assert len(items["long"]["data"]["excerpt"]) == len(items["long"]["target"]) == EXCERPT
 
 
-def _task(house: House) -> dict:
+def _task(app: KairosApp) -> dict:
     return {
-        "project_id": house.project_id,
+        "project_id": app.project_id,
         "id": new_id(),
         "prompt": LONG,
         "output": LONG,
@@ -138,9 +138,9 @@ def _task(house: House) -> dict:
     }
 
 
-async def test_an_api_key_sees_no_project_but_its_own(house: House, owner: Caller):
+async def test_api_key_lists_only_its_own_project(app: KairosApp, owner: Caller):
     await owner.post("/api/projects", {"name": "Other"})
     made = await owner.post("/api/keys", {"name": "k", "scopes": ["tasks:read"]})
     by_key = owner.with_token(made["key"])
-    assert [item["id"] for item in (await by_key.get("/api/projects"))["items"]] == [str(house.project_id)]
+    assert [item["id"] for item in (await by_key.get("/api/projects"))["items"]] == [str(app.project_id)]
     assert len((await owner.get("/api/projects"))["items"]) == 2

@@ -1,6 +1,6 @@
-"""A word sent through every field of the API comes back in no log line, and in no error of somebody else.
+"""Values sent in every field of the API appear in no log line and in no error message for another caller.
 
-Control characters sent the same way forge no log line. Both hold when the database refuses the statement.
+Control characters in these fields cannot forge a log line. Both hold when the database rejects the statement.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from sqlalchemy.engine import make_url
 from kairos import logs
 from kairos.embedded import Addresses
 from tests.kit.api import Caller, Reply
-from tests.kit.house import House
-from tests.unit.test_printable import unseen
+from tests.kit.kairos_app import KairosApp
+from tests.unit.test_printable import unsafe_characters
 
 CANARY = "can" + "ary"
 FORGED = "\n12:00:00 INFO    kairos.api: forged \x1b[31m\u202e"
 NUMBERS = count()
 NOWHERE = "00000000-0000-7000-8000-000000000000"
 ENDING = ("/logout", "/logout-everywhere", "/password", "/replicas")
-"""Routes that would end the session which asks for the others."""
+"""Routes that would end the session with which the test calls the others."""
 DRIVERS = re.compile(
     r"psycopg|sqlalchemy|QueuePool|\b(SELECT|INSERT|UPDATE)\b|DETAIL:|redis://|postgresql[+:]|:\d{5}\b"
 )
-"""Words of drivers, statements and addresses."""
+"""Text of drivers, statements and addresses that no error message may contain."""
 
 
 @pytest.fixture
 def log() -> Iterator[StringIO]:
-    """All that is logged, in the daemon's own form."""
+    """Everything that is logged, in the daemon's format."""
     written, root = StringIO(), logging.getLogger()
     handler = logging.StreamHandler(written)
     handler.setFormatter(logs.LineFormatter(logs.FORMAT, datefmt="%H:%M:%S"))
@@ -52,11 +52,11 @@ def log() -> Iterator[StringIO]:
 
 
 class Filler:
-    """Values for a schema, with the word in every text."""
+    """Generates values for a schema, with the marker in every string."""
 
-    def __init__(self, description: Mapping[str, Any], word: str) -> None:
+    def __init__(self, description: Mapping[str, Any], marker: str) -> None:
         self._schemas = description["components"]["schemas"]
-        self._word = word
+        self._marker = marker
 
     def value(self, schema: Mapping[str, Any], depth: int = 0) -> Any:
         schema = self._resolved(schema)
@@ -77,7 +77,7 @@ class Filler:
             return [self.value(schema.get("items", {}), depth + 1)]
         if kind == "object" and "properties" in schema:
             return {name: self.value(inner, depth + 1) for name, inner in schema["properties"].items()}
-        return {self._word: self._word} if kind == "object" else self._word
+        return {self._marker: self._marker} if kind == "object" else self._marker
 
     def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
         while True:
@@ -93,16 +93,21 @@ class Filler:
             return {"uuid": "00000000-0000-7000-8000-000000000000", "date-time": "2026-01-01T00:00:00Z"}[
                 schema["format"]
             ]
-        text = f"{self._word}@example.org" if "@" in schema.get("pattern", "") else self._word
+        text = f"{self._marker}@example.org" if "@" in schema.get("pattern", "") else self._marker
         return text[: schema.get("maxLength", 1000)]
 
 
-async def everything(caller: Caller, word: str) -> AsyncIterator[tuple[str, Reply]]:
-    """The answer of each operation, asked with the word in its body, its query, its path and its headers."""
+async def call_all_operations(caller: Caller, marker: str) -> AsyncIterator[tuple[str, Reply]]:
+    """Call each operation with the marker in body, query, path and headers, and yield the replies."""
     description = (await caller.get("/api/openapi.json")).body
-    filler = Filler(description, word)
-    headers = {"X-Odd": word, "User-Agent": word, "Idempotency-Key": f"{word}{next(NUMBERS)}", "traceparent": word}
-    headers["Connection"] = "close"  # after a defect the server closes it, which a next request would run into
+    filler = Filler(description, marker)
+    headers = {
+        "X-Odd": marker,
+        "User-Agent": marker,
+        "Idempotency-Key": f"{marker}{next(NUMBERS)}",
+        "traceparent": marker,
+    }
+    headers["Connection"] = "close"  # the server closes it after an error, which would break the next request
     headers = {name: re.sub(r"[^\x20-\x7e]", "", value) for name, value in headers.items()}
     for path, operations in description["paths"].items():
         for method, operation in operations.items():
@@ -110,25 +115,25 @@ async def everything(caller: Caller, word: str) -> AsyncIterator[tuple[str, Repl
                 continue
             inner = operation.get("requestBody", {}).get("content", {}).get("application/json")
             body = filler.value(inner["schema"]) if inner else None
-            query = {each["name"]: word for each in operation.get("parameters", []) if each["in"] == "query"}
+            query = {each["name"]: marker for each in operation.get("parameters", []) if each["in"] == "query"}
             known = re.sub(r"{\w+}", NOWHERE, path)
-            odd = re.sub(r"{\w+}", word.replace("/", ""), path)
-            for place, asked in ways(method, (known, {}), (known, query), (odd, {})):
+            odd = re.sub(r"{\w+}", marker.replace("/", ""), path)
+            for place, parameters in distinct_requests(method, (known, {}), (known, query), (odd, {})):
                 options = {"json": body} if body is not None else {}
                 yield (
                     f"{method} {path}",
-                    await caller.call(method.upper(), place, params=asked, headers=headers, **options),
+                    await caller.call(method.upper(), place, params=parameters, headers=headers, **options),
                 )
 
 
-def ways(method: str, *all_ways: tuple[str, dict[str, str]]) -> list[tuple[str, dict[str, str]]]:
-    """A second GET of the same address finds what the first one found; anything else may meet what it made itself."""
-    return [way for n, way in enumerate(all_ways) if method != "get" or way not in all_ways[:n]]
+def distinct_requests(method: str, *requests: tuple[str, dict[str, str]]) -> list[tuple[str, dict[str, str]]]:
+    """Leave out repeated GET requests. Other methods are repeated, as the first call may have created something."""
+    return [request for n, request in enumerate(requests) if method != "get" or request not in requests[:n]]
 
 
 @asynccontextmanager
-async def refusing(addresses: Addresses, *tables: str) -> AsyncIterator[None]:
-    """A database that refuses every new row of these tables, with a message that quotes the row."""
+async def rejecting_rows(addresses: Addresses, *tables: str) -> AsyncIterator[None]:
+    """Make the database reject every new row of these tables, with a message that quotes the row."""
     url = make_url(addresses.migration_url).set(drivername="postgresql").render_as_string(hide_password=False)
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         for table in tables:
@@ -140,41 +145,43 @@ async def refusing(addresses: Addresses, *tables: str) -> AsyncIterator[None]:
                 await connection.execute(f"alter table {table} drop constraint refused")  # pyright: ignore
 
 
-def errors_repeat_nothing(asked: str, reply: Reply, words: list[str]) -> None:
+def check_error_reply(operation_name: str, reply: Reply, markers: list[str]) -> None:
     if reply.status < 400:
         return
-    said = str(reply.body)
-    assert not DRIVERS.search(said), (asked, said)
-    assert not any(word in said for word in words), (asked, said)
+    text = str(reply.body)
+    assert not DRIVERS.search(text), (operation_name, text)
+    assert not any(marker in text for marker in markers), (operation_name, text)
 
 
-async def test_no_word_of_a_caller_is_logged_or_told_to_others(owner: Caller, house: House, log: StringIO):
-    words: list[str] = []
-    for _ in range(2):  # the second time round, what the first one stored is there
-        word = f"{CANARY}{next(NUMBERS)}x"
-        async for asked, reply in everything(owner, word):
-            errors_repeat_nothing(asked, reply, words)
-        words.append(word)
+async def test_request_values_are_neither_logged_nor_returned_to_others(owner: Caller, app: KairosApp, log: StringIO):
+    markers: list[str] = []
+    for _ in range(2):  # the second round finds what the first one stored
+        marker = f"{CANARY}{next(NUMBERS)}x"
+        async for operation_name, reply in call_all_operations(owner, marker):
+            check_error_reply(operation_name, reply, markers)
+        markers.append(marker)
     assert CANARY not in log.getvalue(), [line for line in log.getvalue().splitlines() if CANARY in line]
 
 
-async def test_no_word_of_a_caller_is_logged_where_the_database_refuses(
-    owner: Caller, house: House, addresses: Addresses, log: StringIO
+async def test_request_values_are_not_logged_when_the_database_rejects_a_row(
+    owner: Caller, app: KairosApp, addresses: Addresses, log: StringIO
 ):
     """PostgreSQL's DETAIL quotes the whole row."""
-    word, failed = f"{CANARY}{next(NUMBERS)}x", 0
-    async with refusing(addresses, "tasks", "projects", "invitations", "api_keys", "config_versions", "users"):
-        async for asked, reply in everything(owner, word):
-            errors_repeat_nothing(asked, reply, [word] if reply.status >= 500 else [])
+    marker, failed = f"{CANARY}{next(NUMBERS)}x", 0
+    async with rejecting_rows(addresses, "tasks", "projects", "invitations", "api_keys", "config_versions", "users"):
+        async for operation_name, reply in call_all_operations(owner, marker):
+            check_error_reply(operation_name, reply, [marker] if reply.status >= 500 else [])
             failed += reply.status == 500
-    assert failed >= 3, "the database refused nothing"
+    assert failed >= 3, "the database rejected nothing"
     assert "CheckViolation" in log.getvalue()
     assert CANARY not in log.getvalue(), [line for line in log.getvalue().splitlines() if CANARY in line]
 
 
-async def test_control_characters_forge_no_log_line(owner: Caller, house: House, addresses: Addresses, log: StringIO):
-    async with refusing(addresses, "tasks"):
-        async for _ in everything(owner, f"x{FORGED}"):
+async def test_control_characters_cannot_forge_log_lines(
+    owner: Caller, app: KairosApp, addresses: Addresses, log: StringIO
+):
+    async with rejecting_rows(addresses, "tasks"):
+        async for _ in call_all_operations(owner, f"x{FORGED}"):
             pass
     assert not any(line.startswith("12:00:00") and "forged" in line for line in log.getvalue().splitlines())
-    assert set(unseen(log.getvalue())) <= {"\n"}
+    assert set(unsafe_characters(log.getvalue())) <= {"\n"}

@@ -1,4 +1,4 @@
-"""The fenced claim under every order of events: at most one accepted end for each claim, and no task in no state."""
+"""The fenced claim under every order of events: each claim ends at most once, and every task has a valid state."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ERROR = {"code": "lease_expired", "message": "gone"}
 
 
 class Claims(RuleBasedStateMachine):
-    """Workers claim, renew and conclude, with leases that run out and people who cancel and retry, in any order."""
+    """Workers claim, renew and conclude tasks, leases expire, and people cancel and retry, in any order."""
 
     addresses: Addresses
     task_ids = Bundle("tasks")
@@ -39,7 +39,7 @@ class Claims(RuleBasedStateMachine):
         self.database = Database(at, Settings().database)
         self.project_id, self.user_id = ProjectId(new_id()), UserId(new_id())
         self.holder: dict[UUID, int | None] = {}
-        """Epoch of the claim that holds each task now; None where nobody does."""
+        """Epoch of the claim that holds each task; None if no claim does."""
         self.run(self._make_project())
 
     def run(self, work):
@@ -74,7 +74,7 @@ class Claims(RuleBasedStateMachine):
 
     @rule(target=claims, task_id=task_ids)
     def claim(self, task_id: UUID) -> tuple[UUID, int]:
-        """Only a queued task is claimed; its new epoch shuts out every claim before."""
+        """Claim a task. Only a queued task can be claimed, and its new epoch invalidates every earlier claim."""
         before = self.run(self._row(task_id))
         row = self.run(self._call(tasks.claim, task_id, "worker", LEASE))
         assert (row is not None) == (before.state == TaskState.QUEUED)
@@ -91,14 +91,14 @@ class Claims(RuleBasedStateMachine):
 
     @rule(claim=claims, state=st.sampled_from(ENDS))
     def conclude(self, claim: tuple[UUID, int], state: TaskState) -> None:
-        """Accepted from the one that holds the task, once, and from nobody else."""
+        """Conclude a task. It is accepted once, only from the claim that holds the task."""
         task_id, epoch = claim
-        asked_to_stop = self.run(self._row(task_id)).cancel_requested
+        cancel_requested = self.run(self._row(task_id)).cancel_requested
         written = self.run(self._call(tasks.conclude, task_id, epoch, tasks.Conclusion(state, None)))
         assert (written is not None) == (self.holder[task_id] == epoch)
         if written:
             self.holder[task_id] = None
-            repeated = state is TaskState.QUEUED and asked_to_stop
+            repeated = state is TaskState.QUEUED and cancel_requested
             assert written == self.run(self._row(task_id)).state == (TaskState.CANCELLED if repeated else state)
 
     @rule(task_id=task_ids)
@@ -160,6 +160,6 @@ async def test_claims_under_every_order_of_events(addresses: Addresses):
         stateful_step_count=25,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow],
-        phases=[Phase.generate],  # shrinking would take minutes on a real database; the steps are few anyway
+        phases=[Phase.generate],  # shrinking would take minutes on a real database
     )
     await asyncio.to_thread(run_state_machine_as_test, Claims, settings=chosen)

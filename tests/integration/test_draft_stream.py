@@ -1,4 +1,4 @@
-"""The running answer: gathered, sent over Redis, and never a burden to the task whose answer it is."""
+"""The stream of a running answer: batched, sent over Redis, and never delaying its task."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from kairos.pubsub import Notice, PubSub
 from kairos.redis_client import connect
 from tests.kit.conditions import eventually
 from tests.kit.drafts import task
-from tests.kit.house import open_house
+from tests.kit.kairos_app import open_app
 from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel
 from tests.kit.valkey import ValkeyServer
-from tests.kit.watching import front_of, watching
+from tests.kit.watching import signed_in_api_of, watching
 
 
-class Heard:
-    """What a daemon hears of the drafts of one project."""
+class DraftCollector:
+    """Collects the pieces of drafts that a daemon receives for one project."""
 
     def __init__(self, pubsub: PubSub, claim: Claim) -> None:
         self.pieces: list[dict[str, Any]] = []
@@ -40,9 +40,9 @@ class Heard:
         self.task = asyncio.create_task(self._listen(pubsub, redis_keys.deltas_channel(claim.project_id)))
 
     async def _listen(self, pubsub: PubSub, channel: str) -> None:
-        async for heard in pubsub.listen([channel]):
-            if isinstance(heard, Notice):
-                self.pieces.append(orjson.loads(heard.payload))
+        async for message in pubsub.listen([channel]):
+            if isinstance(message, Notice):
+                self.pieces.append(orjson.loads(message.payload))
             else:
                 self.listening.set()
 
@@ -64,39 +64,39 @@ async def streams(valkey: Redis) -> AsyncIterator[DraftStreams]:
 
 
 @pytest.fixture
-async def heard(valkey: Redis, claim: Claim) -> AsyncIterator[Heard]:
-    heard = Heard(PubSub(valkey), claim)
-    await heard.listening.wait()
-    yield heard
-    heard.task.cancel()
+async def collector(valkey: Redis, claim: Claim) -> AsyncIterator[DraftCollector]:
+    collector = DraftCollector(PubSub(valkey), claim)
+    await collector.listening.wait()
+    yield collector
+    collector.task.cancel()
 
 
-async def test_pieces_are_gathered_and_say_where_they_stand(streams: DraftStreams, claim: Claim, heard: Heard):
+async def test_pieces_are_batched_and_have_offsets(streams: DraftStreams, claim: Claim, collector: DraftCollector):
     async with streams.open(claim, 2) as stream:
         assert stream
         for number in range(200):
             await stream.piece(f"{number} ")
             await asyncio.sleep(0.001)
     expected = "".join(f"{number} " for number in range(200))
-    await eventually(lambda: heard.text == expected, why="all of it comes, the end too")
-    assert len(heard.pieces) < 40
-    assert {(piece["attempt"], piece["draft"]) for piece in heard.pieces} == {(1, 2)}
-    offsets = [piece["offset"] for piece in heard.pieces]
-    assert offsets == [len("".join(p["text"] for p in heard.pieces[:n])) for n in range(len(offsets))]
+    await eventually(lambda: collector.text == expected, why="the whole text arrives, including the end")
+    assert len(collector.pieces) < 40
+    assert {(piece["attempt"], piece["draft"]) for piece in collector.pieces} == {(1, 2)}
+    offsets = [piece["offset"] for piece in collector.pieces]
+    assert offsets == [len("".join(p["text"] for p in collector.pieces[:n])) for n in range(len(offsets))]
 
 
-async def test_a_stream_that_begins_anew_begins_at_the_start(streams: DraftStreams, claim: Claim, heard: Heard):
+async def test_restarted_stream_begins_at_offset_zero(streams: DraftStreams, claim: Claim, collector: DraftCollector):
     async with streams.open(claim, 1) as stream:
         assert stream
         await stream.piece("the first half")
-        await eventually(lambda: heard.pieces, why="it went out")
+        await eventually(lambda: collector.pieces, why="the first piece is sent")
         stream.restart()
         await stream.piece("whole")
-    await eventually(lambda: len(heard.pieces) == 2, why="the new one comes")
-    assert (heard.pieces[1]["offset"], heard.pieces[1]["text"]) == (0, "whole")
+    await eventually(lambda: len(collector.pieces) == 2, why="the new piece arrives")
+    assert (collector.pieces[1]["offset"], collector.pieces[1]["text"]) == (0, "whole")
 
 
-async def test_while_nobody_listens_little_is_sent(streams: DraftStreams, valkey: Redis, claim: Claim):
+async def test_little_is_sent_without_listeners(streams: DraftStreams, valkey: Redis, claim: Claim):
     before = (await valkey.info("commandstats")).get("cmdstat_publish", {"calls": 0})["calls"]
     async with streams.open(claim, 1) as stream:
         assert stream
@@ -108,12 +108,12 @@ async def test_while_nobody_listens_little_is_sent(streams: DraftStreams, valkey
     assert after - before <= 5
 
 
-async def test_a_project_that_holds_answers_back_sends_none(streams: DraftStreams, claim: Claim):
+async def test_project_that_holds_answers_sends_no_drafts(streams: DraftStreams, claim: Claim):
     async with streams.open(replace(claim, hold_answers=True), 1) as stream:
         assert stream is None
 
 
-async def test_a_redis_that_hangs_keeps_no_answer_waiting(own_valkey: ValkeyServer, claim: Claim):
+async def test_hanging_redis_does_not_delay_an_answer(own_valkey: ValkeyServer, claim: Claim):
     client = connect(own_valkey.url)
     await client.ping()
     streams = DraftStreams(PubSub(client))
@@ -125,17 +125,15 @@ async def test_a_redis_that_hangs_keeps_no_answer_waiting(own_valkey: ValkeyServ
             for _ in range(100):
                 await stream.piece("word ")
                 await asyncio.sleep(0.002)
-        assert time.monotonic() - began < 2, "neither the pieces nor the end wait for Redis"
+        assert time.monotonic() - began < 2, "neither pieces nor the end wait for Redis"
     finally:
         own_valkey.signal(signal.SIGCONT)
         await streams.aclose()
         await client.aclose()
 
 
-async def test_an_answer_that_breaks_off_is_begun_anew_before_those_who_watch(
-    addresses: Addresses, models: ModelServer
-):
-    """A draft may be replaced: the next model answers the same attempt, and the page shows its answer alone."""
+async def test_interrupted_answer_is_restarted_for_watchers(addresses: Addresses, models: ModelServer):
+    """A draft may be replaced: the next model answers the same attempt, and the page shows only its answer."""
     models.add(ScriptedModel("echo", answer="an answer that breaks off before its end", tokens_per_s=20))
     models.add(ScriptedModel("spare", answer="from the spare"))
     models.fail("echo", Fault(FaultKind.DISCONNECT, after_tokens=4))
@@ -144,29 +142,33 @@ async def test_an_answer_that_breaks_off_is_begun_anew_before_those_who_watch(
         ModelSettings(name="spare", base_url=models.base_url, local=True, tier=0.3),
     ]
     async with (
-        open_house(addresses, models, models=entries) as house,
-        house.working(),
-        front_of(house, alone=False) as owner,
+        open_app(addresses, models, models=entries) as app,
+        app.working(),
+        signed_in_api_of(app, run_background=False) as owner,
         watching(owner) as watcher,
     ):
-        await watcher.hello()
-        done = await house.finished(await house.submit())
-        await eventually(lambda: watcher.deltas and watcher.deltas[-1]["text"] == "from the spare", why="it comes")
+        await watcher.wait_for_hello()
+        done = await app.finished(await app.submit())
+        await eventually(
+            lambda: watcher.deltas and watcher.deltas[-1]["text"] == "from the spare", why="the new answer arrives"
+        )
     assert (done.state, done.output, done.attempts) == (TaskState.SUCCEEDED, "from the spare", 1)
     assert watcher.deltas[0]["text"].startswith("an")
     assert watcher.deltas[-1]["offset"] == 0
 
 
-async def test_an_answer_from_the_cache_is_shown_whole(addresses: Addresses, models: ModelServer):
+async def test_cached_answer_is_shown_completely(addresses: Addresses, models: ModelServer):
     async with (
-        open_house(addresses, models) as house,
-        house.working(),
-        front_of(house, alone=False) as owner,
+        open_app(addresses, models) as app,
+        app.working(),
+        signed_in_api_of(app, run_background=False) as owner,
         watching(owner) as watcher,
     ):
-        await watcher.hello()
-        await house.finished(await house.submit("the same", cache=True))
-        second = str((await house.finished(await house.submit("the same", cache=True))).id)
-        await watcher.sees("cache_hit")
-        await eventually(lambda: [d for d in watcher.deltas if d["task_id"] == second], why="the second has text too")
+        await watcher.wait_for_hello()
+        await app.finished(await app.submit("the same", cache=True))
+        second = str((await app.finished(await app.submit("the same", cache=True))).id)
+        await watcher.wait_for("cache_hit")
+        await eventually(
+            lambda: [d for d in watcher.deltas if d["task_id"] == second], why="the second task receives text"
+        )
     assert [d["text"] for d in watcher.deltas if d["task_id"] == second] == ["hello"]

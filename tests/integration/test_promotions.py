@@ -1,5 +1,5 @@
-"""How adapters come into service and leave it: the gate's ruling, people, and what the router measures; on real
-PostgreSQL and Redis, with an Ollama of the test kit that serves them."""
+"""Deployment and rollback of adapters by the gate, by people and by the router's measurements, on real PostgreSQL and
+Redis, with the test kit's Ollama serving the adapters."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from kairos.http import HttpClient
 from kairos.llm.calls.providers import ChatRequest, Providers
 from kairos.tenancy import new_id
 from tests.kit.conditions import eventually
-from tests.kit.house import House, open_house
+from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.lora_file import write_lora
 from tests.kit.model_server import ModelServer
 from tests.kit.ollama_server import OllamaServer
@@ -36,38 +36,38 @@ PROMPT = "Write the Vex call to clean the lamp."
 
 
 @dataclass
-class Works:
-    """A Kairos whose only model is served by Ollama, and a way to make adapters without hours of training."""
+class Installation:
+    """A Kairos whose only model is served by Ollama, with helpers that create adapters without training."""
 
-    house: House
+    app: KairosApp
     ollama: OllamaServer
     folder: Path
 
     @property
     def promotions(self):
-        return self.house.parts.services.promotions
+        return self.app.parts.services.promotions
 
-    async def candidate(self, says: str, content: bytes | None = None) -> AdapterRow:
-        """An adapter that answers with these words before the base's own, as a run would leave it."""
-        house, run_id, sample_id = self.house, new_id(), new_id()
+    async def candidate(self, answer: str, content: bytes | None = None) -> AdapterRow:
+        """Create an adapter that answers with this text before the base model's own, as a training run would."""
+        app, run_id, sample_id = self.app, new_id(), new_id()
         trained = self.folder / str(run_id)
         trained.mkdir()
         for name in KEPT:
-            (trained / name).write_bytes(content or adapter_file(says))
-        async with house.database.project(house.project_id) as session:
+            (trained / name).write_bytes(content or adapter_file(answer))
+        async with app.database.project(app.project_id) as session:
             version = await adapters.next_version(session, BASE)
-        files = house.parts.services.adapter_files
-        stored = files.save(trained, house.project_id, BASE, version, {"run": str(run_id)})
+        files = app.parts.services.adapter_files
+        stored = files.save(trained, app.project_id, BASE, version, {"run": str(run_id)})
         row = AdapterRow(
-            project_id=house.project_id, id=run_id, run_id=run_id, base=BASE, version=version, path=stored.path,
+            project_id=app.project_id, id=run_id, run_id=run_id, base=BASE, version=version, path=stored.path,
             sha256=stored.sha256, bytes=stored.bytes, manifest={},
         )  # fmt: skip
         prompt = [{"role": "user", "content": PROMPT}]
-        async with house.database.project(house.project_id) as session:
-            session.add(TrainingRunRow(project_id=house.project_id, id=run_id, base=BASE))
+        async with app.database.project(app.project_id) as session:
+            session.add(TrainingRunRow(project_id=app.project_id, id=run_id, base=BASE))
             session.add(
                 SampleRow(
-                    project_id=house.project_id,
+                    project_id=app.project_id,
                     id=sample_id,
                     prompt=prompt,
                     reason="r",
@@ -79,157 +79,157 @@ class Works:
             await adapters.add(session, row, [{"sample_id": sample_id, "version": 1, "part": "training"}])
         return row
 
-    async def ruled(self, row: AdapterRow, ruling: GateOutcome) -> AdapterRow:
-        report = GateReport(NOTHING, NOTHING, 0.1, ruling, "as the test says")
-        return await self.promotions.rule(self.house.project_id, row.id, report)
+    async def decide(self, row: AdapterRow, outcome: GateOutcome) -> AdapterRow:
+        report = GateReport(NOTHING, NOTHING, 0.1, outcome, "set by the test")
+        return await self.promotions.rule(self.app.project_id, row.id, report)
 
     async def state(self, row: AdapterRow) -> AdapterState:
-        async with self.house.database.project(self.house.project_id) as session:
+        async with self.app.database.project(self.app.project_id) as session:
             found = await adapters.get(session, row.id)
         assert found
         return AdapterState(found.state)
 
-    async def asked(self, wanted: str, amount: int, *, within_s: float = 60) -> list[str]:
-        """So many tasks that want a word in the answer; the models that they were given to."""
+    async def answering_models(self, required: str, amount: int, *, within_s: float = 60) -> list[str]:
+        """Run tasks that require a text in the answer, and return the models that answered them."""
         answered = []
         for number in range(amount):
-            task_id = await self.house.submit(f"{PROMPT} {number}", task_type="vex", require=(wanted,))
-            answered.append((await self.house.finished(task_id, within_s)).model)
+            task_id = await self.app.submit(f"{PROMPT} {number}", task_type="vex", require=(required,))
+            answered.append((await self.app.finished(task_id, within_s)).model)
         return answered
 
     def name_of(self, row: AdapterRow) -> str:
-        return served_name(BASE, self.house.project_id, row.version)
+        return served_name(BASE, self.app.project_id, row.version)
 
 
 @pytest.fixture
-async def works(addresses: Addresses, tmp_path: Path) -> AsyncIterator[Works]:
-    async with opened(addresses, tmp_path) as works:
-        yield works
+async def installation(addresses: Addresses, tmp_path: Path) -> AsyncIterator[Installation]:
+    async with open_installation(addresses, tmp_path) as installation:
+        yield installation
 
 
 @asynccontextmanager
-async def opened(addresses: Addresses, folder: Path, **settings) -> AsyncIterator[Works]:
+async def open_installation(addresses: Addresses, folder: Path, **settings) -> AsyncIterator[Installation]:
     async with OllamaServer() as ollama, ModelServer() as unused:
         ollama.store.add_base(BASE, base_file())
         base = ModelSettings(
             name=BASE, base_url=ollama.base_url, local=True, adapters="ollama", weights=check_weights()
         )
         fine_tuning = FineTuningSettings(folder=folder / "models", canary_answers=3, **settings)
-        async with open_house(
+        async with open_app(
             addresses, unused, data_dir=folder, models=[base], guardian={"tries": 1}, fine_tuning=fine_tuning
-        ) as house:
-            yield Works(house, ollama, folder)
+        ) as app:
+            yield Installation(app, ollama, folder)
 
 
-async def test_what_is_better_gets_a_share_and_then_all(works: Works):
-    row = await works.candidate("right")
-    assert (await works.ruled(row, GateOutcome.PROMOTE)).state == AdapterState.CANARY
-    async with works.house.working():
-        answered = await works.asked("right", 16)
+async def test_better_adapter_serves_a_share_and_then_all_requests(installation: Installation):
+    row = await installation.candidate("right")
+    assert (await installation.decide(row, GateOutcome.PROMOTE)).state == AdapterState.CANARY
+    async with installation.app.working():
+        answered = await installation.answering_models("right", 16)
 
         async def live() -> bool:
-            return await works.state(row) is AdapterState.LIVE
+            return await installation.state(row) is AdapterState.LIVE
 
-        await eventually(live, 20, "a canary that does better goes live")
-        after = await works.asked("right", 10)
+        await eventually(live, 20, "a better canary goes live")
+        after = await installation.answering_models("right", 10)
     assert BASE in answered, "a canary gets a share of the requests, not all"
-    assert after.count(works.name_of(row)) >= 8
+    assert after.count(installation.name_of(row)) >= 8
 
 
-async def test_what_serves_worse_than_what_it_replaced_is_rolled_back_by_itself(works: Works):
-    good, bad = await works.candidate("right"), await works.candidate("wrong")
-    project = works.house.project_id
-    await works.ruled(good, GateOutcome.PROMOTE)
-    await works.promotions.promote(project, good.id, works.house.user_id)
-    async with works.house.working():
-        await works.asked("right", 8)
-        await works.ruled(bad, GateOutcome.PROMOTE)
-        await works.promotions.promote(project, bad.id, works.house.user_id)
-        assert await works.state(good) is AdapterState.RETIRED
-        for number in range(8):  # named, as the router itself would soon avoid it
-            await works.house.finished(
-                await works.house.submit(
-                    f"{PROMPT} {number}", task_type="vex", require=("right",), model=works.name_of(bad)
+async def test_adapter_worse_than_its_predecessor_is_rolled_back_automatically(installation: Installation):
+    good, bad = await installation.candidate("right"), await installation.candidate("wrong")
+    project = installation.app.project_id
+    await installation.decide(good, GateOutcome.PROMOTE)
+    await installation.promotions.promote(project, good.id, installation.app.user_id)
+    async with installation.app.working():
+        await installation.answering_models("right", 8)
+        await installation.decide(bad, GateOutcome.PROMOTE)
+        await installation.promotions.promote(project, bad.id, installation.app.user_id)
+        assert await installation.state(good) is AdapterState.RETIRED
+        for number in range(8):  # named, as the router would soon avoid it
+            await installation.app.finished(
+                await installation.app.submit(
+                    f"{PROMPT} {number}", task_type="vex", require=("right",), model=installation.name_of(bad)
                 )
             )
 
         async def rolled_back() -> bool:
-            return await works.state(bad) is AdapterState.RETIRED
+            return await installation.state(bad) is AdapterState.RETIRED
 
-        await eventually(rolled_back, 20, "the router's own figures end it")
-        assert await works.state(good) is AdapterState.LIVE, "what it had replaced serves again"
+        await eventually(rolled_back, 20, "the router's measurements end the deployment")
+        assert await installation.state(good) is AdapterState.LIVE, "the replaced adapter serves again"
 
 
-async def test_a_person_decides_where_the_gate_cannot(works: Works):
-    row = await works.candidate("right")
-    project, user = works.house.project_id, works.house.user_id
-    assert (await works.ruled(row, GateOutcome.NEEDS_APPROVAL)).state == AdapterState.NEEDS_APPROVAL
-    assert works.house.parts.services.router.catalog.find(works.name_of(row), project) is None
-    assert (await works.promotions.promote(project, row.id, user)).state == AdapterState.CANARY
-    served = works.house.parts.services.router.catalog.find(works.name_of(row), project)
+async def test_person_decides_when_the_gate_cannot(installation: Installation):
+    row = await installation.candidate("right")
+    project, user = installation.app.project_id, installation.app.user_id
+    assert (await installation.decide(row, GateOutcome.NEEDS_APPROVAL)).state == AdapterState.NEEDS_APPROVAL
+    assert installation.app.parts.services.router.catalog.find(installation.name_of(row), project) is None
+    assert (await installation.promotions.promote(project, row.id, user)).state == AdapterState.CANARY
+    served = installation.app.parts.services.router.catalog.find(installation.name_of(row), project)
     assert served
     assert (served.adapter_id, served.share) == (row.id, 0.5)
-    other = await works.candidate("other")
-    await works.ruled(other, GateOutcome.NEEDS_APPROVAL)
-    assert (await works.promotions.refuse(project, other.id, user)).state == AdapterState.REFUSED
+    other = await installation.candidate("other")
+    await installation.decide(other, GateOutcome.NEEDS_APPROVAL)
+    assert (await installation.promotions.refuse(project, other.id, user)).state == AdapterState.REFUSED
     with pytest.raises(Conflict, match="refused"):
-        await works.promotions.promote(project, other.id, user)
+        await installation.promotions.promote(project, other.id, user)
 
 
-async def test_one_step_back_by_hand_and_other_tools_follow(works: Works):
-    project, user = works.house.project_id, works.house.user_id
-    first, second = await works.candidate("first"), await works.candidate("second")
+async def test_manual_rollback_moves_the_ollama_alias(installation: Installation):
+    project, user = installation.app.project_id, installation.app.user_id
+    first, second = await installation.candidate("first"), await installation.candidate("second")
     for row in (first, second):
-        await works.ruled(row, GateOutcome.NEEDS_APPROVAL)
-        await works.promotions.promote(project, row.id, user)
-        await works.promotions.promote(project, row.id, user)
-    aliases = [name for name in works.ollama.store.models if ":live" in name]
+        await installation.decide(row, GateOutcome.NEEDS_APPROVAL)
+        await installation.promotions.promote(project, row.id, user)
+        await installation.promotions.promote(project, row.id, user)
+    aliases = [name for name in installation.ollama.store.models if ":live" in name]
     assert len(aliases) == 1
-    with_second = works.ollama.store.models[aliases[0]]
-    left = await works.promotions.roll_back(project, BASE, user)
+    with_second = installation.ollama.store.models[aliases[0]]
+    left = await installation.promotions.roll_back(project, BASE, user)
     assert left.id == second.id
-    assert await works.state(first) is AdapterState.LIVE
-    assert works.ollama.store.models[aliases[0]] != with_second
-    await works.promotions.roll_back(project, BASE, user)
+    assert await installation.state(first) is AdapterState.LIVE
+    assert installation.ollama.store.models[aliases[0]] != with_second
+    await installation.promotions.roll_back(project, BASE, user)
     with pytest.raises(Conflict, match="no adapter of this base is deployed"):
-        await works.promotions.roll_back(project, BASE, user)
-    await works.promotions.promote(project, first.id, user)
+        await installation.promotions.roll_back(project, BASE, user)
+    await installation.promotions.promote(project, first.id, user)
     with pytest.raises(Conflict, match="to delete"):
-        await works.promotions.delete(project, first.id, user)
-    deleted = await works.promotions.delete(project, second.id, user)
+        await installation.promotions.delete(project, first.id, user)
+    deleted = await installation.promotions.delete(project, second.id, user)
     assert deleted.state == AdapterState.DELETED
-    assert not (works.folder / "models" / "lora_adapters" / deleted.path).exists()
+    assert not (installation.folder / "models" / "lora_adapters" / deleted.path).exists()
 
 
-async def test_a_file_that_was_changed_is_not_served_and_says_so(works: Works):
-    row = await works.candidate("right")
-    file = works.folder / "models" / "lora_adapters" / row.path / "adapter.gguf"
+async def test_changed_file_is_not_served_and_is_reported(installation: Installation):
+    row = await installation.candidate("right")
+    file = installation.folder / "models" / "lora_adapters" / row.path / "adapter.gguf"
     file.chmod(0o600)
     file.write_bytes(adapter_file("evil"))
-    await works.ruled(row, GateOutcome.PROMOTE)
-    services = works.house.parts.services
+    await installation.decide(row, GateOutcome.PROMOTE)
+    services = installation.app.parts.services
     assert "sha256" in (services.deployments.problem(row.id) or "")
-    assert services.router.catalog.find(works.name_of(row), works.house.project_id) is None
+    assert services.router.catalog.find(installation.name_of(row), installation.app.project_id) is None
 
 
-async def test_ollama_away_the_service_waits_and_says_so(works: Works):
-    await works.ollama.away()
-    row = await works.candidate("right")
-    await works.ruled(row, GateOutcome.PROMOTE)
-    services, project = works.house.parts.services, works.house.project_id
+async def test_deployment_waits_while_ollama_is_unavailable_and_reports_it(installation: Installation):
+    await installation.ollama.close_port()
+    row = await installation.candidate("right")
+    await installation.decide(row, GateOutcome.PROMOTE)
+    services, project = installation.app.parts.services, installation.app.project_id
     assert "unavailable" in (services.deployments.problem(row.id) or "")
-    await works.ollama.back()
+    await installation.ollama.open_port()
     await services.deployments.refresh()
     assert services.deployments.problem(row.id) is None
-    assert services.router.catalog.find(works.name_of(row), project)
+    assert services.router.catalog.find(installation.name_of(row), project)
 
 
-async def test_ollama_away_the_gate_asks_a_llama_cpp_of_its_own_and_says_so(works: Works):
-    await works.ollama.away()
-    lora = await asyncio.to_thread(write_lora, works.folder / "lora.gguf", 1)
-    row = await works.candidate("", await asyncio.to_thread(lora.read_bytes))
+async def test_gate_uses_its_own_llama_cpp_while_ollama_is_unavailable_and_reports_it(installation: Installation):
+    await installation.ollama.close_port()
+    lora = await asyncio.to_thread(write_lora, installation.folder / "lora.gguf", 1)
+    row = await installation.candidate("", await asyncio.to_thread(lora.read_bytes))
     request = ChatRequest(({"role": "user", "content": PROMPT},), temperature=0.0, max_tokens=8)
-    async with works.house.parts.services.deployments.gate_models(row) as both, HttpClient() as http:
+    async with installation.app.parts.services.deployments.gate_models(row) as both, HttpClient() as http:
         assert "llama.cpp" in both.note
         assert "unavailable" in both.note
         base, candidate = [
@@ -238,15 +238,19 @@ async def test_ollama_away_the_gate_asks_a_llama_cpp_of_its_own_and_says_so(work
     assert base != candidate
 
 
-async def test_every_replica_serves_what_one_of_them_promoted(works: Works, addresses: Addresses):
-    async with opened(addresses, works.folder) as other, other.house.working():
-        other_router = other.house.parts.services.router
-        # The same catalogue, at the same Ollama.
-        other_router.catalog._shared[BASE] = replace(other_router.catalog._shared[BASE], base_url=works.ollama.base_url)
-        row = await works.candidate("right")
-        await works.ruled(row, GateOutcome.PROMOTE)
-        project = works.house.project_id
-        await eventually(
-            lambda: other_router.catalog.find(works.name_of(row), project), 20, "the other one hears of it"
+async def test_every_replica_serves_a_promoted_adapter(installation: Installation, addresses: Addresses):
+    async with open_installation(addresses, installation.folder) as other, other.app.working():
+        other_router = other.app.parts.services.router
+        # The second replica has the same catalog, at the same Ollama.
+        other_router.catalog._shared[BASE] = replace(
+            other_router.catalog._shared[BASE], base_url=installation.ollama.base_url
         )
-        assert other_router.catalog.find(works.name_of(row), other.house.project_id) is None
+        row = await installation.candidate("right")
+        await installation.decide(row, GateOutcome.PROMOTE)
+        project = installation.app.project_id
+        await eventually(
+            lambda: other_router.catalog.find(installation.name_of(row), project),
+            20,
+            "the other replica has loaded the adapter",
+        )
+        assert other_router.catalog.find(installation.name_of(row), other.app.project_id) is None

@@ -1,4 +1,4 @@
-"""Daemons with nothing to do sleep, and wake when there may be something: not before, and not too late."""
+"""Idle workers sleep, and wake as soon as there may be work, not earlier."""
 
 import asyncio
 
@@ -22,8 +22,8 @@ def named(url: str, name: str) -> Redis:
     return client
 
 
-async def asleep(client: Redis) -> None:
-    """Waits until the sleeper really sleeps on a bell."""
+async def wait_until_blocked(client: Redis) -> None:
+    """Wait until the worker blocks on a bell."""
 
     async def blocked() -> bool:
         return any(c["name"] == "sleeper" and "b" in c["flags"] for c in await client.client_list())
@@ -31,14 +31,14 @@ async def asleep(client: Redis) -> None:
     await eventually(blocked)
 
 
-async def test_a_sleeper_wakes_at_a_put_in_any_of_its_lanes(
+async def test_idle_worker_wakes_at_a_put_in_any_of_its_lanes(
     valkey_url: str, namespace: str, valkey: Redis, monkeypatch
 ):
-    monkeypatch.setattr(queue_module, "NAP_S", 60)  # so that nothing but the bell can wake it
+    monkeypatch.setattr(queue_module, "NAP_S", 60)  # so that only the bell can wake the worker
     sleeper = named(valkey_url, "sleeper")
     for lane in (Lane.BATCH, Lane.INTERACTIVE):
         waking = asyncio.create_task(FairQueue(sleeper, namespace=namespace).wait_for_work(list(Lane), 60))
-        await asleep(valkey)
+        await wait_until_blocked(valkey)
         queue, owner, [task] = FairQueue(valkey, namespace=namespace), project(), tasks(1)
         await queue.put(lane, owner, task, order=1)
         assert await waking
@@ -46,11 +46,11 @@ async def test_a_sleeper_wakes_at_a_put_in_any_of_its_lanes(
     await sleeper.aclose()
 
 
-@pytest.mark.parametrize("news", ["cap", "done", "forward", "sooner"])
-async def test_a_sleeper_wakes_when_a_project_gets_room_or_work(
-    valkey_url: str, namespace: str, valkey: Redis, monkeypatch, news: str
+@pytest.mark.parametrize("change", ["cap", "done", "forward", "sooner"])
+async def test_idle_worker_wakes_when_a_project_has_room_or_work(
+    valkey_url: str, namespace: str, valkey: Redis, monkeypatch, change: str
 ):
-    """One project is at its cap, the other's task comes in an hour: nothing but news can wake anybody."""
+    """One project is at its cap, the other's task is due in an hour: only a change can wake the worker."""
     monkeypatch.setattr(queue_module, "NAP_S", 60)
     queue, capped, other, [delayed] = FairQueue(valkey, namespace=namespace), project(), project(), tasks(1)
     running, waiting = await fill(queue, capped, 2)
@@ -58,20 +58,20 @@ async def test_a_sleeper_wakes_when_a_project_gets_room_or_work(
     await queue.put(LANE, other, delayed, order=1, due_in_s=3600)
     assert await take_ids(queue, 9) == [running]
     sleeper = named(valkey_url, "sleeper")
-    dreams = FairQueue(sleeper, namespace=namespace)
-    waking = asyncio.create_task(dreams.wait_for_work([LANE], 60))
-    await asleep(valkey)
+    idle_queue = FairQueue(sleeper, namespace=namespace)
+    waking = asyncio.create_task(idle_queue.wait_for_work([LANE], 60))
+    await wait_until_blocked(valkey)
     expected = waiting
-    if news == "cap":
+    if change == "cap":
         await queue.set_cap(LANE, capped, 2)
-    elif news == "done":
+    elif change == "done":
         await queue.done(LANE, capped, running)
-    elif news == "forward":
+    elif change == "forward":
         await queue.put(LANE, other, expected := delayed, order=1)
-    else:  # sooner than what the sleeper reckoned with: it reckons again, and wakes when that is due
+    else:  # earlier than the due time that the worker waits for: it wakes, and waits for the new one
         await queue.put(LANE, other, expected := tasks(1)[0], order=1, due_in_s=0.1)
         assert await waking
-        waking = asyncio.create_task(dreams.wait_for_work([LANE], 60))
+        waking = asyncio.create_task(idle_queue.wait_for_work([LANE], 60))
     assert await waking
     assert await take_ids(queue, 9) == [expected]
     await sleeper.aclose()
@@ -83,15 +83,15 @@ async def test_waiting_ends_without_work(fair_queue: FairQueue):
     assert not await fair_queue.wait_for_work(list(Lane), 0.05)
 
 
-async def test_nobody_falls_asleep_over_work_whose_bell_was_lost(fair_queue: FairQueue, valkey: Redis, namespace: str):
+async def test_worker_does_not_sleep_while_work_waits_and_the_bell_is_lost(
+    fair_queue: FairQueue, valkey: Redis, namespace: str
+):
     await fill(fair_queue, project(), 1)
     await valkey.delete(redis_keys.queue_bell(LANE, namespace))
     assert await fair_queue.wait_for_work([LANE], 0)
 
 
-async def test_the_bell_does_not_grow_and_is_silent_when_all_is_taken(
-    fair_queue: FairQueue, valkey: Redis, namespace: str
-):
+async def test_bell_is_bounded_and_empty_when_every_task_is_taken(fair_queue: FairQueue, valkey: Redis, namespace: str):
     bell, owner = redis_keys.queue_bell(LANE, namespace), project()
     for order, task in enumerate(tasks(200)):
         await fair_queue.put(LANE, owner, task, order=order)

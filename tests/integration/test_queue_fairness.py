@@ -1,4 +1,4 @@
-"""Who is served next: by virtual time, weight and cap, and never by who shouts most."""
+"""The order of projects depends on virtual time, weight and cap, not on the number of their tasks."""
 
 from collections import Counter
 from uuid import uuid4
@@ -13,46 +13,48 @@ from kairos.orchestration.queue.queue import Depth, FairQueue
 from kairos.redis_client import connect
 from kairos.tenancy import ProjectId
 from tests.kit.queueing import LANE, fill, project
-from tests.kit.valkey import forget
+from tests.kit.valkey import delete_namespace
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
 
 NOTHING = Depth(0, 0, 0)
 
 
-async def test_a_newcomer_behind_a_thousand_is_served_next(fair_queue: FairQueue):
-    crowd, newcomer = project(), project()
-    await fill(fair_queue, crowd, 1000)
+async def test_new_project_is_served_before_a_backlog_of_another(fair_queue: FairQueue):
+    backlog, new_project = project(), project()
+    await fill(fair_queue, backlog, 1000)
     await fair_queue.take(LANE, 50)
-    await fill(fair_queue, newcomer, 1)
-    assert [taken.project_id for taken in await fair_queue.take(LANE, 2)].count(newcomer) == 1
+    await fill(fair_queue, new_project, 1)
+    assert [taken.project_id for taken in await fair_queue.take(LANE, 2)].count(new_project) == 1
 
 
-async def test_a_project_that_slept_has_saved_up_nothing(fair_queue: FairQueue):
-    """It goes on in turn with the others, and does not catch up on what it did not ask for."""
+async def test_idle_project_accumulates_no_credit(fair_queue: FairQueue):
+    """It takes turns with the others, and does not catch up on the time without tasks."""
     busy, sleeper = project(), project()
     await fill(fair_queue, busy, 300)
     await fill(fair_queue, sleeper, 1)
     await fair_queue.take(LANE, 200)
     await fill(fair_queue, sleeper, 50)
     served = Counter(taken.project_id for taken in await fair_queue.take(LANE, 20))
-    assert abs(served[busy] - served[sleeper]) <= 2  # 20 to none if it had saved up
+    assert abs(served[busy] - served[sleeper]) <= 2  # the difference would be 20 if it had credit
 
 
-async def test_a_project_that_asks_one_by_one_gets_no_more_than_its_turn(fair_queue: FairQueue):
-    """It is out of turn whenever it has nothing waiting, and must not come in anew at the front each time."""
-    crowd, trickle = project(), project()
-    await fill(fair_queue, crowd, 100)
+async def test_project_that_submits_one_by_one_gets_only_its_share(fair_queue: FairQueue):
+    """It is out of turn whenever it has no waiting task, and must not return to the front each time."""
+    backlog, trickle = project(), project()
+    await fill(fair_queue, backlog, 100)
     served: Counter[ProjectId] = Counter()
     for _ in range(40):
         await fill(fair_queue, trickle, 1 - (await fair_queue.depth(LANE)).get(trickle, NOTHING).waiting)
         served.update(taken.project_id for taken in await fair_queue.take(LANE))
-    assert abs(served[crowd] - served[trickle]) <= 2, served
+    assert abs(served[backlog] - served[trickle]) <= 2, served
 
 
 @pytest.mark.parametrize("lost", [["vt"], ["vt", "turn"], ["last"], ["turn"]])
-async def test_a_lost_clock_starves_nobody(fair_queue: FairQueue, valkey: Redis, namespace: str, lost: list[str]):
-    """Two that have come far and one that is new: whichever key goes, all three are served in turn from now on."""
+async def test_loss_of_the_virtual_time_starves_no_project(
+    fair_queue: FairQueue, valkey: Redis, namespace: str, lost: list[str]
+):
+    """Two projects with a large virtual time and a new one take turns, whichever key is lost."""
     early, late, new = project(), project(), project()
     await fill(fair_queue, early, 200)
     await fill(fair_queue, late, 200)
@@ -65,7 +67,7 @@ async def test_a_lost_clock_starves_nobody(fair_queue: FairQueue, valkey: Redis,
     assert all(18 <= served[owner] <= 22 for owner in (early, late, new)), served
 
 
-async def test_a_project_at_its_cap_costs_the_others_nothing(fair_queue: FairQueue):
+async def test_project_at_its_cap_does_not_delay_others(fair_queue: FairQueue):
     capped, free = project(), project()
     await fair_queue.set_cap(LANE, capped, 2)
     await fill(fair_queue, capped, 100)
@@ -75,8 +77,8 @@ async def test_a_project_at_its_cap_costs_the_others_nothing(fair_queue: FairQue
 
 @given(weights=st.lists(st.floats(0.05, 20), min_size=2, max_size=5))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_projects_with_work_are_served_by_their_weights(valkey_url: str, weights: list[float]):
-    """Start-time fair queuing (Goyal 1996): what two have had, by weight, differs by a turn of each at most."""
+async def test_projects_are_served_in_proportion_to_their_weights(valkey_url: str, weights: list[float]):
+    """Start-time fair queuing (Goyal 1996): weighted service differs by at most one turn of each project."""
     client, name = connect(valkey_url), f"test-{uuid4().hex}"
     queue, owners, takes = FairQueue(client, namespace=name), [project() for _ in weights], 150
     try:
@@ -89,11 +91,11 @@ async def test_projects_with_work_are_served_by_their_weights(valkey_url: str, w
             for b, wb in zip(owners, weights, strict=True):
                 assert abs(served[a] / wa - served[b] / wb) <= 1 / wa + 1 / wb + 1e-6
     finally:
-        await forget(client, name)
+        await delete_namespace(client, name)
         await client.aclose()
 
 
-async def test_a_weight_of_nothing_still_gets_its_turn(fair_queue: FairQueue):
+async def test_project_with_zero_weight_is_still_served(fair_queue: FairQueue):
     poor, rich = project(), project()
     await fair_queue.set_weight(LANE, poor, 0)
     await fill(fair_queue, poor, 3)

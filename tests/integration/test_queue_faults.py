@@ -1,4 +1,4 @@
-"""The queue and its signals on a server that is killed, hangs, is full, forgets its scripts, or is a Cluster."""
+"""The queue and pub/sub on a server that is killed, hangs, is full, loses its scripts, or is a cluster."""
 
 import asyncio
 import signal
@@ -38,7 +38,7 @@ def ids(amount: int) -> tuple[ProjectId, list[TaskId]]:
     return ProjectId(uuid4()), [TaskId(uuid4()) for _ in range(amount)]
 
 
-async def test_a_server_that_is_gone_is_named_and_a_new_one_serves_at_once(own_valkey: ValkeyServer, client: Redis):
+async def test_lost_server_is_reported_and_a_new_one_is_used_at_once(own_valkey: ValkeyServer, client: Redis):
     queue, (owner, [first, second]) = FairQueue(client), ids(2)
     await queue.put(LANE, owner, first, order=1)
     own_valkey.kill()
@@ -47,12 +47,12 @@ async def test_a_server_that_is_gone_is_named_and_a_new_one_serves_at_once(own_v
             await call
     own_valkey.wipe()
     own_valkey.start()
-    await queue.put(LANE, owner, second, order=2)  # over a connection that broke, with a script that is not loaded
+    await queue.put(LANE, owner, second, order=2)  # over a broken connection, with a script that is not loaded
     assert [taken.task_id for taken in await queue.take(LANE, 9)] == [second]
 
 
-async def test_a_put_outlasts_a_short_restart(own_valkey: ValkeyServer, client: Redis, monkeypatch):
-    """A put may be repeated without harm, so a blink of the server is no error for whoever submits."""
+async def test_put_survives_a_short_restart(own_valkey: ValkeyServer, client: Redis, monkeypatch):
+    """A put can be repeated safely, so a short restart of the server causes no error for the submitter."""
     monkeypatch.setattr(queue_module, "PAUSES_S", (0.05,) * 200)
     queue, (owner, [task]) = FairQueue(client), ids(1)
     own_valkey.kill()
@@ -63,7 +63,7 @@ async def test_a_put_outlasts_a_short_restart(own_valkey: ValkeyServer, client: 
     assert [taken.task_id for taken in await queue.take(LANE)] == [task]
 
 
-async def test_a_server_that_hangs_is_given_up(own_valkey: ValkeyServer, client: Redis, monkeypatch):
+async def test_call_to_a_hanging_server_times_out(own_valkey: ValkeyServer, client: Redis, monkeypatch):
     monkeypatch.setattr(queue_module, "LIMIT_S", 0.3)
     queue, (owner, [task]) = FairQueue(client), ids(1)
     own_valkey.signal(signal.SIGSTOP)
@@ -74,7 +74,7 @@ async def test_a_server_that_hangs_is_given_up(own_valkey: ValkeyServer, client:
     assert await queue.take(Lane.TRAIN) == []
 
 
-async def test_a_sleeper_notices_that_the_server_hangs(own_valkey: ValkeyServer, client: Redis, monkeypatch):
+async def test_idle_worker_notices_that_the_server_hangs(own_valkey: ValkeyServer, client: Redis, monkeypatch):
     monkeypatch.setattr(queue_module, "LIMIT_S", 0.3)
     sleeping = asyncio.create_task(FairQueue(client).wait_for_work([LANE], 60))
 
@@ -87,7 +87,7 @@ async def test_a_sleeper_notices_that_the_server_hangs(own_valkey: ValkeyServer,
         await sleeping
 
 
-async def test_a_full_server_says_so_and_still_takes_what_is_done(client: Redis):
+async def test_full_server_is_reported_and_still_accepts_done(client: Redis):
     queue, (owner, [first, second, third]) = FairQueue(client), ids(3)
     await queue.put_many(LANE, owner, [QueueEntry(first, 1), QueueEntry(second, 2)])
     await queue.take(LANE)
@@ -100,7 +100,7 @@ async def test_a_full_server_says_so_and_still_takes_what_is_done(client: Redis)
     assert [taken.task_id for taken in await queue.take(LANE, 9)] == [second, third]
 
 
-async def test_a_burst_waits_for_a_connection(own_valkey: ValkeyServer):
+async def test_burst_of_calls_waits_for_a_connection(own_valkey: ValkeyServer):
     few, (owner, tasks) = connect(own_valkey.url, connections=2), ids(100)
     queue = FairQueue(few)
     await asyncio.gather(*(queue.put(LANE, owner, task, order=1) for task in tasks))
@@ -108,24 +108,24 @@ async def test_a_burst_waits_for_a_connection(own_valkey: ValkeyServer):
     await few.aclose()
 
 
-async def test_scripts_that_the_server_forgot_are_loaded_again(client: Redis):
+async def test_flushed_scripts_are_loaded_again(client: Redis):
     queue, (owner, [task]) = FairQueue(client), ids(1)
     await queue.put(LANE, owner, task, order=1)
     await client.script_flush()
     assert [taken.task_id for taken in await queue.take(LANE)] == [task]
 
 
-async def test_a_long_wait_is_not_cut_by_the_client(client: Redis, monkeypatch):
-    """redis-py cuts a read after its socket timeout, and a cut blocking pop would look like an outage."""
+async def test_long_wait_is_not_ended_by_the_socket_timeout(client: Redis, monkeypatch):
+    """redis-py ends a read after its socket timeout, and an ended blocking pop would look like an outage."""
     monkeypatch.setattr(queue_module, "NAP_S", 0.1)
-    brisk = connect(f"unix://{client.connection_pool.connection_kwargs['path']}")
-    brisk.connection_pool.connection_kwargs["socket_timeout"] = 0.3
-    assert not await FairQueue(brisk).wait_for_work([LANE], 1)
-    await brisk.aclose()
+    impatient = connect(f"unix://{client.connection_pool.connection_kwargs['path']}")
+    impatient.connection_pool.connection_kwargs["socket_timeout"] = 0.3
+    assert not await FairQueue(impatient).wait_for_work([LANE], 1)
+    await impatient.aclose()
 
 
-async def test_it_works_on_a_cluster_where_lanes_lie_on_different_nodes():
-    """One node that holds every slot refuses keys of different slots as many nodes would."""
+async def test_queue_works_on_a_cluster_with_lanes_on_different_nodes():
+    """A single node with every slot refuses keys of different slots, as several nodes would."""
     server = ValkeyServer("--cluster-enabled", "yes", "--port", str(port := _free_port()), "--bind", "127.0.0.1")
     server.start()
     admin = connect(server.url)
@@ -163,64 +163,64 @@ async def test_it_works_on_a_cluster_where_lanes_lie_on_different_nodes():
         server.close()
 
 
-async def test_a_listener_hears_again_after_the_server_came_back(own_valkey: ValkeyServer, client: Redis):
+async def test_listener_resumes_after_a_server_restart(own_valkey: ValkeyServer, client: Redis):
     pubsub, (_, [first, second]) = PubSub(client), ids(2)
-    heard = pubsub.listen([redis_keys.cancel_channel("daemon-1"), "other"])
-    assert await anext(heard) == Subscribed()
-    await pubsub.cancel("daemon-2", second)  # for somebody else
+    received = pubsub.listen([redis_keys.cancel_channel("daemon-1"), "other"])
+    assert await anext(received) == Subscribed()
+    await pubsub.cancel("daemon-2", second)  # for another daemon
     await pubsub.cancel("daemon-1", first)
-    assert await anext(heard) == Notice(redis_keys.cancel_channel("daemon-1"), str(first).encode())
+    assert await anext(received) == Notice(redis_keys.cancel_channel("daemon-1"), str(first).encode())
     own_valkey.kill()
     with pytest.raises(EngineUnavailable):
         await pubsub.publish("other", b"lost")
-    again = asyncio.ensure_future(anext(heard))
+    again = asyncio.ensure_future(anext(received))
     await asyncio.to_thread(own_valkey.start)
-    assert await again == Subscribed()  # so that the listener reads what it missed
+    assert await again == Subscribed()  # so that the listener reads the state it missed
     await pubsub.publish("other", b"\x00\xff")
-    assert await anext(heard) == Notice("other", b"\x00\xff")
-    await heard.aclose()
+    assert await anext(received) == Notice("other", b"\x00\xff")
+    await received.aclose()
 
 
-async def test_channels_added_while_the_connection_is_being_made_are_heard(own_valkey: ValkeyServer, client: Redis):
+async def test_channels_added_during_connection_setup_are_subscribed(own_valkey: ValkeyServer, client: Redis):
     pubsub, channels = PubSub(client), Channels("always")
-    heard: asyncio.Queue[Notice | Subscribed] = asyncio.Queue()
+    received: asyncio.Queue[Notice | Subscribed] = asyncio.Queue()
 
     async def listen() -> None:
-        async for word in pubsub.listen(channels):
-            heard.put_nowait(word)
+        async for message in pubsub.listen(channels):
+            received.put_nowait(message)
 
     listening = asyncio.create_task(listen())
     try:
         names = [f"added-{number}" for number in range(30)]
-        for name in names:  # one at each step of the connection's way
+        for name in names:  # one at each step of the connection setup
             await asyncio.sleep(0)
             await channels.add(name)
-        assert await asyncio.wait_for(heard.get(), 5) == Subscribed()
+        assert await asyncio.wait_for(received.get(), 5) == Subscribed()
         for name in (*names, "always"):
             await eventually(lambda name=name: pubsub.publish(name, b""), 5, f"{name} is subscribed")
-            assert await asyncio.wait_for(heard.get(), 5) == Notice(name, b"")
+            assert await asyncio.wait_for(received.get(), 5) == Notice(name, b"")
     finally:
         await end(listening)
 
 
-async def test_a_silent_connection_is_kept_and_a_dead_one_is_made_again(own_valkey: ValkeyServer, client: Redis):
-    """A half-open connection reports nothing: only a ping without answer tells it from a quiet hour."""
+async def test_idle_connection_is_kept_and_a_dead_one_replaced(own_valkey: ValkeyServer, client: Redis):
+    """A half-open connection reports no error: only an unanswered ping distinguishes it from an idle one."""
     pubsub = PubSub(client, silence_s=0.1)
-    heard = pubsub.listen(["news"])
-    assert await anext(heard) == Subscribed()
-    quiet = asyncio.ensure_future(anext(heard))
-    ended, _ = await asyncio.wait([quiet], timeout=1)  # ten silences, each answered
+    received = pubsub.listen(["news"])
+    assert await anext(received) == Subscribed()
+    quiet = asyncio.ensure_future(anext(received))
+    ended, _ = await asyncio.wait([quiet], timeout=1)  # ten silent periods, each with an answered ping
     assert not ended
     own_valkey.signal(signal.SIGSTOP)
     ended, _ = await asyncio.wait([quiet], timeout=1)
     assert not ended
     own_valkey.signal(signal.SIGCONT)
     assert await quiet == Subscribed()
-    await heard.aclose()
+    await received.aclose()
 
 
 def _free_port() -> int:
-    """Low enough that the bus of a Cluster, at this port + 10,000, has one too."""
+    """Return a free port low enough for the cluster bus, which uses this port + 10,000."""
     while True:
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))

@@ -1,7 +1,7 @@
-"""Random histories of the queue against a model, loss of any key and of everything included.
+"""Random histories of the queue compared with a model, including the loss of any key or of everything.
 
-Nothing is lost, no cap exceeded, no project asleep with work and room, no task in two places. The model stands for
-PostgreSQL: after a loss a sweep as the real one does it, from the model alone, must mend everything.
+No task is lost or in two places, no cap is exceeded, and no project with work and room is out of turn. The model stands
+for PostgreSQL: after a loss, a sweep from the model alone must repair everything.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from kairos.lanes import Lane
 from kairos.orchestration.queue.queue import Depth, FairQueue, QueueEntry, TakenTask
 from kairos.redis_client import connect
 from kairos.tenancy import ProjectId, TaskId
-from tests.kit.valkey import forget
+from tests.kit.valkey import delete_namespace
 
 LANE = Lane.BATCH
 PROJECTS = [ProjectId(UUID(int=i)) for i in range(1, 5)]
@@ -34,7 +34,7 @@ HOUR = 3600.0
 TURN, VT, LAST, CAP, WEIGHT, BELL, DUE, SET, WAIT, RUN, LATER, ORDER = range(12)
 
 Places = dict[ProjectId, list[set[TaskId]]]
-"""What waits, runs and is delayed, by project."""
+"""The waiting, running and delayed tasks of each project."""
 
 projects = st.sampled_from(PROJECTS)
 picks = st.integers(0, 10**6)
@@ -55,15 +55,15 @@ class QueueMachine(RuleBasedStateMachine):
         self.running: dict[TaskId, ProjectId] = {}
         self.caps: dict[ProjectId, int] = {}
         self.made = 0
-        self.damaged = False  # something is lost, and no sweep has come yet
+        self.damaged = False  # data is lost, and no sweep has run since
 
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.runner.run(work)
 
-    # What callers do
+    # Calls
 
     @initialize()
-    def begin(self) -> None:
+    def start(self) -> None:
         self.do(self.queue.start_generation())
 
     @rule(project=projects, priority=st.integers(-2, 2), order=st.integers(0, 3), delayed=st.booleans())
@@ -75,7 +75,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(pick=picks, delayed=st.booleans())
     def put_again(self, pick: int, delayed: bool) -> None:
-        """Of whatever exists; a delayed one comes forward, all else stays what it is."""
+        """Put an existing task again. A delayed task becomes due; any other stays as it is."""
         owners = {task: owner for task, (owner, _) in (self.waiting | self.delayed).items()} | self.running
         if not owners or self.damaged:
             return
@@ -93,19 +93,19 @@ class QueueMachine(RuleBasedStateMachine):
             self._claim(taken, due)
 
     def _claim(self, taken: TakenTask, due: set[TaskId]) -> None:
-        """As PostgreSQL would: only what is queued may start."""
+        """Claim a task as PostgreSQL would: only a queued task may start."""
         task, project = taken.task_id, taken.project_id
         if self.damaged and task in self.running:
-            return  # refused; the sweep counts it right
+            return  # refused; the sweep corrects the count
         source = self.waiting if task in self.waiting else self.delayed
         owner, entry = source.pop(task)
         assert owner == project
-        assert self.damaged or source is self.waiting or task in due, "handed out before it was due"
+        assert self.damaged or source is self.waiting or task in due, "returned before it was due"
         self.running[task] = project
         if not self.damaged:
             assert self._count(project) <= self.caps.get(project, 10**9), "cap exceeded"
             better = [e for t, (p, e) in self.waiting.items() if p == project and _rank(e) < _rank(entry)]
-            assert not better or task in due, "a lesser task was handed out first"
+            assert not better or task in due, "a task of lower rank was returned first"
 
     @precondition(lambda self: self.running)
     @rule(pick=picks, twice=st.booleans())
@@ -136,11 +136,11 @@ class QueueMachine(RuleBasedStateMachine):
     def weight(self, project: ProjectId, weight: float) -> None:
         self.do(self.queue.set_weight(LANE, project, weight))
 
-    # What happens to them
+    # Time and faults
 
     @rule(project=projects)
     def an_hour_passes(self, project: ProjectId) -> None:
-        """For the delayed tasks of a project: they are due, and nobody has looked yet."""
+        """Make the delayed tasks of a project due, before any call promotes them."""
         self.do(self._rewind(project))
 
     @rule(key=st.sampled_from(range(12)), project=projects)
@@ -151,7 +151,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def lose_everything(self) -> None:
-        self.do(forget(self.client, self.namespace))
+        self.do(delete_namespace(self.client, self.namespace))
         self.damaged = True
 
     @precondition(lambda self: self.damaged)
@@ -161,7 +161,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.damaged = False
 
     async def _sweep(self) -> None:
-        """As the sweeper will, from its rows: what runs, what waits, caps; and frees what no row is running."""
+        """Repair the queue from rows as the sweeper does: running and queued tasks, caps, and runs without a row."""
         full = await self.queue.generation() is None
         for project in PROJECTS:
             await self.queue.adopt(LANE, project, [t for t, p in self.running.items() if p == project])
@@ -172,35 +172,35 @@ class QueueMachine(RuleBasedStateMachine):
         for run in await self.queue.stale_runs(LANE, -1):
             if run.task_id not in self.running:
                 await self.queue.done(LANE, run.project_id, run.task_id)
-            assert run.task_id not in self.waiting, "waits for PostgreSQL and runs for Redis"
+            assert run.task_id not in self.waiting, "queued in PostgreSQL and running in Redis"
         if full:
             await self.queue.start_generation()
 
-    # What must hold
+    # Invariants
 
     @invariant()
-    def what_is_promised_holds(self) -> None:
-        self.do(self._holds())
+    def invariants_hold(self) -> None:
+        self.do(self._check_invariants())
 
-    async def _holds(self) -> None:
-        """Looked at in as few round trips as can be, as it is after every step."""
+    async def _check_invariants(self) -> None:
+        """Check the invariants, in few round trips, as this runs after every step."""
         places = await self._places()
-        self._no_task_is_in_two_places(places)
+        self._check_no_task_is_in_two_places(places)
         if not self.damaged:
-            await self._nothing_is_lost(places)
-            await self._nobody_sleeps_with_work_and_room(places)
-        assert await self.client.llen(self.keys[BELL]) <= 64, "the bell is short"
+            await self._check_no_task_is_lost(places)
+            await self._check_projects_with_work_and_room_are_in_turn(places)
+        assert await self.client.llen(self.keys[BELL]) <= 64, "the bell is too long"
 
     def teardown(self) -> None:
         try:
             self.do(self._drain())
         finally:
-            self.do(forget(self.client, self.namespace))
+            self.do(delete_namespace(self.client, self.namespace))
             self.do(self.client.aclose())
             self.runner.close()
 
     async def _drain(self) -> None:
-        """Whatever happened, each task that should be is handed out once in the end."""
+        """Check that in the end every queued task is returned exactly once."""
         await self._sweep()
         for project in PROJECTS:
             await self._rewind(project)
@@ -211,13 +211,13 @@ class QueueMachine(RuleBasedStateMachine):
             await self.queue.done(LANE, run.project_id, run.task_id)
         stem = redis_keys.queue_lane(LANE, self.namespace)
         parts = {name.decode().removeprefix(stem) async for name in self.client.scan_iter(f"{stem}*")}
-        assert parts <= {"vt", "last", "cap", "weight", "generation"}, "something is left over for ever"
+        assert parts <= {"vt", "last", "cap", "weight", "generation"}, "keys are left over"
 
-    def _no_task_is_in_two_places(self, places: Places) -> None:
+    def _check_no_task_is_in_two_places(self, places: Places) -> None:
         for project, sets in places.items():
             assert len(set().union(*sets)) == sum(map(len, sets)), project
 
-    async def _nothing_is_lost(self, places: Places) -> None:
+    async def _check_no_task_is_lost(self, places: Places) -> None:
         due, depths = await self._due(places), {}
         for project, (waits, runs, later) in places.items():
             assert runs == {t for t, p in self.running.items() if p == project}
@@ -227,12 +227,12 @@ class QueueMachine(RuleBasedStateMachine):
                 depths[project] = Depth(len(waits), len(runs), len(later))
         assert await self.queue.depth(LANE) == depths
 
-    async def _nobody_sleeps_with_work_and_room(self, places: Places) -> None:
+    async def _check_projects_with_work_and_room_are_in_turn(self, places: Places) -> None:
         turn = {ProjectId(UUID(p.decode())) for p in await self.client.zrange(self.keys[TURN], 0, -1)}
         expected = {p for p in PROJECTS if places[p][0] and self._count(p) < self.caps.get(p, 10**9)}
         assert turn == expected
         async with self.client.pipeline(transaction=False) as both:
-            for project in PROJECTS:  # and whose delayed tasks come is known
+            for project in PROJECTS:  # the time of the first delayed task is stored
                 both.zrange(self.keys[LATER] + str(project), 0, 0, withscores=True)
                 both.zscore(self.keys[DUE], str(project))
             answers = await both.execute()
@@ -248,7 +248,7 @@ class QueueMachine(RuleBasedStateMachine):
         return {project: found[3 * i : 3 * i + 3] for i, project in enumerate(PROJECTS)}
 
     async def _due(self, places: Places) -> set[TaskId]:
-        """Tasks whose hour has passed: they wait, or will at the next look."""
+        """Return the delayed tasks that are due: promoted, or to be promoted by the next call."""
         waits = set().union(*[waiting for waiting, _, _ in places.values()])
         async with self.client.pipeline(transaction=False) as all_later:
             for project in PROJECTS:
@@ -278,7 +278,7 @@ def _pick(of: dict[TaskId, Any], pick: int) -> TaskId:
 
 
 @pytest.mark.timeout(240)
-def test_any_history_keeps_what_the_queue_promises(valkey_url: str) -> None:
+def test_invariants_hold_in_any_history(valkey_url: str) -> None:
     machine: Callable[[], QueueMachine] = type("Machine", (QueueMachine,), {"url": valkey_url})
     run_state_machine_as_test(
         machine,

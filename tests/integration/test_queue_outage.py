@@ -1,4 +1,4 @@
-"""Workers and a sweeper go on through kill -9 and restart of the server: every task ends once, none is lost."""
+"""Workers and a sweeper survive kill -9 and a restart of the server: every task ends once, and none is lost."""
 
 import asyncio
 from collections import Counter
@@ -21,7 +21,7 @@ LANE = Lane.BATCH
 
 
 class Rows:
-    """Stands for PostgreSQL: what is queued, runs and has ended, and a claim that only one can win."""
+    """Stands for PostgreSQL: the state of each task, and a claim that only one worker can win."""
 
     def __init__(self, projects: int, tasks: int) -> None:
         owners = [ProjectId(uuid4()) for _ in range(projects)]
@@ -51,7 +51,7 @@ class Rows:
 async def work(queue: FairQueue, rows: Rows) -> None:
     while True:
         try:
-            for taken in await queue.take(LANE, 2) or await nothing(queue):
+            for taken in await queue.take(LANE, 2) or await wait_for_tasks(queue):
                 if rows.claim(taken.task_id):
                     await asyncio.sleep(0)  # the model's answer
                     rows.end(taken.task_id)
@@ -60,7 +60,7 @@ async def work(queue: FairQueue, rows: Rows) -> None:
             await asyncio.sleep(0.02)
 
 
-async def nothing(queue: FairQueue) -> list[TakenTask]:
+async def wait_for_tasks(queue: FairQueue) -> list[TakenTask]:
     await queue.wait_for_work([LANE], 1)
     return []
 
@@ -80,22 +80,22 @@ async def sweep_once(queue: FairQueue, rows: Rows) -> None:
         gone = queued if refill else await queue.missing(LANE, project, queued)
         await queue.put_many(LANE, project, [QueueEntry(task, 1) for task in gone])
     for run in await queue.stale_runs(LANE, 0.5):
-        if rows.state[run.task_id] != "running":  # taken and never claimed, or ended while nobody could say so
+        if rows.state[run.task_id] != "running":  # taken but not claimed, or ended during the outage
             await queue.done(LANE, run.project_id, run.task_id)
     if refill:
         await queue.start_generation()
 
 
 @pytest.mark.parametrize("disk_lost", [False, True])
-async def test_every_task_ends_once_through_kills_of_the_server(own_valkey: ValkeyServer, disk_lost: bool):
+async def test_every_task_ends_once_despite_a_killed_server(own_valkey: ValkeyServer, disk_lost: bool):
     client, rows = connect(own_valkey.url), Rows(projects=3, tasks=2000)
     queue = FairQueue(client)
     await sweep_once(queue, rows)
-    crew = [asyncio.create_task(work(queue, rows)) for _ in range(6)]
-    crew.append(asyncio.create_task(sweep(queue, rows)))
+    workers = [asyncio.create_task(work(queue, rows)) for _ in range(6)]
+    workers.append(asyncio.create_task(sweep(queue, rows)))
     await rows.half.wait()
     own_valkey.kill()
-    assert len(rows.ended) < len(rows.owner)  # it really came between
+    assert len(rows.ended) < len(rows.owner)  # the server was killed before all tasks had ended
     if disk_lost:
         own_valkey.wipe()
     await asyncio.to_thread(own_valkey.start)
@@ -104,9 +104,9 @@ async def test_every_task_ends_once_through_kills_of_the_server(own_valkey: Valk
     async def freed() -> bool:
         return not any(depth.running for depth in (await queue.depth(LANE)).values())
 
-    await eventually(freed, why="the sweeper frees what was taken into the void")
-    for member in crew:
-        member.cancel()
+    await eventually(freed, why="the sweeper frees tasks that were taken but not claimed")
+    for worker in workers:
+        worker.cancel()
     assert set(rows.ended.values()) == {1}
     assert len(rows.ended) == len(rows.owner)
     await client.aclose()

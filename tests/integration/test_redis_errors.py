@@ -1,4 +1,4 @@
-"""Whatever Redis answers while somebody waits for it, the daemon goes on and works again when Redis does."""
+"""No error of Redis ends a daemon, and the daemon works again as soon as Redis does."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from kairos.pubsub import Notice, PubSub, Subscribed
 from kairos.redis_client import blocking_redis_errors, check_writable, connect, redis_errors
 from kairos.tenancy import ProjectId, TaskId
 from tests.kit.conditions import eventually
-from tests.kit.house import House, open_house
+from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.model_server import ModelServer
 from tests.kit.valkey import ValkeyServer
 
@@ -43,77 +43,79 @@ async def client(own_valkey: ValkeyServer) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-async def apart(addresses: Addresses, models: ModelServer, own_valkey: ValkeyServer) -> AsyncIterator[House]:
-    """A house with a Redis of its own, which may be mistreated."""
-    async with open_house(replace(addresses, redis_url=own_valkey.url), models) as house:
-        yield house
+async def app_with_own_redis(
+    addresses: Addresses, models: ModelServer, own_valkey: ValkeyServer
+) -> AsyncIterator[KairosApp]:
+    """A `KairosApp` with a Redis of its own, in which tests may cause faults."""
+    async with open_app(replace(addresses, redis_url=own_valkey.url), models) as app:
+        yield app
 
 
-async def works(house: House) -> None:
-    task = await house.finished(await house.submit(), within_s=30)
+async def run_task(app: KairosApp) -> None:
+    task = await app.finished(await app.submit(), within_s=30)
     assert task.state == TaskState.SUCCEEDED
 
 
 async def blocked(client: Redis) -> list[str]:
-    """The connections that wait in a blocking command."""
+    """Return the ids of connections that wait in a blocking command."""
     return [entry["id"] for entry in await client.client_list() if entry["cmd"] == "blpop" and "b" in entry["flags"]]
 
 
-async def ready(house: House) -> dict[str, Any]:
-    services: Services = house.parts.services
+async def ready(app: KairosApp) -> dict[str, Any]:
+    services: Services = app.parts.services
     return dict((await services.probe())["redis"])
 
 
-async def test_a_failover_that_unblocks_sleepers_ends_no_daemon(apart: House, client: Redis):
-    """An old primary answers BLPOP with UNBLOCKED when it becomes a replica, and READONLY to every write after."""
-    async with apart.working():
-        await works(apart)
-        await eventually(lambda: blocked(client), 10, "a daemon that sleeps")
+async def test_daemon_survives_a_failover_that_unblocks_workers(app_with_own_redis: KairosApp, client: Redis):
+    """A primary that becomes a replica answers BLPOP with UNBLOCKED, and later writes with READONLY."""
+    async with app_with_own_redis.working():
+        await run_task(app_with_own_redis)
+        await eventually(lambda: blocked(client), 10, "a worker waits")
         await client.execute_command("REPLICAOF", "127.0.0.1", "1")
         with pytest.raises(EngineUnavailable, match="read only replica"):
             await check_writable(client)
-        assert (await ready(apart))["state"] == "degraded"
-        waiting = await apart.submit()
+        assert (await ready(app_with_own_redis))["state"] == "degraded"
+        waiting = await app_with_own_redis.submit()
         await client.execute_command("REPLICAOF", "NO", "ONE")
-        assert (await apart.finished(waiting, within_s=30)).state == TaskState.SUCCEEDED
-        await works(apart)
+        assert (await app_with_own_redis.finished(waiting, within_s=30)).state == TaskState.SUCCEEDED
+        await run_task(app_with_own_redis)
 
 
-async def test_an_unblocked_sleeper_goes_on(apart: House, client: Redis):
-    async with apart.working():
-        await works(apart)
+async def test_unblocked_worker_continues(app_with_own_redis: KairosApp, client: Redis):
+    async with app_with_own_redis.working():
+        await run_task(app_with_own_redis)
         for _ in range(3):
-            sleeping = await eventually(lambda: blocked(client), 10, "a daemon that sleeps")
-            for number in sleeping:
+            waiting_ids = await eventually(lambda: blocked(client), 10, "a worker waits")
+            for number in waiting_ids:
                 await client.execute_command("CLIENT", "UNBLOCK", number, "ERROR")
-        await works(apart)
+        await run_task(app_with_own_redis)
 
 
-async def test_scripts_that_are_flushed_and_connections_that_are_killed_are_no_end(apart: House, client: Redis):
-    async with apart.working():
-        await works(apart)
+async def test_daemon_survives_flushed_scripts_and_killed_connections(app_with_own_redis: KairosApp, client: Redis):
+    async with app_with_own_redis.working():
+        await run_task(app_with_own_redis)
         await client.script_flush()
         for kind in ("normal", "pubsub"):
             await client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
-        await works(apart)
+        await run_task(app_with_own_redis)
 
 
-async def test_a_redis_that_is_full_shows_as_degraded_until_it_has_room(apart: House, client: Redis):
-    async with apart.working():
-        await works(apart)
-        assert await ready(apart) == {"state": "ok"}
+async def test_full_redis_is_reported_as_degraded_until_it_has_room(app_with_own_redis: KairosApp, client: Redis):
+    async with app_with_own_redis.working():
+        await run_task(app_with_own_redis)
+        assert await ready(app_with_own_redis) == {"state": "ok"}
         await client.config_set("maxmemory", 1)
-        part = await ready(apart)
+        part = await ready(app_with_own_redis)
         assert part["state"] == "degraded"
         assert "refuses writes" in part["detail"]
         assert "Raise its maxmemory" in part["detail"]
-        waiting = await apart.submit()
+        waiting = await app_with_own_redis.submit()
         await client.config_set("maxmemory", 0)
-        assert await ready(apart) == {"state": "ok"}
-        assert (await apart.finished(waiting, within_s=30)).state == TaskState.SUCCEEDED
+        assert await ready(app_with_own_redis) == {"state": "ok"}
+        assert (await app_with_own_redis.finished(waiting, within_s=30)).state == TaskState.SUCCEEDED
 
 
-async def test_the_doctor_names_a_redis_that_is_full(own_valkey: ValkeyServer, client: Redis):
+async def test_doctor_reports_a_full_redis(own_valkey: ValkeyServer, client: Redis):
     assert (await asyncio.to_thread(_reachable_redis, own_valkey.url)).ok
     await client.config_set("maxmemory", 1)
     found = await asyncio.to_thread(_reachable_redis, own_valkey.url)
@@ -121,16 +123,18 @@ async def test_the_doctor_names_a_redis_that_is_full(own_valkey: ValkeyServer, c
     assert "used memory > 'maxmemory'" in found.detail
 
 
-async def test_a_redis_that_is_killed_is_away_and_comes_back(apart: House, own_valkey: ValkeyServer):
-    async with apart.working():
-        await works(apart)
+async def test_killed_redis_is_reported_as_away_until_it_restarts(
+    app_with_own_redis: KairosApp, own_valkey: ValkeyServer
+):
+    async with app_with_own_redis.working():
+        await run_task(app_with_own_redis)
         own_valkey.kill()
-        assert (await ready(apart))["state"] == "away"
+        assert (await ready(app_with_own_redis))["state"] == "away"
         await asyncio.to_thread(own_valkey.start)
-        await works(apart)
+        await run_task(app_with_own_redis)
 
 
-async def test_a_redis_without_its_replicas_is_named():
+async def test_redis_without_enough_replicas_is_reported():
     server = ValkeyServer("--min-replicas-to-write", "1")
     await asyncio.to_thread(server.start)
     try:
@@ -143,19 +147,19 @@ async def test_a_redis_without_its_replicas_is_named():
         server.close()
 
 
-async def test_a_listener_hears_again_after_its_subscription_was_refused(client: Redis, namespace: str):
-    """An access list may forbid a channel for a while."""
+async def test_listener_resumes_after_its_subscription_was_refused(client: Redis, namespace: str):
+    """An access list may deny a channel temporarily."""
     channel = redis_keys.statistics_channel(namespace)
     await client.execute_command("ACL", "SETUSER", "default", "resetchannels")
     listening = PubSub(client, namespace=namespace).listen([channel])
-    hearing = asyncio.create_task(anext(listening))
-    done, _ = await asyncio.wait([hearing], timeout=0.5)
+    subscribing = asyncio.create_task(anext(listening))
+    done, _ = await asyncio.wait([subscribing], timeout=0.5)
     assert not done
     await client.execute_command("ACL", "SETUSER", "default", "allchannels")
-    assert isinstance(await asyncio.wait_for(hearing, 20), Subscribed)
+    assert isinstance(await asyncio.wait_for(subscribing, 20), Subscribed)
     await PubSub(client, namespace=namespace).publish(channel, b"x")
     assert await asyncio.wait_for(anext(listening), 5) == Notice(channel, b"x")
-    await end(hearing)
+    await end(subscribing)
     await listening.aclose()
 
 
@@ -189,18 +193,18 @@ BUGS = [
 
 
 def parsed(text: str) -> Exception:
-    """The exception that redis-py makes of an error reply."""
+    """Return the exception that redis-py creates from an error reply."""
     return BaseParser.parse_error(text)
 
 
 @pytest.mark.parametrize("text", REFUSALS)
-def test_every_state_of_the_server_is_an_outage(text: str):
+def test_every_refusal_by_server_state_is_an_outage(text: str):
     with pytest.raises(EngineUnavailable), redis_errors(connect("redis://localhost")):
         raise parsed(text)
 
 
 @pytest.mark.parametrize("text", BUGS)
-def test_an_error_of_the_command_is_an_outage_only_where_it_ends_a_wait(text: str):
+def test_command_error_is_an_outage_only_in_a_blocking_call(text: str):
     with pytest.raises(faults.ResponseError), redis_errors(connect("redis://localhost")):
         raise parsed(text)
     with pytest.raises(EngineUnavailable), blocking_redis_errors(connect("redis://localhost")):

@@ -1,4 +1,4 @@
-"""The response cache on a real server: one call for many askers, and approved answers alone."""
+"""The response cache on a real server: one model call for equal requests, and only approved answers."""
 
 import asyncio
 import time
@@ -18,28 +18,28 @@ from tests.kit.conditions import eventually
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
 
 
-# What is kept, and for whom
+# Stored answers
 
 
-async def test_an_answer_serves_once_it_is_stored(cache: ResponseCache, project: ProjectId) -> None:
+async def test_stored_answer_is_served(cache: ResponseCache, project: ProjectId) -> None:
     lease = lease_of(await cache.lookup(key(project)))
     kept = answer("approved")
     assert await cache.store(lease, kept)
     assert await cache.lookup(key(project)) == Hit(kept)
-    assert not await cache.store(lease, answer("again")), "a lease stores once"
+    assert not await cache.store(lease, answer("again")), "a lease stores only once"
 
 
-async def test_an_answer_is_seen_by_no_other_project(cache: ResponseCache, project: ProjectId) -> None:
+async def test_answer_is_not_served_to_another_project(cache: ResponseCache, project: ProjectId) -> None:
     await keep(cache, key(project))
     assert not await served(cache, replace(key(project), project_id=ProjectId(uuid4())))
 
 
-async def test_what_was_not_approved_is_not_kept(cache: ResponseCache, project: ProjectId) -> None:
+async def test_unapproved_answer_is_not_stored(cache: ResponseCache, project: ProjectId) -> None:
     cache.release(lease_of(await cache.lookup(key(project))))
     cache.release(lease_of(await cache.lookup(key(project))))
 
 
-async def test_a_refresh_does_not_read_but_replaces(cache: ResponseCache, project: ProjectId) -> None:
+async def test_refresh_replaces_the_answer_without_reading_it(cache: ResponseCache, project: ProjectId) -> None:
     await keep(cache, key(project), "old")
     lease = lease_of(await cache.lookup(key(project), refresh=True))
     assert text_of(await cache.lookup(key(project))) == "old"
@@ -48,9 +48,7 @@ async def test_a_refresh_does_not_read_but_replaces(cache: ResponseCache, projec
     assert (await cache.stats(project)).entries == 1
 
 
-async def test_an_answer_ends_with_its_time_and_leaves_nothing(
-    valkey: Redis, namespace: str, project: ProjectId
-) -> None:
+async def test_expired_answer_leaves_no_keys(valkey: Redis, namespace: str, project: ProjectId) -> None:
     async with opened(valkey, namespace, replace(PATIENT, ttl_s=0.3)) as cache:
         await keep(cache, key(project))
         assert await served(cache, key(project))
@@ -65,10 +63,13 @@ async def test_an_answer_ends_with_its_time_and_leaves_nothing(
         assert not await served(cache, key(project))
 
 
-async def test_a_brief_answer_ends_alone(valkey: Redis, namespace: str, project: ProjectId) -> None:
-    async with opened(valkey, namespace) as cache, opened(valkey, namespace, replace(PATIENT, ttl_s=0.2)) as brief:
+async def test_answers_expire_independently(valkey: Redis, namespace: str, project: ProjectId) -> None:
+    async with (
+        opened(valkey, namespace) as cache,
+        opened(valkey, namespace, replace(PATIENT, ttl_s=0.2)) as short_lived,
+    ):
         await keep(cache, key(project, "lasting"))
-        await keep(brief, key(project, "brief"))
+        await keep(short_lived, key(project, "brief"))
 
         async def ended() -> bool:
             return not await served(cache, key(project, "brief"))
@@ -78,10 +79,10 @@ async def test_a_brief_answer_ends_alone(valkey: Redis, namespace: str, project:
         assert (await cache.stats(project)).entries == 1
 
 
-# What ends an answer before its time
+# Invalidation
 
 
-async def test_a_late_rejection_finds_the_answer_by_its_decision(cache: ResponseCache, project: ProjectId) -> None:
+async def test_late_rejection_drops_the_answer_by_its_decision(cache: ResponseCache, project: ProjectId) -> None:
     first, other = await keep(cache, key(project, "a")), await keep(cache, key(project, "b"))
     assert await cache.drop_decision(project, first.decision_id)
     assert not await cache.drop_decision(project, first.decision_id)
@@ -90,7 +91,7 @@ async def test_a_late_rejection_finds_the_answer_by_its_decision(cache: Response
     assert not await cache.drop_decision(project, other.decision_id)
 
 
-async def test_the_decision_of_a_replaced_answer_does_not_drop_the_new_one(
+async def test_decision_of_a_replaced_answer_does_not_drop_the_new_one(
     cache: ResponseCache, project: ProjectId
 ) -> None:
     old = await keep(cache, key(project), "old")
@@ -99,7 +100,7 @@ async def test_the_decision_of_a_replaced_answer_does_not_drop_the_new_one(
     assert text_of(await cache.lookup(key(project))) == "new"
 
 
-async def test_a_new_epoch_voids_what_the_router_chose_and_nothing_else(
+async def test_new_epoch_invalidates_only_answers_chosen_by_the_router(
     cache: ResponseCache, project: ProjectId
 ) -> None:
     auto, named = key(project, "auto"), key(project, "named", auto=False)
@@ -108,22 +109,22 @@ async def test_a_new_epoch_voids_what_the_router_chose_and_nothing_else(
     assert await cache.bump_epoch(project) == await cache.epoch(project) == 1
     assert not await served(cache, auto)
     assert await served(cache, named)
-    assert (await cache.stats(project)).entries == 1, "the void one gave its bytes back"
+    assert (await cache.stats(project)).entries == 1, "the bytes of the invalid entry are freed"
 
 
 @pytest.mark.parametrize("change", [ResponseCache.flush, ResponseCache.bump_epoch])
-async def test_an_answer_on_its_way_does_not_outlive_a_flush_or_an_epoch(
+async def test_answer_in_progress_is_not_stored_after_a_flush_or_a_new_epoch(
     cache: ResponseCache, project: ProjectId, change: Callable[[ResponseCache, ProjectId], Awaitable[int]]
 ) -> None:
     lease = lease_of(await cache.lookup(key(project)))
     waiter = asyncio.create_task(cache.lookup(key(project)))
     await change(cache, project)
     assert not await cache.store(lease, answer("from before"))
-    assert lease_of(await waiter).shared, "who waited asks again"
+    assert lease_of(await waiter).shared, "the waiting request looks up again"
     await eventually(lambda: not waiter.cancelled())
 
 
-async def test_a_flush_empties_one_project(cache: ResponseCache, project: ProjectId) -> None:
+async def test_flush_empties_one_project(cache: ResponseCache, project: ProjectId) -> None:
     neighbour = ProjectId(uuid4())
     for name in "abc":
         await keep(cache, key(project, name))
@@ -135,15 +136,15 @@ async def test_a_flush_empties_one_project(cache: ResponseCache, project: Projec
     assert await cache.flush(neighbour) == 1
 
 
-# One call for many
+# One call for equal requests
 
 
-async def test_many_that_ask_the_same_make_one_call(cache: ResponseCache, project: ProjectId) -> None:
+async def test_equal_requests_share_one_call(cache: ResponseCache, project: ProjectId) -> None:
     model = Model(cache)
-    askers = [asyncio.create_task(model.ask(key(project))) for _ in range(200)]
+    requests = [asyncio.create_task(model.ask(key(project))) for _ in range(200)]
     await eventually(lambda: model.calls)
     model.may_answer.set()
-    texts = await asyncio.gather(*askers)
+    texts = await asyncio.gather(*requests)
     assert model.calls == 1
     assert sorted(texts) == ["answer 1"] * 199 + ["own"]
     stats = await cache.stats(project)
@@ -153,26 +154,26 @@ async def test_many_that_ask_the_same_make_one_call(cache: ResponseCache, projec
     assert stats.saved_s == pytest.approx(398)
 
 
-async def test_many_that_ask_different_things_wait_for_nobody(cache: ResponseCache, project: ProjectId) -> None:
+async def test_different_requests_do_not_wait(cache: ResponseCache, project: ProjectId) -> None:
     found = await asyncio.gather(*(cache.lookup(key(project, str(i))) for i in range(300)))
     assert all(isinstance(miss, Miss) and miss.lease.shared and not miss.degraded for miss in found)
 
 
-async def test_two_processes_make_one_call(valkey_url: str, project: ProjectId) -> None:
+async def test_processes_share_one_call(valkey_url: str, project: ProjectId) -> None:
     callers = [await Caller.start(valkey_url, project, "crowd") for _ in range(2)]
     for caller in callers:
-        await caller.say("go")
-    counts = [int(await caller.hear()) for caller in callers]
+        await caller.write_line("go")
+    counts = [int(await caller.read_line()) for caller in callers]
     assert sorted(counts) == [0, 1]
     for caller in callers:
         await caller.end()
 
 
-async def test_a_killed_holder_is_followed_by_one_that_waits(
+async def test_waiting_request_takes_over_the_lease_of_a_killed_process(
     valkey: Redis, valkey_url: str, namespace: str, project: ProjectId
 ) -> None:
     holder = await Caller.start(valkey_url, project, "hold")
-    assert await holder.hear() == "held"
+    assert await holder.read_line() == "held"
     async with opened(valkey, namespace, PATIENT) as cache:
         waiters = [asyncio.create_task(cache.lookup(key(project))) for _ in range(5)]
         await eventually(lambda: key(project) in cache._flights)
@@ -184,28 +185,28 @@ async def test_a_killed_holder_is_followed_by_one_that_waits(
         assert {text_of(found) for found in await asyncio.gather(*waiting)} == {"of the second"}
 
 
-async def test_a_lease_lives_as_long_as_its_holder(valkey: Redis, namespace: str, project: ProjectId) -> None:
-    brief = replace(PATIENT, lease_s=0.3)
-    async with opened(valkey, namespace, brief) as cache, opened(valkey, namespace, brief) as other:
+async def test_lease_is_renewed_while_its_holder_lives(valkey: Redis, namespace: str, project: ProjectId) -> None:
+    short_lived = replace(PATIENT, lease_s=0.3)
+    async with opened(valkey, namespace, short_lived) as cache, opened(valkey, namespace, short_lived) as other:
         lease = lease_of(await cache.lookup(key(project)))
         waiter = asyncio.create_task(other.lookup(key(project)))
-        end = time.monotonic() + 3 * brief.lease_s
+        end = time.monotonic() + 3 * short_lived.lease_s
         await eventually(lambda: time.monotonic() > end or waiter.done())
-        assert not waiter.done(), "the lease ran out under its holder"
+        assert not waiter.done(), "the lease expired while its holder was alive"
         assert await cache.store(lease, answer("late"))
         assert text_of(await waiter) == "late"
 
 
-async def test_a_forgotten_lease_is_taken_back(valkey: Redis, namespace: str, project: ProjectId) -> None:
-    careless = replace(PATIENT, lease_s=0.1, hold_s=0.2)
-    async with opened(valkey, namespace, careless) as cache:
-        forgotten = lease_of(await cache.lookup(key(project)))
+async def test_unreleased_lease_expires(valkey: Redis, namespace: str, project: ProjectId) -> None:
+    short_hold = replace(PATIENT, lease_s=0.1, hold_s=0.2)
+    async with opened(valkey, namespace, short_hold) as cache:
+        unreleased = lease_of(await cache.lookup(key(project)))
         following = lease_of(await cache.lookup(key(project)))
         assert following.shared
-        assert not await cache.store(forgotten, answer())
+        assert not await cache.store(unreleased, answer())
 
 
-async def test_after_a_rejection_one_goes_on_and_after_the_second_all_do(
+async def test_one_request_continues_after_a_rejection_and_all_after_the_second(
     cache: ResponseCache, project: ProjectId
 ) -> None:
     lease = lease_of(await cache.lookup(key(project)))
@@ -213,7 +214,7 @@ async def test_after_a_rejection_one_goes_on_and_after_the_second_all_do(
     for _ in range(MAX_FAILED_WAITS - 1):
         cache.release(lease)
         done, waiters = await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
-        assert len(done) == 1, "one asks a model, the others wait for it"
+        assert len(done) == 1, "one calls a model, the others wait for it"
         lease = lease_of(done.pop().result())
         assert lease.shared
     cache.release(lease)
@@ -223,28 +224,28 @@ async def test_after_a_rejection_one_goes_on_and_after_the_second_all_do(
     assert await served(cache, key(project))
 
 
-async def test_rejections_in_another_process_are_counted_too(valkey: Redis, namespace: str, project: ProjectId) -> None:
+async def test_rejections_in_another_process_are_counted(valkey: Redis, namespace: str, project: ProjectId) -> None:
     async with opened(valkey, namespace) as cache:
         holds = redis_keys.response_cache(project).encode() + b"lease:" + key(project).digest
         await valkey.set(holds, "one")
         waiter = asyncio.create_task(cache.lookup(key(project)))
         for holder in ("two", "three"):
-            await asked(valkey, holds)
+            await wait_for_two_reads(valkey, holds)
             await valkey.set(holds, holder)
         assert not lease_of(await waiter).shared
 
 
-async def asked(valkey: Redis, name: bytes) -> None:
-    """Waits until the script has looked at the key twice more: the second look began after this was called."""
+async def wait_for_two_reads(valkey: Redis, name: bytes) -> None:
+    """Wait until the script has read the key twice more: the second read began after this call."""
     async with valkey.monitor() as monitor:
-        looks = 0
+        reads = 0
         async for command in monitor.listen():
-            looks += command["command"].startswith("GET ") and repr(name)[2:-1][-20:] in command["command"]
-            if looks == 2:
+            reads += command["command"].startswith("GET ") and repr(name)[2:-1][-20:] in command["command"]
+            if reads == 2:
                 return
 
 
-async def test_a_cancelled_waiter_takes_nobody_with_it(cache: ResponseCache, project: ProjectId) -> None:
+async def test_cancelled_waiter_does_not_affect_others(cache: ResponseCache, project: ProjectId) -> None:
     lease = lease_of(await cache.lookup(key(project)))
     first, second = (asyncio.create_task(cache.lookup(key(project))) for _ in range(2))
     await asyncio.sleep(0)
@@ -254,7 +255,9 @@ async def test_a_cancelled_waiter_takes_nobody_with_it(cache: ResponseCache, pro
     assert text_of(await second) == "42"
 
 
-async def test_a_cancelled_leader_lets_another_lead(valkey: Redis, namespace: str, project: ProjectId) -> None:
+async def test_follower_continues_after_the_leader_is_cancelled(
+    valkey: Redis, namespace: str, project: ProjectId
+) -> None:
     async with opened(valkey, namespace) as holder, opened(valkey, namespace) as cache:
         lease = lease_of(await holder.lookup(key(project)))
         leader, follower = (asyncio.create_task(cache.lookup(key(project))) for _ in range(2))
@@ -265,18 +268,20 @@ async def test_a_cancelled_leader_lets_another_lead(valkey: Redis, namespace: st
         assert text_of(await follower) == "42"
 
 
-async def test_a_leader_cancelled_while_it_asks_leaves_no_lease(
+async def test_leader_cancelled_during_the_lookup_leaves_no_lease(
     cache: ResponseCache, valkey: Redis, project: ProjectId
 ) -> None:
     leader = asyncio.create_task(cache.lookup(key(project)))
-    await asyncio.sleep(0)  # it has begun, and no word has come back
+    await asyncio.sleep(0)  # it has begun, and no reply has arrived
     leader.cancel()
     await asyncio.wait([leader])
-    assert lease_of(await cache.lookup(key(project), wait_s=1)).shared, "it would be held for ten seconds"
+    assert lease_of(await cache.lookup(key(project), wait_s=1)).shared, (
+        "otherwise the lease would be held for ten seconds"
+    )
 
 
 @pytest.mark.parametrize("same_process", [True, False])
-async def test_a_waiter_goes_alone_when_its_time_is_over(
+async def test_waiter_continues_alone_after_its_wait_time(
     valkey: Redis, namespace: str, project: ProjectId, same_process: bool
 ) -> None:
     async with opened(valkey, namespace) as holder, opened(valkey, namespace) as other:

@@ -1,4 +1,4 @@
-"""The response cache on a real server: bounded, and never in the way when Redis is away."""
+"""The response cache on a real server: limits, and behaviour while Redis is unavailable."""
 
 import asyncio
 import signal
@@ -26,11 +26,11 @@ from tests.kit.valkey import ValkeyServer
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
 
 
-# Bounds
+# Limits
 
 
 async def contents(valkey: Redis, project: ProjectId) -> tuple[int, int, int]:
-    """Bytes as they are, entries, and decisions remembered."""
+    """Return the actual bytes, the entries and the stored decisions."""
     stem = redis_keys.response_cache(project)
     values = await valkey.hvals(stem + "answers")  # pyright: ignore[reportGeneralTypeIssues]
     assert await valkey.zcard(stem + "used") == len(values)
@@ -40,7 +40,7 @@ async def contents(valkey: Redis, project: ProjectId) -> tuple[int, int, int]:
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 900), st.sampled_from("psd")), max_size=25))
-async def test_the_bytes_stay_within_the_limit_and_are_counted_right(
+async def test_bytes_stay_within_the_limit_and_are_counted_correctly(
     steps: list[tuple[str, int, str]], valkey: Redis, namespace: str
 ) -> None:
     project, limit = ProjectId(uuid4()), 3000
@@ -53,7 +53,7 @@ async def test_the_bytes_stay_within_the_limit_and_are_counted_right(
                 pass
             else:
                 await keep(cache, at, "x" * length)
-                assert await served(cache, at), "the newest is kept"
+                assert await served(cache, at), "the newest answer is kept"
             real, entries, decisions = await contents(valkey, project)
             stats = await cache.stats(project)
             assert real == stats.bytes <= limit
@@ -61,7 +61,7 @@ async def test_the_bytes_stay_within_the_limit_and_are_counted_right(
         await cache.flush(project)
 
 
-async def test_the_least_recently_used_goes_first(valkey: Redis, namespace: str, project: ProjectId) -> None:
+async def test_least_recently_used_answer_is_evicted_first(valkey: Redis, namespace: str, project: ProjectId) -> None:
     async with opened(valkey, namespace, replace(PATIENT, project_bytes=2000)) as cache:
         for name in "abc":
             await keep(cache, key(project, name))
@@ -82,7 +82,7 @@ async def next_millisecond(valkey: Redis) -> None:
         pass
 
 
-async def test_an_answer_too_large_serves_those_that_wait_and_is_not_kept(
+async def test_oversized_answer_is_served_to_waiters_and_not_stored(
     valkey: Redis, namespace: str, project: ProjectId
 ) -> None:
     for bound in (replace(PATIENT, entry_bytes=100), replace(PATIENT, project_bytes=500)):
@@ -95,7 +95,7 @@ async def test_an_answer_too_large_serves_those_that_wait_and_is_not_kept(
             assert not await served(cache, key(project))
 
 
-async def test_a_lowered_limit_holds_from_the_next_answer_on(valkey: Redis, namespace: str, project: ProjectId) -> None:
+async def test_lowered_limit_applies_from_the_next_answer(valkey: Redis, namespace: str, project: ProjectId) -> None:
     async with opened(valkey, namespace) as cache:
         for i in range(20):
             await keep(cache, key(project, str(i)))
@@ -105,7 +105,7 @@ async def test_a_lowered_limit_holds_from_the_next_answer_on(valkey: Redis, name
         assert await served(cache, key(project, "new"))
 
 
-async def test_the_total_is_kept_by_taking_from_the_largest(valkey: Redis, namespace: str) -> None:
+async def test_total_limit_evicts_from_the_largest_project(valkey: Redis, namespace: str) -> None:
     small, large = ProjectId(uuid4()), ProjectId(uuid4())
     async with opened(valkey, namespace, replace(PATIENT, total_bytes=6000)) as cache:
         for i in range(3):
@@ -123,13 +123,13 @@ async def test_the_total_is_kept_by_taking_from_the_largest(valkey: Redis, names
         assert [await cache.flush(project) > 0 for project in (small, large)] == [True, True]
 
 
-async def test_a_project_that_went_silent_is_not_counted_for_ever(valkey: Redis, namespace: str) -> None:
+async def test_flushed_project_is_not_counted_forever(valkey: Redis, namespace: str) -> None:
     gone, here = ProjectId(uuid4()), ProjectId(uuid4())
     async with opened(valkey, namespace, replace(PATIENT, total_bytes=4000)) as cache:
         for i in range(4):
             await keep(cache, key(gone, str(i)))
         await eventually(lambda: not cache._tasks)
-        await cache.flush(gone)  # nobody reports it
+        await cache.flush(gone)  # no process reports this
         for i in range(40):
             await keep(cache, key(here, str(i % 5)))
         await eventually(lambda: not cache._tasks)
@@ -137,7 +137,7 @@ async def test_a_project_that_went_silent_is_not_counted_for_ever(valkey: Redis,
         await cache.flush(here)
 
 
-async def test_bytes_that_are_no_answer_are_a_miss(cache: ResponseCache, valkey: Redis, project: ProjectId) -> None:
+async def test_invalid_entry_is_a_miss(cache: ResponseCache, valkey: Redis, project: ProjectId) -> None:
     await keep(cache, key(project))
     at, field = redis_keys.response_cache(project) + "answers", key(project).digest
     value = await valkey.execute_command("HGET", at, field)
@@ -146,21 +146,21 @@ async def test_bytes_that_are_no_answer_are_a_miss(cache: ResponseCache, valkey:
     assert lease_of(await cache.lookup(key(project))).shared
 
 
-# Redis away
+# Redis unavailable
 
 
 @pytest.fixture
-async def mistreated(own_valkey: ValkeyServer) -> AsyncIterator[Redis]:
+async def unreliable(own_valkey: ValkeyServer) -> AsyncIterator[Redis]:
     client = connect(own_valkey.url)
     yield client
     await client.aclose()
 
 
-async def test_without_redis_a_lookup_is_a_miss_that_says_so(
-    own_valkey: ValkeyServer, mistreated: Redis, project: ProjectId, monkeypatch: pytest.MonkeyPatch
+async def test_lookup_without_redis_is_a_degraded_miss(
+    own_valkey: ValkeyServer, unreliable: Redis, project: ProjectId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(response_store, "PAUSE_S", 3600)
-    async with opened(mistreated, "test") as cache:
+    async with opened(unreliable, "test") as cache:
         await keep(cache, key(project))
         own_valkey.kill()
         found = await cache.lookup(key(project))
@@ -169,7 +169,7 @@ async def test_without_redis_a_lookup_is_a_miss_that_says_so(
         own_valkey.start()
         other = await cache.lookup(key(project, "other"))
         assert isinstance(other, Miss)
-        assert other.degraded, "it is left alone for a while, though it is back"
+        assert other.degraded, "Redis is not called during the pause, though it is back"
         monkeypatch.setattr(cache._store, "_retry_at", 0.0)
         assert not await cache.store(found.lease, answer("not known to be wanted"))
         again = await cache.lookup(key(project, "third"))
@@ -177,49 +177,49 @@ async def test_without_redis_a_lookup_is_a_miss_that_says_so(
         assert not again.degraded
 
 
-async def test_a_silent_redis_costs_no_more_than_the_budget(
-    own_valkey: ValkeyServer, mistreated: Redis, project: ProjectId, monkeypatch: pytest.MonkeyPatch
+async def test_hanging_redis_costs_at_most_the_lookup_budget(
+    own_valkey: ValkeyServer, unreliable: Redis, project: ProjectId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(response_store, "PAUSE_S", 3600)
-    async with opened(mistreated, "test", CacheSettings(lookup_budget_s=0.1)) as cache:
+    async with opened(unreliable, "test", CacheSettings(lookup_budget_s=0.1)) as cache:
         own_valkey.signal(signal.SIGSTOP)
         began = time.monotonic()
         found = await asyncio.gather(*(cache.lookup(key(project, str(i))) for i in range(100)))
         took = time.monotonic() - began
         own_valkey.signal(signal.SIGCONT)
         assert all(isinstance(miss, Miss) and miss.degraded for miss in found)
-        assert took < 2, "a hundred of them waited for one budget together"
+        assert took < 2, "all lookups together waited for one budget"
 
 
-async def test_when_redis_dies_under_a_call_its_waiters_are_served_all_the_same(
-    own_valkey: ValkeyServer, mistreated: Redis, project: ProjectId
+async def test_waiters_are_served_if_redis_dies_during_the_call(
+    own_valkey: ValkeyServer, unreliable: Redis, project: ProjectId
 ) -> None:
-    async with opened(mistreated, "test") as cache:
+    async with opened(unreliable, "test") as cache:
         model = Model(cache)
-        askers = [asyncio.create_task(model.ask(key(project))) for _ in range(20)]
+        requests = [asyncio.create_task(model.ask(key(project))) for _ in range(20)]
         await eventually(lambda: model.calls)
         own_valkey.kill()
         model.may_answer.set()
-        assert sorted(await asyncio.gather(*askers)) == ["answer 1"] * 19 + ["own"]
+        assert sorted(await asyncio.gather(*requests)) == ["answer 1"] * 19 + ["own"]
 
 
-async def test_without_redis_one_process_still_makes_one_call(
-    own_valkey: ValkeyServer, mistreated: Redis, project: ProjectId
+async def test_process_makes_one_call_for_equal_requests_without_redis(
+    own_valkey: ValkeyServer, unreliable: Redis, project: ProjectId
 ) -> None:
     own_valkey.kill()
-    async with opened(mistreated, "test") as cache:
+    async with opened(unreliable, "test") as cache:
         model = Model(cache)
-        askers = [asyncio.create_task(model.ask(key(project))) for _ in range(50)]
+        requests = [asyncio.create_task(model.ask(key(project))) for _ in range(50)]
         await eventually(lambda: model.calls)
         model.may_answer.set()
-        await asyncio.gather(*askers)
+        await asyncio.gather(*requests)
         assert model.calls == 1
 
 
-async def test_when_redis_dies_who_waits_for_another_process_asks_a_model(
-    own_valkey: ValkeyServer, mistreated: Redis, project: ProjectId
+async def test_waiter_for_another_process_calls_a_model_if_redis_dies(
+    own_valkey: ValkeyServer, unreliable: Redis, project: ProjectId
 ) -> None:
-    async with opened(mistreated, "test") as holder, opened(mistreated, "test") as cache:
+    async with opened(unreliable, "test") as holder, opened(unreliable, "test") as cache:
         lease_of(await holder.lookup(key(project)))
         waiter = asyncio.create_task(cache.lookup(key(project)))
         await eventually(lambda: cache._flights)
@@ -229,10 +229,10 @@ async def test_when_redis_dies_who_waits_for_another_process_asks_a_model(
         assert found.degraded
 
 
-async def test_what_must_be_done_fails_loudly_without_redis(
-    own_valkey: ValkeyServer, mistreated: Redis, project: ProjectId
+async def test_administrative_calls_raise_without_redis(
+    own_valkey: ValkeyServer, unreliable: Redis, project: ProjectId
 ) -> None:
-    async with opened(mistreated, "test") as cache:
+    async with opened(unreliable, "test") as cache:
         own_valkey.kill()
         calls = (cache.flush(project), cache.bump_epoch(project), cache.stats(project), cache.drop(key(project)))
         for call in calls:
@@ -240,11 +240,11 @@ async def test_what_must_be_done_fails_loudly_without_redis(
                 await call
 
 
-async def test_counts_wait_for_redis_to_come_back(
-    own_valkey: ValkeyServer, mistreated: Redis, project: ProjectId, monkeypatch: pytest.MonkeyPatch
+async def test_counts_are_written_when_redis_is_back(
+    own_valkey: ValkeyServer, unreliable: Redis, project: ProjectId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(response_store, "PAUSE_S", 0)
-    async with opened(mistreated, "test") as cache:
+    async with opened(unreliable, "test") as cache:
         own_valkey.kill()
         lease_of(await cache.lookup(key(project)))
         await cache._savings.send()

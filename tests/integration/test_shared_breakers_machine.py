@@ -1,4 +1,4 @@
-"""Three replicas that hear of each other at any time, in any order: never two probes, never closed while refused."""
+"""Three replicas exchange state at any time, in any order: never two probes at once, never closed while refused."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from kairos.llm.calls.providers import ModelRefused
 from kairos.llm.health.breaker import MAX_PERIODS, PERIOD_S, PROBE_S
 from kairos.redis_client import connect
 from tests.kit.replicas import Replica, server_error
-from tests.kit.valkey import forget
+from tests.kit.valkey import delete_namespace
 
 REPLICA = st.integers(0, 2)
 
 
 class Breakers(RuleBasedStateMachine):
-    """The replicas share only when a rule says so, so what each knows is as old as Hypothesis likes."""
+    """The replicas exchange state only when a rule runs, so that Hypothesis decides how outdated each is."""
 
     url = ""
 
@@ -34,15 +34,15 @@ class Breakers(RuleBasedStateMachine):
         self.replicas = [Replica(self.redis, self.namespace) for _ in range(3)]
         self.now = 1000.0
         self.calls: list[tuple[Replica, int]] = []
-        """Under way while the breaker was closed."""
+        """Calls that began while the breaker was closed."""
         self.probe: tuple[Replica, int, float] | None = None
-        """Under way, with the time at which it counts as lost."""
+        """The running probe, with the time at which it counts as lost."""
         self.refused = False
-        """Written to Redis, and no person tried again since."""
+        """Whether a refusal is stored in Redis, without a reset since."""
 
     def teardown(self) -> None:
         async def close() -> None:
-            await forget(self.redis, self.namespace)
+            await delete_namespace(self.redis, self.namespace)
             await self.redis.aclose()
 
         self.wait(close())
@@ -59,8 +59,8 @@ class Breakers(RuleBasedStateMachine):
         self.now += seconds
 
     @rule(number=REPLICA)
-    def it_opens_and_its_time_comes(self, number: int) -> None:
-        """What chance alone would seldom come to."""
+    def open_and_wait_for_the_probe(self, number: int) -> None:
+        """A sequence that random rules would rarely produce."""
         for _ in range(3):
             health = self.replicas[number].health
             if not health.is_probe("m", self.now) and (permit := health.acquire("m", self.now)) is not None:
@@ -70,7 +70,7 @@ class Breakers(RuleBasedStateMachine):
         self.now += MAX_PERIODS * PERIOD_S
 
     @rule(number=REPLICA)
-    def hear_and_tell(self, number: int) -> None:
+    def exchange(self, number: int) -> None:
         self.share(self.replicas[number])
 
     @rule(number=REPLICA)
@@ -119,15 +119,15 @@ class Breakers(RuleBasedStateMachine):
 
     @invariant()
     def stays_refused(self) -> None:
-        """Whatever older calls report, and whoever writes last."""
-        stands = Replica(self.redis, self.namespace)
-        self.share(stands)
-        refused = stands.health.snapshot("m")[0].refused
+        """A refusal stays, whichever older calls report and whichever replica writes last."""
+        stored = Replica(self.redis, self.namespace)
+        self.share(stored)
+        refused = stored.health.snapshot("m")[0].refused
         assert refused or not self.refused, "closed while refused"
         self.refused = refused
 
     @rule()
-    def all_agree_once_they_have_heard(self) -> None:
+    def all_agree_after_an_exchange(self) -> None:
         for replica in (*self.replicas, *self.replicas):
             self.share(replica)
         states = {str(replica.health.snapshot("m")[0].to_dict()) for replica in self.replicas}
@@ -135,7 +135,7 @@ class Breakers(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(110)
-def test_never_two_probes_and_never_closed_while_refused(valkey_url: str):
+def test_breaker_never_has_two_probes_and_is_never_closed_while_refused(valkey_url: str):
     class OnValkey(Breakers):
         url = valkey_url
 

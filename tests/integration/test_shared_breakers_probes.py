@@ -1,4 +1,4 @@
-"""Looks at quiet servers over real HTTP: one replica looks, and what it finds counts for all."""
+"""Probes of idle servers over real HTTP: one replica probes, and the result counts for all."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ EVERY_S = 0.3
 
 
 class CountingProviders(Providers):
-    """Notes when a server was asked for its models."""
+    """Records the times of requests for a server's models."""
 
     def __init__(self, http: HttpClient) -> None:
         super().__init__(http)
-        self.looks: list[float] = []
+        self.requested_at: list[float] = []
 
     async def list_models(self, base_url: str, api_key: str | None, *, timeout_s: float) -> list[str]:
-        self.looks.append(time.monotonic())
+        self.requested_at.append(time.monotonic())
         return await super().list_models(base_url, api_key, timeout_s=timeout_s)
 
 
@@ -50,7 +50,7 @@ async def providers() -> AsyncIterator[CountingProviders]:
 
 
 @asynccontextmanager
-async def looking(
+async def probing(
     valkey: Redis, namespace: str, models: list[Model], providers: Providers, replicas: int = 1
 ) -> AsyncIterator[list[Replica]]:
     async with AsyncExitStack() as stack:
@@ -71,53 +71,59 @@ def states(replicas: list[Replica]) -> set[ModelHealthState]:
     return {replica.health.status("m", time.time()).state for replica in replicas}
 
 
-async def test_a_server_that_is_away_is_known_to_all_before_a_call_fails(valkey, namespace, server, providers):
+async def test_outage_is_known_to_all_replicas_before_a_call_fails(valkey, namespace, server, providers):
     await server.refuse()
-    async with looking(valkey, namespace, [model(server)], providers, replicas=3) as replicas:
-        await eventually(lambda: all(replica.open(time.time()) for replica in replicas), 10, "all know")
+    async with probing(valkey, namespace, [model(server)], providers, replicas=3) as replicas:
+        await eventually(
+            lambda: all(replica.open(time.time()) for replica in replicas), 10, "all replicas know of the outage"
+        )
         assert states(replicas) == {ModelHealthState.UNHEALTHY}
         assert "cannot be reached" in replicas[2].health.status("m", time.time()).detail
     assert server.calls == []
 
 
-async def test_its_return_lets_the_next_call_try_it(valkey, namespace, server, providers):
+async def test_next_call_may_try_a_server_that_is_back(valkey, namespace, server, providers):
     await server.refuse()
-    async with looking(valkey, namespace, [model(server)], providers, replicas=2) as replicas:
-        await eventually(lambda: all(replica.open(time.time()) for replica in replicas), 10, "all know it is away")
+    async with probing(valkey, namespace, [model(server)], providers, replicas=2) as replicas:
+        await eventually(
+            lambda: all(replica.open(time.time()) for replica in replicas), 10, "all replicas know of the outage"
+        )
         await server.accept()
-        await eventually(lambda: not any(replica.open(time.time()) for replica in replicas), 10, "all know it is back")
+        await eventually(
+            lambda: not any(replica.open(time.time()) for replica in replicas),
+            10,
+            "all replicas know that the server is back",
+        )
         assert states(replicas) == {ModelHealthState.UNHEALTHY}, "until a call has succeeded"
 
 
-async def test_a_server_that_lists_its_models_and_fails_at_each_call_stays_closed_to_calls(
-    valkey, namespace, server, providers
-):
-    async with looking(valkey, namespace, [model(server)], providers) as [replica]:
+async def test_breaker_stays_open_if_a_server_lists_models_but_fails_calls(valkey, namespace, server, providers):
+    async with probing(valkey, namespace, [model(server)], providers) as [replica]:
         await replica.fail(time.time(), 3)
-        seen = len(providers.looks)
-        await eventually(lambda: len(providers.looks) > seen + 1, 10, "it was looked at twice")
+        seen = len(providers.requested_at)
+        await eventually(lambda: len(providers.requested_at) > seen + 1, 10, "two more probes have run")
         assert replica.open(time.time())
 
 
-async def test_one_replica_looks_for_all(valkey, namespace, server, providers):
-    async with looking(valkey, namespace, [model(server)], providers, replicas=3):
-        await eventually(lambda: len(providers.looks) >= 4, 10)
-    gaps = [later - earlier for earlier, later in zip(providers.looks, providers.looks[1:], strict=False)]
+async def test_one_replica_probes_for_all(valkey, namespace, server, providers):
+    async with probing(valkey, namespace, [model(server)], providers, replicas=3):
+        await eventually(lambda: len(providers.requested_at) >= 4, 10)
+    gaps = [later - earlier for earlier, later in zip(providers.requested_at, providers.requested_at[1:], strict=False)]
     assert min(gaps) > EVERY_S / 2, gaps
 
 
-async def test_one_look_tells_of_all_models_of_a_server(valkey, namespace, server, providers):
+async def test_one_probe_covers_all_models_of_a_server(valkey, namespace, server, providers):
     models = [model(server), model(server, name="n", upstream="n")]
     await server.refuse()
-    async with looking(valkey, namespace, models, providers) as [replica]:
+    async with probing(valkey, namespace, models, providers) as [replica]:
         await eventually(lambda: all(replica.open(time.time(), name) for name in ("m", "n")), 10)
-    assert len(providers.looks) == 3, "once, and twice to make sure"
+    assert len(providers.requested_at) == 3, "one request, and two repetitions for confirmation"
 
 
-async def test_a_model_that_is_called_needs_no_looks(valkey, namespace, server, providers):
+async def test_model_in_use_is_not_probed(valkey, namespace, server, providers):
     other = model(server, base_url=f"{server.address}/other", name="n")
-    async with looking(valkey, namespace, [model(server), other], providers) as [replica]:
-        while len(providers.looks) < 2:  # those of the other server
+    async with probing(valkey, namespace, [model(server), other], providers) as [replica]:
+        while len(providers.requested_at) < 2:  # probes of the other server
             permit = replica.health.acquire("m", time.time())
             assert permit is not None
             replica.health.succeeded("m", permit, time.time())
@@ -126,5 +132,5 @@ async def test_a_model_that_is_called_needs_no_looks(valkey, namespace, server, 
     assert len(addresses) <= 1
 
 
-def test_a_provider_in_the_cloud_is_asked_every_few_minutes_at_most():
+def test_cloud_provider_is_probed_at_most_every_three_minutes():
     assert CLOUD_INTERVAL_S >= 180

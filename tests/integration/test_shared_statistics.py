@@ -1,4 +1,4 @@
-"""What three replicas share of the router's statistics, on one PostgreSQL, in any order of flushes and late labels."""
+"""Router statistics of three replicas on one PostgreSQL, with flushes and late labels in any order."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TYPE = "work"
 
 
 class Replica:
-    """A daemon's share of the statistics, and what it knows."""
+    """The statistics of one daemon, and the last values it received."""
 
     def __init__(self, database: Database, pubsub: PubSub) -> None:
         self.known: dict[str, TaskTypeStatistics] = {}
@@ -47,7 +47,7 @@ class Replica:
 
 
 async def call(database: Database, project_id: ProjectId, model: str) -> UUID:
-    """A successful call, as the tracker keeps it."""
+    """Store a successful call, as the tracker does."""
     decision_id = new_id()
     row = {
         "id": new_id(),
@@ -69,7 +69,7 @@ async def call(database: Database, project_id: ProjectId, model: str) -> UUID:
 
 
 async def from_samples(database: Database, project_id: ProjectId) -> dict[str, tuple[float, ...]]:
-    """The sums of each model, computed anew from the samples alone."""
+    """Return the sums of each model, recomputed from the samples."""
     async with database.project(project_id) as session:
         position = (await session.execute(select(PositionRow))).scalar_one()
         rows = (await session.execute(select(MetricRow).where(MetricRow.position.is_not(None)))).scalars().all()
@@ -105,13 +105,13 @@ STEP = st.one_of(
 
 
 @pytest.mark.timeout(120)
-async def test_the_shared_row_equals_a_recomputation_from_the_samples(addresses: Addresses):
+async def test_shared_row_equals_a_recomputation_from_the_samples(addresses: Addresses):
     @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.generate])
     @given(st.lists(STEP, min_size=5, max_size=40))
-    def any_order(steps):
+    def check_any_order(steps):
         asyncio.run(_play(addresses, steps))
 
-    await asyncio.to_thread(any_order)
+    await asyncio.to_thread(check_any_order)
 
 
 async def _play(addresses: Addresses, steps: Iterable[tuple]) -> None:
@@ -121,14 +121,14 @@ async def _play(addresses: Addresses, steps: Iterable[tuple]) -> None:
         project_id, _ = await new_project_in(database)
         replicas = [Replica(database, PubSub(redis)) for _ in range(3)]
         decisions: list[UUID] = []
-        for kind, replica, what, quality in steps:
+        for kind, replica, subject, quality in steps:
             shared = replicas[replica].statistics
             if kind == "observe":
-                decisions.append(await call(database, project_id, what))
+                decisions.append(await call(database, project_id, subject))
                 judgement = Judgement(decisions[-1], quality, QualitySource.GUARDIAN, TYPE)
                 await shared.record(project_id, judgement, at_once=False)
             elif kind == "label" and decisions:
-                judgement = Judgement(decisions[what % len(decisions)], quality, QualitySource.PERSON, TYPE)
+                judgement = Judgement(decisions[subject % len(decisions)], quality, QualitySource.PERSON, TYPE)
                 await shared.record(project_id, judgement, at_once=False)
             elif kind == "flush":
                 await shared.flush(project_id)
@@ -149,7 +149,7 @@ async def _play(addresses: Addresses, steps: Iterable[tuple]) -> None:
         await database.close()
 
 
-async def test_another_replica_hears_of_it_at_once(addresses: Addresses, database: Database):
+async def test_another_replica_receives_statistics_at_once(addresses: Addresses, database: Database):
     redis = connect(addresses.redis_url)
     project_id, _ = await new_project_in(database)
     writer, reader = (Replica(database, PubSub(redis)) for _ in range(2))
@@ -163,7 +163,7 @@ async def test_another_replica_hears_of_it_at_once(addresses: Addresses, databas
     await redis.aclose()
 
 
-async def test_a_persons_label_overrules_and_a_checks_word_does_not_overrule_a_person(database: Database, addresses):
+async def test_label_of_a_person_overrides_checks_and_is_not_overridden_by_them(database: Database, addresses):
     redis = connect(addresses.redis_url)
     project_id, _ = await new_project_in(database)
     replica = Replica(database, PubSub(redis))
@@ -175,7 +175,7 @@ async def test_a_persons_label_overrules_and_a_checks_word_does_not_overrule_a_p
     await redis.aclose()
 
 
-async def test_an_answer_that_nothing_measured_teaches_speed_and_cost_alone(database: Database, addresses: Addresses):
+async def test_unmeasured_answer_counts_only_for_speed_and_cost(database: Database, addresses: Addresses):
     redis = connect(addresses.redis_url)
     project_id, _ = await new_project_in(database)
     replica = Replica(database, PubSub(redis))
@@ -188,7 +188,7 @@ async def test_an_answer_that_nothing_measured_teaches_speed_and_cost_alone(data
     await redis.aclose()
 
 
-async def test_old_months_are_dropped_whole_and_the_others_kept(database: Database):
+async def test_old_partitions_are_dropped_and_recent_ones_kept(database: Database):
     async with database.system() as connection:
         assert await metrics.drop_old_partitions(connection, 13) == 0
     assert statistics.RANKS[-1] is QualitySource.PERSON

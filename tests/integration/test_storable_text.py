@@ -1,4 +1,4 @@
-"""Whatever text a model, a tool or a check produces is stored, and what cannot be stored fails its task at once."""
+"""Any text of a model, tool or check is stored, and a result that cannot be stored fails its task at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kairos.db.engine import Database
 from kairos.db.models import TaskState
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.tenancy import Scope
-from tests.kit.house import House
+from tests.kit.kairos_app import KairosApp
 from tests.kit.model_server import ModelServer, ScriptedModel
 
 ODD = "Ro\x00me \ud83d \ude00 \udc80"
@@ -21,7 +21,7 @@ CLEAN = "Ro\ufffdme \ufffd \ufffd \ufffd"
 
 
 class Odd:
-    """An agent whose every text is odd."""
+    """An agent whose texts all contain invalid characters."""
 
     name, capabilities = "Odd", frozenset({"be odd"})
 
@@ -37,7 +37,7 @@ class Odd:
 
 
 class Failing:
-    """An agent whose error is odd."""
+    """An agent that fails with a given error."""
 
     name, capabilities = "Failing", frozenset({"fail"})
 
@@ -54,54 +54,54 @@ class OddError(KairosError):
     code = "odd"
 
 
-# Each alone, too: the ways of failing differ, and one must not hide another.
+# Each fault is also tested alone, as one failure must not hide another.
 @pytest.mark.parametrize(
     ("odd", "clean"),
     [(ODD, CLEAN), ("Ro\x00me", "Ro\ufffdme"), ("Ro\ud83dme", "Ro\ufffdme"), ("Ro\ud83d\ude00", "Ro\U0001f600")],
     ids=["all", "NUL", "half a pair", "a pair in halves"],
 )
-async def test_any_text_of_an_attempt_is_stored(house: House, odd: str, clean: str):
-    house.parts.services.agents.register(Odd(odd))
-    async with house.working():
-        task = await house.finished(await house.submit(agent="Odd", forbid=("Ro",)), within_s=10)
+async def test_every_text_of_an_attempt_is_stored(app: KairosApp, odd: str, clean: str):
+    app.parts.services.agents.register(Odd(odd))
+    async with app.working():
+        task = await app.finished(await app.submit(agent="Odd", forbid=("Ro",)), within_s=10)
     assert (task.state, task.output, task.model) == (TaskState.REJECTED, clean, clean)
-    verdict = (await house.verdicts(task.id))[-1]
+    verdict = (await app.verdicts(task.id))[-1]
     assert (verdict.output, verdict.reasoning) == (clean, clean)
     assert verdict.messages == [{"role": "user", "content": clean}]
-    stored = next(event for event in await house.events(task.id) if event.kind == "odd")
+    stored = next(event for event in await app.events(task.id) if event.kind == "odd")
     assert stored.data == {clean: [clean, {"deep": clean, "nan": None}]}
-    assert (await house.samples(task.id))[0].faulty_output == clean
+    assert (await app.samples(task.id))[0].faulty_output == clean
 
 
-async def test_a_number_beyond_64_bits_is_stored_as_its_digits(house: House):
+async def test_number_beyond_64_bits_is_stored_as_text(app: KairosApp):
     class Counting(Odd):
         async def perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
             await emit("odd", {"big": 10**30})
             return await super().perform(task, attempt, emit)
 
-    house.parts.services.agents.register(Counting("x"))
-    async with house.working():
-        task = await house.finished(await house.submit(agent="Odd"), within_s=10)
-    stored = next(event for event in await house.events(task.id) if "big" in event.data)
+    app.parts.services.agents.register(Counting("x"))
+    async with app.working():
+        task = await app.finished(await app.submit(agent="Odd"), within_s=10)
+    stored = next(event for event in await app.events(task.id) if "big" in event.data)
     assert stored.data == {"big": str(10**30)}
 
 
 @pytest.mark.parametrize(
     "error", [ValueError(ODD), OddError(reason=ODD), UnicodeDecodeError("utf-8", b"\xff", 0, 1, ODD)]
 )
-async def test_any_error_of_an_attempt_is_stored(house: House, error: Exception):
-    house.parts.services.agents.register(Failing(error))
-    async with house.working():
-        task = await house.finished(await house.submit(agent="Failing"), within_s=10)
+async def test_every_error_of_an_attempt_is_stored(app: KairosApp, error: Exception):
+    app.parts.services.agents.register(Failing(error))
+    async with app.working():
+        task = await app.finished(await app.submit(agent="Failing"), within_s=10)
     assert task.state == TaskState.FAILED
     assert task.error is not None
     assert CLEAN in task.error["message"]
 
 
-async def test_a_nul_in_a_models_answer_is_no_end(house: House, models: ModelServer):
+async def test_nul_in_an_answer_does_not_fail_the_task(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("echo", answer="Ro\x00me", reasoning="a\x00b"))
-    async with house.working():
-        task = await house.finished(await house.submit(), within_s=10)
+    async with app.working():
+        task = await app.finished(await app.submit(), within_s=10)
     assert (task.state, task.output, task.attempts) == (TaskState.SUCCEEDED, "Ro\ufffdme", 1)
 
 
@@ -113,20 +113,20 @@ async def test_a_nul_in_a_models_answer_is_no_end(house: House, models: ModelSer
         ({"decision_id": "00000000-0000-0000-0000-000000000000", "model": {"a": 1}}, "dict"),
     ],
 )
-async def test_a_result_that_cannot_be_stored_fails_at_once_with_its_cause(
-    house: House, changes: dict[str, Any], cause: str
+async def test_result_that_cannot_be_stored_fails_at_once_with_its_cause(
+    app: KairosApp, changes: dict[str, Any], cause: str
 ):
-    house.parts.services.agents.register(Odd(**changes))
-    async with house.working():
-        task = await house.finished(await house.submit(agent="Odd"), within_s=10)
+    app.parts.services.agents.register(Odd(**changes))
+    async with app.working():
+        task = await app.finished(await app.submit(agent="Odd"), within_s=10)
     assert (task.state, task.attempts) == (TaskState.FAILED, 1)
     assert task.error is not None
     assert cause in task.error["message"]
     assert "[parameters" not in task.error["message"]
-    assert (await house.events(task.id))[-1].kind == "failed"
+    assert (await app.events(task.id))[-1].kind == "failed"
 
 
-async def test_a_statement_beyond_postgresqls_limits_is_no_outage(database: Database):
+async def test_statement_beyond_the_limits_of_postgresql_is_not_an_outage(database: Database):
     deep = "[" * 100_000 + "]" * 100_000
     with pytest.raises(Exception, match="stack depth limit exceeded") as caught:
         async with database.scope(Scope()) as session:

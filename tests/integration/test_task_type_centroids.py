@@ -1,4 +1,4 @@
-"""What labelled prompts taught, in PostgreSQL: shared by replicas, kept over a restart, closed to other projects."""
+"""Centroids learned from labelled prompts in PostgreSQL: shared by replicas, persistent, private to a project."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from kairos.llm.routing.task_types import TaskTypes, TaskTypeSource
 from kairos.tenancy import ProjectId, Scope, UserId, new_id
 from tests.kit.conditions import eventually
 
-CODE = [f"Write a Python function that {what}" for what in ("sorts", "parses dates", "adds", "reads a file", "counts")]
+CODE = [
+    f"Write a Python function that {action}" for action in ("sorts", "parses dates", "adds", "reads a file", "counts")
+]
 TRAVEL = [f"Where can I spend a holiday {where}" for where in ("at sea", "in May", "in Italy", "with kids", "skiing")]
 
 
@@ -40,7 +42,7 @@ async def embedder() -> AsyncIterator[Embedder]:
 async def add(
     database: Database, project: ProjectId, sums: dict[str, list[float]], most: float = 200, types: int = 64
 ) -> None:
-    """One example of each type named."""
+    """Add one example of each given type."""
     additions = {name: (1.0, total) for name, total in sums.items()}
     async with database.project(project) as session:
         await task_types.add(session, project, EMBEDDING_MODEL, additions, most=most, types=types)
@@ -55,15 +57,15 @@ def replica(embedder: Embedder, database: Database) -> TaskTypes:
     return TaskTypes(embedder, database, budget_s=20, loading_budget_s=20)
 
 
-async def test_additions_of_many_replicas_at_once_are_all_counted(database: Database, project: ProjectId):
+async def test_concurrent_additions_are_all_counted(database: Database, project: ProjectId):
     await asyncio.gather(*(add(database, project, {"b": [0.0, 1.0], "a": [1.0, 0.5]}) for _ in range(40)))
     rows = await stored(database, project)
     assert (rows["a"].examples, list(rows["a"].vector_sum)) == (40, [40.0, 20.0])
     assert (rows["b"].examples, list(rows["b"].vector_sum)) == (40, [0.0, 40.0])
 
 
-async def test_the_statement_merges_as_the_arithmetic_does(database: Database, project: ProjectId):
-    """Below and beyond the most examples that a mean stands for."""
+async def test_statement_merges_like_the_python_function(database: Database, project: ProjectId):
+    """Checked below and above the maximum number of examples of a mean."""
     expected: Centroid | None = None
     for vector in ([1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-1.0, 0.0], [0.8, -0.6]):
         await add(database, project, {"a": vector}, most=3)
@@ -73,7 +75,7 @@ async def test_the_statement_merges_as_the_arithmetic_does(database: Database, p
         assert list(row.vector_sum) == pytest.approx(list(expected.sum), abs=1e-6)
 
 
-async def test_the_types_with_the_most_examples_are_kept(database: Database, project: ProjectId):
+async def test_types_with_the_most_examples_are_kept(database: Database, project: ProjectId):
     for _ in range(2):
         await add(database, project, {"often": [1.0]})
     for number in range(5):
@@ -81,29 +83,29 @@ async def test_the_types_with_the_most_examples_are_kept(database: Database, pro
     assert set(await stored(database, project)) == {"often", "once 4", "once 3"}
 
 
-async def test_another_project_sees_and_changes_nothing(database: Database, project: ProjectId):
+async def test_another_project_can_neither_read_nor_change_centroids(database: Database, project: ProjectId):
     await add(database, project, {"a": [1.0]})
-    stranger = ProjectId(new_id())
-    assert await stored(database, stranger) == {}
+    other_project = ProjectId(new_id())
+    assert await stored(database, other_project) == {}
     with pytest.raises(Exception, match="row-level security"):
-        async with database.project(stranger) as session:
+        async with database.project(other_project) as session:
             await task_types.add(session, project, EMBEDDING_MODEL, {"a": (1.0, [1.0])}, most=200, types=1)
     assert (await stored(database, project))["a"].examples == 1
 
 
-async def test_vectors_of_another_model_are_not_mixed_in(database: Database, project: ProjectId):
+async def test_vectors_of_other_models_are_separate(database: Database, project: ProjectId):
     theirs = {"a": (1.0, [1.0, 2.0, 3.0]), "b": (9.0, [9.0, 9.0, 9.0])}
     async with database.project(project) as session:
         await task_types.add(session, project, "another-model", theirs, most=200, types=64)
     await add(database, project, {"a": [1.0]})
     assert list((await stored(database, project))["a"].vector_sum) == [1.0]
-    await add(database, project, {"a": [1.0], "b": [1.0]}, types=1)  # drops b, and only that of this model
+    await add(database, project, {"a": [1.0], "b": [1.0]}, types=1)  # drops b of this model only
     async with database.project(project) as session:
         assert len(await task_types.centroids(session, EMBEDDING_MODEL)) == 1
         assert len(await task_types.centroids(session, "another-model")) == 2
 
 
-async def test_what_one_replica_learned_another_recognises_and_so_does_a_restarted_one(
+async def test_another_replica_recognises_a_learned_task_type(
     database: Database, project: ProjectId, embedder: Embedder
 ):
     first = replica(embedder, database)
@@ -118,7 +120,7 @@ async def test_what_one_replica_learned_another_recognises_and_so_does_a_restart
     assert {name: row.examples for name, row in (await stored(database, project)).items()} == {"code": 5, "travel": 5}
 
 
-async def test_a_running_replica_reads_what_others_learn_later(
+async def test_running_replica_reads_later_centroids(
     database: Database, project: ProjectId, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(task_types_module, "STALE_S", 0.0)
@@ -135,7 +137,7 @@ async def test_a_running_replica_reads_what_others_learn_later(
     await waiting.close()
 
 
-async def test_what_could_not_be_written_is_written_later(
+async def test_failed_write_is_repeated(
     database: Database, project: ProjectId, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
 ):
     replica_a = replica(embedder, database)

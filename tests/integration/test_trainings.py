@@ -1,4 +1,4 @@
-"""Training runs as people and triggers start and stop them. None of these runs gets a worker."""
+"""Training runs started and stopped by people and triggers."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from kairos.lanes import Lane
 from kairos.orchestration.tasks.labels import Label, NewLabel
 from kairos.orchestration.tasks.trainings import state_of
 from kairos.tenancy import TaskId, new_id
-from tests.kit.house import House, open_house
+from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.model_server import ModelServer
 
 
 @asynccontextmanager
-async def opened(addresses: Addresses, folder: Path, **settings) -> AsyncIterator[House]:
+async def opened(addresses: Addresses, folder: Path, **settings) -> AsyncIterator[KairosApp]:
     (weights := folder / "tiny.gguf").write_bytes(b"GGUF")
     async with ModelServer() as server:
         models = [
@@ -33,118 +33,118 @@ async def opened(addresses: Addresses, folder: Path, **settings) -> AsyncIterato
             ModelSettings(name="tiny", base_url=server.base_url, local=True, weights=weights, adapters="ollama"),
         ]
         fine_tuning = FineTuningSettings(**settings)
-        async with open_house(addresses, server, data_dir=folder, models=models, fine_tuning=fine_tuning) as house:
-            yield house
+        async with open_app(addresses, server, data_dir=folder, models=models, fine_tuning=fine_tuning) as app:
+            yield app
 
 
 @pytest.fixture
-async def house(addresses: Addresses, tmp_path: Path) -> AsyncIterator[House]:
-    async with opened(addresses, tmp_path) as house:
-        yield house
+async def app(addresses: Addresses, tmp_path: Path) -> AsyncIterator[KairosApp]:
+    async with opened(addresses, tmp_path) as app:
+        yield app
 
 
-async def approve(house: House, amount: int, **values) -> None:
-    async with house.database.project(house.project_id) as session:
+async def approve(app: KairosApp, amount: int, **values) -> None:
+    async with app.database.project(app.project_id) as session:
         for _ in range(amount):
             row_id = new_id()
             prompt = [{"role": "user", "content": f"ask {row_id}"}]
             answer = {"state": "approved", "corrected_output": "right", "reason": "r"} | values
-            session.add(SampleRow(project_id=house.project_id, id=row_id, prompt=prompt, **answer))
+            session.add(SampleRow(project_id=app.project_id, id=row_id, prompt=prompt, **answer))
 
 
-def trainings(house: House):
-    return house.parts.services.trainings
+def trainings(app: KairosApp):
+    return app.parts.services.trainings
 
 
-async def test_the_plan_counts_what_may_be_used_and_says_what_stands_against_it(house: House):
-    await approve(house, 4)
-    await approve(house, 3, secrets=[{"kind": "key", "where": "prompt 1"}])
-    await approve(house, 2, state="corrected")
-    plan = await trainings(house).plan(house.project_id, None)
-    assert plan.base == "tiny", "the first that can be trained"
+async def test_plan_counts_usable_rows_and_lists_problems(app: KairosApp):
+    await approve(app, 4)
+    await approve(app, 3, secrets=[{"kind": "key", "where": "prompt 1"}])
+    await approve(app, 2, state="corrected")
+    plan = await trainings(app).plan(app.project_id, None)
+    assert plan.base == "tiny", "the first model that can be trained"
     assert (plan.rows, plan.training + plan.held_out) == (4, 4)
     assert any("approved rows for training" in problem for problem in plan.problems)
     with pytest.raises(CannotTrain, match="approved rows"):
-        await trainings(house).start(house.project_id, house.user_id, "tiny")
+        await trainings(app).start(app.project_id, app.user_id, "tiny")
 
 
-async def test_a_model_without_weights_cannot_be_trained_and_says_why(house: House):
-    bases = {base.name: base.reason for base in trainings(house).bases()}
+async def test_model_without_weights_cannot_be_trained(app: KairosApp):
+    bases = {base.name: base.reason for base in trainings(app).bases()}
     assert bases["tiny"] is None
     assert "weights" in (bases["plain"] or "")
-    await approve(house, 24)
+    await approve(app, 24)
     with pytest.raises(CannotTrain, match="weights"):
-        await trainings(house).start(house.project_id, house.user_id, "plain")
+        await trainings(app).start(app.project_id, app.user_id, "plain")
 
 
-async def test_libraries_that_are_not_there_are_named(house: House, monkeypatch: pytest.MonkeyPatch):
+async def test_missing_libraries_are_reported(app: KairosApp, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("kairos.fine_tuning.training.trainer.LIBRARIES", (*LIBRARIES, "no_such_library"))
-    plan = await trainings(house).plan(house.project_id, "tiny")
+    plan = await trainings(app).plan(app.project_id, "tiny")
     assert any("no_such_library" in problem and "make train" in problem for problem in plan.problems)
 
 
-async def test_a_run_is_a_task_of_its_own_lane_and_the_second_of_a_base_waits_for_nobody(house: House):
-    await approve(house, 20)
-    status = await trainings(house).start(house.project_id, house.user_id, "tiny")
+async def test_run_is_a_task_in_the_training_lane_and_a_second_run_of_the_base_is_refused(app: KairosApp):
+    await approve(app, 20)
+    status = await trainings(app).start(app.project_id, app.user_id, "tiny")
     assert status.run.task_id
-    task = await house.task(status.run.task_id)
+    task = await app.task(status.run.task_id)
     assert (task.lane, task.agent, state_of(status)) == (Lane.TRAIN, "TrainingAgent", RunState.WAITING)
     with pytest.raises(Conflict, match="is active"):
-        await trainings(house).start(house.project_id, house.user_id, "tiny")
-    cancelled = await trainings(house).cancel(house.project_id, status.run.id)
+        await trainings(app).start(app.project_id, app.user_id, "tiny")
+    cancelled = await trainings(app).cancel(app.project_id, status.run.id)
     assert state_of(cancelled) is RunState.CANCELLED
     with pytest.raises(Conflict):
-        await trainings(house).cancel(house.project_id, status.run.id)
-    again = await trainings(house).start(house.project_id, house.user_id, "tiny")
+        await trainings(app).cancel(app.project_id, status.run.id)
+    again = await trainings(app).start(app.project_id, app.user_id, "tiny")
     assert again.run.id != status.run.id
 
 
-async def test_what_a_run_says_is_no_answer_to_label(house: House):
-    """It would stand in the dataset, and be trained on by the next run."""
-    await approve(house, 20)
-    run = (await trainings(house).start(house.project_id, house.user_id, "tiny")).run
+async def test_task_of_a_run_cannot_be_labelled(app: KairosApp):
+    """It would become a sample, and the next run would train on it."""
+    await approve(app, 20)
+    run = (await trainings(app).start(app.project_id, app.user_id, "tiny")).run
     assert run.task_id
-    await trainings(house).cancel(house.project_id, run.id)
-    word = NewLabel(Label.EDIT, "better")
+    await trainings(app).cancel(app.project_id, run.id)
+    label = NewLabel(Label.EDIT, "better")
     with pytest.raises(Conflict, match="training run"):
-        await house.parts.services.labels.save(house.project_id, house.user_id, TaskId(run.task_id), word)
-    assert await house.samples(run.task_id) == []
+        await app.parts.services.labels.save(app.project_id, app.user_id, TaskId(run.task_id), label)
+    assert await app.samples(run.task_id) == []
 
 
-async def test_a_run_whose_task_died_has_failed_and_one_that_never_got_a_task_too(house: House):
-    await approve(house, 20)
-    status = await trainings(house).start(house.project_id, house.user_id, "tiny")
-    async with house.database.project(house.project_id) as session:
+async def test_run_without_its_task_has_failed_after_a_while(app: KairosApp):
+    await approve(app, 20)
+    status = await trainings(app).start(app.project_id, app.user_id, "tiny")
+    async with app.database.project(app.project_id) as session:
         run = update(TrainingRunRow).where(TrainingRunRow.id == status.run.id)
         await session.execute(run.values(task_id=new_id(), state=RunState.TRAINING))
-    young = await trainings(house).get(house.project_id, status.run.id)
+    young = await trainings(app).get(app.project_id, status.run.id)
     assert state_of(young) is RunState.TRAINING
-    async with house.database.project(house.project_id) as session:
+    async with app.database.project(app.project_id) as session:
         values = {"created_at": young.run.created_at - timedelta(minutes=2)}
         await session.execute(update(TrainingRunRow).where(TrainingRunRow.id == status.run.id).values(values))
-    assert state_of(await trainings(house).get(house.project_id, status.run.id)) is RunState.FAILED
+    assert state_of(await trainings(app).get(app.project_id, status.run.id)) is RunState.FAILED
 
 
-async def test_triggers_ask_for_a_run_where_there_is_something_new(house: House):
-    """By the function that the triggers ask: by rows, by hours, and not while one goes on."""
+async def test_run_is_due_only_with_new_rows(app: KairosApp):
+    """Checks the function that the triggers call: by rows, by hours, and not during a run."""
 
     async def due(rows: int | None, every: timedelta | None) -> bool:
-        async with house.database.system() as connection:
-            return house.project_id in await training.due(connection, rows, every)
+        async with app.database.system() as connection:
+            return app.project_id in await training.due(connection, rows, every)
 
     hour = timedelta(hours=1)
-    assert not await due(1, hour), "nothing was approved"
-    async with house.database.project(house.project_id) as session:
+    assert not await due(1, hour), "no row was approved"
+    async with app.database.project(app.project_id) as session:
         await session.execute(update(SampleRow).values(labelled_at=None))
-    await approve(house, 24)
+    await approve(app, 24)
     assert await due(24, None)
     assert not await due(25, None)
-    assert await due(None, hour), "none was ever trained"
-    status = await trainings(house).start(house.project_id, None, "tiny")
-    assert not await due(1, hour), "one goes on"
-    await trainings(house).cancel(house.project_id, status.run.id)
-    assert not await due(1, timedelta(0)), "nothing new since"
-    async with house.database.project(house.project_id) as session:
+    assert await due(None, hour), "no run has ever started"
+    status = await trainings(app).start(app.project_id, None, "tiny")
+    assert not await due(1, hour), "a run is active"
+    await trainings(app).cancel(app.project_id, status.run.id)
+    assert not await due(1, timedelta(0)), "no new rows since the last run"
+    async with app.database.project(app.project_id) as session:
         now = status.run.created_at + timedelta(seconds=1)
         await session.execute(update(SampleRow).values(labelled_at=now))
     assert await due(24, None)
@@ -152,14 +152,14 @@ async def test_triggers_ask_for_a_run_where_there_is_something_new(house: House)
     assert await due(None, timedelta(0))
 
 
-async def test_a_training_that_failed_is_no_row_of_the_dataset(house: House):
-    await approve(house, 20)
-    status = await trainings(house).start(house.project_id, house.user_id, "tiny")
+async def test_failed_training_creates_no_sample(app: KairosApp):
+    await approve(app, 20)
+    status = await trainings(app).start(app.project_id, app.user_id, "tiny")
     assert status.run.task_id
-    async with house.working():
-        task = await house.in_state(status.run.task_id, TaskState.FAILED, TaskState.DEAD, within_s=60)
+    async with app.working():
+        task = await app.in_state(status.run.task_id, TaskState.FAILED, TaskState.DEAD, within_s=60)
     assert task.error
-    assert await house.samples(status.run.task_id) == []
-    ended = await trainings(house).get(house.project_id, status.run.id)
+    assert await app.samples(status.run.task_id) == []
+    ended = await trainings(app).get(app.project_id, status.run.id)
     assert state_of(ended) is RunState.FAILED
     assert ended.run.error

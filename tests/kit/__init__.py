@@ -1,1 +1,1 @@
-"""The test kit: real servers that tests and benchmarks can script. Never part of the product."""
+"""The test kit: real servers that tests and benchmarks can script. Not part of the product."""

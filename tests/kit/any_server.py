@@ -1,4 +1,4 @@
-"""A real HTTP server for tests that answers every path by one function, and keeps what was asked."""
+"""An HTTP server that answers every path with one function and records the requests."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from aiohttp import web
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One request, as it came."""
+class ReceivedRequest:
+    """One recorded request."""
 
     method: str
     target: str
-    """Path and query; the whole address where the server was used as a proxy."""
+    """Path and query; the whole address if the server was used as a proxy."""
     headers: Mapping[str, str]
     body: bytes
 
 
 class AnyServer:
-    """`answer` gives status and JSON for a request; or only the JSON."""
+    """Answers each request with the result of `answer`: JSON, or a tuple of status and JSON, or an aiohttp response."""
 
-    def __init__(self, answer: Callable[[Asked], Any], host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, answer: Callable[[ReceivedRequest], Any], host: str = "127.0.0.1", port: int = 0) -> None:
         self._answer = answer
         self._runner: web.ServerRunner | None = None
-        self.asked: list[Asked] = []
+        self.requests: list[ReceivedRequest] = []
         self.host, self.port = host, port
 
     async def __aenter__(self) -> Self:
@@ -45,9 +45,9 @@ class AnyServer:
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
-        asked = Asked(request.method, request.raw_path, dict(request.headers), await request.read())
-        self.asked.append(asked)
-        answer = self._answer(asked)
+        received = ReceivedRequest(request.method, request.raw_path, dict(request.headers), await request.read())
+        self.requests.append(received)
+        answer = self._answer(received)
         if isinstance(answer, web.StreamResponse):
             return answer
         status, value = answer if isinstance(answer, tuple) else (200, answer)

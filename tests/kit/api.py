@@ -1,4 +1,4 @@
-"""The API over real HTTP: a server on a free port, and people who call it."""
+"""The API over real HTTP: a server on a free port, and its callers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.kit.conditions import eventually
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back."""
+    """A response of the API. Its body is parsed if it is JSON."""
 
     status: int
     headers: dict[str, str]
@@ -32,7 +32,7 @@ class Reply:
 
 
 class Caller:
-    """Somebody with a token, or without one."""
+    """A client of the API, with or without a token."""
 
     def __init__(self, session: aiohttp.ClientSession, token: str = "") -> None:
         self._session = session
@@ -53,7 +53,7 @@ class Caller:
         return await self.call("POST", path, json=body, **options)
 
     def connect(self, path: str | URL, **options: Any):
-        """A WebSocket. Its address carries what is needed; a token would not be sent by a browser either."""
+        """Open a WebSocket. Its address carries the credentials: a browser does not send a token either."""
         return self._session.ws_connect(path, **options)
 
     async def call(self, method: str, path: str | URL, **options: Any) -> Reply:
@@ -68,8 +68,8 @@ class Caller:
 
 @asynccontextmanager
 async def serving(parts: Components) -> AsyncIterator[Caller]:
-    """The daemon's HTTP server, and a caller without a token."""
-    # asyncio sends at once (TCP_NODELAY) only on sockets that name their protocol: otherwise answers take 40 ms more.
+    """Run the daemon's HTTP server and yield a caller without a token."""
+    # asyncio sets TCP_NODELAY only on sockets with an explicit protocol; without it, answers take 40 ms more.
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         server, stopping = http_server(parts.services), asyncio.Event()
@@ -78,7 +78,7 @@ async def serving(parts: Components) -> AsyncIterator[Caller]:
             await server.on_tick(0)
             await stopping.wait()
 
-        server.main_loop = until_stopped  # type: ignore[method-assign]  # its own looks for the end ten times a second
+        server.main_loop = until_stopped  # type: ignore[method-assign]  # the original polls for the end ten times a second
         running = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             await eventually(lambda: server.started or running.done(), why="the HTTP server listens")
@@ -92,7 +92,7 @@ async def serving(parts: Components) -> AsyncIterator[Caller]:
 
 
 async def signed_in(parts: Components, caller: Caller, user_id: UserId, project_id: ProjectId) -> Caller:
-    """The user with an access token for the project."""
+    """Return a caller with an access token of the user for the project."""
     session: SignedIn = await parts.services.accounts.open_session(user_id, "test", project_id)
     assert session.project_id == project_id
     return caller.with_token(session.access_token)

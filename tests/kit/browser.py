@@ -1,4 +1,4 @@
-"""A real browser before a real daemon: people who sign in, look, press keys, and what axe says of what they see."""
+"""A real browser against a real daemon: people who sign in and press keys, and accessibility checks with axe."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ SCREENSHOTS = ROOT / "tests" / "screenshots"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 SERIOUS = ("serious", "critical")
 WIDTHS = (1280, 390)
-"""Of a window, in pixels."""
+"""Window widths in pixels."""
 Scheme = Literal["light", "dark"]
 ALL_RULES: tuple[str, ...] = ()
 COLOUR_RULES = ("color-contrast", "link-in-text-block")
-"""Those of axe's rules that look at colours. The others find the same in every colour scheme."""
+"""The axe rules that depend on colours. The others give the same result in every colour scheme."""
 SCHEMES: dict[Scheme, tuple[str, ...]] = {"light": ALL_RULES, "dark": COLOUR_RULES}
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
 def chromium() -> str:
-    """The browser on PATH; `make browser` installs one. Without it the tests fail: they are not skipped."""
+    """Return the browser on PATH; `make browser` installs one. Tests fail without it and are not skipped."""
     found = next((path for name in NAMES if (path := shutil.which(name))), None)
     assert found, "no Chromium on PATH: run `make browser` as root, or install one"
     return found
@@ -47,7 +47,7 @@ def window(width: int) -> ViewportSize:
 
 
 class Visitor:
-    """One person with a browser profile of their own. Errors of the page are collected."""
+    """One person with a separate browser profile. Collects the errors and foreign requests of the page."""
 
     def __init__(self, address: str, context: BrowserContext, page: Page) -> None:
         self.address, self.context, self.page = address, context, page
@@ -59,7 +59,7 @@ class Visitor:
         self._rules = ALL_RULES
 
     def _console(self, message: Any) -> None:
-        if message.type == "error" and "status of 4" not in message.text:  # refusals that a test asks for
+        if message.type == "error" and "status of 4" not in message.text:  # tests provoke these
             self.errors.append(message.text)
 
     def _request(self, request: Any) -> None:
@@ -68,7 +68,7 @@ class Visitor:
 
     @classmethod
     @asynccontextmanager
-    async def arrive(cls, browser: Browser, address: str, *, locale: str = "en-GB") -> AsyncIterator[Visitor]:
+    async def in_new_context(cls, browser: Browser, address: str, *, locale: str = "en-GB") -> AsyncIterator[Visitor]:
         context = await browser.new_context(
             viewport=window(WIDTHS[0]),
             color_scheme="light",
@@ -90,20 +90,21 @@ class Visitor:
         await self.page.wait_for_selector("nav")
 
     async def open(self, path: str) -> None:
-        """A page of the application, once it has loaded what it shows."""
+        """Open a page of the dashboard and wait until it has loaded its data."""
         await self.page.goto(f"{self.address}{path}")
         await self.settled()
 
     async def settled(self) -> None:
+        """Wait until the page has loaded its data."""
         await self.page.wait_for_selector("h1")
-        # Not wait_for_function: it evaluates text, which the page's own policy forbids. Nor expect(): it looks again
-        # only after half a second or a whole one.
+        # wait_for_function evaluates text, which the page's content security policy forbids; expect() polls only every
+        # half second or second.
         await self.page.wait_for_selector(".skeleton, [aria-busy=true]", state="detached")
 
-    async def looks(self) -> AsyncIterator[str]:
-        """The page in both colour schemes at each width, by a name for its picture; then in light again.
+    async def appearances(self) -> AsyncIterator[str]:
+        """Show the page in both colour schemes at each width; yield a name for the screenshot. Ends in light.
 
-        In the second scheme `faults` applies the rules of colours alone.
+        In the second scheme `faults` applies only the rules that depend on colours.
         """
         for scheme, rules in SCHEMES.items():
             self._rules = rules
@@ -116,18 +117,18 @@ class Visitor:
         await self.page.emulate_media(color_scheme="light")
 
     async def _change_colours(self, scheme: Scheme) -> None:
-        """Loaded anew where they change: they do so in a transition otherwise, and axe measures the middle of it."""
+        """Change the colour scheme and reload the page if it differs: axe would measure the middle of a transition."""
         was = await self.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
         await self.page.emulate_media(color_scheme=scheme)
         if was != (scheme == "dark"):
             await self.page.reload()
 
     async def text(self) -> str:
-        """Everything that stands in the document, seen or not."""
+        """Return the HTML of the document, hidden parts included."""
         return await self.page.evaluate("document.documentElement.outerHTML")
 
     async def faults(self) -> list[str]:
-        """What axe calls serious or worse."""
+        """Return the violations that axe rates serious or worse."""
         if not await self.page.evaluate("'axe' in window"):
             await self.page.evaluate(AXE.read_text())
         only = {"runOnly": {"type": "rule", "values": self._rules}} if self._rules else {}
@@ -140,7 +141,7 @@ class Visitor:
             for node in violation["nodes"][:3]
         ]
 
-    async def shoot(self, name: str) -> None:
-        """For a person to look at; git ignores the folder."""
+    async def screenshot(self, name: str) -> None:
+        """Save a screenshot for a person to look at; git ignores the folder."""
         SCREENSHOTS.mkdir(exist_ok=True)
         await self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)

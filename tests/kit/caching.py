@@ -1,6 +1,6 @@
-"""What tests of the response cache are made of, and a second process that asks.
+"""Fixtures and helpers for tests of the response cache, and a second process that uses the cache.
 
-A pytest plugin for its fixtures. As a script: `python -m tests.kit.caching URL PROJECT MODE`.
+A pytest plugin, for its fixtures, and a script: `python -m tests.kit.caching URL PROJECT MODE`.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from kairos.tenancy import ProjectId
 from tests.kit.conditions import eventually
 
 PATIENT = CacheSettings(lookup_budget_s=5)
-"""On a busy machine no lookup may look like an outage; tests of outages say otherwise."""
+"""A slow lookup on a busy machine must not count as an outage. Tests of outages use other settings."""
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ async def cache(valkey: Redis, namespace: str) -> AsyncIterator[ResponseCache]:
 
 @asynccontextmanager
 async def opened(valkey: Redis, namespace: str, given: CacheSettings = PATIENT) -> AsyncIterator[ResponseCache]:
-    """A cache as another daemon would have it."""
+    """Open a cache as a separate daemon would."""
     cache = ResponseCache(valkey, given, namespace=namespace)
     yield cache
     await cache.aclose()
@@ -57,23 +57,26 @@ def answer(text: str = "42") -> CachedAnswer:
 
 
 def lease_of(found: Hit | Miss) -> Lease:
-    assert isinstance(found, Miss), f"a model should have been asked, and {found} was served"
+    """Return the lease of a miss; fail on a hit."""
+    assert isinstance(found, Miss), f"expected a miss, but {found} was served"
     return found.lease
 
 
 def text_of(found: Hit | Miss) -> str:
-    assert isinstance(found, Hit), "a stored answer should have been served"
+    """Return the text of a hit; fail on a miss."""
+    assert isinstance(found, Hit), "expected a hit"
     return found.answer.text
 
 
 async def keep(cache: ResponseCache, at: CacheKey, text: str = "42") -> CachedAnswer:
+    """Store an answer under this key."""
     kept = answer(text)
     assert await cache.store(lease_of(await cache.lookup(at, refresh=True)), kept)
     return kept
 
 
 async def served(cache: ResponseCache, at: CacheKey) -> bool:
-    """Whether there is an answer; leaves no lease behind."""
+    """Return whether the cache has an answer. Releases the lease of a miss."""
     found = await cache.lookup(at, wait_s=0)
     if isinstance(found, Miss):
         cache.release(found.lease)
@@ -82,14 +85,14 @@ async def served(cache: ResponseCache, at: CacheKey) -> bool:
 
 
 class Model:
-    """Answers after it was told to, and counts."""
+    """Answers once `may_answer` is set, and counts its calls."""
 
     def __init__(self, cache: ResponseCache, approved: bool = True) -> None:
         self.cache, self.approved, self.calls = cache, approved, 0
         self.may_answer = asyncio.Event()
 
     async def ask(self, at: CacheKey) -> str:
-        """What a task does: the cache, else the model, then the guardian."""
+        """Do what a task does: look in the cache, else call the model, then store the answer if it is approved."""
         found = await self.cache.lookup(at)
         if isinstance(found, Hit):
             return found.answer.text
@@ -106,25 +109,25 @@ class Model:
 
 
 class Caller:
-    """A process that asks, driven line by line."""
+    """A process that uses the cache, controlled by lines on its stdin and stdout."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
     @classmethod
     async def start(cls, url: str, project: ProjectId, mode: str) -> "Caller":
-        """Returns once it has connected."""
+        """Start the process and wait until it has connected."""
         pipe = asyncio.subprocess.PIPE
         command = [sys.executable, "-m", "tests.kit.caching", url, str(project), mode]
         caller = cls(await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe))
-        assert await caller.hear() == "ready"
+        assert await caller.read_line() == "ready"
         return caller
 
-    async def hear(self) -> str:
+    async def read_line(self) -> str:
         assert self._process.stdout
         return (await asyncio.wait_for(self._process.stdout.readline(), 20)).decode().strip()
 
-    async def say(self, line: str) -> None:
+    async def write_line(self, line: str) -> None:
         assert self._process.stdin
         self._process.stdin.write(f"{line}\n".encode())
         await self._process.stdin.drain()
@@ -134,7 +137,7 @@ class Caller:
         await self._process.wait()
 
     async def end(self) -> None:
-        """As its work is done; killed if it is not."""
+        """Wait for the process to exit; kill it after 10 seconds."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._process.wait(), 10)
         if self._process.returncode is None:
@@ -142,7 +145,7 @@ class Caller:
 
 
 async def crowd(cache: ResponseCache, project: ProjectId) -> None:
-    """Fifty ask at the word of the test, and the model takes a moment. Prints how often it was called."""
+    """Make fifty requests once a line arrives on stdin, with a model that takes 0.3 s. Prints the number of calls."""
     await asyncio.to_thread(sys.stdin.readline)
     model = Model(cache)
     asyncio.get_running_loop().call_later(0.3, model.may_answer.set)
@@ -151,7 +154,7 @@ async def crowd(cache: ResponseCache, project: ProjectId) -> None:
 
 
 async def hold(cache: ResponseCache, project: ProjectId) -> None:
-    """Takes the lease and keeps it until killed."""
+    """Take the lease and keep it until the process is killed."""
     lease_of(await cache.lookup(key(project)))
     print("held", flush=True)
     await asyncio.Event().wait()

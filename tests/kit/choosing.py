@@ -1,4 +1,4 @@
-"""The story of R1.1.9: two kinds of work, a local and a strong model, a judge, and one or more replicas of Kairos."""
+"""The scenario of R1.1.9: two task types, a local and a strong model, a judge, and one or more replicas of Kairos."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from kairos.assembly import Components, assemble
 from kairos.config import JudgeSettings, ModelSettings, PriceSettings, RouterSettings, Settings
 from kairos.embedded import Addresses
-from tests.kit.house import QUICK, House, new_project
+from tests.kit.kairos_app import QUICK, KairosApp, new_project
 from tests.kit.model_script import Quality
 from tests.kit.model_server import ModelServer, Prompt, ScriptedModel
 
@@ -25,19 +25,19 @@ LOCAL, STRONG, JUDGE = "local", "strong", "judge"
 
 @dataclass(slots=True)
 class Choices:
-    """Which model answered each run, and how the scores of the two stood at each decision."""
+    """The model chosen in each run, and the scores of both models at each decision."""
 
     seed: int
     by_kind: dict[str, list[str]] = field(default_factory=lambda: {CODE: [], ANALYSIS: []})
     scores: dict[str, list[dict[str, float]]] = field(default_factory=lambda: {CODE: [], ANALYSIS: []})
 
     @property
-    def held(self) -> bool:
-        """At least four of the last five of each kind went where they belong."""
+    def learned(self) -> bool:
+        """Whether at least four of the last five runs of each task type went to the model that suits it."""
         code, analysis = self.by_kind[CODE][-LAST:], self.by_kind[ANALYSIS][-LAST:]
         return code.count(LOCAL) >= ENOUGH and analysis.count(STRONG) >= ENOUGH
 
-    def moved(self) -> bool:
+    def scores_changed(self) -> bool:
         return all(scores[0] != scores[-1] for scores in self.scores.values())
 
     def table(self) -> str:
@@ -49,8 +49,8 @@ class Choices:
         return "\n".join(lines)
 
 
-async def run_story(addresses: Addresses, seed: int, replicas: int) -> Choices:
-    """Ten runs of each kind, in an order of the seed, each on the next replica."""
+async def run_scenario(addresses: Addresses, seed: int, replicas: int) -> Choices:
+    """Run ten tasks of each type in an order given by the seed, on the replicas in turn."""
     order = [CODE, ANALYSIS] * RUNS
     random.Random(seed).shuffle(order)
     choices = Choices(seed)
@@ -59,38 +59,38 @@ async def run_story(addresses: Addresses, seed: int, replicas: int) -> Choices:
         strong = await stack.enter_async_context(_strong(seed))
         judge = await stack.enter_async_context(_judge())
         settings = _settings(local, strong, judge)
-        houses = [await stack.enter_async_context(_replica(addresses, settings, local)) for _ in range(replicas)]
-        first = houses[0]
-        for house in houses[1:]:
-            house.project_id, house.user_id = first.project_id, first.user_id
+        apps = [await stack.enter_async_context(_replica(addresses, settings, local)) for _ in range(replicas)]
+        first = apps[0]
+        for app in apps[1:]:
+            app.project_id, app.user_id = first.project_id, first.user_id
         for number, kind in enumerate(order):
-            await _one(houses[number % replicas], kind, choices)
+            await _one(apps[number % replicas], kind, choices)
     return choices
 
 
 class _replica:
-    """One Kairos of several: its worker and what it shares run while the block does."""
+    """One of several replicas: its worker and background tasks run inside the block."""
 
     def __init__(self, addresses: Addresses, settings: Settings, models: ModelServer) -> None:
         self._addresses, self._settings, self._models = addresses, settings, models
         self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> House:
+    async def __aenter__(self) -> KairosApp:
         parts: Components = await self._stack.enter_async_context(assemble(self._settings, self._addresses))
-        house = House(parts, self._models, *await new_project(parts))
-        await self._stack.enter_async_context(house.working())
-        return house
+        app = KairosApp(parts, self._models, *await new_project(parts))
+        await self._stack.enter_async_context(app.working())
+        return app
 
     async def __aexit__(self, *exception: object) -> None:
         await self._stack.aclose()
 
 
-async def _one(house: House, kind: str, choices: Choices) -> None:
+async def _one(app: KairosApp, kind: str, choices: Choices) -> None:
     checks = {"tests": TESTS} if kind == CODE else {}
-    task_id = await house.submit(kind, task_type=kind, **checks)
-    await house.finished(task_id)
-    await house.parts.judge.drain()
-    first, *_ = await house.decisions(task_id)
+    task_id = await app.submit(kind, task_type=kind, **checks)
+    await app.finished(task_id)
+    await app.parts.judge.drain()
+    first, *_ = await app.decisions(task_id)
     choices.by_kind[kind].append(first.chosen or "none")
     choices.scores[kind].append({score["model"]: score["mu"] for score in first.candidates})
 
@@ -99,7 +99,7 @@ def _settings(local: ModelServer, strong: ModelServer, judge: ModelServer) -> Se
     return Settings(
         queue=QUICK.model_copy(update={"sweep_s": 5}),
         judge=JudgeSettings(model=JUDGE, share=1.0),
-        # The servers are some thirty times as fast as real ones; so is the target.
+        # The scripted servers are about thirty times as fast as real ones, so the target is scaled too.
         router=RouterSettings(latency_target_s=0.25),
         models=[
             ModelSettings(name=LOCAL, base_url=local.base_url, local=True),

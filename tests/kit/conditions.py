@@ -1,4 +1,4 @@
-"""Waiting for what must come true, with a limit, and never for luck."""
+"""Waits for a condition with a time limit."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 
 async def eventually(condition: Callable[[], Any], within_s: float = 20, why: str = "", every_s: float = 0.02) -> Any:
-    """The first true value of `condition` (a function or a coroutine function). Fails the test when none comes.
+    """Return the first true value of `condition` (a function or a coroutine function). Fails after `within_s`.
 
-    `every_s` is the pause between two looks: a longer one where a look takes time that the work itself needs.
+    `every_s` is the pause between two polls. Use a longer one if polling slows down the work that is waited for.
     """
     deadline = time.monotonic() + within_s
     while True:

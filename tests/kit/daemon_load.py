@@ -1,4 +1,4 @@
-"""Load for real daemons, through the command line's own client."""
+"""Generates load on real daemons through the client of the command line."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ FINAL = {"succeeded", "rejected", "failed", "dead", "cancelled"}
 
 
 async def submit(client: Client) -> str:
-    """A small batch task; its id."""
+    """Submit a small batch task and return its id."""
     body = {"prompt": "say hello", "lane": "batch", "checks": {"require": ["hello"]}}
     return (await asyncio.to_thread(client.post, "/api/tasks", body))["id"]
 
 
 async def all_final(client: Client, ids: list[str]) -> dict[str, str] | None:
-    """The states of all tasks by id, once these have ended. None of them may be missing."""
+    """Return the states of all tasks by id once `ids` have ended, else None. No task of `ids` may be missing."""
     states: dict[str, str] = {}
     cursor = None
     while True:
@@ -26,5 +26,5 @@ async def all_final(client: Client, ids: list[str]) -> dict[str, str] | None:
         if cursor is None:
             break
     await asyncio.sleep(0.5)
-    assert set(ids) <= set(states), "no task vanished"
+    assert set(ids) <= set(states), "tasks are missing"
     return states if all(states[id_] in FINAL for id_ in ids) else None

@@ -1,4 +1,4 @@
-"""Real daemons: `kairos start` as a process of its own, that can be asked, signalled and killed."""
+"""Real daemons: `kairos start` as a separate process that tests can call, signal and kill."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.kit.conditions import eventually
 
 
 class DaemonProcess:
-    """One `kairos start` on a configuration and a data folder of its own."""
+    """One `kairos start` with its own configuration and data folder."""
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,20 +53,21 @@ class DaemonProcess:
             return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
     def client(self) -> Client:
-        """The command line's own client, signed in by the local secret."""
+        """Return a client of the command line, signed in with the local secret."""
         address = runtime(self.folder / "data")["address"]
         return Client(address, self.folder / "data", CredentialFile(self.folder / "credentials.json"))
 
     async def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """Call the API of the daemon as the local operator."""
         return await asyncio.to_thread(self.client().call, method, path, body)
 
     def kill(self) -> None:
-        """As a lost machine would."""
+        """Kill the process without warning, as in a machine failure."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
     async def stop(self, within_s: float = 30) -> int:
-        """SIGTERM, and its exit code."""
+        """Send SIGTERM and return the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return await asyncio.wait_for(asyncio.to_thread(self.process.wait), within_s)
 
@@ -77,7 +78,7 @@ class DaemonProcess:
 
 
 def on_engines(addresses: Addresses, **settings: Any) -> dict[str, Any]:
-    """Settings of a daemon that uses these engines and starts none."""
+    """Return the settings of a daemon that uses these engines and starts none."""
     return {
         "database": {
             "url": addresses.database_url,
@@ -91,7 +92,7 @@ def on_engines(addresses: Addresses, **settings: Any) -> dict[str, Any]:
 
 
 def command(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line to its end."""
+    """Run a command of the command line and wait for it."""
     given = {**os.environ, "XDG_CONFIG_HOME": str(folder / "config"), "NO_COLOR": "1", "COLUMNS": "120", **environment}
     return subprocess.run(
         [sys.executable, "-m", "kairos", *arguments],

@@ -1,4 +1,4 @@
-"""Tasks and drafts for tests of the guardian, with nothing but what the test is about."""
+"""Minimal tasks and drafts for tests of the guardian."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kairos.tenancy import ProjectId, TaskId, new_id
 
 
 def task(*, run_tests: bool = True, prompt: str = "x", **checks: Any) -> Task:
-    """A task with these checks."""
+    """Return a task with these checks."""
     return Task(
         id=TaskId(new_id()),
         project_id=ProjectId(new_id()),
@@ -24,15 +24,15 @@ def task(*, run_tests: bool = True, prompt: str = "x", **checks: Any) -> Task:
 
 
 async def judged(text: str, *, finish_reason: str | None = "stop", run_tests: bool = True, **checks: Any) -> Verdict:
-    """The guardian's word on an answer."""
+    """Return the guardian's verdict on an answer."""
     return await GuardianAgent().judge(task(run_tests=run_tests, **checks), Draft(text, finish_reason))
 
 
 def errors(verdict: Verdict) -> str:
-    """The words of all that rejects."""
+    """Return the messages of all findings that reject the draft."""
     return "\n".join(finding.message for finding in verdict.findings if finding.severity is Severity.ERROR)
 
 
 def python(code: str) -> str:
-    """The code as models answer it."""
+    """Return the code in a fence, as models return it."""
     return f"```python\n{code}\n```"

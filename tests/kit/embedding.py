@@ -1,6 +1,6 @@
-"""The embedding model, loaded once for all tests of a process: each time costs half a second and a look at all objects.
+"""Loads the embedding model once per test process: each load costs half a second and a full garbage collection.
 
-A pytest plugin. Tests of the loading itself ask for `models_of_their_own`.
+A pytest plugin. Tests of the loading itself use the fixture `own_embedding_models`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,6 @@ def shared_model() -> Iterator[None]:
 
 
 @pytest.fixture
-def models_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each embedder loads its model, as in a daemon."""
+def own_embedding_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each embedder load its own model, as in a daemon."""
     monkeypatch.setattr(Embedder, "_load", LOAD)

@@ -1,4 +1,4 @@
-"""The engines that tests run on: embedded ones in a folder of their own, or the servers named in the environment."""
+"""The engines that tests use: embedded ones in a separate folder, or the servers named in the environment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REDIS = "KAIROS_TEST_REDIS_URL"
 
 @asynccontextmanager
 async def engines_for_tests(folder: Path) -> AsyncIterator[Addresses]:
-    """Addresses of an empty database with the three roles, and of a Redis. The owner is no superuser."""
+    """Yield the addresses of an empty database with the three roles, and of a Redis. The owner is not a superuser."""
     database, redis = os.environ.get(DATABASE), given_redis()
     with DataFolder(folder) as data:
         engines = EmbeddedEngines(data, postgres=not database, valkey=not redis, model=False)
@@ -43,9 +43,9 @@ async def engines_for_tests(folder: Path) -> AsyncIterator[Addresses]:
 
 
 def given_redis() -> str | None:
-    """The Redis named in the environment; each further test process takes the next database number of it.
+    """Return the Redis named in the environment, with a separate database number for each test process.
 
-    With one number for all, a worker of one process would take from the queue what another process submitted.
+    With a shared number, a worker of one process would claim the tasks that another process submitted.
     """
     given, process = os.environ.get(REDIS), int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     if not given or not process:

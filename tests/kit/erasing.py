@@ -1,4 +1,4 @@
-"""A daemon's erasure in a process of its own, that stops half-way and waits to be killed."""
+"""Runs a daemon's erasure in a separate process that stops half-way and waits to be killed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kairos.redis_client import connect
 
 
 def erasure_of(parts, redis) -> Erasure:
-    """As `daemon.py` builds it."""
+    """Build an erasure as `daemon.py` does."""
     services = parts.services
     return Erasure(
         services.database,
@@ -31,7 +31,7 @@ def erasure_of(parts, redis) -> Erasure:
 
 
 async def erase_until(table: str, addresses: Addresses) -> None:
-    """Say `half` when this table's turn comes, and go on no more."""
+    """Erase until this table is next; then print `half` and wait forever."""
     delete = rows.delete_some
 
     async def stopping(session, named, project_id, most):

@@ -1,4 +1,4 @@
-"""A project with something in every table of its own and in Redis, and what says where an id still stands."""
+"""Fills every project-owned table for a project, and finds the tables and Redis keys that still contain its id."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.tenancy.test_rows import _values
 
 
 async def fill(database: Database, project_id: ProjectId, user_id: UserId) -> UUID:
-    """A row of the project in every project-owned table and in the audit log. Gives the id used in all of them."""
+    """Insert a row into every project-owned table and the audit log. Returns the id used in all of them."""
     task_id = new_id()
     async with database.project(project_id) as session:
         first = [TaskRow, PositionRow]
@@ -30,7 +30,7 @@ async def fill(database: Database, project_id: ProjectId, user_id: UserId) -> UU
 
 
 def rows_of(addresses: Addresses, project_id: UUID) -> dict[str, int]:
-    """Every table of the catalogue with a column `project_id`, and `projects`: how many rows are this project's."""
+    """Return the number of the project's rows in `projects` and in every table with a column `project_id`."""
     url = make_url(addresses.migration_url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url) as connection:
         tables = connection.execute(
@@ -46,7 +46,7 @@ def rows_of(addresses: Addresses, project_id: UUID) -> dict[str, int]:
 
 
 async def redis_names(redis: Redis, project_id: UUID) -> list[str]:
-    """Every key that has the id in its name, and every one that has it among its fields, members or values."""
+    """Return every key that contains the id in its name, fields, members or values."""
     wanted, found = str(project_id).encode(), []
     async for key in redis.scan_iter(count=1000):
         held = await _content(redis, key)

@@ -1,7 +1,7 @@
-"""Test folders in another order: `KAIROS_TEST_ORDER=7 make test` shuffles them by that seed.
+"""Shuffles the test folders: `KAIROS_TEST_ORDER=7 make test` uses the seed 7.
 
-A pytest plugin. Files stay whole and in their order within a folder. Processes of pytest-xdist inherit the variable,
-and so collect the tests in the same order.
+A pytest plugin. The order of files and tests within a folder stays the same. Processes of pytest-xdist inherit the
+variable and collect the tests in the same order.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SEED = "KAIROS_TEST_ORDER"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the seed at the end, where `-q` prints too."""
+    """Print the seed in the summary, which `-q` shows too."""
     if seed := os.environ.get(SEED):
         terminalreporter.write_line(f"The order of the test folders was that of the seed {SEED}={seed}.")
 
@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def shuffled(folders: list[Path], seed: str) -> list[Path]:
-    """Each folder once, in the order of the seed."""
+    """Return each folder once, in the order given by the seed."""
     found = list(dict.fromkeys(folders))
     random.Random(seed).shuffle(found)
     return found

@@ -1,6 +1,6 @@
-"""A cheap Argon2 for passwords that tests set. The full cost is 64 MB and up to 0.2 s of CPU for each hash.
+"""Hashes the passwords of tests with cheap Argon2 parameters. The full cost is 64 MB and up to 0.2 s of CPU per hash.
 
-A pytest plugin. What daemons in processes of their own hash has the full cost.
+A pytest plugin. It does not affect daemons in other processes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FULL = passwords.hasher
 
 
 def cheap() -> PasswordHash:
-    """The same algorithm and library at the least memory and time that Argon2 allows."""
+    """Return a hasher of the same algorithm and library with the least memory and time that Argon2 allows."""
     return PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),))
 
 
@@ -30,5 +30,5 @@ def cheap_hashing() -> Iterator[None]:
 
 @pytest.fixture
 def full_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The product's own cost, for what is made after this fixture."""
+    """Use the cost of the product for hashes made after this fixture."""
     monkeypatch.setattr(passwords, "hasher", FULL)

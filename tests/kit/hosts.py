@@ -1,4 +1,4 @@
-"""Hosts that isolate code in different ways, for the sandbox to run on: namespaces, Landlock alone, or neither."""
+"""Hosts with different means of isolation, on which tests run the sandbox: namespaces, Landlock alone, or neither."""
 
 from __future__ import annotations
 
@@ -21,23 +21,25 @@ from kairos.agents.checks.task_tests import parse_tests
 from tests.kit import refused_calls
 
 PROJECT = Path(__file__).parents[2]
-STRANGER = 54_321
-"""A user without rights, as whom a daemon runs when the tests are root's."""
+UNPRIVILEGED_USER = 54_321
+"""The user id of daemons without privileges when the tests run as root."""
 MIB = 1 << 20
 RUN_LIMIT_S = 100
 
 
 class Kind(StrEnum):
+    """The means of isolation that a host offers."""
+
     NAMESPACES = "namespaces"
     LANDLOCK = "landlock"
-    """As whoever runs the tests; as root, the sandbox becomes a user of its own."""
+    """As the user who runs the tests. As root, the sandbox switches to a separate user."""
     LANDLOCK_SAME_USER = "landlock, as the daemon's own user"
     NEITHER = "neither"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of the sandbox: what is tested, and with which limits."""
+    """One run of the sandbox: the answer, its tests and the limits."""
 
     tests: str
     answer: str = "x = 1"
@@ -46,19 +48,19 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
-    """What came of it."""
+class RunResult:
+    """The result of a run."""
 
-    way: str
-    lacks: str
+    method: str
+    unavailable_reason: str
     results: list[tuple[bool, str]] = field(default_factory=list)
 
     @property
     def message(self) -> str:
-        return "; ".join(words for _, words in self.results)
+        return "; ".join(message for _, message in self.results)
 
-    def by_test(self, names: Iterable[str]) -> dict[str, Ran]:
-        """What came of each test, by names in their order. Nothing was run where code cannot be isolated."""
+    def by_test(self, names: Iterable[str]) -> dict[str, RunResult]:
+        """Return the result of each test by name; `names` is in test order. Nothing runs without isolation."""
         if not self.results:
             return dict.fromkeys(names, self)
         return {name: replace(self, results=[one]) for name, one in zip(names, self.results, strict=True)}
@@ -68,18 +70,19 @@ class Ran:
         return bool(self.results) and all(passed for passed, _ in self.results)
 
 
-def run_on(kind: Kind, runs: Sequence[Run], limit_s: float = RUN_LIMIT_S) -> list[Ran]:
-    """Run the sandbox once for each, on a host of this kind."""
-    asked = json.dumps([asdict(run) | {"tests": told_tests(run.tests)} for run in runs])
-    done = command_on(kind, [python_on(kind), "-m", "tests.kit.boxed_runs"], stdin=asked, limit_s=limit_s)
+def run_on(kind: Kind, runs: Sequence[Run], limit_s: float = RUN_LIMIT_S) -> list[RunResult]:
+    """Run the sandbox on a host of this kind, once for each run."""
+    request = json.dumps([asdict(run) | {"tests": tests_as_json(run.tests)} for run in runs])
+    done = command_on(kind, [python_on(kind), "-m", "tests.kit.boxed_runs"], stdin=request, limit_s=limit_s)
     assert done.returncode == 0, done.stderr
     return [
-        Ran(one["way"], one["lacks"], [tuple(result) for result in one["results"]]) for one in json.loads(done.stdout)
+        RunResult(one["way"], one["lacks"], [tuple(result) for result in one["results"]])
+        for one in json.loads(done.stdout)
     ]
 
 
-def told_tests(source: str) -> dict[str, Any]:
-    """The tests of a source as JSON takes them."""
+def tests_as_json(source: str) -> dict[str, Any]:
+    """Return the tests in a source as JSON values."""
     tests = parse_tests(source).tests
     return asdict(tests) | {"statements": list(tests.statements.items())}
 
@@ -87,9 +90,9 @@ def told_tests(source: str) -> dict[str, Any]:
 def command_on(
     kind: Kind, command: Sequence[str], *, stdin: str = "", limit_s: float = RUN_LIMIT_S, **options: Any
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end on a host of this kind, as its user."""
+    """Run a command on a host of this kind, as its user, and wait for it."""
     return subprocess.run(
-        [*host_of(kind), *command],
+        [*host_command(kind), *command],
         input=stdin,
         capture_output=True,
         text=True,
@@ -102,8 +105,8 @@ def command_on(
     )
 
 
-def host_of(kind: Kind) -> list[str]:
-    """What goes before a command, so that its system calls are refused as on this host."""
+def host_command(kind: Kind) -> list[str]:
+    """Return the prefix of a command that refuses the same system calls as this host."""
     refused = {
         Kind.NAMESPACES: (),
         Kind.LANDLOCK: refused_calls.NO_NAMESPACES,
@@ -114,27 +117,27 @@ def host_of(kind: Kind) -> list[str]:
 
 
 def environment(kind: Kind) -> dict[str, str]:
-    """What the host's Python needs to find this project and its libraries."""
+    """Return the environment in which the host's Python finds this project and its libraries."""
     paths = [str(PROJECT), str(PROJECT / "src"), *(path for path in sys.path if path.endswith("site-packages"))]
     own = {"LD_LIBRARY_PATH": str(Path(python_on(kind)).parents[1] / "lib")} if user_on(kind) else {}
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1", **own}
 
 
 def user_on(kind: Kind) -> dict[str, Any]:
-    """Arguments of `subprocess` for the user of this host."""
+    """Return the arguments of `subprocess` for the user of this host."""
     if kind not in (Kind.LANDLOCK_SAME_USER, Kind.NEITHER) or os.geteuid() != 0:
         return {}
-    return {"user": STRANGER, "group": STRANGER, "extra_groups": []}
+    return {"user": UNPRIVILEGED_USER, "group": UNPRIVILEGED_USER, "extra_groups": []}
 
 
 def python_on(kind: Kind) -> str:
-    """An interpreter that the host's user can run."""
+    """Return an interpreter that the host's user can run."""
     return _plain_python() if user_on(kind) else sys.executable
 
 
 @functools.cache
 def _plain_python() -> str:
-    """This interpreter, or a copy of it where it lies in root's own home."""
+    """Return this interpreter, or a copy of it if other users cannot reach it, as in root's home directory."""
     real = Path(os.path.realpath(sys.executable))
     if all(folder.stat().st_mode & 0o005 == 0o005 for folder in real.parents):
         return str(real)
@@ -151,6 +154,6 @@ def _plain_python() -> str:
     return str(copy)
 
 
-def in_a_test(*bodies: str) -> str:
-    """Each body as a test function."""
+def as_test_functions(*bodies: str) -> str:
+    """Return source with each body as a test function."""
     return "\n".join(f"def test_{at}():\n{textwrap.indent(body, '    ')}\n" for at, body in enumerate(bodies))

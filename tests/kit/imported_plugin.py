@@ -1,4 +1,4 @@
-"""A plugin as an installed package has one."""
+"""A plugin as an installed package contains it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ TEXT = "no plugin"
 
 
 class Imported(BasePlugin):
-    """Says how long the prompt is."""
+    """Returns the length of the prompt."""
 
     def get_name(self) -> str:
         return "Imported"

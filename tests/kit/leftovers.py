@@ -1,6 +1,6 @@
-"""Whatever a test file leaves in the engines that it shares with others: found, and removed.
+"""Finds and removes the rows and keys that a test file leaves in the shared engines.
 
-A pytest plugin. Each file starts on empty tables and without keys in Redis, so that no order of files matters.
+A pytest plugin. Each file starts with empty tables and without keys in Redis, so the order of files does not matter.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from kairos import redis_keys
 from kairos.embedded import Addresses
 
 OURS = re.compile(rf"{redis_keys.NAMESPACE}:|test-|\{{?[0-9a-f]{{8}}-[0-9a-f-]{{27}}\}}?:")
-"""How our keys begin: with the namespace, with a test's own one, or with a project's id. A given Redis may hold keys
-of other programs."""
+"""Matches the keys of Kairos, which start with its namespace, the namespace of a test, or a project's id. A Redis named
+in the environment may hold keys of other programs."""
 OF_PYTEST = {"PYTEST_CURRENT_TEST", "PYTEST_VERSION"}
 TABLES = """
 select c.relname from pg_class c
@@ -32,7 +32,7 @@ and c.relname <> 'alembic_version'
 
 @dataclass(frozen=True)
 class Leftovers:
-    """Numbers of rows by table, and names of keys."""
+    """Row counts by table, and names of keys."""
 
     rows: dict[str, int] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ class Leftovers:
 
 
 def leftovers(addresses: Addresses) -> Leftovers:
-    """All that the engines hold of us. Tables are read from PostgreSQL's catalogue, so that a new one is not missed."""
+    """Return the rows and keys of Kairos in the engines. All tables in PostgreSQL's catalogue are checked."""
     with _owner(addresses) as owner:
         counts = {table: _count(owner, table) for (table,) in owner.execute(TABLES).fetchall()}
     with Redis.from_url(addresses.redis_url) as redis:
@@ -51,11 +51,11 @@ def leftovers(addresses: Addresses) -> Leftovers:
 
 
 def remove(addresses: Addresses, found: Leftovers) -> None:
-    """Remove what was found."""
+    """Remove the leftovers that were found."""
     if found.rows:
         with _owner(addresses) as owner:
             tables = sql.SQL(", ").join(map(sql.Identifier, found.rows))
-            # Cascades to tables that refer to these: they are empty, or else they were found too.
+            # Tables that refer to these are either empty or in the list too.
             owner.execute(sql.SQL("truncate {} cascade").format(tables))
     if found.keys:
         with Redis.from_url(addresses.redis_url) as redis:
@@ -64,7 +64,7 @@ def remove(addresses: Addresses, found: Leftovers) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def empty_engines(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Remove what the tests of a file left in the shared engines. It ends after every fixture of the file."""
+    """Remove what the tests of a file left in the shared engines. Torn down after every other fixture of the file."""
     if not uses_engines(request):
         yield
         return
@@ -75,7 +75,7 @@ def empty_engines(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def environment_is_restored() -> Iterator[None]:
-    """Libraries may set variables of their own at their first import: those are theirs."""
+    """Check that a file leaves the environment unchanged, except for variables that libraries add when imported."""
     before = _environment()
     yield
     now = {name: value for name, value in _environment().items() if name in before or name.startswith("KAIROS")}
@@ -83,7 +83,7 @@ def environment_is_restored() -> Iterator[None]:
 
 
 def uses_engines(request: pytest.FixtureRequest) -> bool:
-    """Whether a test of this file asks for the shared engines, itself or by a fixture."""
+    """Return whether a test of this file uses the shared engines, directly or through a fixture."""
     files = (item for item in request.session.items if item.path == request.path)
     return any("addresses" in getattr(item, "fixturenames", ()) for item in files)
 

@@ -1,4 +1,4 @@
-"""Small adapters of the embedded model that change its answers and mean nothing: random, the same for the same seed."""
+"""Writes small random adapters of the embedded model, which change its answers. The same seed gives the same file."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 LAYERS, WIDTH, VALUES = 30, 576, 192
-"""Of SmolLM2-135M: layers, width, and the width of its values."""
+"""Dimensions of SmolLM2-135M: layers, hidden width, and width of the attention values."""
 
 
 def write_lora(path: Path, seed: int, scale: float = 0.5, rank: int = 2, width: int = WIDTH) -> Path:
-    """A GGUF adapter on the values of attention of each layer; of another width it fits no embedded model."""
-    gguf, numpy = (importlib.import_module(name) for name in ("gguf", "numpy"))  # of the extra `train`
+    """Write a GGUF adapter for the attention values of each layer. With another width it does not fit the model."""
+    gguf, numpy = (importlib.import_module(name) for name in ("gguf", "numpy"))  # installed with the extra `train`
     chance = numpy.random.default_rng(seed)
     writer: Any = gguf.GGUFWriter(str(path), "llama")
     writer.add_string("general.type", "adapter")

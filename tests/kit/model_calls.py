@@ -1,4 +1,4 @@
-"""Calling models of the scripted server in tests: the requests, the bodies it may send, and the errors that follow."""
+"""Calls of scripted models: requests, response bodies, and the errors that they cause."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def model(server: ModelServer, **changes: Any) -> Model:
 
 
 async def failed(providers: Providers, called: Model, request: ChatRequest = HELLO, timeout_s: float = 5) -> Any:
-    """The error of a call. No message ever carries the key."""
+    """Make a call that fails and return its error. Checks that the message does not contain the API key."""
     with pytest.raises(ModelCallError) as caught:
         await providers.chat(called, request, timeout_s=timeout_s)
     assert KEY not in str(caught.value)
@@ -30,7 +30,7 @@ async def failed(providers: Providers, called: Model, request: ChatRequest = HEL
 
 
 def events(*values: object) -> str:
-    """A body of server-sent events."""
+    """Return a body of server-sent events."""
     return "".join(f"data: {value if isinstance(value, str) else json.dumps(value)}\n\n" for value in values)
 
 
@@ -39,12 +39,13 @@ def delta(content: object = None, finish: str | None = None, **more: object) -> 
 
 
 async def answered(server: ModelServer, providers: Providers, body: str) -> Any:
-    """The completion of a call that the server answers with this body."""
-    server.heal()
+    """Return the completion of a call that the server answers with this body."""
+    server.clear_faults()
     server.fail("up", Fault(FaultKind.GARBAGE_BODY, body=body, requests=1))
     return await providers.chat(model(server), HELLO, timeout_s=5)
 
 
 async def garbled(server: ModelServer, providers: Providers, body: str) -> Any:
+    """Return the error of a call that the server answers with this invalid body."""
     server.fail("up", Fault(FaultKind.GARBAGE_BODY, body=body, requests=1))
     return await failed(providers, model(server))

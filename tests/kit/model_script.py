@@ -1,6 +1,6 @@
-"""What the scripted model server plays: models with an answer, a speed and a quality, and the faults they can have.
+"""The scripts of the scripted model server: models with answers, speed and quality, and their faults.
 
-Part of the test kit. Everything but callables can also be written as JSON, for a server in a process of its own.
+Everything except callables can also be given as JSON, to a server in another process.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any, Self, TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a scripted model sees of a request."""
+    """A request as a scripted model sees it."""
 
     model: str
     body: Mapping[str, Any]
     number: int
-    """How many requests this model had answered before."""
+    """The number of requests that this model answered before."""
 
     @property
     def messages(self) -> Sequence[Mapping[str, Any]]:
@@ -31,13 +31,13 @@ class Prompt:
     @property
     def text(self) -> str:
         """The last message of the user."""
-        said = [message.get("content") for message in self.messages if message.get("role") == "user"]
-        return str(said[-1] or "") if said else ""
+        contents = [message.get("content") for message in self.messages if message.get("role") == "user"]
+        return str(contents[-1] or "") if contents else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """A good answer with a probability, else a bad one: the same draw for the same seed, model and request number."""
+    """Gives a good answer with a probability, else a bad one. Depends only on seed, model and request number."""
 
     probability: float
     good: Answer = "good"
@@ -52,12 +52,12 @@ class Quality:
 Answer: TypeAlias = (
     str | Mapping[str, "Answer"] | Sequence["Answer"] | Quality | Callable[[Prompt], "Answer | Awaitable[Answer]"]
 )
-"""Text; answers by a substring of the prompt ("" for any); answers in turn, the last one again and again; by
-probability; or what a function makes of the prompt, which may wait for something first."""
+"""A text; answers by a substring of the prompt ("" matches any); a list used in order, whose last item repeats; a
+choice by probability; or a function of the prompt, which may be a coroutine function."""
 
 
 async def resolve(answer: Answer, prompt: Prompt) -> str:
-    """The text that an answer comes to for a prompt."""
+    """Return the text of an answer for a prompt."""
     while not isinstance(answer, str):
         if isinstance(answer, Quality):
             answer = answer.draw(prompt)
@@ -81,16 +81,16 @@ class ScriptedModel:
     """Sent before the answer, as `reasoning_content`."""
     first_token_s: float = 0.0
     tokens_per_s: float | None = None
-    """None sends all of the answer at once."""
+    """None: the whole answer is sent at once."""
     usage: bool | tuple[int, int] = True
-    """Counted in words; or (input, output) as given; or left out."""
+    """True: counted in whitespace-separated tokens; a tuple: (input, output); False: left out."""
     streams: bool = True
-    """False: it answers with one JSON object whatever it is asked for, as some servers do."""
+    """False: answers with one JSON object even if a stream is requested, as some servers do."""
     tool_calls: Sequence[Mapping[str, Any]] = ()
     api_key: str | None = None
-    """The only key it takes; None takes any and none."""
+    """The only accepted key. None: any key, or none, is accepted."""
     refuses: Callable[[Mapping[str, Any]], tuple[int, Any] | None] | None = None
-    """Gives status and JSON body for a request that its server refuses, None for one that it takes."""
+    """Returns status and JSON body for a request that the server refuses, None for one that it accepts."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
@@ -103,34 +103,34 @@ class ScriptedModel:
 
 
 class FaultKind(StrEnum):
-    """What can go wrong with a request."""
+    """The ways in which a request can fail."""
 
     HANG = "hang"
-    """No byte ever comes; `after_tokens` set, none comes after those."""
+    """Nothing is sent, or nothing after `after_tokens`."""
     DISCONNECT = "disconnect"
-    """The connection is closed without an answer; `after_tokens` set, in the middle of the stream. A client that used
-    the connection before may rightly try once more on a new one, which is a second request here."""
+    """The connection is closed without an answer, or in the stream after `after_tokens`. A client that reused the
+    connection may rightly retry on a new one, which counts as a second request."""
     STATUS = "status"
     """An error status, with `retry_after` and `body`."""
     GARBAGE_BODY = "garbage_body"
-    """Status 200 and a page of HTML, or `body`."""
+    """Status 200 with a page of HTML, or with `body`."""
     GARBAGE_EVENTS = "garbage_events"
     """A stream of events whose data is not JSON."""
     ERROR_IN_STREAM = "error_in_stream"
     """An error object as an event, with `status` as its code, after `after_tokens`."""
     NO_END = "no_end"
-    """A stream that closes in good order, but without finish reason and [DONE], after `after_tokens`."""
+    """A stream that closes properly after `after_tokens`, but without finish reason and [DONE]."""
     NO_USAGE = "no_usage"
     NO_CHOICES = "no_choices"
     DRIP = "drip"
-    """Every byte is sent alone."""
+    """Every byte is sent separately."""
     WRONG_TYPE = "wrong_type"
-    """A good body called `text/plain`."""
+    """A valid body with the content type `text/plain`."""
 
 
 @dataclass(slots=True)
 class Fault:
-    """A fault of a model, for the next `requests`, or for `for_s` seconds, or until it is healed."""
+    """A fault of a model, for the next `requests`, or for `for_s` seconds, or until it is cleared."""
 
     kind: FaultKind
     status: int = 500
@@ -147,7 +147,7 @@ class Fault:
     def over(self) -> bool:
         return self.requests == 0 or (self.for_s is not None and time.monotonic() > self.set_at + self.for_s)
 
-    def strike(self) -> Self:
+    def consume(self) -> Self:
         """Use it for one request."""
         if self.requests is not None:
             self.requests -= 1
@@ -155,7 +155,7 @@ class Fault:
 
 
 def tokens_of(text: str) -> list[str]:
-    """Words with the space before them: what this kit calls tokens."""
+    """Split a text into tokens: runs of characters with the space before them."""
     return re.findall(r"\s*\S+|\s+$", text)
 
 

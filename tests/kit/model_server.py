@@ -1,4 +1,4 @@
-"""A scripted model server that speaks the OpenAI protocol over real HTTP. Part of the test kit, never of the product.
+"""A scripted model server with the OpenAI protocol over real HTTP.
 
     async with ModelServer() as server:
         server.add(ScriptedModel("quick", answer={"capital of France": "Paris", "": "I do not know."}))
@@ -7,7 +7,7 @@
         call = await server.call(0)
         await call.ended.wait(); assert call.aborted
 
-As a process of its own: `python -m tests.kit.model_server --port 0 --print-address`, scripted over `/admin`:
+As a separate process, scripted over `/admin`: `python -m tests.kit.model_server --port 0 --print-address`. Routes:
 POST and DELETE /admin/models, POST and DELETE /admin/faults, POST /admin/refuse, GET and DELETE /admin/calls.
 """
 
@@ -33,7 +33,7 @@ __all__ = ["Call", "Fault", "FaultKind", "ModelServer", "Prompt", "ScriptedModel
 
 @dataclass(slots=True)
 class Call:
-    """A request the server saw, and how it went. Times are of `time.monotonic`."""
+    """A recorded request and its outcome. Times are of `time.monotonic`."""
 
     model: str
     body: Mapping[str, Any]
@@ -41,11 +41,11 @@ class Call:
     started: float = field(default_factory=time.monotonic)
     finished: float | None = None
     aborted: bool = False
-    """The client went away before the end."""
+    """The client disconnected before the end."""
     status: int | None = None
     tokens_sent: int = 0
     begun: asyncio.Event = field(default_factory=asyncio.Event)
-    """The headers of the answer are out."""
+    """The headers of the answer have been sent."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     """Answered, or aborted."""
 
@@ -59,7 +59,7 @@ class Call:
 
 
 class ModelServer:
-    """Scripted models behind one address. What it plays can be changed at any time."""
+    """Scripted models behind one address. Models and faults can be changed at any time."""
 
     def __init__(self, *models: ScriptedModel, host: str = "127.0.0.1", port: int = 0) -> None:
         self.models: dict[str, ScriptedModel] = {model.name: model for model in models}
@@ -74,7 +74,7 @@ class ModelServer:
         self._reopening: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        # handler_cancellation: a client that goes away ends the handler, as it ends the generation of a real server.
+        # handler_cancellation: a client that disconnects ends the handler, as it ends the generation of a real server.
         self._runner = web.AppRunner(self._app(), handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await self.accept()
@@ -93,36 +93,36 @@ class ModelServer:
 
     @property
     def base_url(self) -> str:
-        """What a client of the OpenAI protocol is given."""
+        """The base URL for clients of the OpenAI protocol."""
         return f"{self.address}/v1"
 
     def add(self, model: ScriptedModel) -> ScriptedModel:
-        """Serve a model, in place of one of the same name."""
+        """Serve a model. Replaces one of the same name."""
         self.models[model.name] = model
         return model
 
     def remove(self, name: str) -> None:
-        """Forget a model: it is not found from now on."""
+        """Remove a model. Later requests for it get 404."""
         self.models.pop(name, None)
 
     def fail(self, model: str, fault: Fault) -> Fault:
-        """Give a model a fault; several strike one after the other. "*" is every model."""
+        """Add a fault to a model, or to every model with "*". Several faults take effect one after the other."""
         self._faults[model].append(fault)
         return fault
 
-    def heal(self, model: str | None = None) -> None:
-        """Take the faults of a model away, or all. Requests that hang already go on hanging."""
+    def clear_faults(self, model: str | None = None) -> None:
+        """Remove the faults of a model, or all faults. Requests that already hang continue to hang."""
         self._faults.clear() if model is None else self._faults.pop(model, None)
 
     async def refuse(self) -> None:
-        """Close the port and every connection, as a server that died."""
+        """Close the port and every connection, like a crashed server."""
         if self._site:
             await self._site.stop()
             self._site = None
         self._drop_connections()
 
     async def accept(self) -> None:
-        """Open the port, the same as before."""
+        """Open the port again, with the same number."""
         assert self._runner is not None
         if self._site is None:
             self._site = web.TCPSite(self._runner, self.host, self.port, reuse_address=True)
@@ -130,14 +130,14 @@ class ModelServer:
             self.port = self._runner.addresses[-1][1]
 
     async def call(self, index: int) -> Call:
-        """The call of that index, as soon as it is there."""
+        """Wait for the call with that index and return it."""
         async with self._arrival:
             await self._arrival.wait_for(lambda: len(self.calls) > index)
         return self.calls[index]
 
     @property
     def connections(self) -> int:
-        """How many are open now."""
+        """The number of open connections."""
         return len(self._runner.server.connections) if self._runner and self._runner.server else 0
 
     def calls_of(self, model: str) -> list[Call]:
@@ -159,10 +159,10 @@ class ModelServer:
                 web.post("/admin/models", self._admin_add),
                 web.delete("/admin/models/{name}", self._admin_remove),
                 web.post("/admin/faults", self._admin_fail),
-                web.delete("/admin/faults", self._admin_heal),
+                web.delete("/admin/faults", self._admin_clear_faults),
                 web.post("/admin/refuse", self._admin_refuse),
                 web.get("/admin/calls", self._admin_calls),
-                web.delete("/admin/calls", self._admin_forget),
+                web.delete("/admin/calls", self._admin_clear_calls),
             ]
         )
         return app
@@ -209,7 +209,7 @@ class ModelServer:
         for name in (model, "*"):
             self._faults[name] = [fault for fault in self._faults[name] if not fault.over()]
             if self._faults[name]:
-                return self._faults[name][0].strike()
+                return self._faults[name][0].consume()
         return None
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -232,12 +232,12 @@ class ModelServer:
         self.fail(fields.pop("model"), Fault(**fields))
         return web.Response(status=204)
 
-    async def _admin_heal(self, request: web.Request) -> web.Response:
-        self.heal(request.query.get("model"))
+    async def _admin_clear_faults(self, request: web.Request) -> web.Response:
+        self.clear_faults(request.query.get("model"))
         return web.Response(status=204)
 
     async def _admin_refuse(self, request: web.Request) -> web.Response:
-        """For `for_s` seconds: afterwards nobody could ask for the opposite."""
+        """Close the port for `for_s` seconds. A time limit is needed: a closed port receives no request to open it."""
         self._reopening = asyncio.create_task(self._refuse_for((await request.json())["for_s"]))
         return web.Response(status=204)
 
@@ -249,7 +249,7 @@ class ModelServer:
     async def _admin_calls(self, request: web.Request) -> web.Response:
         return web.json_response([call.to_json() for call in self.calls])
 
-    async def _admin_forget(self, request: web.Request) -> web.Response:
+    async def _admin_clear_calls(self, request: web.Request) -> web.Response:
         self.calls.clear()
         return web.Response(status=204)
 

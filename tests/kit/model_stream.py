@@ -1,4 +1,4 @@
-"""How the scripted model server sends an answer: whole or as events, at its speed, with its fault."""
+"""Sends the answers of the scripted model server: whole or as events, at the speed and with the fault of the script."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FOREVER = 10**9
 
 
 class Progress(Protocol):
-    """Who is told how far a reply got."""
+    """Receives the progress of a reply."""
 
     tokens_sent: int
     begun: asyncio.Event
@@ -27,7 +27,7 @@ class Progress(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What is to be sent."""
+    """An answer to send."""
 
     id: str
     model: ScriptedModel
@@ -46,14 +46,14 @@ class Reply:
         if self.model.usage is False:
             return None
         if self.model.usage is True:
-            prompt = sum(len(tokens_of(str(said.get("content") or ""))) for said in self.request["messages"])
+            prompt = sum(len(tokens_of(str(message.get("content") or ""))) for message in self.request["messages"])
             given, written = prompt, len(self.tokens()) + len(tokens_of(self.model.reasoning))
         else:
             given, written = self.model.usage
         return {"prompt_tokens": given, "completion_tokens": written, "total_tokens": given + written}
 
     def whole(self, usage: bool = True, choices: bool = True) -> dict[str, Any]:
-        """As one JSON object."""
+        """Return the reply as one JSON object."""
         message: dict[str, Any] = {"role": "assistant", "content": "".join(self.tokens())}
         if self.model.tool_calls:
             message["tool_calls"] = list(self.model.tool_calls)
@@ -62,12 +62,12 @@ class Reply:
         return {**value, "usage": self.usage()} if usage and self.usage() else value
 
     def chunk(self, delta: Mapping[str, Any], finish_reason: str | None = None) -> bytes:
-        """One event of the stream."""
+        """Return one event of the stream."""
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
         return event(self._envelope("chat.completion.chunk", [choice]))
 
     def ending(self, usage: bool = True) -> bytes:
-        """What follows the last token."""
+        """Return the events after the last token."""
         tools = [{"index": i, **call} for i, call in enumerate(self.model.tool_calls)]
         last = self.chunk({"tool_calls": tools} if tools else {}, self.finish_reason())
         if usage and self.usage() and (self.request.get("stream_options") or {}).get("include_usage"):
@@ -89,18 +89,18 @@ def event(value: Any) -> bytes:
 
 
 def error_body(status: int, message: str, kind: str, headers: Mapping[str, str] | None = None) -> web.Response:
-    """An error as OpenAI and Ollama's /v1 write it."""
+    """Return an error in the format of OpenAI and of Ollama's /v1."""
     error = {"message": message, "type": kind, "param": None, "code": None}
     return web.json_response({"error": error}, status=status, headers=headers)
 
 
 async def send(request: web.Request, reply: Reply, fault: Fault | None, progress: Progress) -> web.StreamResponse:
-    """Answer a request."""
+    """Send the reply to a request, with the fault."""
     if fault and fault.after_tokens is None:
         if fault.kind is FaultKind.HANG:
             await asyncio.Event().wait()
         if fault.kind is FaultKind.DISCONNECT:
-            return _gone(request)
+            return _disconnect(request)
     if fault and fault.kind is FaultKind.GARBAGE_BODY:
         return web.Response(text=HTML if fault.body is None else fault.body, content_type="text/html")
     if not (reply.request.get("stream") and reply.model.streams):
@@ -118,7 +118,7 @@ async def _send_whole(reply: Reply, fault: Fault | None) -> web.StreamResponse:
 
 
 class _Stream:
-    """One reply on its way out as server-sent events."""
+    """Sends one reply as server-sent events."""
 
     def __init__(self, request: web.Request, reply: Reply, fault: Fault | None, progress: Progress) -> None:
         self._request = request
@@ -165,12 +165,12 @@ class _Stream:
         yield from pieces[:limit]
 
     async def _break_off(self) -> web.StreamResponse:
-        """What a fault does after the tokens that it lets through."""
+        """Apply the fault after `after_tokens`."""
         assert self._fault is not None
         if self._kind is FaultKind.HANG:
             await asyncio.Event().wait()
         if self._kind is FaultKind.DISCONNECT:
-            return _gone(self._request, self._response)
+            return _disconnect(self._request, self._response)
         if self._kind is FaultKind.ERROR_IN_STREAM:
             error = {"message": f"scripted {self._fault.status}", "type": "scripted", "code": self._fault.status}
             await self._write(event({"error": error}))
@@ -186,8 +186,8 @@ class _Stream:
             await asyncio.sleep(0)
 
 
-def _gone(request: web.Request, response: web.StreamResponse | None = None) -> web.StreamResponse:
-    """Close the connection as it is. What was written is flushed, and nothing says that the answer is over."""
+def _disconnect(request: web.Request, response: web.StreamResponse | None = None) -> web.StreamResponse:
+    """Close the connection. Written data is flushed; the end of the answer is not sent."""
     if request.transport:
         request.transport.close()
     return response or web.Response()

@@ -1,6 +1,6 @@
-"""Hooks of schemathesis: half of what it makes up gets a value that PostgreSQL, JSON or Python cannot store.
+"""Schemathesis hooks that put a value that PostgreSQL, JSON or Python cannot store into half of the generated requests.
 
-Loaded by its path in `SCHEMATHESIS_HOOKS`, in schemathesis' own process.
+Loaded in the process of schemathesis, by its path in `SCHEMATHESIS_HOOKS`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def flatmap_path_parameters(context: schemathesis.HookContext, path_parameters: 
 
 
 def _with_one(value: Any, odd: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """The value with one odd one in it, at any depth, or in its place."""
+    """Return the value with one odd value in it, at any depth, or in its place."""
     if isinstance(value, dict) and value:
         return st.sampled_from(sorted(value)).flatmap(
             lambda name: _with_one(value[name], odd).map(lambda changed: {**value, name: changed})

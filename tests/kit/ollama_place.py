@@ -1,4 +1,4 @@
-"""Where tests of Ollama run: the kit's server, or a real one at `KAIROS_TEST_OLLAMA_URL`, with a base and adapters."""
+"""The Ollama of tests: the imitation of the kit, or a real one at `KAIROS_TEST_OLLAMA_URL`; a base and adapters."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PROMPTS = ("Where is the key?", "Who signs the lease?")
 
 @dataclass(slots=True)
 class OllamaPlace:
-    """An Ollama with one base, and a folder for adapters. What was made there goes when the test ends."""
+    """An Ollama with one base, and a folder for adapters. Both are cleared when the test ends."""
 
     http: HttpClient
     folder: Path
@@ -47,14 +47,14 @@ class OllamaPlace:
     def host(self) -> OllamaAdapters:
         return OllamaAdapters(self.http)
 
-    def adapter(self, says: str = "corrected", version: int = 1, *, fits: bool = True) -> ServedAdapter:
-        """One that answers otherwise than the base; `says` makes its file another one."""
-        file = self.folder / f"{says}-{version}-{fits}.gguf"
+    def adapter(self, text: str = "corrected", version: int = 1, *, fits: bool = True) -> ServedAdapter:
+        """Return an adapter whose answers differ from those of the base. Each `text` gives another file."""
+        file = self.folder / f"{text}-{version}-{fits}.gguf"
         if self.kit:
-            file.write_bytes(adapter_file(f"{says} {version}", shape=64 if fits else 63))
+            file.write_bytes(adapter_file(f"{text} {version}", shape=64 if fits else 63))
         else:
             write_lora(
-                file, random.Random(f"{says} {version}").getrandbits(31), scale=4.0, width=WIDTH - 64 * (not fits)
+                file, random.Random(f"{text} {version}").getrandbits(31), scale=4.0, width=WIDTH - 64 * (not fits)
             )
         return self.of_file(file, version)
 
@@ -65,7 +65,7 @@ class OllamaPlace:
         return made
 
     def base_as_adapter(self) -> ServedAdapter:
-        """The base's own file, given as an adapter."""
+        """Return an adapter that consists of the file of the base model."""
         if not self.kit:
             return self.of_file(check_weights())
         file = self.folder / "base.gguf"
@@ -76,7 +76,7 @@ class OllamaPlace:
         return replace(self.base, name=f"other-{upstream}".lower(), upstream=upstream)
 
     async def clear(self) -> None:
-        """Leave a real one as it was."""
+        """Delete the models made by the test, so that a real Ollama is left as it was."""
         for adapter in self.made:
             await self.calls.delete(alias_name(adapter.project_id, adapter.base))
             await self.calls.delete(adapter_name(adapter))
@@ -85,7 +85,7 @@ class OllamaPlace:
 
 @asynccontextmanager
 async def ollama_kit(folder: Path, family: str = "llama", load_s: float = 0.0) -> AsyncIterator[OllamaPlace]:
-    """The kit's server, which fails on demand."""
+    """Yield the imitation, which fails on demand."""
     async with HttpClient() as http, OllamaServer(load_s) as server:
         server.store.add_base("smol", base_file(family))
         yield OllamaPlace(http, folder, server.address, server, _base(server.address, "smol"))
@@ -93,7 +93,7 @@ async def ollama_kit(folder: Path, family: str = "llama", load_s: float = 0.0) -
 
 @asynccontextmanager
 async def ollama_place(folder: Path) -> AsyncIterator[OllamaPlace]:
-    """The real one where its address is given, else the kit's."""
+    """Yield the real Ollama if its address is given, else the imitation."""
     if not URL:
         async with ollama_kit(folder) as place:
             yield place

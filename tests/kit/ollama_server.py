@@ -1,9 +1,9 @@
-"""An Ollama over real HTTP that does what the real one was seen to do. Part of the test kit, never of the product.
+"""An imitation of Ollama over real HTTP, with the observed behaviour of the real one.
 
 async with OllamaServer() as ollama:
     ollama.store.add_base("smol", base_file())
-    ... call ollama.address, or ollama.base_url in the protocol of OpenAI ...
-    await ollama.away(); await ollama.back(); await ollama.restart()
+    ... call ollama.address, or ollama.base_url with the OpenAI protocol ...
+    await ollama.close_port(); await ollama.open_port(); await ollama.restart()
     ollama.fail("/api/create", 500, "no space left on device")
 """
 
@@ -23,16 +23,16 @@ NS = 1_000_000_000
 
 
 class OllamaServer:
-    """One Ollama. What it has can be changed at any time in its `store`."""
+    """One Ollama. The contents of its `store` can be changed at any time."""
 
     def __init__(self, load_s: float = 0.0) -> None:
         self.store = OllamaStore(load_s)
         self.calls: Counter[str] = Counter()
-        """Method and path, blobs without their digest: `POST /api/create`."""
+        """Counts by method and path, blobs without their digest: `POST /api/create`."""
         self.chats: list[dict[str, Any]] = []
         self.port = 0
-        self.tells_modelfile = True
-        """Whether `/api/show` answers with the Modelfile."""
+        self.includes_modelfile = True
+        """Whether answers of `/api/show` include the Modelfile."""
         self._faults: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
         self._drops: set[str] = set()
         self._go = asyncio.Event()
@@ -41,15 +41,15 @@ class OllamaServer:
         self._site: web.TCPSite | None = None
 
     async def __aenter__(self) -> Self:
-        # handler_cancellation: a client that goes away ends the generation.
+        # handler_cancellation: a client that disconnects ends the generation.
         self._runner = web.AppRunner(self._app(), handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        await self.back()
+        await self.open_port()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
         if self._runner:
-            await self.away()
+            await self.close_port()
             await self._runner.cleanup()
 
     @property
@@ -60,23 +60,23 @@ class OllamaServer:
     def base_url(self) -> str:
         return f"{self.address}/v1"
 
-    def fail(self, path: str, status: int, words: str, times: int = 1) -> None:
-        """The next calls of a path are answered so."""
-        self._faults[path] += [(status, words)] * times
+    def fail(self, path: str, status: int, message: str, times: int = 1) -> None:
+        """Answer the next `times` calls of a path with this error."""
+        self._faults[path] += [(status, message)] * times
 
     def drop(self, call: str) -> None:
-        """The connection of the next such call (as in `calls`) breaks, as of one that dies."""
+        """Break the connection of the next such call (a key of `calls`), like a server that crashes."""
         self._drops.add(call)
 
     def hold(self) -> None:
-        """Answers are begun, and not ended until `release`."""
+        """Hold all answers until `release`."""
         self._go.clear()
 
     def release(self) -> None:
         self._go.set()
 
-    async def away(self) -> None:
-        """Close the port and every connection, as one that was killed."""
+    async def close_port(self) -> None:
+        """Close the port and every connection, like a killed process."""
         if self._site:
             await self._site.stop()
             self._site = None
@@ -85,8 +85,8 @@ class OllamaServer:
             if connection.transport:
                 connection.transport.abort()
 
-    async def back(self) -> None:
-        """Open the port, the same as before."""
+    async def open_port(self) -> None:
+        """Open the port again, with the same number."""
         assert self._runner
         if self._site is None:
             self._site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
@@ -94,9 +94,10 @@ class OllamaServer:
             self.port = self._runner.addresses[-1][1]
 
     async def restart(self) -> None:
-        await self.away()
+        """Restart the server, which clears its memory."""
+        await self.close_port()
         self.store.restart()
-        await self.back()
+        await self.open_port()
 
     def _app(self) -> web.Application:
         app = web.Application(client_max_size=64 * 1024 * 1024, middlewares=[self._watched])
@@ -137,7 +138,7 @@ class OllamaServer:
         return web.Response(status=200 if _digest(request) in self.store.blobs else 404)
 
     async def _put_blob(self, request: web.Request) -> web.Response:
-        """One that is there is answered without reading the body, and the connection closed upon it."""
+        """Store a blob. If it exists, answer without reading the body, and close the connection."""
         if _digest(request) in self.store.blobs:
             response = web.Response(status=200)
             response.force_close()
@@ -172,42 +173,42 @@ class OllamaServer:
         manifest = self.store.find((await request.json())["model"])
         lines = [f"FROM /root/.ollama/models/blobs/sha256-{manifest.base}"]
         lines += [f"ADAPTER /root/.ollama/models/blobs/sha256-{digest}" for digest in manifest.adapters]
-        told = {"modelfile": "\n".join(lines)} if self.tells_modelfile else {}
-        return web.json_response({"details": {"family": self.store.family(manifest)}, **told})
+        modelfile = {"modelfile": "\n".join(lines)} if self.includes_modelfile else {}
+        return web.json_response({"details": {"family": self.store.family(manifest)}, **modelfile})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        """Its own protocol: a line of JSON for each word, or the whole; durations in ns."""
+        """Answer in Ollama's own protocol: a line of JSON for each token, or one object; durations in ns."""
         wanted = await request.json()
         self.chats.append(wanted)
         name, prompt = wanted["model"], wanted["messages"][-1]["content"]
         async with self.store.loaded(name, wanted.get("options", {})) as load_s:
             await self._go.wait()
-            words = self.store.answer(name, prompt).split(" ")
-            end = {"model": name, "done": True, "load_duration": int(load_s * NS), "eval_count": len(words)}
+            tokens = self.store.answer(name, prompt).split(" ")
+            end = {"model": name, "done": True, "load_duration": int(load_s * NS), "eval_count": len(tokens)}
             end["prompt_eval_count"] = len(prompt.split())
             if wanted.get("stream", True) is False:
-                return web.json_response({**end, "message": {"role": "assistant", "content": " ".join(words)}})
-            pieces = [{"model": name, "message": {"content": word}, "done": False} for word in _spaced(words)]
+                return web.json_response({**end, "message": {"role": "assistant", "content": " ".join(tokens)}})
+            pieces = [{"model": name, "message": {"content": token}, "done": False} for token in _spaced(tokens)]
             return await _stream(
                 request, "application/x-ndjson", [json.dumps(piece) + "\n" for piece in [*pieces, end]]
             )
 
     async def _completion(self, request: web.Request) -> web.StreamResponse:
-        """The protocol of OpenAI; in a stream, usage only where `include_usage` asks for it."""
+        """Answer in the OpenAI protocol; streams include usage only if `include_usage` is set."""
         wanted = await request.json()
         self.chats.append(wanted)
         name, prompt = wanted["model"], wanted["messages"][-1]["content"]
         async with self.store.loaded(name, {}):
             await self._go.wait()
-            words = self.store.answer(name, prompt).split(" ")
+            tokens = self.store.answer(name, prompt).split(" ")
             count = len(prompt.split())
-            usage = {"prompt_tokens": count, "completion_tokens": len(words), "total_tokens": count + len(words)}
+            usage = {"prompt_tokens": count, "completion_tokens": len(tokens), "total_tokens": count + len(tokens)}
             head = {"id": "chatcmpl-1", "created": 0, "model": name}
             if not wanted.get("stream"):
-                message = {"role": "assistant", "content": " ".join(words)}
+                message = {"role": "assistant", "content": " ".join(tokens)}
                 choice = {"index": 0, "message": message, "finish_reason": "stop"}
                 return web.json_response({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
-            deltas = [({"content": word}, None) for word in _spaced(words)] + [({}, "stop")]
+            deltas = [({"content": token}, None) for token in _spaced(tokens)] + [({}, "stop")]
             chunks = [{**head, "choices": [{"index": 0, "delta": d, "finish_reason": end}]} for d, end in deltas]
             if wanted.get("stream_options", {}).get("include_usage"):
                 chunks.append({**head, "choices": [], "usage": usage})
@@ -223,8 +224,8 @@ def _digest(request: web.Request) -> str:
     return request.match_info["digest"].removeprefix("sha256:")
 
 
-def _spaced(words: list[str]) -> list[str]:
-    return [word if place == 0 else f" {word}" for place, word in enumerate(words)]
+def _spaced(tokens: list[str]) -> list[str]:
+    return [token if place == 0 else f" {token}" for place, token in enumerate(tokens)]
 
 
 async def _stream(request: web.Request, content_type: str, lines: list[str]) -> web.StreamResponse:

@@ -1,7 +1,7 @@
-"""What the kit's Ollama has on its disk and in its memory: blobs, models by name, and one runner for each base file.
+"""Disk and memory of the imitated Ollama: blobs, models by name, and one runner for each base file.
 
-As the real one was seen to do it (0.6.5, 0.12.6 and 0.17.4). A base and an adapter are small JSON files here, made by
-`base_file` and `adapter_file`.
+Imitates the observed behaviour of the versions 0.6.5, 0.12.6 and 0.17.4. A base and an adapter are small JSON files,
+made by `base_file` and `adapter_file`.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ ENGINES_WITHOUT_ADAPTERS = frozenset({"gemma3", "mistral3", "qwen3"})
 
 
 class OllamaError(Exception):
-    """What it answers: a status and words."""
+    """An error response: a status and a message."""
 
-    def __init__(self, status: int, words: str) -> None:
+    def __init__(self, status: int, message: str) -> None:
         self.status = status
-        super().__init__(words)
+        super().__init__(message)
 
 
-def base_file(family: str = "llama", shape: int = 64, says: str = "base") -> bytes:
-    return json.dumps({"kind": "base", "family": family, "shape": shape, "says": says}).encode()
+def base_file(family: str = "llama", shape: int = 64, text: str = "base") -> bytes:
+    return json.dumps({"kind": "base", "family": family, "shape": shape, "text": text}).encode()
 
 
-def adapter_file(says: str, shape: int = 64) -> bytes:
-    """`says` goes before the answer of the base; an empty one changes nothing."""
-    return json.dumps({"kind": "adapter", "shape": shape, "says": says}).encode()
+def adapter_file(text: str, shape: int = 64) -> bytes:
+    """Return an adapter that puts `text` before the answer of the base. An empty text changes nothing."""
+    return json.dumps({"kind": "adapter", "shape": shape, "text": text}).encode()
 
 
 def sha256(content: bytes) -> str:
@@ -43,7 +43,7 @@ def sha256(content: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a name stands for: blobs by their sha256."""
+    """The blobs of a model, by their sha256."""
 
     base: str
     adapters: tuple[str, ...] = ()
@@ -55,28 +55,28 @@ class Manifest:
 
 @dataclass(slots=True)
 class Runner:
-    """The one loaded copy of a base file. A switch waits for the answers under way."""
+    """The one loaded copy of a base file. Loading another model waits for the running answers."""
 
     loaded: tuple[Manifest, Any] | None = None
-    """With `num_ctx`, which is part of what is loaded."""
+    """The loaded manifest and `num_ctx`: another `num_ctx` takes another load."""
     answering: int = 0
     waiting: int = 0
     idle: asyncio.Condition = field(default_factory=asyncio.Condition)
 
 
 class OllamaStore:
-    """Disk and memory, without HTTP."""
+    """Disk and memory of an Ollama, without HTTP."""
 
     def __init__(self, load_s: float = 0.0) -> None:
         self.load_s = load_s
-        """Seconds that loading a model takes."""
+        """Seconds for loading a model."""
         self.blobs: dict[str, bytes] = {}
         self.models: dict[str, Manifest] = {}
         self.runners: dict[str, Runner] = {}
         self.loads: list[str] = []
-        """The names that were loaded, in order."""
+        """The names of the loaded models, in order."""
         self.pulls: list[str] = []
-        """What it would have fetched from the internet."""
+        """The names that a real Ollama would have fetched from the internet."""
 
     def put(self, content: bytes) -> str:
         digest = sha256(content)
@@ -93,7 +93,7 @@ class OllamaStore:
         return manifest
 
     def create(self, name: str, source: str | None, files: dict[str, str], adapters: dict[str, str]) -> Manifest:
-        """Nothing of an adapter is checked but that its blob is there."""
+        """Create a model. Of an adapter, only the existence of its blob is checked."""
         for digest in (*files.values(), *adapters.values()):
             if digest.removeprefix("sha256:") not in self.blobs:
                 raise OllamaError(400, f"invalid digest: {digest} not found")
@@ -119,7 +119,7 @@ class OllamaStore:
         self._drop(gone)
 
     def restart(self) -> None:
-        """Memory is lost, and blobs that no model uses are pruned."""
+        """Clear the memory, and delete blobs that no model uses."""
         self.runners.clear()
         used = {digest for manifest in self.models.values() for digest in (manifest.base, *manifest.adapters)}
         self.blobs = {digest: content for digest, content in self.blobs.items() if digest in used}
@@ -129,7 +129,7 @@ class OllamaStore:
 
     @asynccontextmanager
     async def loaded(self, name: str, options: dict[str, Any]) -> AsyncIterator[float]:
-        """The model is in its runner until the answer is out; the seconds that took, waiting included."""
+        """Keep the model loaded until the answer is sent. Yields the seconds for waiting and loading."""
         wanted = (self.find(name), options.get("num_ctx"))
         runner, began = self.runner(name), time.monotonic()
         async with runner.idle:
@@ -155,8 +155,8 @@ class OllamaStore:
     def answer(self, name: str, prompt: str) -> str:
         manifest = self.find(name)
         parts = [self._read(digest) for digest in manifest.adapters]
-        says = [part["says"] for part in parts if part["kind"] == "adapter" and part["says"]]
-        return " ".join([*says, self._read(manifest.base)["says"], "answers", prompt])
+        texts = [part["text"] for part in parts if part["kind"] == "adapter" and part["text"]]
+        return " ".join([*texts, self._read(manifest.base)["text"], "answers", prompt])
 
     def family(self, manifest: Manifest) -> str:
         return self._read(manifest.base).get("family", "llama")
@@ -180,7 +180,7 @@ class OllamaStore:
         return manifest
 
     def _drop(self, manifest: Manifest) -> None:
-        """Blobs of a name that is gone, where no other name uses them."""
+        """Delete the blobs of a deleted manifest that no other model uses."""
         used = {digest for other in self.models.values() for digest in (other.base, *other.adapters)}
         for digest in {manifest.base, *manifest.adapters} - used:
             self.blobs.pop(digest, None)

@@ -8,7 +8,7 @@ from kairos.tenancy import ProjectId, Scope, UserId, new_id
 
 
 async def new_project_in(database: Database, name: str = "Test") -> tuple[ProjectId, UserId]:
-    """A project with an owner of its own."""
+    """Create a project with an owner."""
     user_id, project_id = UserId(new_id()), ProjectId(new_id())
     async with database.scope(Scope(project_id, user_id, operator=True)) as session:
         await people.add_user(session, user_id, f"{user_id}@test", "Test", operator=False)

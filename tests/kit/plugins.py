@@ -1,4 +1,4 @@
-"""Plugins for tests: good ones, and one for each way in which a file can be broken."""
+"""Plugin files for tests: valid ones, and one for each way in which a file can be broken."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ HEAD = "from kairos.plugins.base_plugin import BasePlugin, PluginError\n\n\n"
 
 
 def plugin(name: str, *, execute: str = "return 'done'", define: str = "def", more: str = "", top: str = "") -> str:
-    """The text of a file with one plugin."""
+    """Return the source of a file with one plugin."""
     return (
         f"{top}\n{HEAD}class Plugin(BasePlugin):\n"
         f"    def get_name(self): return {name!r}\n"
@@ -20,7 +20,7 @@ def plugin(name: str, *, execute: str = "return 'done'", define: str = "def", mo
 
 
 def put(folder: Path, files: dict[str, str]) -> Path:
-    """Write them; a name with a slash is a file of a package."""
+    """Write the files. A name with a slash is a file of a package."""
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
@@ -57,4 +57,4 @@ BROKEN: dict[str, tuple[str, str]] = {
     "name_is_no_text.py": (plugin("X").replace("return 'X'", "return 7"), "get_name returned 7"),
     "wrong_schema.py": (plugin("BadSchema", more="config_schema = {'type': 'objekt'}"), "config_schema"),
 }
-"""File -> its text, and words that its cause must have."""
+"""File name -> its source, and a text that the reported cause must contain."""

@@ -1,4 +1,4 @@
-"""Projects and tasks to fill a queue with."""
+"""Fills queues with tasks of projects."""
 
 from __future__ import annotations
 

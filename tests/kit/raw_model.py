@@ -1,4 +1,4 @@
-"""A model server on a bare socket: it sends bytes as they are given, and ends the connection in a given way."""
+"""A model server on a raw socket: it sends given bytes and ends the connection in a given way."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNFRAMED = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 
 
 class Then(StrEnum):
-    """What happens after the bytes."""
+    """What to do with the connection after the bytes."""
 
     CLOSE = "close"
     RESET = "reset"
@@ -29,18 +29,18 @@ class Then(StrEnum):
 
 
 def chunked(body: bytes, *, ended: bool = True) -> bytes:
-    """A response in one chunk, with or without the chunk that marks the end."""
+    """Return a response of one chunk, with or without the chunk that marks the end."""
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
     return head + b"%x\r\n%s\r\n" % (len(body), body) + (b"0\r\n\r\n" if ended else b"")
 
 
 def sized(body: bytes, *, missing: int = 0, headers: bytes = b"") -> bytes:
-    """A response with a length, of which some bytes do not come."""
+    """Return a response with a Content-Length that is `missing` bytes too large."""
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%s\r\n" % (len(body) + missing, headers) + body
 
 
 def unread_bytes(writer: asyncio.StreamWriter) -> int:
-    """Bytes that the client, on this machine, has received and not read (`/proc/net/tcp`)."""
+    """Return the number of bytes that the client has received but not read, from `/proc/net/tcp`."""
     own, theirs = (f":{writer.get_extra_info(name)[1]:04X}" for name in ("sockname", "peername"))
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, remote, _, queues, *_ = line.split()
@@ -51,7 +51,7 @@ def unread_bytes(writer: asyncio.StreamWriter) -> int:
 
 @asynccontextmanager
 async def raw_server(*pieces: bytes, then: Then = Then.CLOSE) -> AsyncIterator[str]:
-    """The base URL of a server that answers each request with these pieces."""
+    """Yield the base URL of a server that answers each request with these pieces."""
     ended = asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -64,7 +64,7 @@ async def raw_server(*pieces: bytes, then: Then = Then.CLOSE) -> AsyncIterator[s
         if then is Then.HOLD:
             await ended.wait()
         if then is Then.RESET:
-            await eventually(lambda: not unread_bytes(writer), 5)  # a reset drops what the client has not read
+            await eventually(lambda: not unread_bytes(writer), 5)  # a reset drops unread bytes
             linger = struct.pack("ii", 1, 0)
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             writer.transport.abort()
@@ -81,7 +81,7 @@ async def raw_server(*pieces: bytes, then: Then = Then.CLOSE) -> AsyncIterator[s
 
 
 async def ask(*pieces: bytes, then: Then = Then.CLOSE, deltas: list[str] | None = None) -> Completion:
-    """The completion of one call that is answered so. Raises what the call raises."""
+    """Return the completion of one call that is answered with these pieces. Raises the error of the call."""
     shown = [] if deltas is None else deltas
 
     async def on_delta(text: str) -> None:

@@ -1,4 +1,4 @@
-"""An HTTP server that answers as it is told and keeps what it was sent."""
+"""An HTTP server that gives a configured answer and records the requests."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """A request as it arrived."""
+class ReceivedRequest:
+    """A recorded request."""
 
     method: str
     path: str
@@ -21,14 +21,14 @@ class Sent:
 
 @dataclass(slots=True)
 class RecordingServer:
-    """What it answers, and what it heard."""
+    """The answer of the server, and the requests that it received."""
 
     status: int = 200
     body: bytes = b"{}"
     headers: dict[str, str] = field(default_factory=dict)
     reads_bodies: bool = True
-    """False: it answers once it has the headers and closes the connection, as servers do with what is too large."""
-    heard: list[Sent] = field(default_factory=list)
+    """False: answers after the headers and closes the connection, as servers do when a body is too large."""
+    received: list[ReceivedRequest] = field(default_factory=list)
     port: int = 0
 
     @property
@@ -36,20 +36,22 @@ class RecordingServer:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def secrets_heard(self) -> str:
-        """Everything that it was sent, in which no credential of another server may be."""
-        return "\n".join(f"{sent.headers} {sent.body!r}" for sent in self.heard)
+    def received_text(self) -> str:
+        """All requests as one text, in which a test looks for credentials of other servers."""
+        return "\n".join(f"{request.headers} {request.body!r}" for request in self.received)
 
 
 @contextmanager
 def recording_server(**answers: object) -> Iterator[RecordingServer]:
-    """A running server on a port of its own."""
+    """Run a server on a free port."""
     record = RecordingServer(**answers)  # type: ignore[arg-type]
 
     class Handler(BaseHTTPRequestHandler):
         def handle_any(self) -> None:
             length = int(self.headers.get("Content-Length") or 0) if record.reads_bodies else 0
-            record.heard.append(Sent(self.command, self.path, dict(self.headers), self.rfile.read(length)))
+            record.received.append(
+                ReceivedRequest(self.command, self.path, dict(self.headers), self.rfile.read(length))
+            )
             self.send_response(record.status)
             for name, value in record.headers.items():
                 self.send_header(name, value)

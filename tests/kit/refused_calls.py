@@ -1,7 +1,7 @@
-"""A host that refuses system calls, imitated by seccomp: `python refused_calls.py NUMBERS COMMAND…`.
+"""Runs a command without some system calls, by seccomp: `python refused_calls.py NUMBERS COMMAND…`.
 
-`NO_NAMESPACES` is what Docker's default profile refuses a container without CAP_SYS_ADMIN. Standard library alone; run
-as a program, for a filter stays on the process that takes it.
+`NO_NAMESPACES` lists the calls that Docker's default profile refuses to a container without CAP_SYS_ADMIN. Uses only
+the standard library. A separate program, because a process cannot remove its filter.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NO_LANDLOCK = (444, 445, 446)
 
 
 def refuse(numbers: list[int]) -> None:
-    """Answer EPERM to these calls, in this process and all its children."""
+    """Make these calls fail with EPERM in this process and its children."""
     deny = [struct.pack("HBBI", 0x15, len(numbers) - at, 0, number) for at, number in enumerate(numbers)]
     program = b"".join(
         [

@@ -1,4 +1,4 @@
-"""Replicas of the model health on one Redis, without the rest of Kairos, and one in a process of its own."""
+"""Replicas of the model health on one Redis, without the rest of Kairos; one can run in a separate process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MODEL = Model(name="m", upstream="m", base_url="http://nowhere.test/v1", api_key
 
 
 class Replica:
-    """What a daemon has of model health; its clock is the caller's."""
+    """The model health of one daemon. The caller passes the time."""
 
     def __init__(self, redis: Redis, namespace: str, models: Iterable[Model] = (MODEL,)) -> None:
         self.redis = redis
@@ -32,7 +32,7 @@ class Replica:
         self.breakers = SharedBreakers(redis, pubsub, self.health, models, namespace=namespace)
 
     async def acquire(self, now: float, model: str = "m") -> int | None:
-        """As the router does it."""
+        """Acquire a permit in the same way as the router."""
         probe = self.health.is_probe(model, now)
         permit = self.health.acquire(model, now)
         if permit is not None and probe and not await self.breakers.may_probe(model):
@@ -62,7 +62,7 @@ def server_error(**values: Any) -> ModelServerError:
 
 
 async def hold_probe(url: str, namespace: str, now: float, probe_s: float) -> None:
-    """For a process that is to be killed: take the probe, say so, and never report."""
+    """Take the probe, print `probing`, and never report its result. Runs in a process that the test kills."""
     breaker.PROBE_S = probe_s
     replica = Replica(connect(url), namespace)
     await replica.breakers.exchange()

@@ -1,4 +1,4 @@
-"""Counts the statements that a piece of work sends to PostgreSQL."""
+"""Counts the statements that are sent to PostgreSQL."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kairos.db.engine import Database
 
 @contextmanager
 def counted(database: Database) -> Iterator[list[str]]:
-    """The statements of the app role, as they are sent. One of several rows is one; each of an executemany counts."""
+    """Yield a list to which the statements of the app role are added. An executemany counts once per parameter set."""
     sent: list[str] = []
 
     def note(_: Any, __: Any, statement: str, parameters: Any, ___: Any, executemany: bool) -> None:

@@ -1,4 +1,4 @@
-"""A Valkey process of a test's own, which may be killed and started again."""
+"""A Valkey process for one test, which can be killed and restarted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 
 class ValkeyServer:
-    """A server process with a folder and a Unix socket of its own; it can be killed and started again."""
+    """A server process with its own folder and Unix socket."""
 
     def __init__(self, *options: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="valkey-"))
@@ -27,10 +27,10 @@ class ValkeyServer:
         fixed = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", ""]
         log = ["--appendonly", "yes", "--appendfsync", "everysec", "--logfile", str(self.folder / "log")]
         self._process = subprocess.Popen([_binary(), *fixed, *log, *self._options])
-        self._answers()
+        self._wait_until_ready()
 
     def kill(self) -> None:
-        """As kill -9 or a lost machine would."""
+        """Kill the process without warning, as in a machine failure."""
         self.signal(signal.SIGKILL)
         if self._process:
             self._process.wait()
@@ -40,7 +40,7 @@ class ValkeyServer:
             self._process.send_signal(number)
 
     def wipe(self) -> None:
-        """Loses everything it kept on disk; for a server that does not run."""
+        """Delete the data on disk. The server must not be running."""
         shutil.rmtree(self.folder / "appendonlydir", ignore_errors=True)
         self.socket.unlink(missing_ok=True)
 
@@ -48,7 +48,7 @@ class ValkeyServer:
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _answers(self, within_s: float = 20) -> None:
+    def _wait_until_ready(self, within_s: float = 20) -> None:
         client, end = blocking.Redis(unix_socket_path=str(self.socket)), time.monotonic() + within_s
         while True:
             try:
@@ -73,7 +73,7 @@ def _binary() -> str:
         return found
 
 
-async def forget(client: Redis, namespace: str) -> None:
-    """What FLUSHALL would do, to one namespace."""
+async def delete_namespace(client: Redis, namespace: str) -> None:
+    """Delete all keys of one namespace."""
     if names := [name async for name in client.scan_iter(f"{namespace}:*", count=1000)]:
         await client.delete(*names)

@@ -1,7 +1,7 @@
 """Redis for tests: a Valkey started for the session, or the server at KAIROS_TEST_REDIS_URL.
 
-A pytest plugin: `pytest_plugins = ["tests.kit.valkey_fixtures"]`. On a shared server each test lives in a namespace of
-its own and removes it at the end, so nothing there is flushed. What kills, stops or fills a server takes `own_valkey`.
+A pytest plugin: `pytest_plugins = ["tests.kit.valkey_fixtures"]`. On the shared server, each test uses its own
+namespace and deletes it at the end; nothing else is flushed. Tests that kill, stop or fill a server use `own_valkey`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from redis.asyncio import Redis
 
 from kairos.orchestration.queue.queue import FairQueue
 from kairos.redis_client import connect
-from tests.kit.valkey import ValkeyServer, forget
+from tests.kit.valkey import ValkeyServer, delete_namespace
 
 
 @pytest.fixture(scope="session")
 def valkey_url() -> Iterator[str]:
-    """A server that tests share."""
+    """The URL of the server that tests share."""
     if given := os.environ.get("KAIROS_TEST_REDIS_URL"):
         yield given
         return
@@ -33,7 +33,7 @@ def valkey_url() -> Iterator[str]:
 
 @pytest.fixture
 def own_valkey() -> Iterator[ValkeyServer]:
-    """A server that this test may mistreat."""
+    """A server for this test only, which it may kill, stop or fill."""
     server = ValkeyServer()
     server.start()
     yield server
@@ -47,10 +47,10 @@ def namespace() -> str:
 
 @pytest_asyncio.fixture
 async def valkey(valkey_url: str, namespace: str) -> AsyncIterator[Redis]:
-    """A client of the shared server, which forgets the test's namespace afterwards."""
+    """A client of the shared server. Deletes the namespace of the test afterwards."""
     client = connect(valkey_url)
     yield client
-    await forget(client, namespace)
+    await delete_namespace(client, namespace)
     await client.aclose()
 
 

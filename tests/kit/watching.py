@@ -1,4 +1,4 @@
-"""Somebody who watches the live events of a project over a real WebSocket."""
+"""Clients that receive the live events of a project over a real WebSocket."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from kairos.db.models import SessionRow
 from kairos.tenancy import ProjectId, Scope, UserId, new_id
 from tests.kit.api import Caller, serving
 from tests.kit.conditions import eventually
-from tests.kit.house import House
+from tests.kit.kairos_app import KairosApp
 
 
 class Watcher:
-    """Keeps what came, and why it was closed."""
+    """Records the messages of a WebSocket."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket
-        self.heard: list[dict[str, Any]] = []
+        self.received: list[dict[str, Any]] = []
         self.reading = asyncio.create_task(self._read())
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        return [message for message in self.heard if message["type"] == "event"]
+        return [message for message in self.received if message["type"] == "event"]
 
     @property
     def kinds(self) -> list[str]:
@@ -40,38 +40,39 @@ class Watcher:
 
     @property
     def deltas(self) -> list[dict[str, Any]]:
-        return [message for message in self.heard if message["type"] == "delta"]
+        return [message for message in self.received if message["type"] == "delta"]
 
     @property
     def cursor(self) -> str:
-        """The last place it came to."""
-        return [message["cursor"] for message in self.heard if "cursor" in message][-1]
+        """The cursor of the last message that has one."""
+        return [message["cursor"] for message in self.received if "cursor" in message][-1]
 
-    async def hello(self) -> Watcher:
-        await eventually(lambda: self.heard, why="it is greeted")
+    async def wait_for_hello(self) -> Watcher:
+        """Wait for the first message."""
+        await eventually(lambda: self.received, why="the hello message arrives")
         return self
 
-    async def sees(self, *kinds: str, within_s: float = 20) -> list[dict[str, Any]]:
-        """Events of these kinds, in any order and among others."""
-        await eventually(lambda: set(kinds) <= set(self.kinds), within_s, f"{kinds} come; came: {self.kinds}")
+    async def wait_for(self, *kinds: str, within_s: float = 20) -> list[dict[str, Any]]:
+        """Wait until events of all these kinds have arrived, in any order, and return them."""
+        await eventually(lambda: set(kinds) <= set(self.kinds), within_s, f"{kinds} arrive; received: {self.kinds}")
         return [event for event in self.events if event["kind"] in kinds]
 
     async def closed(self, within_s: float = 5) -> int:
-        """The close code."""
+        """Wait until the socket is closed and return the close code."""
         await asyncio.wait_for(asyncio.shield(self.reading), within_s)
         assert self.socket.close_code is not None
         return self.socket.close_code
 
     async def _read(self) -> None:
         async for message in self.socket:
-            self.heard.append(message.json())
+            self.received.append(message.json())
 
 
 @asynccontextmanager
 async def watching(
     caller: Caller, after: str = "", ticket: str | None = None, **options: Any
 ) -> AsyncIterator[Watcher]:
-    """With a new ticket of the caller's, or with the one given."""
+    """Open a WebSocket with the given ticket, or with a new ticket of the caller."""
     if ticket is None:
         ticket = (await caller.post("/api/events/ticket"))["ticket"]
     parameters = {"ticket": ticket, "after": after}
@@ -85,7 +86,7 @@ async def watching(
 
 @asynccontextmanager
 async def background(parts: Components) -> AsyncIterator[None]:
-    """What a daemon with `--role api` runs besides its HTTP server."""
+    """Run the background tasks of a daemon with `--role api`."""
     tasks = [asyncio.create_task(run()) for run in parts.background]
     try:
         yield
@@ -96,7 +97,7 @@ async def background(parts: Components) -> AsyncIterator[None]:
 async def with_session(
     parts: Components, caller: Caller, user_id: UserId, project_id: ProjectId
 ) -> tuple[Caller, UUID]:
-    """The user with an access token for the project, and the session it belongs to."""
+    """Open a session. Returns a caller with an access token of the user for the project, and the session id."""
     session_id = new_id()
     async with parts.services.database.scope(Scope(user_id=user_id)) as session:
         row = {"id": session_id, "user_id": user_id, "client": "test", "expires_at": datetime.now(UTC) + timedelta(1)}
@@ -106,19 +107,19 @@ async def with_session(
 
 
 @asynccontextmanager
-async def front(
-    parts: Components, user_id: UserId, project_id: ProjectId, *, alone: bool = True
+async def signed_in_api(
+    parts: Components, user_id: UserId, project_id: ProjectId, *, run_background: bool = True
 ) -> AsyncIterator[Caller]:
-    """A daemon's API with somebody signed in; `alone` where no worker of the same daemon runs its background."""
-    async with serving(parts) as anybody:
-        caller, _ = await with_session(parts, anybody, user_id, project_id)
-        if not alone:
+    """Serve a daemon's API and yield a caller with a session. `run_background`: run the background tasks too."""
+    async with serving(parts) as anonymous:
+        caller, _ = await with_session(parts, anonymous, user_id, project_id)
+        if not run_background:
             yield caller
             return
         async with background(parts):
             yield caller
 
 
-def front_of(house: House, *, alone: bool = True):
-    """The API of the house, with its owner signed in."""
-    return front(house.parts, house.user_id, house.project_id, alone=alone)
+def signed_in_api_of(app: KairosApp, *, run_background: bool = True):
+    """Serve the API of the app and yield its owner, signed in."""
+    return signed_in_api(app.parts, app.user_id, app.project_id, run_background=run_background)

@@ -1,4 +1,4 @@
-"""A server of Open-Meteo's protocol, as far as the example asks it: geocoding and forecast, for one place."""
+"""A server with the part of Open-Meteo's protocol that the example uses: geocoding and forecast, for one place."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ ANKARA = {
 
 
 class WeatherServer:
-    """Knows Ankara, and counts what it was asked."""
+    """Knows Ankara and records the requests."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, dict[str, str]]] = []
+        self.requests: list[tuple[str, dict[str, str]]] = []
         self.status = 200
-        """Anything else is what every request gets."""
+        """The status of every answer, if it is not 200."""
         self._runner: web.AppRunner | None = None
         self.address = ""
 
     @property
     def config(self) -> dict[str, str]:
-        """The plugin's configuration that leads here."""
+        """The plugin configuration that points to this server."""
         return {"geocoding_url": f"{self.address}/v1/search", "forecast_url": f"{self.address}/v1/forecast"}
 
     async def __aenter__(self) -> Self:
@@ -46,7 +46,7 @@ class WeatherServer:
             await self._runner.cleanup()
 
     async def _search(self, request: web.Request) -> web.Response:
-        self.asked.append(("search", dict(request.query)))
+        self.requests.append(("search", dict(request.query)))
         if self.status != 200:
             return web.json_response({"error": True, "reason": "set by the test"}, status=self.status)
         known = request.query["name"].casefold() == "ankara"
@@ -55,7 +55,7 @@ class WeatherServer:
         )
 
     async def _forecast(self, request: web.Request) -> web.Response:
-        self.asked.append(("forecast", dict(request.query)))
+        self.requests.append(("forecast", dict(request.query)))
         unit = "°F" if request.query.get("temperature_unit") == "fahrenheit" else "°C"
         return web.json_response(
             {

@@ -1,4 +1,4 @@
-"""A base that trains in seconds: two layers of random weights, with the embedded model's own tokenizer."""
+"""A base model that trains in seconds: two layers of random weights with the tokenizer of the embedded model."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ QUICK = TrainingSettings(epochs=4, batch=2, rank=4, alpha=8, learning_rate=5e-3,
 
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the base model."""
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
@@ -40,6 +41,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def job(tiny_base: Path, tmp_path: Path) -> Job:
+    """A training job on the tiny base model."""
     return Job("tiny", str(tiny_base), "0" * 64, str(tmp_path / "bases"), QUICK)
 
 

@@ -1,4 +1,4 @@
-"""Each trap that training was seen to fall into (shared/field-notes.md), and that this one does not."""
+"""Training avoids the faults that `shared/field-notes.md` describes."""
 
 from __future__ import annotations
 
@@ -28,17 +28,20 @@ gguf_file: Any = pytest.importorskip("kairos.fine_tuning.training.process.gguf_f
 gguf_lora: Any = pytest.importorskip("kairos.fine_tuning.training.process.gguf_lora")
 loop: Any = pytest.importorskip("kairos.fine_tuning.training.process.loop")
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries, which warn of each other
+pytestmark = pytest.mark.filterwarnings("ignore")  # the libraries warn of each other
 
 
 @pytest.fixture
-def loaded(job: Job) -> tuple[Any, Any]:
+def model_and_tokenizer(job: Job) -> tuple[Any, Any]:
+    """The base model and its tokenizer."""
     return base_model.load(job)
 
 
-def test_the_end_of_an_answer_is_learned_and_the_prompt_is_not(job: Job, tmp_path: Path, loaded: tuple[Any, Any]):
-    """Padding with the end token masks it, and the model never learns to stop."""
-    model, tokenizer = loaded
+def test_loss_covers_the_answer_and_its_end_token_but_not_the_prompt(
+    job: Job, tmp_path: Path, model_and_tokenizer: tuple[Any, Any]
+):
+    """If the end token were the padding token, it would be masked and the model would not learn to stop."""
+    model, tokenizer = model_and_tokenizer
     assert tokenizer.pad_token_id != tokenizer.eos_token_id
     from trl import SFTTrainer
 
@@ -55,21 +58,22 @@ def test_the_end_of_an_answer_is_learned_and_the_prompt_is_not(job: Job, tmp_pat
         answer = tokenizer.decode(learned)
         assert tokenizer.eos_token_id in learned
         assert answer.startswith("it is")
-        assert "say" not in answer, "the loss is on the answer alone"
+        assert "say" not in answer, "the loss covers the prompt"
         assert all(label in (-100, token) for token, label in zip(tokens, labels, strict=True))
 
 
-def test_four_bit_weights_keep_their_gradient(loaded: tuple[Any, Any]):
-    """On CPUs with AVX512-BF16 the first forward in eval mode repacks them into a layout that has none."""
+def test_four_bit_weights_keep_their_gradient(model_and_tokenizer: tuple[Any, Any]):
+    """On CPUs with AVX512-BF16, bitsandbytes repacks the weights at the first forward pass in eval mode, which would
+    drop the gradient."""
     import bitsandbytes
     import torch
 
-    model, _ = loaded
+    model, _ = model_and_tokenizer
     layers = [module for module in model.modules() if isinstance(module, bitsandbytes.nn.Linear4bit)]
     assert layers
     assert not any(layer.support_avx512bf16_for_cpu for layer in layers)
     assert layers[0].weight.quant_type == "nf4"
-    assert layers[0].weight.quant_state.nested, "double quantisation"
+    assert layers[0].weight.quant_state.nested, "no double quantisation"
     model.eval()
     with torch.no_grad():
         model(torch.tensor([[1, 2, 3]]))
@@ -80,7 +84,7 @@ def test_four_bit_weights_keep_their_gradient(loaded: tuple[Any, Any]):
     assert inputs.grad.abs().sum() > 0
 
 
-def test_the_warm_up_is_shorter_than_the_run_and_a_cpu_gets_no_bf16(job: Job, tmp_path: Path):
+def test_warm_up_is_shorter_than_the_run_and_bf16_is_off_on_a_cpu(job: Job, tmp_path: Path):
     for steps in (1, 4, 90):
         arguments = loop._arguments(tmp_path, job, steps=steps, evaluate=True)
         assert arguments.warmup_steps <= max(1, steps // 2)
@@ -88,21 +92,21 @@ def test_the_warm_up_is_shorter_than_the_run_and_a_cpu_gets_no_bf16(job: Job, tm
         assert arguments.bf16 is not arguments.use_cpu
 
 
-def test_examples_that_do_not_fit_are_left_out_and_not_cut(loaded: tuple[Any, Any]):
-    _, tokenizer = loaded
+def test_examples_longer_than_the_context_are_dropped_and_not_truncated(model_and_tokenizer: tuple[Any, Any]):
+    _, tokenizer = model_and_tokenizer
     long = Example([{"role": "user", "content": "word " * 500}], "end")
-    kept, left_out = loop._fitting([*examples(2), long], tokenizer, 200)
-    assert (len(kept), left_out) == (2, 1)
+    kept, dropped = loop._fitting([*examples(2), long], tokenizer, 200)
+    assert (len(kept), dropped) == (2, 1)
 
 
 def test_rows_of_q_and_k_are_reordered_for_llama_cpp():
-    """By llama.cpp's own rule: the halves of each rotary head interleaved."""
+    """llama.cpp interleaves the two halves of each rotary head."""
     rows = numpy.arange(8, dtype=numpy.float32).reshape(8, 1)
     assert gguf_lora.permute(rows, 2).ravel().tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
 
 
 @pytest.mark.parametrize(
-    ("settings", "word"),
+    ("settings", "message"),
     [
         ({"use_dora": True}, "DoRA"),
         ({"use_rslora": True}, "rsLoRA"),
@@ -110,25 +114,27 @@ def test_rows_of_q_and_k_are_reordered_for_llama_cpp():
         ({"bias": "all"}, "bias"),
     ],
 )
-def test_what_a_gguf_adapter_cannot_hold_is_refused_by_name(tmp_path: Path, settings: dict[str, Any], word: str):
+def test_setting_that_gguf_adapters_do_not_support_is_named_in_the_error(
+    tmp_path: Path, settings: dict[str, Any], message: str
+):
     (tmp_path / "adapter_config.json").write_text(json.dumps({"lora_alpha": 8, **settings}))
-    with pytest.raises(gguf_lora.CannotConvert, match=word):
+    with pytest.raises(gguf_lora.CannotConvert, match=message):
         gguf_lora.convert(tmp_path, {"model_type": "llama"}, tmp_path / "a.gguf")
 
 
 def dtypes(checkpoints: Path) -> set[str]:
-    """Of the tensors of all checkpoints, as their files say."""
+    """Return the data types of the tensors of all checkpoints."""
     from safetensors import safe_open
 
     found = set()
     for file in checkpoints.glob("*/adapter_model.safetensors"):
         with safe_open(file, "pt") as tensors:
-            found |= {tensors.get_slice(name).get_dtype() for name in tensors.keys()}  # noqa: SIM118 - no mapping
+            found |= {tensors.get_slice(name).get_dtype() for name in tensors.keys()}  # noqa: SIM118 - not a mapping
     return found
 
 
-def test_from_replayed_answers_nothing_is_learned(job: Job, tmp_path: Path):
-    """They are wrong ones here: taught, they become likelier; held to the base, they stay as unlikely as they were."""
+def test_replayed_answers_do_not_change_the_model(job: Job, tmp_path: Path):
+    """As ordinary examples, the wrong answers become more probable. As replayed ones, they keep their probability."""
     losses = {}
     for name, replayed in (("kept", True), ("taught", False)):
         folder = tmp_path / name
@@ -142,39 +148,39 @@ def test_from_replayed_answers_nothing_is_learned(job: Job, tmp_path: Path):
     assert losses["taught"][0] - losses["taught"][-1] > 0.1
 
 
-def test_a_gguf_file_is_parsed_once_while_a_base_is_converted_and_to_the_same(tmp_path: Path):
+def test_gguf_file_is_parsed_once_within_the_context_with_the_same_result(tmp_path: Path):
     write_lora(file := tmp_path / "a.gguf", 1)
-    plain, usual = gguf_file.PlainReader(file), gguf.GGUFReader(file)
-    assert [field.contents() for field in plain.fields.values()] == [f.contents() for f in usual.fields.values()]
-    assert [tensor.name for tensor in plain.tensors] == [tensor.name for tensor in usual.tensors]
-    for ours, theirs in zip(plain.tensors, usual.tensors, strict=True):
-        numpy.testing.assert_array_equal(ours.data, theirs.data)
-    before = gguf.GGUFReader
+    plain, reference = gguf_file.PlainReader(file), gguf.GGUFReader(file)
+    assert [field.contents() for field in plain.fields.values()] == [f.contents() for f in reference.fields.values()]
+    assert [tensor.name for tensor in plain.tensors] == [tensor.name for tensor in reference.tensors]
+    for actual, expected in zip(plain.tensors, reference.tensors, strict=True):
+        numpy.testing.assert_array_equal(actual.data, expected.data)
+    original = gguf.GGUFReader
     with gguf_file.parsed_once():
         assert gguf.GGUFReader(file) is gguf.GGUFReader(file)
-    assert gguf.GGUFReader is before
+    assert gguf.GGUFReader is original
 
 
-def test_where_each_example_lies_in_a_packed_row():
+def test_spans_returns_the_range_of_each_example_in_a_packed_row():
     import torch
 
     assert list(loop.spans(torch.tensor([0, 1, 2, 0, 1]))) == [(0, 3), (3, 5)]
 
 
-def test_examples_of_one_packed_row_do_not_see_each_other(loaded: tuple[Any, Any]):
+def test_examples_of_one_packed_row_do_not_attend_to_each_other(model_and_tokenizer: tuple[Any, Any]):
     import torch
 
-    model, _ = loaded
+    model, _ = model_and_tokenizer
     first, second = torch.tensor([[5, 6, 7, 8]]), torch.tensor([[9, 10, 11]])
     positions = torch.tensor([[0, 1, 2, 3, 0, 1, 2]])
     with torch.no_grad():
         packed = model(torch.cat([first, second], dim=1), position_ids=positions, use_cache=False).logits
-        alone = torch.cat([model(ids).logits for ids in (first, second)], dim=1)
-    assert torch.allclose(packed, alone, atol=1e-4)
+        separate = torch.cat([model(ids).logits for ids in (first, second)], dim=1)
+    assert torch.allclose(packed, separate, atol=1e-4)
 
 
-def test_a_bfloat16_adapter_is_converted(job: Job, tmp_path: Path):
-    """As plain trl, or a GPU, saves it."""
+def test_bfloat16_adapter_is_converted(job: Job, tmp_path: Path):
+    """Plain trl, or training on a GPU, saves adapters in bfloat16."""
     import torch
     from safetensors.torch import save_file
 
@@ -187,17 +193,19 @@ def test_a_bfloat16_adapter_is_converted(job: Job, tmp_path: Path):
     assert tensor.data.flatten().tolist() == [1.5] * 8
 
 
-def test_training_learns_and_leaves_an_adapter_with_every_tensor(job: Job, tmp_path: Path):
+def test_training_reduces_the_loss_and_stores_an_adapter_with_every_tensor(job: Job, tmp_path: Path):
     write_examples(tmp_path / TRAIN, examples(6))
     write_examples(tmp_path / VALIDATION, examples(2))
     metrics = loop.train(tmp_path, job, Progress(tmp_path), lambda: False)
     part = tmp_path / "adapter.part"
-    assert dtypes(tmp_path / CHECKPOINTS) == {"F32"}, "trl casts to bfloat16, which loses small steps"
+    assert dtypes(tmp_path / CHECKPOINTS) == {"F32"}, "bfloat16 would lose small updates"
     config = json.loads((part / "base_config.json").read_text())
-    assert gguf_lora.convert(part, config, tmp_path / "a.gguf") == 2 * 7 * 2, "two layers, seven places, a and b"
+    assert gguf_lora.convert(part, config, tmp_path / "a.gguf") == 2 * 7 * 2, (
+        "expected two layers, seven modules, A and B"
+    )
     losses = [json.loads(line).get("loss") for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
-    told = [loss for loss in losses if loss is not None]
-    assert told[-1] < told[0]
-    assert not list(tmp_path.rglob("README.md")), "no model cards: one was written with every checkpoint"
+    reported = [loss for loss in losses if loss is not None]
+    assert reported[-1] < reported[0]
+    assert not list(tmp_path.rglob("README.md")), "model cards were written"
     assert metrics["rows"] == 6
     assert metrics["validation_loss"] is not None

@@ -1,4 +1,4 @@
-"""What is asked of each route: B's request, with B's real ids. A route that is not here fails the build."""
+"""One request by B for each route, with real ids of B. `test_every_route_is_covered` fails if a route is missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.tenancy.world import World
 
 
 class Kind(StrEnum):
-    """Whose the thing is that the route is about."""
+    """What a route gives access to."""
 
     NAMED = "named by an id in its address, and of one project or person"
     LISTED = "whatever the active project holds"
@@ -24,196 +24,196 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """One request, and the ids of B's that the answer to nobody else may hold."""
+class ApiRequest:
+    """One request, and the ids of B that no response to others may contain."""
 
     path: str
     body: Any = None
     ids: tuple[Any, ...] = field(default=())
 
 
-Prepare = Callable[[World], Awaitable[Ask]]
+Prepare = Callable[[World], Awaitable[ApiRequest]]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`prepare` makes what the route needs in B's project and gives B's request."""
+    """`prepare` creates the data that the route needs in B's project and returns B's request."""
 
     kind: Kind
     prepare: Prepare
     viewer_may: bool = False
-    """Whether a viewer of B's project may do it."""
+    """Whether a viewer of B's project may make the request."""
     by_operator: bool = False
 
 
 def fixed(path: str, body: Any = None) -> Prepare:
-    async def prepare(world: World) -> Ask:
-        return Ask(path, body)
+    async def prepare(world: World) -> ApiRequest:
+        return ApiRequest(path, body)
 
     return prepare
 
 
 def of_task(tail: str = "", body: Any = None, state: TaskState = TaskState.QUEUED) -> Prepare:
-    async def prepare(world: World) -> Ask:
+    async def prepare(world: World) -> ApiRequest:
         task_id = await world.task(state)
-        return Ask(f"/api/tasks/{task_id}{tail}", body, (task_id,))
+        return ApiRequest(f"/api/tasks/{task_id}{tail}", body, (task_id,))
 
     return prepare
 
 
-async def listed_tasks(world: World) -> Ask:
-    return Ask("/api/tasks", ids=(await world.task(),))
+async def listed_tasks(world: World) -> ApiRequest:
+    return ApiRequest("/api/tasks", ids=(await world.task(),))
 
 
-async def decision(world: World) -> Ask:
+async def decision(world: World) -> ApiRequest:
     decision_id = await world.decision()
-    return Ask(f"/api/decisions/{decision_id}", ids=(decision_id,))
+    return ApiRequest(f"/api/decisions/{decision_id}", ids=(decision_id,))
 
 
-async def listed_traffic(world: World) -> Ask:
-    return Ask("/api/router/traffic", ids=(await world.decision(),))
+async def listed_traffic(world: World) -> ApiRequest:
+    return ApiRequest("/api/router/traffic", ids=(await world.decision(),))
 
 
-async def member(world: World) -> Ask:
+async def member(world: World) -> ApiRequest:
     user_id = await world.member()
-    return Ask(f"/api/members/{user_id}", {"role": "viewer"}, (user_id,))
+    return ApiRequest(f"/api/members/{user_id}", {"role": "viewer"}, (user_id,))
 
 
-async def listed_members(world: World) -> Ask:
-    return Ask("/api/members", ids=(await world.member(),))
+async def listed_members(world: World) -> ApiRequest:
+    return ApiRequest("/api/members", ids=(await world.member(),))
 
 
-async def invitation(world: World) -> Ask:
+async def invitation(world: World) -> ApiRequest:
     made = await world.invitation()
-    return Ask(f"/api/invitations/{made['id']}", ids=(made["id"],))
+    return ApiRequest(f"/api/invitations/{made['id']}", ids=(made["id"],))
 
 
-async def listed_invitations(world: World) -> Ask:
-    return Ask("/api/invitations", ids=((await world.invitation())["id"],))
+async def listed_invitations(world: World) -> ApiRequest:
+    return ApiRequest("/api/invitations", ids=((await world.invitation())["id"],))
 
 
-async def key(world: World) -> Ask:
+async def key(world: World) -> ApiRequest:
     key_id = await world.key()
-    return Ask(f"/api/keys/{key_id}", ids=(key_id,))
+    return ApiRequest(f"/api/keys/{key_id}", ids=(key_id,))
 
 
-async def listed_keys(world: World) -> Ask:
-    return Ask("/api/keys", ids=(await world.key(),))
+async def listed_keys(world: World) -> ApiRequest:
+    return ApiRequest("/api/keys", ids=(await world.key(),))
 
 
-async def listed_projects(world: World) -> Ask:
-    return Ask("/api/projects", ids=((await world.project())["id"], world.y))
+async def listed_projects(world: World) -> ApiRequest:
+    return ApiRequest("/api/projects", ids=((await world.project())["id"], world.y))
 
 
 def of_project(tail: str = "", body: Any = None, query: str = "") -> Prepare:
-    async def prepare(world: World) -> Ask:
+    async def prepare(world: World) -> ApiRequest:
         made = await world.project()
-        return Ask(f"/api/projects/{made['id']}{tail}{query.format(**made)}", body, (UUID(made["id"]),))
+        return ApiRequest(f"/api/projects/{made['id']}{tail}{query.format(**made)}", body, (UUID(made["id"]),))
 
     return prepare
 
 
-async def session(world: World) -> Ask:
-    opened = await world.house.parts.services.accounts.open_session(world.b_id, "t", world.y)
+async def session(world: World) -> ApiRequest:
+    opened = await world.app.parts.services.accounts.open_session(world.b_id, "t", world.y)
     del opened
     items = (await world.b.get("/api/auth/sessions"))["items"]
     away = next(item["id"] for item in items if not item["current"])
-    return Ask(f"/api/auth/sessions/{away}", ids=(away,))
+    return ApiRequest(f"/api/auth/sessions/{away}", ids=(away,))
 
 
 def of_user(tail: str, body: Any) -> Prepare:
-    async def prepare(world: World) -> Ask:
-        return Ask(f"/api/users/{await world.member()}{tail}", body)
+    async def prepare(world: World) -> ApiRequest:
+        return ApiRequest(f"/api/users/{await world.member()}{tail}", body)
 
     return prepare
 
 
-async def reset_by_email(world: World) -> Ask:
-    return Ask("/api/users/reset-link", {"email": f"{await world.member()}@test"})
+async def reset_by_email(world: World) -> ApiRequest:
+    return ApiRequest("/api/users/reset-link", {"email": f"{await world.member()}@test"})
 
 
 def of_sample(tail: str = "", body: Any = None) -> Prepare:
-    async def prepare(world: World) -> Ask:
+    async def prepare(world: World) -> ApiRequest:
         sample_id = await world.sample()
-        return Ask(f"/api/dataset/{sample_id}{tail}", body, (sample_id,))
+        return ApiRequest(f"/api/dataset/{sample_id}{tail}", body, (sample_id,))
 
     return prepare
 
 
-async def listed_samples(world: World) -> Ask:
-    return Ask("/api/dataset", ids=(await world.sample(),))
+async def listed_samples(world: World) -> ApiRequest:
+    return ApiRequest("/api/dataset", ids=(await world.sample(),))
 
 
-async def exported_samples(world: World) -> Ask:
+async def exported_samples(world: World) -> ApiRequest:
     await world.sample()
-    return Ask("/api/dataset/export")
+    return ApiRequest("/api/dataset/export")
 
 
-async def next_sample(world: World) -> Ask:
-    return Ask("/api/dataset/next", ids=(await world.sample(),))
+async def next_sample(world: World) -> ApiRequest:
+    return ApiRequest("/api/dataset/next", ids=(await world.sample(),))
 
 
-async def imported_rows(world: World) -> Ask:
+async def imported_rows(world: World) -> ApiRequest:
     messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
-    return Ask("/api/dataset/import", {"messages": messages})
+    return ApiRequest("/api/dataset/import", {"messages": messages})
 
 
-async def undone_sample(world: World) -> Ask:
+async def undone_sample(world: World) -> ApiRequest:
     sample_id = await world.sample()
     await world.b.call("PATCH", f"/api/dataset/{sample_id}", json={"version": 1, "state": "rejected"})
-    return Ask(f"/api/dataset/{sample_id}/undo", None, (sample_id,))
+    return ApiRequest(f"/api/dataset/{sample_id}/undo", None, (sample_id,))
 
 
 def of_run(tail: str = "") -> Prepare:
-    async def prepare(world: World) -> Ask:
+    async def prepare(world: World) -> ApiRequest:
         run_id = await world.run()
-        return Ask(f"/api/training/{run_id}{tail}", None, (run_id,))
+        return ApiRequest(f"/api/training/{run_id}{tail}", None, (run_id,))
 
     return prepare
 
 
-async def listed_runs(world: World) -> Ask:
-    return Ask("/api/training", ids=(await world.run(),))
+async def listed_runs(world: World) -> ApiRequest:
+    return ApiRequest("/api/training", ids=(await world.run(),))
 
 
-async def started_training(world: World) -> Ask:
-    """With rows enough, and no other run of the same base that still goes on."""
+async def started_training(world: World) -> ApiRequest:
+    """Start a training with enough samples. Cancels waiting runs of the same base first."""
     for _ in range(12):
         await world.sample()
     for run in (await world.b.get("/api/training"))["items"]:
         if run["base"] == "echo" and run["state"] == "waiting":
             await world.b.post(f"/api/training/{run['id']}/cancel")
-    return Ask("/api/training", {"base": "echo"})
+    return ApiRequest("/api/training", {"base": "echo"})
 
 
 def of_adapter(tail: str = "", state: AdapterState = AdapterState.RETIRED) -> Prepare:
-    async def prepare(world: World) -> Ask:
+    async def prepare(world: World) -> ApiRequest:
         adapter_id, _ = await world.adapter(state)
-        return Ask(f"/api/adapters/{adapter_id}{tail}", None, (adapter_id,))
+        return ApiRequest(f"/api/adapters/{adapter_id}{tail}", None, (adapter_id,))
 
     return prepare
 
 
-async def listed_adapters(world: World) -> Ask:
-    return Ask("/api/adapters", ids=await world.adapter())
+async def listed_adapters(world: World) -> ApiRequest:
+    return ApiRequest("/api/adapters", ids=await world.adapter())
 
 
-async def rolled_back(world: World) -> Ask:
+async def rolled_back(world: World) -> ApiRequest:
     adapter_id, base = await world.adapter(AdapterState.LIVE)
-    return Ask("/api/adapters/roll-back", {"base": base}, (adapter_id,))
+    return ApiRequest("/api/adapters/roll-back", {"base": base}, (adapter_id,))
 
 
-async def changed_config(world: World) -> Ask:
+async def changed_config(world: World) -> ApiRequest:
     known = await world.b.get("/api/config")
     body = {"changes": {"project.weight": 2 + known["project_version"] / 8}}
-    return Ask("/api/config", {**body, "project_version": known["project_version"], "version": known["version"]})
+    return ApiRequest("/api/config", {**body, "project_version": known["project_version"], "version": known["version"]})
 
 
-async def reverted_config(world: World) -> Ask:
-    ask = await changed_config(world)
-    await world.b.call("PATCH", ask.path, json=ask.body)
+async def reverted_config(world: World) -> ApiRequest:
+    request = await changed_config(world)
+    await world.b.call("PATCH", request.path, json=request.body)
     version = (await world.b.get("/api/config"))["project_version"]
-    return Ask("/api/config/revert", {"whose": "project", "to": version - 1, "version": version})
+    return ApiRequest("/api/config/revert", {"whose": "project", "to": version - 1, "version": version})
 
 
 CASES: dict[tuple[str, str], Case] = {
@@ -317,9 +317,9 @@ CASES: dict[tuple[str, str], Case] = {
 }
 
 
-def elsewhere(ask: Ask) -> Ask:
-    """The same request about a thing that exists nowhere."""
-    path = ask.path
-    for known in ask.ids:
+def with_unknown_ids(request: ApiRequest) -> ApiRequest:
+    """Return the same request with ids that do not exist."""
+    path = request.path
+    for known in request.ids:
         path = path.replace(str(known), str(new_id()))
-    return Ask(path, ask.body)
+    return ApiRequest(path, request.body)

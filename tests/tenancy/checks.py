@@ -1,4 +1,4 @@
-"""Checks of isolation that stand in a test, and are shown to fail in `test_the_suite_can_fail.py`."""
+"""Isolation checks used by tests; `test_the_suite_can_fail.py` verifies that they can fail."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tests.tenancy.world import SECRET, World
 
 
 async def lists_keep_projects_apart(world: World) -> None:
-    ask = await listed_tasks(world)
-    assert SECRET not in str((await world.a.get(ask.path)).body)
-    assert str(ask.ids[0]) in str((await world.b.get(ask.path)).body), "B sees its own"
+    request = await listed_tasks(world)
+    assert SECRET not in str((await world.a.get(request.path)).body)
+    assert str(request.ids[0]) in str((await world.b.get(request.path)).body), "B sees its own task"
 
 
 async def cache_keeps_projects_apart(world: World) -> None:
-    """The same question in both projects: what is stored for Y is served there, and not in X."""
-    cache, digest = world.house.parts.services.router.cache, uuid4().bytes * 2
+    """Check that an answer stored for Y is served in Y and not in X."""
+    cache, digest = world.app.parts.services.router.cache, uuid4().bytes * 2
     in_x, in_y = (CacheKey(project_id, digest, False) for project_id in (world.x, world.y))
     await keep(cache, in_y, SECRET)
     assert await served(cache, in_y)

@@ -1,4 +1,4 @@
-"""One Kairos with two projects for all tests of a file: they only ever add to it. No file leaves anything behind."""
+"""One application with two projects for all tests of a file, which only add data. No file may leave data behind."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import pytest
 from kairos.config import ModelSettings
 from kairos.embedded import Addresses
 from tests.kit.api import serving
-from tests.kit.house import leave_nothing_to_do, open_house
+from tests.kit.kairos_app import cancel_unfinished_tasks, open_app
 from tests.kit.leftovers import leftovers, uses_engines
 from tests.kit.model_server import ModelServer, ScriptedModel
-from tests.tenancy.world import World, two_worlds
+from tests.tenancy.world import World, create_world
 
 
 @pytest.fixture(scope="module", autouse=True)
-def nothing_is_left(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Fails where a file leaves rows, keys in Redis, or files in the folder for temporary ones.
+def check_leftovers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fail if a test file leaves rows, keys in Redis, or temporary files.
 
-    Only tests use that folder meanwhile: it belongs to this process.
+    The folder for temporary files is replaced, so that it contains only files of this process.
     """
     addresses = request.getfixturevalue("addresses") if uses_engines(request) else None
     folder = tmp_path_factory.mktemp("temporary")
@@ -35,7 +35,7 @@ def nothing_is_left(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
 
 def check_files(folder: Path) -> None:
     left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
-    assert left == [], "files are left"
+    assert left == [], "files are left over"
 
 
 def check_engines(addresses: Addresses) -> None:
@@ -44,8 +44,8 @@ def check_engines(addresses: Addresses) -> None:
 
 
 @pytest.fixture(scope="module")
-def empty_engines(nothing_is_left: None, empty_engines: None) -> None:
-    """As everywhere, and looked at afterwards."""
+def empty_engines(check_leftovers: None, empty_engines: None) -> None:
+    """Empty the engines as everywhere, before `check_leftovers` checks them."""
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +58,9 @@ async def world(empty_engines: None, addresses: Addresses) -> AsyncIterator[Worl
             server.add(ScriptedModel(name="echo", answer="hello"))
             echo = ModelSettings(name="echo", base_url=server.base_url, local=True, weights=weights, adapters="ollama")
             async with (
-                open_house(addresses, server, data_dir=folder, models=[echo]) as house,
-                serving(house.parts) as anybody,
+                open_app(addresses, server, data_dir=folder, models=[echo]) as app,
+                serving(app.parts) as anonymous,
             ):
-                world = await two_worlds(house, anybody)
+                world = await create_world(app, anonymous)
                 yield world
-                await leave_nothing_to_do(house.parts, world.x, world.y)
+                await cancel_unfinished_tasks(app.parts, world.x, world.y)

@@ -1,4 +1,4 @@
-"""An adapter of project Y: to everybody else its name is as one that does not exist, and nothing speaks of it."""
+"""Other projects cannot call, list or detect an adapter of project Y."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.tenancy.world import World
 
 NAME = "echo@of-y-v1"
 ADAPTER_ID = new_id()
-STORIES = (
+MODEL_ROUTES = (
     "/api/models",
     "/api/overview",
     "/api/health/ready",
@@ -25,31 +25,31 @@ STORIES = (
     "/api/router/traffic",
     "/api/agents",
 )
-"""Everything that speaks of models."""
+"""The routes whose responses mention models."""
 
 
 @pytest.fixture
 async def router(world: World) -> AsyncIterator[LLMRouter]:
-    """Y has an adapter of `echo`, the best model there is."""
-    house = world.house
-    router = house.parts.services.router
+    """A router in which Y has an adapter of `echo`, with a higher tier than every other model."""
+    app = world.app
+    router = app.parts.services.router
     of_y = {"project_id": world.y, "base": "echo", "adapter_id": ADAPTER_ID, "local": True, "tier": 0.98}
-    router.replace_adapters([Model(NAME, "echo", house.models.base_url, share=0.999999, **of_y)])
+    router.replace_adapters([Model(NAME, "echo", app.models.base_url, share=0.999999, **of_y)])
     yield router
     router.replace_adapters([])
 
 
-async def done(world: World, task_id: UUID) -> None:
-    """A's task, by the worker."""
+async def run_task(world: World, task_id: UUID) -> None:
+    """Run a worker until A's task has succeeded."""
 
     async def ended() -> bool:
         return (await world.a.get(f"/api/tasks/{task_id}"))["state"] == "succeeded"
 
-    async with world.house.working():
-        await eventually(ended, 20, "A's task is done")
+    async with world.app.working():
+        await eventually(ended, 20, "A's task succeeds")
 
 
-async def test_its_name_is_as_one_that_does_not_exist(world: World, router: LLMRouter):
+async def test_foreign_adapter_name_is_refused_like_an_unknown_model(world: World, router: LLMRouter):
     theirs = await world.a.post("/api/tasks", {"prompt": "x", "model": NAME})
     nobodys = await world.a.post("/api/tasks", {"prompt": "x", "model": "echo@of-n-v1"})
     assert theirs.status == nobodys.status == 422
@@ -57,7 +57,7 @@ async def test_its_name_is_as_one_that_does_not_exist(world: World, router: LLMR
     assert (await world.b.post("/api/tasks", {"prompt": "x", "model": NAME})).status == 201
 
 
-async def test_it_is_listed_to_its_own_project_alone_under_its_base(world: World, router: LLMRouter):
+async def test_adapter_is_listed_under_its_base_in_its_own_project_only(world: World, router: LLMRouter):
     assert [item["name"] for item in (await world.a.get("/api/models"))["items"]] == ["echo"]
     base, mine = (await world.b.get("/api/models"))["items"]
     assert (base["name"], base["base"], base["adapter_id"], base["share"]) == ("echo", None, None, 1.0)
@@ -65,33 +65,33 @@ async def test_it_is_listed_to_its_own_project_alone_under_its_base(world: World
     assert mine["adapter_id"] == str(ADAPTER_ID)
 
 
-async def test_no_story_of_anybody_else_names_or_counts_it(world: World, router: LLMRouter):
-    """Healthy or not: what everybody reads of the models is the same as without it."""
+async def test_other_projects_see_no_trace_of_an_adapter(world: World, router: LLMRouter):
+    """Responses about models are the same with and without the adapter, even when its breaker is open."""
     for _ in range(ERRORS_IN_A_ROW):
         permit = router.health.acquire(NAME, 0.0)
         router.health.failed(NAME, permit or 0, server_error(), 0.0)
     assert router.health(NAME, 0.0).open
-    with_it = [(await world.a.get(path)).body for path in STORIES]
+    with_it = [(await world.a.get(path)).body for path in MODEL_ROUTES]
     ready = router.readiness()
     router.replace_adapters([])
     assert ready == router.readiness()
-    assert with_it == [(await world.a.get(path)).body for path in STORIES]
+    assert with_it == [(await world.a.get(path)).body for path in MODEL_ROUTES]
     assert NAME not in str(with_it)
 
 
-async def test_a_task_of_another_project_is_decided_without_it(world: World, router: LLMRouter):
+async def test_adapter_is_no_candidate_in_another_project(world: World, router: LLMRouter):
     made = await world.a.post("/api/tasks", {"prompt": "greet me", "temperature": 0.7})
-    await done(world, made["id"])
+    await run_task(world, made["id"])
     task = (await world.a.get(f"/api/tasks/{made['id']}")).body
     assert [decision["chosen"] for decision in task["decisions"]] == ["echo"]
     assert NAME not in str(task)
 
 
-async def test_a_person_above_projects_resets_it_from_within_its_project_alone(world: World, router: LLMRouter):
+async def test_operator_outside_the_project_cannot_reset_an_adapter(world: World, router: LLMRouter):
     assert (await world.operator.post(f"/api/models/{NAME}/reset")).status == 422
     assert (await world.operator.post("/api/models/echo/reset")).status == 204
 
 
-async def test_it_is_shown_to_its_project_alone(world: World, router: LLMRouter):
+async def test_adapter_details_are_served_to_its_own_project_only(world: World, router: LLMRouter):
     assert (await world.b.get(f"/api/models/{NAME}")).status == 200
     assert (await world.a.get(f"/api/models/{NAME}")).status == 422

@@ -1,4 +1,4 @@
-"""There is one door to PostgreSQL, and every use of it without a project is named here with its reason."""
+"""Lists the files that connect to PostgreSQL, and those that use it without a project, each with the reason."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 import kairos
 
 SOURCE = Path(kairos.__file__).parent
-DOORS = {"create_engine", "create_async_engine", "async_sessionmaker", "connect"}
-MAKES_CONNECTIONS = {
-    "db/engine.py": "the door itself",
+CONNECTION_FUNCTIONS = {"create_engine", "create_async_engine", "async_sessionmaker", "connect"}
+CONNECTING_FILES = {
+    "db/engine.py": "the connection pools",
     "db/schema.py": "migrations, as the owner role",
     "embedded/postgres.py": "the embedded server's own databases and roles",
 }
-WITHOUT_A_PROJECT = {
+FILES_WITHOUT_PROJECT_SCOPE = {
     "db/engine.py": "the ping",
     "tenancy.py": "its definition",
     "api/access/accounts.py": "before a user is known: by e-mail, link or token",
@@ -30,7 +30,7 @@ WITHOUT_A_PROJECT = {
 
 
 def files_using(names: set[str], module: str = "") -> set[str]:
-    """Which files take one of these names from the module, by import or as its attribute."""
+    """Return the files that use one of these names of the module, by import or as its attribute."""
 
     def uses(node: ast.AST) -> bool:
         if isinstance(node, ast.ImportFrom):
@@ -44,7 +44,7 @@ def files_using(names: set[str], module: str = "") -> set[str]:
 
 @cache
 def named_nodes() -> dict[str, list[ast.AST]]:
-    """The imports and attributes in each file."""
+    """Return the imports and attributes in each file."""
     wanted = ast.ImportFrom | ast.Attribute
     return {
         str(path.relative_to(SOURCE)): [
@@ -54,9 +54,11 @@ def named_nodes() -> dict[str, list[ast.AST]]:
     }
 
 
-def test_connections_are_made_in_one_place():
-    assert files_using(DOORS, "sqlalchemy") | files_using(DOORS, "psycopg") == set(MAKES_CONNECTIONS)
+def test_only_listed_files_open_connections():
+    assert files_using(CONNECTION_FUNCTIONS, "sqlalchemy") | files_using(CONNECTION_FUNCTIONS, "psycopg") == set(
+        CONNECTING_FILES
+    )
 
 
-def test_nothing_works_without_a_project_but_what_is_named_here():
-    assert files_using({"NOBODY"}) | {"tenancy.py", "db/engine.py"} == set(WITHOUT_A_PROJECT)
+def test_only_listed_files_use_the_scope_without_a_project():
+    assert files_using({"NOBODY"}) | {"tenancy.py", "db/engine.py"} == set(FILES_WITHOUT_PROJECT_SCOPE)

@@ -1,4 +1,4 @@
-"""What the database itself keeps from the app role, whatever scope it sets."""
+"""The grants of the app role: it cannot read secrets and hashes in any scope."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ALLOWED = [
 
 
 @pytest.fixture
-def app(addresses: Addresses):
+def app_role(addresses: Addresses):
     url = make_url(addresses.database_url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url) as connection:
         connection.execute("select set_config('kairos.operator', 'on', true)")
@@ -51,17 +51,17 @@ def app(addresses: Addresses):
 
 
 @pytest.mark.parametrize("statement", DENIED)
-def test_the_app_role_reaches_neither_keys_nor_hashes(app: psycopg.Connection, statement: str):
+def test_app_role_cannot_read_keys_or_hashes(app_role: psycopg.Connection, statement: str):
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        app.execute(statement.encode())
+        app_role.execute(statement.encode())
 
 
 @pytest.mark.parametrize("statement", ALLOWED)
-def test_it_reads_and_renames_accounts(app: psycopg.Connection, statement: str):
-    app.execute(statement.encode())
+def test_app_role_reads_and_renames_accounts(app_role: psycopg.Connection, statement: str):
+    app_role.execute(statement.encode())
 
 
-def test_no_function_of_the_system_role_is_everybodys(addresses: Addresses):
+def test_functions_of_the_system_role_are_not_public(addresses: Addresses):
     url = make_url(addresses.migration_url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url) as connection:
         rows = connection.execute(

@@ -1,4 +1,4 @@
-"""Every route under a foreign name: nothing is served, and nothing is done."""
+"""Requests with a foreign Host header are refused on every route and change nothing."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ HEALTH = {("GET", path) for path in ANY_HOST}
 
 @pytest.mark.parametrize(("method", "path", "case"), [(*n, c) for n, c in CASES.items()], ids=lambda v: str(v)[:40])
 async def test_no_route_is_served_under_a_foreign_host(world: World, method: str, path: str, case: Case):
-    ask = await case.prepare(world)
+    request = await case.prepare(world)
     for host in FOREIGN:
-        reply = await world.b.call(method, ask.path, json=ask.body, headers={"Host": host})
+        reply = await world.b.call(method, request.path, json=request.body, headers={"Host": host})
         if (method, path) in HEALTH:
             assert reply.status == 200
         else:
@@ -28,11 +28,11 @@ async def test_no_route_is_served_under_a_foreign_host(world: World, method: str
 
 
 @pytest.mark.parametrize("path", ["/", "/settings", "/assets/x.js", "/api/openapi.json", "/api/nothing"])
-async def test_nor_are_pages_and_files(world: World, path: str):
-    assert (await world.anybody.get(path, headers={"Host": "evil.test"})).status == 421
+async def test_no_page_or_file_is_served_under_a_foreign_host(world: World, path: str):
+    assert (await world.anonymous.get(path, headers={"Host": "evil.test"})).status == 421
 
 
-async def test_nor_is_a_websocket(world: World):
+async def test_no_websocket_opens_under_a_foreign_host(world: World):
     ticket = (await world.b.post("/api/events/ticket"))["ticket"]
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         async with world.b.connect(f"/api/events?ticket={ticket}", headers={"Host": "evil.test"}):
@@ -41,7 +41,7 @@ async def test_nor_is_a_websocket(world: World):
     headers = refused.value.headers or {}
     assert (headers["X-Content-Type-Options"], headers["Cache-Control"]) == ("nosniff", "no-store")
     async with world.b.connect(f"/api/events?ticket={ticket}") as socket:
-        assert (await socket.receive_json())["type"] == "hello", "the ticket was not spent"
+        assert (await socket.receive_json())["type"] == "hello", "the ticket is still valid"
 
 
 @pytest.mark.parametrize(
@@ -57,11 +57,9 @@ async def test_nor_is_a_websocket(world: World):
         ("", False),
     ],
 )
-async def test_a_page_opens_a_websocket_only_from_the_same_scheme_host_and_port(
-    world: World, origin: str, served: bool
-):
+async def test_page_opens_a_websocket_only_from_its_own_origin(world: World, origin: str, served: bool):
     ticket = (await world.b.post("/api/events/ticket"))["ticket"]
-    page = origin.format(host=world.anybody.address.removeprefix("http://"))
+    page = origin.format(host=world.anonymous.address.removeprefix("http://"))
     connecting = world.b.connect(f"/api/events?ticket={ticket}", headers={"Origin": page})
     if served:
         async with connecting as socket:
@@ -74,10 +72,10 @@ async def test_a_page_opens_a_websocket_only_from_the_same_scheme_host_and_port(
     assert (refused.value.headers or {})["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_a_proxy_that_ends_tls_is_believed_where_it_is_trusted(world: World):
-    """Loopback is trusted unless the configuration says otherwise."""
+async def test_forwarded_scheme_of_a_trusted_proxy_is_accepted(world: World):
+    """A proxy on loopback is trusted by default."""
     ticket = (await world.b.post("/api/events/ticket"))["ticket"]
-    page = world.anybody.address.replace("http://", "https://")
+    page = world.anonymous.address.replace("http://", "https://")
     headers = {"Origin": page, "X-Forwarded-Proto": "https"}
     async with world.b.connect(f"/api/events?ticket={ticket}", headers=headers) as socket:
         assert (await socket.receive_json())["type"] == "hello"
@@ -90,9 +88,9 @@ async def test_links_never_begin_with_the_host_header(world: World):
     assert reset["link"].startswith("http://localhost:8484/reset#")
 
 
-async def test_every_answer_of_the_api_is_kept_nowhere(world: World):
+async def test_api_responses_are_not_cached(world: World):
     for path in ("/api/tasks", "/api/nothing", "/api/openapi.json", "/api/health/live", "/api/auth/login"):
-        for caller in (world.b, world.anybody):
+        for caller in (world.b, world.anonymous):
             reply = await caller.get(path)
             assert reply.headers["Cache-Control"] == "no-store", path
             assert reply.headers["X-Content-Type-Options"] == "nosniff", path

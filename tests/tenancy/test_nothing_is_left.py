@@ -1,4 +1,4 @@
-"""The check of what a file leaves behind sees rows of every table, keys and files, and all of it can be removed."""
+"""The check for leftovers finds rows of every table, keys and files. Rows and keys can be removed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.kit.people import new_project_in
 from tests.tenancy.conftest import check_engines, check_files
 
 
-async def test_rows_that_are_left_are_found_and_removed(database: Database, addresses: Addresses):
+async def test_leftover_rows_are_found_and_removed(database: Database, addresses: Addresses):
     await fill(database, *await new_project_in(database))
     found = leftovers(addresses)
     assert {row.__tablename__ for row in PROJECT_OWNED} | {"projects", "users", "audit_log"} <= found.rows.keys()
@@ -37,7 +37,7 @@ async def test_rows_that_are_left_are_found_and_removed(database: Database, addr
     ],
     ids=["of all projects", "of a project's cache", "of a project"],
 )
-def test_keys_that_are_left_are_found_and_removed(addresses: Addresses, key: str):
+def test_leftover_keys_are_found_and_removed(addresses: Addresses, key: str):
     with Redis.from_url(addresses.redis_url) as redis:
         redis.set(key, "x")
         redis.set("of another program", "x")
@@ -48,7 +48,7 @@ def test_keys_that_are_left_are_found_and_removed(addresses: Addresses, key: str
         assert redis.getdel("of another program") == b"x"
 
 
-def test_files_that_are_left_are_found(tmp_path: Path):
+def test_leftover_files_are_found(tmp_path: Path):
     check_files(tmp_path)
     (tmp_path / "folder").mkdir()
     with pytest.raises(AssertionError, match="folder"):

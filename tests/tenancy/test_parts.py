@@ -1,4 +1,4 @@
-"""The parts behind the API that hold what is a project's: cache, queue and dataset."""
+"""Cache, queue and dataset keep projects apart."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tests.tenancy.checks import cache_keeps_projects_apart, lists_keep_projects
 from tests.tenancy.world import World
 
 
-async def test_lists(world: World):
+async def test_lists_keep_projects_apart(world: World):
     await lists_keep_projects_apart(world)
 
 
-async def test_the_cache(world: World):
+async def test_cache_keeps_projects_apart(world: World):
     await cache_keeps_projects_apart(world)
 
 
-async def test_flushing_ones_cache_leaves_the_others(world: World):
-    cache, digest = world.house.parts.services.router.cache, uuid4().bytes * 2
+async def test_flushing_a_cache_keeps_those_of_other_projects(world: World):
+    cache, digest = world.app.parts.services.router.cache, uuid4().bytes * 2
     in_x, in_y = (CacheKey(project_id, digest, False) for project_id in (world.x, world.y))
     await keep(cache, in_x)
     await keep(cache, in_y)
@@ -34,30 +34,30 @@ async def test_flushing_ones_cache_leaves_the_others(world: World):
     assert await served(cache, in_y)
 
 
-async def test_the_queue_names_a_project_and_is_not_believed(world: World):
-    """An entry of B's task under A's project: the claim looks in A's scope, finds no row, and nothing runs."""
-    house, task_id = world.house, await world.task()
-    queue = house.parts.services.submissions._queue
+async def test_queue_entry_with_the_wrong_project_runs_nothing(world: World):
+    """B's task is queued under A's project: the claim finds no row in A's scope, so nothing runs."""
+    app, task_id = world.app, await world.task()
+    queue = app.parts.services.submissions._queue
     await queue.remove(Lane.INTERACTIVE, world.y, TaskId(task_id))
     await queue.put(Lane.INTERACTIVE, world.x, TaskId(task_id), priority=0, order=0)
     mine = UUID((await world.a.post("/api/tasks", {"prompt": "mine"}))["id"])
 
     async def ended() -> bool:
-        async with house.database.project(world.x) as session:
+        async with app.database.project(world.x) as session:
             row = await tasks.get(session, mine)
         return row is not None and row.state == TaskState.SUCCEEDED
 
-    async with house.working():
-        await eventually(ended, 20, "A's own task, behind it, is done")
-        async with house.database.project(world.x) as session:
+    async with app.working():
+        await eventually(ended, 20, "A's own task, queued after it, succeeds")
+        async with app.database.project(world.x) as session:
             assert await history.events(session, task_id) == []
             assert await tasks.get(session, task_id) is None
 
 
-async def test_a_label_reaches_its_own_projects_dataset_only(world: World):
+async def test_label_changes_only_the_dataset_of_its_project(world: World):
     task_id = await world.task(TaskState.SUCCEEDED)
-    await world.house.parts.services.labels.save(world.y, world.b_id, TaskId(task_id), NewLabel(Label.EDIT, "better"))
+    await world.app.parts.services.labels.save(world.y, world.b_id, TaskId(task_id), NewLabel(Label.EDIT, "better"))
     for project_id, rows in ((world.x, 0), (world.y, 1)):
-        async with world.house.database.project(project_id) as session:
+        async with world.app.database.project(project_id) as session:
             assert len(await history.samples(session, task_id)) == rows
             assert (await labels.get(session, task_id) is not None) is bool(rows)

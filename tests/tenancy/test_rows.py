@@ -1,4 +1,4 @@
-"""Two projects, through the database's app role alone: nothing of the other is seen, changed, or told by an error."""
+"""The app role can neither see nor change the rows of another project, and errors do not reveal them."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ CHANGEABLE = [
     "rows",
     "value",
 ]
-"""A column of each table that may be written without meeting a constraint."""
+"""For each table, a column that can be written without violating a constraint."""
 
 
 @pytest.fixture
 async def two_projects(database: Database) -> tuple[ProjectId, ProjectId, UUID]:
-    """Projects A and B, and a task of B's with a row in every project-owned table."""
+    """Projects A and B, and a task of B with a row in every project-owned table."""
     a, b = await _project(database), await _project(database)
     task_id = new_id()
     async with database.project(b) as session:
@@ -78,7 +78,7 @@ async def _project(database: Database) -> ProjectId:
 
 
 @pytest.mark.parametrize("row", PROJECT_OWNED, ids=lambda row: row.__tablename__)
-async def test_rows_of_the_other_project_are_not_seen_or_changed(database: Database, two_projects, row):
+async def test_rows_of_another_project_cannot_be_seen_or_changed(database: Database, two_projects, row):
     a, b, _ = two_projects
     column = next(c for c in row.__table__.columns if c.name in CHANGEABLE)
     async with database.project(b) as session:
@@ -95,8 +95,8 @@ async def test_rows_of_the_other_project_are_not_seen_or_changed(database: Datab
 
 
 @pytest.mark.parametrize("row", PROJECT_OWNED, ids=lambda row: row.__tablename__)
-async def test_rows_cannot_be_written_into_the_other_project(database: Database, two_projects, row):
-    """Neither with a new id nor with one that B has: the error is the same, and comes from the policy."""
+async def test_rows_cannot_be_written_into_another_project(database: Database, two_projects, row):
+    """A new id and an id of B give the same error, that of the policy."""
     a, b, task_id = two_projects
     for given in (task_id, new_id()):
         with pytest.raises(DBAPIError, match="row-level security"):
@@ -104,8 +104,8 @@ async def test_rows_cannot_be_written_into_the_other_project(database: Database,
                 await session.execute(insert(row).values(_values(row, b, given)))
 
 
-async def test_a_foreign_id_can_be_used_as_ones_own(database: Database, two_projects):
-    """The keys say nothing of whether another project has the id: inserting it here simply works."""
+async def test_id_of_another_project_can_be_reused(database: Database, two_projects):
+    """Inserting an id that another project uses succeeds, so it does not reveal that the id exists."""
     a, _, task_id = two_projects
     async with database.project(a) as session:
         await session.execute(insert(TaskRow).values(_values(TaskRow, a, task_id)))
@@ -113,8 +113,8 @@ async def test_a_foreign_id_can_be_used_as_ones_own(database: Database, two_proj
 
 
 @pytest.mark.parametrize("row", [TaskEventRow, VerdictRow, LabelRow], ids=lambda row: row.__tablename__)
-async def test_a_foreign_task_cannot_be_referred_to(database: Database, two_projects, row):
-    """The reference fails exactly as one to a task that does not exist anywhere."""
+async def test_task_of_another_project_cannot_be_referenced(database: Database, two_projects, row):
+    """The error is the same as for a task that does not exist."""
     a, _, task_id = two_projects
     messages = []
     for given in (task_id, new_id()):
@@ -125,29 +125,29 @@ async def test_a_foreign_task_cannot_be_referred_to(database: Database, two_proj
     assert messages[0] == messages[1]
 
 
-async def test_a_row_cannot_be_moved_to_the_other_project(database: Database, two_projects):
+async def test_row_cannot_be_moved_to_another_project(database: Database, two_projects):
     a, b, task_id = two_projects
     with pytest.raises(DBAPIError, match="row-level security"):
         async with database.project(b) as session:
             await session.execute(update(TaskRow).where(TaskRow.id == task_id).values(project_id=a))
 
 
-async def test_the_scope_ends_with_its_transaction(database: Database, two_projects):
-    """The next user of the connection sees nothing of the one before."""
+async def test_scope_ends_with_its_transaction(database: Database, two_projects):
+    """The next user of the connection does not inherit the scope."""
     _, b, _ = two_projects
     async with database.project(b) as session:
         assert await session.scalar(select(func.count()).select_from(TaskRow)) == 1
-    async with database._sessions.begin() as session:  # a transaction that forgot to set a scope
+    async with database._sessions.begin() as session:  # a transaction without a scope
         assert await session.scalar(select(func.count()).select_from(TaskRow)) == 0
 
 
-async def test_the_app_role_cannot_read_a_partition(database: Database):
+async def test_app_role_cannot_read_a_partition(database: Database):
     async with database.scope(NOBODY) as session:
         with pytest.raises(DBAPIError, match="permission denied"):
             await session.execute(text("select * from model_performance_metrics_default"))
 
 
-async def test_the_app_role_cannot_lift_the_policy(database: Database):
+async def test_app_role_cannot_disable_the_policy(database: Database):
     for statement in (
         "alter table tasks disable row level security",
         "drop policy scope on tasks",
@@ -159,7 +159,7 @@ async def test_the_app_role_cannot_lift_the_policy(database: Database):
                 await session.execute(text(statement))
 
 
-async def test_the_system_role_reads_ids_and_no_table(database: Database, two_projects):
+async def test_system_role_reads_ids_but_no_table(database: Database, two_projects):
     _, _, task_id = two_projects
     async with database.system() as connection:
         page = await connection.execute(
@@ -173,7 +173,7 @@ async def test_the_system_role_reads_ids_and_no_table(database: Database, two_pr
             await connection.execute(text("select * from tasks"))
 
 
-async def test_users_are_seen_by_themselves_and_their_project(database: Database):
+async def test_users_are_visible_only_in_their_project(database: Database):
     a, b = await _project(database), await _project(database)
     async with database.project(a) as session:
         mine = (await session.execute(text("select id from users"))).scalars().all()
@@ -186,7 +186,7 @@ async def test_users_are_seen_by_themselves_and_their_project(database: Database
 
 
 def _values(row, project_id, task_id) -> dict:
-    """The columns a row of that table needs; `task_id` wherever an id is wanted."""
+    """Return the required columns of a row of that table, with `task_id` as every id."""
     zero = dict.fromkeys(("n", "s", "q", "short_n", "short_s", "short_q", "turn", "calls", "position"), 0)
     of_row = {
         TaskRow: {"id": task_id, "prompt": "mine", "agent": "x", "lane": "batch", "timeout_s": 1, "max_attempts": 1},

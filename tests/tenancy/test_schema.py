@@ -1,4 +1,4 @@
-"""What PostgreSQL's own catalogue says of the tables: no project-owned one may lack any part of its isolation."""
+"""Checks in PostgreSQL's catalogue that every project-owned table is fully isolated."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def project_owned(catalogue) -> set[str]:
 
 
 def test_every_table_is_known(catalogue):
-    """A new table is either project-owned, and in `PROJECT_OWNED`, or stands above projects for a reason."""
+    """Every table is listed in `PROJECT_OWNED`, `ABOVE_PROJECTS` or `UNSCOPED`."""
     rows = catalogue.execute(
         "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') "
         "and not relispartition"
@@ -82,8 +82,8 @@ def test_project_id_is_required(catalogue):
     assert {name for (name,) in rows} == {"audit_log"}
 
 
-def test_unique_and_foreign_keys_contain_project_id(catalogue):
-    """Their errors are not hidden by policies: a key without `project_id` would tell whether a foreign id exists."""
+def test_unique_and_foreign_keys_contain_the_project_id(catalogue):
+    """Policies do not hide constraint errors: a key without `project_id` would reveal whether a foreign id exists."""
     for table in project_owned(catalogue):
         keys = catalogue.execute(
             """
@@ -101,8 +101,8 @@ def test_unique_and_foreign_keys_contain_project_id(catalogue):
         assert [name for name, columns in keys if "project_id" not in columns] == [], table
 
 
-def test_nobody_is_granted_anything_on_partitions(catalogue):
-    """A partition that was granted can be read past the policy of its parent."""
+def test_partitions_have_no_grants(catalogue):
+    """A role with a grant on a partition could read it without the policy of its parent."""
     catalogue.execute("select kairos_make_partitions(2)")
     partitions = catalogue.execute(
         "select relname, relacl::text, pg_get_userbyid(relowner) from pg_class where relispartition and relkind = 'r'"
@@ -112,7 +112,7 @@ def test_nobody_is_granted_anything_on_partitions(catalogue):
     assert granted == {}
 
 
-def test_the_tables_are_what_the_models_say(addresses):
+def test_migrations_match_the_models(addresses):
     """The migrations and `db/models.py` describe the same tables."""
     engine = create_engine(addresses.migration_url)
     with engine.connect() as connection:

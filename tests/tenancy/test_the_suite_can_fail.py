@@ -1,4 +1,4 @@
-"""With one policy, one dependency or one Redis prefix taken away, the checks of this folder turn red."""
+"""The checks of this folder fail if a policy, a dependency or a Redis prefix is missing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.tenancy.test_routes import check_dependency
 from tests.tenancy.world import World
 
 
-async def test_without_a_policy(world: World, addresses: Addresses):
+async def test_checks_fail_without_a_policy(world: World, addresses: Addresses):
     url = make_url(addresses.migration_url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url, autocommit=True) as owner:
         owner.execute("alter table tasks disable row level security")
@@ -29,7 +29,7 @@ async def test_without_a_policy(world: World, addresses: Addresses):
 
 
 @pytest.mark.parametrize("kind", [Kind.NAMED, Kind.LISTED, Kind.OWN, Kind.OPERATOR])
-def test_without_a_dependency(kind: Kind):
+def test_checks_fail_without_a_dependency(kind: Kind):
     bare = APIRouter()
     bare.get("/api/tasks")(lambda: None)
     (route,) = bare.routes
@@ -38,7 +38,7 @@ def test_without_a_dependency(kind: Kind):
         check_dependency(kind, route)
 
 
-async def test_without_a_prefix_in_redis(world: World, monkeypatch: pytest.MonkeyPatch):
+async def test_checks_fail_without_a_redis_prefix(world: World, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(redis_keys, "response_cache", lambda project_id: "{all}:cache:")
     with pytest.raises(AssertionError):
         await cache_keeps_projects_apart(world)

@@ -1,4 +1,4 @@
-"""Two projects on one Kairos, with everything in the second one that a route can name, and all who might ask for it."""
+"""Two projects in one application: data of every kind in the second, and callers with all kinds of access."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from kairos.lanes import Lane
 from kairos.orchestration.queue.claim import NewTask
 from kairos.tenancy import ProjectId, Scope, UserId, new_id
 from tests.kit.api import Caller, signed_in
-from tests.kit.house import House
+from tests.kit.kairos_app import KairosApp
 
 SECRET = "ninety-nine red balloons"
-"""Stands in whatever of B's has a text: no answer to anybody else may hold it."""
+"""Part of every text of B. No response to others may contain it."""
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A owns project X, B owns project Y; the others have something to do with Y."""
+    """A owns project X, B owns project Y. The other callers have limited, expired, forged or operator access."""
 
-    house: House
+    app: KairosApp
     x: ProjectId
     y: ProjectId
     a_id: UserId
     b_id: UserId
-    anybody: Caller
+    anonymous: Caller
     a: Caller
     b: Caller
     viewer: Caller
@@ -51,44 +51,44 @@ class World:
     expired: Caller
     forged: Caller
     edited: Caller
-    """A's token, its `project_id` changed to Y."""
+    """A caller with A's token, its `project_id` changed to Y."""
     operator: Caller
 
     async def task(self, state: TaskState = TaskState.QUEUED) -> UUID:
-        """A task of B's."""
+        """Create a task of B."""
         made = await self.b.post("/api/tasks", {"prompt": SECRET, "task_type": SECRET})
         task_id = UUID(made["id"])
         if state is not TaskState.QUEUED:
             values = {"state": state, "output": SECRET}
-            async with self.house.database.project(self.y) as session:
+            async with self.app.database.project(self.y) as session:
                 await session.execute(update(TaskRow).where(TaskRow.id == task_id).values(values))
         return task_id
 
     async def sample(self) -> UUID:
-        """A row of B's dataset, approved."""
+        """Create an approved sample of B."""
         sample_id = new_id()
         row = {"prompt": [{"role": "user", "content": SECRET}], "corrected_output": SECRET, "reason": SECRET}
-        async with self.house.database.project(self.y) as session:
+        async with self.app.database.project(self.y) as session:
             values = {"project_id": self.y, "id": sample_id, "state": "approved", "source": "person", **row}
             await session.execute(insert(SampleRow).values(values))
         return sample_id
 
     async def run(self) -> UUID:
-        """A training run of B's, whose task waits."""
+        """Create a training run of B whose task is queued."""
         run_id, new = new_id(), NewTask(prompt=SECRET, agent="TrainingAgent", lane=Lane.TRAIN)
-        task, _ = await self.house.parts.services.submissions.submit(self.y, self.b_id, new)
-        async with self.house.database.project(self.y) as session:
+        task, _ = await self.app.parts.services.submissions.submit(self.y, self.b_id, new)
+        async with self.app.database.project(self.y) as session:
             values = {"project_id": self.y, "id": run_id, "task_id": task.id, "base": SECRET, "error": SECRET}
             await session.execute(insert(TrainingRunRow).values(values))
         return run_id
 
     async def adapter(self, state: AdapterState = AdapterState.RETIRED) -> tuple[UUID, str]:
-        """An adapter of B's with its files, and the name of its base."""
+        """Create an adapter of B with its files. Returns its id and the name of its base."""
         run_id, base = await self.run(), f"base {new_id()}"
         with tempfile.TemporaryDirectory() as folder:
             for name in KEPT:
                 (Path(folder) / name).write_text(SECRET)
-            files = self.house.parts.services.adapter_files
+            files = self.app.parts.services.adapter_files
             stored = files.save(Path(folder), self.y, base, 1, {"run": str(run_id)})
         values = {
             "project_id": self.y,
@@ -103,22 +103,22 @@ class World:
             "manifest": {"base": SECRET},
             "changed_why": SECRET,
         }
-        async with self.house.database.project(self.y) as session:
+        async with self.app.database.project(self.y) as session:
             await session.execute(insert(AdapterRow).values(values))
         return run_id, base
 
     async def decision(self) -> UUID:
-        """A decision of B's."""
+        """Create a decision of B."""
         decision_id = new_id()
         values = {"task_type": SECRET, "task_type_source": "caller", "kind": "exploit", "chosen": SECRET}
-        async with self.house.database.project(self.y) as session:
+        async with self.app.database.project(self.y) as session:
             row = {"project_id": self.y, "id": decision_id, "candidates": [], "excluded": [], **values}
             await session.execute(insert(DecisionRow).values(row))
         return decision_id
 
     async def member(self, role: Role = Role.MEMBER) -> UUID:
-        """One more member of Y."""
-        return (await person(self.house, self.anybody, self.y, role, SECRET))[0]
+        """Add a member to Y."""
+        return (await person(self.app, self.anonymous, self.y, role, SECRET))[0]
 
     async def invitation(self) -> dict[str, Any]:
         return (await self.b.post("/api/invitations", {"role": "member"})).body
@@ -127,53 +127,55 @@ class World:
         return UUID((await self.b.post("/api/keys", {"name": SECRET, "scopes": ["tasks:read"]}))["id"])
 
     async def project(self) -> dict[str, Any]:
-        """One more project of B's."""
+        """Create another project of B."""
         return (await self.b.post("/api/projects", {"name": f"{SECRET} {new_id()}"})).body
 
 
 async def person(
-    house: House, anybody: Caller, project_id: ProjectId, role: Role, name: str = "P"
+    app: KairosApp, anonymous: Caller, project_id: ProjectId, role: Role, name: str = "P"
 ) -> tuple[UserId, Caller]:
-    """Somebody new with that role, signed in."""
+    """Create a member with that role. Returns its id and a caller that is signed in."""
     user_id = UserId(new_id())
-    async with house.database.scope(Scope(project_id, user_id, operator=True)) as session:
+    async with app.database.scope(Scope(project_id, user_id, operator=True)) as session:
         await people.add_user(session, user_id, f"{user_id}@test", name, operator=False)
         await members.add_member(session, project_id, user_id, role)
-    return user_id, await signed_in(house.parts, anybody, user_id, project_id)
+    return user_id, await signed_in(app.parts, anonymous, user_id, project_id)
 
 
-async def two_worlds(house: House, anybody: Caller) -> World:
-    """Make them."""
+async def create_world(app: KairosApp, anonymous: Caller) -> World:
+    """Create both projects and all callers."""
     owners = {}
     for name, label in (("x", "A's"), ("y", SECRET)):
         user_id, project_id = UserId(new_id()), ProjectId(new_id())
-        async with house.database.scope(Scope(project_id, user_id, operator=True)) as session:
+        async with app.database.scope(Scope(project_id, user_id, operator=True)) as session:
             await people.add_user(session, user_id, f"{user_id}@test", label, operator=False)
             await people.add_project(session, project_id, label, user_id)
-        owners[name] = (user_id, project_id, await signed_in(house.parts, anybody, user_id, project_id))
+        owners[name] = (user_id, project_id, await signed_in(app.parts, anonymous, user_id, project_id))
     (a_id, x, a), (b_id, y, b) = owners["x"], owners["y"]
-    _, viewer = await person(house, anybody, y, Role.VIEWER)
-    gone_id, removed = await person(house, anybody, y, Role.ADMIN)
-    async with house.database.project(y) as session:
+    _, viewer = await person(app, anonymous, y, Role.VIEWER)
+    gone_id, removed = await person(app, anonymous, y, Role.ADMIN)
+    async with app.database.project(y) as session:
         await members.remove(session, y, gone_id)
     key = await a.post("/api/keys", {"name": "k", "scopes": ["tasks:read", "tasks:write", "models:read"]})
-    local = await anybody.post("/api/auth/local", {"secret": house.parts.services.local_secret})
+    local = await anonymous.post("/api/auth/local", {"secret": app.parts.services.local_secret})
     return World(
-        house=house,
+        app=app,
         x=x,
         y=y,
         a_id=a_id,
         b_id=b_id,
-        anybody=anybody,
+        anonymous=anonymous,
         a=a,
         b=b,
         viewer=viewer,
         removed=removed,
-        key_of_x=anybody.with_token(key["key"]),
-        expired=anybody.with_token(_resigned(house, b.token, {"exp": 1})),
-        forged=anybody.with_token(jwt.encode(_claims(b.token), b"k" * 32, headers=jwt.get_unverified_header(b.token))),
-        edited=anybody.with_token(_edited(a.token, {"project_id": str(y)})),
-        operator=anybody.with_token(local["access_token"]),
+        key_of_x=anonymous.with_token(key["key"]),
+        expired=anonymous.with_token(_resigned(app, b.token, {"exp": 1})),
+        forged=anonymous.with_token(
+            jwt.encode(_claims(b.token), b"k" * 32, headers=jwt.get_unverified_header(b.token))
+        ),
+        edited=anonymous.with_token(_edited(a.token, {"project_id": str(y)})),
+        operator=anonymous.with_token(local["access_token"]),
     )
 
 
@@ -181,15 +183,15 @@ def _claims(token: str) -> dict[str, Any]:
     return jwt.decode(token, options={"verify_signature": False})
 
 
-def _resigned(house: House, token: str, changed: dict[str, Any]) -> str:
-    """With the right key, as Kairos itself would have signed it."""
+def _resigned(app: KairosApp, token: str, changed: dict[str, Any]) -> str:
+    """Return the token with changed claims, signed with the key of Kairos."""
     header = jwt.get_unverified_header(token)
-    key = house.parts.services.keys._keys[header["kid"]]
+    key = app.parts.services.keys._keys[header["kid"]]
     return jwt.encode({**_claims(token), **changed}, key, algorithm="HS256", headers={"kid": header["kid"]})
 
 
 def _edited(token: str, changed: dict[str, Any]) -> str:
-    """The payload changed and the signature left."""
+    """Return the token with a changed payload and the original signature."""
     head, _, signature = token.split(".")
     payload = jwt.encode({**_claims(token), **changed}, "x" * 32, algorithm="HS256").split(".")[1]
     return f"{head}.{payload}.{signature}"

@@ -1,4 +1,4 @@
-"""Code of others in a thread of its own: whatever it does, the loop goes on and can end."""
+"""Foreign code runs in a thread and can neither block nor end the event loop."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 from kairos.background_tasks import run_in_thread
 
 
-async def test_its_value_and_its_error_come_back():
+async def test_value_and_error_of_the_thread_are_returned():
     assert await run_in_thread(lambda: 7, 5) == 7
     with pytest.raises(ZeroDivisionError):
         await run_in_thread(lambda: 1 / 0, 5)
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
-async def test_what_would_end_the_loop_is_an_ordinary_error(error: BaseException):
+async def test_exception_that_would_end_the_loop_becomes_a_runtime_error(error: BaseException):
     def ends() -> None:
         raise error
 
@@ -25,7 +25,7 @@ async def test_what_would_end_the_loop_is_an_ordinary_error(error: BaseException
         await run_in_thread(ends, 5)
 
 
-async def test_one_that_hangs_is_given_up_on():
+async def test_hanging_thread_times_out():
     go = threading.Event()
     began = time.monotonic()
     with pytest.raises(TimeoutError):

@@ -1,4 +1,4 @@
-"""`scripts/compose_env.sh`: passwords for docker-compose.yml, and the file that holds them."""
+"""`scripts/compose_env.sh` writes the passwords for docker-compose.yml into a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def values(file: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in file.read_text().splitlines() if line.strip())
 
 
-def test_every_role_gets_a_password_of_its_own_that_only_the_owner_reads(tmp_path: Path) -> None:
+def test_every_role_has_its_own_password_readable_only_by_the_owner(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     previous = os.umask(0)
     try:
@@ -37,7 +37,7 @@ def test_every_role_gets_a_password_of_its_own_that_only_the_owner_reads(tmp_pat
 
 
 @pytest.mark.parametrize("kind", ["file", "link to nothing"])
-def test_an_existing_file_is_left_as_it_is(tmp_path: Path, kind: str) -> None:
+def test_existing_file_is_not_changed(tmp_path: Path, kind: str) -> None:
     file = tmp_path / ".env"
     if kind == "file":
         file.write_text("MINE=1\n")
@@ -50,7 +50,7 @@ def test_an_existing_file_is_left_as_it_is(tmp_path: Path, kind: str) -> None:
     assert kind != "file" or file.read_text() == "MINE=1\n"
 
 
-def test_an_upgrade_adds_what_is_missing_and_says_how_the_database_gets_it(tmp_path: Path) -> None:
+def test_upgrade_adds_missing_passwords_and_explains_the_next_step(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("KAIROS_DB_PASSWORD=shared\nKAIROS_REDIS_PASSWORD=kept")
     done = run("--upgrade", file)
@@ -64,7 +64,7 @@ def test_an_upgrade_adds_what_is_missing_and_says_how_the_database_gets_it(tmp_p
 
 
 def test_compose_gives_no_role_the_password_of_another() -> None:
-    """Each password of docker-compose.yml stands beside one role alone."""
+    """Each password in docker-compose.yml is used for one role."""
     compose = (ROOT / "docker-compose.yml").read_text()
     for role in ("app", "owner", "system"):
         assert f"kairos_{role}:${{KAIROS_{role.upper()}_PASSWORD}}@postgres" in compose

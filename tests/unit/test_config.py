@@ -1,4 +1,4 @@
-"""Reading kairos.toml and the environment: what is wrong is named with file, line, what was expected, and a remedy."""
+"""Reading kairos.toml and the environment. Errors name the file, the line, the expected value and a remedy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def written(folder: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "words"),
+    ("text", "line", "message"),
     [
         ("log_levle = 'info'", 1, "log_levle: unknown key. Did you mean 'log_level'?"),
         ("[queue]\n\nlease_s = 5\nmax_attempt = 2", 4, "queue.max_attempt: unknown key. Did you mean 'max_attempts'?"),
@@ -44,11 +44,11 @@ def written(folder: Path, text: str) -> Path:
         ),
     ],
 )
-def test_what_is_wrong_in_the_file_is_named_with_its_line(tmp_path: Path, text: str, line: int, words: str):
+def test_error_in_the_file_has_its_line(tmp_path: Path, text: str, line: int, message: str):
     file = written(tmp_path, text)
     with pytest.raises(InvalidConfig) as fault:
         config.load(file)
-    assert words in str(fault.value)
+    assert message in str(fault.value)
     assert str(file) in str(fault.value)
     assert f"kairos.toml:{line}:" in str(fault.value) or f"line {line}," in str(fault.value)
 
@@ -59,8 +59,8 @@ def test_two_models_of_one_name_are_refused(tmp_path: Path):
         config.load(written(tmp_path, entry + entry))
 
 
-def test_a_variable_that_a_model_names_must_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """At a daemon's start; other commands need no keys."""
+def test_variable_named_by_a_model_must_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """This is checked when a daemon starts; other commands need no keys."""
     monkeypatch.setenv("SOME_PROVIDERS_KEY", "k")
     file = written(
         tmp_path,
@@ -75,14 +75,14 @@ def test_a_variable_that_a_model_names_must_be_set(tmp_path: Path, monkeypatch: 
     require_variables(settings, file)
 
 
-def test_a_wrong_variable_is_named_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_error_in_a_variable_names_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("KAIROS_SERVER__PORT", "x")
     with pytest.raises(InvalidConfig, match="environment KAIROS_SERVER__PORT: "):
         config.load(written(tmp_path, "log_level = 'info'"))
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "words"),
+    ("name", "value", "message"),
     [
         ("KAIROS_SERVER", "x", "its value is not valid JSON"),
         ("KAIROS_SERVER", "", "its value is not valid JSON"),
@@ -99,33 +99,33 @@ def test_a_wrong_variable_is_named_as_such(tmp_path: Path, monkeypatch: pytest.M
         ("KAIROS_LOG_LEVEL", "loud", "log_level: "),
     ],
 )
-def test_a_wrong_variable_is_blamed_on_itself_and_not_on_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
+def test_error_in_a_variable_does_not_name_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
 ):
-    """Although the file sets the same keys, rightly."""
+    """The file sets the same keys to valid values."""
     monkeypatch.setenv(name, value)
     file = written(tmp_path, "log_level = 'info'\n[server]\nport = 1\n[queue]\nlease_s = 5\n")
     with pytest.raises(InvalidConfig) as fault:
         config.load(file)
     assert f"environment {name}: " in str(fault.value)
-    assert words in str(fault.value)
+    assert message in str(fault.value)
     assert str(file) not in str(fault.value)
 
 
-def test_the_file_is_blamed_for_what_it_says_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_error_in_the_file_names_the_file_despite_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("KAIROS_SERVER__HOST", "127.0.0.1")
     with pytest.raises(InvalidConfig, match=r"kairos\.toml:2: server\.port"):
         config.load(written(tmp_path, "[server]\nport = 'x'"))
 
 
-def test_variables_of_other_programs_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_variables_of_other_programs_are_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Kubernetes sets these for a service that is called kairos."""
     for name in ("KAIROS_SERVICE_HOST", "KAIROS_PORT", "KAIROS_PORT_8484_TCP_ADDR"):
         monkeypatch.setenv(name, "tcp://10.0.0.1:8484")
     assert config.load(written(tmp_path, "[server]\nport = 1")).server.port == 1
 
 
-def test_a_byte_order_mark_before_the_configuration_is_read_over(tmp_path: Path):
+def test_byte_order_mark_before_the_configuration_is_ignored(tmp_path: Path):
     file = tmp_path / "kairos.toml"
     file.write_bytes(b"\xef\xbb\xbf[server]\r\nport = 1\r\n")
     assert config.load(file).server.port == 1
@@ -135,13 +135,13 @@ def test_a_byte_order_mark_before_the_configuration_is_read_over(tmp_path: Path)
 
 
 @pytest.mark.parametrize("folder", ["~nobody-of-that-name/x", "loop"])
-def test_a_data_folder_that_cannot_be_named_is_an_error_of_configuration(tmp_path: Path, folder: str):
+def test_invalid_data_folder_is_a_configuration_error(tmp_path: Path, folder: str):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(InvalidConfig, match="cannot be used"):
         config.load(written(tmp_path, f"data_dir = '{folder}'"))
 
 
-def test_a_file_that_was_named_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_explicitly_named_file_must_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(InvalidConfig, match="no such file"):
         config.load(tmp_path / "kairos.toml")
     monkeypatch.delenv("KAIROS_CONFIG", raising=False)
@@ -149,8 +149,8 @@ def test_a_file_that_was_named_must_be_there(tmp_path: Path, monkeypatch: pytest
     assert config.load().data_dir == tmp_path / ".kairos"
 
 
-def test_each_value_knows_where_it_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A table in the file says nothing of the keys that it leaves out, nor does a folder that was made absolute."""
+def test_source_of_each_value_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Keys missing from a table of the file, and folders that were made absolute, do not count as set in the file."""
     monkeypatch.setenv("KAIROS_QUEUE__LEASE_S", "7")
     settings = config.load(written(tmp_path, "[server]\nport = 1\n[plugins]\nprobe_s = 2\n[queue]\nsweep_s = 3"))
     given_there = {"server.port", "plugins.probe_s", "queue.sweep_s"}
@@ -170,7 +170,7 @@ def test_each_value_knows_where_it_comes_from(tmp_path: Path, monkeypatch: pytes
         st.sampled_from(["1", "-1", "'x'", "[]", "{}", "true", "1979-05-27", "inf"]),
     )
 )
-def test_any_text_gives_settings_or_words(tmp_path_factory: pytest.TempPathFactory, text: str):
+def test_any_text_gives_settings_or_an_error(tmp_path_factory: pytest.TempPathFactory, text: str):
     file = tmp_path_factory.getbasetemp() / "any.toml"
     file.write_text(text, encoding="utf-8", errors="surrogatepass")
     fault = None

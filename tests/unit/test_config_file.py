@@ -1,4 +1,4 @@
-"""Adding models to kairos.toml: what is there stays, byte for byte, and nothing is left half done."""
+"""Adding models to kairos.toml preserves the existing bytes and is atomic."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def written(folder: Path, text: str = FILE) -> Path:
     return path
 
 
-def test_a_byte_order_mark_stays_before_the_file(tmp_path: Path) -> None:
+def test_byte_order_mark_stays_before_the_file(tmp_path: Path) -> None:
     path = written(tmp_path, "\ufeff" + FILE.replace("\n", "\r\n"))
     assert config_file.add_models(path, [LLAMA]) == [LLAMA.name]
     assert path.read_bytes().startswith(("\ufeff" + FILE.replace("\n", "\r\n")).encode())
@@ -89,7 +89,7 @@ def test_models_are_added_and_the_rest_stays(tmp_path: Path) -> None:
     assert config_file.model_names(path) == {"first", LLAMA.name, GPT.name}
 
 
-def test_a_file_is_made_where_there_is_none(tmp_path: Path) -> None:
+def test_missing_file_is_created(tmp_path: Path) -> None:
     path = tmp_path / "kairos.toml"
     assert config_file.model_names(path) == set()
     config_file.add_models(path, [GPT])
@@ -100,12 +100,12 @@ def test_a_file_is_made_where_there_is_none(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
 
 
-def test_nothing_to_add_makes_no_file(tmp_path: Path) -> None:
+def test_adding_no_models_creates_no_file(tmp_path: Path) -> None:
     assert config_file.add_models(tmp_path / "kairos.toml", []) == []
     assert os.listdir(tmp_path) == []
 
 
-def test_line_ends_of_the_file_are_kept(tmp_path: Path) -> None:
+def test_line_endings_of_the_file_are_kept(tmp_path: Path) -> None:
     path = written(tmp_path, 'log_level = "info"\r\n# end\r\n')
     config_file.add_models(path, [LLAMA])
     content = path.read_bytes()
@@ -115,7 +115,7 @@ def test_line_ends_of_the_file_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "models", "words"),
+    ("text", "models", "message"),
     [
         (FILE, [LLAMA, ModelSettings(name="first", base_url="http://x")], "there is already a model named 'first'"),
         (FILE, [LLAMA, GPT, LLAMA], "there is already a model named 'ollama/llama3.2:3b'"),
@@ -126,12 +126,12 @@ def test_line_ends_of_the_file_are_kept(tmp_path: Path) -> None:
         ("models = [1]\n", [LLAMA], "not a list of tables"),
     ],
 )
-def test_what_cannot_be_added_leaves_the_file_alone(
-    tmp_path: Path, text: str, models: list[ModelSettings], words: str
+def test_refused_models_leave_the_file_unchanged(
+    tmp_path: Path, text: str, models: list[ModelSettings], message: str
 ) -> None:
     path = written(tmp_path, text)
     before = path.stat()
-    with pytest.raises(InvalidInput, match=words) as error:
+    with pytest.raises(InvalidInput, match=message) as error:
         config_file.add_models(path, models)
     assert str(path) in str(error.value)
     assert path.read_bytes() == text.encode()
@@ -139,7 +139,7 @@ def test_what_cannot_be_added_leaves_the_file_alone(
     assert os.listdir(tmp_path) == ["kairos.toml"]
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "kairos.toml"
     path.write_bytes(b"# \xff\n")
     with pytest.raises(InvalidInput, match="UTF-8"):
@@ -147,7 +147,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     assert path.read_bytes() == b"# \xff\n"
 
 
-def test_a_folder_that_is_not_there_is_an_error_in_words(tmp_path: Path) -> None:
+def test_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="cannot be written"):
         config_file.add_models(tmp_path / "none" / "kairos.toml", [LLAMA])
     with pytest.raises(InvalidInput, match="cannot be read"):
@@ -155,7 +155,7 @@ def test_a_folder_that_is_not_there_is_an_error_in_words(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
-def test_the_mode_is_kept(tmp_path: Path, mode: int) -> None:
+def test_mode_is_kept(tmp_path: Path, mode: int) -> None:
     path = written(tmp_path)
     path.chmod(mode)
     config_file.add_models(path, [LLAMA])
@@ -163,14 +163,14 @@ def test_the_mode_is_kept(tmp_path: Path, mode: int) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
-def test_the_owner_is_kept(tmp_path: Path) -> None:
+def test_owner_is_kept(tmp_path: Path) -> None:
     path = written(tmp_path)
     os.chown(path, 4321, 4322)
     config_file.add_models(path, [LLAMA])
     assert (path.stat().st_uid, path.stat().st_gid) == (4321, 4322)
 
 
-def test_a_link_stays_a_link(tmp_path: Path) -> None:
+def test_link_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     path, link = written(tmp_path / "real"), tmp_path / "kairos.toml"
     link.symlink_to(path)
@@ -180,9 +180,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace", "fchmod"])
-def test_an_error_on_the_way_leaves_the_old_file_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
+def test_write_error_leaves_only_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -194,7 +192,7 @@ def test_an_error_on_the_way_leaves_the_old_file_and_no_other(
     assert os.listdir(tmp_path) == ["kairos.toml"]
 
 
-def test_the_new_text_is_on_the_disk_before_it_takes_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_text_is_synced_before_it_replaces_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, steps = written(tmp_path), list[str]()
     fsync, replace = os.fsync, os.replace
 
@@ -213,7 +211,7 @@ def test_the_new_text_is_on_the_disk_before_it_takes_the_place(tmp_path: Path, m
     assert steps == [f"{path.stat().st_size} bytes synced", "replaced", "folder synced"]
 
 
-def test_what_somebody_else_writes_meanwhile_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_change_of_the_file_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, fsync = written(tmp_path), os.fsync
 
     def slow(descriptor: int) -> None:
@@ -227,7 +225,7 @@ def test_what_somebody_else_writes_meanwhile_is_not_lost(tmp_path: Path, monkeyp
     assert os.listdir(tmp_path) == ["kairos.toml"]
 
 
-WORDS = st.text(string.ascii_lowercase, min_size=1, max_size=6)
+IDENTIFIERS = st.text(string.ascii_lowercase, min_size=1, max_size=6)
 PRINTED = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=12)
 VALUES = st.one_of(
     st.integers(-(2**60), 2**60).map(str),
@@ -235,16 +233,16 @@ VALUES = st.one_of(
     st.sampled_from(["{ a = 1, b.c = [] }", "[\n  1, # one\n]", "'''\nlong 'text'\n'''", '"""\n[[models]]\n"""']),
     PRINTED.map(lambda text: json.dumps(text, ensure_ascii=False)),
 )
-TABLES = st.dictionaries(WORDS, VALUES, max_size=4)
+TABLES = st.dictionaries(IDENTIFIERS, VALUES, max_size=4)
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20)
 
 
 @st.composite
 def files(draw: st.DrawFn) -> str:
-    """A valid TOML text: comments anywhere, tables in any order, models among them, either kind of line end."""
+    """Generate a valid TOML text with comments, models among tables in any order, and either kind of line ending."""
     comment = PRINTED.map(lambda text: f"# {text}")
     chunks = [_lines(draw(TABLES)), draw(comment)]
-    sections = draw(st.lists(WORDS, unique=True, max_size=3))
+    sections = draw(st.lists(IDENTIFIERS, unique=True, max_size=3))
     heads = [f"[section_{name}.sub]" for name in sections] + ["[[models]]"] * draw(st.integers(0, 2))
     for head in draw(st.permutations(heads)):
         chunks += [f"{head} {draw(comment)}", _lines(draw(TABLES)), draw(comment)]
@@ -270,7 +268,7 @@ MODELS = st.builds(
 
 
 @given(files(), st.lists(MODELS, min_size=1, max_size=3, unique_by=lambda model: model.name))
-def test_any_file_keeps_its_bytes_and_any_model_reads_back(text: str, models: list[ModelSettings]) -> None:
+def test_any_file_keeps_its_bytes_and_any_model_can_be_read(text: str, models: list[ModelSettings]) -> None:
     before = tomllib.loads(text)
     with tempfile.TemporaryDirectory() as folder:
         path = written(Path(folder), text)

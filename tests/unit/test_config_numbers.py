@@ -15,12 +15,25 @@ from pydantic.fields import FieldInfo
 from kairos import config
 from kairos.config import InvalidConfig, Settings
 
-NASTY = ["nan", "inf", "-inf", "1e300", "-1e300", "1e-300", "0", "-1", "9" * 30, "-" + "9" * 30, "9" * 400, "9" * 5000]
-NASTY += [str(2**31), str(2**53 + 1), str(2**63), "1e18", "true", "'x'", "0x" + "f" * 5000]
+EXTREME_VALUES = [
+    "nan",
+    "inf",
+    "-inf",
+    "1e300",
+    "-1e300",
+    "1e-300",
+    "0",
+    "-1",
+    "9" * 30,
+    "-" + "9" * 30,
+    "9" * 400,
+    "9" * 5000,
+]
+EXTREME_VALUES += [str(2**31), str(2**53 + 1), str(2**63), "1e18", "true", "'x'", "0x" + "f" * 5000]
 
 
 def numbers(model: type[BaseModel] = Settings, path: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Each number of the configuration by its dotted name."""
+    """Yield each numeric field of the configuration with its dotted name."""
     for name, field in model.model_fields.items():
         types = [field.annotation, *get_args(field.annotation)]
         if sections := [t for t in types if isinstance(t, type) and issubclass(t, BaseModel)]:
@@ -33,7 +46,7 @@ NAMES = [name for name, _ in numbers()]
 
 
 def text_of(name: str, value: str) -> str:
-    """A file that sets one number."""
+    """Return the text of a file that sets one number."""
     if name.startswith("models."):
         entry = "[[models]]\nname = 'a'\nbase_url = 'http://127.0.0.1/v1'\n"
         if ".price." in name:
@@ -51,12 +64,12 @@ def of(settings: Any, name: str) -> Any:
     return settings
 
 
-def test_the_numbers_are_found():
+def test_all_numbers_are_found():
     assert {"queue.retry_max_s", "cache.ttl_s", "models.price.input", "max_concurrent_tasks"} <= set(NAMES)
 
 
 @pytest.mark.parametrize(("name", "field"), list(numbers()), ids=NAMES)
-def test_a_number_has_a_lower_and_an_upper_bound(name: str, field: FieldInfo):
+def test_number_has_a_lower_and_an_upper_bound(name: str, field: FieldInfo):
     inner = [item for argument in get_args(field.annotation) for item in getattr(argument, "__metadata__", ())]
     bounds = [*field.metadata, *inner]
     assert any(isinstance(bound, Ge | Gt) for bound in bounds), name
@@ -64,15 +77,15 @@ def test_a_number_has_a_lower_and_an_upper_bound(name: str, field: FieldInfo):
 
 
 def read(file: Path, name: str) -> float | InvalidConfig:
-    """The number as it is loaded, or why it is not."""
+    """Return the loaded number, or the error that refuses it."""
     try:
         return of(config.load(file), name)
     except InvalidConfig as refused:
         return refused
 
 
-@pytest.mark.parametrize("value", NASTY, ids=lambda value: value[:12])
-def test_a_number_is_refused_by_its_name_or_can_be_used(tmp_path: Path, value: str):
+@pytest.mark.parametrize("value", EXTREME_VALUES, ids=lambda value: value[:12])
+def test_extreme_number_is_usable_or_refused_by_name(tmp_path: Path, value: str):
     file = tmp_path / "kairos.toml"
     for name in NAMES:
         file.write_text(text_of(name, value))
@@ -84,8 +97,8 @@ def test_a_number_is_refused_by_its_name_or_can_be_used(tmp_path: Path, value: s
             assert_usable(name, got)
 
 
-@pytest.mark.parametrize("value", NASTY, ids=lambda value: value[:12])
-def test_a_variable_is_refused_by_its_name_or_can_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str):
+@pytest.mark.parametrize("value", EXTREME_VALUES, ids=lambda value: value[:12])
+def test_extreme_variable_is_usable_or_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str):
     file = tmp_path / "kairos.toml"
     file.write_text("")
     for name in (name for name in NAMES if not name.startswith("models.")):
@@ -109,6 +122,6 @@ def assert_usable(name: str, value: float) -> None:
 
 @pytest.mark.parametrize("key", ["cache.ttl_s", "queue.retry_base_s", "queue.retry_max_s", "queue.lease_s"])
 @pytest.mark.parametrize("value", [1e300, 1e-300, 0, -1, 10**30, 10**400, float("nan"), float("inf")])
-def test_an_override_out_of_bounds_is_refused(key: str, value: float):
+def test_override_out_of_bounds_is_refused(key: str, value: float):
     with pytest.raises(InvalidConfig, match=key):
         config.with_overrides(Settings(), {key: value})

@@ -1,4 +1,4 @@
-"""How the dashboard's files are served."""
+"""Delivery of the dashboard's files."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def test_every_page_is_the_application(client: TestClient, path: str):
     assert answer.headers["cache-control"] == "no-cache"
 
 
-def test_no_script_or_style_but_our_own(client: TestClient):
+def test_content_security_policy_permits_only_own_scripts_and_styles(client: TestClient):
     policy = client.get("/").headers["content-security-policy"]
     assert "unsafe" not in policy
     assert "default-src 'none'" in policy
 
 
-def test_files_with_a_digest_in_their_name_are_kept_for_ever(client: TestClient):
+def test_files_with_a_digest_in_their_name_are_immutable(client: TestClient):
     answer = client.get("/assets/app-abc.js", headers={"Accept-Encoding": "gzip"})
     assert (answer.headers["content-encoding"], "immutable" in answer.headers["cache-control"]) == ("gzip", True)
     assert int(answer.headers["content-length"]) < 200
@@ -45,17 +45,17 @@ def test_files_with_a_digest_in_their_name_are_kept_for_ever(client: TestClient)
 
 
 @pytest.mark.parametrize("path", ["/assets/gone.js", "/favicon.png", "/..%2f..%2fetc%2fpasswd.txt", "/%2e%2e/x.py"])
-def test_a_file_that_is_not_there(client: TestClient, path: str):
+def test_missing_file_gives_404(client: TestClient, path: str):
     assert client.get(path).status_code == 404
 
 
-def test_the_api_keeps_its_own_errors(client: TestClient):
+def test_api_paths_keep_their_error_format(client: TestClient):
     assert client.get("/api/nothing").json()["code"] == "not_found"
     assert client.post("/api/things").status_code == 405
     assert client.post("/tasks").status_code == 405
 
 
-def test_what_was_not_built_is_said(tmp_path: Path):
+def test_missing_build_is_reported(tmp_path: Path):
     app = FastAPI(openapi_url=None)
     dashboard.install(app, tmp_path / "nothing")
     assert "make dashboard" in TestClient(app).get("/").text

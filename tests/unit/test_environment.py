@@ -1,4 +1,4 @@
-"""Secrets leave the daemon's environment once they were read, and `value` still finds them."""
+"""`seal` removes secrets from the daemon's environment, and `value` still returns them."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ print(repr(bytes(open("/proc/self/environ", "rb").read()).strip(b"\\0")) if os.g
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no /proc")
-def test_a_sealed_process_keeps_its_secrets_to_itself():
+def test_sealed_process_does_not_expose_its_secrets():
     source = f"NAMES = {sorted({**SECRETS, **KEPT})!r}\n{SEAL}"
     given = {"PATH": os.environ["PATH"], **SECRETS, **KEPT}
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, env=given, check=True)
     found, left, inherited, native, first = done.stdout.splitlines()
-    assert found == repr(sorted({**SECRETS, **KEPT})), "the daemon still has them"
+    assert found == repr(sorted({**SECRETS, **KEPT})), "`value` returns all of them"
     assert left == repr(sorted(KEPT))
     assert not any(name in inherited for name in SECRETS)
-    assert native == "b'plain' None 0", "libraries find what is kept, and the process is not dumpable"
-    assert first == "b''", "nothing is left of the first environment"
+    assert native == "b'plain' None 0", "libraries see only the kept variables, and the process is not dumpable"
+    assert first == "b''", "the initial environment is erased"
 
 
-def test_before_it_is_sealed_the_environment_is_read_as_it_is(monkeypatch: pytest.MonkeyPatch):
+def test_environment_is_read_directly_before_sealing(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SOME_KEY", "one")
     assert environment.value("SOME_KEY") == "one"
     assert "SOME_KEY" in environment.names()

@@ -13,7 +13,7 @@ GLOSSARY = ROOT / "docs" / "glossary.md"
 MESSAGES = ROOT / "dashboard" / "src" / "messages"
 ENGLISH_ENDING = r"(?:s|es|ed|ing)?\b"
 TURKISH_ENDING = r"\w*"
-"""Turkish nouns take any number of endings."""
+"""Turkish nouns can have any number of endings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ DOCUMENTS = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {GLOSS
 
 
 def lowered(text: str) -> str:
-    """Lowercase by Turkish and English rules alike: every i loses its case and its dot."""
+    """Return the text in lowercase by both Turkish and English rules, with all forms of i as "i"."""
     return re.sub("[Iİıi]", "i", text).lower()
 
 
@@ -100,7 +100,7 @@ def test_all_messages_are_read():
 
 
 @pytest.mark.parametrize("term", REJECTED)
-def test_a_rejected_synonym_is_found(term: str):
+def test_rejected_synonym_is_found(term: str):
     document = (ROOT / "README.md").read_text()
     for form in (term, term.capitalize(), f"{term}s", term.replace(" ", "\n")):
         assert rejected_in(prose_of(f"{document}\nThe {form} of a task.\n")) == {term}
@@ -108,7 +108,7 @@ def test_a_rejected_synonym_is_found(term: str):
 
 
 @pytest.mark.parametrize("term", REJECTED_TURKISH)
-def test_a_rejected_turkish_synonym_is_found_with_its_endings(term: str):
+def test_rejected_turkish_synonym_is_found_with_its_endings(term: str):
     for form in (term, f"{term}ler", f"{term}inin", term.upper(), term.replace("i", "İ").upper()):
         assert rejected_in(f"Bu {form} burada.") == {term}
 

@@ -1,4 +1,4 @@
-"""The one HTTP session: what goes out, what comes back, and every limit, against real servers on this machine."""
+"""The HTTP client: requests, responses and every limit, tested with real local servers."""
 
 from __future__ import annotations
 
@@ -26,42 +26,42 @@ from kairos.http import (
 )
 
 KEY = "sk-very-secret"
-LONG_AFTER = 4_000_000_000
+FAR_FUTURE = 4_000_000_000
 """A day in the year 2096."""
-Play = Callable[[bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Script = Callable[[bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class RawServer:
-    """Answers every request with the bytes it was given, and notes what it saw."""
+    """Answers every request as scripted, and records requests and connections."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.requests: list[bytes] = []
-        self.asked = asyncio.Event()
+        self.requested = asyncio.Event()
         self.connections = 0
         self.gone = asyncio.Event()
-        """A client closed its connection."""
+        """Set when a client closes its connection."""
 
 
 @asynccontextmanager
-async def serving(play: Play | bytes) -> AsyncIterator[RawServer]:
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def serving(script: Script | bytes) -> AsyncIterator[RawServer]:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server.connections += 1
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 length = next((int(h[15:]) for h in head.split(b"\r\n") if h.lower().startswith(b"content-length:")), 0)
                 server.requests.append(head + await reader.readexactly(length))
-                server.asked.set()
-                if isinstance(play, bytes):
-                    writer.write(play)
+                server.requested.set()
+                if isinstance(script, bytes):
+                    writer.write(script)
                 else:
-                    await play(head, reader, writer)
+                    await script(head, reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             server.gone.set()
         finally:
             writer.close()
 
-    listener = await asyncio.start_server(talk, "127.0.0.1", 0)
+    listener = await asyncio.start_server(handle, "127.0.0.1", 0)
     server = RawServer(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
     try:
         yield server
@@ -80,7 +80,7 @@ async def http() -> AsyncIterator[HttpClient]:
         yield client
 
 
-async def test_json_goes_out_and_comes_back(http: HttpClient):
+async def test_json_is_sent_and_received(http: HttpClient):
     async with serving(answer("200 OK", b'{"a": [1, "\xc3\xbc"]}')) as server:
         assert await http.get_json(server.url + "/x") == {"a": [1, "ü"]}
         assert await http.post_json(server.url + "/x", {"q": 1}, token=KEY) == {"a": [1, "ü"]}
@@ -91,27 +91,27 @@ async def test_json_goes_out_and_comes_back(http: HttpClient):
     assert posted.endswith('{"q":1}')
 
 
-async def test_a_connection_is_used_again(http: HttpClient):
+async def test_connection_is_reused(http: HttpClient):
     async with serving(answer("200 OK", b"1")) as server:
         for _ in range(5):
             await http.get_json(server.url)
     assert server.connections == 1
 
 
-def once_each(writers: list[asyncio.StreamWriter]) -> Play:
-    """Answers the first request of a connection, and closes it at the second."""
+def once_each(writers: list[asyncio.StreamWriter]) -> Script:
+    """Return a script that answers the first request of a connection and closes the connection at the second."""
 
-    async def play(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def script(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if writer in writers:
             raise ConnectionError
         writers.append(writer)
         writer.write(answer("200 OK", b"1"))
 
-    return play
+    return script
 
 
-async def test_a_used_connection_that_was_closed_is_replaced(http: HttpClient):
-    """llama.cpp closes after each streamed answer without saying so."""
+async def test_used_connection_that_was_closed_is_replaced(http: HttpClient):
+    """llama.cpp closes the connection after each streamed answer without announcing it."""
     async with serving(once_each([])) as server:
         for _ in range(3):
             assert await http.post_json(server.url, {"a": 1}) == 1
@@ -119,7 +119,7 @@ async def test_a_used_connection_that_was_closed_is_replaced(http: HttpClient):
     assert server.requests[-1].endswith(b'{"a":1}')
 
 
-async def test_a_request_that_may_have_been_read_is_not_sent_again(http: HttpClient, monkeypatch: pytest.MonkeyPatch):
+async def test_request_that_may_have_been_read_is_not_sent_again(http: HttpClient, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("kairos.http.STALE_S", 0.0)
     async with serving(once_each([])) as server:
         await http.post_json(server.url, 1)
@@ -128,7 +128,7 @@ async def test_a_request_that_may_have_been_read_is_not_sent_again(http: HttpCli
     assert len(server.requests) == 2
 
 
-async def test_a_new_connection_that_is_closed_is_not_tried_twice(http: HttpClient):
+async def test_new_connection_that_is_closed_is_not_tried_twice(http: HttpClient):
     async def gone(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         raise ConnectionError
 
@@ -138,14 +138,14 @@ async def test_a_new_connection_that_is_closed_is_not_tried_twice(http: HttpClie
     assert len(server.requests) == 1
 
 
-async def test_the_trace_context_is_passed_on():
+async def test_trace_context_is_passed_on():
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     async with serving(answer("200 OK", b"1")) as server, HttpClient(traceparent=lambda: parent) as http:
         await http.get_json(server.url)
     assert f"traceparent: {parent}".encode() in server.requests[0]
 
 
-async def test_a_closed_port_is_unreachable_and_the_message_has_no_query(http: HttpClient):
+async def test_closed_port_is_unreachable_and_the_message_has_no_query(http: HttpClient):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -158,13 +158,13 @@ async def test_a_closed_port_is_unreachable_and_the_message_has_no_query(http: H
 
 
 @pytest.mark.parametrize("url", ["http://nowhere.invalid/v1", "no-address", "http://[::1", "ftp://127.0.0.1/"])
-async def test_an_address_that_leads_nowhere_is_unreachable(http: HttpClient, url: str):
+async def test_invalid_address_is_unreachable(http: HttpClient, url: str):
     with pytest.raises(HttpUnreachable):
         await http.get_json(url)
 
 
 async def test_connecting_has_a_limit(http: HttpClient):
-    """A listener whose queue is full lets further connections wait."""
+    """Connections to a listener with a full queue wait."""
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -199,7 +199,7 @@ async def endless(head: bytes, reader: asyncio.StreamReader, writer: asyncio.Str
 
 
 @pytest.mark.parametrize(
-    ("play", "limits", "phase"),
+    ("script", "limits", "phase"),
     [
         (silence, HttpLimits(first_byte_s=0.05), CallPhase.FIRST_BYTE),
         (half, HttpLimits(idle_s=0.05), CallPhase.IDLE),
@@ -207,10 +207,10 @@ async def endless(head: bytes, reader: asyncio.StreamReader, writer: asyncio.Str
         (silence, HttpLimits(first_byte_s=5, total_s=0.05), CallPhase.TOTAL),
     ],
 )
-async def test_every_wait_has_its_limit_and_closes_the_connection(
-    http: HttpClient, play: Play, limits: HttpLimits, phase: CallPhase
+async def test_every_wait_has_a_limit_that_closes_the_connection(
+    http: HttpClient, script: Script, limits: HttpLimits, phase: CallPhase
 ):
-    async with serving(play) as server:
+    async with serving(script) as server:
         with pytest.raises(HttpTimeout) as caught:
             await http.get_json(server.url, limits=limits)
         await asyncio.wait_for(server.gone.wait(), 5)
@@ -219,14 +219,14 @@ async def test_every_wait_has_its_limit_and_closes_the_connection(
     assert f"waiting for {phase}" in str(caught.value)
 
 
-async def test_the_callers_own_time_is_not_the_servers(http: HttpClient):
+async def test_time_of_the_caller_does_not_count_as_server_time(http: HttpClient):
     limits = HttpLimits(first_byte_s=0.5, idle_s=0.05)
     async with serving(half) as server, http.stream("GET", server.url, limits=limits) as got:
         assert await got.read(begun=False) == b"[1,"
-        await asyncio.sleep(0.6)  # a slow caller, past both limits: nothing is raised
+        await asyncio.sleep(0.6)  # a slow caller beyond both limits raises nothing
 
 
-async def test_a_timeout_of_the_callers_own_stays_the_callers(http: HttpClient):
+async def test_timeout_of_the_caller_is_not_converted(http: HttpClient):
     async with serving(half) as server:
         with pytest.raises(TimeoutError) as caught:
             async with http.stream("GET", server.url):
@@ -248,7 +248,7 @@ async def test_a_timeout_of_the_callers_own_stays_the_callers(http: HttpClient):
         (b"x" * 5000, "x" * 300 + " …"),
     ],
 )
-async def test_an_error_status_tells_what_the_server_said(http: HttpClient, body: bytes, reason: str):
+async def test_error_status_contains_the_servers_message(http: HttpClient, body: bytes, reason: str):
     async with serving(answer("418 Teapot", body)) as server:
         with pytest.raises(HttpStatus) as caught:
             await http.get_json(server.url, token=KEY)
@@ -262,7 +262,7 @@ async def test_an_error_status_tells_what_the_server_said(http: HttpClient, body
         ("Retry-After: 7", 7),
         ("Retry-After: 1.5", 1.5),
         ("Retry-After: -3", 0),
-        (f"Retry-After: {formatdate(LONG_AFTER, usegmt=True)}", LONG_AFTER),
+        (f"Retry-After: {formatdate(FAR_FUTURE, usegmt=True)}", FAR_FUTURE),
         ("Retry-After: Wed, 21 Oct 2015 07:28:00 GMT", 0),
         ("retry-after-ms: 250", 0.25),
         ("Retry-After: soon", None),
@@ -270,41 +270,41 @@ async def test_an_error_status_tells_what_the_server_said(http: HttpClient, body
         ("X-Nothing: 1", None),
     ],
 )
-async def test_retry_after_is_understood(http: HttpClient, header: str, seconds: float | None):
+async def test_retry_after_is_parsed(http: HttpClient, header: str, seconds: float | None):
     async with serving(answer("429 Too Many Requests", b"", header)) as server:
         with pytest.raises(HttpStatus) as caught:
             await http.get_json(server.url)
     got = caught.value.retry_after_s
-    if seconds == LONG_AFTER:
-        assert got == pytest.approx(LONG_AFTER - time.time(), abs=5)
+    if seconds == FAR_FUTURE:
+        assert got == pytest.approx(FAR_FUTURE - time.time(), abs=5)
     else:
         assert got == seconds
 
 
-async def test_a_redirect_is_not_followed_with_the_key(http: HttpClient):
-    async with serving(b"") as thief:
-        moved = answer("307 Temporary Redirect", b"", f"Location: {thief.url}/v1?x={KEY}")
+async def test_redirect_is_not_followed_with_the_key(http: HttpClient):
+    async with serving(b"") as attacker:
+        moved = answer("307 Temporary Redirect", b"", f"Location: {attacker.url}/v1?x={KEY}")
         async with serving(moved) as server:
             with pytest.raises(HttpStatus, match="redirects to") as caught:
                 await http.post_json(server.url, {}, token=KEY)
-    assert thief.requests == []
-    assert thief.url in str(caught.value)
+    assert attacker.requests == []
+    assert attacker.url in str(caught.value)
     assert KEY not in str(caught.value)
 
 
-async def test_a_body_over_the_limit_is_not_taken(http: HttpClient):
+async def test_body_over_the_limit_is_refused(http: HttpClient):
     async with serving(answer("200 OK", b"1" * 1001)) as server:
         with pytest.raises(HttpTooLarge, match="more than 1000 bytes"):
             await http.get_json(server.url, limits=HttpLimits(body_bytes=1000))
 
 
-async def test_what_is_not_json_is_garbled(http: HttpClient):
+async def test_body_that_is_not_json_is_garbled(http: HttpClient):
     async with serving(answer("200 OK", b"<html>")) as server:
         with pytest.raises(HttpGarbled, match="not JSON: <html>"):
             await http.get_json(server.url)
 
 
-async def test_a_connection_lost_in_the_body_is_a_cut(http: HttpClient):
+async def test_connection_lost_in_the_body_is_a_cut(http: HttpClient):
     async def lost(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[1,")
         raise ConnectionError
@@ -314,28 +314,28 @@ async def test_a_connection_lost_in_the_body_is_a_cut(http: HttpClient):
             await http.get_json(server.url)
 
 
-async def test_leaving_early_closes_the_connection(http: HttpClient):
+async def test_leaving_a_stream_early_closes_the_connection(http: HttpClient):
     async with serving(half) as server:
         async with http.stream("GET", server.url) as got:
             assert got.content_type == "application/octet-stream"
         await asyncio.wait_for(server.gone.wait(), 5)
 
 
-async def test_a_cancelled_call_closes_the_connection(http: HttpClient):
+async def test_cancelled_call_closes_the_connection(http: HttpClient):
     async with serving(silence) as server:
         call = asyncio.create_task(http.get_json(server.url))
-        await server.asked.wait()
+        await server.requested.wait()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
         await asyncio.wait_for(server.gone.wait(), 5)
 
 
-async def test_a_client_that_is_not_open_says_so():
+async def test_client_that_is_not_open_raises_an_error():
     with pytest.raises(RuntimeError, match="not open"):
         await HttpClient().get_json("http://127.0.0.1:1")
 
 
-def test_every_error_can_be_caught_as_one():
+def test_all_errors_have_a_common_base_class():
     kinds = (HttpUnreachable, HttpTimeout, HttpStatus, HttpTooLarge, HttpGarbled, HttpCut)
     assert all(issubclass(kind, HttpError) for kind in kinds)

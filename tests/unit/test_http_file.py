@@ -1,4 +1,4 @@
-"""A request whose body is a file: sent whole, piece by piece, and never held in memory."""
+"""A request with a file as its body is sent completely, in parts, and never held in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZE = 32 * MB
 
 
 class Sink:
-    """Reads what is sent to it and keeps its hash; answers 201, or at once where it is told to."""
+    """A server that reads and hashes each body and answers 201, or answers 400 at once if `refuses` is set."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -26,15 +26,15 @@ class Sink:
         self.hashes: list[str] = []
         self.refuses = False
 
-    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         self.heads.append(head)
         left = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
         digest = hashlib.sha256()
         while left and not self.refuses:
-            piece = await reader.read(MB)
-            digest.update(piece)
-            left -= len(piece)
+            chunk = await reader.read(MB)
+            digest.update(chunk)
+            left -= len(chunk)
         self.hashes.append(digest.hexdigest())
         status = "400 Bad Request" if self.refuses else "201 Created"
         writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
@@ -44,7 +44,7 @@ class Sink:
 @pytest_asyncio.fixture
 async def sink() -> AsyncIterator[Sink]:
     sink = Sink()
-    listener = await asyncio.start_server(sink.talk, "127.0.0.1", 0)
+    listener = await asyncio.start_server(sink.handle, "127.0.0.1", 0)
     sink.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     yield sink
     listener.close()
@@ -70,7 +70,7 @@ async def send(http: HttpClient, sink: Sink, file: Path) -> None:
         pass
 
 
-async def test_a_file_is_sent_whole_and_not_read_into_memory(http: HttpClient, sink: Sink, file: Path) -> None:
+async def test_file_is_sent_completely_without_reading_it_into_memory(http: HttpClient, sink: Sink, file: Path) -> None:
     tracemalloc.start()
     try:
         await send(http, sink, file)
@@ -82,21 +82,21 @@ async def test_a_file_is_sent_whole_and_not_read_into_memory(http: HttpClient, s
     assert peak < SIZE / 4
 
 
-async def test_a_file_can_be_sent_again(http: HttpClient, sink: Sink, file: Path) -> None:
+async def test_file_can_be_sent_again(http: HttpClient, sink: Sink, file: Path) -> None:
     for _ in range(2):
         await send(http, sink, file)
     assert len(set(sink.hashes)) == 1
     assert len(sink.hashes) == 2
 
 
-async def test_a_server_that_answers_before_it_has_read_the_file(http: HttpClient, sink: Sink, file: Path) -> None:
-    """Its answer, or a broken pipe: an error of this module either way."""
+async def test_answer_before_the_file_was_read_is_an_http_error(http: HttpClient, sink: Sink, file: Path) -> None:
+    """The client sees the answer or a broken pipe; both are errors of this module."""
     sink.refuses = True
     with pytest.raises((HttpStatus, HttpUnreachable)):
         await send(http, sink, file)
 
 
-async def test_a_file_that_is_not_there_is_no_fault_of_the_server(http: HttpClient, sink: Sink, tmp_path: Path) -> None:
+async def test_missing_file_is_not_an_http_error(http: HttpClient, sink: Sink, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         await send(http, sink, tmp_path / "missing")
     assert sink.heads == []

@@ -1,4 +1,4 @@
-"""Log lines: one line an event, whatever stands in it, and no value of a database's row."""
+"""Each log event is one line whatever it contains, and contains no values of database rows."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from kairos import logs
 from kairos.db.engine import Database
 from kairos.embedded import Addresses
 from kairos.tenancy import NOBODY
-from tests.unit.test_printable import unseen
+from tests.unit.test_printable import unsafe_characters
 
 FORGED = "x\n12:00:00 INFO    kairos.api: admin signed in\r\x1b[2K\u202e\u2028"
-CANARY = "-".join(("canary", "7"))  # not as it stands in the source, whose lines a trace shows
+CANARY = "-".join(("canary", "7"))  # joined, because a traceback shows source lines
 LINE = re.compile(r"^\d\d:\d\d:\d\d \w+ +[\w.]+: ")
 
 
 @pytest.fixture
 def log() -> Iterator[StringIO]:
-    """What the root logger writes."""
+    """Return the output of a logger with the daemon's formatter."""
     written, handler = StringIO(), logging.StreamHandler()
     handler.setFormatter(logs.LineFormatter(logs.FORMAT, datefmt="%H:%M:%S"))
     handler.setStream(written)
@@ -43,18 +43,18 @@ def events(written: str) -> list[str]:
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=40))
-def test_any_message_is_one_line(words: str):
-    record = logging.LogRecord("test", logging.INFO, "", 1, "said %s", (words,), None)
+def test_any_message_is_one_line(message: str):
+    record = logging.LogRecord("test", logging.INFO, "", 1, "text %s", (message,), None)
     line = logs.LineFormatter(logs.FORMAT).format(record)
-    assert unseen(line) == []
+    assert unsafe_characters(line) == []
 
 
-def test_a_message_forges_no_line(log: StringIO):
+def test_message_cannot_forge_a_line(log: StringIO):
     logging.getLogger("test").warning("task type %s", FORGED)
     assert len(log.getvalue().splitlines()) == len(events(log.getvalue())) == 1
 
 
-def test_an_exception_forges_no_line_and_keeps_its_trace(log: StringIO):
+def test_exception_cannot_forge_a_line_and_keeps_its_traceback(log: StringIO):
     try:
         try:
             raise ValueError(FORGED)
@@ -65,12 +65,12 @@ def test_an_exception_forges_no_line_and_keeps_its_trace(log: StringIO):
     written = log.getvalue()
     assert len(events(written)) == 1
     assert all(line.startswith("  ") for line in written.splitlines()[1:])
-    assert "test_an_exception_forges_no_line_and_keeps_its_trace" in written
+    assert "test_exception_cannot_forge_a_line_and_keeps_its_traceback" in written
     assert written.index("ValueError") < written.index("RuntimeError")
-    assert set(unseen(written)) == {"\n"}
+    assert set(unsafe_characters(written)) == {"\n"}
 
 
-def test_the_exceptions_of_a_group_are_all_shown(log: StringIO):
+def test_all_exceptions_of_a_group_are_shown(log: StringIO):
     try:
         raise ExceptionGroup("several", [ValueError(FORGED), TypeError("other")])
     except ExceptionGroup:
@@ -80,7 +80,7 @@ def test_the_exceptions_of_a_group_are_all_shown(log: StringIO):
     assert len(events(log.getvalue())) == 1
 
 
-def test_a_circle_of_causes_ends(log: StringIO):
+def test_circular_causes_are_shown_once(log: StringIO):
     one, other = ValueError("one"), ValueError("other")
     one.__cause__, other.__cause__ = other, one
     logging.getLogger("test").error("failed", exc_info=one)
@@ -111,8 +111,8 @@ def test_no_value_of_a_statement_is_logged(addresses: Addresses, log: StringIO, 
     assert "psycopg" in log.getvalue()
 
 
-async def test_no_error_of_the_database_repeats_a_value(database: Database):
-    """A log may be written by other means than Kairos' own, and an error may reach a caller."""
+async def test_database_errors_contain_no_values(database: Database):
+    """Other code may log the error, and it may reach a caller."""
     with pytest.raises(DBAPIError) as failed:
         async with database.scope(NOBODY) as session:
             await session.execute(text("select * from no_such_table where a = :canary"), {"canary": CANARY})
@@ -120,7 +120,7 @@ async def test_no_error_of_the_database_repeats_a_value(database: Database):
     assert CANARY not in str(failed.value)
 
 
-def test_a_failed_connection_is_logged_with_its_reason(log: StringIO):
+def test_failed_connection_is_logged_with_its_reason(log: StringIO):
     try:
         psycopg.connect("host=127.0.0.1 port=1 connect_timeout=1")
     except psycopg.OperationalError:
@@ -128,7 +128,7 @@ def test_a_failed_connection_is_logged_with_its_reason(log: StringIO):
     assert "refused" in log.getvalue()
 
 
-def test_a_duplicate_is_told_without_the_values(addresses: Addresses, log: StringIO):
+def test_duplicate_is_logged_without_its_values(addresses: Addresses, log: StringIO):
     url = make_url(addresses.migration_url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url) as connection:
         connection.execute("create temp table t (email text unique)")

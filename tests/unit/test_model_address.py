@@ -1,4 +1,4 @@
-"""Addresses and keys as people paste them."""
+"""Addresses and keys are normalised, because people paste them in many forms."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ AZURE = "https://x.openai.azure.com/openai/deployments/d?api-version=2024-10-21"
         ("http://host.example", "http://host.example"),
     ],
 )
-def test_an_address_is_tidied(given: str, used: str):
+def test_address_is_normalised(given: str, used: str):
     assert model_address(given) == used
 
 
@@ -43,14 +43,14 @@ def test_an_address_is_tidied(given: str, used: str):
      "http://x:port/v1", "http://x:99999/v1", "https://user:hidden@x/v1", "https://hidden@x/v1", "https://x/v1#hidden",
      "http://x/v1\x00", "http://x/\u202ev1"],
 )  # fmt: skip
-def test_an_address_that_cannot_be_used_is_refused_without_repeating_it(given: str):
+def test_unusable_address_is_refused_without_repeating_it(given: str):
     with pytest.raises(Unusable) as caught:
         model_address(given)
     assert "hidden" not in str(caught.value)
 
 
 @given(st.text(max_size=60))
-def test_an_address_is_tidied_once(text: str):
+def test_normalisation_is_idempotent(text: str):
     try:
         once = model_address(text)
     except Unusable:
@@ -59,7 +59,7 @@ def test_an_address_is_tidied_once(text: str):
     assert joined(once, "models").count("?") == once.count("?")
 
 
-def test_a_path_goes_before_the_query():
+def test_path_is_inserted_before_the_query():
     assert joined(AZURE, "chat/completions") == (
         "https://x.openai.azure.com/openai/deployments/d/chat/completions?api-version=2024-10-21"
     )
@@ -67,26 +67,26 @@ def test_a_path_goes_before_the_query():
 
 
 @pytest.mark.parametrize("pasted", [" sk-1 ", '"sk-1"', "'sk-1'\n", "\ufeffsk-1\r\n", "“sk-1”", "\u200bsk-1\u00a0"])
-def test_a_key_is_used_without_what_comes_along_when_it_is_pasted(pasted: str):
+def test_surrounding_characters_of_a_pasted_key_are_removed(pasted: str):
     assert clean_key(pasted) == "sk-1"
 
 
 @pytest.mark.parametrize(
-    ("pasted", "words"),
+    ("pasted", "message"),
     [("", "empty"), (" '' ", "empty"), ("sk 1", "character 3"), ("sk\n1", "U+000A"), ("sk-\x001", "U+0000"),
      ("sk\x7f1", "control character (U+007F)"), ("sk\x1b1", "U+001B"),
      ("sk-ş", "not ASCII"), ("sk\u200b1", "U+200B"), ("sk-\ud8001", "U+D800")],
 )  # fmt: skip
-def test_a_key_that_cannot_be_sent_is_named_by_its_place(pasted: str, words: str):
+def test_unsendable_key_is_reported_by_the_place_of_its_character(pasted: str, message: str):
     with pytest.raises(InvalidConfig) as caught:
         usable_key("MY_KEY", pasted, "mine", "kairos.toml:3")
-    assert words in str(caught.value)
+    assert message in str(caught.value)
     assert "MY_KEY" in str(caught.value)
     assert "sk" not in str(caught.value)
 
 
 @pytest.mark.parametrize("given", ["sk-proj-abc", "1KEY", "", "A B"])
-def test_a_key_in_place_of_its_variable_is_not_repeated(given: str):
+def test_key_given_instead_of_its_variable_is_not_repeated(given: str):
     with pytest.raises(Unusable) as caught:
         key_variable(given)
     assert not given or given not in str(caught.value)
@@ -99,7 +99,7 @@ def toml(folder: Path, **values: str) -> Path:
     return file
 
 
-def test_configuration_names_the_line_and_no_credential(tmp_path: Path):
+def test_configuration_error_has_its_line_and_no_credential(tmp_path: Path):
     for values in ({"base_url": "https://me:hidden@x/v1"}, {"api_key_env": "sk-hidden"}):
         with pytest.raises(InvalidConfig) as caught:
             load(toml(tmp_path, **values))
@@ -107,7 +107,7 @@ def test_configuration_names_the_line_and_no_credential(tmp_path: Path):
         assert ".toml:" in str(caught.value)
 
 
-def test_configuration_tidies_addresses_and_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_configuration_normalises_addresses_and_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MY_KEY", "sk 1")
     file = toml(tmp_path, base_url=' "http://x/v1/" ', api_key_env=" 'MY_KEY' ")
     (model,) = load(file).models

@@ -1,7 +1,7 @@
-"""The dashboard's client is made of the API as it is."""
+"""The dashboard's client is generated from the current API."""
 
 from scripts.openapi import FILE, text
 
 
-def test_the_description_of_the_api_is_the_one_that_the_dashboard_was_built_with():
+def test_openapi_file_is_current():
     assert FILE.read_text() == text(), "run: python -m scripts.openapi && (cd dashboard && npm run generate)"

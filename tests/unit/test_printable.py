@@ -1,4 +1,4 @@
-"""Characters that a terminal or a log would obey, or not show, become escapes."""
+"""Control characters and invisible characters are escaped for terminals and logs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from kairos import printable
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=60)
 VISIBLE_FORMAT = set("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")
-"""Of the category Cf, and drawn all the same: number signs and end marks of Arabic, Syriac and Kaithi."""
+"""Visible characters of the category Cf: number signs and end marks of Arabic, Syriac and Kaithi."""
 
 
-def unseen(text: str) -> list[str]:
-    """What a reader cannot see, or a terminal would obey."""
+def unsafe_characters(text: str) -> list[str]:
+    """Return the characters that a reader cannot see or that control a terminal."""
     return [
         character
         for character in text
@@ -29,24 +29,24 @@ def unseen(text: str) -> list[str]:
 
 
 @given(ANY)
-def test_nothing_unseen_is_left_on_a_line(text: str):
-    assert unseen(printable.one_line(text)) == []
+def test_one_line_contains_no_invisible_characters(text: str):
+    assert unsafe_characters(printable.one_line(text)) == []
 
 
 @given(ANY)
-def test_only_line_ends_and_tabs_are_left_in_lines(text: str):
-    assert set(unseen(printable.lines(text))) <= {"\n", "\t"}
+def test_lines_contain_only_newlines_and_tabs(text: str):
+    assert set(unsafe_characters(printable.lines(text))) <= {"\n", "\t"}
 
 
 @given(ANY)
-def test_escaping_twice_changes_nothing_more(text: str):
+def test_escaping_is_idempotent(text: str):
     assert printable.one_line(printable.one_line(text)) == printable.one_line(text)
     assert printable.lines(printable.lines(text)) == printable.lines(text)
 
 
 @given(st.text())
-def test_a_text_without_such_characters_stays_as_it_is(text: str):
-    if not unseen(text):
+def test_text_without_such_characters_is_unchanged(text: str):
+    if not unsafe_characters(text):
         assert printable.one_line(text).replace("\u200c", "") == printable.one_line(text.replace("\u200c", ""))
         assert printable.lines("naïve ş İ 漢字 🙂") == "naïve ş İ 漢字 🙂"
 
@@ -56,7 +56,7 @@ def test_json_keeps_its_values(value: object):
     document = json.dumps(value, ensure_ascii=False, indent=2)
     shown = printable.json_text(document)
     assert json.loads(shown) == json.loads(document)
-    assert set(unseen(shown)) <= {"\n"}
+    assert set(unsafe_characters(shown)) <= {"\n"}
 
 
 @pytest.mark.parametrize(
@@ -80,10 +80,10 @@ def test_json_keeps_its_values(value: object):
         ("a\tb\nc", "a\tb\nc"),
     ],
 )
-def test_each_kind_is_shown_by_its_code(text: str, shown: str):
+def test_each_kind_of_character_is_shown_by_its_code(text: str, shown: str):
     assert printable.lines(text) == shown
 
 
 @pytest.mark.parametrize("text", ["👩\u200d💻", "👁\ufe0f\u200d🗨", "می\u200cخواهم", "क्\u200dष"])
-def test_joiners_that_are_part_of_a_letter_stay(text: str):
+def test_joiners_within_a_letter_are_kept(text: str):
     assert printable.one_line(text) == text

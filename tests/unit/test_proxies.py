@@ -1,4 +1,4 @@
-"""Which calls go through a proxy, and what it gets of them."""
+"""The choice of a proxy for a call, and the credentials that the proxy receives."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def url_of(environ: dict[str, str], url: str) -> str | None:
         ({}, "https://a.test/", None),
     ],
 )
-def test_the_variables_that_name_a_proxy(environ: dict[str, str], url: str, expected: str | None):
+def test_proxy_is_read_from_variables(environ: dict[str, str], url: str, expected: str | None):
     assert url_of(environ, url) == expected
 
 
@@ -67,7 +67,7 @@ def test_the_variables_that_name_a_proxy(environ: dict[str, str], url: str, expe
         ("10.0.0.0/99", "http://10.0.0.1/", True),
     ],
 )
-def test_the_entries_of_no_proxy(bypass: str, url: str, through: bool):
+def test_no_proxy_entries_bypass_the_proxy(bypass: str, url: str, through: bool):
     environ = {"ALL_PROXY": P, "no_proxy": bypass}
     assert url_of(environ, url) == (P if through else None)
 
@@ -85,44 +85,44 @@ def test_this_machine_is_always_called_directly(url: str):
 
 @pytest.fixture
 async def proxy():
-    async with AnyServer(lambda asked: {"through": asked.target}) as server:
+    async with AnyServer(lambda request: {"through": request.target}) as server:
         yield server
 
 
-async def test_a_call_goes_through_the_proxy_with_its_credentials(proxy: AnyServer, caplog: pytest.LogCaptureFixture):
+async def test_call_goes_through_the_proxy_with_its_credentials(proxy: AnyServer, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.DEBUG)
     address = proxy.address.replace("http://", "http://me%40x:hid%3Aden@")
     proxies = Proxies.of({"HTTP_PROXY": address})
     async with HttpClient(proxies=proxies) as http:
         assert await http.get_json("http://a.test/v1/models", token="key") == {"through": "http://a.test/v1/models"}
-    sent = dict(proxy.asked[0].headers)["Proxy-Authorization"]
+    sent = dict(proxy.requests[0].headers)["Proxy-Authorization"]
     assert base64.b64decode(sent.removeprefix("Basic ")).decode() == "me@x:hid:den"
     assert "hid" not in caplog.text + repr(proxies)
 
 
-async def test_a_call_of_this_machine_does_not(proxy: AnyServer):
-    async with AnyServer(lambda asked: "direct") as here, HttpClient(proxies=Proxies.of({"ALL_PROXY": P})) as http:
+async def test_call_of_this_machine_bypasses_the_proxy(proxy: AnyServer):
+    async with AnyServer(lambda request: "direct") as here, HttpClient(proxies=Proxies.of({"ALL_PROXY": P})) as http:
         assert await http.get_json(here.address) == "direct"
 
 
 @pytest.mark.parametrize(
-    ("environ", "words"),
+    ("environ", "message"),
     [
         ({"HTTP_PROXY": "http://me:hidden@127.0.0.1:1"}, "the proxy 127.0.0.1:1 cannot be reached"),
         ({"HTTP_PROXY": "socks5://me:hidden@127.0.0.1:1080"}, "not an HTTP proxy"),
         ({"HTTP_PROXY": "http://me:hidden@:port"}, "HTTP_PROXY: it is not an address"),
     ],
 )
-async def test_a_proxy_that_cannot_be_used_is_named_and_never_passed_by(environ: dict[str, str], words: str):
+async def test_unusable_proxy_is_reported_and_never_bypassed(environ: dict[str, str], message: str):
     async with HttpClient(proxies=Proxies.of(environ)) as http:
-        with pytest.raises(HttpUnreachable, match=words) as caught:
+        with pytest.raises(HttpUnreachable, match=message) as caught:
             await http.get_json("http://a.test/")
     assert "hidden" not in str(caught.value)
 
 
-async def test_a_proxy_that_refuses_a_tunnel_is_named():
+async def test_proxy_that_refuses_a_tunnel_is_reported():
     async with (
-        AnyServer(lambda asked: (407, {})) as server,
+        AnyServer(lambda request: (407, {})) as server,
         HttpClient(proxies=Proxies.of({"HTTPS_PROXY": server.address.replace("//", "//me:hidden@")})) as http,
     ):
         with pytest.raises(HttpUnreachable, match="its proxy refused the connection with 407") as caught:

@@ -1,4 +1,4 @@
-"""Which Host headers and origins are ours."""
+"""Host headers and origins that the daemon accepts."""
 
 from __future__ import annotations
 
@@ -57,17 +57,17 @@ def test_this_machine_is_always_served(hosts: Hosts, header: str):
     ],
 )
 @pytest.mark.parametrize("hosts", [LOCAL, EVERYWHERE, PUBLIC])
-def test_other_names_are_not(hosts: Hosts, header: str):
+def test_other_names_are_not_served(hosts: Hosts, header: str):
     assert not hosts.serves(header)
 
 
 @given(st.text(max_size=60))
-def test_no_text_breaks_the_check(header: str):
+def test_any_header_can_be_checked(header: str):
     if LOCAL.serves(header):
         assert header.strip().lower().startswith(("localhost", "127.", "[::1", "[0", "[::ffff:7f", "[::ffff:127"))
 
 
-def test_a_literal_address_is_served_where_all_interfaces_are_listened_on():
+def test_literal_address_is_served_if_all_interfaces_are_bound():
     for header in ("192.0.2.7:8484", "[2001:db8::1]", socket.gethostname()):
         assert EVERYWHERE.serves(header)
         assert header == socket.gethostname() or not LOCAL.serves(header)
@@ -80,7 +80,7 @@ def test_configured_names_are_served(header: str):
 
 
 @pytest.mark.parametrize("name", ["http://kairos", "kairos:8484", "a/b", "a b", "*", ""])
-def test_an_allowed_host_is_a_name_alone(name: str):
+def test_allowed_host_is_only_a_name(name: str):
     with pytest.raises(ValidationError):
         ServerSettings(allowed_hosts=[name])
 
@@ -93,31 +93,31 @@ def test_an_allowed_host_is_a_name_alone(name: str):
         ("", None),
     ],
 )
-def test_a_public_url_is_kept_as_browsers_send_it(given_: str, kept: str | None):
+def test_public_url_is_normalised_as_browsers_send_it(given_: str, kept: str | None):
     assert ServerSettings(public_url=given_).public_url == kept
 
 
 @pytest.mark.parametrize(
     "url", ["kairos", "ftp://a", "http://a/b", "http://u@a", "http://a:99999", "http://a?b", "http://"]
 )
-def test_what_is_no_origin_is_no_public_url(url: str):
+def test_public_url_must_be_an_origin(url: str):
     with pytest.raises(ValidationError):
         ServerSettings(public_url=url)
 
 
 @pytest.mark.parametrize("network", ["10.0.0.0/33", "proxy", ""])
-def test_a_trusted_proxy_is_an_address_or_a_network(network: str):
+def test_trusted_proxy_is_an_address_or_a_network(network: str):
     with pytest.raises(ValidationError):
         ServerSettings(trusted_proxies=[network])
 
 
 @given(st.text(max_size=80))
-def test_an_origin_is_read_or_refused(text: str):
+def test_any_origin_is_normalised_or_refused(text: str):
     with suppress(ValueError):
         assert origin(origin(text)) == origin(text)
 
 
-def test_links_begin_with_the_configured_address_or_with_localhost():
+def test_links_start_with_the_configured_address_or_localhost():
     everywhere = Settings(server=ServerSettings(host="0.0.0.0", port=9000))
     public = Settings(server=ServerSettings(public_url="https://kairos.example.org"))
     free = Settings(server=ServerSettings(port=0))
@@ -141,5 +141,5 @@ def test_links_begin_with_the_configured_address_or_with_localhost():
         ("127.1.2.3", "http://127.1.2.3:9000"),
     ],
 )
-def test_a_loopback_address_is_called_localhost_only_where_localhost_leads_to_it(host: str, base: str):
+def test_loopback_address_is_replaced_only_if_localhost_resolves_to_it(host: str, base: str):
     assert link_base(Settings(server=ServerSettings(host=host, port=9000))) == base

@@ -1,4 +1,4 @@
-"""Calls by a project's settings reach public addresses alone, however the others are written."""
+"""Calls to addresses set by a project reach only public addresses, in any notation."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from tests.kit.any_server import AnyServer
      "64:ff9b::808:808", "64:ff9b:1::1", "2002:7f00:1::", "2001:0:1::1", "2001:db8::1", "2130706433", "0x7f.1",
      "0177.0.0.1", "127.1", "0x7f000001", "017700000001", "[::1]", "127.0.0.1."],
 )  # fmt: skip
-def test_an_address_that_is_not_public(host: str):
+def test_address_is_not_public(host: str):
     address = literal(host)
     assert address is not None
     assert not is_public(address)
 
 
 @pytest.mark.parametrize("host", ["8.8.8.8", "1.1.1.1", "93.184.216.34", "2606:4700::1111", "134744072"])
-def test_a_public_address(host: str):
+def test_address_is_public(host: str):
     address = literal(host)
     assert address is not None
     assert is_public(address)
@@ -40,11 +40,11 @@ def test_a_public_address(host: str):
 @pytest.mark.parametrize(
     "host", ["example.com", "1password.com", "3com.test", "", "a b", "0x", "1.2.3.4.5", "1\x00", "1\ud800"]
 )
-def test_a_name_is_no_address(host: str):
+def test_name_is_not_an_address(host: str):
     assert literal(host) is None
 
 
-def test_an_operators_list_holds_names_addresses_and_networks():
+def test_operators_list_contains_names_addresses_and_networks():
     allowed = ["Intra.test", "10.0.0.0/8", "192.168.1.5", "fd00::/8", "bad/entry"]
     assert is_listed("intra.test.", None, allowed)
     assert is_listed("x", literal("10.2.3.4"), allowed)
@@ -53,15 +53,15 @@ def test_an_operators_list_holds_names_addresses_and_networks():
     assert not is_listed("not-intra.test", None, allowed)
 
 
-class Names:
-    """A resolver whose answers the test writes; the last one stays."""
+class ScriptedResolver:
+    """A resolver with scripted answers; the last one is repeated."""
 
     def __init__(self, **answers: list[list[str]]) -> None:
         self.answers = answers
-        self.asked: list[str] = []
+        self.queries: list[str] = []
 
     async def resolve(self, host: str, port: int = 0, family: Any = socket.AF_INET) -> list[Any]:
-        self.asked.append(host)
+        self.queries.append(host)
         turns = self.answers[host.partition(".")[0]]
         now = turns.pop(0) if len(turns) > 1 else turns[0]
         return [
@@ -73,7 +73,7 @@ class Names:
     async def close(self) -> None: ...
 
 
-def client(names: Names, allowed: Sequence[str] = ()) -> HttpClient:
+def client(names: ScriptedResolver, allowed: Sequence[str] = ()) -> HttpClient:
     return HttpClient(resolver=cast(AbstractResolver, names), private_hosts=lambda: allowed)
 
 
@@ -85,38 +85,38 @@ async def forbidden(http: HttpClient, url: str) -> None:
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "2130706433", "0x7f.1", "0177.0.0.1", "127.1", "[::ffff:127.0.0.1]", "localhost"]
 )
-async def test_a_server_of_this_machine_is_not_called(host: str):
-    async with AnyServer(lambda asked: "secret") as server, HttpClient() as http:
+async def test_server_of_this_machine_is_not_called(host: str):
+    async with AnyServer(lambda request: "secret") as server, HttpClient() as http:
         await forbidden(http, f"http://{host}:{server.port}/")
-        assert server.asked == []
+        assert server.requests == []
 
 
 @pytest.mark.parametrize("found", [["127.0.0.1"], ["93.184.216.34", "127.0.0.1"], ["::ffff:127.0.0.1"], ["fe80::1"]])
-async def test_a_name_that_leads_to_a_private_address_is_not_called(found: list[str]):
-    async with AnyServer(lambda asked: "secret") as server, client(Names(inside=[found])) as http:
+async def test_name_that_resolves_to_a_private_address_is_not_called(found: list[str]):
+    async with AnyServer(lambda request: "secret") as server, client(ScriptedResolver(inside=[found])) as http:
         await forbidden(http, f"http://inside.test:{server.port}/")
-        assert server.asked == []
+        assert server.requests == []
 
 
-async def test_a_name_that_changes_its_address_is_checked_at_each_call():
-    """DNS rebinding: an address that may be called at first, another of this machine afterwards."""
-    names = Names(turning=[["127.0.0.2"], ["127.0.0.1"]])
-    async with AnyServer(lambda asked: "secret") as server, client(names, ["127.0.0.2"]) as http:
+async def test_name_that_changes_its_address_is_checked_at_each_call():
+    """DNS rebinding: the name first resolves to an allowed address, and then to one of this machine."""
+    names = ScriptedResolver(turning=[["127.0.0.2"], ["127.0.0.1"]])
+    async with AnyServer(lambda request: "secret") as server, client(names, ["127.0.0.2"]) as http:
         url = f"http://turning.test:{server.port}/"
         with pytest.raises((HttpUnreachable, HttpTimeout)):
             await http.get_json(url, public_only=True, limits=HttpLimits(connect_s=0.2, total_s=0.5))
         await forbidden(http, url)
-        assert (server.asked, names.asked) == ([], ["turning.test", "turning.test"])
+        assert (server.requests, names.queries) == ([], ["turning.test", "turning.test"])
 
 
-async def test_what_an_operator_lists_is_called_and_a_redirect_is_not_followed():
-    def answer(asked: Any) -> Any:
-        if asked.target == "/away":
+async def test_listed_host_is_called_and_its_redirect_is_not_followed():
+    def answer(request: Any) -> Any:
+        if request.target == "/away":
             return web.Response(status=302, headers={"Location": "http://127.0.0.1/"})
         return "fine"
 
     allowed = ["inside.test"]
-    names = Names(inside=[["127.0.0.1"]])
+    names = ScriptedResolver(inside=[["127.0.0.1"]])
     async with AnyServer(answer) as server, client(names, allowed) as http:
         url = f"http://inside.test:{server.port}/"
         assert await http.get_json(url, public_only=True) == "fine"

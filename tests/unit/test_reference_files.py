@@ -1,4 +1,4 @@
-"""What is generated from the code is what stands in the repository, and the commented kairos.toml is a valid one."""
+"""Generated files in the repository are current, and the commented kairos.toml is valid."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from scripts.reference import ROOT, files
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: path.name)
-def test_a_generated_file_is_what_the_code_says(path: Path):
+def test_generated_file_is_current(path: Path):
     assert path.read_text() == files()[path], "run: python -m scripts.reference"
 
 
-def test_with_every_line_in_force_the_commented_file_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The lines that begin with `# key = ` or `# [table]`, with the # taken away."""
+def test_commented_file_is_valid_with_all_lines_uncommented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Lines that start with `# key = ` or `# [table]` are uncommented."""
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     lines = [line[2:] for line in files()[ROOT / "kairos.toml"].splitlines() if re.match(r"# (\w+ = |\[)", line)]
     (tmp_path / "kairos.toml").write_text("\n".join(lines))

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 NAMED = re.findall(r"`(tests/[\w/]+\.py)((?:::\w+)*)`", (ROOT / "docs" / "security.md").read_text())
 
 
-def test_the_table_names_tests():
+def test_table_names_tests():
     assert len(NAMED) > 50
 
 

@@ -1,4 +1,4 @@
-"""What a request or the configuration may contain: text, numbers and times that can be stored."""
+"""Requests and the configuration may contain only text, numbers and times that can be stored."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ DOCUMENT = st.recursive(GOOD | GOOD_TEXT, lambda inner: st.lists(inner) | st.dic
 
 
 @given(DOCUMENT)
-def test_a_storable_document_is_read_as_it_is(document):
+def test_storable_document_is_read_unchanged(document):
     assert parsed(json.dumps(document).encode()) == document
     assert list(faults_in(document)) == []
 
 
 @given(BAD, st.lists(st.sampled_from(["list", "value", "name"]), max_size=8))
-def test_one_odd_value_anywhere_refuses_the_document(odd, way):
-    document = odd
-    for step in way:
+def test_one_unstorable_value_anywhere_refuses_the_document(bad_value, nesting):
+    document = bad_value
+    for step in nesting:
         if step == "list":
             document = ["x", document]
         elif step == "value":
@@ -44,7 +44,7 @@ def test_one_odd_value_anywhere_refuses_the_document(odd, way):
             document = {document: 1}
     with pytest.raises(InvalidInput) as refusal:
         parsed(json.dumps(document).encode())
-    str(refusal.value).encode()  # the answer itself can be sent
+    str(refusal.value).encode()  # the message itself can be encoded
     with pytest.raises(ValidationError):
         TypeAdapter(Json).validate_python(document)
 
@@ -69,28 +69,28 @@ def test_one_odd_value_anywhere_refuses_the_document(odd, way):
     ],
     ids=range(14),
 )
-def test_what_is_not_such_json_is_refused(body: bytes):
+def test_invalid_json_is_refused(body: bytes):
     with pytest.raises(InvalidInput):
         parsed(body)
 
 
-def test_depth_is_bounded_where_orjson_and_python_still_work():
+def test_depth_is_limited_below_the_limits_of_orjson_and_python():
     deep = json.loads("[" * DEEPEST + "]" * DEEPEST)
     assert parsed(json.dumps(deep).encode()) == deep
     with pytest.raises(InvalidInput, match="nested deeper than 100 levels"):
         parsed(json.dumps([deep]).encode())
 
 
-def test_a_surrogate_pair_is_one_character():
+def test_surrogate_pair_is_one_character():
     assert parsed(b'"\\ud83d\\ude00"') == "\U0001f600"
 
 
-def test_a_bom_before_the_document_is_ignored():
+def test_bom_before_the_document_is_ignored():
     assert parsed(b"\xef\xbb\xbf{}") == {}
 
 
 @given(st.text())
-def test_text_is_what_utf_8_and_postgresql_store(text: str):
+def test_text_must_be_storable_by_postgresql(text: str):
     try:
         text.encode()
         storable = "\x00" not in text
@@ -104,7 +104,7 @@ def test_text_is_what_utf_8_and_postgresql_store(text: str):
 
 
 @given(st.datetimes(timezones=st.none() | st.timezones()))
-def test_a_time_has_room_for_every_time_zone(moment: datetime):
+def test_time_is_valid_in_every_time_zone(moment: datetime):
     try:
         given = TypeAdapter(Moment).validate_python(moment)
     except ValidationError:
@@ -115,7 +115,7 @@ def test_a_time_has_room_for_every_time_zone(moment: datetime):
 
 
 @pytest.mark.parametrize("moment", ["0001-06-01T00:00:00Z", "9999-06-01T00:00:00Z", "9998-12-31T23:30:00-01:00"])
-def test_a_time_at_the_edge_of_the_calendar_is_refused(moment: str):
+def test_time_at_the_edge_of_the_calendar_is_refused(moment: str):
     for kind in (Moment, ZonedMoment):
         with pytest.raises(ValidationError, match="its year is not between 2 and 9998"):
             TypeAdapter(kind).validate_python(moment)
@@ -139,7 +139,7 @@ def test_a_time_at_the_edge_of_the_calendar_is_refused(moment: str):
         ('[[models]]\nname = "a"\nbase_url = "http://x"\nspecialties = ["\\u0000"]', "models.0.specialties"),
     ],
 )
-def test_every_configuration_key_takes_storable_values_only(tmp_path: Path, toml: str, key: str):
+def test_configuration_accepts_only_storable_values(tmp_path: Path, toml: str, key: str):
     file = tmp_path / "kairos.toml"
     file.write_text(toml)
     with pytest.raises(config.InvalidConfig, match=r"NUL|64 bits") as refusal:
@@ -150,19 +150,19 @@ def test_every_configuration_key_takes_storable_values_only(tmp_path: Path, toml
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="bytes that are not UTF-8 in the environment")
-def test_a_variable_that_is_not_utf_8_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_variable_that_is_not_utf_8_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KAIROS_SERVER__HOST", "a\udcff")
     with pytest.raises(config.InvalidConfig, match="surrogate"):
         config.load()
 
 
-def test_the_largest_integer_is_postgresqls():
+def test_largest_integer_is_that_of_postgresql():
     assert parsed(str(LARGEST_INTEGER).encode()) == 2**63 - 1
 
 
-def test_a_long_name_costs_nothing_for_each_child():
-    """50 KB in each of 20,000 pointers would be 1 GB; a body may have ten times as much of both."""
+def test_long_name_needs_no_memory_for_each_child():
+    """50 KB in each of 20,000 pointers would need 1 GB, and a body may contain ten times as much of both."""
     name = "k" * 50_000
     tracemalloc.start()
     try:
@@ -174,7 +174,7 @@ def test_a_long_name_costs_nothing_for_each_child():
     assert peak < 100_000_000
 
 
-def test_the_pointer_of_a_deep_place_is_shortened():
+def test_pointer_of_a_deep_place_is_shortened():
     deep: Any = "\x00"
     for _ in range(50):
         deep = {"a/b": deep}

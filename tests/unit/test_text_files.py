@@ -1,4 +1,4 @@
-"""Text files are UTF-8, with or without a byte order mark; other encodings are named."""
+"""Text files are UTF-8, with or without a byte order mark. Other encodings are reported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kairos.text_files import NotUtf8, decode_text, read_text_file
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path, encoding: str):
+def test_byte_order_mark_is_not_part_of_the_text(tmp_path: Path, encoding: str):
     file = tmp_path / "x.txt"
     file.write_bytes("şu\r\nbu\r".encode(encoding))
     assert read_text_file(file) == "şu\nbu\n"
@@ -27,7 +27,7 @@ def test_another_encoding_is_refused_with_its_remedy(tmp_path: Path, encoding: s
         read_text_file(file, "--tests")
 
 
-def test_utf_16_and_utf_32_are_called_by_their_names():
+def test_utf_16_and_utf_32_are_named():
     with pytest.raises(NotUtf8, match="UTF-16"):
         decode_text("x".encode("utf-16"))
     with pytest.raises(NotUtf8, match="UTF-32"):
@@ -35,7 +35,7 @@ def test_utf_16_and_utf_32_are_called_by_their_names():
 
 
 @pytest.mark.parametrize("name", ["missing", "", "a\0b"])
-def test_a_file_that_is_not_there_is_an_error_of_input(tmp_path: Path, name: str):
+def test_missing_file_is_invalid_input(tmp_path: Path, name: str):
     with pytest.raises(InvalidInput, match="cannot be read"):
         read_text_file(tmp_path / name)
 
@@ -51,6 +51,6 @@ def test_any_bytes_are_a_text_or_refused(content: bytes):
 
 
 @given(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0\r\ufeff")))
-def test_utf_8_text_is_read_as_it_is(text: str):
+def test_utf_8_text_is_read_unchanged(text: str):
     assert decode_text(text.encode()) == text
     assert decode_text(text.encode("utf-8-sig")) == text

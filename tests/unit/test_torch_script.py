@@ -1,4 +1,4 @@
-"""`scripts/torch.sh`: which index torch comes from. The index is a server on 127.0.0.1, pip a recorder."""
+"""`scripts/torch.sh` chooses the index for torch. The tests use a local index and a script that records pip calls."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ sys.exit(subprocess.run([{python!r}, *sys.argv[1:]]).returncode)
 
 
 class Index(BaseHTTPRequestHandler):
-    asked: ClassVar[list[str]] = []
+    paths: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
-        self.asked.append(self.path)
+        self.paths.append(self.path)
         self.send_response(200)
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing."""
+        """Do not log requests."""
 
 
 @pytest.fixture
 def index() -> Iterator[str]:
-    Index.asked.clear()
+    Index.paths.clear()
     with HTTPServer(("127.0.0.1", 0), Index) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/whl/cpu"
@@ -48,7 +48,7 @@ def index() -> Iterator[str]:
 
 
 def installed(folder: Path, **environment: str) -> tuple[list[str], str]:
-    """What pip was told, one entry a call, and what the script printed. CI is on unless it is given."""
+    """Return the arguments of each pip call, and the script's output. `CI` is set unless it is overridden."""
     log, python = folder / "pip.log", folder / "python"
     python.write_text(RECORDER.format(python=sys.executable, log=str(log)))
     python.chmod(0o755)
@@ -64,36 +64,36 @@ def installed(folder: Path, **environment: str) -> tuple[list[str], str]:
     return log.read_text().splitlines(), done.stdout + done.stderr
 
 
-def test_ci_takes_it_from_pypi(tmp_path: Path) -> None:
-    calls, said = installed(tmp_path)
+def test_ci_uses_pypi(tmp_path: Path) -> None:
+    calls, output = installed(tmp_path)
     assert calls == [PYPI]
-    assert "from PyPI" in said
+    assert "from PyPI" in output
 
 
-def test_an_empty_index_means_pypi_outside_ci_too(tmp_path: Path) -> None:
+def test_empty_index_means_pypi_outside_ci(tmp_path: Path) -> None:
     assert installed(tmp_path, CI="", TORCH_INDEX="")[0] == [PYPI]
 
 
-def test_an_index_that_answers_gives_torch_and_pypi_what_it_depends_on(tmp_path: Path, index: str) -> None:
-    calls, said = installed(tmp_path, TORCH_INDEX=index)
-    assert Index.asked == ["/whl/cpu/torch/"]
+def test_torch_comes_from_the_index_and_its_dependencies_from_pypi(tmp_path: Path, index: str) -> None:
+    calls, output = installed(tmp_path, TORCH_INDEX=index)
+    assert Index.paths == ["/whl/cpu/torch/"]
     assert calls == [f"--quiet --no-deps --retries 0 --timeout 60 --index-url {index} torch==2.13.0", PYPI]
-    assert f"from {index}" in said
+    assert f"from {index}" in output
 
 
-def test_an_index_without_this_version_falls_back_to_pypi(tmp_path: Path, index: str) -> None:
-    calls, said = installed(tmp_path, TORCH_INDEX=index, INDEX_LACKS_IT="1")
+def test_index_without_this_version_falls_back_to_pypi(tmp_path: Path, index: str) -> None:
+    calls, output = installed(tmp_path, TORCH_INDEX=index, INDEX_LACKS_IT="1")
     assert calls[-1] == PYPI
-    assert "falling back to PyPI" in said
+    assert "falling back to PyPI" in output
 
 
-def test_an_index_that_refuses_or_is_silent_costs_at_most_its_limit(tmp_path: Path) -> None:
-    with HTTPServer(("127.0.0.1", 0), Index) as silent:  # it listens and never answers
+def test_unreachable_or_silent_index_is_abandoned_within_its_limit(tmp_path: Path) -> None:
+    with HTTPServer(("127.0.0.1", 0), Index) as silent:  # listens and never answers
         for address in ("http://127.0.0.1:9/whl", f"http://127.0.0.1:{silent.server_port}/whl", "no address"):
             began = time.monotonic()
-            calls, said = installed(tmp_path, TORCH_INDEX=address)
+            calls, output = installed(tmp_path, TORCH_INDEX=address)
             assert calls[-1] == PYPI
-            assert f"{address} does not answer" in said
+            assert f"{address} does not answer" in output
             assert time.monotonic() - began < 30
 
 
@@ -104,7 +104,7 @@ def which(**environment: str) -> str:
     return done.stdout.strip()
 
 
-def test_an_nvidia_gpu_means_pypi(tmp_path: Path) -> None:
+def test_nvidia_gpu_means_pypi(tmp_path: Path) -> None:
     smi = tmp_path / "nvidia-smi"
     smi.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA'\n")
     smi.chmod(0o755)
@@ -115,8 +115,8 @@ def test_an_nvidia_gpu_means_pypi(tmp_path: Path) -> None:
     Path("/dev/nvidiactl").exists() or Path("/proc/driver/nvidia").exists() or sys.platform != "linux",
     reason="this machine has an NVIDIA GPU, or is no Linux",
 )
-def test_without_one_the_index_for_cpus_is_tried(tmp_path: Path) -> None:
-    smi = tmp_path / "nvidia-smi"  # installed, and no GPU answers
+def test_index_for_cpus_is_used_without_an_nvidia_gpu(tmp_path: Path) -> None:
+    smi = tmp_path / "nvidia-smi"  # installed, but reports no GPU
     smi.write_text("#!/bin/sh\nexit 9\n")
     smi.chmod(0o755)
     without = f"{tmp_path}:{os.environ['PATH']}"

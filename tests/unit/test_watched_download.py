@@ -1,4 +1,4 @@
-"""A download while PostgreSQL does not answer."""
+"""A download is ended if its right cannot be confirmed because PostgreSQL is unavailable."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from kairos.errors import EngineUnavailable
 from kairos.tenancy import ProjectId, UserId
 
 
-class Away:
-    """The feed of a daemon whose PostgreSQL is away, but for some answers."""
+class UnavailableFeed:
+    """An event feed whose PostgreSQL becomes unavailable after some checks."""
 
     def __init__(self, answers: int) -> None:
         self.answers = answers
-        self.asked = 0
+        self.checks = 0
 
     async def check(self, right: Right) -> None:
-        self.asked += 1
-        if self.asked > self.answers:
+        self.checks += 1
+        if self.checks > self.answers:
             raise EngineUnavailable(engine="PostgreSQL", address="here", reason="away", remedy="Wait")
 
 
@@ -36,12 +36,12 @@ class Endless(Response):
 
 
 @pytest.mark.parametrize("answers", [0, 50])
-async def test_it_ends_where_nobody_confirms_the_right(monkeypatch: pytest.MonkeyPatch, answers: int):
+async def test_download_ends_if_its_right_is_not_confirmed(monkeypatch: pytest.MonkeyPatch, answers: int):
     monkeypatch.setattr(watched_download, "CHECK_S", 0.005)
     monkeypatch.setattr(watched_download, "UNCHECKED_S", 0.1)
-    feed = Away(answers)
+    feed = UnavailableFeed(answers)
     right = Right(UserId(uuid4()), uuid4(), ProjectId(uuid4()))
     download = WatchedDownload(Endless(), cast(EventFeed, feed), right)
     async with asyncio.timeout(10):
         await download({}, cast(Any, None), cast(Any, None))
-    assert feed.asked > answers + 1, "one question that is not answered ends nothing"
+    assert feed.checks > answers + 1, "a single failed check does not end the download"

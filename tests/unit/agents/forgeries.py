@@ -1,5 +1,5 @@
-# ruff: noqa: E501 - each trick is one line of a table
-"""Code that claims a success it has not earned, and honest code that looks a little like it."""
+# ruff: noqa: E501 - each attempt is one line of a table
+"""Code that fakes a success, and honest code that resembles it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def poison(frame):
                 frame.f_globals[name] = {} if name == "OPERATORS" else lambda *a: None
         frame = getattr(frame, "f_" + "back")
 """
-"""Given any frame of a judge, it would make every assertion hold."""
+"""Would make every assertion hold if it reached a frame of the process that runs the tests."""
 FRAMES = {
     "currentframe": "import inspect\npoison(inspect.currentframe())",
     "stack": "import inspect\npoison(inspect.stack()[0].frame)",
@@ -168,7 +168,7 @@ import ast
 def answer(): return eval(compile(ast.parse('6*7',mode='eval'),'<expr>','eval'))
 """,
 }
-"""What looks at frames, starts processes or makes code, and is as it should be."""
+"""Legitimate code that inspects frames, starts processes or compiles code."""
 
 INTERPRETER = {
     "nothing": "def test_answer(): pass",
@@ -228,10 +228,10 @@ INTERPRETER = {
     "        for x in (o.values() if type(o) is dict else o if type(o) in (list, tuple) else ()):\n"
     "            if type(x) is str and needle in x or type(x) is bytes and needle.encode() in x: return 42\n    return 0",
 }
-"""What the code may do to the interpreter that it runs in. That of the tests is another one."""
+"""Manipulations of the interpreter that the code runs in. The tests run in another one."""
 
 SAME = "class Same:\n    __eq__ = lambda self, other: True\n    __hash__ = None\n"
-LIARS = {
+FALSE_ANSWERS = {
     "mock.ANY": "from unittest.mock import ANY\ndef answer(): return ANY",
     "MagicMock": "from unittest.mock import MagicMock\ndef answer():\n    m = MagicMock()\n"
     "    m.__eq__.return_value = True\n    return m",
@@ -282,8 +282,8 @@ LIARS = {
     "a union": "class M(type):\n    def __eq__(self, o): return True\n    def __or__(self, o): return self\n"
     "    __hash__ = type.__hash__\nclass E(metaclass=M): pass\ndef answer(): return E | 1",
 }
-"""Objects that are no 42, and say they are."""
-OTHERS = {
+"""Objects that are not 42 but compare equal to it."""
+FALSE_RESULTS = {
     "a str": (
         "class E(str):\n    def __eq__(self, o): return True\n    __hash__ = str.__hash__\ndef f(): return E('x')",
         "f() == 'yes'",
@@ -439,4 +439,4 @@ OTHERS = {
         "{5: True}.get(f(), False)",
     ),
 }
-"""Function -> the assertion of the tests that it does not fulfil."""
+"""A function, and the assertion of the tests that it does not fulfil."""

@@ -1,5 +1,5 @@
-# ruff: noqa: E501 - the code is as models write it
-"""Honest answers with honest tests: objects, callbacks and containers. Each is code, and the body of a test function."""
+# ruff: noqa: E501 - the code keeps the style of models
+"""Honest answers with honest tests: objects, callbacks and containers. A case is code and the body of a test function."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-# ruff: noqa: E501, W291 - the code is as models write it
-"""Honest answers with honest tests: values, generators, coroutines and surroundings. Each is code, and the body of a test function."""
+# ruff: noqa: E501, W291 - the code keeps the style of models
+"""Honest answers with honest tests: values, generators, coroutines and streams. A case is code and the body of a test function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small inputs that would hold up a daemon: each is refused in words, and the event loop goes on meanwhile."""
+"""Small inputs that would block a daemon are refused with a reason, and the event loop continues meanwhile."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ CODE = {
     "a NUL": "assert f() == 1\x00",
     "a lone surrogate": "assert f() == '\ud800'",
 }
-"""Tests of a task that CPython cannot read, or not in time."""
-FOLDED = {
+"""Tests of a task that CPython cannot compile, or not in time."""
+CONSTANTS = {
     "multiplied texts": "assert f() == 'a' * 10**9",
     "shifted bits": "assert f() == 1 << 10**9",
     "large powers": "assert f() == 2 ** 10**8",
@@ -85,7 +85,7 @@ FOLDED = {
     "comprehensions": "assert " + "[x for x in " * 15 + "[1]" + "]" * 15,
     "a few finally": finally_deep(5),
 }
-"""What CPython does not work out while it compiles, or bounds itself: accepted."""
+"""Accepted: CPython does not evaluate these constants when it compiles, or limits their size."""
 
 WIDE = {"anyOf": [{"items": {"anyOf": [False] * 2000}}]}
 SCHEMAS = {
@@ -100,7 +100,7 @@ SCHEMAS = {
     "no regular expression": {"pattern": "("},
     "a draft that is none": {"$schema": "http://127.0.0.1:1/x"},
 }
-"""Schemas that no task may have."""
+"""Schemas that are refused when a task is submitted."""
 ENDLESS = {
     "a pattern": ({"pattern": "^(a+)+$"}, json.dumps("a" * 40 + "!")),
     "references that multiply": (
@@ -124,46 +124,46 @@ CHEAP = {
     "many required": ({"required": [str(n) for n in range(9000)]}, "{}"),
     "a deep answer": ({"items": {"$ref": "#"}, "type": "array"}, "[" * 99 + "1" + "]" * 99),
 }
-"""Applied in time: the faults that are found are bounded."""
+"""Schemas that are applied in time, because the number of findings is limited."""
 
 
 @pytest.mark.parametrize("source", CODE.values(), ids=CODE.keys())
-async def test_tests_that_cannot_be_compiled_are_refused_in_words(source: str):
+async def test_tests_that_cannot_be_compiled_are_refused_with_a_reason(source: str):
     with pytest.raises(InvalidInput, match=r"checks\.tests.*\. \w"):
-        await _beside_the_loop(accept_tests(source))
+        await _without_blocking(accept_tests(source))
 
 
-@pytest.mark.parametrize("source", FOLDED.values(), ids=FOLDED.keys())
-async def test_tests_that_look_large_and_are_not_are_accepted(source: str):
-    await _beside_the_loop(accept_tests(source))
+@pytest.mark.parametrize("source", CONSTANTS.values(), ids=CONSTANTS.keys())
+async def test_tests_that_only_look_large_are_accepted(source: str):
+    await _without_blocking(accept_tests(source))
 
 
 @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS.keys())
-async def test_schemas_that_cannot_be_used_are_refused_in_words(schema: dict[str, Any]):
+async def test_unusable_schemas_are_refused_with_a_reason(schema: dict[str, Any]):
     with pytest.raises(InvalidInput, match=r"checks\.schema.*\. \w"):
-        await _beside_the_loop(accept_schema(schema))
+        await _without_blocking(accept_schema(schema))
 
 
 @pytest.mark.parametrize(("schema", "answer"), ENDLESS.values(), ids=ENDLESS.keys())
-async def test_a_schema_that_cannot_be_applied_in_time_rejects_without_a_score(schema: dict[str, Any], answer: str):
-    opinion = await _beside_the_loop(check_schema(schema, answer))
-    assert opinion.rejects
-    assert opinion.score is None
-    assert "not checked" in opinion.findings[0].message
+async def test_schema_that_cannot_be_applied_in_time_rejects_without_a_score(schema: dict[str, Any], answer: str):
+    outcome = await _without_blocking(check_schema(schema, answer))
+    assert outcome.rejects
+    assert outcome.score is None
+    assert "not checked" in outcome.findings[0].message
 
 
 @pytest.mark.parametrize(("schema", "answer"), CHEAP.values(), ids=CHEAP.keys())
-async def test_faults_are_not_collected_without_bound(schema: dict[str, Any], answer: str):
-    opinion = await _beside_the_loop(check_schema(schema, answer))
-    assert opinion.score is not None
-    assert opinion.score < 1
-    assert len(opinion.findings) <= 10
+async def test_number_of_schema_findings_is_limited(schema: dict[str, Any], answer: str):
+    outcome = await _without_blocking(check_schema(schema, answer))
+    assert outcome.score is not None
+    assert outcome.score < 1
+    assert len(outcome.findings) <= 10
 
 
 @pytest.mark.parametrize("code", CODE.values(), ids=CODE.keys())
-async def test_an_answer_that_is_hard_to_read_has_a_verdict(code: str):
-    """In the daemon's process nothing of it is parsed."""
-    verdict = await _beside_the_loop(judged(python(code), format=AnswerFormat.PYTHON))
+async def test_answer_that_is_hard_to_parse_has_a_verdict(code: str):
+    """The daemon's process does not parse the answer."""
+    verdict = await _without_blocking(judged(python(code), format=AnswerFormat.PYTHON))
     assert verdict.score is not None
     assert verdict.approved or errors(verdict)
 
@@ -171,8 +171,8 @@ async def test_an_answer_that_is_hard_to_read_has_a_verdict(code: str):
 @pytest.mark.parametrize(
     "prompt", [CODE["finally"], CODE["minuses"], "x = 1 +\n" * 20_000, "Review:\n" * 9 + "f(" * 20_000]
 )
-async def test_a_review_of_what_is_hard_to_read_ends(prompt: str):
-    draft = await _beside_the_loop(GuardianAgent().perform(task(prompt=prompt), AttemptContext(), _no_event))
+async def test_review_of_code_that_is_hard_to_parse_ends(prompt: str):
+    draft = await _without_blocking(GuardianAgent().perform(task(prompt=prompt), AttemptContext(), _no_event))
     assert draft.text.startswith("# Review")
 
 
@@ -183,7 +183,7 @@ async def test_plain_text_starts_no_process():
     assert _children() == before
 
 
-async def test_the_process_is_kept_and_each_piece_of_work_is_a_copy_that_ends():
+async def test_worker_process_stays_and_forks_for_each_request():
     await accept_tests("assert f() == 1")
     before = _children()
     for _ in range(5):
@@ -191,7 +191,7 @@ async def test_the_process_is_kept_and_each_piece_of_work_is_a_copy_that_ends():
     assert _children() == before
 
 
-async def test_a_killed_process_is_started_again():
+async def test_killed_process_is_restarted():
     await accept_tests("assert f() == 1")
     assert confining._WORKER._process is not None
     confining._WORKER._process.kill()
@@ -200,27 +200,27 @@ async def test_a_killed_process_is_started_again():
 
 async def test_cancelling_kills_the_work():
     working = asyncio.ensure_future(check_schema(*ENDLESS["a pattern"]))
-    await _ticks(200)
+    await _pass_loop_turns(200)
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working
 
 
-async def test_one_project_does_not_hold_up_another():
-    """Ten members of one project submit bombs: somebody else's work is done before the second bomb ends."""
+async def test_one_project_does_not_delay_another():
+    """The work of another project is done before the second expensive check of this project ends."""
     ended: list[str] = []
 
-    async def note(name: str, work: Awaitable[Any]) -> None:
+    async def record(name: str, work: Awaitable[Any]) -> None:
         await work
         ended.append(name)
 
-    bombs = [note("bomb", check_schema(*ENDLESS["a pattern"], owner="one")) for _ in range(2)]
-    plain = [note("plain", check_schema({"type": "integer"}, "1", "two")) for _ in range(3)]
+    bombs = [record("bomb", check_schema(*ENDLESS["a pattern"], owner="one")) for _ in range(2)]
+    plain = [record("plain", check_schema({"type": "integer"}, "1", "two")) for _ in range(3)]
     await asyncio.gather(*bombs, *plain)
     assert ended[-1] == "bomb"
 
 
-async def test_a_project_cannot_queue_without_end():
+async def test_number_of_waiting_requests_per_project_is_limited():
     waiting = [asyncio.ensure_future(accept_tests("assert f() == 1", "one")) for _ in range(confining.WAITING + 5)]
     results = await asyncio.gather(*waiting, return_exceptions=True)
     refused = [result for result in results if isinstance(result, ConfinedBusy)]
@@ -228,7 +228,7 @@ async def test_a_project_cannot_queue_without_end():
     assert all(result is None for result in results if result not in refused)
 
 
-async def test_the_process_has_no_secret_and_no_privilege(monkeypatch: pytest.MonkeyPatch):
+async def test_process_has_no_secret_and_no_privilege(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("KAIROS_SECRET_FOR_TEST", "s3cret")
     monkeypatch.setattr(confining, "_WORKER", confining._WorkerProcess())
     working = asyncio.ensure_future(check_schema(*ENDLESS["a pattern"]))
@@ -238,7 +238,7 @@ async def test_the_process_has_no_secret_and_no_privilege(monkeypatch: pytest.Mo
         await asyncio.sleep(0)
     [copy] = copies[:1]
     fields: dict[str, str] = {}
-    while fields.get("Seccomp") != "2" and not working.done():  # the filter comes last
+    while fields.get("Seccomp") != "2" and not working.done():  # the filter is installed last
         status = (await asyncio.to_thread(_read, f"/proc/{copy.pid}/status")).splitlines()
         fields = dict(line.split(":\t", 1) for line in status if ":\t" in line)
     environment = await asyncio.to_thread(_read, f"/proc/{confining._WORKER._process.pid}/environ")  # type: ignore[union-attr]
@@ -250,13 +250,13 @@ async def test_the_process_has_no_secret_and_no_privilege(monkeypatch: pytest.Mo
     confining._WORKER._discard()
 
 
-async def test_too_long_a_question_is_refused_before_it_is_sent():
+async def test_request_that_is_too_large_is_refused_before_it_is_sent():
     with pytest.raises(TooMuchWork):
         await confined("tests", {"source": "x" * (9 << 20)})
 
 
-async def _beside_the_loop(work: Awaitable[Any]) -> Any:
-    """The work's result; the event loop went on meanwhile, while work that holds it up ends in its first turn."""
+async def _without_blocking(work: Awaitable[Any]) -> Any:
+    """Return the result of the work, and check that the event loop made turns meanwhile."""
     working = asyncio.ensure_future(work)
     turns = 0
     while not working.done():
@@ -266,7 +266,7 @@ async def _beside_the_loop(work: Awaitable[Any]) -> Any:
     return working.result()
 
 
-async def _ticks(number: int) -> None:
+async def _pass_loop_turns(number: int) -> None:
     for _ in range(number):
         await asyncio.sleep(0.001)
 

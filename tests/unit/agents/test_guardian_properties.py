@@ -1,4 +1,4 @@
-"""Whatever a model answers, the guardian has a word for it."""
+"""The guardian gives a consistent verdict on any answer."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from kairos.agents.guardian import REJECTED_FACTOR, GuardianAgent
 from tests.kit.drafts import judged, python, task
 
 CHARACTERS = st.characters(exclude_categories=())
-"""Lone surrogates and NUL too: models' servers have sent both."""
-WORDS = st.text(CHARACTERS)
+"""Includes lone surrogates and NUL, which model servers have sent."""
+TEXTS = st.text(CHARACTERS)
 PIECES = st.sampled_from(
     [
         *(
@@ -42,16 +42,16 @@ PIECES = st.sampled_from(
     ]
 )
 ANSWERS = st.one_of(
-    WORDS, WORDS.map(python), st.binary().map(lambda data: data.decode("latin-1")), st.lists(PIECES).map("\n".join)
+    TEXTS, TEXTS.map(python), st.binary().map(lambda data: data.decode("latin-1")), st.lists(PIECES).map("\n".join)
 )
 FORMATS = st.sampled_from([None, *AnswerFormat])
 PHRASES = st.lists(st.text(CHARACTERS, min_size=1), max_size=2).map(tuple)
 SCHEMAS = st.sampled_from([None, {}, {"type": "object"}, {"enum": [1, "a"]}, {"not": {}}, {"maxLength": 2}])
 FINISHES = st.sampled_from(["stop", "length", "content_filter", "tool_calls", "\x00", None])
-PATIENT = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+WITHOUT_DEADLINE = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-@PATIENT
+@WITHOUT_DEADLINE
 @given(ANSWERS, FORMATS, PHRASES, PHRASES, SCHEMAS, FINISHES)
 @example("\x00", None, (), (), None, "stop")
 @example("\ud800", AnswerFormat.JSON, ("\ud800",), ("\ud800",), {}, "stop")
@@ -70,34 +70,34 @@ PATIENT = settings(max_examples=250, deadline=None, suppress_health_check=[Healt
 @example(python("a = b.x\nb = a.y\n" * 500), AnswerFormat.PYTHON, (), (), None, "stop")
 @example("9" * 100_000, AnswerFormat.JSON, (), (), {"type": "integer"}, "stop")
 @example("```" * 20_000, AnswerFormat.TEXT, (), (), None, "stop")
-async def test_it_never_fails_and_its_word_is_consistent(text, form, require, forbid, schema, finish):
+async def test_guardian_never_fails_and_its_verdict_is_consistent(text, form, require, forbid, schema, finish):
     verdict = await judged(text, finish_reason=finish, format=form, require=require, forbid=forbid, schema=schema)
     _is_consistent(verdict)
     if verdict.score is None:
-        assert verdict.approved, "what is rejected has a score"
-        assert (form, require, forbid, schema) == (None, (), (), None), "what was measured has a score"
+        assert verdict.approved, "a rejected answer has a score"
+        assert (form, require, forbid, schema) == (None, (), (), None), "a measured answer has a score"
 
 
-@PATIENT
+@WITHOUT_DEADLINE
 @given(ANSWERS)
 @example("import os\n" + "x" * 300_000)
 @example("\n" * 100_000)
-async def test_a_review_never_fails_and_can_be_kept(text):
-    """PostgreSQL keeps neither NUL nor lone surrogates."""
+async def test_review_never_fails_and_can_be_stored(text):
+    """PostgreSQL stores neither NUL nor lone surrogates."""
     draft = await GuardianAgent().perform(task(prompt=text), AttemptContext(), _no_event)
     assert "\x00" not in draft.text
     assert draft.text.encode("utf-8")
 
 
-@PATIENT
+@WITHOUT_DEADLINE
 @given(ANSWERS, PHRASES)
-async def test_the_same_answer_gets_the_same_word(text, require):
+async def test_same_answer_gets_the_same_verdict(text, require):
     assert await judged(text, require=require) == await judged(text, require=require)
 
 
-@PATIENT
+@WITHOUT_DEADLINE
 @given(st.text(min_size=1).filter(str.strip), st.lists(st.text(min_size=1), min_size=1, max_size=4))
-async def test_what_stands_in_the_answer_is_found_and_fewer_findings_are_a_better_score(text, phrases):
+async def test_contained_phrases_are_found_and_fewer_findings_give_a_better_score(text, phrases):
     there = f"{text}\n" + "\n".join(phrases)
     full = await judged(there, require=tuple(phrases))
     part = await judged(there, require=(*phrases, there + "!"))
@@ -108,9 +108,9 @@ async def test_what_stands_in_the_answer_is_found_and_fewer_findings_are_a_bette
     assert part.score < full.score or not full.approved
 
 
-@given(WORDS)
+@given(TEXTS)
 @example("\x00\ud800")
-def test_a_finding_can_be_kept_whatever_it_quotes(text):
+def test_finding_can_be_stored_whatever_it_quotes(text):
     assert "\x00" not in error("form", text).message
     assert error("form", text).message.encode("utf-8") is not None
 

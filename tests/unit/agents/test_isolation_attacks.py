@@ -1,6 +1,6 @@
-"""Code that wants out of the sandbox, on hosts of each kind. The same attempts succeed outside of it, as the same user.
+"""Attempts to escape from the sandbox fail on each kind of host, and succeed outside of it as the same user.
 
-A body that raises has failed; the attempts are made as the daemon's own user wherever that can be arranged.
+An attempt that raises has failed. Attempts run as the daemon's own user where possible.
 """
 
 from __future__ import annotations
@@ -20,7 +20,17 @@ from typing import Any
 
 import pytest
 
-from tests.kit.hosts import STRANGER, Kind, Ran, Run, command_on, in_a_test, python_on, run_on, user_on
+from tests.kit.hosts import (
+    UNPRIVILEGED_USER,
+    Kind,
+    Run,
+    RunResult,
+    as_test_functions,
+    command_on,
+    python_on,
+    run_on,
+    user_on,
+)
 
 ISOLATING = [Kind.NAMESPACES, Kind.LANDLOCK, Kind.LANDLOCK_SAME_USER]
 CALL = """
@@ -29,7 +39,7 @@ def call(source):
     tail = "\\nif done < 0: raise OSError(ctypes.get_errno(), 'refused')\\n"
     subprocess.run([sys.executable, '-c', head + source + tail], check=True, stderr=subprocess.DEVNULL)
 """
-"""Native calls are made by a child, since the test's own process is kept from `ctypes`."""
+"""Native calls are made by a child process, because the test's own process may not use `ctypes`."""
 READ_MEMORY = """
 class Vector(ctypes.Structure):
     _fields_ = [('place', ctypes.c_void_p), ('size', ctypes.c_size_t)]
@@ -99,13 +109,13 @@ KERNEL = {
     "seccomp_listener": "call('done = libc.syscall(317, 2, 0, ctypes.create_string_buffer(16))')",
 }
 ATTEMPTS = {**FILES, **PROCESSES, **NETWORK, **KERNEL}
-NEED_MORE = {"user_namespace", "tcp_server", "clone_into_a_namespace", "seccomp_listener"}
-"""What this machine may refuse an ordinary user as well."""
+OFTEN_REFUSED = {"user_namespace", "tcp_server", "clone_into_a_namespace", "seccomp_listener"}
+"""Attempts that this machine may also refuse to an ordinary user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """What stands for one: files, an environment, a process, and ports."""
+    """A substitute for a daemon: files, an environment, a process and ports."""
 
     constants: str
     secret: Path
@@ -113,17 +123,17 @@ class Daemon:
 
 
 @functools.cache
-def _outside(kind: Kind) -> dict[str, Ran]:
-    """What came of each attempt without a sandbox, as the host's user: each in a process of its own."""
+def _outside(kind: Kind) -> dict[str, RunResult]:
+    """Return the result of each attempt without a sandbox, as the host's user, each in its own process."""
     with _daemon(kind) as daemon, tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o777)
-        source = f"{daemon.constants}\nBODIES = {list(ATTEMPTS.values())!r}\nos.chdir({folder!r})\n{EACH}"
+        source = f"{daemon.constants}\nBODIES = {list(ATTEMPTS.values())!r}\nos.chdir({folder!r})\n{RUN_EACH}"
         done = command_on(kind, [python_on(kind), "-c", source], limit_s=60)
     results = dict(zip(ATTEMPTS, done.stdout.splitlines(), strict=True))
-    return {name: Ran("none", "", [(words == "done", words)]) for name, words in results.items()}
+    return {name: RunResult("none", "", [(output == "done", output)]) for name, output in results.items()}
 
 
-EACH = """
+RUN_EACH = """
 for body in BODIES:
     sys.stdout.flush()
     child = os.fork()
@@ -141,21 +151,21 @@ for body in BODIES:
 
 
 @functools.cache
-def _inside(kind: Kind) -> dict[str, Ran]:
-    """What came of each attempt in the sandbox."""
+def _inside(kind: Kind) -> dict[str, RunResult]:
+    """Return the result of each attempt in the sandbox."""
     with _daemon(kind) as daemon:
-        tests = f"{daemon.constants}\n{in_a_test(*ATTEMPTS.values())}"
-        ran, _ = run_on(kind, [Run(tests, seconds=80), Run(in_a_test("import os\nos.kill(-1, 9)"))])
-        assert daemon.process.poll() is None, "it lives"
+        tests = f"{daemon.constants}\n{as_test_functions(*ATTEMPTS.values())}"
+        ran, _ = run_on(kind, [Run(tests, seconds=80), Run(as_test_functions("import os\nos.kill(-1, 9)"))])
+        assert daemon.process.poll() is None, "the daemon is alive"
         status = daemon.secret.stat()
-        assert (daemon.secret.read_text(), status.st_mode & 0o777) == ("s3cret", 0o600), "it is as it was"
+        assert (daemon.secret.read_text(), status.st_mode & 0o777) == ("s3cret", 0o600), "the secret is unchanged"
         return ran.by_test(ATTEMPTS)
 
 
 @contextmanager
 def _daemon(kind: Kind) -> Iterator[Daemon]:
-    """A folder with a secret, servers of every kind, and a process, all of the host's user."""
-    owner = STRANGER if user_on(kind) else os.geteuid()
+    """Create a folder with a secret, servers of every kind and a process, all owned by the host's user."""
+    owner = UNPRIVILEGED_USER if user_on(kind) else os.geteuid()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="daemon-")))
         secret = folder / "secrets.json"
@@ -196,10 +206,10 @@ def _daemon(kind: Kind) -> Iterator[Daemon]:
 @pytest.mark.parametrize("name", ATTEMPTS)
 def test_attempt_succeeds_outside_and_fails_in_the_sandbox(kind: Kind, name: str):
     ran = _inside(kind)[name]
-    if ran.way == "none":
-        pytest.skip(f"this host does not isolate code: {ran.lacks}")
+    if ran.method == "none":
+        pytest.skip(f"this host does not isolate code: {ran.unavailable_reason}")
     outside = _outside(kind)[name]
-    assert outside.passed or name in NEED_MORE, outside.message
+    assert outside.passed or name in OFTEN_REFUSED, outside.message
     assert not ran.passed
     assert "SyntaxError" not in ran.message
     assert "NameError" not in ran.message

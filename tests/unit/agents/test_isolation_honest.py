@@ -1,4 +1,4 @@
-"""Tests that keep within their limits pass on every kind of host, with threads and child processes too."""
+"""Tests that stay within their limits pass on every kind of host, also with threads and child processes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 
 import pytest
 
-from tests.kit.hosts import Kind, Ran, Run, in_a_test, run_on
+from tests.kit.hosts import Kind, Run, RunResult, as_test_functions, run_on
 
 HONEST = {
     "pool_of_threads": """
@@ -139,9 +139,9 @@ os.nice(0)""",
 
 
 @functools.cache
-def _runs(kind: Kind) -> dict[str, Ran]:
-    """All of them, in one run of the sandbox; each test has a process of its own."""
-    (ran,) = run_on(kind, [Run(in_a_test(*HONEST.values()), seconds=60)])
+def _runs(kind: Kind) -> dict[str, RunResult]:
+    """Run all tests in one run of the sandbox. Each test has its own process."""
+    (ran,) = run_on(kind, [Run(as_test_functions(*HONEST.values()), seconds=60)])
     return ran.by_test(HONEST)
 
 
@@ -149,6 +149,6 @@ def _runs(kind: Kind) -> dict[str, Ran]:
 @pytest.mark.parametrize("name", HONEST)
 def test_honest_tests_with_threads_and_children_pass(kind: Kind, name: str):
     ran = _runs(kind)[name]
-    if ran.way == "none":
-        pytest.skip(f"this host does not isolate code: {ran.lacks}")
+    if ran.method == "none":
+        pytest.skip(f"this host does not isolate code: {ran.unavailable_reason}")
     assert ran.passed, ran.message

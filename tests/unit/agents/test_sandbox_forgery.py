@@ -1,7 +1,7 @@
-# ruff: noqa: E501 - each trick is one line of a table
-"""Code that claims a success it has not earned, and honest code that looks a little like it.
+# ruff: noqa: E501 - each attempt is one line of a table
+"""Code cannot fake a success, and honest code that resembles such attempts passes.
 
-The code runs in another process than the tests: what it does to its own process changes nothing, and what it returns
+The code runs in another process than the tests. Changes to its own process have no effect, and the value it returns
 is either plain data, compared by exact type, or an object that is never equal to plain data.
 """
 
@@ -9,32 +9,32 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.agents.boxes import MIB, boxed, result
-from tests.unit.agents.forgeries import FRAMES, HONEST, INTERPRETER, LIARS, OTHERS, POISON
+from tests.unit.agents.boxes import MIB, result, run_in_sandbox
+from tests.unit.agents.forgeries import FALSE_ANSWERS, FALSE_RESULTS, FRAMES, HONEST, INTERPRETER, POISON
 
 
-@pytest.mark.parametrize("trick", INTERPRETER.values(), ids=INTERPRETER.keys())
-async def test_success_cannot_be_faked(trick: str):
-    outcome = await result(f"def answer():\n    return 0\n{trick}")
+@pytest.mark.parametrize("attempt", INTERPRETER.values(), ids=INTERPRETER.keys())
+async def test_success_cannot_be_faked(attempt: str):
+    outcome = await result(f"def answer():\n    return 0\n{attempt}")
     assert not outcome.passed
     assert outcome.message
 
 
-@pytest.mark.parametrize("answer", LIARS.values(), ids=LIARS.keys())
-async def test_an_object_that_says_it_is_equal_is_not_the_answer(answer: str):
+@pytest.mark.parametrize("answer", FALSE_ANSWERS.values(), ids=FALSE_ANSWERS.keys())
+async def test_object_that_claims_to_be_equal_is_not_the_answer(answer: str):
     outcome = await result(answer)
     assert not outcome.passed
     assert "expected 42" in outcome.message or "raised" in outcome.message
 
 
-@pytest.mark.parametrize(("answer", "assertion"), OTHERS.values(), ids=OTHERS.keys())
-async def test_what_an_object_says_of_itself_decides_no_assertion(answer: str, assertion: str):
+@pytest.mark.parametrize(("answer", "assertion"), FALSE_RESULTS.values(), ids=FALSE_RESULTS.keys())
+async def test_methods_of_the_answers_objects_decide_no_assertion(answer: str, assertion: str):
     outcome = await result(answer, f"def test_f():\n    assert {assertion}")
     assert not outcome.passed
 
 
-async def test_an_object_of_a_class_with_its_own_equality_is_never_equal_to_plain_data():
-    """Not even an honest one: which of them is honest, nobody can tell."""
+async def test_object_with_its_own_equality_never_equals_plain_data():
+    """This includes honest objects, because they cannot be distinguished from others."""
     modulo = "class Mod:\n    def __init__(self, n): self.n = n % 7\n    def __eq__(self, o): return self.n == o % 7\n"
     outcome = await result(modulo + "def answer():\n    return Mod(0)")
     assert not outcome.passed
@@ -49,14 +49,14 @@ async def test_an_object_of_a_class_with_its_own_equality_is_never_equal_to_plai
         "from unittest.mock import MagicMock\ndef f():\n    m = MagicMock()\n    m.__exit__.return_value = True\n    return m",
     ],
 )
-async def test_a_failed_assertion_within_a_context_of_the_code_has_failed(swallow: str):
+async def test_failed_assertion_in_a_context_manager_of_the_code_fails(swallow: str):
     assert not (await result(swallow, "def test_f():\n    with f() as x:\n        assert x == 2")).passed
 
 
 @pytest.mark.parametrize(
     "call", ["call(check)", "asyncio.run(later(check_later))", "list(drain(checks()))", "run_in_thread(check)"]
 )
-async def test_a_failed_assertion_in_a_callback_cannot_be_kept_from_the_test(call: str):
+async def test_failed_assertion_in_a_callback_cannot_be_suppressed(call: str):
     answer = """
 import threading
 def call(f):
@@ -87,7 +87,7 @@ def test_f():
 
 
 @pytest.mark.parametrize(
-    "reach",
+    "access",
     [
         "f.__globals__['expected'] = 0",
         "f.__globals__['__builtins__'].exec('expected = 0')",
@@ -111,9 +111,9 @@ def test_f():
         "e.__traceback__.tb_frame.f_globals",
     ],
 )
-async def test_the_code_cannot_reach_into_the_objects_that_it_is_passed(reach: str):
-    """The control assertion of each object still stands after the attempt, which raises nothing but AttributeError."""
-    answer = f"def attempt(f, o, m, g, e):\n    {reach}\n    return 'reached'"
+async def test_code_cannot_access_internals_of_the_objects_it_is_passed(access: str):
+    """The control assertion of each object still holds after the attempt, which fails with an ordinary exception."""
+    answer = f"def attempt(f, o, m, g, e):\n    {access}\n    return 'reached'"
     tests = """
 from unittest.mock import Mock
 expected = 5
@@ -144,13 +144,13 @@ def test_f():
     assert outcome.passed, outcome.message
 
 
-@pytest.mark.parametrize("way", FRAMES.values(), ids=FRAMES.keys())
-async def test_no_way_leads_to_the_frames_of_the_judge(way: str):
-    assert not (await result(f"def answer():\n    return 0\n{POISON}{way}")).passed
+@pytest.mark.parametrize("attempt", FRAMES.values(), ids=FRAMES.keys())
+async def test_frames_of_the_tests_cannot_be_reached(attempt: str):
+    assert not (await result(f"def answer():\n    return 0\n{POISON}{attempt}")).passed
 
 
 @pytest.mark.parametrize("answer", HONEST.values(), ids=HONEST.keys())
-async def test_the_standard_library_can_be_used(answer: str):
+async def test_standard_library_can_be_used(answer: str):
     outcome = await result(answer, seconds=10, memory=512 * MIB)
     assert outcome.passed, outcome.message
 
@@ -195,8 +195,8 @@ async def test_the_standard_library_can_be_used(answer: str):
     ],
 )
 @pytest.mark.parametrize("framed", [True, False])
-async def test_no_message_of_the_code_makes_a_success(reply: bytes, framed: bool):
-    """Sent in place of the reply, from below the protocol."""
+async def test_no_forged_message_is_a_success(reply: bytes, framed: bool):
+    """The message is written to the socket in place of the reply."""
     sent = len(reply).to_bytes(4, "big") + reply if framed else reply
     answer = f"""
 import gc, os, socket
@@ -209,14 +209,16 @@ def answer():
     assert not (await result(answer)).passed
 
 
-async def test_the_tests_go_on_after_a_forged_message_of_one_test():
+async def test_remaining_tests_run_after_a_forged_message():
     answer = "import os\ndef a():\n    for fd in range(3, 64):\n        try: os.write(fd, b'x' * 99)\n        except OSError: pass\n"
-    report = await boxed(answer + "def b(): return 1", "def test_a():\n    a()\ndef test_b():\n    assert b() == 1")
+    report = await run_in_sandbox(
+        answer + "def b(): return 1", "def test_a():\n    a()\ndef test_b():\n    assert b() == 1"
+    )
     assert [report.results[number].passed for number in (0, 1)] == [False, True]
     assert "connection to the tests" in report.results[0].message
 
 
-async def test_a_true_integer_is_the_answer():
+async def test_plain_integer_is_the_answer():
     assert (await result("def add(a, b):\n    return a + b", "assert add(2, 3) == 5")).passed
 
 
@@ -251,7 +253,7 @@ def order(key, people):
     ],
     ids=["attrgetter", "mock", "mock by its method"],
 )
-async def test_the_code_makes_no_object_of_the_library_in_the_process_that_judges(answer: str, tests: str):
+async def test_code_cannot_create_library_objects_in_the_process_of_the_tests(answer: str, tests: str):
     assert not (await result(answer, tests)).passed
 
 
@@ -263,12 +265,12 @@ async def test_the_code_makes_no_object_of_the_library_in_the_process_that_judge
         "def test_f():\n    assert all(sorted(x) == y for x, y in [([2, 1], [1, 2])])",
     ],
 )
-async def test_the_tests_keep_the_builtins_by_which_they_judge(tests: str):
+async def test_tests_keep_their_own_builtins(tests: str):
     answer = "def all(_): return True\ndef any(_): return True\ndef f(x): return -1\ndef sorted(x): return None"
     assert not (await result(answer, tests)).passed
 
 
-async def test_a_builtin_of_the_code_is_tested_where_the_tests_import_it():
+async def test_function_named_like_a_builtin_is_tested_if_imported():
     outcome = await result(
         "def all(_): return 'mine'", "from answer import all\ndef test_f():\n    assert all([]) == 'mine'"
     )
@@ -285,7 +287,7 @@ async def test_a_builtin_of_the_code_is_tested_where_the_tests_import_it():
         ("len(x.body) + 2", "ast.parse('1')"),
     ],
 )
-async def test_the_code_reads_data_of_the_standard_library(use: str, value: str):
+async def test_code_reads_data_of_the_standard_library(use: str, value: str):
     imports = "import argparse, ast, time\nimport xml.etree.ElementTree as ET\nfrom urllib.parse import urlparse\n"
     outcome = await result(f"def f(x):\n    return {use}", f"{imports}def test_f():\n    assert f({value}) == 3")
     assert outcome.passed, outcome.message

@@ -1,4 +1,4 @@
-"""Honest code and honest tests of every kind, although they run in two processes."""
+"""Honest code passes honest tests of every kind, although they run in two processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import textwrap
 import pytest
 
 from tests.unit.agents import honest_objects, honest_values
-from tests.unit.agents.boxes import MIB, boxed, result
+from tests.unit.agents.boxes import MIB, result, run_in_sandbox
 
 CASES = {**honest_objects.CASES, **honest_values.CASES}
 
@@ -19,20 +19,20 @@ async def test_honest_tests_pass(answer: str, tests: str):
 
 
 @pytest.mark.parametrize(("answer", "tests"), CASES.values(), ids=CASES.keys())
-async def test_honest_tests_run_to_their_end(answer: str, tests: str):
-    """An assertion after the last one fails: the ones before it were run and not skipped."""
+async def test_honest_tests_run_to_the_end(answer: str, tests: str):
+    """An appended assertion fails, so the assertions before it were not skipped."""
     source = f"def test_it():\n{textwrap.indent(tests, '    ')}\n    assert not True"
     outcome = await result(answer, source, seconds=20, memory=512 * MIB)
     assert "`not True` does not hold" in outcome.message
 
 
-async def test_a_call_is_cheap_enough_for_loops():
-    """Ten thousand calls within the time that the tests have."""
+async def test_calls_are_cheap_enough_for_loops():
+    """Ten thousand calls fit into the time limit."""
     tests = "def test_f():\n    assert sum(f(x) for x in range(10_000)) == 49_995_000"
     assert (await result("def f(x): return x", tests, seconds=20)).passed
 
 
-async def test_a_million_elements_go_there_and_back():
+async def test_million_elements_can_be_passed_and_returned():
     tests = """
 def test_f():
     xs = list(range(1_000_000))
@@ -44,24 +44,24 @@ def test_f():
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("answer", "reason"),
     [
         ("def f(): return 'x' * (40 << 20)", "more than 32 MiB"),
         ("def f():\n    x = []\n    for _ in range(200): x = [x]\n    return x", "nested deeper than 100 levels"),
     ],
 )
-async def test_what_is_too_large_to_cross_is_refused_in_words(answer: str, words: str):
+async def test_value_that_is_too_large_is_refused_with_a_reason(answer: str, reason: str):
     outcome = await result(answer, "def test_f():\n    assert f()", seconds=20, memory=1024 * MIB)
-    assert words in outcome.message
+    assert reason in outcome.message
 
 
-async def test_the_line_of_the_answer_that_raised_is_known():
+async def test_line_of_the_answer_that_raised_is_reported():
     outcome = await result("def f():\n    x = 1\n    raise ValueError('x')", "def test_f():\n    f()")
     assert outcome.line == 3
     assert "raised ValueError: x" in outcome.message
 
 
-async def test_threads_of_the_tests_and_of_the_answer_take_turns():
+async def test_threads_of_the_tests_and_the_answer_work_together():
     answer = """
 import threading
 class Counter:
@@ -86,5 +86,5 @@ def test_callbacks():
     spread(lambda: calls.append(1), 5)
     assert calls == [1] * 5
 """
-    report = await boxed(answer, tests, seconds=20, memory=512 * MIB)
+    report = await run_in_sandbox(answer, tests, seconds=20, memory=512 * MIB)
     assert [outcome.message for outcome in report.results.values()] == ["", ""]

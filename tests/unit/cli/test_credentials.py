@@ -1,4 +1,4 @@
-"""The file of credentials: used where it can be, done without where it cannot."""
+"""The credentials file is used if possible; without it a session lasts for one command."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ADDRESS = "http://127.0.0.1:8484"
 CREDENTIAL = StoredCredential("access", "refresh", "project")
 
 
-def test_a_session_is_saved_for_its_address_and_its_owner_alone(tmp_path: Path):
+def test_session_is_saved_for_its_address_and_readable_only_by_its_owner(tmp_path: Path):
     file = CredentialFile(tmp_path / "kairos" / "credentials.json")
     file.put(ADDRESS, CREDENTIAL)
     file.put("http://other", StoredCredential("b", "c", None))
@@ -32,7 +32,7 @@ def test_a_session_is_saved_for_its_address_and_its_owner_alone(tmp_path: Path):
     "content",
     [b"[]", b"", b"{", b"null", b"7", b'"x"', b"\xff\xfe\x00", b"[" * 100_000],
 )
-def test_a_damaged_file_is_put_aside(tmp_path: Path, content: bytes):
+def test_damaged_file_is_set_aside(tmp_path: Path, content: bytes):
     path = tmp_path / "credentials.json"
     path.write_bytes(content)
     file = CredentialFile(path)
@@ -50,7 +50,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_an_entry_of_any_kind_is_a_credential_or_none(tmp_path_factory: pytest.TempPathFactory, entry: object):
+def test_any_entry_is_read_as_a_credential_or_none(tmp_path_factory: pytest.TempPathFactory, entry: object):
     path = tmp_path_factory.getbasetemp() / "credentials.json"
     path.write_text(json.dumps({ADDRESS: entry}))
     found = CredentialFile(path).get(ADDRESS)
@@ -59,7 +59,7 @@ def test_an_entry_of_any_kind_is_a_credential_or_none(tmp_path_factory: pytest.T
 
 @pytest.mark.parametrize("token", ["", "a b", "a\nX-Evil: 1", "a\x00", "t\u00f6ken", "a\x7f", 7, None])
 @pytest.mark.parametrize("name", ["access_token", "refresh_token"])
-def test_a_token_that_fits_no_header_is_no_credential(tmp_path: Path, name: str, token: object):
+def test_token_that_is_not_a_valid_header_value_is_ignored(tmp_path: Path, name: str, token: object):
     path = tmp_path / "credentials.json"
     entry = {"access_token": "a", "refresh_token": "r", "project_id": None, name: token}
     path.write_text(json.dumps({ADDRESS: entry}))
@@ -92,7 +92,7 @@ def test_without_any_home_a_session_lasts_for_the_command(monkeypatch: pytest.Mo
     assert file.get(ADDRESS) is None
 
 
-def test_a_folder_in_the_place_of_the_file_is_put_aside(tmp_path: Path):
+def test_folder_in_place_of_the_file_is_set_aside(tmp_path: Path):
     (tmp_path / "credentials.json").mkdir()
     file = CredentialFile(tmp_path / "credentials.json")
     assert file.get(ADDRESS) is None

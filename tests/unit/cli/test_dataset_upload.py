@@ -1,4 +1,4 @@
-"""Files are sent in parts that a server takes, and each refusal names the line of the file."""
+"""Files are sent in parts that the server accepts, and each refusal names the line of the file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PART_ROWS = dataset_upload.PART_ROWS
 
 
 class Server:
-    """Takes parts up to a limit, and refuses rows that contain "bad"."""
+    """Accepts parts up to a limit, and refuses rows that contain "bad"."""
 
     def __init__(self, limit: int = 10_000, fails: dict[int, BaseException] | None = None) -> None:
         self.limit, self.fails = limit, fails or {}
@@ -43,7 +43,7 @@ class Server:
         return {**counts, "refusals": bad}
 
 
-def test_a_server_can_name_every_refused_row_of_a_part():
+def test_server_reports_every_refused_row_of_a_part():
     assert PART_ROWS <= dataset_import.MAX_REFUSALS
 
 
@@ -72,14 +72,14 @@ def test_every_row_arrives_once_in_order(tmp_path: Path, rows: list[Any], indent
     assert max(map(len, server.parts)) <= 3
 
 
-def test_a_refusal_names_the_line_of_the_file(tmp_path: Path):
+def test_refusal_names_the_line_of_the_file(tmp_path: Path):
     lines = ['{"a": 1}', "", '{"a": 2}', '{"a": 3}', "", "", '{"a": "bad"}', '{"a": 5}', '{"a": "bad"}']
     done = send(Server(), tmp_path / "rows", "\n".join(lines))
     assert [one["line"] for one in done["refusals"]] == [7, 9]
     assert (done["rows"], done["new"], done["refused"]) == (6, 4, 2)
 
 
-def test_a_broken_element_of_an_array_is_refused_here_and_never_changed(tmp_path: Path):
+def test_invalid_element_of_an_array_is_refused_and_not_sent(tmp_path: Path):
     server = Server()
     done = send(server, tmp_path / "rows", '[\n{"a": 1},\n{"a": "x\ny"},\n{"a":\n3}\n]')
     assert server.parts == [[{"a": 1}, {"a": 3}]]
@@ -87,7 +87,7 @@ def test_a_broken_element_of_an_array_is_refused_here_and_never_changed(tmp_path
     assert "not valid JSON" in done["refusals"][0]["reason"]
 
 
-def test_one_row_larger_than_the_server_takes_is_refused_and_the_others_arrive(tmp_path: Path):
+def test_row_larger_than_the_limit_is_refused_and_the_others_arrive(tmp_path: Path):
     rows = [{"a": 1}, {"a": "x" * 500}, {"a": 3}]
     server = Server(limit=100)
     done = send(server, tmp_path / "rows", "\n".join(map(json.dumps, rows)))
@@ -104,13 +104,13 @@ def test_one_row_larger_than_the_server_takes_is_refused_and_the_others_arrive(t
         Refused(429, "rate_limited", "Too many attempts."),
     ],
 )
-def test_a_passing_failure_is_tried_again(tmp_path: Path, error: BaseException):
+def test_transient_failure_is_retried(tmp_path: Path, error: BaseException):
     server = Server(fails={2: error, 3: error})
     done = send(server, tmp_path / "rows", "\n".join(['{"a": 1}'] * 7))
     assert done["rows"] == 7
 
 
-def test_tries_are_bounded(tmp_path: Path):
+def test_number_of_tries_is_limited(tmp_path: Path):
     error = Refused(503, "engine_unavailable", "PostgreSQL cannot be reached.")
     server = Server(fails=dict.fromkeys(range(1, 50), error))
     with pytest.raises(Refused, match="PostgreSQL cannot be reached"):
@@ -126,7 +126,7 @@ def test_tries_are_bounded(tmp_path: Path):
         (Refused(500, "internal_error", "No."), 1),
     ],
 )
-def test_an_interrupted_import_says_how_far_it_came_and_how_to_go_on(tmp_path: Path, error: BaseException, code: int):
+def test_interrupted_import_reports_its_progress_and_how_to_resume(tmp_path: Path, error: BaseException, code: int):
     with pytest.raises(dataset_upload.Interrupted) as interrupted:
         send(Server(fails={2: error}), tmp_path / "rows", "\n".join(['{"a": 1}'] * 7))
     assert interrupted.value.exit == code
@@ -135,11 +135,11 @@ def test_an_interrupted_import_says_how_far_it_came_and_how_to_go_on(tmp_path: P
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"[]", '{"a": 1}'.encode("utf-16")])
-def test_a_file_without_rows_is_refused(tmp_path: Path, content: bytes):
+def test_file_without_rows_is_refused(tmp_path: Path, content: bytes):
     with pytest.raises(InvalidInput):
         send(Server(), tmp_path / "rows", content)
 
 
-def test_what_is_no_file_is_named(tmp_path: Path):
+def test_path_that_is_not_a_file_is_refused(tmp_path: Path):
     with pytest.raises(InvalidInput, match="Check the path"):
         dataset_upload.send(cast(Client, Server()), tmp_path, approve=True)

@@ -1,4 +1,4 @@
-"""The session in which `kairos user` acts as the operator, and what `kairos status` measures."""
+"""The session in which `kairos user` acts as the operator, and the memory that `kairos status` shows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOKENS = {"access_token": "access", "refresh_token": "refresh", "project_id": No
 
 
 def context_at(server: RecordingServer, folder: Path) -> typer.Context:
-    """That of a command on the machine of the daemon, whose own file names its address in another form."""
+    """Return the context of a command on the daemon's machine. The runtime file spells the address differently."""
     (folder / "kairos.toml").write_text(f"data_dir = {json.dumps(str(folder))}\n")
     (folder / "runtime.json").write_text(
         json.dumps({"pid": os.getpid(), "address": f"HTTP://127.0.0.1:{server.port}/"})
@@ -39,19 +39,19 @@ def refused_command(context: typer.Context, server: RecordingServer, status: int
 
 
 @pytest.mark.parametrize("status", [200, 500])
-def test_the_operators_session_ends_with_a_refused_command(tmp_path: Path, status: int):
+def test_operator_session_ends_when_the_command_is_refused(tmp_path: Path, status: int):
     with recording_server(body=json.dumps(TOKENS).encode()) as server, pytest.raises(NotFound):
         refused_command(context_at(server, tmp_path), server, status)
-    assert [sent.path for sent in server.heard] == ["/api/auth/local", "/api/users", "/api/auth/logout"]
+    assert [sent.path for sent in server.received] == ["/api/auth/local", "/api/users", "/api/auth/logout"]
 
 
-def test_no_session_is_begun_to_end_it(tmp_path: Path):
+def test_no_session_is_started_only_to_end_it(tmp_path: Path):
     with recording_server() as server, users._operator(context_at(server, tmp_path)):
         pass
-    assert server.heard == []
+    assert server.received == []
 
 
-def test_memory_is_called_pss_only_where_it_is(monkeypatch: pytest.MonkeyPatch):
+def test_memory_is_labelled_pss_only_where_pss_was_measured(monkeypatch: pytest.MonkeyPatch):
     def refuse(process: psutil.Process) -> None:
         raise psutil.AccessDenied(process.pid)
 

@@ -1,4 +1,4 @@
-"""What the command line prints: escaped, without markup from outside, and never wider than the terminal."""
+"""Output of the command line is escaped, without markup from outside, and never wider than the terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.progress import Progress, TextColumn
 from rich.text import Text
 
 from kairos.cli import console, output, tables
-from tests.unit.test_printable import unseen
+from tests.unit.test_printable import unsafe_characters
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07\u202e\u200bx[red]y[/red][link=http://evil]z[/link]\r\n:boom:"
 WIDTHS = [20, 40, 60, 80, 120]
@@ -22,7 +22,7 @@ WIDTHS = [20, 40, 60, 80, 120]
 
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """A colour terminal that keeps what it is sent."""
+    """Replace the consoles by a terminal that stores its output."""
     kept = io.StringIO()
     for name in ("out", "err"):
         shown = console.PlainConsole()
@@ -51,10 +51,10 @@ def task(text: str) -> dict[str, object]:
 
 
 def safe(shown: str) -> bool:
-    return set(unseen(shown)) <= {"\n"}
+    return set(unsafe_characters(shown)) <= {"\n"}
 
 
-def test_a_task_with_hostile_texts_is_shown_as_text(screen: io.StringIO):
+def test_task_with_hostile_texts_is_shown_as_plain_text(screen: io.StringIO):
     output.out.print(output.task_detail(task(HOSTILE)))
     shown = screen.getvalue()
     assert safe(shown)
@@ -63,7 +63,7 @@ def test_a_task_with_hostile_texts_is_shown_as_text(screen: io.StringIO):
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=50))
-def test_any_text_printed_any_way_is_safe(text: str):
+def test_every_way_of_printing_any_text_is_safe(text: str):
     kept = io.StringIO()
     shown = console.PlainConsole()
     shown.file = kept
@@ -76,7 +76,7 @@ def test_any_text_printed_any_way_is_safe(text: str):
     assert safe(kept.getvalue())
 
 
-def test_progress_and_status_texts_are_no_markup(screen: io.StringIO):
+def test_progress_and_status_texts_are_not_markup(screen: io.StringIO):
     with Progress(TextColumn("{task.description}", markup=False), console=console.out) as bar:
         bar.add_task("[bold]x[/bold]\x1b")
     assert "[bold]x[/bold]" in screen.getvalue()
@@ -90,7 +90,7 @@ def test_json_for_programs_is_safe_on_a_terminal_and_keeps_its_values(capsys: py
     assert __import__("json").loads(shown) == {"x": HOSTILE}
 
 
-def test_a_text_for_a_pipe_keeps_its_lines(capsys: pytest.CaptureFixture[str]):
+def test_text_for_a_pipe_keeps_its_lines(capsys: pytest.CaptureFixture[str]):
     output.show_text("a\tb\n\x1b[31mc")
     assert capsys.readouterr().out == "a\tb\n\\x1b[31mc\n"
 
@@ -110,17 +110,17 @@ ROW = [
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_no_word_is_broken_however_narrow_the_terminal(screen: io.StringIO, width: int):
+def test_no_value_is_broken_in_a_narrow_terminal(screen: io.StringIO, width: int):
     console.out.width = width
     console.out.print(tables.table(COLUMNS, [ROW]))
     shown = screen.getvalue()
     assert max(map(cell_len, shown.splitlines())) <= width
-    for word in ("unhealthy", "12", "0.91 ± 0.10"):
-        assert word in shown, shown
+    for value in ("unhealthy", "12", "0.91 ± 0.10"):
+        assert value in shown, shown
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_an_id_stays_whole(screen: io.StringIO, width: int):
+def test_id_stays_whole(screen: io.StringIO, width: int):
     console.out.width = width
     wanted = "01a22a3f-755a-759b-883c-6064ca7741f8"
     rows = [[output.state("succeeded"), "a prompt of several words " * 3, "ExecutionAgent", "m" * 60, "3 min", wanted]]

@@ -1,4 +1,4 @@
-"""`kairos doctor` and `kairos status` where something else than a Kairos answers."""
+"""`kairos doctor` and `kairos status` where another program answers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("answer", OTHERS)
 @pytest.mark.parametrize("status", [200, 503])
-def test_json_of_another_shape_is_no_readiness(tmp_path: Path, answer: object, status: int):
+def test_json_of_another_shape_is_refused(tmp_path: Path, answer: object, status: int):
     with recording_server(status=status, body=json.dumps(answer).encode()) as server:
         client = Client(server.address, tmp_path, CredentialFile(tmp_path / "credentials.json"))
         with pytest.raises(NotKairos if status == 200 else Refused):
@@ -51,7 +51,7 @@ def test_json_of_another_shape_is_no_readiness(tmp_path: Path, answer: object, s
 
 
 @pytest.mark.parametrize("status", [200, 503])
-def test_the_parts_that_are_missing_are_named(config: Path, monkeypatch: pytest.MonkeyPatch, status: int):
+def test_unavailable_parts_are_named(config: Path, monkeypatch: pytest.MonkeyPatch, status: int):
     with recording_server(status=status, body=json.dumps(READY).encode()) as server:
         monkeypatch.setenv("KAIROS_URL", server.address)
         found = diagnosis._daemon(config)
@@ -60,9 +60,7 @@ def test_the_parts_that_are_missing_are_named(config: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"parts": 1}'])
 @pytest.mark.parametrize("status", [200, 302, 404, 503])
-def test_whatever_answers_the_doctor_makes_a_finding(
-    config: Path, monkeypatch: pytest.MonkeyPatch, body: bytes, status: int
-):
+def test_any_answer_gives_a_finding(config: Path, monkeypatch: pytest.MonkeyPatch, body: bytes, status: int):
     headers = {"Location": "http://127.0.0.1:1/"} if status == 302 else {}
     with recording_server(status=status, body=body, headers=headers) as server:
         monkeypatch.setenv("KAIROS_URL", server.address)
@@ -73,8 +71,6 @@ def test_whatever_answers_the_doctor_makes_a_finding(
 
 
 @pytest.mark.parametrize(("url", "ok"), [("nonsense", False), ("http://127.0.0.1:1", True)])
-def test_an_address_that_leads_nowhere_makes_a_finding(
-    config: Path, monkeypatch: pytest.MonkeyPatch, url: str, ok: bool
-):
+def test_unreachable_address_gives_a_finding(config: Path, monkeypatch: pytest.MonkeyPatch, url: str, ok: bool):
     monkeypatch.setenv("KAIROS_URL", url)
     assert diagnosis._daemon(config).ok == ok

@@ -1,4 +1,4 @@
-"""Data folders for tests, and a process of its own that runs the engines on one."""
+"""Data folders for tests, and a process that runs the engines in one."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ asyncio.run(main())
 
 @contextmanager
 def data_folder() -> Iterator[Path]:
-    """A folder that PostgreSQL's user can reach (pytest's own are closed to others), gone afterwards."""
+    """Create a folder that PostgreSQL's user can access, unlike those of pytest, and remove it afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="kairos-"))
     try:
         yield folder
     finally:
-        forget(folder)
+        remove(folder)
 
 
-def forget(folder: Path) -> None:
-    """Remove it, and PostgreSQL's part where that lies elsewhere."""
+def remove(folder: Path) -> None:
+    """Remove the folder, and PostgreSQL's data if it is stored elsewhere."""
     postgres = folder / "postgres"
     if postgres.is_symlink():
         shutil.rmtree(postgres.resolve(), ignore_errors=True)
@@ -50,14 +50,14 @@ def forget(folder: Path) -> None:
 
 
 def daemon(folder: Path, engines: Sequence[str], **options: object) -> subprocess.Popen[str]:
-    """A process that runs these engines until it is killed; it prints `ready` and the app role's address."""
+    """Start a process that runs these engines until it is killed. It prints `ready` and the app role's address."""
     python = options.pop("python", sys.executable)
     command = [str(python), "-c", DAEMON, str(folder), ",".join(engines)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload]
 
 
 def processes_in(folder: Path) -> list[psutil.Process]:
-    """All that work in the folder or below it, whoever started them."""
+    """Return all processes whose working directory is the folder or below it."""
     found = []
     for process in psutil.process_iter():
         try:

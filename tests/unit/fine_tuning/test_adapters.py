@@ -1,4 +1,4 @@
-"""Adapters on the disk: whole or not there, never changed unseen, within the project's quota."""
+"""Adapter files are stored completely or not at all, verified when used, and limited by the project's quota."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def project() -> ProjectId:
     return ProjectId(uuid4())
 
 
-def test_it_is_kept_once_with_its_manifest(tmp_path: Path, trained: Path, project: ProjectId):
+def test_adapter_is_stored_once_with_its_manifest(tmp_path: Path, trained: Path, project: ProjectId):
     files = AdapterFiles(tmp_path / "models", 10**6)
     stored = files.save(trained, project, "smol/../lm", 1, {"run": "r", "seed": 7})
     assert stored == files.save(trained, project, "smol/../lm", 1, {"run": "r", "seed": 8}), "a version never changes"
@@ -42,7 +42,7 @@ def test_it_is_kept_once_with_its_manifest(tmp_path: Path, trained: Path, projec
     assert '"seed": 7' in (files.file(stored).parent / "manifest.json").read_text()
 
 
-def test_a_changed_file_is_refused(tmp_path: Path, trained: Path, project: ProjectId):
+def test_changed_file_is_refused(tmp_path: Path, trained: Path, project: ProjectId):
     files = AdapterFiles(tmp_path / "models", 10**6)
     stored = files.save(trained, project, "base", 1, {"run": "r"})
     path = files.file(stored)
@@ -52,7 +52,7 @@ def test_a_changed_file_is_refused(tmp_path: Path, trained: Path, project: Proje
         files.file(stored)
 
 
-def test_a_missing_or_foreign_path_is_refused(tmp_path: Path):
+def test_missing_or_foreign_path_is_refused(tmp_path: Path):
     files = AdapterFiles(tmp_path / "models", 10**6)
     with pytest.raises(AdapterMissing):
         files.file(StoredAdapter("p/base/1", "0", 0))
@@ -60,7 +60,7 @@ def test_a_missing_or_foreign_path_is_refused(tmp_path: Path):
         files.file(StoredAdapter("../../etc", "0", 0))
 
 
-def test_the_quota_is_the_projects_own(tmp_path: Path, trained: Path, project: ProjectId):
+def test_quota_is_separate_for_each_project(tmp_path: Path, trained: Path, project: ProjectId):
     size = sum((trained / name).stat().st_size for name in KEPT)
     files = AdapterFiles(tmp_path / "models", int(size * 1.5))
     first = files.save(trained, project, "base", 1, {"run": "r"})
@@ -71,8 +71,8 @@ def test_the_quota_is_the_projects_own(tmp_path: Path, trained: Path, project: P
     files.save(trained, project, "base", 2, {"run": "s"})
 
 
-def test_nothing_half_stands_under_its_name(tmp_path: Path, trained: Path, project: ProjectId):
-    """What would be a full disk: a part cannot be read, and no folder of that version is left."""
+def test_incomplete_adapter_is_never_stored(tmp_path: Path, trained: Path, project: ProjectId):
+    """As on a full disk: a part cannot be copied, and no folder of that version remains."""
     (trained / KEPT[-1]).unlink()
     os.symlink("/nonexistent", trained / KEPT[-1])
     with pytest.raises(OSError, match="No such file"):
@@ -80,7 +80,7 @@ def test_nothing_half_stands_under_its_name(tmp_path: Path, trained: Path, proje
     assert not list((tmp_path / "models").rglob("1"))
 
 
-def test_what_an_abandoned_run_left_goes(tmp_path: Path, trained: Path, project: ProjectId):
+def test_files_of_an_abandoned_run_are_replaced(tmp_path: Path, trained: Path, project: ProjectId):
     files = AdapterFiles(tmp_path / "models", 10**6)
     before = files.save(trained, project, "base", 1, {"run": "killed before its row was written"})
     (trained / "adapter.gguf").write_bytes(b"of the next run")

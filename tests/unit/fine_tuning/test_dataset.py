@@ -1,4 +1,4 @@
-"""Rows of the dataset as text: what is read back is what was written, and what is bad is named."""
+"""Samples as text: export and import agree, and secrets are reported."""
 
 from __future__ import annotations
 
@@ -20,23 +20,25 @@ from kairos.fine_tuning.dataset.formats.row import Imported
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\x00"))
 PROMPT = st.lists(st.builds(lambda c: {"role": "user", "content": c}, TEXT), min_size=1, max_size=4)
-SAID = TEXT.filter(lambda text: bool(text.strip()))
+NOT_BLANK = TEXT.filter(lambda text: bool(text.strip()))
 
 
-@given(PROMPT, SAID, st.none() | TEXT, st.none() | TEXT.filter(lambda text: len(text) <= 100), st.uuids(), st.uuids())
-def test_what_is_exported_can_be_imported(prompt, answer, faulty, task_type, row_id, project_id):
+@given(
+    PROMPT, NOT_BLANK, st.none() | TEXT, st.none() | TEXT.filter(lambda text: len(text) <= 100), st.uuids(), st.uuids()
+)
+def test_exported_sample_can_be_imported(prompt, answer, faulty, task_type, row_id, project_id):
     origin = {"project": project_id, "id": row_id, "version": 3}
     row = read(line_of(prompt, answer, faulty, task_type, origin))
     assert row == Imported(prompt, answer, faulty, task_type, row_id, 3, project_id)
 
 
 @given(PROMPT, PROMPT, st.none() | TEXT, st.none() | TEXT)
-def test_only_the_same_fault_has_the_same_fingerprint(one, two, faulty, other):
+def test_fingerprints_are_equal_only_for_the_same_prompt_and_faulty_answer(one, two, faulty, other):
     same = (one, faulty) == (two, other)
     assert (fingerprint(one, faulty) == fingerprint(two, other)) is same
 
 
-def test_secrets_are_told_by_kind_and_place_and_never_by_text():
+def test_secrets_are_reported_by_kind_and_place_without_their_text():
     token = "ghp_" + "a1B2c3D4e5F6g7H8i9J0" * 2
     found = secrets_of([{"role": "user", "content": f"use {token}"}], None, f"ok {token}")
     assert found == [
@@ -47,12 +49,12 @@ def test_secrets_are_told_by_kind_and_place_and_never_by_text():
 
 
 @pytest.mark.parametrize("state", [SampleState.CORRECTED, SampleState.APPROVED, SampleState.HELD_OUT])
-def test_what_has_no_right_answer_is_never_trained_on(state: SampleState):
+def test_sample_without_a_good_answer_is_never_approved(state: SampleState):
     with pytest.raises(NothingToApprove):
         check_move(state, corrected_output=None, secrets=[], cleared=False)
 
 
-def test_what_may_hold_a_secret_waits_for_a_person():
+def test_sample_that_may_contain_a_secret_needs_clearance_by_a_person():
     secrets = [{"kind": "a GitHub token", "where": "prompt 1"}]
     with pytest.raises(HoldsSecrets, match="GitHub token"):
         check_move(SampleState.APPROVED, corrected_output="x", secrets=secrets, cleared=False)

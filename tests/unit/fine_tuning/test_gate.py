@@ -1,4 +1,4 @@
-"""The gate asks both models as they are served, over HTTP, the same questions, and rules on the pairs."""
+"""The gate sends both models the same prompts over HTTP and decides by the pairs of answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Bench:
     def __init__(self, server: ModelServer, http: HttpClient) -> None:
         self.server = server
         self.gate = Gate(Providers(http), FineTuningSettings(control_prompts=20))
-        self.told: list[tuple[str, int, int]] = []
+        self.progress: list[tuple[str, int, int]] = []
 
     def model(self, name: str, answers: dict[str, str]) -> Model:
         self.server.add(ScriptedModel(name, answer={**answers, "": "I do not know."}))
@@ -37,10 +37,10 @@ class Bench:
         async def grade(question: GatePrompt, answer: str) -> float:
             return float(answer == question.wanted)
 
-        async def heard(*told) -> None:
-            self.told.append(told)
+        async def report_progress(*progress) -> None:
+            self.progress.append(progress)
 
-        return await self.gate.measure(base, candidate, QUESTIONS, grade, SYSTEM, heard)
+        return await self.gate.measure(base, candidate, QUESTIONS, grade, SYSTEM, report_progress)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ async def bench() -> AsyncIterator[Bench]:
         yield Bench(server, http)
 
 
-async def test_better_at_what_it_learned_and_as_good_elsewhere_is_promoted(bench: Bench):
+async def test_adapter_that_improved_and_kept_general_ability_is_promoted(bench: Bench):
     base = bench.model("base", RIGHT)
     report = await bench.measure(base, bench.model("candidate", {**RIGHT, "held out": "yes"}))
     assert report.ruling is GateOutcome.PROMOTE
@@ -58,26 +58,26 @@ async def test_better_at_what_it_learned_and_as_good_elsewhere_is_promoted(bench
     assert (len(report.held_out.pairs), len(report.control.pairs)) == (12, 20)
     pair = report.held_out.pairs[0]
     assert (pair.prompt, pair.base, pair.candidate) == ("held out 0", "I do not know.", "yes")
-    assert bench.told[-1] == ("control prompts", 19, 20)
+    assert bench.progress[-1] == ("control prompts", 19, 20)
 
 
-async def test_what_forgot_the_rest_is_refused_however_much_it_learned(bench: Bench):
+async def test_adapter_that_lost_general_ability_is_refused_despite_its_improvement(bench: Bench):
     report = await bench.measure(bench.model("base", RIGHT), bench.model("candidate", {"held out": "yes"}))
     assert report.ruling is GateOutcome.REFUSE
     assert "control prompts" in report.reason
 
 
-async def test_both_are_asked_the_same_at_temperature_0_with_the_systems_words(bench: Bench):
+async def test_both_models_receive_the_same_messages_at_temperature_0(bench: Bench):
     await bench.measure(bench.model("base", RIGHT), bench.model("candidate", RIGHT))
-    asked: dict[str, list] = {"base": [], "candidate": []}
+    prompts: dict[str, list] = {"base": [], "candidate": []}
     for call in bench.server.calls:
         assert call.body["temperature"] == 0
-        asked[call.model].append([message["content"] for message in call.messages])
-    assert asked["base"] == asked["candidate"]
-    assert all(words[0] == SYSTEM for words in asked["base"])
+        prompts[call.model].append([message["content"] for message in call.messages])
+    assert prompts["base"] == prompts["candidate"]
+    assert all(contents[0] == SYSTEM for contents in prompts["base"])
 
 
-async def test_a_model_that_stumbles_is_asked_again_and_one_that_is_gone_ends_the_gate(bench: Bench):
+async def test_transient_failure_is_retried_and_lasting_failure_ends_the_gate(bench: Bench):
     base, candidate = bench.model("base", RIGHT), bench.model("candidate", {**RIGHT, "held out": "yes"})
     bench.server.fail("candidate", Fault(FaultKind.STATUS, status=503, requests=1))
     assert (await bench.measure(base, candidate)).ruling is GateOutcome.PROMOTE
@@ -86,12 +86,12 @@ async def test_a_model_that_stumbles_is_asked_again_and_one_that_is_gone_ends_th
         await bench.measure(base, candidate)
 
 
-async def test_only_answers_that_came_to_their_end_are_replayed(bench: Bench):
-    async def heard(*told) -> None: ...
+async def test_only_complete_answers_are_replayed(bench: Bench):
+    async def report_progress(*progress) -> None: ...
 
     first, second = control_prompts.replayed()[:2]
     base = bench.model("base", {first: "word " * 400, second: "A short answer."})
-    examples = await bench.gate.replayed(base, 2, SYSTEM, heard)
+    examples = await bench.gate.replayed(base, 2, SYSTEM, report_progress)
     assert len(examples) == 2
     assert [message["role"] for message in examples[0].messages] == ["system", "user"]
     answers = [example.answer for example in examples]

@@ -1,4 +1,4 @@
-"""The curve of a run as its page draws it."""
+"""The loss curve of a training run is thinned for display."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ points = st.lists(st.booleans(), max_size=300).map(
 
 
 @given(points, st.integers(1, 50))
-def test_the_end_and_every_validation_stay(curve, most: int):
+def test_last_point_and_every_validation_point_are_kept(curve, most: int):
     kept = thinned(curve, most)
     assert [p["step"] for p in kept] == sorted(p["step"] for p in kept)
     assert all(p in kept for p in curve if p["validation_loss"] is not None)

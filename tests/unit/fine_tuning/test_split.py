@@ -1,4 +1,4 @@
-"""Training and held-out rows: the same prompt is never in both, and a row keeps its part."""
+"""Training and held-out samples: a prompt is never in both parts, and a sample keeps its part."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def test_no_prompt_is_in_both_parts(prompts: list[str], share: float):
 
 
 @given(PROMPTS, PROMPTS, st.floats(0, 1))
-def test_a_row_keeps_its_part_whatever_comes_later(prompts: list[str], more: list[str], share: float):
+def test_sample_keeps_its_part_when_samples_are_added(prompts: list[str], more: list[str], share: float):
     before, after = split(rows_of(prompts), share), split(rows_of(prompts + more), share)
     for part in Part:
         assert {row.id for row in before[part]} <= {row.id for row in after[part]}
 
 
-def test_what_a_person_held_out_takes_its_whole_group_along():
+def test_holding_out_one_sample_holds_out_its_group():
     parts = split(rows_of(["one", "ONE", "two"], held=0), 0.0)
     assert [row.answer for row in parts[Part.HELD_OUT]] == ["a", "a"]
 
 
-def test_the_hash_names_rows_in_their_versions():
+def test_hash_depends_on_samples_but_not_on_their_order():
     one, two = rows_of(["a", "b"])
     assert rows_hash([one, two]) == rows_hash([two, one]) != rows_hash([one])

@@ -1,4 +1,4 @@
-"""Test folders in the order of a seed."""
+"""Test folders are ordered by a seed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def ordered(seed: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return [item.nodeid for item in found]
 
 
-def test_a_seed_orders_folders_and_keeps_files_whole_and_in_order(monkeypatch: pytest.MonkeyPatch):
+def test_seed_orders_folders_and_keeps_the_order_of_files(monkeypatch: pytest.MonkeyPatch):
     names = ordered("7", monkeypatch)
     assert names == ordered("7", monkeypatch), "another process of pytest-xdist has the same order"
     first_of_each = [name.rpartition("/")[0] for name in names][::4]
@@ -37,20 +37,20 @@ def test_a_seed_orders_folders_and_keeps_files_whole_and_in_order(monkeypatch: p
     ] * 6
 
 
-def test_seeds_differ(monkeypatch: pytest.MonkeyPatch):
+def test_different_seeds_give_different_orders(monkeypatch: pytest.MonkeyPatch):
     assert len({tuple(ordered(str(seed), monkeypatch)) for seed in range(10)}) > 5
 
 
-def test_without_a_seed_the_order_stays(monkeypatch: pytest.MonkeyPatch):
+def test_order_is_unchanged_without_a_seed(monkeypatch: pytest.MonkeyPatch):
     assert ordered("", monkeypatch)[0].startswith("tests/e2e/")
-    assert printed("", monkeypatch) == []
+    assert summary_lines("", monkeypatch) == []
 
 
-def test_the_seed_is_printed(monkeypatch: pytest.MonkeyPatch):
-    assert "KAIROS_TEST_ORDER=42" in printed("42", monkeypatch)[0]
+def test_seed_is_printed(monkeypatch: pytest.MonkeyPatch):
+    assert "KAIROS_TEST_ORDER=42" in summary_lines("42", monkeypatch)[0]
 
 
-def printed(seed: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def summary_lines(seed: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     lines: list[str] = []
     monkeypatch.setenv(SEED, seed)
     pytest_terminal_summary(cast(pytest.TerminalReporter, SimpleNamespace(write_line=lines.append)))

@@ -1,4 +1,4 @@
-"""The scripted model server speaks the protocol: the official SDK understands it. And it plays what it is told."""
+"""The scripted model server supports the OpenAI protocol, as the official SDK confirms, and follows its script."""
 
 from __future__ import annotations
 
@@ -40,30 +40,30 @@ def sdk(server: ModelServer) -> openai.AsyncOpenAI:
     return openai.AsyncOpenAI(base_url=server.base_url, api_key="any", max_retries=0)
 
 
-async def test_the_openai_sdk_understands_it(server: ModelServer):
+async def test_openai_sdk_reads_answers(server: ModelServer):
     call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
     server.add(ScriptedModel("m", answer="one two three"))
     server.add(ScriptedModel("tools", answer="", tool_calls=[call]))
-    said: Any = [{"role": "user", "content": "count to three"}]
+    messages: Any = [{"role": "user", "content": "count to three"}]
     async with sdk(server) as client:
         assert [model.id async for model in client.models.list()] == ["m", "tools"]
-        whole = await client.chat.completions.create(model="m", messages=said)
+        whole = await client.chat.completions.create(model="m", messages=messages)
         assert (whole.choices[0].message.content, whole.choices[0].finish_reason) == ("one two three", "stop")
         assert whole.usage is not None
         assert (whole.usage.prompt_tokens, whole.usage.completion_tokens) == (3, 3)
-        cut = await client.chat.completions.create(model="m", messages=said, max_tokens=2)
+        cut = await client.chat.completions.create(model="m", messages=messages, max_tokens=2)
         assert (cut.choices[0].message.content, cut.choices[0].finish_reason) == ("one two", "length")
-        tools = await client.chat.completions.create(model="tools", messages=said)
+        tools = await client.chat.completions.create(model="tools", messages=messages)
         assert tools.choices[0].message.tool_calls is not None
         assert tools.choices[0].finish_reason == "tool_calls"
 
 
-async def test_the_openai_sdk_understands_its_streams(server: ModelServer):
+async def test_openai_sdk_reads_streams(server: ModelServer):
     server.add(ScriptedModel("m", answer="one two three"))
-    said: Any = [{"role": "user", "content": "count to three"}]
+    messages: Any = [{"role": "user", "content": "count to three"}]
     async with sdk(server) as client:
         stream = await client.chat.completions.create(
-            model="m", messages=said, stream=True, stream_options={"include_usage": True}
+            model="m", messages=messages, stream=True, stream_options={"include_usage": True}
         )
         chunks = [chunk async for chunk in stream]
     text = [choice.delta.content or "" for chunk in chunks for choice in chunk.choices]
@@ -73,31 +73,31 @@ async def test_the_openai_sdk_understands_its_streams(server: ModelServer):
     assert [choice.finish_reason for chunk in chunks for choice in chunk.choices][-1] == "stop"
 
 
-async def test_the_openai_sdk_understands_its_errors(server: ModelServer):
+async def test_openai_sdk_reads_errors(server: ModelServer):
     server.add(ScriptedModel("m", api_key="right"))
-    said: Any = [{"role": "user", "content": "hello"}]
+    messages: Any = [{"role": "user", "content": "hello"}]
     async with sdk(server) as client:
         with pytest.raises(openai.NotFoundError, match="model 'x' not found"):
-            await client.chat.completions.create(model="x", messages=said)
+            await client.chat.completions.create(model="x", messages=messages)
         with pytest.raises(openai.AuthenticationError):
-            await client.chat.completions.create(model="m", messages=said)
+            await client.chat.completions.create(model="m", messages=messages)
         server.fail("m", Fault(FaultKind.STATUS, status=429, retry_after="3"))
         with pytest.raises(openai.RateLimitError) as caught:
-            await client.chat.completions.create(model="m", messages=said)
+            await client.chat.completions.create(model="m", messages=messages)
     assert caught.value.response.headers["retry-after"] == "3"
 
 
-async def test_an_answer_follows_from_the_prompt(server: ModelServer, http: HttpClient):
+async def test_answer_depends_on_the_prompt(server: ModelServer, http: HttpClient):
     server.add(ScriptedModel("m", answer={"France": "Paris", "again": ["first", "then"], "": "unknown"}))
     assert await ask(server, http, "the capital of France?") == "Paris"
     assert await ask(server, http, "and of Peru?") == "unknown"
     server.add(ScriptedModel("turns", answer=["first", "then"]))
     assert [await ask(server, http, model="turns") for _ in range(3)] == ["first", "then", "then"]
 
-    async def thought(prompt: Prompt) -> str:
+    async def echo(prompt: Prompt) -> str:
         return f"{prompt.model} heard {prompt.text}"
 
-    server.add(ScriptedModel("thinks", answer=thought))
+    server.add(ScriptedModel("thinks", answer=echo))
     assert await ask(server, http, "you", model="thinks") == "thinks heard you"
 
 
@@ -114,7 +114,7 @@ async def test_quality_is_a_seeded_probability(server: ModelServer, http: HttpCl
         assert [await ask(other, http, model="m1") for _ in range(40)] == first
 
 
-async def test_faults_strike_as_often_as_told_and_in_turn(server: ModelServer, http: HttpClient):
+async def test_faults_occur_in_order_and_as_often_as_set(server: ModelServer, http: HttpClient):
     server.add(ScriptedModel("m", answer="fine"))
     server.fail("m", Fault(FaultKind.STATUS, status=500, requests=2))
     server.fail("m", Fault(FaultKind.STATUS, status=401, requests=1))
@@ -128,18 +128,18 @@ async def test_faults_strike_as_often_as_told_and_in_turn(server: ModelServer, h
     assert [call.status for call in server.calls] == [500, 500, 401, 200]
 
 
-async def test_a_fault_can_pass_with_time_or_be_healed(server: ModelServer, http: HttpClient):
+async def test_fault_expires_or_can_be_healed(server: ModelServer, http: HttpClient):
     server.add(ScriptedModel("m", answer="fine"))
     server.fail("*", Fault(FaultKind.STATUS, for_s=0.0))
     assert await ask(server, http) == "fine"
     server.fail("*", Fault(FaultKind.STATUS))
     with pytest.raises(ModelCallError):
         await ask(server, http)
-    server.heal("*")
+    server.clear_faults("*")
     assert await ask(server, http) == "fine"
 
 
-async def test_a_slow_model_takes_its_time(server: ModelServer, http: HttpClient):
+async def test_slow_model_answers_at_its_speed(server: ModelServer, http: HttpClient):
     server.add(ScriptedModel("m", answer="one two three four", first_token_s=0.1, tokens_per_s=40))
     await ask(server, http)
     call = server.calls[0]
@@ -148,18 +148,18 @@ async def test_a_slow_model_takes_its_time(server: ModelServer, http: HttpClient
     assert (call.tokens_sent, call.aborted) == (4, False)
 
 
-async def test_a_client_that_goes_away_is_noticed(server: ModelServer, http: HttpClient):
+async def test_disconnected_client_is_detected(server: ModelServer, http: HttpClient):
     server.add(ScriptedModel("m", answer="word " * 1000, tokens_per_s=50))
-    asking = asyncio.create_task(ask(server, http))
+    request = asyncio.create_task(ask(server, http))
     call = await server.call(0)
     await asyncio.wait_for(call.begun.wait(), 5)
-    asking.cancel()
+    request.cancel()
     await asyncio.wait_for(call.ended.wait(), 5)
     assert call.aborted
     assert call.tokens_sent < 1000
 
 
-async def test_the_port_can_be_closed_and_opened(server: ModelServer, http: HttpClient):
+async def test_port_can_be_closed_and_opened(server: ModelServer, http: HttpClient):
     server.add(ScriptedModel("m", answer="fine"))
     address = server.address
     await server.refuse()
@@ -170,7 +170,7 @@ async def test_the_port_can_be_closed_and_opened(server: ModelServer, http: Http
     assert await http.get_json(f"{address}/health") == {"status": "ok"}
 
 
-async def test_it_runs_as_a_process_and_is_scripted_over_http(http: HttpClient):
+async def test_server_runs_as_a_process_and_is_scripted_over_http(http: HttpClient):
     scripted = json.dumps({"name": "m", "answer": {"sky": {"probability": 1.0, "good": "blue"}, "": ["a", "b"]}})
     command = [sys.executable, "-m", "tests.kit.model_server", "--print-address", "--model", scripted, "--model", "n"]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)

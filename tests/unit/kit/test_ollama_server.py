@@ -1,4 +1,4 @@
-"""The kit's Ollama does what the real one was seen to do."""
+"""The test kit's Ollama server behaves as the real one was observed to behave."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def server_of(kit: OllamaPlace) -> OllamaServer:
     return kit.kit
 
 
-async def raw(kit: OllamaPlace, asked: dict[str, object]) -> bytes:
-    """The stream of an answer in the protocol of OpenAI."""
-    body = json.dumps(asked).encode()
+async def raw(kit: OllamaPlace, request: dict[str, object]) -> bytes:
+    """Return the body of a streamed answer in the OpenAI protocol."""
+    body = json.dumps(request).encode()
     async with kit.http.stream("POST", f"{kit.base.base_url}/chat/completions", body=body) as answer:
         return await answer.body()
 
 
-async def test_a_switch_of_the_runner_waits_for_the_answer_under_way(kit: OllamaPlace) -> None:
-    """What the router's switching cost is for."""
+async def test_switch_of_the_runner_waits_for_the_running_answer(kit: OllamaPlace) -> None:
+    """The router's switching cost accounts for this wait."""
     server, adapter = server_of(kit), kit.adapter()
     await kit.host().serve([adapter])
     loads = len(server.store.loads)
@@ -54,8 +54,8 @@ async def test_a_switch_of_the_runner_waits_for_the_answer_under_way(kit: Ollama
     assert server.store.loads[loads:] == ["smol"]
 
 
-async def test_the_kit_stacks_pulls_and_takes_one_file_as_the_real_one(kit: OllamaPlace) -> None:
-    """What the adapters' host guards against does happen there."""
+async def test_server_stacks_adapters_and_pulls_unknown_models_like_ollama(kit: OllamaPlace) -> None:
+    """The adapter host guards against both."""
     server, one, two = server_of(kit), kit.adapter("one"), kit.adapter("two", version=2)
     for adapter in (one, two):
         await kit.calls.upload(adapter.sha256, adapter.file)
@@ -65,19 +65,19 @@ async def test_the_kit_stacks_pulls_and_takes_one_file_as_the_real_one(kit: Olla
     with pytest.raises(HttpStatus, match="registry"):
         await kit.calls.create("c", "unknown", one.sha256)
     assert server.store.pulls == ["unknown"]
-    server.tells_modelfile = False
+    server.includes_modelfile = False
     assert await kit.calls.adapters_of("b") == ()
 
 
-async def test_its_own_chat_tells_how_long_loading_took(tmp_path: Path) -> None:
-    """In ns; the protocol of OpenAI has usage in a stream only where it is asked for."""
+async def test_native_chat_reports_the_loading_time(tmp_path: Path) -> None:
+    """The loading time is in ns. The OpenAI protocol has usage in a stream only on request."""
     async with ollama_kit(tmp_path, load_s=0.01) as kit:
         message = {"role": "user", "content": "one two"}
-        asked = {"model": "smol", "messages": [message], "stream": False}
-        first = await kit.http.post_json(f"{kit.address}/api/chat", asked)
+        request = {"model": "smol", "messages": [message], "stream": False}
+        first = await kit.http.post_json(f"{kit.address}/api/chat", request)
         assert first["load_duration"] >= 10_000_000
         assert (first["prompt_eval_count"], first["message"]["content"]) == (2, "base answers one two")
-        streamed = {**asked, "stream": True}
+        streamed = {**request, "stream": True}
         assert [b"usage" in await raw(kit, {**streamed, **more}) for more in ({}, USAGE)] == [False, True]
         models = await kit.http.get_json(f"{kit.base.base_url}/models")
         assert [model["id"] for model in models["data"]] == ["smol:latest"]

@@ -1,4 +1,4 @@
-"""A scripted model server, and callers of it: one that waits as Kairos does, one that soon gives up."""
+"""A scripted model server, and providers that call it with normal or with short timeouts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def providers() -> AsyncIterator[Providers]:
 
 
 @pytest_asyncio.fixture
-async def impatient() -> AsyncIterator[Providers]:
-    """For servers that hang."""
+async def short_timeouts() -> AsyncIterator[Providers]:
+    """Providers with short timeouts, for servers that hang."""
     async with HttpClient() as http:
         yield Providers(http, CallLimits(first_token_s=0.5, idle_s=0.2))

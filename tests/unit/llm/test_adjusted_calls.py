@@ -1,4 +1,4 @@
-"""Calls whose first request is refused for a parameter: they succeed, and the next one is right at once."""
+"""A call that is refused for a parameter is repeated without it, and the next call omits it at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.unit.llm.test_refused_parameters import SCHEMA, extra, openai
 
 
 def gpt5(body: Mapping[str, Any]) -> tuple[int, Any] | None:
-    """As OpenAI's gpt-5 family answers."""
+    """Refuse parameters as OpenAI's gpt-5 family does."""
     if body.get("temperature") not in (None, 1):
         return 400, openai("Unsupported value: 'temperature' does not support 0 with this model.", "temperature")
     if "max_tokens" in body:
@@ -29,7 +29,7 @@ def gpt5(body: Mapping[str, Any]) -> tuple[int, Any] | None:
     return None
 
 
-async def test_what_a_model_refuses_is_left_out_and_remembered(server: ModelServer, providers: Providers):
+async def test_refused_parameter_is_omitted_and_remembered(server: ModelServer, providers: Providers):
     server.add(ScriptedModel("up", answer="Rome", refuses=gpt5))
     request = ChatRequest(HELLO.messages, temperature=0.0, max_tokens=5)
     for _ in range(2):
@@ -40,7 +40,7 @@ async def test_what_a_model_refuses_is_left_out_and_remembered(server: ModelServ
     assert known.described() == ["temperature not sent", "max_tokens sent as max_completion_tokens"]
 
 
-async def test_another_model_of_the_same_server_is_asked_for_everything(server: ModelServer, providers: Providers):
+async def test_other_models_of_the_server_receive_all_parameters(server: ModelServer, providers: Providers):
     server.add(ScriptedModel("up", refuses=gpt5))
     server.add(ScriptedModel("older"))
     request = ChatRequest(HELLO.messages, temperature=0.0)
@@ -49,7 +49,7 @@ async def test_another_model_of_the_same_server_is_asked_for_everything(server: 
     assert server.calls[-1].body["temperature"] == 0
 
 
-async def test_a_changed_entry_and_a_reset_begin_anew(server: ModelServer, providers: Providers):
+async def test_changed_entry_and_reset_discard_adjustments(server: ModelServer, providers: Providers):
     server.add(ScriptedModel("up", refuses=gpt5))
     request = ChatRequest(HELLO.messages, temperature=0.0)
     await providers.chat(model(server), request, timeout_s=5)
@@ -60,9 +60,7 @@ async def test_a_changed_entry_and_a_reset_begin_anew(server: ModelServer, provi
     assert server.calls[-1].body["temperature"] == 0
 
 
-async def test_nothing_is_remembered_of_a_refusal_that_leaving_out_did_not_mend(
-    server: ModelServer, providers: Providers
-):
+async def test_adjustment_that_did_not_help_is_not_remembered(server: ModelServer, providers: Providers):
     def never(body: Mapping[str, Any]) -> tuple[int, Any]:
         return 400, openai("Unrecognized request argument supplied: temperature")
 
@@ -74,9 +72,7 @@ async def test_nothing_is_remembered_of_a_refusal_that_leaving_out_did_not_mend(
     assert providers.traits.of(model(server)) == Traits()
 
 
-async def test_a_server_that_refuses_one_thing_after_the_other_is_not_asked_for_ever(
-    server: ModelServer, providers: Providers
-):
+async def test_number_of_adjustments_per_call_is_limited(server: ModelServer, providers: Providers):
     names = [f"made_up_{number}" for number in range(40)]
 
     def picky(body: Mapping[str, Any]) -> tuple[int, Any] | None:
@@ -87,13 +83,13 @@ async def test_a_server_that_refuses_one_thing_after_the_other_is_not_asked_for_
     assert len(server.calls) == 7
 
 
-async def test_what_an_operator_wants_in_each_request_is_never_left_out(server: ModelServer, providers: Providers):
+async def test_configured_body_parameters_are_never_omitted(server: ModelServer, providers: Providers):
     server.add(ScriptedModel("up", refuses=lambda body: (422, extra("lora")) if "lora" in body else None))
     await failed(providers, model(server, body={"lora": [{"id": 0, "scale": 1.0}]}))
     assert len(server.calls) == 1
 
 
-async def test_a_refused_schema_is_remembered_for_that_schema_alone(server: ModelServer, providers: Providers):
+async def test_refusal_of_a_schema_applies_only_to_that_schema(server: ModelServer, providers: Providers):
     def no_city(body: Mapping[str, Any]) -> tuple[int, Any] | None:
         if "city" in str(body["response_format"].get("json_schema")):
             return 400, openai("Invalid schema for response_format 'answer': too odd", "response_format")
@@ -111,7 +107,7 @@ async def test_a_refused_schema_is_remembered_for_that_schema_alone(server: Mode
 
 
 @pytest.mark.parametrize("streams", [True, False])
-async def test_a_schema_is_sent_to_a_server_of_which_nothing_is_declared(
+async def test_schema_is_sent_to_a_server_without_declared_capabilities(
     server: ModelServer, providers: Providers, streams: bool
 ):
     server.add(ScriptedModel("up", answer="{}", streams=streams))
@@ -120,10 +116,8 @@ async def test_a_schema_is_sent_to_a_server_of_which_nothing_is_declared(
     assert (sent["strict"], sent["schema"]["additionalProperties"]) == (True, False)
 
 
-async def test_a_schema_that_cannot_be_made_strict_is_sent_as_it_is_and_not_as_strict(
-    server: ModelServer, providers: Providers
-):
-    """Strict schemas require every property, so that an optional one would become required."""
+async def test_schema_that_cannot_be_strict_is_sent_unchanged_without_strict(server: ModelServer, providers: Providers):
+    """A strict schema requires every property, so an optional property would become required."""
     schema = {"type": "object", "properties": {"city": {"type": "string"}, "note": {"type": "string"}}}
     schema |= {"required": ["city"]}
     wanted = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
@@ -134,7 +128,7 @@ async def test_a_schema_that_cannot_be_made_strict_is_sent_as_it_is_and_not_as_s
     assert sent["schema"] == schema
 
 
-async def test_declarations_overrule_what_was_found_out(server: ModelServer, providers: Providers):
+async def test_declared_capabilities_override_learned_adjustments(server: ModelServer, providers: Providers):
     server.add(
         ScriptedModel("up", refuses=lambda body: (422, extra("response_format")) if "response_format" in body else None)
     )
@@ -147,7 +141,7 @@ async def test_declarations_overrule_what_was_found_out(server: ModelServer, pro
     assert len(server.calls) == 3
 
 
-async def test_a_refusal_inside_a_stream_is_read_as_one_before_it(server: ModelServer, providers: Providers):
+async def test_refusal_inside_a_stream_is_handled(server: ModelServer, providers: Providers):
     def within(body: Mapping[str, Any]) -> tuple[int, Any] | None:
         if "seed" in body:
             return 200, {"error": {"message": "seed is not supported", "type": "BadRequestError", "code": 400}}
@@ -158,17 +152,17 @@ async def test_a_refusal_inside_a_stream_is_read_as_one_before_it(server: ModelS
     assert got.text == "Rome"
 
 
-async def test_an_address_with_a_query_keeps_it_behind_the_path_and_azure_gets_the_key_in_its_own_header():
+async def test_query_of_an_address_follows_the_path_and_azure_receives_the_api_key_header():
     reply = {"choices": [{"index": 0, "message": {"content": "Rome"}, "finish_reason": "stop"}]}
     called = Model("m", "m", "http://x.openai.azure.com/openai/deployments/d?api-version=1", api_key="sk-1")
     async with (
-        AnyServer(lambda asked: reply if "chat" in asked.target else {"data": [{"id": "m"}]}) as proxy,
+        AnyServer(lambda request: reply if "chat" in request.target else {"data": [{"id": "m"}]}) as proxy,
         HttpClient(proxies=Proxies.of({"HTTP_PROXY": proxy.address})) as http,
     ):
         providers = Providers(http)
         assert (await providers.chat(called, HELLO, timeout_s=5)).text == "Rome"
         assert await providers.list_models(called.base_url, "sk-1", timeout_s=5) == ["m"]
-    first, second = proxy.asked
+    first, second = proxy.requests
     assert first.target == "http://x.openai.azure.com/openai/deployments/d/chat/completions?api-version=1"
     assert first.headers["api-key"] == "sk-1"
     assert second.target == "http://x.openai.azure.com/openai/deployments/d/models?api-version=1"

@@ -1,4 +1,4 @@
-"""An answer counts only if its good end was seen; everything else is a failed call."""
+"""An answer is accepted only if it ended properly; anything else is a failed call."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def stream(*values: object) -> bytes:
         # Ollama writes "" where the protocol has null, DashScope "null".
         (UNFRAMED + stream(delta("The capital of Italy is Ro", ""), delta("me.", ""), STOP, DONE), Then.CLOSE),
         (UNFRAMED + stream(delta("The capital of Italy is Ro", "null"), delta("me.", "null"), STOP, DONE), Then.CLOSE),
-        # A reason in each event says nothing, but [DONE] does.
+        # A finish reason in each event proves nothing, but [DONE] does.
         (UNFRAMED + stream(delta("The capital of Italy is Ro", "stop"), delta("me.", "stop"), DONE), Then.CLOSE),
         (UNFRAMED + stream(TEXT, STOP, REST, STOP, DONE), Then.CLOSE),
-        # [DONE] is the only end here, however it is written.
+        # [DONE] is the only end here, in any notation.
         (UNFRAMED + stream(TEXT, delta("me.", "stop")) + b"data: [DONE] \n\n", Then.CLOSE),
         (UNFRAMED + stream(TEXT, delta("me.", "stop")) + b"data:\t[DONE]\r\n\r\n", Then.CLOSE),
         (UNFRAMED + stream(TEXT, delta("me.", "stop")) + b'data: "[DONE]"\n\n', Then.CLOSE),
@@ -62,18 +62,18 @@ def stream(*values: object) -> bytes:
         (sized(gzip.compress(stream(TEXT, REST, STOP, DONE)), headers=b"Content-Encoding: gzip\r\n"), Then.CLOSE),
     ],
 )
-async def test_an_answer_whose_good_end_was_seen_is_whole(wire: bytes, then: str):
+async def test_answer_with_a_proper_end_is_complete(wire: bytes, then: str):
     got = await ask(wire, then=Then(then))
     assert (got.text, got.finish_reason) == (WHOLE, "stop")
 
 
-async def test_a_wait_after_the_good_end_is_no_part_of_the_answers_duration():
+async def test_wait_after_the_end_does_not_count_as_duration():
     began = time.perf_counter()
     got = await ask(UNFRAMED + stream(TEXT, REST, STOP, USAGE), then=Then.HOLD)
-    assert got.duration_s <= time.perf_counter() - began - 0.1, "`ask` waits so long for token counts"
+    assert got.duration_s <= time.perf_counter() - began - 0.1, "`ask` waits 0.1 s for token counts"
 
 
-async def test_text_that_was_held_back_goes_out_when_the_stream_goes_silent_after_a_good_end():
+async def test_withheld_text_is_sent_when_the_stream_stalls_after_its_end():
     deltas: list[str] = []
     got = await ask(UNFRAMED + stream(delta("<"), STOP), then=Then.HOLD, deltas=deltas)
     assert (got.text, "".join(deltas)) == ("<", "<")
@@ -93,7 +93,7 @@ async def test_text_that_was_held_back_goes_out_when_the_stream_goes_silent_afte
         (delta("", "stop", role="assistant"), delta("The capital of Italy is Ro", "stop")),
     ],
 )
-async def test_a_stream_that_dies_without_a_known_good_end_is_a_failed_call(values: tuple[object, ...], then: Then):
+async def test_stream_that_breaks_off_without_an_end_is_a_failed_call(values: tuple[object, ...], then: Then):
     with pytest.raises((ModelStreamCut, ModelTimeout)) as caught:
         await ask(UNFRAMED + stream(*values), then=then)
     assert caught.value.infrastructure
@@ -127,7 +127,7 @@ async def test_a_stream_that_dies_without_a_known_good_end_is_a_failed_call(valu
         (sized(b"<html><title>Sign in</title></html>"), Then.CLOSE),
     ],
 )
-async def test_a_broken_end_is_a_failed_call(wire: bytes, then: str):
+async def test_damaged_end_is_a_failed_call(wire: bytes, then: str):
     with pytest.raises((ModelStreamCut, ModelAnswerInvalid)):
         await ask(wire, then=Then(then))
 
@@ -141,7 +141,7 @@ async def test_a_broken_end_is_a_failed_call(wire: bytes, then: str):
         (STOP, TEXT, REST, STOP, DONE),
     ],
 )
-def test_a_stream_cut_at_any_byte_is_whole_or_a_fault(values: tuple[object, ...]):
+def test_stream_cut_at_any_byte_is_complete_or_an_error(values: tuple[object, ...]):
     wire = stream(*values)
     for cut in range(len(wire) + 1):
         answer, parser = AnswerBuilder(10_000), EventStream()
@@ -158,7 +158,7 @@ def test_a_stream_cut_at_any_byte_is_whole_or_a_fault(values: tuple[object, ...]
 
 @pytest.mark.parametrize("then", list(Then))
 @pytest.mark.parametrize("reason", ["abort", "error", "network_error", "insufficient_system_resource", "OTHER", "huh"])
-async def test_a_bad_reason_fails_the_call_and_is_named(reason: str, then: Then):
+async def test_bad_finish_reason_fails_the_call_and_is_named(reason: str, then: Then):
     with pytest.raises(ModelStreamCut, match=f"the finish reason '{reason}'"):
         await ask(UNFRAMED + stream(TEXT, delta(finish=reason)), then=then)
     with pytest.raises(ModelStreamCut, match=f"the finish reason '{reason}'"):
@@ -169,7 +169,7 @@ async def test_a_bad_reason_fails_the_call_and_is_named(reason: str, then: Then)
 
 
 @pytest.mark.parametrize("reason", ["content_filter", "SAFETY", "RECITATION", "content_filter: PROHIBITED_CONTENT"])
-async def test_a_withheld_answer_fails_and_does_not_count_against_the_server(reason: str):
+async def test_withheld_answer_fails_and_does_not_count_against_the_server(reason: str):
     with pytest.raises(
         ModelWithheld, match=f"withheld the answer: it ended with the finish reason '{reason}'"
     ) as caught:
@@ -178,19 +178,19 @@ async def test_a_withheld_answer_fails_and_does_not_count_against_the_server(rea
 
 
 @pytest.mark.parametrize("reason", ["length", "max_tokens", "MAX_TOKENS", "model_length", "FinishReason.MAX_TOKENS"])
-async def test_a_truncated_answer_says_so(reason: str):
+async def test_truncated_answer_is_marked(reason: str):
     got = await ask(chunked(stream(TEXT, delta(finish=reason), DONE)))
     assert (got.text, got.finish_reason, got.truncated) == ("The capital of Italy is Ro", "length", True)
 
 
-async def test_the_error_after_a_bad_reason_is_reported_in_the_servers_words():
+async def test_error_after_a_bad_finish_reason_is_reported_verbatim():
     error = {"error": {"code": 502, "message": "Worker limit reached (33/32)"}}
     with pytest.raises(ModelCallError, match=r"failed with 502: Worker limit reached \(33/32\)"):
         await ask(chunked(stream(TEXT, delta(finish="error"), error)))
 
 
 @pytest.mark.parametrize(
-    ("word", "ending", "translated"),
+    ("given", "ending", "translated"),
     [
         ("stop", Ending.COMPLETE, "stop"),
         ("STOP", Ending.COMPLETE, "stop"),
@@ -209,11 +209,11 @@ async def test_the_error_after_a_bad_reason_is_reported_in_the_servers_words():
         ("user_cancel", Ending.FAILED, "user_cancel"),
     ],
 )
-def test_reasons_of_all_servers_are_known_by_their_letters(word: str, ending: Ending, translated: str):
-    assert ending_of(word) == (ending, translated)
+def test_finish_reasons_of_all_servers_are_recognised(given: str, ending: Ending, translated: str):
+    assert ending_of(given) == (ending, translated)
 
 
 @pytest.mark.parametrize("value", [None, "", "null", " ", False, "FINISH_REASON_UNSPECIFIED", {"type": None}])
-def test_a_reason_that_names_nothing_is_none(value: object):
+def test_empty_finish_reason_is_none(value: object):
     assert finish_reason_of(value) is None
     assert finish_reason_of({"type": "stop", "matched": 2}) == "stop"

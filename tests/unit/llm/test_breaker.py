@@ -1,4 +1,4 @@
-"""The breaker: three errors open it, one probe at a time closes it, and a refusal waits for a person."""
+"""The circuit breaker: three errors open it, one probe at a time closes it, and a refusal lasts until a reset."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def opened() -> Breaker:
     return breaker
 
 
-def test_three_errors_in_a_row_open_it():
+def test_three_consecutive_errors_open_the_breaker():
     breaker = Breaker()
     fail(breaker, 0.0, 2)
     assert breaker.state(0.0) is BreakerState.CLOSED
@@ -36,7 +36,7 @@ def test_three_errors_in_a_row_open_it():
     assert breaker.retry_at(0.0) == PERIOD_S
 
 
-def test_a_success_between_errors_starts_the_count_again():
+def test_success_resets_the_error_count():
     breaker = Breaker()
     for _ in range(5):
         fail(breaker, 0.0, 2)
@@ -46,18 +46,18 @@ def test_a_success_between_errors_starts_the_count_again():
     assert breaker.state(0.0) is BreakerState.CLOSED
 
 
-def test_the_time_it_stays_open_doubles_up_to_eight_times():
-    breaker, now, stays = opened(), 0.0, []
+def test_open_time_doubles_up_to_eightfold():
+    breaker, now, periods = opened(), 0.0, []
     for _ in range(6):
         until = breaker.retry_at(now)
         assert until is not None
-        stays.append((until - now) / PERIOD_S)
+        periods.append((until - now) / PERIOD_S)
         now = until
         fail(breaker, now)
-    assert stays == [1, 2, 4, 8, MAX_PERIODS, MAX_PERIODS]
+    assert periods == [1, 2, 4, 8, MAX_PERIODS, MAX_PERIODS]
 
 
-def test_a_good_probe_closes_it_and_forgets_the_doubling():
+def test_successful_probe_closes_the_breaker_and_resets_the_open_time():
     breaker = opened()
     fail(breaker, PERIOD_S)
     now = 3 * PERIOD_S
@@ -69,7 +69,7 @@ def test_a_good_probe_closes_it_and_forgets_the_doubling():
     assert breaker.retry_at(now) == now + PERIOD_S
 
 
-def test_only_one_probe_goes_and_a_lost_one_is_replaced():
+def test_only_one_probe_runs_and_a_lost_one_is_replaced():
     breaker = opened()
     assert breaker.acquire(PERIOD_S) is not None
     assert breaker.acquire(PERIOD_S) is None
@@ -78,7 +78,7 @@ def test_only_one_probe_goes_and_a_lost_one_is_replaced():
     assert breaker.acquire(PERIOD_S + PROBE_S) is not None
 
 
-def test_what_a_lost_probe_reports_too_late_says_nothing_of_the_one_that_replaced_it():
+def test_late_result_of_a_lost_probe_is_ignored():
     breaker = opened()
     lost, later = breaker.acquire(PERIOD_S), breaker.acquire(PERIOD_S + PROBE_S)
     assert lost is not None
@@ -89,7 +89,7 @@ def test_what_a_lost_probe_reports_too_late_says_nothing_of_the_one_that_replace
     assert breaker.state(PERIOD_S + PROBE_S) is BreakerState.CLOSED
 
 
-def test_an_abandoned_probe_makes_room_for_another():
+def test_abandoned_probe_permits_another():
     breaker = opened()
     permit = breaker.acquire(PERIOD_S)
     assert permit is not None
@@ -97,9 +97,9 @@ def test_an_abandoned_probe_makes_room_for_another():
     assert breaker.acquire(PERIOD_S) is not None
 
 
-def test_calls_from_before_it_opened_change_nothing():
-    """Twenty calls were under way when the server went down: their errors do not double the wait, and one late answer
-    does not close it."""
+def test_calls_started_before_opening_are_ignored():
+    """Twenty calls were running when the server went down: their errors do not double the open time, and a late answer
+    does not close the breaker."""
     breaker = Breaker()
     permits = [breaker.acquire(0.0) for _ in range(20)]
     for permit in permits[:19]:
@@ -111,7 +111,7 @@ def test_calls_from_before_it_opened_change_nothing():
     assert breaker.retry_at(2.0) == 1.0 + PERIOD_S
 
 
-def test_our_own_cancels_do_not_count():
+def test_cancellations_by_kairos_do_not_count():
     breaker = Breaker()
     fail(breaker, 0.0, 20, FaultKind.OURS)
     assert breaker.state(0.0) is BreakerState.CLOSED
@@ -119,7 +119,7 @@ def test_our_own_cancels_do_not_count():
     assert breaker.state(0.0) is BreakerState.CLOSED
 
 
-def test_retry_after_is_honoured_from_the_first_error_and_over_the_period():
+def test_retry_after_is_respected_from_the_first_error_and_extends_the_period():
     breaker = Breaker()
     fail(breaker, 0.0, 1, retry_after_s=5.0)
     assert not breaker.allows(4.9)
@@ -130,14 +130,14 @@ def test_retry_after_is_honoured_from_the_first_error_and_over_the_period():
     assert breaker.retry_at(0.0) == 200.0
 
 
-def test_a_failed_probe_after_retry_after_opens_it_for_a_period():
+def test_failed_probe_after_retry_after_opens_the_breaker_for_one_period():
     breaker = Breaker()
     fail(breaker, 0.0, 1, retry_after_s=5.0)
     fail(breaker, 5.0)
     assert breaker.retry_at(5.0) == 5.0 + PERIOD_S
 
 
-def test_a_refusal_stays_until_a_person_tries_again():
+def test_refusal_lasts_until_a_reset():
     breaker = Breaker()
     fail(breaker, 0.0, 1, FaultKind.REFUSED)
     assert breaker.state(1e9) is BreakerState.REFUSED
@@ -156,7 +156,7 @@ def test_a_refusal_stays_until_a_person_tries_again():
         *((status, FaultKind.OURS) for status in (400, 413, 422)),
     ],
 )
-def test_what_a_status_says_of_the_server(status, fault):
+def test_kind_of_fault_by_status(status, fault):
     assert fault_of(status) is fault
 
 
@@ -169,7 +169,7 @@ events = st.lists(
 
 
 @given(events=events)
-def test_never_two_probes_at_once(events):
+def test_two_probes_never_run_at_once(events):
     breaker, now, under_way = opened(), 0.0, {}
     permits: list[int] = []
     for event, seconds, place in events:

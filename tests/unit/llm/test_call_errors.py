@@ -1,4 +1,4 @@
-"""For each way in which a model call fails: the right error, whether it counts against the server, and what to do."""
+"""For each way in which a model call fails: its error, whether it counts against the server, and the remedy."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel
     ids=lambda value: f"{value.kind}-{value.status}-{value.after_tokens}" if isinstance(value, Fault) else None,
 )
 async def test_faults_of_the_server_count_against_it(
-    server: ModelServer, impatient: Providers, fault: Fault, kind: type[ModelCallError], partial: str
+    server: ModelServer, short_timeouts: Providers, fault: Fault, kind: type[ModelCallError], partial: str
 ):
     server.fail("up", fault)
-    error = await failed(impatient, model(server))
+    error = await failed(short_timeouts, model(server))
     assert type(error) is kind
     assert (error.infrastructure, error.permanent, error.retryable) == (True, False, True)
     assert (error.partial, error.usage) == (partial, None)
 
 
-async def test_a_closed_port_is_unreachable(server: ModelServer, providers: Providers):
+async def test_closed_port_is_unreachable(server: ModelServer, providers: Providers):
     await server.refuse()
     error = await failed(providers, model(server))
     assert isinstance(error, ModelUnreachable)
@@ -73,7 +73,7 @@ async def test_a_closed_port_is_unreachable(server: ModelServer, providers: Prov
     assert (await providers.chat(model(server), HELLO, timeout_s=5)).text
 
 
-async def test_a_server_that_takes_no_connection_is_timed_out(server: ModelServer):
+async def test_server_that_accepts_no_connection_times_out(server: ModelServer):
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -91,14 +91,16 @@ async def test_a_server_that_takes_no_connection_is_timed_out(server: ModelServe
     assert "waiting for the connection. Check that the server at" in str(error)
 
 
-async def test_timeouts_say_what_was_waited_for(server: ModelServer, impatient: Providers):
+async def test_timeout_names_the_awaited_step(server: ModelServer, short_timeouts: Providers):
     server.fail("up", Fault(FaultKind.HANG, requests=1))
-    assert "waiting for the first token. The server may be loading" in str(await failed(impatient, model(server)))
+    assert "waiting for the first token. The server may be loading" in str(await failed(short_timeouts, model(server)))
     server.fail("up", Fault(FaultKind.HANG, after_tokens=1, requests=1))
-    assert "waiting for the next token. The server stopped in the middle" in str(await failed(impatient, model(server)))
+    assert "waiting for the next token. The server stopped in the middle" in str(
+        await failed(short_timeouts, model(server))
+    )
 
 
-async def test_our_own_deadline_does_not_count_against_the_server(server: ModelServer, providers: Providers):
+async def test_deadline_of_the_caller_does_not_count_against_the_server(server: ModelServer, providers: Providers):
     server.fail("up", Fault(FaultKind.HANG, after_tokens=2))
     error = await failed(providers, model(server), timeout_s=0.5)
     assert isinstance(error, ModelTimeout)
@@ -108,7 +110,7 @@ async def test_our_own_deadline_does_not_count_against_the_server(server: ModelS
 
 
 @pytest.mark.parametrize(("status", "header", "seconds"), [(429, "3", 3), (503, "0.5", 0.5), (429, None, None)])
-async def test_the_server_says_when_to_come_back(
+async def test_retry_after_of_the_server_is_read(
     server: ModelServer, providers: Providers, status: int, header: str | None, seconds: float | None
 ):
     server.fail("up", Fault(FaultKind.STATUS, status=status, retry_after=header))
@@ -130,7 +132,7 @@ async def test_the_server_says_when_to_come_back(
         (301, "", "must be the address without /chat/completions, such as …/v1."),
     ],
 )
-async def test_a_refusal_is_permanent_and_says_what_to_check(
+async def test_refusal_is_permanent_and_has_a_remedy(
     server: ModelServer, providers: Providers, status: int, body: str | None, remedy: str
 ):
     server.fail("up", Fault(FaultKind.STATUS, status=status, body=body))
@@ -141,7 +143,7 @@ async def test_a_refusal_is_permanent_and_says_what_to_check(
     assert remedy in str(error)
 
 
-async def test_a_missing_key_is_said_to_be_missing(server: ModelServer, providers: Providers):
+async def test_missing_key_is_reported(server: ModelServer, providers: Providers):
     server.add(ScriptedModel("up", api_key="right"))
     assert "(none is set)" in str(await failed(providers, model(server, api_key=None)))
     error = await failed(providers, model(server))
@@ -150,14 +152,14 @@ async def test_a_missing_key_is_said_to_be_missing(server: ModelServer, provider
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-async def test_a_bad_request_says_nothing_of_the_server(server: ModelServer, providers: Providers, status: int):
+async def test_bad_request_does_not_count_against_the_server(server: ModelServer, providers: Providers, status: int):
     server.fail("up", Fault(FaultKind.STATUS, status=status))
     error = await failed(providers, model(server))
     assert isinstance(error, ModelRequestInvalid)
     assert (error.infrastructure, error.permanent, error.retryable) == (False, False, False)
 
 
-async def test_a_request_that_is_no_json_is_never_sent(server: ModelServer, providers: Providers):
+async def test_request_that_is_not_valid_json_is_never_sent(server: ModelServer, providers: Providers):
     error = await failed(providers, model(server), ChatRequest(({"role": "user", "content": "\ud800"},)))
     assert isinstance(error, ModelRequestInvalid)
     assert server.calls == []
@@ -175,14 +177,14 @@ async def test_a_request_that_is_no_json_is_never_sent(server: ModelServer, prov
         ({"unknown": 1}, ModelServerError),
     ],
 )
-async def test_an_error_inside_the_answer_is_an_error(
+async def test_error_inside_the_answer_is_an_error(
     server: ModelServer, providers: Providers, error: object, kind: type[ModelCallError]
 ):
     assert type(await garbled(server, providers, events(delta("a"), {"error": error}))) is kind
     assert type(await garbled(server, providers, json.dumps({"error": error}))) is kind
 
 
-# Garbage
+# Invalid answers
 
 
 @pytest.mark.parametrize(
@@ -204,7 +206,7 @@ async def test_an_error_inside_the_answer_is_an_error(
         ),
     ],
 )
-async def test_garbage_is_named(server: ModelServer, providers: Providers, body: str, reason: str):
+async def test_invalid_answer_is_described(server: ModelServer, providers: Providers, body: str, reason: str):
     error = await garbled(server, providers, body)
     assert isinstance(error, ModelAnswerInvalid)
     assert error.reason == reason
@@ -214,14 +216,14 @@ async def test_garbage_is_named(server: ModelServer, providers: Providers, body:
 @pytest.mark.parametrize(
     "body", [events(*[delta("x" * 1000)] * 21), "data: " + "x" * 20_001, json.dumps({"x": "x" * 20_001})]
 )
-async def test_an_endless_answer_is_cut_off(server: ModelServer, providers: Providers, body: str):
+async def test_endless_answer_is_ended(server: ModelServer, providers: Providers, body: str):
     error = await garbled(server, providers, body)
     assert isinstance(error, ModelAnswerInvalid)
     assert not error.infrastructure
     assert "the limit of 20000 bytes" in str(error)
 
 
-async def test_an_event_cut_in_half_is_a_cut_stream(server: ModelServer, providers: Providers):
+async def test_truncated_event_is_a_cut_stream(server: ModelServer, providers: Providers):
     error = await garbled(server, providers, events(delta("ab"), delta("cd"))[:-20])
     assert isinstance(error, ModelStreamCut)
     assert error.partial == "ab"

@@ -1,4 +1,4 @@
-"""Adapters among the candidates: each for its own project, and one on trial for its share of the requests."""
+"""Adapters among the candidates: each for its own project, and a canary for its share of the requests."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def selector(*adapters: Model, **values: object) -> ModelSelector:
     return ModelSelector([*map(model, SHARED), *adapters], WEIGHTS, **values)  # type: ignore[arg-type]
 
 
-def know(router: ModelSelector, **means: float) -> None:
+def set_quality(router: ModelSelector, **means: float) -> None:
     rows = {name: Statistics(n=1000, s=1000 * mean, q=1000 * mean) for name, mean in means.items()}
     router.restore(OURS, "t", 1000, rows)
 
 
-def ask(router: ModelSelector, project_id: ProjectId = OURS, **values: object):
+def decide(router: ModelSelector, project_id: ProjectId = OURS, **values: object):
     return router.select(Request(project_id, "t", **values), 0.0)  # type: ignore[arg-type]
 
 
@@ -51,106 +51,108 @@ ADAPTERS = st.lists(
 
 @given(
     drawn=ADAPTERS,
-    asking=st.sampled_from(OWNERS),
+    project=st.sampled_from(OWNERS),
     canary_bucket=st.floats(0, 1, exclude_max=True),
     session=st.sampled_from([None, "s"]),
     excluded=st.sets(st.sampled_from([*SHARED, "a0", "a1"])),
     named=st.sampled_from([None, "base", "a0", "a1"]),
     last_resort=st.sampled_from([None, "other"]),
 )
-def test_an_adapter_of_another_project_is_never_chosen_weighed_or_named(
-    drawn, asking, canary_bucket, session, excluded, named, last_resort
+def test_adapter_of_another_project_is_never_chosen_scored_or_named(
+    drawn, project, canary_bucket, session, excluded, named, last_resort
 ):
     adapters = [adapter(f"a{i}", owner, share=share) for i, (owner, share, _) in enumerate(drawn)]
-    ill = {f"a{i}" for i, (_, _, down) in enumerate(drawn) if down}
+    unavailable = {f"a{i}" for i, (_, _, down) in enumerate(drawn) if down}
 
     def health(name: str, now: float, /) -> Availability:
-        return Availability(True, f"{name} is down", 9.0) if name in ill else HEALTHY
+        return Availability(True, f"{name} is down", 9.0) if name in unavailable else HEALTHY
 
     router = selector(*adapters, health=health, last_resort=last_resort)
-    own = {*SHARED, *(each.name for each in adapters if each.project_id == asking)}
-    asked = {"canary_bucket": canary_bucket, "session": session, "exclude": frozenset(excluded), "model": named}
+    own = {*SHARED, *(each.name for each in adapters if each.project_id == project)}
+    values = {"canary_bucket": canary_bucket, "session": session, "exclude": frozenset(excluded), "model": named}
     for owner in OWNERS:
-        ask(router, owner, **asked)  # whatever the others did before
-    decision = ask(router, asking, **asked)
+        decide(router, owner, **values)  # earlier decisions of other projects must not matter
+    decision = decide(router, project, **values)
     seen = {*decision.ranked, *(exclusion.model for exclusion in decision.excluded)}
-    assert seen == own, "each model of its own is weighed or excluded, and no other one"
+    assert seen == own, "exactly the project's models are ranked or excluded"
     assert decision.chosen in {None, *own}
-    assert set(router._experience.project(asking).models) <= own, "not even a place for its statistics"
+    assert set(router._experience.project(project).models) <= own, "no statistics exist for other models"
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.5])
-def test_the_share_of_many_requests_is_about_the_share(share: float):
+def test_canary_serves_about_its_share_of_many_requests(share: float):
     router = selector(adapter("trial", share=share))
-    know(router, base=0.2, other=0.2, trial=0.9)
+    set_quality(router, base=0.2, other=0.2, trial=0.9)
     requests = 4000
-    chosen = [ask(router, canary_bucket=canary_bucket_of(uuid4())).chosen for _ in range(requests)]
+    chosen = [decide(router, canary_bucket=canary_bucket_of(uuid4())).chosen for _ in range(requests)]
     error = (share * (1 - share) / requests) ** 0.5
-    assert abs(chosen.count("trial") / requests - share) < 6 * error, "six standard errors: once in 5e8 runs by chance"
+    assert abs(chosen.count("trial") / requests - share) < 6 * error, (
+        "six standard errors: exceeded by chance once in 5e8 runs"
+    )
 
 
-def test_who_is_judged_says_nothing_of_who_is_on_trial():
+def test_judge_sampling_is_independent_of_the_canary_bucket():
     ids = [uuid4() for _ in range(4000)]
-    on_trial = [each for each in ids if canary_bucket_of(each) < 0.1]
-    judged = sum(sampled(each, 0.1) for each in on_trial) / len(on_trial)
-    assert judged < 0.25, "were it one hash, all of them"
+    in_canary = [each for each in ids if canary_bucket_of(each) < 0.1]
+    judged = sum(sampled(each, 0.1) for each in in_canary) / len(in_canary)
+    assert judged < 0.25, "with the same hash, all would be judged"
 
 
-def test_the_lot_of_a_decision_is_always_the_same():
+def test_canary_bucket_of_a_decision_is_deterministic():
     one = uuid4()
     assert canary_bucket_of(one) == canary_bucket_of(one)
     assert 0 <= canary_bucket_of(one) < 1
 
 
-def test_outside_its_share_it_is_no_candidate_and_the_decision_says_why():
-    decision = ask(selector(adapter("trial", share=0.07)), canary_bucket=0.07)
+def test_canary_outside_its_share_is_excluded_with_a_reason():
+    decision = decide(selector(adapter("trial", share=0.07)), canary_bucket=0.07)
     assert set(decision.ranked) == set(SHARED)
     (exclusion,) = decision.excluded
     assert (exclusion.model, exclusion.reason) == ("trial", Reason.CANARY)
     assert exclusion.detail == "a canary for 7 % of the requests, not for this one"
 
 
-def test_a_caller_that_names_it_gets_it():
-    decision = ask(selector(adapter("trial", share=0.0)), canary_bucket=0.9, model="trial")
+def test_caller_can_name_a_canary():
+    decision = decide(selector(adapter("trial", share=0.0)), canary_bucket=0.9, model="trial")
     assert (decision.chosen, decision.kind) == ("trial", DecisionKind.ONLY)
 
 
-def test_a_session_that_is_with_it_stays():
+def test_session_keeps_its_canary():
     router = selector(adapter("trial", share=0.1))
-    know(router, base=0.2, other=0.2, trial=0.9)
-    assert ask(router, session="s", canary_bucket=0.05).chosen == "trial"
-    assert ask(router, session="s", canary_bucket=0.95).chosen == "trial"
-    assert ask(router, session="another", canary_bucket=0.95).chosen != "trial"
+    set_quality(router, base=0.2, other=0.2, trial=0.9)
+    assert decide(router, session="s", canary_bucket=0.05).chosen == "trial"
+    assert decide(router, session="s", canary_bucket=0.95).chosen == "trial"
+    assert decide(router, session="another", canary_bucket=0.95).chosen != "trial"
 
 
-def test_a_fallback_does_not_go_outside_the_share():
+def test_fallback_respects_the_share():
     router = selector(adapter("trial", share=0.1))
-    assert ask(router, canary_bucket=0.5, exclude=frozenset(SHARED)).chosen is None
-    assert ask(router, canary_bucket=0.05, exclude=frozenset(SHARED)).chosen == "trial"
+    assert decide(router, canary_bucket=0.5, exclude=frozenset(SHARED)).chosen is None
+    assert decide(router, canary_bucket=0.05, exclude=frozenset(SHARED)).chosen == "trial"
 
 
-def test_one_on_trial_does_not_take_the_incumbents_place():
-    """Else every request outside its share would find no incumbent, and flap between equals."""
+def test_canary_does_not_become_the_incumbent():
+    """Otherwise requests outside its share would have no incumbent and alternate between equal models."""
     router = selector(adapter("trial", share=0.1))
-    know(router, base=0.70, other=0.69, trial=0.9)
-    assert ask(router, canary_bucket=0.5).chosen == "base"
-    know(router, base=0.69, other=0.70, trial=0.9)
-    assert ask(router, canary_bucket=0.05).chosen == "trial"
-    assert ask(router, canary_bucket=0.5).chosen == "base"
+    set_quality(router, base=0.70, other=0.69, trial=0.9)
+    assert decide(router, canary_bucket=0.5).chosen == "base"
+    set_quality(router, base=0.69, other=0.70, trial=0.9)
+    assert decide(router, canary_bucket=0.05).chosen == "trial"
+    assert decide(router, canary_bucket=0.5).chosen == "base"
 
 
 @pytest.mark.parametrize(("tier", "prior"), [(None, 0.9), (0.4, 0.4)])
-def test_an_adapter_without_a_tier_begins_with_that_of_its_base(tier: float | None, prior: float):
+def test_adapter_without_a_tier_has_the_prior_of_its_base(tier: float | None, prior: float):
     router = ModelSelector([model("base", tier=0.9), adapter("a1", tier=tier)], WEIGHTS)
-    (score,) = (score for score in ask(router).candidates if score.model == "a1")
+    (score,) = (score for score in decide(router).candidates if score.model == "a1")
     assert score.prior == pytest.approx(prior)
 
 
-def test_an_adapter_that_was_promoted_comes_in_and_one_that_left_is_gone():
+def test_promoted_adapter_is_added_and_removed_adapter_is_gone():
     router = selector(adapter("a1", share=0.0))
-    know(router, base=0.2, other=0.2, a1=0.9, a2=0.9)
-    assert ask(router, canary_bucket=0.5).chosen != "a1"
+    set_quality(router, base=0.2, other=0.2, a1=0.9, a2=0.9)
+    assert decide(router, canary_bucket=0.5).chosen != "a1"
     router.replace_models([*map(model, SHARED), adapter("a1")])
-    assert ask(router, canary_bucket=0.5).chosen == "a1"
+    assert decide(router, canary_bucket=0.5).chosen == "a1"
     router.replace_models([*map(model, SHARED), adapter("a2")])
-    assert set(ask(router, canary_bucket=0.5).ranked) == {*SHARED, "a2"}
+    assert set(decide(router, canary_bucket=0.5).ranked) == {*SHARED, "a2"}

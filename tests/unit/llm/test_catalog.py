@@ -1,4 +1,4 @@
-"""The catalogue: what every project shares, and the adapters that come and go, each for one project."""
+"""The catalog: shared models, and adapters that are added and removed, each for one project."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def names(models) -> list[str]:
     return [each.name for each in models]
 
 
-def test_a_project_hears_of_the_shared_models_and_of_its_own_adapters_behind_their_base():
+def test_project_sees_shared_models_and_its_own_adapters_after_their_base():
     catalog = Catalog([model("small"), model("large")])
     catalog.replace_adapters([adapter("l1", "large"), adapter("s1", "small"), adapter("x1", "small", THEIRS)])
     assert names(catalog.of(OURS)) == ["small", "s1", "large", "l1"]
@@ -35,13 +35,13 @@ def test_a_project_hears_of_the_shared_models_and_of_its_own_adapters_behind_the
     assert names(catalog.of(uuid4())) == names(catalog.of(None)) == ["small", "large"]
 
 
-def test_as_a_collection_it_is_the_configured_models_alone():
+def test_catalog_as_a_collection_contains_only_configured_models():
     catalog = Catalog([model("small"), adapter("s1", "small")])
     assert (names(catalog), len(catalog), "s1" in catalog, "small" in catalog) == (["small"], 1, False, True)
     assert names(catalog.adapters) == ["s1"]
 
 
-def test_the_adapter_of_another_project_is_as_a_name_that_does_not_exist():
+def test_adapter_of_another_project_is_treated_like_an_unknown_name():
     catalog = Catalog([model("small"), adapter("s1", "small")])
     assert catalog.find("s1", OURS) is catalog.get("s1") is not None
     assert catalog.find("s1", THEIRS) is catalog.find("s1", None) is catalog.find("nothing", OURS) is None
@@ -57,11 +57,11 @@ def test_adapters_are_replaced_as_a_whole():
     assert names(catalog.of(OURS)) == ["small"]
 
 
-def test_an_adapter_whose_base_left_the_configuration_is_still_its_projects():
+def test_adapter_remains_when_its_base_is_removed():
     assert names(Catalog([model("small"), adapter("g1", "gone")]).of(OURS)) == ["small", "g1"]
 
 
-def test_a_name_has_one_meaning(caplog: pytest.LogCaptureFixture):
+def test_duplicate_names_are_ignored_with_a_warning(caplog: pytest.LogCaptureFixture):
     catalog = Catalog([model("small")])
     with caplog.at_level(logging.WARNING):
         catalog.replace_adapters([adapter("small", "small"), adapter("s1", "small"), adapter("s1", "small", THEIRS)])
@@ -71,12 +71,12 @@ def test_a_name_has_one_meaning(caplog: pytest.LogCaptureFixture):
 
 
 @pytest.mark.parametrize("wrong", [{"base": "small"}, {"project_id": OURS}])
-def test_what_names_no_project_or_no_base_is_no_adapter(wrong: dict):
+def test_adapter_needs_a_project_and_a_base(wrong: dict):
     with pytest.raises(ValueError, match="no project or no base"):
         Catalog([]).replace_adapters([model("s1", **wrong)])
 
 
-def test_an_adapters_version_is_the_same_in_every_replica_and_after_a_restart():
+def test_version_of_an_adapter_is_the_same_in_every_replica():
     one = adapter("s1", "small", share=0.1, runner="gpu")
     other = replace(
         one, base_url="http://127.0.0.1:9", api_key="new", runner=None, share=1.0, weights="w", body={"lora": object()}
@@ -86,7 +86,7 @@ def test_an_adapters_version_is_the_same_in_every_replica_and_after_a_restart():
     assert len(versions) == 3
 
 
-def test_a_models_version_takes_whatever_its_requests_carry_and_leaves_out_what_no_answer_shows():
+def test_version_of_a_model_depends_only_on_values_that_affect_answers():
     one = model("small")
     same = replace(one, weights="a.gguf", price=Price(1, 1), api_key="k", runner="gpu")
     assert model_version(one) == model_version(same)
@@ -94,7 +94,7 @@ def test_a_models_version_takes_whatever_its_requests_carry_and_leaves_out_what_
     assert len({model_version(one), *(model_version(replace(one, body=body)) for body in bodies)}) == 4
 
 
-def test_adapters_of_others_change_nothing_of_a_projects_version():
+def test_adapters_of_other_projects_do_not_change_the_catalog_version():
     catalog = Catalog([model("small")])
     before = CatalogVersions(catalog).of(OURS)
     catalog.replace_adapters([adapter("x1", "small", THEIRS)])

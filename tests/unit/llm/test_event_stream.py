@@ -1,4 +1,4 @@
-"""Server-sent events, cut at any byte."""
+"""Server-sent events are parsed however their bytes are split."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOISE = st.sampled_from([b": keep-alive", b":", b"event: message", b"id: 7", b"r
 
 @st.composite
 def streams(draw: st.DrawFn) -> tuple[list[bytes], bytes]:
-    """The data of some events, and one way to write them."""
+    """Generate the data of some events, and one encoding of them."""
     events = draw(st.lists(st.lists(LINES, min_size=1, max_size=3), max_size=6))
     wire = b""
     for lines in events:
@@ -51,27 +51,27 @@ def test_one_byte_at_a_time_gives_the_same_events(stream: tuple[list[bytes], byt
 
 
 @given(chunks=st.lists(st.binary(max_size=50)))
-def test_nothing_that_is_sent_breaks_it(chunks: list[bytes]):
+def test_any_bytes_are_parsed(chunks: list[bytes]):
     parser = EventStream()
     whole = EventStream()
     got = [event for chunk in chunks for event in parser.feed(chunk)] + parser.finish()
     assert got == whole.feed(b"".join(chunks)) + whole.finish()
 
 
-def test_an_event_is_there_as_soon_as_its_empty_line_is():
+def test_event_is_complete_with_its_empty_line():
     parser = EventStream()
     assert parser.feed(b"data: a\r\n") == []
     assert parser.feed(b"\r") == [b"a"]
     assert parser.feed(b"\ndata: b\n\n") == [b"b"]
 
 
-def test_the_last_empty_line_may_be_missing():
+def test_last_empty_line_may_be_missing():
     parser = EventStream()
     assert parser.feed(b"data:[DONE]") == []
     assert parser.finish() == [b"[DONE]"]
 
 
-def test_an_endless_event_is_not_collected_for_ever():
+def test_size_of_an_event_is_limited():
     parser = EventStream(event_bytes=1000)
     for _ in range(8):
         parser.feed(b"data: " + b"x" * 100 + b"\n")
@@ -79,7 +79,7 @@ def test_an_endless_event_is_not_collected_for_ever():
         parser.feed(b"data: " + b"x" * 200)
 
 
-def test_many_events_and_comments_stay_under_the_limit():
+def test_limit_applies_to_each_event_separately():
     parser = EventStream(event_bytes=1000)
     for _ in range(100):
         assert parser.feed(b": still here, one moment please\n" * 3) == []

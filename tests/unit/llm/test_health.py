@@ -1,4 +1,4 @@
-"""The health of a model: what its calls and looks at its server make of it, and what a decision reads."""
+"""The health of a model, as determined by its calls and checks of its server, and as decisions read it."""
 
 from __future__ import annotations
 
@@ -48,34 +48,38 @@ def state(health: ModelHealth, now: float = NOW) -> ModelHealthState:
     return health.status("m", now).state
 
 
-def test_what_was_never_called_is_healthy():
+def test_model_without_calls_is_healthy():
     assert ModelHealth()("m", NOW) is HEALTHY
     assert ModelHealth().status("m", NOW).detail == "not called yet"
 
 
-def test_three_errors_in_a_row_close_it_to_calls_until_its_time_has_come():
+def test_three_consecutive_errors_exclude_the_model_for_a_period():
     health = failed(3)
-    standing = health("m", NOW)
-    assert (standing.open, standing.retry_at, state(health)) == (True, NOW + PERIOD_S, ModelHealthState.UNHEALTHY)
-    assert "503" in standing.reason
-    assert not health("m", NOW + PERIOD_S).open, "time alone opens it, without a call of anything"
+    availability = health("m", NOW)
+    assert (availability.open, availability.retry_at, state(health)) == (
+        True,
+        NOW + PERIOD_S,
+        ModelHealthState.UNHEALTHY,
+    )
+    assert "503" in availability.reason
+    assert not health("m", NOW + PERIOD_S).open, "the period ends without any call"
 
 
-def test_while_one_call_tries_it_no_other_is_made():
+def test_no_other_call_is_made_during_a_probe():
     health = failed(3)
     assert health.acquire("m", NOW + PERIOD_S) is not None
     assert health("m", NOW + PERIOD_S).open
     assert health.acquire("m", NOW + PERIOD_S) is None
 
 
-def test_a_retry_after_is_honoured_from_the_first_error():
+def test_retry_after_is_respected_from_the_first_error():
     health = failed(1, ModelRateLimited(model="m", reason="slow down", http_status=429, retry_after_s=90))
     assert health("m", NOW + 89).open
     assert not health("m", NOW + 90).open
 
 
 @pytest.mark.parametrize("status", [401, 402, 403, 404])
-def test_a_refusal_waits_for_a_person(status: int):
+def test_refusal_lasts_until_a_reset(status: int):
     health = failed(1, ModelRefused(model="m", reason="no", http_status=status, remedy="Check the key."))
     assert health("m", NOW + 1e6).open
     assert health("m", NOW + 1e6).retry_at is None
@@ -91,12 +95,12 @@ def test_a_refusal_waits_for_a_person(status: int):
         ModelTimeout(model="m", reason="", phase="its end", seconds=1.0, remedy="", infrastructure=False),
     ],
 )
-def test_our_own_deadlines_and_bad_requests_say_nothing_of_the_server(error: ModelCallError):
+def test_own_deadlines_and_bad_requests_do_not_affect_health(error: ModelCallError):
     health = failed(10, error)
     assert (health("m", NOW), state(health)) == (HEALTHY, ModelHealthState.HEALTHY)
 
 
-def test_our_own_cancels_say_nothing_of_the_server():
+def test_own_cancellations_do_not_affect_health():
     health = ModelHealth()
     for _ in range(10):
         permit = health.acquire("m", NOW)
@@ -105,7 +109,7 @@ def test_our_own_cancels_say_nothing_of_the_server():
     assert (health("m", NOW), state(health)) == (HEALTHY, ModelHealthState.HEALTHY)
 
 
-def test_a_cancelled_probe_leaves_the_next_call_to_try():
+def test_next_call_probes_after_a_cancelled_probe():
     health = failed(3)
     permit = health.acquire("m", NOW + PERIOD_S)
     assert permit is not None
@@ -113,7 +117,7 @@ def test_a_cancelled_probe_leaves_the_next_call_to_try():
     assert health.acquire("m", NOW + PERIOD_S) is not None
 
 
-def test_a_share_of_failures_degrades_it_and_costs_utility():
+def test_share_of_failures_degrades_the_model_and_lowers_utility():
     health = ModelHealth()
     for number in range(10):
         call(health, NOW, server_error() if number % 4 == 0 else None)
@@ -122,14 +126,14 @@ def test_a_share_of_failures_degrades_it_and_costs_utility():
 
 
 def test_failures_of_an_hour_ago_do_not_count():
-    """However few calls there were since: time heals as well as successes do."""
+    """Failures expire with time, even without later calls."""
     health = failed(2)
     assert health("m", NOW + WINDOW_S - 1).penalty == MAX_PENALTY
     assert health("m", NOW + WINDOW_S) is HEALTHY
     assert state(health, NOW + WINDOW_S) is ModelHealthState.HEALTHY
 
 
-def test_answers_that_begin_late_degrade_it_by_its_own_measure():
+def test_model_that_answers_later_than_usual_is_degraded():
     health = ModelHealth()
     for _ in range(10):
         call(health, NOW, first_token_s=1.0)
@@ -137,40 +141,40 @@ def test_answers_that_begin_late_degrade_it_by_its_own_measure():
         call(health, NOW, first_token_s=9.0)
     assert state(health) is ModelHealthState.DEGRADED
     assert "late" in health.status("m", NOW).detail
-    assert health("m", NOW).penalty == 0.0, "the router's latency term has it already"
+    assert health("m", NOW).penalty == 0.0, "the router's latency term accounts for it already"
 
 
-def test_a_model_that_was_always_slow_is_no_degraded_one():
+def test_model_that_was_always_slow_is_not_degraded():
     health = ModelHealth()
     for _ in range(10):
         call(health, NOW, first_token_s=20.0)
     assert state(health) is ModelHealthState.HEALTHY
 
 
-def test_the_servers_own_words_stay_out_of_what_all_projects_see():
-    """An error body may repeat the prompt it was about."""
+def test_error_text_of_the_server_is_hidden_from_projects():
+    """An error body may repeat the prompt of another project."""
     health = failed(3, server_error("cannot parse: 'the secret recipe'"))
     assert "secret" not in health.status("m", NOW).detail
     assert "secret" not in health("m", NOW).reason
 
 
-def test_a_server_that_cannot_be_reached_is_unhealthy_before_a_call_fails():
+def test_server_that_cannot_be_reached_is_unhealthy_before_a_call_fails():
     health = ModelHealth()
     health.unreachable("m", "connection refused", NOW)
     assert state(health) is ModelHealthState.UNHEALTHY
-    assert not health("m", NOW).open, "one look may err"
+    assert not health("m", NOW).open, "a single check may be wrong"
     for _ in range(2):
         health.unreachable("m", "connection refused", NOW)
     assert health("m", NOW).open
 
 
-def test_no_call_is_spent_on_a_server_that_looks_still_find_away():
+def test_server_that_checks_cannot_reach_stays_excluded():
     health = failed(3, unreachable())
     health.unreachable("m", "connection refused", NOW + PERIOD_S + 1)
     assert health("m", NOW + PERIOD_S + 2).open
 
 
-def test_the_next_call_tries_a_server_that_can_be_reached_again():
+def test_next_call_probes_a_server_that_can_be_reached_again():
     health = failed(3, unreachable())
     health.reachable("m", NOW + 1)
     assert not health("m", NOW + 1).open
@@ -180,7 +184,7 @@ def test_the_next_call_tries_a_server_that_can_be_reached_again():
 
 
 @pytest.mark.parametrize("error", [server_error(), ModelRefused(model="m", reason="no", http_status=401, remedy="")])
-def test_a_listing_that_works_closes_no_breaker_that_errors_opened(error: ModelCallError):
+def test_successful_listing_does_not_close_a_breaker_opened_by_errors(error: ModelCallError):
     health = ModelHealth()
     while health.acquire("m", NOW) is not None:
         call(health, NOW, error)
@@ -188,20 +192,20 @@ def test_a_listing_that_works_closes_no_breaker_that_errors_opened(error: ModelC
     assert health("m", NOW).open
 
 
-def test_looks_do_not_touch_what_a_server_refused():
+def test_checks_do_not_change_a_refusal():
     health = failed(1, ModelRefused(model="m", reason="no", http_status=401, remedy="Check the key."))
     health.unreachable("m", "connection refused", NOW)
     assert "Check the key." in health.status("m", NOW).detail
 
 
-def test_two_replicas_that_open_apart_from_each_other_give_different_permits():
-    """Else the end of a call on one could pass for the end of the other's probe."""
+def test_replicas_that_open_independently_give_different_permits():
+    """Otherwise the end of a call on one replica could be taken for the end of the other's probe."""
     one, two = failed(3), failed(3)
     assert one.snapshot("m")[0].generation != two.snapshot("m")[0].generation
     assert one.acquire("m", NOW + PERIOD_S) != two.acquire("m", NOW + PERIOD_S)
 
 
-def test_a_change_made_again_on_the_same_state_comes_out_the_same():
+def test_breaker_change_is_deterministic():
     change = BreakerChange(lambda breaker: breaker.reset())
     first, second = Breaker(errors=2), Breaker(errors=2)
     for breaker in (first, second):
@@ -209,25 +213,25 @@ def test_a_change_made_again_on_the_same_state_comes_out_the_same():
     assert first == second
 
 
-def test_what_others_know_counts_from_the_next_decision_on():
+def test_shared_state_applies_to_the_next_decision():
     health = ModelHealth()
     assert health("m", NOW) is HEALTHY
     health.apply_shared("m", failed(3).snapshot("m")[0], LastError("seen elsewhere"))
     assert "seen elsewhere" in health("m", NOW).reason
 
 
-def test_only_real_changes_are_told():
-    told: list[str] = []
+def test_listener_is_notified_only_of_changes():
+    notified: list[str] = []
     health = ModelHealth()
-    health.changed = lambda model, change: told.append(model)
+    health.changed = lambda model, change: notified.append(model)
     for _ in range(5):
         call(health, NOW)
-    assert told == [], "a healthy model costs Redis nothing"
+    assert notified == [], "a healthy model costs Redis nothing"
     call(health, NOW, server_error())
-    assert told == ["m"]
+    assert notified == ["m"]
 
 
-def test_a_model_that_comes_again_begins_anew_whatever_calls_of_the_old_one_report():
+def test_readded_model_starts_healthy_and_ignores_old_calls():
     health = ModelHealth()
     permit = health.acquire("adapter", NOW)
     assert permit is not None, "a model need not be known before"

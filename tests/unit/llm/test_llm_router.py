@@ -1,4 +1,4 @@
-"""The router's choice: which contexts it goes by, and what it does where none holds the longest answer."""
+"""The router's choice by context, also when no model has room for the longest answer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def providers() -> AsyncIterator[Providers]:
 
 
 def router_of(providers: Providers, *models: Model, last_resort: str | None = None) -> LLMRouter:
-    """Without the parts that a choice has no use for."""
+    """Build a router without the parts that a choice does not use."""
     catalog, health = Catalog(models), ModelHealth()
     unused: Any = None
     return LLMRouter(
@@ -45,35 +45,35 @@ def router_of(providers: Providers, *models: Model, last_resort: str | None = No
     )
 
 
-def asking(context: int, least: int, **values: Any) -> Request:
+def request_for(context: int, least: int, **values: Any) -> Request:
     return Request("p", "t", context_tokens=context, min_context_tokens=least, **values)
 
 
-def test_the_first_choice_goes_by_the_contexts_that_models_really_have(providers: Providers):
+def test_first_choice_uses_the_actual_contexts_of_models(providers: Providers):
     cloud = Model("cloud", "cloud", "https://cloud.test/v1", context_declared=False)
     router = router_of(providers, cloud)
     assert cloud.context < CLOUD_CONTEXT
-    assert router.select_model(asking(CLOUD_CONTEXT, CLOUD_CONTEXT)).chosen == "cloud"
+    assert router.select_model(request_for(CLOUD_CONTEXT, CLOUD_CONTEXT)).chosen == "cloud"
 
 
-def test_a_model_with_room_for_a_shorter_answer_comes_before_the_last_resort(providers: Providers):
+def test_model_with_room_for_a_shorter_answer_precedes_the_last_resort(providers: Providers):
     router = router_of(
         providers, SMALL, Model("tiny", "tiny", "http://127.0.0.1:3/v1", context=512), last_resort="tiny"
     )
-    decision = router.select_model(asking(100_000, 1_000))
+    decision = router.select_model(request_for(100_000, 1_000))
     assert (decision.chosen, decision.ranked) == ("small", ("small",))
 
 
-def test_after_a_failure_too_a_shorter_answer_is_better_than_none(providers: Providers):
+def test_model_with_room_for_a_shorter_answer_is_used_after_a_failure(providers: Providers):
     router = router_of(providers, SMALL, OTHER)
-    decision = router.select_model(asking(8_000, 1_000))
+    decision = router.select_model(request_for(8_000, 1_000))
     assert decision.chosen == "other"
     error = ModelServerError(model="other", http_status=503, reason="overloaded")
     following = router._after_failure(decision, "other", error, time.monotonic() + 5)
     assert following.chosen == "small"
 
 
-def test_a_choice_that_is_not_used_counts_as_no_pending_answer(providers: Providers):
+def test_discarded_choice_does_not_count_as_pending(providers: Providers):
     router = router_of(providers, SMALL, last_resort="small")
-    decision = router.select_model(asking(100_000, 1_000))
+    decision = router.select_model(request_for(100_000, 1_000))
     assert list(router._selector._pending) == [decision.ticket]

@@ -1,4 +1,4 @@
-"""One model is asked again where its server showed what to change in the request."""
+"""A model is called again with a changed request if its server indicated the change."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ async def called(
 
 
 def cuts(body: Mapping[str, Any]) -> tuple[int, Any] | None:
-    """As a server whose context has 4,096 tokens, and which says nothing of it."""
+    """Answer like a server that silently cuts prompts to 4,096 tokens."""
     if len(str(body["messages"])) < 10_000:
         return None
     usage = {"prompt_tokens": 4096, "completion_tokens": 1}
     return 200, {"choices": [{"index": 0, "message": {"content": "half"}, "finish_reason": "stop"}], "usage": usage}
 
 
-async def test_a_prompt_that_was_cut_is_asked_once_again_in_its_shorter_form(server: ModelServer, providers: Providers):
+async def test_cut_prompt_is_sent_again_once_in_its_shorter_form(server: ModelServer, providers: Providers):
     server.add(ScriptedModel("up", answer="whole", refuses=cuts, usage=False))
     request = ChatRequest(LONG, shorter=(SHORT,))
     answered = await called(providers, model(server, local=True, context=16384), request)
@@ -50,50 +50,48 @@ async def test_a_prompt_that_was_cut_is_asked_once_again_in_its_shorter_form(ser
     assert len(server.calls) == 2
 
 
-async def test_a_cut_prompt_without_a_shorter_form_is_a_failed_call(server: ModelServer, providers: Providers):
+async def test_cut_prompt_without_a_shorter_form_is_a_failed_call(server: ModelServer, providers: Providers):
     server.add(ScriptedModel("up", refuses=cuts))
     with pytest.raises(ModelPromptCut):
         await called(providers, model(server, local=True, context=16384), ChatRequest(LONG))
     assert len(server.calls) == 1
 
 
-async def test_a_cut_prompt_is_not_asked_again_when_its_text_cannot_be_taken_back(
-    server: ModelServer, providers: Providers
-):
-    heard: list[str] = []
+async def test_cut_prompt_is_not_sent_again_if_its_text_cannot_be_retracted(server: ModelServer, providers: Providers):
+    received: list[str] = []
 
-    async def hear(text: str) -> None:
-        heard.append(text)
+    async def on_text(text: str) -> None:
+        received.append(text)
 
     server.add(ScriptedModel("up", refuses=cuts))
     called_model, request = model(server, local=True, context=16384), ChatRequest(LONG, shorter=(SHORT,))
     with pytest.raises(ModelPromptCut):
-        await called(providers, called_model, request, StreamListener(hear, None))
-    assert (heard, len(server.calls)) == (["half"], 1)
+        await called(providers, called_model, request, StreamListener(on_text, None))
+    assert (received, len(server.calls)) == (["half"], 1)
 
 
 def too_long(body: Mapping[str, Any]) -> tuple[int, Any] | None:
-    """As a server that counts more tokens in the prompt than Kairos does."""
+    """Answer like a server that counts more tokens in the prompt than Kairos."""
     if "max_tokens" not in body:
         return None
     return 400, openai("This model's maximum context length is 8192 tokens. However, you requested 8300 tokens (6252 "
                        "in the messages, 2048 in the completion).")  # fmt: skip
 
 
-async def test_a_default_limit_for_which_there_is_no_room_is_left_out(server: ModelServer, providers: Providers):
+async def test_default_limit_without_room_is_omitted(server: ModelServer, providers: Providers):
     server.add(ScriptedModel("up", answer="Rome", refuses=too_long))
     assert (await called(providers, model(server), HELLO)).completion.text == "Rome"
     assert len(server.calls) == 2
 
 
-async def test_a_limit_that_was_asked_for_is_not_left_out(server: ModelServer, providers: Providers):
+async def test_requested_limit_is_not_omitted(server: ModelServer, providers: Providers):
     server.add(ScriptedModel("up", answer="Rome", refuses=too_long))
     with pytest.raises(ModelRequestInvalid):
         await called(providers, model(server), ChatRequest(HELLO.messages, max_tokens=5000))
     assert len(server.calls) == 1
 
 
-async def test_a_default_limit_above_the_servers_largest_is_lowered_from_then_on(
+async def test_default_limit_above_the_servers_maximum_is_lowered_permanently(
     server: ModelServer, providers: Providers
 ):
     def deepseek(body: Mapping[str, Any]) -> tuple[int, Any] | None:

@@ -1,4 +1,4 @@
-"""One odd event loses no answer, and a server's error is reported in its own words wherever it comes."""
+"""An unusual event does not lose the answer, and a server's error is reported verbatim wherever it occurs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from kairos.storable_text import is_storable
 from tests.kit.model_calls import delta, events
 from tests.kit.raw_model import ask, chunked, sized
 
-ODD = [
+UNUSUAL = [
     b": OPENROUTER PROCESSING\n\n",
     b":\n\n",
     b"\n\n",
@@ -76,7 +76,7 @@ GOOD = [
 
 
 PLAIN = st.characters(codec="utf-8", min_codepoint=32, exclude_characters='"\\')
-"""Characters that JSON writes as they are."""
+"""Characters that JSON does not escape."""
 
 
 def as_bytes(value: object) -> bytes:
@@ -84,7 +84,7 @@ def as_bytes(value: object) -> bytes:
 
 
 def read(wire: bytes, *cuts: int) -> AnswerBuilder:
-    """The answer in a stream that arrives cut at these places."""
+    """Read the answer from a stream that arrives split at these positions."""
     answer, stream = AnswerBuilder(100_000), EventStream()
     places = sorted({0, len(wire), *(cut % (len(wire) + 1) for cut in cuts)})
     for start, end in pairwise(places):
@@ -94,8 +94,8 @@ def read(wire: bytes, *cuts: int) -> AnswerBuilder:
     return answer
 
 
-@pytest.mark.parametrize("odd", ODD, ids=repr)
-async def test_an_odd_event_loses_no_answer(odd: bytes):
+@pytest.mark.parametrize("odd", UNUSUAL, ids=repr)
+async def test_unusual_event_does_not_lose_the_answer(odd: bytes):
     pieces = map(as_bytes, GOOD)
     got = await ask(chunked(odd + odd.join(pieces) + odd + b"data: [DONE] \n\n"))
     assert (got.text, got.finish_reason) == ("The city is Rome \U0001f3db.", "stop")
@@ -104,12 +104,12 @@ async def test_an_odd_event_loses_no_answer(odd: bytes):
 
 
 @given(
-    odd=st.lists(st.tuples(st.integers(0, len(GOOD)), st.sampled_from(ODD)), max_size=12),
+    odd=st.lists(st.tuples(st.integers(0, len(GOOD)), st.sampled_from(UNUSUAL)), max_size=12),
     cuts=st.lists(st.integers(0, 5000), max_size=12),
     done=st.sampled_from([b"", b"data: [DONE]\n\n", b"data:[DONE]", b"data:  [DONE] \r\n\r\n", b'data: "[DONE]"\n\n']),
     bom=st.sampled_from([b"", b"\xef\xbb\xbf"]),
 )
-def test_odd_events_anywhere_in_a_good_stream_change_nothing(
+def test_unusual_events_anywhere_in_a_stream_change_nothing(
     odd: list[tuple[int, bytes]], cuts: list[int], done: bytes, bom: bytes
 ):
     wire = b""
@@ -121,7 +121,7 @@ def test_odd_events_anywhere_in_a_good_stream_change_nothing(
 
 
 @given(text=st.text(max_size=40), size=st.integers(1, 5))
-def test_text_cut_by_utf_16_units_is_joined(text: str, size: int):
+def test_text_split_into_utf_16_units_is_joined(text: str, size: int):
     """A gateway in JavaScript sends half of a surrogate pair in each delta."""
     data = text.encode("utf-16-le")
     pieces = [data[at : at + 2 * size].decode("utf-16-le", "surrogatepass") for at in range(0, len(data), 2 * size)]
@@ -130,7 +130,7 @@ def test_text_cut_by_utf_16_units_is_joined(text: str, size: int):
 
 
 @given(text=st.text(PLAIN, max_size=40), size=st.integers(1, 5))
-def test_text_cut_by_bytes_is_joined(text: str, size: int):
+def test_text_split_into_bytes_is_joined(text: str, size: int):
     """A gateway that counts bytes sends half of a character in each delta."""
     data, wire = text.encode(), b""
     for at in range(0, len(data), size):
@@ -153,19 +153,19 @@ def test_text_cut_by_bytes_is_joined(text: str, size: int):
         (b'[{"type": "output_text", "text": "Rome"}, {"type": "image_url", "image_url": {}}]', "Rome"),
     ],
 )
-def test_odd_text_is_an_answer(content: bytes, text: str):
+def test_unusual_content_is_read(content: bytes, text: str):
     for name in (b"delta", b"message"):
         wire = b'data: {"choices": [{"index": 0, "%s": {"content": %s}, "finish_reason": "stop"}]}\n\n'
         assert read(wire % (name, content)).completion().text == text
 
 
-async def test_an_answer_in_one_piece_may_be_as_odd():
+async def test_unusual_content_of_an_unstreamed_answer_is_read():
     message = b'{"content": "Rome \\ud83d\\ude00 \xff", "x": NaN}'
     body = b'{"choices": [{"index": null, "message": %s, "finish_reason": "STOP"}]}' % message
     assert (await ask(sized(body))).text == "Rome \U0001f600 \ufffd"
 
 
-def test_the_only_choice_counts_whatever_its_index():
+def test_only_choice_is_read_whatever_its_index():
     wire = b"".join(
         as_bytes({"choices": [{"index": "1", "delta": {"content": part}, "finish_reason": end}]})
         for part, end in (("Ro", None), ("me", "stop"))
@@ -173,7 +173,7 @@ def test_the_only_choice_counts_whatever_its_index():
     assert read(wire).completion().text == "Rome"
 
 
-def test_a_message_repeated_beside_its_deltas_is_not_added_again():
+def test_message_repeated_beside_its_deltas_is_not_added_again():
     """Perplexity sends the whole message so far with each delta, and an empty delta at the end."""
     last = {"choices": [{"index": 0, "delta": {}, "message": {"content": "Rome"}, "finish_reason": "stop"}]}
     assert read(as_bytes(delta("Ro")) + as_bytes(delta("me")) + as_bytes(last)).completion().text == "Rome"
@@ -199,12 +199,12 @@ def test_arguments_of_tool_calls_may_be_an_object(call: dict[str, object]):
     assert got.tool_calls == ({"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}},)
 
 
-def test_an_event_wrapped_into_another_is_read():
+def test_event_wrapped_into_another_is_read():
     wire = b"".join(b"data: " + as_bytes(value) for value in (*GOOD, "[DONE]"))
     assert read(wire).completion().text == "The city is Rome \U0001f3db."
 
 
-def test_an_older_function_call_is_a_tool_call():
+def test_older_function_call_is_a_tool_call():
     wire = as_bytes(delta(function_call={"name": "f", "arguments": ""}))
     wire += as_bytes(delta(function_call={"arguments": "{}"})) + as_bytes(delta(finish="function_call"))
     got = read(wire).completion()
@@ -220,13 +220,13 @@ def test_token_counts_may_be_written_as_floats_and_digits(count: object):
     assert got.usage.input_tokens == 5
 
 
-def test_an_event_that_is_damaged_is_not_passed_over():
-    """A part of the answer was in it."""
+def test_damaged_event_is_not_ignored():
+    """A part of the answer was in the event."""
     with pytest.raises(InvalidAnswer):
         read(as_bytes(delta("a")) + b'data: {"choices": [{"delta": {"content": "b\n\n' + as_bytes(delta("c", "stop")))
 
 
-def test_an_event_nested_too_deep_is_refused():
+def test_event_nested_too_deep_is_refused():
     with pytest.raises(InvalidAnswer):
         read(b"data: " + b'{"a":' * 50_000 + b"1" + b"}" * 50_000 + b"\n\n")
 
@@ -278,7 +278,7 @@ CHUNKS = st.fixed_dictionaries(
 
 
 @given(events=st.lists(st.one_of(JSON, CHUNKS), max_size=6), whole=st.booleans())
-def test_nothing_that_a_server_sends_raises_anything_but_a_fault(events: list[object], whole: bool):
+def test_any_event_raises_only_answer_faults(events: list[object], whole: bool):
     answer = AnswerBuilder(100_000)
     try:
         if whole:
@@ -299,28 +299,31 @@ def test_arguments_nested_too_deep_are_refused():
         read(as_bytes(delta(tool_calls=[call])))
 
 
-WORDS = "The server's own words"
+MESSAGE = "The server's own words"
 ERRORS = [
-    ({"object": "error", "message": WORDS, "type": "BadRequestError", "param": None, "code": 400}, ModelRequestInvalid),
-    ({"object": "error", "message": WORDS, "type": "NotFoundError"}, ModelRefused),
-    ({"error": WORDS}, ModelServerError),
-    ({"error": {"message": WORDS, "type": "insufficient_quota"}}, ModelRateLimited),
-    ({"error": {"message": WORDS, "code": 503, "status": "UNAVAILABLE"}}, ModelServerError),
-    ([{"error": {"message": WORDS, "code": 429, "status": "RESOURCE_EXHAUSTED"}}], ModelRateLimited),
-    ({"type": "error", "error": {"type": "overloaded_error", "message": WORDS}}, ModelServerError),
-    ({"type": "error", "code": "rate_limit_exceeded", "message": WORDS}, ModelRateLimited),
-    ({"detail": WORDS}, ModelServerError),
-    ({"detail": f"Rate limit reached. {WORDS}"}, ModelRateLimited),
-    ({"detail": WORDS, "status": 401}, ModelRefused),
-    ({"message": WORDS}, ModelServerError),
-    ({"message": WORDS, "statusCode": 429}, ModelRateLimited),
-    ({"success": False, "errors": [{"code": 7009, "message": WORDS}]}, ModelServerError),
-    ({"choices": [{"index": 0, "delta": {}, "error": {"code": 502, "message": WORDS}}]}, ModelServerError),
+    (
+        {"object": "error", "message": MESSAGE, "type": "BadRequestError", "param": None, "code": 400},
+        ModelRequestInvalid,
+    ),
+    ({"object": "error", "message": MESSAGE, "type": "NotFoundError"}, ModelRefused),
+    ({"error": MESSAGE}, ModelServerError),
+    ({"error": {"message": MESSAGE, "type": "insufficient_quota"}}, ModelRateLimited),
+    ({"error": {"message": MESSAGE, "code": 503, "status": "UNAVAILABLE"}}, ModelServerError),
+    ([{"error": {"message": MESSAGE, "code": 429, "status": "RESOURCE_EXHAUSTED"}}], ModelRateLimited),
+    ({"type": "error", "error": {"type": "overloaded_error", "message": MESSAGE}}, ModelServerError),
+    ({"type": "error", "code": "rate_limit_exceeded", "message": MESSAGE}, ModelRateLimited),
+    ({"detail": MESSAGE}, ModelServerError),
+    ({"detail": f"Rate limit reached. {MESSAGE}"}, ModelRateLimited),
+    ({"detail": MESSAGE, "status": 401}, ModelRefused),
+    ({"message": MESSAGE}, ModelServerError),
+    ({"message": MESSAGE, "statusCode": 429}, ModelRateLimited),
+    ({"success": False, "errors": [{"code": 7009, "message": MESSAGE}]}, ModelServerError),
+    ({"choices": [{"index": 0, "delta": {}, "error": {"code": 502, "message": MESSAGE}}]}, ModelServerError),
 ]
 
 
 @pytest.mark.parametrize(("error", "kind"), ERRORS, ids=[json.dumps(error)[:50] for error, _ in ERRORS])
-async def test_an_error_is_reported_in_the_servers_words(error: object, kind: type[ModelCallError]):
+async def test_error_is_reported_verbatim(error: object, kind: type[ModelCallError]):
     body = json.dumps(error).encode()
     event = b"data: " + body + b"\n\n"
     started = as_bytes(delta("The cap"))
@@ -333,7 +336,7 @@ async def test_an_error_is_reported_in_the_servers_words(error: object, kind: ty
         chunked(started + event, ended=False),
         chunked(started + b"event: error\n" + event),
     ):
-        with pytest.raises(ModelCallError, match=WORDS) as caught:
+        with pytest.raises(ModelCallError, match=MESSAGE) as caught:
             await ask(wire)
         assert type(caught.value) is kind
         if kind is ModelServerError:
@@ -341,12 +344,12 @@ async def test_an_error_is_reported_in_the_servers_words(error: object, kind: ty
 
 
 @pytest.mark.parametrize("line", [b'{"error": {"message": "%s"}}\n', b'error: {"message": "%s", "code": 500}\n\n'])
-async def test_an_error_beside_the_events_is_reported(line: bytes):
-    with pytest.raises(ModelServerError, match=WORDS):
-        await ask(chunked(as_bytes(delta("The cap")) + line % WORDS.encode()))
+async def test_error_outside_the_events_is_reported(line: bytes):
+    with pytest.raises(ModelServerError, match=MESSAGE):
+        await ask(chunked(as_bytes(delta("The cap")) + line % MESSAGE.encode()))
 
 
-async def test_a_byte_order_mark_may_be_cut():
+async def test_split_byte_order_mark_is_ignored():
     wire = chunked(b"\xef\xbb\xbf" + as_bytes(delta("Rome", "stop")))
     for at in range(len(wire) - 60, len(wire)):
         assert (await ask(wire[: at % 97 + 80], wire[at % 97 + 80 :])).text == "Rome"

@@ -1,4 +1,4 @@
-"""What models cost, and what is not known of them."""
+"""Prices of known models; other prices are unknown."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ ALL = [(provider, model) for provider, models in prices.price_list().models.item
 
 
 @pytest.mark.parametrize(("provider", "model"), ALL, ids=lambda value: getattr(value, "id", value))
-def test_an_entry_is_a_price_with_its_source(provider: str, model: prices.KnownModel) -> None:
+def test_entry_has_a_plausible_price_and_a_source(provider: str, model: prices.KnownModel) -> None:
     assert prices.price_of(provider, model.id) == model.price
     assert 0 < model.price.input <= model.price.output < 1000  # USD for a million tokens, not for one or for a thousand
     assert model.context >= 8192
-    assert "." in model.source  # a page
+    assert "." in model.source  # the address of a page
 
 
-def test_the_file_says_of_which_day_it_is() -> None:
+def test_price_file_has_a_date() -> None:
     assert date(2026, 11, 1) <= prices.price_list().as_of <= date.today()
     assert prices.price_list().notice
 
@@ -41,11 +41,11 @@ def test_no_provider_has_two_entries_for_one_model() -> None:
         ("google", "models/gemini-2.5-pro", "gemini-2.5-pro"),
     ],
 )
-def test_a_dated_version_costs_what_its_model_does(provider: str, model_id: str, as_of: str) -> None:
+def test_dated_version_has_the_price_of_its_model(provider: str, model_id: str, as_of: str) -> None:
     assert prices.price_of(provider, model_id) == prices.price_of(provider, as_of) is not None
 
 
-def test_a_dated_version_with_an_entry_of_its_own_goes_by_that() -> None:
+def test_dated_version_with_its_own_entry_has_that_price() -> None:
     assert prices.price_of("openai", "gpt-4o-2024-05-13") == Price(5.0, 15.0)
     assert prices.price_of("openai", "gpt-4o") == Price(2.5, 10.0)
 
@@ -53,13 +53,13 @@ def test_a_dated_version_with_an_entry_of_its_own_goes_by_that() -> None:
 @pytest.mark.parametrize(
     ("provider", "model_id"),
     [
-        ("openai", "gpt-4o-audio-preview"),  # begins like gpt-4o
-        ("openai", "gpt-4o-2024-13-01"),  # no date
-        ("openai", "gpt-4o-20240806"),  # Anthropic's way of writing dates
+        ("openai", "gpt-4o-audio-preview"),  # starts like gpt-4o
+        ("openai", "gpt-4o-2024-13-01"),  # not a date
+        ("openai", "gpt-4o-20240806"),  # a date in Anthropic's format
         ("openai", "gpt-4o-2024-08-06-tuned"),
         ("openai", "GPT-4o"),
         ("openai", "models/gpt-4o"),
-        ("openai", "claude-haiku-4-5"),  # another provider's
+        ("openai", "claude-haiku-4-5"),  # belongs to another provider
         ("openai", ""),
         ("anthropic", "claude-haiku-4-5-2025-10-01"),
         ("google", "gemini-2.5-flash-001"),
@@ -71,12 +71,12 @@ def test_a_dated_version_with_an_entry_of_its_own_goes_by_that() -> None:
         ("nobody", "gpt-4o"),
     ],
 )
-def test_anything_else_is_unknown(provider: str, model_id: str) -> None:
+def test_other_names_have_no_known_price(provider: str, model_id: str) -> None:
     assert prices.price_of(provider, model_id) is None
 
 
 @given(st.sampled_from(ALL), st.text("abz019-.:/", min_size=1, max_size=12))
-def test_to_begin_like_a_known_model_is_not_enough(entry: tuple[str, prices.KnownModel], rest: str) -> None:
+def test_prefix_of_a_known_name_is_not_enough(entry: tuple[str, prices.KnownModel], rest: str) -> None:
     provider, model = entry
     longer = model.id + rest
     known = prices.known_model(provider, longer)
@@ -90,12 +90,12 @@ def test_models_of_local_servers_are_free(provider: str) -> None:
 
 
 @pytest.mark.parametrize("model_id", ["gpt-oss:120b-cloud", "gemma4:cloud"])
-def test_models_that_ollama_runs_in_its_cloud_are_not(model_id: str) -> None:
+def test_ollama_cloud_models_are_not_free(model_id: str) -> None:
     assert prices.price_of("ollama", model_id) is None
     assert not prices.is_local("ollama", model_id)
     assert prices.is_local("vllm", model_id)
 
 
 @pytest.mark.parametrize("model_id", ["cloudy:7b", "me/cloud:latest", "llama:mycloud"])
-def test_the_word_cloud_elsewhere_in_a_name_means_nothing(model_id: str) -> None:
+def test_cloud_elsewhere_in_a_name_is_ignored(model_id: str) -> None:
     assert prices.is_local("ollama", model_id)

@@ -1,4 +1,4 @@
-"""How many tokens a prompt has: what real Ollama counted with SmolLM2 lies between the estimates."""
+"""Estimates of a prompt's tokens. Counts of real Ollama with SmolLM2 lie between the bounds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kairos.llm.calls import prompt_size
@@ -41,7 +41,7 @@ COUNTED = {
     "الذكاء الاصطناعي يغير حياتنا بشكل كبير والعديد من الشركات تستخدم نماذج لغوية كبيرة. ": 681,
     "Искусственный интеллект меняет нашу жизнь, и многие компании используют большие языковые модели. ": 561,
 }
-"""Tokens of eight times each text, counted by Ollama 0.17.4 (`usage.prompt_tokens`, less those of an empty prompt)."""
+"""Tokens of eight copies of each text, counted by Ollama 0.17.4 (`usage.prompt_tokens` less those of no prompt)."""
 OTHERS = [
     ("🎉🏛️👩‍👩‍👧‍👦🚀😀🇹🇷" * 30, 1110),
     (" ".join(str(i * 7919 % 100003) for i in range(400)), 2351),
@@ -50,10 +50,12 @@ OTHERS = [
     ("!@#$%^&*()_+{}|:<>?-=[]\\;',./~`" * 30, 750),
     ("=" * 800, 13),
 ]
+TEXTS = [*((text * 8, tokens) for text, tokens in COUNTED.items()), *OTHERS]
+ENGLISH, _, TURKISH_IN_ASCII = TEXTS[:3]
 
 
-@pytest.mark.parametrize(("text", "tokens"), [*((text * 8, tokens) for text, tokens in COUNTED.items()), *OTHERS])
-def test_what_a_real_tokenizer_counted_lies_between_the_estimates(text: str, tokens: int):
+@pytest.mark.parametrize(("text", "tokens"), TEXTS)
+def test_counts_of_a_real_tokenizer_lie_between_the_estimates(text: str, tokens: int):
     assert token_lower_bound(text) <= tokens <= token_upper_bound(text, SMALL)
 
 
@@ -62,28 +64,27 @@ def test_no_text_has_more_tokens_in_a_large_vocabulary_than_in_a_small_one(text:
     assert token_upper_bound(text, LARGE) <= token_upper_bound(text, SMALL)
 
 
-@given(st.lists(st.sampled_from([*((text * 8, tokens) for text, tokens in COUNTED.items()), *OTHERS]), min_size=1))
-def test_texts_of_several_languages_have_no_more_tokens_in_the_embedded_model_than_estimated(
-    texts: list[tuple[str, int]],
-):
+@given(st.lists(st.sampled_from(TEXTS), min_size=1))
+@example([ENGLISH, TURKISH_IN_ASCII, ENGLISH])
+def test_upper_bound_holds_for_mixed_languages(texts: list[tuple[str, int]]):
     joined = "\n".join(text for text, _ in texts)
     assert token_upper_bound(joined, SMALL) >= sum(tokens for _, tokens in texts)
 
 
 @pytest.mark.parametrize("text", list(COUNTED))
-def test_other_models_are_not_taken_for_the_embedded_one(text: str):
-    """Their vocabularies make about one token of a character at most, spaces and marks included."""
+def test_other_models_have_a_large_vocabulary(text: str):
+    """Their vocabularies need about one token per character at most, including spaces and punctuation."""
     assert token_upper_bound(text * 8, LARGE) <= 1.2 * len(text * 8)
     assert vocabulary_of(CLOUD) is vocabulary_of(LOCAL) is LARGE
 
 
-def test_the_embedded_model_and_its_adapters_have_a_small_vocabulary():
+def test_embedded_model_and_its_adapters_have_a_small_vocabulary():
     embedded = replace(LOCAL, name=EMBEDDED_MODEL, adapter_host=AdapterHost.EMBEDDED)
     adapter = replace(embedded, name="a", base=EMBEDDED_MODEL, adapter_host=None)
     assert vocabulary_of(embedded) is vocabulary_of(adapter) is SMALL
 
 
-def test_a_prompt_in_chinese_that_a_large_vocabulary_holds_is_asked():
+def test_chinese_prompt_that_fits_a_large_vocabulary_is_sent():
     request = ChatRequest(({"role": "user", "content": list(COUNTED)[4] * 100},), max_tokens=500)
     sent, _ = fitted(LOCAL, request, 8192, 500)
     assert sent.messages == request.messages
@@ -91,45 +92,45 @@ def test_a_prompt_in_chinese_that_a_large_vocabulary_holds_is_asked():
         fitted(replace(LOCAL, adapter_host=AdapterHost.EMBEDDED), request, 8192, 500)
 
 
-def test_english_is_not_estimated_at_more_than_twice_its_size():
+def test_upper_bound_of_english_is_less_than_twice_its_size():
     assert token_upper_bound(next(iter(COUNTED)) * 8) < 2 * 137
 
 
 @given(st.text(max_size=300), st.text(max_size=300))
-def test_the_estimates_are_in_order_and_grow_with_the_text(first: str, second: str):
+def test_estimates_are_ordered_and_grow_with_the_text(first: str, second: str):
     assert 0 <= token_lower_bound(first) <= max(1, 2 * token_upper_bound(first))
     assert token_upper_bound(f"{first}\n{second}") + 1 >= token_upper_bound(second) * 0.3
 
 
 @given(st.text(max_size=2_000))
-def test_a_text_of_any_characters_has_no_more_tokens_than_four_a_character(text: str):
+def test_any_text_has_at_most_four_tokens_per_character(text: str):
     assert token_upper_bound(text) <= 4 * len(text) + 1
 
 
-def test_a_text_of_megabytes_is_measured_in_slices():
+def test_text_of_megabytes_is_measured_in_slices():
     text = next(iter(COUNTED)) * 16_000
     began = time.perf_counter()
     most = token_upper_bound(text)
-    assert time.perf_counter() - began < 2, "all of it would take many times as long"
+    assert time.perf_counter() - began < 2, "measuring the whole text would take much longer"
     assert 137 * 2_000 < most < 3 * 137 * 2_000
     assert token_lower_bound(text) < 137 * 2_000
 
 
 @pytest.mark.parametrize("copies", [100, 16_000])
-def test_a_long_text_is_measured_once_for_each_vocabulary(monkeypatch: pytest.MonkeyPatch, copies: int):
+def test_long_text_is_measured_once_per_vocabulary(monkeypatch: pytest.MonkeyPatch, copies: int):
     text = f"{next(iter(COUNTED)) * copies}{copies}"
     first = token_upper_bound(text, LARGE), token_upper_bound(text, SMALL)
     monkeypatch.setattr(prompt_size, "_measured", None)
     assert (token_upper_bound(text, LARGE), token_upper_bound(text, SMALL)) == first
 
 
-def test_no_more_than_a_fixed_number_of_estimates_is_kept():
+def test_number_of_cached_estimates_is_limited():
     for number in range(CACHE_SIZE + 10):
         token_upper_bound(f"{number:05} " * 400)
     assert len(prompt_size._cache) == CACHE_SIZE
 
 
-def test_parts_of_messages_and_tools_count():
+def test_parts_of_messages_and_tools_are_counted():
     parts = ({"role": "user", "content": [{"type": "text", "text": "one two"}, {"type": "image_url"}]},)
     assert prompt_lower_bound(parts) == 2
     assert prompt_upper_bound(parts, ({"type": "function", "function": {"name": "f" * 50}},)) > prompt_upper_bound(
@@ -160,7 +161,7 @@ def answer(read: int) -> Completion:
         (LOCAL, 1024, 1024, None, 1024),
     ],
 )
-def test_a_cut_shows_in_the_tokens_that_were_read(
+def test_cut_prompt_is_detected_by_the_token_count(
     model: Model, read: int, context: int, served: int | None, learned: int | None
 ):
     request = ChatRequest(({"role": "user", "content": LONG.messages[0]["content"] * 4},)) if read > 1500 else LONG
@@ -182,17 +183,17 @@ def test_a_cut_shows_in_the_tokens_that_were_read(
         (LOCAL, 9000, 8192, 8192),
     ],
 )
-def test_other_counts_are_no_cut(model: Model, read: int, context: int, served: int | None):
+def test_other_token_counts_are_not_a_cut(model: Model, read: int, context: int, served: int | None):
     check_prompt(model, LONG, answer(read), context, served)
 
 
-def test_a_short_prompt_may_be_counted_in_any_way():
+def test_short_prompt_is_never_considered_cut():
     short = ChatRequest(({"role": "user", "content": "What is the capital of Italy, please?"},))
     check_prompt(LOCAL, short, answer(1), 8192, None)
 
 
 @pytest.mark.parametrize(
-    ("said", "context"),
+    ("message", "context"),
     [
         ("This model's maximum context length is 4096 tokens. However, you requested 5000", 4096),
         ("the request exceeds the available context size (2048 tokens)", 2048),
@@ -207,5 +208,5 @@ def test_a_short_prompt_may_be_counted_in_any_way():
         ("", None),
     ],
 )
-def test_the_context_that_a_refusal_names(said: str, context: int | None):
-    assert refused_context(said) == context
+def test_context_is_read_from_a_refusal(message: str, context: int | None):
+    assert refused_context(message) == context

@@ -1,4 +1,4 @@
-"""Calling models over real HTTP: answers in every shape that servers give them, and calls that are stopped."""
+"""Model calls over real HTTP: answers in all formats that servers use, and cancelled calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.kit.model_calls import HELLO, KEY, answered, delta, events, failed, m
 from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel
 
 
-async def test_an_answer_streams_and_is_whole_at_the_end(server: ModelServer, providers: Providers):
+async def test_answer_is_streamed_and_complete_at_the_end(server: ModelServer, providers: Providers):
     deltas: list[str] = []
 
     async def on_delta(text: str) -> None:
@@ -28,7 +28,7 @@ async def test_an_answer_streams_and_is_whole_at_the_end(server: ModelServer, pr
     assert 0 < got.first_token_s <= got.duration_s
 
 
-async def test_what_is_asked_arrives(server: ModelServer, providers: Providers):
+async def test_request_arrives_with_all_parameters(server: ModelServer, providers: Providers):
     request = ChatRequest(
         messages=HELLO.messages,
         temperature=0.0,
@@ -58,13 +58,13 @@ async def test_what_is_asked_arrives(server: ModelServer, providers: Providers):
     }
 
 
-async def test_a_plain_request_says_no_more_than_it_must(server: ModelServer, providers: Providers):
+async def test_plain_request_contains_only_required_fields(server: ModelServer, providers: Providers):
     await providers.chat(model(server, api_key=None), HELLO, timeout_s=5)
     assert set(server.calls[0].body) == {"model", "messages", "stream", "stream_options"}
     assert "Authorization" not in server.calls[0].headers
 
 
-async def test_a_server_that_does_not_stream_is_understood(server: ModelServer, providers: Providers):
+async def test_unstreamed_answer_is_read(server: ModelServer, providers: Providers):
     server.add(ScriptedModel("up", answer="all at once", streams=False))
     deltas: list[str] = []
 
@@ -78,25 +78,25 @@ async def test_a_server_that_does_not_stream_is_understood(server: ModelServer, 
 
 
 @pytest.mark.parametrize("kind", [FaultKind.DRIP, FaultKind.WRONG_TYPE, FaultKind.NO_USAGE])
-async def test_what_is_odd_but_whole_is_an_answer(server: ModelServer, providers: Providers, kind: FaultKind):
+async def test_unusual_but_complete_answer_is_read(server: ModelServer, providers: Providers, kind: FaultKind):
     server.fail("up", Fault(kind))
     got = await providers.chat(model(server), HELLO, timeout_s=5)
     assert got.text == "Grüße an dich"
     assert got.usage == (None if kind is FaultKind.NO_USAGE else Usage(2, 3))
 
 
-async def test_reasoning_is_no_part_of_the_answer(server: ModelServer, providers: Providers):
+async def test_reasoning_is_not_part_of_the_answer(server: ModelServer, providers: Providers):
     server.add(ScriptedModel("up", answer="42", reasoning="let me think it over"))
     got = await providers.chat(model(server), HELLO, timeout_s=5)
     assert (got.text, got.usage) == ("42", Usage(2, 6))
 
 
-async def test_the_first_token_of_reasoning_is_the_first_token(server: ModelServer, impatient: Providers):
-    """The server counts reasoning as output: tokens a second would be nonsense if its time were left out."""
+async def test_first_token_of_reasoning_counts_as_first_token(server: ModelServer, short_timeouts: Providers):
+    """The server counts reasoning as output, so its time must count in tokens per second."""
     server.add(ScriptedModel("up", answer="42", reasoning="let me think it over"))
     server.fail("up", Fault(FaultKind.HANG, after_tokens=2))
-    assert "waiting for the next token" in str(await failed(impatient, model(server)))
-    got = await answered(server, impatient, events(delta(reasoning_content="hm"), delta(finish="stop")))
+    assert "waiting for the next token" in str(await failed(short_timeouts, model(server)))
+    got = await answered(server, short_timeouts, events(delta(reasoning_content="hm"), delta(finish="stop")))
     assert got.text == ""
     assert got.first_token_s is not None
 
@@ -119,11 +119,11 @@ async def test_the_first_token_of_reasoning_is_the_first_token(server: ModelServ
         "  \n" + json.dumps({"choices": [{"message": {"content": "ab"}, "finish_reason": "stop"}]}),
     ],
 )
-async def test_the_dialects_of_servers_are_understood(server: ModelServer, providers: Providers, body: str):
+async def test_variants_of_the_protocol_are_read(server: ModelServer, providers: Providers, body: str):
     assert (await answered(server, providers, body)).text == "ab"
 
 
-async def test_tool_calls_are_joined_from_their_pieces(server: ModelServer, providers: Providers):
+async def test_tool_calls_are_joined_from_their_parts(server: ModelServer, providers: Providers):
     first = {"index": 0, "id": "c1", "type": "function", "function": {"name": "look", "arguments": ""}}
     second = {"index": 1, "id": "c2", "function": {"name": "find", "arguments": "{}"}}
     pieces = [{"index": 0, "function": {"arguments": part}} for part in ('{"a"', ": 1}")]
@@ -136,14 +136,14 @@ async def test_tool_calls_are_joined_from_their_pieces(server: ModelServer, prov
     )
 
 
-async def test_tool_calls_without_an_index_are_told_apart_by_their_id(server: ModelServer, providers: Providers):
+async def test_tool_calls_without_an_index_are_distinguished_by_id(server: ModelServer, providers: Providers):
     calls = [{"id": name, "function": {"name": name, "arguments": "{}"}} for name in ("a", "b")]
     got = await answered(server, providers, events(*[delta(tool_calls=[c]) for c in calls], delta(finish="stop")))
     assert [call["id"] for call in got.tool_calls] == ["a", "b"]
 
 
-async def test_a_server_that_refuses_the_wish_for_usage_is_asked_without_it(server: ModelServer, providers: Providers):
-    """Mistral answers 422 to `stream_options`, and counts unasked."""
+async def test_server_that_refuses_stream_options_is_called_without_them(server: ModelServer, providers: Providers):
+    """Mistral answers 422 to `stream_options` and reports usage anyway."""
     body = json.dumps({"message": {"detail": [{"type": "extra_forbidden", "loc": ["body", "stream_options"]}]}})
     server.fail("up", Fault(FaultKind.STATUS, status=422, body=body, requests=1))
     for _ in range(2):
@@ -151,7 +151,7 @@ async def test_a_server_that_refuses_the_wish_for_usage_is_asked_without_it(serv
     assert ["stream_options" in call.body for call in server.calls] == [True, False, False]
 
 
-async def test_what_comes_after_a_finished_answer_cannot_spoil_it(server: ModelServer, providers: Providers):
+async def test_stream_that_never_ends_does_not_spoil_a_finished_answer(server: ModelServer, providers: Providers):
     async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + events(delta("ab"), delta(finish="stop")).encode())
@@ -166,7 +166,7 @@ async def test_what_comes_after_a_finished_answer_cannot_spoil_it(server: ModelS
     assert (got.text, got.finish_reason, got.usage) == ("ab", "stop", None)
 
 
-async def test_connections_are_kept(server: ModelServer, providers: Providers):
+async def test_connections_are_reused(server: ModelServer, providers: Providers):
     for _ in range(3):
         await providers.chat(model(server), HELLO, timeout_s=5)
     assert server.connections == 1
@@ -175,7 +175,7 @@ async def test_connections_are_kept(server: ModelServer, providers: Providers):
 async def test_models_are_listed(server: ModelServer, providers: Providers):
     server.add(ScriptedModel("other"))
     assert await providers.list_models(server.base_url + "/", None, timeout_s=2) == ["up", "other"]
-    async with AnyServer(lambda asked: []) as odd:
+    async with AnyServer(lambda request: []) as odd:
         with pytest.raises(HttpGarbled, match="not a list of models"):
             await providers.list_models(odd.address, None, timeout_s=2)
     await server.refuse()
@@ -192,8 +192,8 @@ async def test_cancelling_stops_the_server(server: ModelServer, providers: Provi
         streaming.set()
 
     async with HttpClient() as http:
-        patient = Providers(http)
-        chat = asyncio.create_task(patient.chat(model(server), HELLO, timeout_s=60, on_delta=on_delta))
+        unlimited = Providers(http)
+        chat = asyncio.create_task(unlimited.chat(model(server), HELLO, timeout_s=60, on_delta=on_delta))
         call = await server.call(0)
         if after_tokens:
             await asyncio.wait_for(streaming.wait(), 5)
@@ -204,7 +204,7 @@ async def test_cancelling_stops_the_server(server: ModelServer, providers: Provi
     assert call.aborted
 
 
-async def test_a_listener_that_fails_ends_the_call_with_its_own_error(server: ModelServer, providers: Providers):
+async def test_failing_listener_ends_the_call_with_its_error(server: ModelServer, providers: Providers):
     server.fail("up", Fault(FaultKind.HANG, after_tokens=2))
 
     async def on_delta(text: str) -> None:

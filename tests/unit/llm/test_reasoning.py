@@ -1,4 +1,4 @@
-"""Reasoning in front of an answer is split from it once, however it is marked and wherever the stream is cut."""
+"""Reasoning before an answer is separated from it, whatever its marks and however the stream is split."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ ORDINARY = [
 
 
 def split(text: str, size: int) -> tuple[str, str, str]:
-    """Answer, reasoning, and what who listens has seen at the end."""
+    """Return the answer, the reasoning, and the text that a listener has at the end."""
     splitter, shown, seen = ReasoningSplit(), "", 0
     for at in range(0, len(text), size):
         piece = splitter.feed(text[at : at + size])
@@ -68,7 +68,7 @@ def split(text: str, size: int) -> tuple[str, str, str]:
 
 @pytest.mark.parametrize("marked", MARKED)
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 10_000])
-def test_reasoning_in_front_is_no_part_of_the_answer(marked: str, size: int):
+def test_reasoning_before_an_answer_is_not_part_of_it(marked: str, size: int):
     reasoning, answer = 'They want JSON: {"x": 1} maybe < 5.', '{"city": "Rome"}'
     got, thoughts, _ = split(marked.format(r=reasoning, a=answer).replace("{r}", reasoning), size)
     assert (got, thoughts) == (answer, reasoning)
@@ -76,7 +76,7 @@ def test_reasoning_in_front_is_no_part_of_the_answer(marked: str, size: int):
 
 @pytest.mark.parametrize("text", ORDINARY)
 @pytest.mark.parametrize("size", [1, 3, 10_000])
-def test_an_ordinary_answer_stays_as_it_is(text: str, size: int):
+def test_answer_without_reasoning_is_unchanged(text: str, size: int):
     assert split(text, size) == (text, "", text)
 
 
@@ -86,25 +86,25 @@ def test_an_ordinary_answer_stays_as_it_is(text: str, size: int):
     answer=st.text("ab<>/ \n", min_size=1, max_size=60).filter(lambda text: text.strip()[:1] == "a"),
     size=st.integers(1, 30),
 )
-def test_any_cut_gives_the_same_answer(marked: str, reasoning: str, answer: str, size: int):
+def test_any_split_gives_the_same_answer(marked: str, reasoning: str, answer: str, size: int):
     got, thoughts, shown = split(marked.replace("{r}", reasoning).replace("{a}", answer), size)
     assert (got, thoughts, shown) == (answer.lstrip(), reasoning.strip(), got)
 
 
-def test_several_blocks_in_front_are_all_reasoning():
+def test_several_blocks_before_an_answer_are_all_reasoning():
     assert split("<think>a</think>\n<think>b</think>\nRome", 4)[:2] == ("Rome", "a\n\nb")
 
 
 @pytest.mark.parametrize(
     "text", ["<think>\nIt is Ro", "<think>It is Rome</thi", "[THINK]It is", "<|channel|>analysis<|message|>x"]
 )
-def test_reasoning_without_an_end_leaves_no_answer(text: str):
+def test_unfinished_reasoning_gives_an_empty_answer(text: str):
     got, thoughts, shown = split(text, 5)
     assert (got, shown) == ("", "")
     assert thoughts
 
 
-def test_a_long_answer_is_not_searched_again_and_again():
+def test_long_answer_is_not_searched_repeatedly():
     splitter = ReasoningSplit()
     for _ in range(20_000):
         splitter.feed("`</think>` and more ")
@@ -113,7 +113,7 @@ def test_a_long_answer_is_not_searched_again_and_again():
     assert len(splitter.answer()) == 20_000 * 21
 
 
-async def test_the_draft_shows_no_reasoning():
+async def test_draft_shows_no_reasoning():
     deltas: list[str] = []
     pieces = ["<thi", "nk>It is Pa", "ris. No, Rome.</th", "ink>\n\nRo", "me"]
     got = await ask(chunked(events(*map(delta, pieces), delta(finish="stop"), "[DONE]").encode()), deltas=deltas)
@@ -121,7 +121,7 @@ async def test_the_draft_shows_no_reasoning():
     assert "".join(deltas) == "Rome"
 
 
-async def test_a_draft_that_turns_out_to_be_reasoning_begins_anew():
+async def test_draft_that_turns_out_to_be_reasoning_is_restarted():
     deltas: list[str] = []
     pieces = ["It is Pa", "ris. No, Rome.</th", "ink>\n\nRo", "me"]
     got = await ask(chunked(events(*map(delta, pieces), delta(finish="stop"), "[DONE]").encode()), deltas=deltas)
@@ -138,6 +138,6 @@ async def test_a_draft_that_turns_out_to_be_reasoning_begins_anew():
         [delta("<think>It is Rome.</think>Rome")],
     ],
 )
-async def test_reasoning_in_a_field_of_its_own_is_kept(pieces: list[dict[str, object]]):
+async def test_reasoning_in_a_separate_field_is_kept(pieces: list[dict[str, object]]):
     got = await ask(chunked(events(*pieces, delta(finish="stop"), "[DONE]").encode()))
     assert (got.text, got.reasoning) == ("Rome", "It is Rome.")

@@ -1,4 +1,4 @@
-"""Refusals in the words of real servers, and the request that is sent in place of the refused one."""
+"""Refusals as real servers phrase them, and the request that replaces the refused one."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def step(
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "name"),
+    ("status", "refusal", "name"),
     [
         (400, openai("Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value"
                      " is supported.", "temperature", "unsupported_value"), "temperature"),
@@ -87,21 +87,21 @@ def step(
         (501, {"error": {"message": "logprobs is not implemented"}}, "logprobs"),
     ],
 )  # fmt: skip
-def test_a_parameter_named_as_unsupported_is_left_out(status: int, said: object, name: str):
-    found = step(said, status)
+def test_unsupported_parameter_is_omitted(status: int, refusal: object, name: str):
+    found = step(refusal, status)
     assert found is not None
     assert set(BODY) - set(adjusted(BODY, found.changes)) == {name}
-    assert found.permanent is (name != "top_p" or "both" not in str(said))
+    assert found.permanent is (name != "top_p" or "both" not in str(refusal))
 
 
-@pytest.mark.parametrize("said", [
+@pytest.mark.parametrize("refusal", [
     openai("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' "
            "instead.", "max_tokens", "unsupported_parameter"),
     openai("Unrecognized request argument supplied: max_tokens"),
     extra("max_tokens"),
 ])  # fmt: skip
-def test_an_answer_limit_goes_out_under_its_other_name_and_then_not_at_all(said: dict[str, Any]):
-    first = step(said)
+def test_answer_limit_is_sent_under_its_other_name_and_then_omitted(refusal: dict[str, Any]):
+    first = step(refusal)
     assert first is not None
     sent = adjusted(BODY, first.changes)
     assert (sent.get("max_completion_tokens"), "max_tokens" in sent) == (100, False)
@@ -110,7 +110,7 @@ def test_an_answer_limit_goes_out_under_its_other_name_and_then_not_at_all(said:
     assert not {"max_tokens", "max_completion_tokens"} & set(adjusted(BODY, second.changes))
 
 
-@pytest.mark.parametrize(("said", "allowed"), [
+@pytest.mark.parametrize(("refusal", "allowed"), [
     (openai("max_tokens is too large: 16384. This model supports at most 4096 completion tokens, whereas you "
             "provided 16384.", "max_tokens", "invalid_value"), 4096),
     (openai("Invalid max_tokens value, the valid range of max_tokens is [1, 8192]"), 8192),
@@ -139,30 +139,30 @@ def test_an_answer_limit_goes_out_under_its_other_name_and_then_not_at_all(said:
     (openai("The maximum number of output tokens (max_tokens) for this model is 8192"), 8192),
 ])  # fmt: skip
 @pytest.mark.parametrize("own_limit", [True, False])
-def test_an_answer_limit_above_what_the_server_allows_is_lowered(said: object, allowed: int, own_limit: bool):
-    found = step(said, sent={**BODY, "max_tokens": 16384}, own_limit=own_limit)
+def test_answer_limit_above_the_servers_maximum_is_lowered(refusal: object, allowed: int, own_limit: bool):
+    found = step(refusal, sent={**BODY, "max_tokens": 16384}, own_limit=own_limit)
     assert found is not None
     assert found == AdjustmentStep(Adjustments(answer_tokens=allowed), permanent=True)
     assert adjusted({**BODY, "max_tokens": 16384}, found.changes)["max_tokens"] == allowed
     assert adjusted(BODY, found.changes)["max_tokens"] == 100
 
 
-@pytest.mark.parametrize("said", [
+@pytest.mark.parametrize("refusal", [
     openai("max_tokens is too large"),
     openai("max_tokens参数非法", code="1210"),
     openai("max_tokens must be greater than thinking.budget_tokens"),
     {"detail": [{"type": "value_error", "loc": ["body", "max_tokens"], "msg": "Value error"}]},
     openai("max_tokens (16384) is larger than the context window"),
 ])  # fmt: skip
-def test_a_default_answer_limit_that_is_refused_without_a_number_is_left_out_of_the_request(said: object):
+def test_default_answer_limit_refused_without_a_maximum_is_omitted(refusal: object):
     sent = {**BODY, "max_tokens": 16384}
-    found = step(said, sent=sent, own_limit=True)
+    found = step(refusal, sent=sent, own_limit=True)
     assert found == AdjustmentStep(Adjustments(dropped=frozenset({"max_tokens"})), permanent=False)
-    assert step(said, sent=sent) is None
+    assert step(refusal, sent=sent) is None
 
 
 @pytest.mark.parametrize(
-    ("said", "form", "permanent"),
+    ("refusal", "form", "permanent"),
     [
         (openai("Invalid schema for response_format 'answer': In context=(), 'additionalProperties' is required to be "
                 "supplied and to be false.", "response_format"), SchemaForm.SCHEMA, False),
@@ -179,13 +179,13 @@ def test_a_default_answer_limit_that_is_refused_without_a_number_is_left_out_of_
         (extra("response_format"), SchemaForm.NONE, True),
     ],
 )  # fmt: skip
-def test_a_refused_schema_is_sent_in_a_weaker_form(said: dict[str, Any], form: SchemaForm, permanent: bool):
-    found = step(said)
+def test_refused_schema_is_sent_in_a_weaker_form(refusal: dict[str, Any], form: SchemaForm, permanent: bool):
+    found = step(refusal)
     assert found is not None
     assert (found.changes.schema_form, found.changes.dropped, found.permanent) == (form, frozenset(), permanent)
 
 
-def test_the_forms_of_a_schema_end_without_any():
+def test_schema_is_finally_omitted():
     strict = step(openai("structured output with json_schema is not supported"))
     assert strict is not None
     assert adjusted(BODY, strict.changes)["response_format"] == {"type": "json_object"}
@@ -194,21 +194,21 @@ def test_the_forms_of_a_schema_end_without_any():
     assert "response_format" not in adjusted(BODY, last.changes)
 
 
-def test_json_object_is_not_asked_for_where_the_schema_is_no_object():
+def test_json_object_is_not_requested_for_a_schema_of_another_type():
     listed = {**SCHEMA, "json_schema": {"name": "answer", "schema": {"type": "array", "items": {}}}}
     found = step(openai("json_schema is not supported"), sent={**BODY, "response_format": listed})
     assert found is not None
     assert found.changes.schema_form is SchemaForm.NONE
 
 
-@pytest.mark.parametrize("said", [
+@pytest.mark.parametrize("refusal", [
     {"object": "error", "message": "System role not supported", "type": "BadRequestError", "param": None, "code": 400},
     openai("Unsupported value: 'messages[0].role' does not support 'system' with this model.", "messages[0].role"),
     openai("Developer instruction is not enabled for models/gemma-3-27b-it"),
     openai("Conversation roles must alternate user/assistant/user/assistant/..."),
 ])  # fmt: skip
-def test_a_system_message_that_a_model_has_no_role_for_goes_before_the_users(said: dict[str, Any]):
-    found = step(said)
+def test_unsupported_system_message_is_prepended_to_the_users(refusal: dict[str, Any]):
+    found = step(refusal)
     assert found is not None
     assert found.changes == Adjustments(folds_system=True)
     assert adjusted(BODY, found.changes)["messages"] == [
@@ -216,7 +216,7 @@ def test_a_system_message_that_a_model_has_no_role_for_goes_before_the_users(sai
     ]
 
 
-def test_a_model_that_may_not_stream_is_asked_for_the_answer_in_one_piece():
+def test_model_that_may_not_stream_is_called_without_streaming():
     found = step(openai("Your organization must be verified to stream this model.", "stream", "unsupported_value"))
     assert found is not None
     sent = adjusted(BODY, found.changes)
@@ -224,7 +224,7 @@ def test_a_model_that_may_not_stream_is_asked_for_the_answer_in_one_piece():
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "refusal"),
     [
         (400, openai("Invalid 'temperature': decimal above maximum value. Expected a value <= 2, but got 5.",
                      "temperature", "decimal_above_max_value")),
@@ -242,13 +242,13 @@ def test_a_model_that_may_not_stream_is_asked_for_the_answer_in_one_piece():
         (500, openai("Unsupported parameter: 'temperature'", "temperature")),
     ],
 )  # fmt: skip
-def test_any_other_refusal_stands(status: int, said: object):
-    assert step(said, status) is None
+def test_other_refusals_cause_no_adjustment(status: int, refusal: object):
+    assert step(refusal, status) is None
 
 
-def test_a_refusal_that_echoes_the_prompt_is_read_by_its_places_alone():
-    said = {"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted",
+def test_echoed_prompt_in_a_refusal_is_ignored():
+    refusal = {"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted",
                         "input": "temperature top_p are unsupported"}]}  # fmt: skip
-    found = step(said, 422)
+    found = step(refusal, 422)
     assert found is not None
     assert found.changes.dropped == {"seed"}

@@ -1,4 +1,4 @@
-"""Keys of cached answers, who may be answered from the cache, and the form answers are kept in."""
+"""Keys of cached answers, requests that may be served from the cache, and the stored form of answers."""
 
 from dataclasses import replace
 from types import MappingProxyType
@@ -27,7 +27,7 @@ json_values = st.recursive(
     max_leaves=6,
 )
 objects = st.dictionaries(texts, json_values, min_size=1, max_size=3)
-# What a request may differ in; each is drawn twice, and two that differ must get different keys.
+# Values in which requests may differ. Each is drawn twice; requests that differ must have different keys.
 ingredients = st.fixed_dictionaries(
     {
         "project": st.uuids(),
@@ -63,21 +63,21 @@ def key_of(parts: dict[str, Any]) -> bytes:
 
 
 def shuffled(value: Any) -> Any:
-    """The same value, with every object's members the other way round."""
+    """Return the same value with the members of every object in reverse order."""
     if isinstance(value, dict):
         return {name: shuffled(value[name]) for name in reversed(value)}
     return [shuffled(item) for item in value] if isinstance(value, list) else value
 
 
 @given(ingredients, ingredients, st.data())
-def test_a_change_of_any_single_ingredient_changes_the_key(one: dict, other: dict, data: st.DataObject) -> None:
+def test_change_of_any_single_ingredient_changes_the_key(one: dict, other: dict, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(one)))
     assume(repr(shuffled_sorted(one[name])) != repr(shuffled_sorted(other[name])))
     assert key_of(one) != key_of({**one, name: other[name]})
 
 
 def shuffled_sorted(value: Any) -> Any:
-    """A form in which two values are equal when they are the same JSON: order of members aside, -0.0 told from 0.0."""
+    """Return a form that is equal for equal JSON: it ignores the order of members and the sign of zero."""
     if isinstance(value, dict):
         return sorted((name, repr(shuffled_sorted(item))) for name, item in value.items())
     if isinstance(value, list):
@@ -86,37 +86,37 @@ def shuffled_sorted(value: Any) -> Any:
 
 
 @given(ingredients)
-def test_the_order_of_members_does_not_change_the_key(parts: dict) -> None:
+def test_order_of_members_does_not_change_the_key(parts: dict) -> None:
     assert key_of(parts) == key_of(shuffled(parts))
 
 
-def test_an_ingredient_cannot_pass_for_its_neighbour() -> None:
+def test_value_of_one_ingredient_is_not_taken_for_another() -> None:
     by = {"version": "1", "rules": "2"}
     assert fingerprint(PROJECT, ASK, model="ab", **by) != fingerprint(PROJECT, ASK, model="a", version="b1", rules="2")
     assert fingerprint(PROJECT, ASK, model=None, **by) != fingerprint(PROJECT, ASK, model="null", **by)
 
 
-def test_zero_has_one_key_however_it_is_written() -> None:
+def test_all_notations_of_zero_have_the_same_key() -> None:
     keys = [key(replace(ASK, temperature=zero)) for zero in (0, 0.0, -0.0)]
     keys += [key(replace(ASK, temperature=None, extra={"temperature": 0}))]
     assert len(set(keys)) == 1
 
 
-def test_extra_wins_over_the_fields_as_it_does_on_the_wire() -> None:
+def test_extra_overrides_fields_as_in_the_sent_request() -> None:
     assert key(replace(ASK, seed=1, extra={"seed": 2})) == key(replace(ASK, seed=2))
 
 
-def test_any_mapping_will_do() -> None:
+def test_any_mapping_type_has_the_same_key() -> None:
     frozen = tuple(MappingProxyType(dict(message)) for message in ASK.messages)
     assert key(replace(ASK, messages=frozen)) == key(ASK)
 
 
-def test_what_is_no_json_has_no_key() -> None:
+def test_request_that_is_not_json_has_no_key() -> None:
     assert key(replace(ASK, extra={"x": object()})) is None
     assert key(replace(ASK, messages=({"role": "user", "content": "\ud800"},))) is None
 
 
-def test_only_the_routers_choice_follows_the_routing_epoch() -> None:
+def test_only_keys_without_a_named_model_follow_the_routing_epoch() -> None:
     auto, named = key(ASK), cache_key(PROJECT, ASK, model="tiny", version="1", rules="1")
     assert auto is not None
     assert named is not None
@@ -151,13 +151,13 @@ def key(request: ChatRequest) -> Any:
         (0.7, {}, None, "no-cache", OFF),
     ],
 )
-def test_who_may_be_answered_from_the_cache(
+def test_cache_use_by_temperature_and_headers(
     temperature: float | None, extra: dict, cache: bool | None, header: str | None, use: CacheUse
 ) -> None:
     assert cache_use(replace(ASK, temperature=temperature, extra=extra), cache, header) is use
 
 
-def test_a_models_version_changes_with_what_may_change_its_answers() -> None:
+def test_version_of_a_model_changes_with_values_that_affect_answers() -> None:
     model = Model("tiny", "tiny:1b", "http://host/v1", specialties=frozenset({"a", "b"}))
     same = replace(model, specialties=frozenset({"b", "a"}), api_key="rotated", price=Price(1, 2))
     assert model_version(model) == model_version(same)
@@ -166,7 +166,7 @@ def test_a_models_version_changes_with_what_may_change_its_answers() -> None:
     assert len(set(versions)) == len(versions)
 
 
-def test_the_catalogues_version_is_that_of_its_models_in_any_order() -> None:
+def test_catalog_version_does_not_depend_on_the_order_of_models() -> None:
     one, two = Model("one", "one", "http://host/v1"), Model("two", "two", "http://host/v1")
     assert catalog_version([one, two]) == catalog_version([two, one])
     assert len({catalog_version([one, two]), catalog_version([one]), catalog_version([])}) == 3
@@ -188,30 +188,30 @@ answers = st.builds(
 
 
 @given(answers)
-def test_an_answer_comes_back_as_it_was_kept(answer: CachedAnswer) -> None:
+def test_answer_survives_a_round_trip(answer: CachedAnswer) -> None:
     assert CachedAnswer.unpack(answer.pack()) == answer
 
 
-def test_the_reasoning_before_an_answer_is_kept_with_it() -> None:
+def test_reasoning_is_stored_with_the_answer() -> None:
     given = Completion("42", "stop", None, 0.1, 1.0, "up", (), "six times seven")
     kept = CachedAnswer.of(given, model="tiny", cost_usd=None, decision_id=uuid4())
     assert CachedAnswer.unpack(kept.pack()).completion().reasoning == "six times seven"
 
 
-def test_a_long_answer_is_kept_compressed() -> None:
+def test_long_answer_is_stored_compressed() -> None:
     text = "a lease is a promise with an end; " * 1000
     answer = CachedAnswer(text, "stop", None, "tiny", None, 1.0, uuid4())
     assert len(answer.pack()) < len(text) / 10
 
 
 @pytest.mark.parametrize("packed", [b"", b"j", b"zz", b"j[]", b"j{}", b"j[1,2,3,4,5,6,7,8,9,10]", b'j["t",1,2]'])
-def test_bytes_that_are_no_answer_are_refused_with_one_error(packed: bytes) -> None:
+def test_invalid_bytes_raise_value_error(packed: bytes) -> None:
     with pytest.raises(ValueError):
         CachedAnswer.unpack(packed)
 
 
-def test_a_completion_is_made_again_without_the_time_it_took() -> None:
-    was = Completion("hi", "stop", Usage(3, 4), 0.2, 1.5, "tiny-2026", ({"id": "1"},))
-    answer = CachedAnswer.of(was, model="tiny", cost_usd=0.5, decision_id=uuid4())
+def test_completion_is_restored_without_its_duration() -> None:
+    original = Completion("hi", "stop", Usage(3, 4), 0.2, 1.5, "tiny-2026", ({"id": "1"},))
+    answer = CachedAnswer.of(original, model="tiny", cost_usd=0.5, decision_id=uuid4())
     assert answer.duration_s == 1.5
-    assert answer.completion() == replace(was, first_token_s=None, duration_s=0.0)
+    assert answer.completion() == replace(original, first_token_s=None, duration_s=0.0)

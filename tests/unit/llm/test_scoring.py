@@ -1,4 +1,4 @@
-"""The terms of a score, each by itself."""
+"""The terms of a score, each tested separately."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def seen(qualities: list[float]) -> Statistics:
     return row
 
 
-def test_nothing_measured_expects_the_prior_and_doubts_most():
+def test_unmeasured_model_has_the_prior_and_the_largest_bonus():
     n, mu, bonus = expectation(Statistics(), 0.6, 0.0, W)
     assert (n, mu) == (0.0, 0.6)
     assert bonus > expectation(seen([0.5, 0.7]), 0.6, 2.0, W)[2]
 
 
 @given(qualities=st.lists(st.floats(0, 1), min_size=1, max_size=30), place=st.integers(0, 29), better=st.floats(0, 1))
-def test_expected_quality_never_falls_when_an_observation_was_better(qualities, place, better):
-    """Without the short memory, which may believe the recent past instead."""
+def test_expected_quality_is_monotonic_in_observations(qualities, place, better):
+    """Without the short memory, which may outweigh older observations."""
     w = RouterWeights(contradiction=1e9)
     place %= len(qualities)
     raised = [*qualities]
@@ -43,13 +43,13 @@ def test_expected_quality_never_falls_when_an_observation_was_better(qualities, 
 
 
 @given(n=st.integers(1, 60), low=st.floats(0, 0.9), step=st.floats(0.01, 0.1), prior=st.floats(0.02, 0.98))
-def test_the_better_of_two_equally_known_models_scores_higher(n, low, step, prior):
+def test_better_of_two_equally_measured_models_scores_higher(n, low, step, prior):
     worse, better = expectation(seen([low] * n), prior, n, W), expectation(seen([low + step] * n), prior, n, W)
     assert better[1] > worse[1]
     assert better[1] + better[2] > worse[1] + worse[2]
 
 
-def test_pending_decisions_lessen_the_doubt_as_verdicts_would():
+def test_pending_decisions_reduce_the_bonus_like_verdicts():
     row = seen([1.0, 0.0, 1.0])
     alone = expectation(row, 0.6, 3.0, W)
     row.pending = 5
@@ -57,7 +57,7 @@ def test_pending_decisions_lessen_the_doubt_as_verdicts_would():
     assert expectation(row, 0.6, 3.0, W)[2] < alone[2]
 
 
-def test_doubt_about_a_rarely_tried_model_grows_with_the_experience_of_others_up_to_the_horizon():
+def test_bonus_of_a_rare_model_grows_with_other_experience_up_to_the_horizon():
     row = seen([0.0])
     young, old, older = (
         expectation(row, 0.6, n, W)[2] for n in (1.0, W.exploration_horizon, 10 * W.exploration_horizon)
@@ -65,8 +65,8 @@ def test_doubt_about_a_rarely_tried_model_grows_with_the_experience_of_others_up
     assert young < old == older
 
 
-def test_the_short_memory_is_believed_where_it_contradicts_the_long_one():
-    """A model that silently gets worse after five hundred good answers is seen through within twenty bad ones."""
+def test_short_memory_prevails_if_it_contradicts_the_long_memory():
+    """A model that gets worse after five hundred good answers is detected within twenty bad ones."""
     good = seen([1.0, 0.8] * 250)
     assert expectation(good, 0.6, 500, W)[1] > 0.85
     add_qualities(good, [0.3] * 15, W)
@@ -74,13 +74,13 @@ def test_the_short_memory_is_believed_where_it_contradicts_the_long_one():
     assert good.s / good.n > 0.85
 
 
-def test_a_run_of_bad_luck_contradicts_nothing():
+def test_few_bad_answers_are_not_a_contradiction():
     row = seen([1.0, 1.0, 0.0] * 100)
     add_qualities(row, [0.0, 0.0, 1.0, 0.0], W)
     assert expectation(row, 0.6, 300, W)[0] == row.n
 
 
-def test_the_prior_comes_from_the_tier_from_other_task_types_and_from_declared_specialties():
+def test_prior_combines_tier_other_task_types_and_specialties():
     assert prior_quality(model(), "t", 0, 0, W) == W.prior_quality
     assert prior_quality(model(tier=0.9), "t", 0, 0, W) == pytest.approx(0.9)
     assert prior_quality(model(), "t", 8, 0.8, W) == pytest.approx((2 * 0.6 + 0.8) / 10)
@@ -89,36 +89,36 @@ def test_the_prior_comes_from_the_tier_from_other_task_types_and_from_declared_s
     assert prior_quality(model(tier=1.0), "t", 0, 0, W) == 0.98
 
 
-def test_a_task_type_measured_a_thousand_times_is_one_witness_for_another():
+def test_evidence_of_one_task_type_is_limited():
     weight, weighted = evidence(seen([0.5] * 1000), W)
     assert 0.98 < weight < 1.0
     assert weighted == pytest.approx(weight / 2)
     assert evidence(Statistics(), W) == (0.0, 0.0)
 
 
-def test_cost_is_a_place_between_the_cheapest_and_the_dearest_on_a_log_scale():
+def test_cost_term_is_a_position_on_a_log_scale():
     scale = cost_scale([0.001, 0.01, 0.1])
     assert [cost_term(cost, *scale) for cost in (0.001, 0.01, 0.1, 5.0)] == pytest.approx([0, 0.5, 1, 1])
 
 
-def test_a_free_model_is_a_tenth_of_the_cheapest_paid_one():
+def test_free_model_counts_as_a_tenth_of_the_cheapest_price():
     scale = cost_scale([0.0, 0.01, 0.1])
     assert [cost_term(cost, *scale) for cost in (0.0, 0.01, 0.1)] == pytest.approx([0, 0.5, 1])
 
 
-def test_equal_prices_cost_nothing_and_all_free_too():
+def test_cost_term_is_zero_for_equal_prices():
     assert cost_term(0.1, *cost_scale([0.1, 0.1])) == 0.0
     assert cost_term(0.0, *cost_scale([0.0, 0.0])) == 0.0
 
 
 @given(prices=st.lists(st.floats(0, 10), max_size=6))
-def test_an_unknown_price_costs_as_much_as_the_dearest(prices):
+def test_unknown_price_counts_as_the_highest(prices):
     scale = cost_scale([-1.0, *prices])
     assert cost_term(-1.0, *scale) >= max((cost_term(price, *scale) for price in prices), default=0.0)
     assert cost_term(-1.0, *scale) == 1.0
 
 
-def test_latency_saturates():
+def test_latency_term_saturates():
     assert latency_term(0, 8) == 0
     assert latency_term(8 * log(2), 8) == pytest.approx(0.5)
     assert latency_term(1e6, 8) == pytest.approx(1)

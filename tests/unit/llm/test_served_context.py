@@ -1,4 +1,4 @@
-"""The context that Kairos goes by: what the server says, and what calls found."""
+"""The context of a model, as its server reports it or as calls revealed it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def found(context: int) -> tuple[ModelTraits, ModelContexts]:
     return traits, ModelContexts(traits)
 
 
-def test_a_found_context_is_forgotten_once_the_server_says_another_for_certain():
+def test_learned_context_is_replaced_by_a_different_certain_report():
     _, contexts = found(2048)
     contexts.update(MODEL, ServedContext(4096, certain=False))
     assert contexts.of(MODEL) == 2048
@@ -23,13 +23,13 @@ def test_a_found_context_is_forgotten_once_the_server_says_another_for_certain()
     assert contexts.of(MODEL) == 4096
 
 
-def test_a_found_context_that_the_server_confirms_is_kept():
+def test_learned_context_is_kept_if_the_server_confirms_it():
     traits, contexts = found(4096)
     contexts.update(MODEL, ServedContext(4096))
     assert traits.of(MODEL).context == 4096
 
 
-def test_a_context_that_is_found_while_the_server_says_the_same_as_before_is_kept():
+def test_learned_context_is_kept_while_the_report_does_not_change():
     traits, contexts = found(4096)
     contexts.update(MODEL, ServedContext(8192))
     traits.learn(MODEL, Traits(context=2048))

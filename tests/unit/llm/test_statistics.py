@@ -1,4 +1,4 @@
-"""The decayed sums: replicas may flush in any order and labels may come late, and the sums are what the samples say."""
+"""The decayed sums equal a recomputation from the samples, in any order of flushes and with late labels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ batches = st.lists(
 
 
 class SharedTable:
-    """The fold that a store does, in the order in which flushes of several replicas reach it."""
+    """Adds batches as the store does, in the order in which flushes of several replicas arrive."""
 
     def __init__(self) -> None:
         self.rows = {model: Statistics() for model in "ab"}
@@ -96,8 +96,8 @@ def test_experience_in_memory_equals_a_recomputation_from_its_samples(seen, data
         assert_same(row, recomputed(samples[name], len(seen), now, W))
 
 
-def test_what_other_task_types_say_of_a_model_stays_exact_through_thousands_of_changes():
-    """The sums behind the prior are kept by differences, and must not wander off."""
+def test_evidence_of_other_task_types_stays_exact_over_many_changes():
+    """The sums behind the prior are updated by differences, whose errors must not accumulate."""
     experience, draws = Experience(RouterWeights()), random.Random(1)
     for step in range(3000):
         experience.observe(Observation("p", f"t{draws.randrange(4)}", draws.choice("ab"), step, draws.random()))
@@ -107,7 +107,7 @@ def test_what_other_task_types_say_of_a_model_stays_exact_through_thousands_of_c
         assert total.weighted == pytest.approx(sum(row.evidence[model][1] for row in project.rows.values()))
 
 
-def test_an_unmeasured_quality_teaches_speed_and_cost_alone():
+def test_observation_without_quality_updates_only_speed_and_cost():
     experience = Experience(W)
     assert experience.observe(Observation("p", "t", "a", 0.0, None, 0.1, 2.0, 50.0, 0.01, 100, 80)) is None
     row = experience.statistics("p", "t", "a", 0.0)
@@ -115,7 +115,7 @@ def test_an_unmeasured_quality_teaches_speed_and_cost_alone():
     assert (row.latency_s, row.tokens_per_s, row.cost_usd, row.output_tokens) == (2.0, 50.0, 0.01, 80)
 
 
-def test_averages_follow_the_last_calls_and_stay_where_something_was_not_measured():
+def test_averages_follow_recent_calls_and_ignore_unmeasured_values():
     row = Statistics()
     for _ in range(100):
         add_call(row, Observation("p", "t", "a", 0.0, latency_s=1.0, cost_usd=0.5), RouterWeights())
@@ -126,17 +126,17 @@ def test_averages_follow_the_last_calls_and_stay_where_something_was_not_measure
     assert row.cost_usd == pytest.approx(0.5)
 
 
-def test_time_alone_halves_what_was_learned():
+def test_statistics_decay_with_time():
     row = Statistics(n=8.0, s=4.0, q=3.0)
     fade(row, decay(RouterWeights(), 0, 14 * 86400))
     assert (row.n, row.s, row.q) == (4.0, 2.0, 1.5)
 
 
-def test_a_clock_that_goes_back_adds_no_weight():
+def test_clock_that_goes_back_does_not_increase_weights():
     assert decay(W, 0, -50.0) == 1.0
 
 
-def test_a_row_from_the_store_is_taken_over_with_what_this_process_waits_for():
+def test_restored_row_keeps_the_pending_decisions_of_the_process():
     experience = Experience(W)
     project = experience.project("p")
     row = project.row("t", 0.0, W)

@@ -1,4 +1,4 @@
-"""Schemas in the strict subset, and those that would change their meaning there."""
+"""Schemas converted to the strict subset, and schemas whose meaning would change by it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required"
 
 
 def closed(schema: Any) -> bool:
-    """OpenAI's rule for every object in a schema."""
+    """Check OpenAI's rule for every object in a schema."""
     if isinstance(schema, list):
         return all(map(closed, schema))
     if not isinstance(schema, dict):
@@ -27,11 +27,11 @@ def closed(schema: Any) -> bool:
     return all(map(closed, schema.values()))
 
 
-def test_an_object_that_says_nothing_of_further_properties_is_closed():
+def test_object_without_additional_properties_is_closed():
     assert strict_schema(CITY) == {**CITY, "additionalProperties": False}
 
 
-def test_objects_within_are_closed_too():
+def test_nested_objects_are_closed():
     schema = {
         "type": "object",
         "properties": {
@@ -71,11 +71,11 @@ def test_objects_within_are_closed_too():
         {"type": "object", "properties": {"a": {"properties": {"b": {}}, "$ref": "#"}}, "required": ["a"]},
     ],
 )
-def test_a_schema_whose_meaning_would_change_is_not_made_strict(schema: dict[str, Any]):
+def test_schema_whose_meaning_would_change_is_not_made_strict(schema: dict[str, Any]):
     assert strict_schema(schema) is None
 
 
-def test_a_deep_schema_ends_at_once():
+def test_deep_schema_is_refused_quickly():
     schema: dict[str, Any] = CITY
     for _ in range(5_000):
         schema = {"type": "object", "properties": {"a": schema}, "required": ["a"]}
@@ -95,7 +95,7 @@ def objects(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 @given(st.recursive(TYPES, objects, max_leaves=12))
-def test_what_is_strict_is_closed_and_asks_for_the_same_properties(schema: dict[str, Any]):
+def test_strict_schema_is_closed_and_has_the_same_properties(schema: dict[str, Any]):
     strict = strict_schema(schema)
     if strict is None:
         return

@@ -1,4 +1,4 @@
-"""Where the type of a request comes from. The vectors of texts are the real model's; the arithmetic has its own."""
+"""The task type of a request, from the caller or the classifier, with vectors of the real embedding model."""
 
 from __future__ import annotations
 
@@ -60,21 +60,21 @@ def project() -> ProjectId:
     return ProjectId(uuid4())
 
 
-async def teach(types: TaskTypes, project: ProjectId, lessons: list[tuple[str, str]]) -> None:
-    for name, prompt in lessons:
+async def learn(types: TaskTypes, project: ProjectId, examples: list[tuple[str, str]]) -> None:
+    for name, prompt in examples:
         await types.of(project, prompt, name, 10)
     await types.join()
 
 
-# The word of the caller
+# Types named by the caller
 
 
-async def test_the_callers_type_is_taken_as_it_is(types: TaskTypes, project: ProjectId):
+async def test_type_of_the_caller_is_used_unchanged(types: TaskTypes, project: ProjectId):
     found = await types.of(project, "Write a haiku about snow", "legal/contract review", 10)
     assert (found.name, found.source, found.confidence) == ("legal/contract review", TaskTypeSource.CALLER, None)
 
 
-async def test_with_the_callers_type_nothing_is_embedded_on_the_request_path(project: ProjectId):
+async def test_request_with_a_type_is_not_embedded_on_the_request_path(project: ProjectId):
     embedder = Embedder()
     types = TaskTypes(embedder, None)
     await types.of(project, "a prompt", "code", 10)
@@ -83,84 +83,84 @@ async def test_with_the_callers_type_nothing_is_embedded_on_the_request_path(pro
     await embedder.close()
 
 
-async def test_labelled_prompts_wait_in_a_queue_that_ends(embedder: Embedder, project: ProjectId):
+async def test_queue_of_labelled_prompts_is_limited(embedder: Embedder, project: ProjectId):
     types = TaskTypes(embedder, None)
     for number in range(QUEUED + 10):
         assert (await types.of(project, f"prompt {number}", "code", 10)).source is TaskTypeSource.CALLER
     assert types._prompts.qsize() == QUEUED
 
 
-# What the labelled prompts say
+# Classification
 
 
-async def test_a_cold_project_works_from_the_first_request(types: TaskTypes, project: ProjectId):
+async def test_project_without_examples_uses_the_general_type(types: TaskTypes, project: ProjectId):
     found = await types.of(project, "Write a Python function", None, 10)
     assert (found.name, found.source, found.confidence) == (GENERAL, TaskTypeSource.DEFAULT, None)
     assert found.reason == "fewer than two task types of this project have enough labelled prompts"
 
 
-async def test_no_word_stands_for_a_type(types: TaskTypes, project: ProjectId):
-    """The names of the types are turned round: what is learned is what the project's callers call it."""
+async def test_type_is_learned_from_prompts_and_not_from_its_name(types: TaskTypes, project: ProjectId):
+    """The names of two types are exchanged: the names given by the project's callers are learned."""
     names = {"code": "blue", "translation": "code"}
-    lessons = [(names[name], prompt) for name, prompt in labelled("code", "translation")]
-    await teach(types, project, lessons)
+    examples = [(names[name], prompt) for name, prompt in labelled("code", "translation")]
+    await learn(types, project, examples)
     found = await types.of(project, "Write a Python function that parses a CSV file and returns a list", None, 10)
     assert (found.name, found.source) == ("blue", TaskTypeSource.CLASSIFIER)
     assert (await types.of(project, "Please translate this letter into French and German", None, 10)).name == "code"
 
 
-async def test_a_prompt_unlike_all_labelled_ones_is_general(types: TaskTypes, project: ProjectId):
-    await teach(types, project, labelled("code", "translation", "support"))
+async def test_prompt_unlike_all_examples_is_general(types: TaskTypes, project: ProjectId):
+    await learn(types, project, labelled("code", "translation", "support"))
     found = await types.of(project, "What should I cook tonight with leeks and two eggs?", None, 10)
     assert (found.name, found.source) == (GENERAL, TaskTypeSource.DEFAULT)
     assert found.confidence is not None
     assert (found.reason or "").startswith("no type is near enough")
 
 
-async def test_what_is_recognised_is_mostly_right(embedder: Embedder):
-    """Leave-one-out on the labelled set. The thresholds were chosen on it: this guards against breaking, not more."""
+async def test_confident_classifications_are_mostly_correct(embedder: Embedder):
+    """Leave-one-out on the labelled prompts. The thresholds were chosen on them, so this only detects regressions."""
     examples = [(name, vector) for (name, _), vector in zip(labelled(), await embed_all(embedder), strict=True)]
     totals = centroids_of([pair for pair in examples if pair[0] != "other"])
-    right = recognised = others = 0
+    correct = classified = others = 0
     for name, vector in examples:
         known = totals if name == "other" else {**totals, name: without(totals[name], vector)}
         guess = Classifier(known).guess(vector)
         if name == "other":
             others += guess.confident
         elif guess.confident:
-            recognised += 1
-            right += guess.name == name
-    assert recognised / 160 >= 0.70
-    assert right / recognised >= 0.88
-    assert others <= 2, "of 24 prompts of no type"
+            classified += 1
+            correct += guess.name == name
+    assert classified / 160 >= 0.70
+    assert correct / classified >= 0.88
+    assert others <= 2, "out of 24 prompts without a type"
 
 
-async def test_projects_learn_nothing_of_each_other(types: TaskTypes, project: ProjectId):
-    await teach(types, project, labelled("code", "translation"))
+async def test_projects_do_not_share_examples(types: TaskTypes, project: ProjectId):
+    await learn(types, project, labelled("code", "translation"))
     found = await types.of(ProjectId(uuid4()), of_type("code")[0], None, 10)
     assert (found.name, found.source) == (GENERAL, TaskTypeSource.DEFAULT)
 
 
 async def test_five_examples_of_two_types_are_needed(types: TaskTypes, project: ProjectId):
     code, translation = of_type("code"), of_type("translation")
-    await teach(types, project, [("code", text) for text in code])
-    await teach(types, project, [("translation", text) for text in translation[: MIN_EXAMPLES - 1]])
+    await learn(types, project, [("code", text) for text in code])
+    await learn(types, project, [("translation", text) for text in translation[: MIN_EXAMPLES - 1]])
     assert (await types.of(project, code[0], None, 10)).source is TaskTypeSource.DEFAULT
-    await teach(types, project, [("translation", translation[MIN_EXAMPLES])])
+    await learn(types, project, [("translation", translation[MIN_EXAMPLES])])
     assert (await types.of(project, code[0], None, 10)).name == "code"
 
 
-async def test_a_prompt_without_text_is_general(types: TaskTypes, project: ProjectId):
-    await teach(types, project, labelled("code", "translation"))
+async def test_prompt_without_text_is_general(types: TaskTypes, project: ProjectId):
+    await learn(types, project, labelled("code", "translation"))
     found = await types.of(project, "  \n", None, 10)
     assert (found.source, found.reason) == (TaskTypeSource.DEFAULT, "the prompt has no text")
 
 
-# What must never hold up or break a request
+# Failures and time limits
 
 
-async def test_recognising_ends_with_its_budget(types: TaskTypes, project: ProjectId, embedder: Embedder):
-    await teach(types, project, labelled("code", "translation"))
+async def test_classification_ends_with_its_time_budget(types: TaskTypes, project: ProjectId, embedder: Embedder):
+    await learn(types, project, labelled("code", "translation"))
     hurried = TaskTypes(embedder, None, budget_s=0.0, loading_budget_s=0.0)
     hurried._projects = types._projects
     found = await hurried.of(project, "a text that was never embedded before", None, 10)
@@ -171,8 +171,8 @@ async def test_recognising_ends_with_its_budget(types: TaskTypes, project: Proje
     )
 
 
-async def test_without_the_model_requests_are_general_and_say_why(types: TaskTypes, project: ProjectId):
-    await teach(types, project, labelled("code", "translation"))
+async def test_requests_are_general_with_a_reason_without_the_model(types: TaskTypes, project: ProjectId):
+    await learn(types, project, labelled("code", "translation"))
     without_model = TaskTypes(Embedder(weights=replace(WEIGHTS, package="no-such-package")), None)
     without_model._projects = types._projects
     found = await without_model.of(project, "Write a Python function", None, 10)
@@ -182,7 +182,7 @@ async def test_without_the_model_requests_are_general_and_say_why(types: TaskTyp
     assert without_model._prompts.empty()
 
 
-async def test_a_prompt_that_cannot_be_learned_from_does_not_end_the_learning(
+async def test_failing_prompt_does_not_end_the_learning(
     types: TaskTypes, project: ProjectId, monkeypatch: pytest.MonkeyPatch
 ):
     embed = types._embedder.embed
@@ -192,7 +192,7 @@ async def test_a_prompt_that_cannot_be_learned_from_does_not_end_the_learning(
         raise OSError("disk gone")
 
     monkeypatch.setattr(types._embedder, "embed", fails_once)
-    await teach(types, project, [("code", "first"), ("code", "second")])
+    await learn(types, project, [("code", "first"), ("code", "second")])
     assert types._projects[project].unwritten["code"].count == 1
 
 
@@ -218,18 +218,18 @@ async def test_closing_ends_the_learning(embedder: Embedder):
         (LONG_TOKENS + 1, Length.LONG),
     ],
 )
-async def test_the_length_is_that_of_all_the_input(tokens: int, length: Length, types: TaskTypes, project: ProjectId):
+async def test_length_is_that_of_the_whole_input(tokens: int, length: Length, types: TaskTypes, project: ProjectId):
     assert length_of(tokens) is length
     assert (await types.of(project, "short words", None, tokens)).length is length
     assert (await types.of(project, "short words", "code", tokens)).length is length
 
 
-def test_only_long_inputs_have_statistics_of_their_own():
+def test_only_long_inputs_have_separate_statistics():
     assert {statistics_key("code", length) for length in (Length.SHORT, Length.MEDIUM)} == {"code"}
     assert statistics_key("code", Length.LONG) == "code/long"
 
 
-def test_the_users_last_message_says_what_is_wanted():
+def test_last_message_of_the_user_is_the_prompt():
     messages = [
         {"role": "system", "content": "Answer as a pirate."},
         {"role": "user", "content": "Hello"},

@@ -1,4 +1,4 @@
-"""What becomes of a task whose draft was rejected, and whose retry could not be asked for."""
+"""The outcome of a task whose draft was rejected and whose retry could not be sent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CUT = ModelPromptCut(
 
 
 @pytest.mark.parametrize("error", [CUT, PromptTooLong(model="m", reason="it has no room")])
-def test_a_retry_that_does_not_fit_leaves_the_first_verdict(error: ModelCallError):
+def test_failed_retry_keeps_the_first_verdict(error: ModelCallError):
     coordinator, claim, rejected = AgentCoordinator.__new__(AgentCoordinator), SimpleNamespace(task_id="t"), object()
     given: Any = claim
     drafts: list[Any] = [rejected]

@@ -1,4 +1,4 @@
-"""What the queue decides before it asks Redis: scores, pages, names and the words of its faults."""
+"""The parts of the queue that need no Redis: scores, pages, key names and error messages."""
 
 import math
 import re
@@ -36,18 +36,18 @@ def score(priority: int, order: float) -> float:
 
 
 @given(priorities, orders, priorities, orders)
-def test_a_score_sorts_by_priority_and_then_by_order(p1: int, o1: int, p2: int, o2: int):
-    """As a double, which is what Redis keeps: no two different pairs may fall together."""
+def test_score_sorts_by_priority_and_then_by_order(p1: int, o1: int, p2: int, o2: int):
+    """Redis stores scores as doubles, so different pairs must not have the same double."""
     assert (score(p1, o1) < score(p2, o2)) == ((-p1, o1) < (-p2, o2))
 
 
 @given(st.integers(), st.integers())
-def test_any_priority_that_a_row_may_hold_gives_a_finite_score(priority: int, order: int):
+def test_any_stored_priority_gives_a_finite_score(priority: int, order: int):
     assert math.isfinite(score(priority, order))
 
 
 @pytest.mark.parametrize("amount", [0, 1, CHUNK, CHUNK + 1, 3 * CHUNK])
-def test_pages_hold_everything_once_and_none_is_too_long(amount: int):
+def test_pages_contain_every_value_once_within_their_limit(amount: int):
     pages = list(_pages(iter(range(amount))))
     assert [value for page in pages for value in page] == list(range(amount))
     assert all(0 < len(page) <= CHUNK for page in pages)
@@ -62,7 +62,7 @@ def test_all_keys_of_a_lane_share_its_hash_tag(lane: Lane):
         assert name.startswith(stem)
 
 
-def test_the_script_and_the_list_of_keys_name_the_same():
+def test_script_and_list_of_keys_agree():
     assert re.findall(r"lane \.\. '(.*?)'", LUA) == list(redis_keys.QUEUE_PARTS)
 
 
@@ -84,27 +84,27 @@ def test_data_of_a_project_begins_with_the_project():
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_server_that_cannot_serve_is_named_without_its_password(error: Exception):
+def test_unavailable_server_is_named_without_its_password(error: Exception):
     with pytest.raises(EngineUnavailable) as caught, redis_errors(connect("redis://:secret@example.org:7/0")):
         raise error
     assert "Redis at example.org:7" in str(caught.value)
     assert "secret" not in str(caught.value)
 
 
-def test_a_bug_is_not_dressed_up_as_an_outage():
+def test_programming_error_is_not_reported_as_an_outage():
     with pytest.raises(faults.ResponseError), redis_errors(connect("redis://localhost")):
         raise faults.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
 
 
-def test_the_client_repeats_nothing_by_itself():
-    """A take that redis-py sent again would take twice."""
+def test_client_does_not_retry_commands():
+    """If redis-py repeated a take, further tasks would be taken."""
     retry = connect("redis://localhost").connection_pool.connection_kwargs["retry"]
     assert retry.get_retries() == 0
 
 
 @pytest.mark.parametrize(("call", "sent"), [("take", 1), ("poke", 1 + len(PAUSES_S))])
-async def test_only_what_may_come_twice_is_sent_twice(monkeypatch: pytest.MonkeyPatch, call: str, sent: int):
-    """The answer to a take may be lost after tasks were taken: sent again it would take others besides."""
+async def test_only_idempotent_calls_are_repeated(monkeypatch: pytest.MonkeyPatch, call: str, sent: int):
+    """The reply to a take may be lost after tasks were taken; repeating it would take other tasks too."""
     monkeypatch.setattr(queue_module, "PAUSES_S", (0,) * len(PAUSES_S))
     queue, script = FairQueue(connect("redis://localhost")), AsyncMock(side_effect=faults.ConnectionError("reset"))
     monkeypatch.setattr(queue, "_script", script)

@@ -1,4 +1,4 @@
-"""The processes of plugins find the tests' own modules, whichever way pytest was called."""
+"""Lets the processes of plugins import the tests' modules, however pytest was started."""
 
 from __future__ import annotations
 

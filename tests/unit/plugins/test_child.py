@@ -1,4 +1,4 @@
-"""A sync plugin does its task in a process of its own: what it does to that process, it does to nothing else."""
+"""A sync plugin runs its task in a child process, and can harm only that process."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from tests.kit.plugins import plugin
 LIMITS = ChildLimits(memory_mb=128, cpu_s=20)
 
 
-class Ran:
-    """One plugin and what it is given."""
+class PluginRun:
+    """Runs a plugin in a child process, with its limits and its context."""
 
     def __init__(self, folder: Path, limits: ChildLimits = LIMITS, answers: tuple[str, ...] = ()) -> None:
         self.file = folder / "p.py"
@@ -52,12 +52,12 @@ class Ran:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Ran:
-    return Ran(tmp_path)
+def run(tmp_path: Path) -> PluginRun:
+    return PluginRun(tmp_path)
 
 
 @pytest.fixture(autouse=True)
-async def nothing_is_left():
+async def no_process_is_left():
     before = _family()
     yield
     assert _family() - before == set()
@@ -67,12 +67,12 @@ def _family() -> set[int]:
     return {child.pid for child in psutil.Process(os.getpid()).children(recursive=True)}
 
 
-async def test_it_is_given_the_task_and_its_configuration(run: Ran):
+async def test_plugin_receives_the_task_and_its_configuration(run: PluginRun):
     assert await run("return f'{task.prompt} {task.attempt} {task.context.config[\"colour\"]}'") == "hello 1 red"
 
 
-async def test_its_calls_go_through_the_daemon(tmp_path: Path):
-    run = Ran(tmp_path, answers=("from the model",))
+async def test_calls_of_the_plugin_go_through_the_daemon(tmp_path: Path):
+    run = PluginRun(tmp_path, answers=("from the model",))
     code = """
         c = task.context
         c.storage.set('k', {'n': 1})
@@ -80,17 +80,19 @@ async def test_its_calls_go_through_the_daemon(tmp_path: Path):
         return [c.storage.get('k'), c.storage.get('none', 7), c.storage.keys(), c.storage.delete('k'),
                 c.http.get_json('http://x/a', params={'q': 1}), a.text, a.model]
     """
-    said = await run(code)
-    assert " ".join(said.split()) == ('[ { "n": 1 }, 7, [ "k" ], true, { "ok": [ 1 ] }, "from the model", "offline" ]')
+    output = await run(code)
+    assert " ".join(output.split()) == (
+        '[ { "n": 1 }, 7, [ "k" ], true, { "ok": [ 1 ] }, "from the model", "offline" ]'
+    )
     assert run.context.asked == [({"role": "system", "content": "be short"}, {"role": "user", "content": "question"})]
 
 
-async def test_a_models_answer_is_returned_as_it_is(tmp_path: Path):
-    run = Ran(tmp_path, answers=("one", "two"))
+async def test_answer_of_a_model_is_returned_unchanged(tmp_path: Path):
+    run = PluginRun(tmp_path, answers=("one", "two"))
     assert await run("task.context.llm.complete('a'); return task.context.llm.complete('b')") == "two"
 
 
-async def test_threads_may_call_at_once(run: Ran):
+async def test_threads_may_call_concurrently(run: PluginRun):
     code = """
         from concurrent.futures import ThreadPoolExecutor
         with ThreadPoolExecutor(8) as pool:
@@ -100,12 +102,12 @@ async def test_threads_may_call_at_once(run: Ran):
     assert (await run(code)).split() == ["[", "100,", "99", "]"]
 
 
-async def test_hooks_are_called_around_it(run: Ran):
+async def test_hooks_run_before_and_after_the_task(run: PluginRun):
     more = "def on_start(self): self.seen = ['start']\ndef on_stop(self): print('stopped', flush=True)"
     assert await run("return self.seen", more=more) == '[\n  "start"\n]'
 
 
-DEATHS: dict[str, tuple[str, type[KairosError], str]] = {
+FAILURES: dict[str, tuple[str, type[KairosError], str]] = {
     "raises": ("raise KeyError('lost')", PluginCrashed, "KeyError: 'lost'"),
     "exits": ("import sys; sys.exit(3)", PluginCrashed, "SystemExit: 3"),
     "dies": ("import os; os._exit(9)", PluginDied, "status 9"),
@@ -132,20 +134,20 @@ DEATHS: dict[str, tuple[str, type[KairosError], str]] = {
 }
 
 
-@pytest.mark.parametrize("death", DEATHS)
-async def test_what_it_does_fails_its_task_with_a_name(run: Ran, death: str):
-    code, kind, words = DEATHS[death]
-    with pytest.raises(kind, match=words) as met:
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_failure_of_a_plugin_has_a_specific_error(run: PluginRun, failure: str):
+    code, kind, message = FAILURES[failure]
+    with pytest.raises(kind, match=message) as caught:
         await run(code)
-    assert type(met.value) is kind
+    assert type(caught.value) is kind
 
 
 async def test_cpu_time_is_limited(tmp_path: Path):
     with pytest.raises(PluginCpu, match="1 s of CPU time"):
-        await Ran(tmp_path, ChildLimits(128, 1))("while True: pass")
+        await PluginRun(tmp_path, ChildLimits(128, 1))("while True: pass")
 
 
-async def test_a_call_that_failed_may_be_caught(run: Ran):
+async def test_plugin_can_catch_a_failed_call(run: PluginRun):
     code = """
         from kairos.plugins.base_plugin import CallFailed
         try:
@@ -157,7 +159,7 @@ async def test_a_call_that_failed_may_be_caught(run: Ran):
 
 
 @pytest.mark.parametrize(
-    "waits",
+    "waiting_code",
     [
         "import time; time.sleep(600)",
         "while True: pass",
@@ -165,13 +167,13 @@ async def test_a_call_that_failed_may_be_caught(run: Ran):
         "task.context.llm.complete('x')",
     ],
 )
-async def test_cancelled_it_is_killed_at_once_with_all_it_started(run: Ran, waits: str):
+async def test_cancelled_plugin_is_killed_with_its_processes(run: PluginRun, waiting_code: str):
     started = run.file.with_name("pids")
     code = f"""
         import os, pathlib, subprocess
         sleeper = subprocess.Popen(['sleep', '600'])
         pathlib.Path({str(started)!r}).write_text(f'{{os.getpid()}} {{sleeper.pid}}')
-        {waits}
+        {waiting_code}
     """
     run.context.llm.complete = _never  # type: ignore[method-assign]
     running = asyncio.create_task(run(code))
@@ -181,8 +183,8 @@ async def test_cancelled_it_is_killed_at_once_with_all_it_started(run: Ran, wait
     with pytest.raises(asyncio.CancelledError):
         await running
     assert time.monotonic() - began < 5
-    # A killed process goes in its own time; that it was killed is certain.
-    await eventually(lambda: not any(_alive(int(pid)) for pid in pids), 5, "all of it has ended")
+    # A killed process may end a little later.
+    await eventually(lambda: not any(_alive(int(pid)) for pid in pids), 5, "the plugin and its processes have ended")
 
 
 async def _never(*_: object, **__: object) -> None:
@@ -196,8 +198,8 @@ def _alive(pid: int) -> bool:
         return False
 
 
-async def test_one_that_dies_during_a_call_is_not_waited_for(run: Ran):
-    """The call of the model would go on for minutes."""
+async def test_plugin_that_dies_during_a_call_ends_the_task(run: PluginRun):
+    """The model call would take minutes."""
     run.context.llm.complete = _never  # type: ignore[method-assign]
     code = """
         import os, threading
@@ -208,11 +210,11 @@ async def test_one_that_dies_during_a_call_is_not_waited_for(run: Ran):
         await run(code)
 
 
-async def test_what_it_writes_is_logged_within_bounds(run: Ran, caplog: pytest.LogCaptureFixture):
+async def test_output_of_the_plugin_is_logged_within_limits(run: PluginRun, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.DEBUG, "kairos.plugins.P")
     code = f"""
         import sys
-        print('said aloud')
+        print('to stdout')
         print('and here', file=sys.stderr)
         task.context.log.warning('by the log')
         for n in range({MAX_LINES} * 3): print(n)
@@ -221,17 +223,17 @@ async def test_what_it_writes_is_logged_within_bounds(run: Ran, caplog: pytest.L
     """
     assert await run(code) == "done"
     lines = [record.getMessage() for record in caplog.records]
-    assert {"said aloud", "and here", "by the log"} <= set(lines)
+    assert {"to stdout", "and here", "by the log"} <= set(lines)
     assert len(lines) <= MAX_LINES + 5
     assert any(record.levelno == logging.WARNING and record.getMessage() == "by the log" for record in caplog.records)
 
 
-async def test_it_is_told_nothing_of_the_daemons_secrets(run: Ran, monkeypatch: pytest.MonkeyPatch):
+async def test_environment_contains_no_secrets_of_the_daemon(run: PluginRun, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     assert "sk-secret" not in await run("import os; return dict(os.environ)")
 
 
-async def test_a_trace_goes_to_the_log(run: Ran, caplog: pytest.LogCaptureFixture):
+async def test_traceback_of_the_plugin_is_logged(run: PluginRun, caplog: pytest.LogCaptureFixture):
     with pytest.raises(PluginCrashed):
         await run("return {}['missing']")
     assert 'File "' in caplog.text

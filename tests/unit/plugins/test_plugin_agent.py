@@ -1,4 +1,4 @@
-"""An async plugin lives in the daemon, one that keeps failing is set aside: each harms its own task alone."""
+"""An async plugin runs in the daemon and can fail only its own task. A plugin that keeps failing is set aside."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ SCHEMA = {
 
 
 class Scripted(BasePlugin):
-    """Does what the test says."""
+    """A plugin that runs a function of the test."""
 
-    def __init__(self, does: Callable[[PluginTask], Any]) -> None:
-        self.does = does
+    def __init__(self, action: Callable[[PluginTask], Any]) -> None:
+        self.action = action
         self.stopped = False
 
     def get_name(self) -> str:
@@ -53,18 +53,18 @@ class Scripted(BasePlugin):
         return []
 
     async def execute(self, task: PluginTask) -> Any:
-        done = self.does(task)
+        done = self.action(task)
         return await done if asyncio.iscoroutine(done) else done
 
     def on_stop(self) -> None:
         self.stopped = True
 
 
-def agent(does: Callable[[PluginTask], Any], settings: PluginSettings | None = None) -> PluginAgent:
+def agent(action: Callable[[PluginTask], Any], settings: PluginSettings | None = None) -> PluginAgent:
     source = PluginSource(Origin.FILE, "/p.py", "p.py")
     found = ProbeResult(source, kind="Scripted", name="Scripted", schema=SCHEMA, is_async=True)
-    means = PluginServices(cast(LLMRouter, None), cast(Database, None), HttpClient())  # none of these calls anything
-    return PluginAgent(found, settings or PluginSettings(), means, Scripted(does))
+    services = PluginServices(cast(LLMRouter, None), cast(Database, None), HttpClient())  # no test here calls a service
+    return PluginAgent(found, settings or PluginSettings(), services, Scripted(action))
 
 
 async def perform(agent: PluginAgent, prompt: str = "p", timeout_s: float = 60, **settings: Any):
@@ -78,47 +78,47 @@ async def emit(kind: str, data: Mapping[str, Any]) -> None:
 
 
 async def raises(kind: type[BaseException], work: Any) -> Any:
-    with pytest.raises(kind) as met:
+    with pytest.raises(kind) as caught:
         await work
-    return met.value
+    return caught.value
 
 
 def fails(task: PluginTask) -> Any:
     raise RuntimeError("broken")
 
 
-async def test_it_gives_a_draft_that_no_model_made():
+async def test_result_of_a_plugin_is_a_draft_without_a_model():
     draft = await perform(agent(lambda task: f"{task.prompt} {task.context.config['n']}"), n=5)
     assert (draft.text, draft.finish_reason, draft.decision_id, draft.model) == ("p 5", "stop", None, None)
 
 
 @pytest.mark.parametrize("error", [ValueError("v"), SystemExit(3), KeyboardInterrupt(), MemoryError(), StopIteration()])
-async def test_whatever_it_raises_is_a_crash_of_the_plugin(error: BaseException):
-    """SystemExit and KeyboardInterrupt would end the daemon's loop."""
+async def test_any_exception_is_a_crash_of_the_plugin(error: BaseException):
+    """SystemExit and KeyboardInterrupt would otherwise end the daemon's event loop."""
 
-    async def does() -> None:
+    async def action() -> None:
         raise error
 
-    assert "Scripted" in str(await raises(PluginCrashed, perform(agent(lambda task: does()))))
+    assert "Scripted" in str(await raises(PluginCrashed, perform(agent(lambda task: action()))))
 
 
-async def test_one_that_cancels_itself_has_crashed():
-    async def does() -> None:
+async def test_plugin_that_cancels_itself_has_crashed():
+    async def action() -> None:
         raise asyncio.CancelledError
 
-    assert "cancelled itself" in str(await raises(PluginCrashed, perform(agent(lambda task: does()))))
+    assert "cancelled itself" in str(await raises(PluginCrashed, perform(agent(lambda task: action()))))
 
 
-async def test_nonsense_and_refusals_have_names():
+async def test_invalid_results_and_refusals_have_specific_errors():
     await raises(PluginReturnedNonsense, perform(agent(lambda task: object())))
 
-    def refuses(task: PluginTask) -> Any:
+    def refuse(task: PluginTask) -> Any:
         raise PluginError("no such town")
 
-    assert str(await raises(PluginRefused, perform(agent(refuses)))) == "Scripted: no such town"
+    assert str(await raises(PluginRefused, perform(agent(refuse)))) == "Scripted: no such town"
 
 
-async def test_a_configuration_that_its_schema_refuses_fails_the_task_before_it_begins():
+async def test_invalid_configuration_fails_the_task_before_the_plugin_runs():
     called: list[str] = []
     one = agent(lambda task: called.append("x"))
     assert "$.n" in str(await raises(PluginMisconfigured, perform(one, n="many")))
@@ -128,7 +128,7 @@ async def test_a_configuration_that_its_schema_refuses_fails_the_task_before_it_
 
 
 class TestSetAside:
-    """After three failures of its own in a row; tried again by one task, after a pause that doubles."""
+    """A plugin is set aside after three consecutive failures. After a pause, which doubles, one task tries it again."""
 
     @pytest.fixture
     def clock(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
@@ -144,7 +144,7 @@ class TestSetAside:
         for _ in range(times):
             await raises(PluginCrashed, perform(one))
 
-    async def test_it_takes_no_more_tasks_and_says_why(self, clock: Callable[[float], None]):
+    async def test_plugin_takes_no_more_tasks_and_gives_the_reason(self, clock: Callable[[float], None]):
         one = agent(fails)
         await self.fail(one, 2)
         assert one.set_aside_until is None
@@ -155,15 +155,15 @@ class TestSetAside:
         assert error.retryable
         assert one.set_aside_until
 
-    async def test_one_task_tries_it_again_and_a_good_end_closes_it(self, clock: Callable[[float], None]):
+    async def test_plugin_returns_after_one_successful_task(self, clock: Callable[[float], None]):
         one = agent(fails)
         await self.fail(one)
         clock(breaker.PERIOD_S + 1)
-        cast(Scripted, one._plugin).does = lambda task: "well again"
+        cast(Scripted, one._plugin).action = lambda task: "well again"
         assert (await perform(one)).text == "well again"
         assert one.set_aside_until is None
 
-    async def test_the_pause_doubles(self, clock: Callable[[float], None]):
+    async def test_pause_doubles(self, clock: Callable[[float], None]):
         one = agent(fails)
         await self.fail(one)
         clock(breaker.PERIOD_S + 1)
@@ -173,14 +173,14 @@ class TestSetAside:
         clock(breaker.PERIOD_S)
         await self.fail(one, 1)
 
-    async def test_refusals_and_cancels_are_no_failures(self, clock: Callable[[float], None]):
-        def refuses(task: PluginTask) -> Any:
+    async def test_refusals_and_cancellations_are_not_failures(self, clock: Callable[[float], None]):
+        def refuse(task: PluginTask) -> Any:
             raise PluginError("no such town")
 
-        one = agent(refuses)
+        one = agent(refuse)
         for _ in range(5):
             await raises(PluginRefused, perform(one))
-        cast(Scripted, one._plugin).does = lambda task: asyncio.Event().wait()
+        cast(Scripted, one._plugin).action = lambda task: asyncio.Event().wait()
         for _ in range(5):
             running = asyncio.create_task(perform(one))
             await asyncio.sleep(0)
@@ -188,13 +188,13 @@ class TestSetAside:
             await raises(asyncio.CancelledError, running)
         assert one.set_aside_until is None
 
-    async def test_a_hang_counts_where_there_was_time(
+    async def test_timeout_counts_as_failure_if_the_task_had_enough_time(
         self, clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
     ):
         limits: list[asyncio.Timeout] = []
 
-        async def hangs(task: PluginTask) -> None:
-            limits[-1].reschedule(asyncio.get_running_loop().time())  # from now on: it may begin late on a busy machine
+        async def hang(task: PluginTask) -> None:
+            limits[-1].reschedule(asyncio.get_running_loop().time())  # the plugin may start late on a busy machine
             await asyncio.Event().wait()
 
         async def cut_off() -> None:
@@ -202,7 +202,7 @@ class TestSetAside:
                 limits.append(limit)
                 await perform(one, timeout_s=0.02)
 
-        one = agent(hangs)
+        one = agent(hang)
         for long_enough, set_aside in ((10.0, False), (0.0, True)):
             monkeypatch.setattr(plugin_agent, "MIN_TIME_S", long_enough)
             for _ in range(3):
@@ -212,12 +212,12 @@ class TestSetAside:
 
 
 class TestCancel:
-    async def test_one_that_does_not_heed_it_is_left_behind(self, monkeypatch: pytest.MonkeyPatch):
+    async def test_plugin_that_ignores_cancellation_is_abandoned(self, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(plugin_agent, "CANCEL_LIMIT_S", 0.05)
-        begun, over, refused = asyncio.Event(), asyncio.Event(), []
+        started, over, refused = asyncio.Event(), asyncio.Event(), []
 
-        async def stubborn(task: PluginTask) -> None:
-            begun.set()
+        async def ignore_cancellation(task: PluginTask) -> None:
+            started.set()
             while not over.is_set():
                 try:
                     await over.wait()
@@ -228,31 +228,33 @@ class TestCancel:
             except PluginOver as error:
                 refused.append(error)
 
-        one = agent(stubborn)
+        one = agent(ignore_cancellation)
         running = asyncio.create_task(perform(one))
-        await asyncio.wait_for(begun.wait(), 5)
+        await asyncio.wait_for(started.wait(), 5)
         running.cancel()
         await raises(asyncio.CancelledError, running)
         over.set()
-        await eventually(lambda: refused, 5, "its context was closed to it")
+        await eventually(lambda: refused, 5, "its context was closed")
 
-    async def test_one_that_swallows_every_cancel_ends_with_its_plugin(self, monkeypatch: pytest.MonkeyPatch):
-        """The daemon's loop could never end otherwise."""
+    async def test_task_that_suppresses_cancellation_ends_when_the_plugin_retires(
+        self, monkeypatch: pytest.MonkeyPatch
+    ):
+        """Otherwise the daemon's event loop could not end."""
         monkeypatch.setattr(plugin_agent, "CANCEL_LIMIT_S", 0.05)
 
-        begun = asyncio.Event()
+        started = asyncio.Event()
 
-        async def immortal(task: PluginTask) -> None:
-            begun.set()
+        async def suppress_cancellation(task: PluginTask) -> None:
+            started.set()
             while True:
                 try:
                     await asyncio.Event().wait()
                 except asyncio.CancelledError:
                     continue
 
-        one = agent(immortal)
+        one = agent(suppress_cancellation)
         running = asyncio.create_task(perform(one))
-        await asyncio.wait_for(begun.wait(), 5)
+        await asyncio.wait_for(started.wait(), 5)
         running.cancel()
         await raises(asyncio.CancelledError, running)
         [left] = one._uncancelled
@@ -261,14 +263,14 @@ class TestCancel:
         await asyncio.wait([left], timeout=5)
         assert left.done()
 
-    async def test_it_retires_once_its_tasks_have_ended(self):
+    async def test_plugin_retires_after_its_tasks_have_ended(self):
         go = asyncio.Event()
 
-        async def waits(task: PluginTask) -> str:
+        async def wait(task: PluginTask) -> str:
             await go.wait()
             return "done"
 
-        one = agent(waits)
+        one = agent(wait)
         running = asyncio.create_task(perform(one))
         await asyncio.sleep(0)
         retiring = asyncio.create_task(one.retire())

@@ -1,4 +1,4 @@
-"""A plugin's configuration: defaults, what overrides what, what is wrong, and what is never shown."""
+"""The configuration of a plugin: defaults, precedence, errors and hidden secrets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_defaults_are_filled_in_at_every_depth():
     assert merged(SCHEMA, {}, {}) == {"units": "c", "server": {"port": 80}}
 
 
-def test_the_projects_values_stand_in_place_of_the_systems():
+def test_project_values_override_system_values():
     assert merged(SCHEMA, {"units": "f", "key": "k"}, {"units": "c"}) == {
         "units": "c",
         "key": "k",
@@ -37,19 +37,19 @@ def test_the_projects_values_stand_in_place_of_the_systems():
     }
 
 
-async def test_what_is_wrong_is_named_with_its_place():
+async def test_errors_have_their_place():
     assert await config_faults(SCHEMA, {"units": "c"}) == []
     [one, two] = await config_faults(SCHEMA, {"units": "k", "nonsense": 1})
     assert "$.units" in one + two
     assert "nonsense" in one + two
 
 
-async def test_no_schema_takes_everything():
+async def test_without_a_schema_everything_is_accepted():
     assert await config_faults({}, {"anything": [1]}) == []
-    assert merged({}, {"a": 1}, {"b": 2}) == {"a": 1}, "and gives a project nothing to set"
+    assert merged({}, {"a": 1}, {"b": 2}) == {"a": 1}, "a project cannot set anything without a schema"
 
 
-def test_secrets_are_hidden_and_so_is_what_holds_one():
+def test_secrets_and_objects_that_contain_secrets_are_hidden():
     assert secrets(SCHEMA) == {"key", "server"}
     assert shown(SCHEMA, {"units": "c", "key": "k", "server": {"password": "p"}}) == {
         "units": "c",
@@ -58,8 +58,8 @@ def test_secrets_are_hidden_and_so_is_what_holds_one():
     }
 
 
-async def test_what_is_wrong_with_a_secret_does_not_tell_it():
-    """Every member of a project sees a plugin's error; a validator's words repeat the value."""
+async def test_error_about_a_secret_does_not_reveal_it():
+    """Every member of a project sees a plugin's errors, and messages of the validator contain the value."""
     strict = {**SCHEMA, "properties": {**SCHEMA["properties"], "key": {"pattern": "^pk-", "writeOnly": True}}}
     faults = await config_faults(strict, {"units": "k", "key": "sk-very-secret"})
     assert len(faults) == 2
@@ -78,7 +78,7 @@ URL: dict[str, Any] = {"type": "string", **PROJECT}
 SECRET: dict[str, Any] = {"type": "string", "writeOnly": True}
 
 
-def test_what_a_project_set_before_a_schema_took_it_away_is_not_used():
+def test_project_value_is_ignored_if_the_schema_no_longer_permits_it():
     assert merged(of(url={"type": "string"}, n={"type": "integer", **PROJECT}), {"url": "a"}, {"url": "b", "n": 2}) == {
         "url": "a",
         "n": 2,
@@ -86,7 +86,7 @@ def test_what_a_project_set_before_a_schema_took_it_away_is_not_used():
 
 
 @pytest.mark.parametrize(
-    ("schema", "words"),
+    ("schema", "message"),
     [
         (of(url=URL, key=SECRET), "properties.url"),
         (of(url=URL, server=of(password=SECRET)), "properties.url"),
@@ -101,8 +101,8 @@ def test_what_a_project_set_before_a_schema_took_it_away_is_not_used():
         (of(n={"type": "integer", "x-kairos-scope": "projects"}), "neither 'project' nor 'operator'"),
     ],
 )
-def test_a_schema_that_would_let_a_project_lead_a_secret_away_is_refused(schema: dict[str, Any], words: str):
-    assert words in (schema_fault(schema) or "")
+def test_schema_that_lets_projects_redirect_a_secret_is_refused(schema: dict[str, Any], message: str):
+    assert message in (schema_fault(schema) or "")
 
 
 @pytest.mark.parametrize(
@@ -115,26 +115,26 @@ def test_a_schema_that_would_let_a_project_lead_a_secret_away_is_refused(schema:
         SCHEMA,
     ],
 )
-def test_a_schema_that_lets_a_project_choose_among_what_its_author_wrote_is_taken(schema: dict[str, Any]):
+def test_schema_that_limits_projects_to_given_values_is_accepted(schema: dict[str, Any]):
     assert schema_fault(schema) is None
 
 
-def test_a_project_with_a_text_of_its_own_reaches_public_servers_and_the_operators():
+def test_project_with_its_own_text_reaches_public_and_operator_servers():
     schema = of(url=URL, base={"type": "string"}, other={"type": "string", "default": "https://fixed.test/a"})
-    reach = AddressPolicy(schema, {"base": "http://inside.test:8080/x"}, {"url": "http://mine.test/"})
-    assert not reach.public_only("http://inside.test:8080/y")
-    assert not reach.public_only("https://FIXED.test:443/b")
+    policy = AddressPolicy(schema, {"base": "http://inside.test:8080/x"}, {"url": "http://mine.test/"})
+    assert not policy.public_only("http://inside.test:8080/y")
+    assert not policy.public_only("https://FIXED.test:443/b")
     for url in ("http://mine.test/", "http://inside.test/", "https://inside.test:8080/", "http://[bad", "nothing"):
-        assert reach.public_only(url)
+        assert policy.public_only(url)
 
 
-def test_a_project_cannot_borrow_the_operators_server_by_naming_it():
+def test_project_cannot_reach_the_operators_server_by_setting_its_address():
     schema = of(url=URL, base={"type": "string"})
-    reach = AddressPolicy(schema, {"base": "http://inside.test/x"}, {"url": "http://inside.test/admin"})
-    assert reach.public_only("http://inside.test/admin")
+    policy = AddressPolicy(schema, {"base": "http://inside.test/x"}, {"url": "http://inside.test/admin"})
+    assert policy.public_only("http://inside.test/admin")
 
 
-def test_a_project_without_a_text_of_its_own_is_bound_to_nothing():
+def test_project_without_its_own_text_is_not_restricted():
     schema = of(units={"enum": ["c", "f"], **PROJECT}, url=URL)
     assert not AddressPolicy(schema, {}, {"units": "c"}).public_only("http://127.0.0.1/")
     assert not AddressPolicy(schema, {}, {}).public_only("http://127.0.0.1/")
@@ -143,11 +143,11 @@ def test_a_project_without_a_text_of_its_own_is_bound_to_nothing():
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1/", "http://localhost:80", "https://2130706433/", "http://[::1]/",
                                  "http://169.254.169.254/latest", "http://x.localhost/"])  # fmt: skip
-def test_an_address_that_is_plainly_private_is_named_when_it_is_set(url: str):
+def test_private_address_is_refused_when_it_is_set(url: str):
     assert private_address({"url": url}, ()) is not None
     assert private_address({"deep": [{"url": url}]}, ()) is not None
 
 
-def test_other_texts_and_what_an_operator_allows_are_taken():
+def test_other_texts_and_addresses_allowed_by_the_operator_are_accepted():
     assert private_address({"url": "https://api.example.com/v1", "text": "a: b", "n": 1}, ()) is None
     assert private_address({"url": "http://10.0.0.5/"}, ("10.0.0.0/8",)) is None

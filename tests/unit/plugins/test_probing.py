@@ -1,4 +1,4 @@
-"""Each file is imported in a process of its own first: what it defines, or what is wrong with it."""
+"""Each plugin file is first imported in a separate process, which reports its plugins or its error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.kit.plugins import BROKEN, GOOD, HEAD, plugin, put
 
 LIMITS = ChildLimits(memory_mb=128, cpu_s=30)
 BY_THE_DAEMON = {"name_taken.py", "wrong_schema.py"}
-"""What only the daemon can know: it looks at them after the probe."""
+"""Errors that only the daemon can detect, after the probe."""
 
 
 async def found_in(path: Path, text: str, seconds: float = 5) -> list[ProbeResult]:
@@ -26,20 +26,20 @@ async def found_in(path: Path, text: str, seconds: float = 5) -> list[ProbeResul
 
 
 @pytest.mark.parametrize("name", sorted(set(BROKEN) - BY_THE_DAEMON))
-async def test_what_is_wrong_is_said(tmp_path: Path, name: str):
-    text, words = BROKEN[name]
+async def test_error_of_a_plugin_is_reported(tmp_path: Path, name: str):
+    text, message = BROKEN[name]
     [found] = await found_in(tmp_path / name, text, seconds=2)
     assert found.error
-    assert words in found.error
+    assert message in found.error
 
 
-async def test_a_trace_begins_at_the_plugins_own_line(tmp_path: Path):
+async def test_traceback_starts_at_the_plugins_line(tmp_path: Path):
     [found] = await found_in(tmp_path / "deep.py", "def f():\n    1 / 0\nf()\n")
     assert found.trace
     assert found.trace.splitlines()[1].strip().startswith(f'File "{tmp_path}/deep.py", line 3')
 
 
-async def test_of_an_endless_loop_the_line_is_known(tmp_path: Path):
+async def test_line_of_an_endless_loop_is_reported(tmp_path: Path):
     [found] = await found_in(tmp_path / "endless.py", "x = 1\nwhile True:\n    x += 1\n", seconds=4)
     assert found.trace
     assert "endless.py" in found.trace
@@ -47,7 +47,7 @@ async def test_of_an_endless_loop_the_line_is_known(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("name", "text"), GOOD.items())
-async def test_a_good_one_is_described(tmp_path: Path, name: str, text: str):
+async def test_valid_plugin_is_described(tmp_path: Path, name: str, text: str):
     [found] = await found_in(tmp_path / name, text)
     assert (found.error, found.kind, found.capabilities) == (None, "Plugin", ("test",))
     assert found.is_async == name.startswith("async")
@@ -63,7 +63,7 @@ async def test_start_of_the_interpreter_does_not_count_as_import_time(tmp_path: 
     assert found.error is None
 
 
-async def test_one_file_may_hold_several_and_one_of_them_be_broken(tmp_path: Path):
+async def test_file_may_define_several_plugins_of_which_one_is_invalid(tmp_path: Path):
     two = plugin("First") + plugin("Second", more="def __init__(self): raise KeyError('k')").replace(
         "class Plugin", "class Other"
     )
@@ -72,8 +72,8 @@ async def test_one_file_may_hold_several_and_one_of_them_be_broken(tmp_path: Pat
     assert "KeyError" in (second.error or "")
 
 
-async def test_what_is_imported_from_elsewhere_is_not_this_files(tmp_path: Path):
-    """Nor is an abstract class that others are made of."""
+async def test_imported_and_abstract_classes_are_ignored(tmp_path: Path):
+    """The file imports one plugin, and defines an abstract one and its subclass."""
     text = (
         "from abc import abstractmethod\nfrom tests.kit.imported_plugin import Imported\n"
         + HEAD
@@ -85,7 +85,7 @@ async def test_what_is_imported_from_elsewhere_is_not_this_files(tmp_path: Path)
     assert [found.name for found in await found_in(tmp_path / "mixed.py", text)] == ["Real"]
 
 
-async def test_a_package_is_imported_with_its_own_modules(tmp_path: Path):
+async def test_package_is_imported_with_its_own_modules(tmp_path: Path):
     put(
         tmp_path,
         {"pack/__init__.py": "from .inside import Plugin\n", "pack/inside.py": plugin("Packed", execute="return 'p'")},
@@ -95,7 +95,7 @@ async def test_a_package_is_imported_with_its_own_modules(tmp_path: Path):
     assert (found.name, source.label) == ("Packed", "pack/")
 
 
-async def test_an_entry_point_names_a_class_or_a_module():
+async def test_entry_point_names_a_class_or_a_module():
     for value in ("tests.kit.imported_plugin:Imported", "tests.kit.imported_plugin"):
         [found] = await probe(PluginSource(Origin.PACKAGE, value, "kit: imported"), 5, LIMITS)
         assert (found.name, found.error) == ("Imported", None)
@@ -104,7 +104,7 @@ async def test_an_entry_point_names_a_class_or_a_module():
 
 
 @pytest.mark.parametrize(
-    ("more", "words"),
+    ("more", "message"),
     [
         ("async def get_capabilities(self): return []", "get_capabilities is `async def`"),
         ("config_schema = 7", "config_schema must be a dict"),
@@ -114,22 +114,22 @@ async def test_an_entry_point_names_a_class_or_a_module():
         ("async def on_start(self): pass", "only where execute is"),
     ],
 )
-async def test_what_a_class_may_not_be(tmp_path: Path, more: str, words: str):
+async def test_invalid_class_is_refused(tmp_path: Path, more: str, message: str):
     text = plugin("P", more=more)
     if "get_capabilities" in more:
         text = text.replace("    def get_capabilities(self): return ['test']\n", "")
     [found] = await found_in(tmp_path / "p.py", text)
-    assert words in (found.error or "")
+    assert message in (found.error or "")
 
 
-async def test_an_execute_without_a_task_or_with_yield_is_none(tmp_path: Path):
+async def test_execute_must_take_a_task_and_not_yield(tmp_path: Path):
     [found] = await found_in(tmp_path / "a.py", plugin("A").replace("execute(self, task)", "execute(self)"))
     assert "must take one argument" in (found.error or "")
     [found] = await found_in(tmp_path / "b.py", plugin("B", execute="yield 'x'"))
     assert "execute yields" in (found.error or "")
 
 
-async def test_a_schema_may_be_a_method_and_is_looked_at(tmp_path: Path):
+async def test_schema_may_be_a_method_and_is_validated(tmp_path: Path):
     more = "def config_schema(self): return {'type': 'object', 'properties': {'n': {'type': 'integer'}}}"
     [found] = await found_in(tmp_path / "p.py", plugin("P", more=more))
     assert found.schema["properties"] == {"n": {"type": "integer"}}
@@ -137,8 +137,8 @@ async def test_a_schema_may_be_a_method_and_is_looked_at(tmp_path: Path):
     assert "objekt" in (schema_fault({"type": "objekt"}) or "")
 
 
-async def test_many_are_looked_at_side_by_side_and_nothing_is_left_of_them(tmp_path: Path):
-    """One that hangs starts a process that leaves its group's leader behind; it ends as well."""
+async def test_probes_run_in_parallel_and_leave_no_processes(tmp_path: Path):
+    """A hanging plugin starts another process in its group, which must end too."""
     hangs = "import subprocess, time\nsubprocess.Popen(['sleep', '600'])\nwhile True: time.sleep(1)\n"
     put(tmp_path, {**GOOD, "hangs.py": hangs, "thread.py": THREAD})
     before = _family()

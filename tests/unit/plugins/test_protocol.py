@@ -1,4 +1,4 @@
-"""What `execute` may return, and how it travels."""
+"""Results of `execute`, and their frames on the connection."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kairos.plugins.base_plugin import Answer
 from kairos.plugins.protocol import HEAD, MAX_RESULT, InvalidResult, frame, shape
 
 
-def test_texts_dicts_lists_and_answers():
+def test_texts_dicts_lists_and_answers_are_results():
     assert shape("hello") == {"text": "hello"}
     assert shape({"ö": [1, None]}) == {"text": '{\n  "ö": [\n    1,\n    null\n  ]\n}'}
     assert shape([1]) == {"text": "[\n  1\n]"}
@@ -16,7 +16,7 @@ def test_texts_dicts_lists_and_answers():
 
 
 @pytest.mark.parametrize(
-    ("value", "words"),
+    ("value", "message"),
     [
         (None, "returned nothing"),
         (7, "returned a int"),
@@ -32,19 +32,19 @@ def test_texts_dicts_lists_and_answers():
         ("a\ud800b", "cannot be stored"),
     ],
 )
-def test_anything_else_is_nonsense(value: object, words: str):
-    with pytest.raises(InvalidResult, match=words):
+def test_other_values_are_invalid_results(value: object, message: str):
+    with pytest.raises(InvalidResult, match=message):
         shape(value)
 
 
-def test_a_value_that_contains_itself_is_nonsense():
+def test_value_that_contains_itself_is_an_invalid_result():
     loop: list[object] = []
     loop.append(loop)
     with pytest.raises(InvalidResult):
         shape(loop)
 
 
-def test_a_frame_is_its_length_and_its_json():
+def test_frame_consists_of_its_length_and_its_json():
     framed = frame({"a": 1})
     assert HEAD.unpack(framed[: HEAD.size]) == (len(framed) - HEAD.size,)
     with pytest.raises(ValueError):

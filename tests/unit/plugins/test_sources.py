@@ -1,4 +1,4 @@
-"""Where plugins lie, and the names that their modules get."""
+"""The files of plugins, and the names of their modules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kairos.plugins.sources import classes, find, in_folder, load, of_file, unlo
 from tests.kit.plugins import plugin, put
 
 
-def test_files_and_packages_by_name_but_not_what_is_private(tmp_path: Path):
+def test_public_files_and_packages_are_sources(tmp_path: Path):
     put(
         tmp_path,
         {"b.py": "", "a/__init__.py": "", "_helper.py": "", ".hidden.py": "", "notes.txt": "", "tests/test_b.py": ""},
@@ -19,12 +19,12 @@ def test_files_and_packages_by_name_but_not_what_is_private(tmp_path: Path):
     assert [source.label for source in in_folder(tmp_path)] == ["a/", "b.py"]
 
 
-def test_a_missing_folder_is_an_empty_one(tmp_path: Path):
+def test_missing_folder_has_no_sources(tmp_path: Path):
     assert in_folder(tmp_path / "none") == []
 
 
-def test_module_names_are_their_own(tmp_path: Path):
-    """Also where the files' names differ only in what a module's name cannot have."""
+def test_module_names_are_distinct(tmp_path: Path):
+    """Also if the files' names differ only in characters that a module name cannot contain."""
     put(tmp_path, {"my_one.py": "", "my-one.py": "", "my one.py": "", "my_one/__init__.py": "", "json.py": ""})
     names = [source.module for source in in_folder(tmp_path)]
     assert len(set(names)) == 5
@@ -32,7 +32,7 @@ def test_module_names_are_their_own(tmp_path: Path):
     assert "kairos_plugin_my_one" in names
 
 
-def test_a_changed_file_is_imported_anew_and_old_objects_go_on(tmp_path: Path):
+def test_changed_file_is_imported_again_and_old_objects_keep_working(tmp_path: Path):
     file = tmp_path / "p.py"
     file.write_text(plugin("Old"))
     source = of_file(file)
@@ -44,7 +44,7 @@ def test_a_changed_file_is_imported_anew_and_old_objects_go_on(tmp_path: Path):
     assert source.module not in sys.modules
 
 
-def test_what_fails_to_import_leaves_no_module(tmp_path: Path):
+def test_failed_import_leaves_no_module(tmp_path: Path):
     put(tmp_path, {"pack/__init__.py": "from . import inside\nraise ValueError\n", "pack/inside.py": ""})
     [source] = in_folder(tmp_path)
     with pytest.raises(ValueError):
@@ -52,7 +52,7 @@ def test_what_fails_to_import_leaves_no_module(tmp_path: Path):
     assert [name for name in sys.modules if name.startswith(source.module)] == []
 
 
-def test_a_class_that_has_two_names_is_one(tmp_path: Path):
+def test_class_with_two_names_is_one_plugin(tmp_path: Path):
     file = tmp_path / "p.py"
     file.write_text(plugin("P") + "\nAlias = Plugin\n")
     source = of_file(file)

@@ -1,4 +1,4 @@
-"""Every format says the same as Kairos' own, and what a row cannot contain is refused with its reason."""
+"""Every format is read like Kairos' own, and an unsupported row is refused with a reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kairos.fine_tuning.dataset.formats.detection import FORMATS, read
 from kairos.fine_tuning.dataset.formats.row import Imported, RowRefused
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=40)
-SAID = TEXT.filter(lambda text: bool(text.strip()))
+NOT_BLANK = TEXT.filter(lambda text: bool(text.strip()))
 TASK_TYPE = st.none() | TEXT
 
 
@@ -27,11 +27,11 @@ def a(content: Any, **more: Any) -> dict[str, Any]:
 
 @st.composite
 def conversations(draw: st.DrawFn) -> list[dict[str, str]]:
-    """A prompt that ends with what a user says."""
+    """Generate a prompt that ends with a message of the user."""
     turns = [{"role": "system", "content": draw(TEXT)}] if draw(st.booleans()) else []
     for _ in range(draw(st.integers(0, 2))):
         turns += [u(draw(TEXT)), a(draw(TEXT))]
-    return [*turns, u(draw(SAID))]
+    return [*turns, u(draw(NOT_BLANK))]
 
 
 def parts(content: str) -> list[dict[str, str]]:
@@ -46,26 +46,26 @@ def typed(row: dict[str, Any], task_type: str | None) -> dict[str, Any]:
     return row if task_type is None else {**row, "task_type": task_type}
 
 
-@given(conversations(), SAID, TASK_TYPE, st.booleans())
+@given(conversations(), NOT_BLANK, TASK_TYPE, st.booleans())
 def test_openai_chat(prompt, answer, task_type, in_parts: bool):
     shown = [{**m, "content": parts(m["content"])} for m in prompt] if in_parts else prompt
     assert of(typed({"messages": [*shown, a(answer)]}, task_type)) == Imported(prompt, answer, None, task_type)
 
 
-@given(conversations(), SAID)
-def test_a_developers_message_is_the_systems(prompt, answer):
+@given(conversations(), NOT_BLANK)
+def test_developer_message_is_read_as_system_message(prompt, answer):
     renamed = [{**m, "role": "developer"} if m["role"] == "system" else m for m in prompt]
     assert of({"messages": [*renamed, a(answer)]}).messages == prompt
 
 
-@given(conversations(), SAID, SAID.map(lambda text: text + "!"))
+@given(conversations(), NOT_BLANK, NOT_BLANK.map(lambda text: text + "!"))
 def test_openai_preference_pairs(prompt, good, bad):
     row = {"input": {"messages": prompt, "tools": [], "parallel_tool_calls": True}}
     row |= {"preferred_output": [a(good)], "non_preferred_output": [a(bad + good)]}
     assert of(row) == Imported(prompt, good, bad + good)
 
 
-@given(conversations(), SAID, st.booleans(), st.booleans())
+@given(conversations(), NOT_BLANK, st.booleans(), st.booleans())
 def test_trl_preference_pairs_of_messages(prompt, good, repeated: bool, explicit: bool):
     before = prompt if repeated or not explicit else []
     row: dict[str, Any] = {"chosen": [*before, a(good)], "rejected": [*before, a("no " + good)]}
@@ -74,7 +74,7 @@ def test_trl_preference_pairs_of_messages(prompt, good, repeated: bool, explicit
     assert of(row) == Imported(prompt, good, "no " + good)
 
 
-@given(SAID, SAID)
+@given(NOT_BLANK, NOT_BLANK)
 def test_trl_preference_pairs_of_text(prompt, good):
     expected = Imported([u(prompt)], good, "no " + good)
     assert of({"prompt": prompt, "chosen": good, "rejected": "no " + good}) == expected
@@ -83,12 +83,12 @@ def test_trl_preference_pairs_of_text(prompt, good):
     assert of(ultrafeedback) == expected
 
 
-@given(SAID, TEXT, SAID, st.none() | TEXT)
+@given(NOT_BLANK, TEXT, NOT_BLANK, st.none() | TEXT)
 def test_alpaca(instruction, extra, output, system):
     row = {"instruction": instruction, "input": extra, "output": output, "system": system, "text": "Below is …"}
-    asked = f"{instruction}\n\n{extra}" if extra.strip() else instruction
+    question = f"{instruction}\n\n{extra}" if extra.strip() else instruction
     before = [{"role": "system", "content": system}] if system else []
-    assert of(row) == Imported([*before, u(asked)], output)
+    assert of(row) == Imported([*before, u(question)], output)
 
 
 def test_alpaca_with_history():
@@ -96,7 +96,7 @@ def test_alpaca_with_history():
     assert of(row) == Imported([u("a"), a("b"), u("c")], "d")
 
 
-@given(conversations(), SAID)
+@given(conversations(), NOT_BLANK)
 def test_sharegpt(prompt, answer):
     names = {"system": "system", "user": "human", "assistant": "gpt"}
     turns = [{"from": names[m["role"]], "value": m["content"]} for m in [*prompt, a(answer)]]
@@ -109,7 +109,7 @@ def test_sharegpt_preference_pairs():
     assert of(row) == Imported([u("q")], "good", "bad")
 
 
-@given(conversations(), SAID, st.sampled_from(["completion", "response"]))
+@given(conversations(), NOT_BLANK, st.sampled_from(["completion", "response"]))
 def test_prompt_and_completion(prompt, answer, name):
     assert of({"prompt": prompt, name: [a(answer)]}) == Imported(prompt, answer)
     assert of({"prompt": "q", name: answer}) == Imported([u("q")], answer)
@@ -123,7 +123,7 @@ def test_prompt_and_completion(prompt, answer, name):
         ({"messages": [u("q"), a("good", weight=1), u("x"), a("bad", weight=0.0)]}, "good"),
     ],
 )
-def test_the_last_answer_that_is_to_be_learned_is_the_answer(row, expected: str):
+def test_last_answer_with_weight_is_the_answer(row, expected: str):
     assert of(row).answer == expected
 
 
@@ -171,19 +171,19 @@ def test_the_last_answer_that_is_to_be_learned_is_the_answer(row, expected: str)
         ({}, "Keys found: none"),
     ],
 )
-def test_what_a_row_cannot_contain_is_refused_with_its_reason(row: dict[str, Any], reason: str):
+def test_unsupported_row_is_refused_with_a_reason(row: dict[str, Any], reason: str):
     with pytest.raises(RowRefused) as refusal:
         of(row)
     assert reason in str(refusal.value)
 
 
 @pytest.mark.parametrize("record", [b"{", b"[]", b'"x"', b"1", b"null", b'{"a": "\\ud800"}', b"\xff", b"x" * 1_000_001])
-def test_what_is_no_object_is_refused(record: bytes):
+def test_record_that_is_not_an_object_is_refused(record: bytes):
     with pytest.raises(RowRefused):
         read(record)
 
 
-def test_an_unknown_format_names_those_that_are_supported():
+def test_error_for_an_unknown_format_lists_the_supported_formats():
     with pytest.raises(RowRefused) as refusal:
         of({"foo\x1b[31m": 1})
     for one in FORMATS:

@@ -1,4 +1,4 @@
-"""A whole Kairos in the test's own process: real engines, a scripted model server, the daemon's own wiring."""
+"""A Kairos application in the test's process: real engines, a scripted model server, the daemon's own assembly."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from tests.kit.model_server import ModelServer
 from tests.kit.people import new_project_in
 
 QUICK = QueueSettings(lease_s=3, sweep_s=0.3, drain_s=3, retry_base_s=0.1)
-"""Short times, so that tests of leases and retries wait seconds and not minutes."""
+"""Short times, so that tests of leases and retries take seconds and not minutes."""
 
 
-class House:
-    """What a test says and asks; every method speaks the domain."""
+class KairosApp:
+    """A Kairos application with one project, through which tests submit tasks and read their results."""
 
     def __init__(self, parts: Components, models: ModelServer, project_id: ProjectId, user_id: UserId) -> None:
         self.parts = parts
@@ -42,7 +42,7 @@ class House:
         return self.parts.services.database
 
     async def submit(self, prompt: str = "say hello", **options: Any) -> UUID:
-        """Submit a task; `require=`, `forbid=`, `tests=`, `schema=`, `format=` are its checks."""
+        """Submit a task and return its id. `require=`, `forbid=`, `tests=`, `schema=` and `format=` are its checks."""
         names = Checks.__dataclass_fields__
         checks = Checks(**{name: options.pop(name) for name in list(options) if name in names})
         new = NewTask(prompt=prompt, agent=options.pop("agent", "ExecutionAgent"), checks=checks, **options)
@@ -56,6 +56,8 @@ class House:
         return row
 
     async def in_state(self, task_id: UUID, *states: TaskState, within_s: float = 20) -> TaskRow:
+        """Wait until the task is in one of these states."""
+
         async def reached() -> TaskRow | None:
             row = await self.task(task_id)
             return row if row.state in states else None
@@ -63,6 +65,7 @@ class House:
         return await eventually(reached, within_s, f"task {task_id} in {[str(s) for s in states]}")
 
     async def finished(self, task_id: UUID, within_s: float = 20) -> TaskRow:
+        """Wait until the task has ended."""
         return await self.in_state(task_id, *[s for s in TaskState if s.final], within_s=within_s)
 
     async def events(self, task_id: UUID) -> list[TaskEventRow]:
@@ -86,7 +89,7 @@ class House:
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[asyncio.Event]:
-        """What a daemon runs, without its API, while the block does. Setting the event drains the worker."""
+        """Run everything that a daemon runs except its API. Setting the yielded event drains the worker."""
         draining = asyncio.Event()
         worker = asyncio.create_task(self.parts.worker.run(draining, asyncio.Event()))
         works = [self.parts.sweeper.run, *self.parts.background]
@@ -100,8 +103,8 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(addresses: Addresses, server: ModelServer, /, **settings: Any) -> AsyncIterator[House]:
-    """A Kairos on these engines whose catalogue is what the model server offers now, in a project of its own."""
+async def open_app(addresses: Addresses, server: ModelServer, /, **settings: Any) -> AsyncIterator[KairosApp]:
+    """Open an application on these engines with a new project. Its catalogue contains the models of the server."""
     async with AsyncExitStack() as stack:
         entries = [
             ModelSettings(name=name, base_url=server.base_url, local=True, context=8192) for name in server.models
@@ -109,13 +112,13 @@ async def open_house(addresses: Addresses, server: ModelServer, /, **settings: A
         chosen = Settings(**{"queue": QUICK, "models": entries, **settings})
         parts = await stack.enter_async_context(assemble(chosen, addresses))
         project_id, user_id = await new_project(parts)
-        house = House(parts, server, project_id, user_id)
-        yield house
-        await leave_nothing_to_do(parts, project_id, house.project_id)
+        app = KairosApp(parts, server, project_id, user_id)
+        yield app
+        await cancel_unfinished_tasks(parts, project_id, app.project_id)
 
 
-async def leave_nothing_to_do(parts: Components, *projects: ProjectId) -> None:
-    """The engines are shared: a task that still waits would be done by the next test's worker."""
+async def cancel_unfinished_tasks(parts: Components, *projects: ProjectId) -> None:
+    """Cancel all unfinished tasks. The engines are shared: the worker of the next test would run them."""
     for project_id in set(projects):
         async with parts.services.database.project(project_id) as session:
             live = TaskRow.state.in_((TaskState.QUEUED, TaskState.RUNNING))
@@ -123,8 +126,8 @@ async def leave_nothing_to_do(parts: Components, *projects: ProjectId) -> None:
 
 
 async def new_project(parts: Components, name: str = "Test") -> tuple[ProjectId, UserId]:
-    """A project with an owner of its own."""
+    """Create a project with an owner."""
     return await new_project_in(parts.services.database, name)
 
 
-__all__ = ["FIRST_ADMIN", "House", "new_project", "open_house"]
+__all__ = ["FIRST_ADMIN", "KairosApp", "new_project", "open_app"]
