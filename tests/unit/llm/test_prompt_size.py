@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kairos.llm.calls import prompt_size
@@ -50,9 +50,11 @@ OTHERS = [
     ("!@#$%^&*()_+{}|:<>?-=[]\\;',./~`" * 30, 750),
     ("=" * 800, 13),
 ]
+TEXTS = [*((text * 8, tokens) for text, tokens in COUNTED.items()), *OTHERS]
+TURKISH, COMMON_WORDS = TEXTS[2], TEXTS[12]
 
 
-@pytest.mark.parametrize(("text", "tokens"), [*((text * 8, tokens) for text, tokens in COUNTED.items()), *OTHERS])
+@pytest.mark.parametrize(("text", "tokens"), TEXTS)
 def test_counts_of_a_real_tokenizer_lie_between_the_estimates(text: str, tokens: int):
     assert token_lower_bound(text) <= tokens <= token_upper_bound(text, SMALL)
 
@@ -62,10 +64,9 @@ def test_no_text_has_more_tokens_in_a_large_vocabulary_than_in_a_small_one(text:
     assert token_upper_bound(text, LARGE) <= token_upper_bound(text, SMALL)
 
 
-@given(st.lists(st.sampled_from([*((text * 8, tokens) for text, tokens in COUNTED.items()), *OTHERS]), min_size=1))
-def test_upper_bound_holds_for_mixed_languages(
-    texts: list[tuple[str, int]],
-):
+@given(st.lists(st.sampled_from(TEXTS), min_size=1))
+@example([TURKISH, TURKISH, COMMON_WORDS])
+def test_upper_bound_holds_for_mixed_languages(texts: list[tuple[str, int]]):
     joined = "\n".join(text for text, _ in texts)
     assert token_upper_bound(joined, SMALL) >= sum(tokens for _, tokens in texts)
 

@@ -97,7 +97,8 @@ COMMON = frozenset(
     ]
 )
 """The most frequent tokens of English and code."""
-FAMILIAR_SHARE = 0.12
+FAMILIAR_SHARE, FAMILIAR_WORDS = 0.12, 16
+"""Words are of a familiar language if this share of so many consecutive words is common. A prompt may mix languages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +151,21 @@ def _sampled(text: str, vocabulary: Vocabulary) -> int:
 
 
 def _measured(text: str, vocabulary: Vocabulary) -> int:
-    pieces = [(found.lastgroup, found.group()) for found in PIECES.finditer(text)]
-    lower = [piece.lower() for kind, piece in pieces if kind == "lower"]
-    familiar = sum(piece in COMMON for piece in lower) >= FAMILIAR_SHARE * len(lower)
-    return math.ceil(sum(_weight(kind or "rest", len(piece), familiar, vocabulary) for kind, piece in pieces))
+    words: list[str] = []
+    others = 0.0
+    for found in PIECES.finditer(text):
+        if found.lastgroup == "lower":
+            words.append(found.group())
+        else:
+            others += _weight(found.lastgroup or "rest", len(found.group()), vocabulary)
+    groups = (words[start : start + FAMILIAR_WORDS] for start in range(0, len(words), FAMILIAR_WORDS))
+    return math.ceil(others + sum(_words(group, vocabulary) for group in groups))
+
+
+def _words(words: list[str], vocabulary: Vocabulary) -> float:
+    if sum(word.lower() in COMMON for word in words) >= FAMILIAR_SHARE * len(words):
+        return sum(1 + max(0, len(word) - 7) / 4 for word in words)
+    return sum(max(1.0, len(word) / vocabulary.letters) for word in words)
 
 
 def token_lower_bound(text: str) -> int:
@@ -183,10 +195,8 @@ def prompt_lower_bound(messages: Iterable[Mapping[str, Any]]) -> int:
     return sum(sum(map(token_lower_bound, _texts(message))) for message in messages)
 
 
-def _weight(kind: str, length: int, familiar: bool, vocabulary: Vocabulary) -> float:
+def _weight(kind: str, length: int, vocabulary: Vocabulary) -> float:
     match kind:
-        case "lower":
-            return 1 + max(0, length - 7) / 4 if familiar else max(1.0, length / vocabulary.letters)
         case "upper":
             return max(1.0, length / 1.8)
         case "gap":
