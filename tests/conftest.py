@@ -42,6 +42,7 @@ pytest_plugins = [
     "tests.kit.hashing",
     "tests.kit.embedding",
     "tests.kit.leftovers",
+    "tests.kit.daemon_process",
     "tests.kit.folder_order",
 ]
 

@@ -8,15 +8,23 @@ import os
 import signal
 import subprocess
 import sys
+import weakref
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import tomlkit
 
 from kairos.cli.client import Client, runtime
 from kairos.cli.credentials import CredentialFile
 from kairos.embedded import Addresses
 from tests.kit.conditions import eventually
+
+LOG_SHOWN = 3000
+"""Characters at the end of each daemon's log that the report of a failed test shows."""
+
+_daemons: weakref.WeakSet[DaemonProcess] = weakref.WeakSet()
 
 
 class DaemonProcess:
@@ -28,6 +36,7 @@ class DaemonProcess:
         self.config = folder / "kairos.toml"
         self.config.write_text(tomlkit.dumps({"data_dir": "data", "server": {"port": 0}, **settings}))
         self._process: subprocess.Popen[bytes] | None = None
+        _daemons.add(self)
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -75,6 +84,17 @@ class DaemonProcess:
         if self.process.poll() is not None:
             raise AssertionError(f"the daemon ended with {self.process.returncode}: {self.log[-3000:]}")
         return runtime(self.folder / "data").get("pid") == self.process.pid
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the exit code and the end of the log of each daemon to the report of a failed test."""
+    report = yield
+    for daemon in sorted(_daemons, key=lambda daemon: str(daemon.folder)) if report.failed else ():
+        if (daemon.folder / "log").exists():
+            state = f"exit code {daemon.process.poll()}" if daemon.process.poll() is not None else "running"
+            report.sections.append((f"daemon in {daemon.folder} ({state})", daemon.log[-LOG_SHOWN:]))
+    return report
 
 
 def on_engines(addresses: Addresses, **settings: Any) -> dict[str, Any]:
