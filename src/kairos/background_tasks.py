@@ -1,4 +1,4 @@
-"""Run background tasks together, and cancel them reliably.
+"""Run background tasks together, restart those that fail, and cancel them reliably.
 
 A library may swallow a cancellation (before Python 3.12, asyncio.wait_for does if the awaited future has just
 finished), so `end` cancels a task repeatedly until it has ended. A TaskGroup cancels its children only once.
@@ -7,12 +7,21 @@ finished), so `end` cancels a task repeatedly until it has ended. A TaskGroup ca
 from __future__ import annotations
 
 import asyncio
+import logging
+import random
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
+log = logging.getLogger(__name__)
+
 AGAIN_S = 0.5
+RESTART_FIRST_S, RESTART_MOST_S = 0.5, 30.0
+MOST_FAILURES, FAILURES_WITHIN_S = 5, 300.0
+"""A background task that fails more often than this is not restarted."""
 
 Value = TypeVar("Value")
 
@@ -44,6 +53,28 @@ async def run_together(*works: Coroutine[Any, Any, None]) -> None:
             task.result()
     finally:
         await end(*tasks)
+
+
+async def keep_running(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a background task; log an unexpected error and restart it, so that one error does not end the daemon.
+
+    The pauses double up to `RESTART_MOST_S`, with jitter. Raises the error of the last of more than `MOST_FAILURES`
+    failures within `FAILURES_WITHIN_S`. Returns if the task does.
+    """
+    failures: deque[float] = deque()
+    while True:
+        try:
+            return await work()
+        except Exception:
+            now = time.monotonic()
+            failures.append(now)
+            while failures[0] < now - FAILURES_WITHIN_S:
+                failures.popleft()
+            if len(failures) > MOST_FAILURES:
+                raise
+            pause_s = min(RESTART_FIRST_S * 2 ** (len(failures) - 1), RESTART_MOST_S) * random.uniform(0.5, 1)
+            log.exception("the background task %s failed and is restarted in %.1f s", name, pause_s)
+        await asyncio.sleep(pause_s)
 
 
 async def run_in_thread(work: Callable[[], Value], limit_s: float) -> Value:

@@ -25,7 +25,7 @@ from kairos.api.app import create_app
 from kairos.api.connections import Connections, GuardedHttp, GuardedWebSocket, raise_file_limit
 from kairos.api.services import Services
 from kairos.assembly import Components, DaemonRole, assemble
-from kairos.background_tasks import end
+from kairos.background_tasks import end, keep_running
 from kairos.config import InvalidConfig, Settings
 from kairos.embedded import Addresses, DataFolder, EmbeddedEngines
 from kairos.embedded.folder_rights import private_folder
@@ -202,11 +202,11 @@ async def _run(
     announce: Callable[[Started, Services], None],
     began: float,
 ) -> None:
-    """Run the components of the role until a signal arrives or one fails; then stop the worker, and then the API."""
+    """Run the components of the role until a signal arrives or one fails for good, then stop the worker and the API."""
     secret = folder.path / LOCAL_SECRET
     folder.write_secret(LOCAL_SECRET, parts.services.local_secret)
     server = http_server(parts.services) if listener else None
-    background: list[Coroutine[Any, Any, None]] = [parts.sweeper.run(), *(run() for run in parts.background)]
+    background = [keep_running(run.__qualname__, run) for run in (parts.sweeper.run, *parts.background)]
     if parts.engines:
         background.append(parts.engines.watch())
     tasks = [asyncio.create_task(work) for work in background]

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from kairos import redis_keys
-from kairos.background_tasks import end
+from kairos.background_tasks import end, keep_running
 from kairos.config import Settings
 from kairos.db.engine import Database
 from kairos.db.models import TaskState
@@ -73,10 +73,10 @@ class Worker:
         """Work until `draining` is set; then let running tasks end until the drain limit, or until `hurry` is set, and
         requeue the rest."""
         keepers = [
-            asyncio.create_task(self._leases.renew_forever(), name="lease renewal"),
-            asyncio.create_task(self._listen_for_cancels(), name="cancel notices"),
+            asyncio.create_task(keep_running("lease renewal", self._leases.renew_forever)),
+            asyncio.create_task(keep_running("cancel notices", self._listen_for_cancels)),
         ]
-        taking = asyncio.create_task(self._take_forever(), name="taking")
+        taking = asyncio.create_task(keep_running("taking of tasks", self._take_forever))
         stop = asyncio.create_task(draining.wait())
         try:
             await asyncio.wait([taking, stop, *keepers], return_when=asyncio.FIRST_COMPLETED)
