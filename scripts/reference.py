@@ -17,7 +17,7 @@ from kairos.cli.app import app
 from kairos.config import ApplyMode
 from kairos.config_reference import Key, Table, model_table, tables
 from kairos.orchestration.configuration.config_changes import PROJECT
-from kairos.orchestration.configuration.project_settings import ProjectSettings
+from kairos.project_settings import ProjectSettings
 
 ROOT = Path(__file__).parents[1]
 EFFECT = {

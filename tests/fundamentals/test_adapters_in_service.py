@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kairos.llm.calls.call_options import CallOptions
 from kairos.llm.calls.providers import ChatRequest
 from kairos.llm.catalog.catalog import Model
 from kairos.llm.routing.llm_router import CallContext, RoutedAnswer
@@ -32,7 +33,7 @@ def adapter(app: KairosApp, owner: ProjectId | None = None, **values: Any) -> Mo
     return Model(NAME, "tuned", app.models.base_url, **{**mine, **values})
 
 
-async def answer(app: KairosApp, remove_adapters: bool = False, **context: Any) -> RoutedAnswer:
+async def answer(app: KairosApp, remove_adapters: bool = False, **options: Any) -> RoutedAnswer:
     """Make a request. `remove_adapters`: remove all adapters right after the decision."""
     router = app.parts.services.router
 
@@ -40,7 +41,7 @@ async def answer(app: KairosApp, remove_adapters: bool = False, **context: Any) 
         if remove_adapters and kind == "decision":
             router.replace_adapters([])
 
-    return await router.complete(CallContext(app.project_id, **context), REQUEST, emit)
+    return await router.complete(CallContext(app.project_id, CallOptions(**options)), REQUEST, emit)
 
 
 async def test_new_adapter_is_a_candidate_of_the_next_request(tuned: KairosApp):

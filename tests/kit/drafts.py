@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from kairos.agents.base import Checks, Draft, Severity, Task, Verdict
+from kairos.agents.base import Draft, Severity, Task, TaskSpec, Verdict
+from kairos.agents.checks.requested import RequestedChecks
 from kairos.agents.guardian import GuardianAgent
+from kairos.project_settings import ProjectSettings
 from kairos.tenancy import ProjectId, TaskId, new_id
 
 
@@ -17,9 +19,9 @@ def task(*, run_tests: bool = True, prompt: str = "x", **checks: Any) -> Task:
         prompt=prompt,
         agent="ExecutionAgent",
         task_type=None,
-        checks=Checks(**checks),
+        spec=TaskSpec(checks=RequestedChecks.model_construct(**checks)),  # also checks that the API refuses
         attempt=1,
-        run_tests=run_tests,
+        settings=ProjectSettings(run_tests=run_tests),
     )
 
 

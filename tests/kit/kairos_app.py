@@ -10,7 +10,9 @@ from uuid import UUID
 
 from sqlalchemy import update
 
-from kairos.agents.base import Checks
+from kairos.agents.base import TaskSpec
+from kairos.agents.checks.registry import CHECKS
+from kairos.agents.checks.requested import RequestedChecks
 from kairos.api.access.first_account import FIRST_ADMIN
 from kairos.assembly import Components, assemble
 from kairos.background_tasks import end
@@ -43,9 +45,10 @@ class KairosApp:
 
     async def submit(self, prompt: str = "say hello", **options: Any) -> UUID:
         """Submit a task and return its id. `require=`, `forbid=`, `tests=`, `schema=` and `format=` are its checks."""
-        names = Checks.__dataclass_fields__
-        checks = Checks(**{name: options.pop(name) for name in list(options) if name in names})
-        new = NewTask(prompt=prompt, agent=options.pop("agent", "ExecutionAgent"), checks=checks, **options)
+        checks = RequestedChecks(**{name: options.pop(name) for name in list(options) if name in CHECKS})
+        spec = {name: options.pop(name) for name in list(options) if name in TaskSpec.model_fields}
+        agent = options.pop("agent", "ExecutionAgent")
+        new = NewTask(prompt=prompt, agent=agent, spec=TaskSpec(**spec, checks=checks), **options)
         row, _ = await self.parts.services.submissions.submit(self.project_id, self.user_id, new)
         return row.id
 

@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from pydantic import BaseModel, ConfigDict, SerializeAsAny
+
 from kairos.llm.calls.answer_limits import AnswerLimit
+from kairos.llm.calls.call_options import CallOptions
+from kairos.llm.routing.call_terms import CallContext
+from kairos.project_settings import ProjectSettings
 from kairos.tenancy import ProjectId, TaskId
 
 RULES = "3"
@@ -26,45 +31,30 @@ class AnswerFormat(StrEnum):
     PYTHON = "python"
 
 
-@dataclass(frozen=True, slots=True)
-class Checks:
+class Checks(BaseModel):
     """The checks that a submitter requests for the answer. All are optional; without any, the answer has no score."""
 
-    format: AnswerFormat | None = None
-    schema: Mapping[str, Any] | None = None
-    """A JSON Schema (2020-12) that the answer, read as JSON, must satisfy."""
-    require: tuple[str, ...] = ()
-    """Texts that must occur in the answer (case-insensitive)."""
-    forbid: tuple[str, ...] = ()
-    """Texts that must not occur in the answer (case-insensitive)."""
-    tests: str | None = None
-    """Python source: `test_*` functions or bare asserts that the answer's code must pass."""
-
-    def can_score(self) -> bool:
-        """Whether any check can give the answer a score."""
-        return bool(self.format or self.schema or self.require or self.forbid or self.tests)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     def stored(self) -> dict[str, Any]:
         """Return the checks as stored in a row, without those that are not set."""
-        values = {
-            "format": self.format,
-            "schema": self.schema,
-            "require": list(self.require),
-            "forbid": list(self.forbid),
-            "tests": self.tests,
-        }
-        return {name: value for name, value in values.items() if value not in (None, [])}
+        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 
-    @classmethod
-    def of(cls, stored: Mapping[str, Any]) -> Checks:
-        """Return the checks that `stored` wrote."""
-        return cls(
-            format=AnswerFormat(stored["format"]) if "format" in stored else None,
-            schema=stored.get("schema"),
-            require=tuple(stored.get("require", ())),
-            forbid=tuple(stored.get("forbid", ())),
-            tests=stored.get("tests"),
-        )
+    def can_score(self) -> bool:
+        """Whether any check can give the answer a score."""
+        return any(self.stored().values())
+
+
+class TaskSpec(CallOptions):
+    """What a submitter requests for a task besides the prompt: the options of the model call, and the checks."""
+
+    cache_control: str | None = None
+    """The submitter's `Cache-Control` header."""
+    checks: SerializeAsAny[Checks] = Checks()
+
+    def stored_options(self) -> dict[str, Any]:
+        """Return the options as stored in a row, without those that are not set."""
+        return self.model_dump(mode="json", exclude={"checks"}, exclude_none=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,27 +67,27 @@ class Task:
     agent: str
     task_type: str | None
     """The caller's label for the kind of work; None lets Kairos classify it."""
-    checks: Checks
+    spec: TaskSpec
     attempt: int
     """Starts at 1; a lost lease or a transient failure starts the next attempt."""
-    model: str | None = None
-    """The catalogue name of a required model; None leaves the choice to the router."""
-    system: str | None = None
-    """System prompt of the caller, in place of the agent's own."""
-    temperature: float | None = None
-    max_tokens: int | None = None
-    session: str | None = None
-    """Calls of one session use one model until it fails."""
-    run_tests: bool = True
-    """Whether the project allows the guardian to run the task's tests in a child process."""
-    cache: bool | None = None
-    """Whether an answer may come from the cache; None decides by the temperature."""
-    cache_control: str | None = None
-    """The submitter's `Cache-Control` header."""
-    local_only: bool = False
-    """Whether the project allows local models only."""
-    plugin_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """The project's configuration of each plugin, by plugin name."""
+    settings: ProjectSettings = field(default_factory=ProjectSettings)
+    """The settings of the project when the attempt started."""
+
+    def call_context(self, avoid: frozenset[str] = frozenset()) -> CallContext:
+        """Return the context of a model call for this task."""
+        return CallContext(
+            project_id=self.project_id,
+            options=self.spec,
+            task_id=self.id,
+            attempt=self.attempt,
+            task_type=self.task_type,
+            prompt=self.prompt,
+            local_only=self.settings.local_only,
+            avoid=avoid,
+            cache_control=self.spec.cache_control,
+            rules=RULES,
+            checks=self.spec.checks.stored(),
+        )
 
 
 @dataclass(frozen=True, slots=True)

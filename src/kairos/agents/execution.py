@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import orjson
 
-from kairos.agents.base import RULES, AnswerFormat, AttemptContext, Draft, Emit, Severity, Task
+from kairos.agents.base import AnswerFormat, AttemptContext, Draft, Emit, Severity, Task
+from kairos.agents.checks.form import FORMAT
+from kairos.agents.checks.json_schema import SCHEMA
+from kairos.agents.checks.task_tests import TESTS
 from kairos.llm.calls.providers import ChatRequest
-from kairos.llm.routing.llm_router import CallContext, LLMRouter
+from kairos.llm.routing.llm_router import LLMRouter
 
 SYSTEM = "You do the task you are given and answer with the result alone."
 FORMATS = {
@@ -36,12 +38,11 @@ class ExecutionAgent:
     async def perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
         messages, *shorter = _messages(task, attempt)
         answer = await self._router.complete(
-            call_context(task, attempt),
-            ChatRequest(
-                messages=messages,
-                temperature=task.temperature,
-                max_tokens=task.max_tokens,
-                response_format=response_format(task.checks.schema),
+            task.call_context(attempt.avoid_models),
+            ChatRequest.of(
+                messages,
+                task.spec,
+                response_format=response_format(SCHEMA.of(task.spec.checks)),
                 shorter=tuple(shorter),
             ),
             emit,
@@ -61,29 +62,10 @@ class ExecutionAgent:
         )
 
 
-def call_context(task: Task, attempt: AttemptContext) -> CallContext:
-    """Return the router's call context for a task: its project and the options of task and project."""
-    return CallContext(
-        project_id=task.project_id,
-        task_id=task.id,
-        attempt=task.attempt,
-        task_type=task.task_type,
-        prompt=task.prompt,
-        model=task.model,
-        local_only=task.local_only,
-        session=task.session,
-        avoid=attempt.avoid_models,
-        cache=task.cache,
-        cache_control=task.cache_control,
-        rules=RULES,
-        checks=asdict(task.checks),
-    )
-
-
 def _messages(task: Task, attempt: AttemptContext) -> list[tuple[Mapping[str, str], ...]]:
     """Return the messages for the model. For a retry, several versions with ever less of the draft and the findings, so
     that a retry fits wherever the first prompt did."""
-    system = "\n".join([task.system or SYSTEM, *_instructions(task)])
+    system = "\n".join([task.spec.system or SYSTEM, *_instructions(task)])
     first = ({"role": "system", "content": system}, {"role": "user", "content": _prompt(task, attempt)})
     if attempt.rejected is None:
         return [first]
@@ -118,15 +100,12 @@ def _prompt(task: Task, attempt: AttemptContext) -> str:
 
 
 def _instructions(task: Task) -> list[str]:
-    lines = []
-    wanted = AnswerFormat.PYTHON if task.checks.tests and not task.checks.format else task.checks.format
-    if task.checks.schema is not None:
-        lines.append(
-            f"Answer with one JSON value that satisfies this schema: {orjson.dumps(task.checks.schema).decode()}"
-        )
-    elif wanted:
-        lines.append(FORMATS[wanted])
-    return lines
+    """The instruction that names the format of the answer, if the task requests one."""
+    checks = task.spec.checks
+    if (schema := SCHEMA.of(checks)) is not None:
+        return [f"Answer with one JSON value that satisfies this schema: {orjson.dumps(schema).decode()}"]
+    wanted = FORMAT.of(checks) or (AnswerFormat.PYTHON if TESTS.of(checks) else None)
+    return [FORMATS[wanted]] if wanted else []
 
 
 def _faults(attempt: AttemptContext) -> str:

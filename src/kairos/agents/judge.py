@@ -32,6 +32,7 @@ from kairos.db.models import DecisionRow
 from kairos.db.repositories import history, judging
 from kairos.db.repositories.judging import JudgeFigures
 from kairos.errors import EngineUnavailable, KairosError
+from kairos.llm.calls.call_options import CallOptions
 from kairos.llm.calls.providers import ChatRequest
 from kairos.llm.catalog.catalog import Model
 from kairos.llm.routing.llm_router import CallContext, LLMRouter, RoutedAnswer, cost_of
@@ -162,7 +163,7 @@ class Judge:
             return JudgingStatus.NOT_SAMPLED
         if self._is_author(judge, draft.model):
             return JudgingStatus.OWN_ANSWER
-        if task.local_only and not judge.local:
+        if task.settings.local_only and not judge.local:
             return JudgingStatus.NOT_LOCAL
         return JudgingStatus.WAITING
 
@@ -194,7 +195,7 @@ class Judge:
     async def grade(self, task: Task, answer: str, author: str | None) -> float | None:
         """Return a score in [0, 1] for an answer without a decision, or None if no judge may or can grade it."""
         judge = self.model
-        if judge is None or self._is_author(judge, author) or (task.local_only and not judge.local):
+        if judge is None or self._is_author(judge, author) or (task.settings.local_only and not judge.local):
             return None
         rubric = self._settings.rubrics.get(task.task_type or "", GENERAL_RUBRIC)
         try:
@@ -268,9 +269,8 @@ class Judge:
             task_id=task.id,
             attempt=task.attempt,
             task_type=JUDGE_TASK_TYPE,
-            model=judge.name,
-            local_only=task.local_only,
-            cache=False,  # no prompt repeats, and equal ones must not wait for each other
+            options=CallOptions(model=judge.name, cache=False),  # no prompt repeats, and equal ones must not wait
+            local_only=task.settings.local_only,
         )
         request = ChatRequest(
             messages=messages, temperature=0.0, max_tokens=GRADE_TOKENS, response_format=RESPONSE_FORMAT

@@ -13,7 +13,8 @@ from uuid import UUID
 import orjson
 
 from kairos import __version__
-from kairos.agents.base import AttemptContext, Checks, Draft, Emit, Task
+from kairos.agents.base import AttemptContext, Checks, Draft, Emit, Task, TaskSpec
+from kairos.agents.checks.requested import checks_from
 from kairos.agents.execution import SYSTEM
 from kairos.agents.guardian import GuardianAgent
 from kairos.agents.judge import Judge
@@ -193,7 +194,7 @@ class TrainingAgent:
         prompts, checks = await self._prompts(task.project_id, adapter)
 
         async def grade(question: GatePrompt, answer: str) -> float:
-            return await self._grade(replace(task, checks=checks[question.id]), question, answer)
+            return await self._grade(replace(task, spec=TaskSpec(checks=checks[question.id])), question, answer)
 
         async with self._deployments.gate_models(adapter) as models:
             report = await self._gate.measure(models.base, models.candidate, prompts, grade, SYSTEM, progress.count)
@@ -216,13 +217,13 @@ class TrainingAgent:
                 continue
             name = str(row.id)
             of_task = given.get(row.task_id) if row.task_id else None
-            checks[name] = Checks.of(of_task) if of_task is not None else Checks()
+            checks[name] = checks_from(of_task or {})
             prompts.append(GatePrompt(name, tuple(row.prompt), row.corrected_output))
         return prompts, checks
 
     async def _grade(self, task: Task, question: GatePrompt, answer: str) -> float:
         """Score an answer by the task's checks, else by equality with the approved answer, else by the judge."""
-        if task.checks.can_score():
+        if task.spec.checks.can_score():
             verdict = await self._guardian.judge(task, Draft(text=answer, finish_reason="stop"))
             return verdict.score or 0.0
         if same_answer(answer, question.wanted):

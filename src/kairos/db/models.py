@@ -88,7 +88,7 @@ class TaskRow(Base):
     task_type: Mapped[str | None]
     checks: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     options: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
-    """Options of the model call: model, system, temperature, max_tokens, session."""
+    """Options of the model call; with `checks`, the stored form of `TaskSpec`."""
     state: Mapped[str] = mapped_column(server_default=text("'queued'"))
     lane: Mapped[str]
     priority: Mapped[int] = mapped_column(server_default=text("0"))

@@ -109,9 +109,9 @@ class PluginAgent:
             self._end()
 
     async def _perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
-        config = await self.configuration(task.plugin_settings.get(self.name, {}))
+        config = await self.configuration(task.settings.plugin_settings.get(self.name, {}))
         permit = self._permit()
-        own, system = task.plugin_settings.get(self.name, {}), self._settings.settings.get(self.name, {})
+        own, system = task.settings.plugin_settings.get(self.name, {}), self._settings.settings.get(self.name, {})
         context = TaskContext(
             self.name, self._services, task, attempt, emit, AddressPolicy(self.found.schema, system, own)
         )

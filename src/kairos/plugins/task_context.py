@@ -16,11 +16,12 @@ from urllib.parse import urlencode
 import orjson
 
 from kairos.agents.base import AttemptContext, Draft, Emit, Task
-from kairos.agents.execution import call_context, response_format
+from kairos.agents.execution import response_format
 from kairos.db.engine import Database
 from kairos.db.repositories import plugin_storage
 from kairos.db.repositories.plugin_storage import StorageLimit
 from kairos.http import HttpClient, HttpLimits, HttpStatus
+from kairos.llm.calls.call_options import ModelParameters
 from kairos.llm.calls.providers import ChatRequest
 from kairos.llm.routing.llm_router import LLMRouter, RoutedAnswer
 from kairos.plugins.base_plugin import Answer
@@ -158,13 +159,8 @@ class TaskModels:
         messages = checked_messages(prompt, system)
         watchers = attempt.stream if stream else None
         routed = await context.services.router.complete(
-            replace(call_context(task, attempt), prompt=None),  # the task type is that of the plugin's own prompt
-            ChatRequest(
-                messages=messages,
-                temperature=task.temperature if temperature is None else float(temperature),
-                max_tokens=task.max_tokens if max_tokens is None else int(max_tokens),
-                response_format=response_format(schema),
-            ),
+            replace(task.call_context(attempt.avoid_models), prompt=None),  # the type is that of the plugin's prompt
+            ChatRequest.of(messages, _options(task, temperature, max_tokens), response_format=response_format(schema)),
             context.emit,
             on_delta=watchers.piece if watchers else None,
             on_restart=watchers.restart if watchers else None,
@@ -178,6 +174,15 @@ class TaskModels:
             cached=routed.cached,
             number=len(context.answers),
         )
+
+
+def _options(task: Task, temperature: float | None, max_tokens: int | None) -> ModelParameters:
+    """The task's parameters, with those that the plugin sets."""
+    own = {
+        "temperature": None if temperature is None else float(temperature),
+        "max_tokens": None if max_tokens is None else int(max_tokens),
+    }
+    return task.spec.model_copy(update={name: value for name, value in own.items() if value is not None})
 
 
 class TaskStorage:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from kairos.agents.base import AttemptContext, Checks, Task
+from kairos.agents.base import AttemptContext, Task, TaskSpec
 from kairos.config import PluginSettings
 from kairos.db.engine import Database
 from kairos.http import HttpClient
@@ -29,6 +29,7 @@ from kairos.plugins.plugin_errors import (
 from kairos.plugins.probing import ProbeResult
 from kairos.plugins.sources import Origin, PluginSource
 from kairos.plugins.task_context import PluginServices
+from kairos.project_settings import ProjectSettings
 from kairos.tenancy import ProjectId, TaskId, new_id
 from tests.kit.conditions import eventually
 
@@ -68,8 +69,8 @@ def agent(action: Callable[[PluginTask], Any], settings: PluginSettings | None =
 
 
 async def perform(agent: PluginAgent, prompt: str = "p", timeout_s: float = 60, **settings: Any):
-    task = Task(TaskId(new_id()), ProjectId(new_id()), prompt, "Scripted", None, Checks(), 1)
-    task = replace(task, plugin_settings={"Scripted": settings})
+    task = Task(TaskId(new_id()), ProjectId(new_id()), prompt, "Scripted", None, TaskSpec(), 1)
+    task = replace(task, settings=ProjectSettings(plugin_settings={"Scripted": settings}))
     return await agent.perform(task, AttemptContext(timeout_s=timeout_s), emit)
 
 

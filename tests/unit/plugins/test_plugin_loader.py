@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from kairos.agents.base import AttemptContext, Checks, Task
+from kairos.agents.base import AttemptContext, Task, TaskSpec
 from kairos.agents.guardian import GuardianAgent
 from kairos.agents.registry import AgentDisabled, AgentRegistry, UnknownAgent
 from kairos.config import PluginSettings
@@ -63,7 +63,7 @@ async def plugins(tmp_path: Path) -> AsyncIterator[LoadedPlugins]:
 
 
 async def perform(plugins: LoadedPlugins, wanted: str, prompt: str = "abc") -> str:
-    task = Task(TaskId(new_id()), ProjectId(new_id()), prompt, wanted, None, Checks(), 1)
+    task = Task(TaskId(new_id()), ProjectId(new_id()), prompt, wanted, None, TaskSpec(), 1)
     return (await plugins.agents.find(wanted).perform(task, AttemptContext(timeout_s=30), emit)).text
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 
 from kairos.agents.base import AnswerFormat, Draft, Finding
 from kairos.agents.checks.code_blocks import sole_block
 from kairos.agents.checks.json_answer import NotJson, read_json
 from kairos.agents.checks.opinion import CheckResult, error
 from kairos.agents.checks.python_syntax import Program, UnparsableCode
+from kairos.agents.checks.registry import Check, CheckedAnswer, Wording, register
 from kairos.llm.calls.answer_limits import AnswerLimit, LimitSource
 
 CHECK = "form"
-FORMAT = "format"
+FORMAT_CHECK = "format"
 CUT = {
     "content_filter": "The model server's content filter withheld part of the answer.",
     None: "The answer is incomplete: the model's stream ended without a finish signal.",
@@ -68,7 +70,7 @@ def check_format(wanted: AnswerFormat, text: str, code: Program | UnparsableCode
     - text: prose; neither a JSON object or array nor one fenced block.
     """
     finding = _refusal(wanted, text, code)
-    return CheckResult(FORMAT, (finding,) if finding else (), 0.0 if finding else 1.0)
+    return CheckResult(FORMAT_CHECK, (finding,) if finding else (), 0.0 if finding else 1.0)
 
 
 def _refusal(wanted: AnswerFormat, text: str, code: Program | UnparsableCode | None) -> Finding | None:
@@ -83,16 +85,16 @@ def _no_json(text: str) -> Finding | None:
     try:
         read_json(text)
     except NotJson as refused:
-        return error(FORMAT, f"The answer is not JSON: {refused.problem}", refused.line)
+        return error(FORMAT_CHECK, f"The answer is not JSON: {refused.problem}", refused.line)
     return None
 
 
 def _no_python(code: Program | UnparsableCode | None) -> Finding | None:
     if not isinstance(code, Program):
         line = code.line if code else None
-        return error(FORMAT, "The answer is not Python: give the code in one ```python block.", line)
+        return error(FORMAT_CHECK, "The answer is not Python: give the code in one ```python block.", line)
     if all(_is_remark(statement) for statement in code.tree.body):
-        return error(FORMAT, "The answer has no Python statement: give the code in one ```python block.")
+        return error(FORMAT_CHECK, "The answer has no Python statement: give the code in one ```python block.")
     return None
 
 
@@ -103,11 +105,33 @@ def _is_remark(statement: ast.stmt) -> bool:
 
 def _no_text(text: str) -> Finding | None:
     if sole_block(text):
-        return error(FORMAT, "The answer is one code block, but plain text was requested.")
+        return error(FORMAT_CHECK, "The answer is one code block, but plain text was requested.")
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:
         read_json(text)
     except NotJson:
         return None
-    return error(FORMAT, "The answer is JSON, but plain text was requested.")
+    return error(FORMAT_CHECK, "The answer is JSON, but plain text was requested.")
+
+
+async def _run_format(wanted: AnswerFormat, answer: CheckedAnswer) -> CheckResult | None:
+    """Check the format. Python was already parsed by the code checks, in the limited process."""
+    if wanted is AnswerFormat.PYTHON:
+        return next((result for result in answer.code.results if result.check == FORMAT_CHECK), None)
+    return await asyncio.to_thread(check_format, wanted, answer.text, None)
+
+
+FORMAT: Check[AnswerFormat] = register(
+    Check(
+        name=FORMAT_CHECK,
+        order=1,
+        weight=1.0,
+        parameter=AnswerFormat,
+        description="The required format of the answer.",
+        option="Required format of the answer: text, json or python.",
+        label=Wording("Format", "Biçim"),
+        run=_run_format,
+        reads_code=lambda wanted: wanted is AnswerFormat.PYTHON,
+    )
+)

@@ -25,7 +25,9 @@ from kairos.agents.checks.confined import TooMuchWork, confined
 from kairos.agents.checks.json_answer import NotJson, read_json
 from kairos.agents.checks.json_formats import FORMATS
 from kairos.agents.checks.opinion import CheckResult, error, first, result_from_dict, result_to_dict
+from kairos.agents.checks.registry import Check, CheckedAnswer, Wording, register
 from kairos.errors import InvalidInput
+from kairos.text import JsonObject
 
 CHECK = "schema"
 LONGEST_SCHEMA = 200_000
@@ -238,3 +240,23 @@ def _described(fault: ValidationError) -> str:
 
 def _short(text: str) -> str:
     return text if len(text) <= 300 else f"{text[:200]} … {text[-90:]}"
+
+
+async def _run(schema: Mapping[str, Any], answer: CheckedAnswer) -> CheckResult:
+    return await check_schema(schema, answer.text, answer.task.project_id)
+
+
+SCHEMA: Check[Mapping[str, Any]] = register(
+    Check(
+        name=CHECK,
+        order=4,
+        weight=2.0,
+        parameter=JsonObject,
+        description="JSON Schema (2020-12) that the answer must satisfy.",
+        examples=[{"type": "object", "required": ["city"]}],
+        option="File with the JSON Schema of the answer.",
+        label=Wording("JSON Schema", "JSON Schema"),
+        run=_run,
+        accept=accept_schema,
+    )
+)

@@ -21,10 +21,20 @@ class CheckResult:
     findings: tuple[Finding, ...] = ()
     score: float | None = None
     """In [0, 1]; None if the check gives no scores (form, safety) or could not run."""
+    skipped: bool = False
+    """Whether the check was not run. It is then not listed in the verdict."""
 
     @property
     def rejects(self) -> bool:
         return any(finding.severity is Severity.ERROR for finding in self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedCode:
+    """The results of the code checks, and the code if it parses."""
+
+    results: tuple[CheckResult, ...]
+    source: str | None
 
 
 def error(check: str, message: str, line: int | None = None, hint: str | None = None) -> Finding:

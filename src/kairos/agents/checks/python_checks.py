@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from kairos.agents.base import AnswerFormat, Finding, Severity
@@ -10,21 +9,13 @@ from kairos.agents.checks.code_blocks import has_python
 from kairos.agents.checks.confined import TooMuchWork, confined
 from kairos.agents.checks.dangers import check_dangers
 from kairos.agents.checks.form import check_format
-from kairos.agents.checks.opinion import CheckResult, result_from_dict, result_to_dict
+from kairos.agents.checks.opinion import CheckedCode, CheckResult, result_from_dict, result_to_dict
 from kairos.agents.checks.python_syntax import Program, UnparsableCode, check_syntax, read_python
 from kairos.agents.checks.secret_literals import check_secrets
 from kairos.agents.checks.tampering import check_tampering
 
 INTRODUCTION = 10
 """Maximum lines of prose before unfenced code in a prompt to review."""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedCode:
-    """The results of the code checks, and the code if it parses."""
-
-    results: tuple[CheckResult, ...]
-    source: str | None
 
 
 async def check_code(text: str, wanted: AnswerFormat | None, *, tested: bool, owner: object = None) -> CheckedCode:

@@ -11,21 +11,27 @@ import ast
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Annotated, Any, TypeGuard
+
+from pydantic import Field
 
 from kairos.agents.base import Finding
 from kairos.agents.checks.confined import TooMuchWork, confined
 from kairos.agents.checks.opinion import CheckResult, error, first, warning
 from kairos.agents.checks.python_syntax import parse
+from kairos.agents.checks.registry import Check, CheckedAnswer, Wording, register
 from kairos.agents.checks.sandbox.answer import MODULES
 from kairos.agents.checks.sandbox.box import SandboxResult, SandboxTests, run_sandboxed
 from kairos.errors import InvalidInput
+from kairos.text import Text
 
 CHECK = "tests"
 WHERE = "checks.tests"
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 DEEPEST_FINALLY = 6
 """Maximum nesting of `finally`. CPython copies its body, so that every level doubles the code."""
+SAFE_CHECKS = ("python", "safety", "secrets", "tampering")
+"""Code that one of these checks rejects is not run."""
 NOT_REACHED = SandboxResult(False, "a test was not reached")
 
 
@@ -97,13 +103,15 @@ async def check_tests(
     try:
         plan = _read_plan(source, await confined("plan", {"source": source}, owner))
     except TooMuchWork as limit:
-        return CheckResult(CHECK, (error(CHECK, f"The tests could not be run: reading them {limit}."),))
+        return CheckResult(CHECK, (error(CHECK, f"The tests could not be run: reading them {limit}."),), skipped=True)
     report = await run_sandboxed(program, plan.tests, seconds, memory_bytes, allow_weak=allow_weak)
     if not report.isolated and not allow_weak:
         return skip_unisolated_tests(report.unavailable_reason)
     results = [report.results.get(number, NOT_REACHED) for number in range(plan.count)]
     passed = sum(result.passed for result in results)
-    return CheckResult(CHECK, first(_findings(results)), passed / plan.count if plan.count else None)
+    if not plan.count:
+        return CheckResult(CHECK, first(_findings(results)), skipped=True)
+    return CheckResult(CHECK, first(_findings(results)), passed / plan.count)
 
 
 def _read_plan(source: str, data: dict[str, Any]) -> ParsedTests:
@@ -119,13 +127,13 @@ def reject_tests(reason: str) -> CheckResult:
 
 def skip_disallowed_tests() -> CheckResult:
     """Return the result for tests that the project's settings do not allow: there is no score."""
-    return CheckResult(CHECK, (warning(CHECK, "The tests were not run: the project does not allow it."),))
+    return CheckResult(CHECK, (warning(CHECK, "The tests were not run: the project does not allow it."),), skipped=True)
 
 
 def skip_unisolated_tests(reason: str) -> CheckResult:
     """Return the result for a host that cannot isolate code: there is no score."""
     message = f"The tests were not run: this host cannot isolate code ({reason}). See docs/isolation.md."
-    return CheckResult(CHECK, (warning(CHECK, message),))
+    return CheckResult(CHECK, (warning(CHECK, message),), skipped=True)
 
 
 def _findings(results: list[SandboxResult]) -> Iterator[Finding]:
@@ -222,3 +230,41 @@ def _asserts(node: ast.AST, helpers: frozenset[str]) -> bool:
         or (isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id in helpers)
         for part in ast.walk(node)
     )
+
+
+async def _run(source: str, answer: CheckedAnswer) -> CheckResult:
+    """Run the tests, unless the code checks found the code unsafe or tampering with its tests."""
+    if not answer.task.settings.run_tests:
+        return skip_disallowed_tests()
+    if refusal := await answer.limits.refusal():
+        return skip_unisolated_tests(refusal)
+    if answer.code.source is None:
+        return reject_tests("the code does not parse")
+    if any(result.rejects for result in answer.code.results if result.check in SAFE_CHECKS):
+        return reject_tests("the code is not safe to run")
+    limits, owner = answer.limits, answer.task.project_id
+    return await check_tests(
+        source, answer.code.source, limits.seconds, limits.memory_bytes, owner, allow_weak=limits.allow_weak
+    )
+
+
+TESTS: Check[str] = register(
+    Check(
+        name=CHECK,
+        order=5,
+        weight=3.0,
+        parameter=Annotated[Text, Field(max_length=100_000, json_schema_extra={"contentMediaType": "text/x-python"})],
+        description="Python that the answer's code must pass: `test_*` functions or bare asserts.",
+        examples=["assert add(2, 3) == 5"],
+        option="Python file with tests that the code must pass.",
+        label=Wording("Python tests", "Python testleri"),
+        hint=Wording(
+            "test_* functions or plain asserts that the code in the answer must pass.",
+            "Yanıttaki kodun geçmesi gereken test_* fonksiyonları ya da assert'ler.",
+        ),
+        run=_run,
+        accept=accept_tests,
+        reads_code=lambda source: True,
+    )
+)
+"""Weighs most: only tests show whether the answer does the task."""

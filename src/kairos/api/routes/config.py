@@ -23,7 +23,7 @@ from kairos.db.repositories.configuration import Version
 from kairos.db.repositories.excerpts import EXCERPT
 from kairos.orchestration.configuration.config_changes import PROJECT, Author, ChangeResult, ConfigChange
 from kairos.orchestration.configuration.plugin_rules import SETTINGS, shown_settings
-from kairos.orchestration.configuration.project_settings import ProjectSettings
+from kairos.project_settings import ProjectSettings
 from kairos.tenancy import NOBODY, ProjectId, Scope
 from kairos.text import LARGEST_INTEGER, JsonObject, Position, Text
 

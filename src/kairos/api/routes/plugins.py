@@ -17,11 +17,11 @@ from kairos.api.routes.agents import AgentDayOut, today_of
 from kairos.api.services import Services, ServicesDep
 from kairos.db.repositories import activity
 from kairos.db.repositories.activity import AgentDay
-from kairos.orchestration.configuration.project_settings import ProjectSettings
 from kairos.plugins.plugin_agent import PluginAgent
 from kairos.plugins.plugin_config import merged, shown
 from kairos.plugins.plugin_errors import PluginMisconfigured
 from kairos.plugins.plugin_loader import PluginEntry
+from kairos.project_settings import ProjectSettings
 from kairos.text import Text
 
 routes = APIRouter(prefix="/api/plugins", tags=["plugins"], route_class=JsonRoute)

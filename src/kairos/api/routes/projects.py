@@ -25,7 +25,7 @@ from kairos.db.repositories import people, projects
 from kairos.errors import InvalidInput, LimitReached, NotFound
 from kairos.orchestration.configuration.config_changes import write_project
 from kairos.orchestration.configuration.plugin_rules import check_project
-from kairos.orchestration.configuration.project_settings import ProjectSettings
+from kairos.project_settings import ProjectSettings
 from kairos.tenancy import ProjectId, Scope, UserId, new_id
 from kairos.text import Text
 

@@ -11,9 +11,8 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Query, Response
 from pydantic import BaseModel, Field, JsonValue
 
-from kairos.agents.base import AnswerFormat, Checks
-from kairos.agents.checks.json_schema import accept_schema
-from kairos.agents.checks.task_tests import accept_tests
+from kairos.agents.base import TaskSpec
+from kairos.agents.checks.requested import RequestedChecks, accept
 from kairos.api.access.auth import Body, Member, TasksReader, TasksWriter, needs
 from kairos.api.access.permissions import Permission
 from kairos.api.json_route import JsonRoute
@@ -24,11 +23,12 @@ from kairos.db.repositories import history, labels, tasks
 from kairos.db.repositories.excerpts import EXCERPT
 from kairos.errors import InvalidInput, NotFound
 from kairos.lanes import Lane
-from kairos.orchestration.configuration.project_settings import ProjectSettings
+from kairos.llm.calls.call_options import CallOptions
 from kairos.orchestration.queue.claim import NewTask
 from kairos.orchestration.tasks.labels import Label, NewLabel
+from kairos.project_settings import ProjectSettings
 from kairos.tenancy import ProjectId, TaskId
-from kairos.text import JsonObject, Position, Text, ZonedMoment
+from kairos.text import Position, Text, ZonedMoment
 
 routes = APIRouter(prefix="/api/tasks", tags=["tasks"], route_class=JsonRoute)
 
@@ -36,57 +36,25 @@ MOST_EVENTS = 1_000
 """Events in one response; `after` requests the rest."""
 TRACEPARENT = re.compile(r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
 LabellerDep = Annotated[Member, Depends(needs(Permission.TASKS_LABEL))]
-Phrase = Annotated[Text, Field(min_length=1, max_length=2000)]
 
 
-class ChecksBody(Body):
-    """The checks of the guardian for the answer."""
-
-    format: AnswerFormat | None = Field(None, description="The required format of the answer.")
-    schema_: JsonObject | None = Field(
-        None,
-        alias="schema",
-        description="JSON Schema (2020-12) that the answer must satisfy.",
-        examples=[{"type": "object", "required": ["city"]}],
-    )
-    require: list[Phrase] = Field(
-        [], max_length=100, description="Texts that the answer must contain.", examples=[["def add"]]
-    )
-    forbid: list[Phrase] = Field(
-        [], max_length=100, description="Texts that the answer must not contain.", examples=[["eval("]]
-    )
-    tests: Text | None = Field(
-        None,
-        max_length=100_000,
-        description="Python that the answer's code must pass: `test_*` functions or bare asserts.",
-        examples=["assert add(2, 3) == 5"],
-    )
-
-
-class TaskBody(Body):
+class TaskBody(CallOptions, Body):
     prompt: Text = Field(min_length=1, max_length=500_000, examples=["Write a Python function add(a, b)."])
     agent: Text = Field("ExecutionAgent", max_length=100, description="Name of an agent, or a capability.")
     task_type: Text | None = Field(
         None, min_length=1, max_length=100, description="Your name for this kind of task.", examples=["code"]
     )
-    checks: ChecksBody = Field(default_factory=lambda: ChecksBody.model_validate({}))
-    model: Text | None = Field(None, max_length=200, description="Name of a model; by default the router chooses.")
-    system: Text | None = Field(
-        None,
-        min_length=1,
-        max_length=100_000,
-        description="System prompt, in place of the agent's own.",
-        examples=["Answer in Turkish."],
-    )
-    temperature: float | None = Field(None, ge=0, le=2)
-    max_tokens: int | None = Field(None, ge=1, le=1_000_000)
-    session: Text | None = Field(None, max_length=200, description="Calls with the same session stay with one model.")
-    cache: bool | None = Field(None, description="Use the response cache; by default only at temperature 0.")
+    checks: RequestedChecks = Field(default_factory=RequestedChecks)
     lane: Lane = Field(Lane.INTERACTIVE, description="`interactive` for tasks that a person waits for.")
     priority: int = Field(0, ge=-100, le=100, description="Higher runs first within the project.")
     not_before: ZonedMoment | None = Field(None, description="Earliest start.")
     timeout_s: float | None = Field(None, gt=0, le=86400, description="Longest time of one attempt, in seconds.")
     max_attempts: int | None = Field(None, ge=1, le=100)
+
+    def spec(self, cache_control: str | None) -> TaskSpec:
+        """The specification of the task."""
+        options = {name: getattr(self, name) for name in CallOptions.model_fields}
+        return TaskSpec.model_construct(**options, cache_control=cache_control, checks=self.checks)
 
 
 class FindingOut(BaseModel):
@@ -324,18 +292,12 @@ async def _new_task(
         services.router.require(body.model, project_id)
     if body.lane is Lane.TRAIN:
         raise InvalidInput(where="lane", problem="`train` is for fine-tuning runs", remedy="Use interactive or batch")
+    await accept(body.checks, project_id)
     return NewTask(
         prompt=body.prompt,
         agent=body.agent,
         task_type=body.task_type,
-        checks=await _checks(body.checks, project_id),
-        model=body.model,
-        system=body.system,
-        temperature=body.temperature,
-        max_tokens=body.max_tokens,
-        session=body.session,
-        cache=body.cache,
-        cache_control=cache_control,
+        spec=body.spec(cache_control),
         lane=body.lane,
         priority=body.priority,
         not_before=body.not_before,
@@ -343,20 +305,6 @@ async def _new_task(
         max_attempts=body.max_attempts,
         idempotency_key=key,
         traceparent=traceparent if traceparent and TRACEPARENT.match(traceparent) else None,
-    )
-
-
-async def _checks(body: ChecksBody, project_id: ProjectId) -> Checks:
-    if body.schema_ is not None:
-        await accept_schema(body.schema_, project_id)
-    if body.tests is not None:
-        await accept_tests(body.tests, project_id)
-    return Checks(
-        format=body.format,
-        schema=body.schema_,
-        require=tuple(body.require),
-        forbid=tuple(body.forbid),
-        tests=body.tests,
     )
 
 

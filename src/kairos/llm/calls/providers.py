@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import orjson
@@ -42,6 +42,7 @@ from kairos.llm.calls.call_errors import (
     ModelWithheld,
     failure,
 )
+from kairos.llm.calls.call_options import ModelParameters
 from kairos.llm.calls.model_traits import ModelTraits
 from kairos.llm.catalog.catalog import Model
 
@@ -85,6 +86,20 @@ class ChatRequest:
     """Shorter versions of the messages, longest first, for models whose context does not hold `messages`."""
     own_limit: bool = False
     """Whether `max_tokens` is Kairos' default and not requested by the caller."""
+
+    @classmethod
+    def of(
+        cls,
+        messages: tuple[Mapping[str, Any], ...],
+        options: ModelParameters,
+        *,
+        response_format: Mapping[str, Any] | None = None,
+        shorter: tuple[tuple[Mapping[str, Any], ...], ...] = (),
+    ) -> Self:
+        """Return a request with these parameters. Those that have no field of their own become `extra`."""
+        given = options.parameters()
+        named = {name: given.pop(name) for name in ("temperature", "max_tokens") if name in given}
+        return cls(messages, **named, response_format=response_format, extra=given, shorter=shorter)
 
 
 class Providers:

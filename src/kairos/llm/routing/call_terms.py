@@ -1,17 +1,41 @@
-"""Parameters and results of one model call: the stream listener, timeouts, the result, and measured speeds."""
+"""Parameters and results of one model call: its context, stream listener, timeouts, result, and measured speeds."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
+from uuid import UUID
 
 from kairos.llm.calls.answer_limits import AnswerLimit
+from kairos.llm.calls.call_options import CallOptions
 from kairos.llm.calls.providers import Completion
 from kairos.llm.health.health import SLOW_AT_LEAST_S
+from kairos.tenancy import ProjectId
 
 OnDelta = Callable[[str], Awaitable[None]]
 OnRestart = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """The caller of a model call, and its requirements."""
+
+    project_id: ProjectId
+    options: CallOptions = field(default_factory=CallOptions)
+    task_id: UUID | None = None
+    attempt: int | None = None
+    task_type: str | None = None
+    prompt: str | None = None
+    """The text to classify, if it is not the last message."""
+    local_only: bool = False
+    avoid: frozenset[str] = frozenset()
+    """Models whose answer was rejected. They are chosen only if no other model can be called."""
+    cache_control: str | None = None
+    """The caller's `Cache-Control` header."""
+    rules: str = ""
+    """Version of the guardian's rules. Together with `checks`, it is part of the cache key."""
+    checks: object = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from kairos.llm.calls.providers import ChatRequest, Completion, ModelCallError, 
 from kairos.llm.calls.served_context import ModelContexts
 from kairos.llm.catalog.catalog import Catalog, Model
 from kairos.llm.health.health import ModelHealth
-from kairos.llm.routing.call_terms import CallResult, CallTimeouts, OnDelta, OnRestart, StreamListener
+from kairos.llm.routing.call_terms import CallContext, CallResult, CallTimeouts, OnDelta, OnRestart, StreamListener
 from kairos.llm.routing.decision import Decision, Request, canary_bucket_of
 from kairos.llm.routing.model_caller import ModelCaller
 from kairos.llm.routing.routing_errors import ModelBeingProbed, ModelWithdrawn, UnknownModel, no_candidate_error
@@ -50,30 +50,6 @@ FEW_OBSERVATIONS = 50
 """With fewer measured answers than this, each one is shared immediately (docs/router.md)."""
 
 Emit = Callable[[str, Mapping[str, Any]], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class CallContext:
-    """The caller of a model call, and its requirements."""
-
-    project_id: ProjectId
-    task_id: UUID | None = None
-    attempt: int | None = None
-    task_type: str | None = None
-    prompt: str | None = None
-    """The text to classify, if it is not the last message."""
-    model: str | None = None
-    local_only: bool = False
-    session: str | None = None
-    avoid: frozenset[str] = frozenset()
-    """Models whose answer was rejected. They are chosen only if no other model can be called."""
-    cache: bool | None = None
-    """None caches deterministic requests only."""
-    cache_control: str | None = None
-    """The caller's `Cache-Control` header."""
-    rules: str = ""
-    """Version of the guardian's rules. Together with `checks`, it is part of the cache key."""
-    checks: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +298,7 @@ class LLMRouter:
         kept = CachedAnswer.of(
             completion, model=model.name, cost_usd=cost_of(model, completion.usage), decision_id=decision_id
         )
-        if lease is not None and context.cache is not True and self._is_sampled(model, request):
+        if lease is not None and context.options.cache is not True and self._is_sampled(model, request):
             self.cache.release(lease)
             lease = None
         self._open[decision_id] = _OpenDecision(ticket, wanted.task_type, model.name, lease, kept)
@@ -355,7 +331,7 @@ class LLMRouter:
     def _cache_key(self, context: CallContext, request: ChatRequest) -> tuple[CacheKey | None, bool]:
         """Return the cache key, None if the request is not cacheable, and whether the caller requires a fresh
         answer."""
-        use = cache_use(request, context.cache, context.cache_control)
+        use = cache_use(request, context.options.cache, context.cache_control)
         if use is CacheUse.OFF:
             return None, False
         named = self._named(context)
@@ -365,7 +341,7 @@ class LLMRouter:
         return key, use is CacheUse.REFRESH
 
     def _named(self, context: CallContext) -> str | None:
-        name = context.model or self.default_model
+        name = context.options.model or self.default_model
         return None if name == "auto" else name
 
     async def _task_type(self, context: CallContext, request: ChatRequest) -> TaskType:
@@ -387,7 +363,7 @@ class LLMRouter:
             min_context_tokens=prompt_tokens + room,
             capabilities=frozenset({"tools"}) if request.tools else frozenset(),
             local_only=context.local_only,
-            session=context.session,
+            session=context.options.session,
             avoid=context.avoid,
             model=self._named(context),
             canary_bucket=canary_bucket,

@@ -18,8 +18,8 @@ from kairos.errors import InvalidInput, KairosError, NotFound
 from kairos.orchestration.configuration import plugin_rules
 from kairos.orchestration.configuration.configuration import Configuration
 from kairos.orchestration.configuration.project_limits import ProjectLimits
-from kairos.orchestration.configuration.project_settings import ProjectSettings, settings_after
 from kairos.plugins.plugin_loader import PluginLoader
+from kairos.project_settings import ProjectSettings, settings_after
 from kairos.secret_shapes import is_secret_name, looks_secret, shapes_in
 from kairos.tenancy import NOBODY, ProjectId, Scope, UserId
 

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from kairos.errors import InvalidInput
-from kairos.orchestration.configuration.project_settings import ProjectSettings
 from kairos.plugins.plugin_agent import PluginAgent
 from kairos.plugins.plugin_config import HIDDEN, project_level, secrets, shown
 from kairos.plugins.plugin_errors import PluginMisconfigured
 from kairos.plugins.plugin_loader import PluginEntry, PluginLoader, UnknownPlugin
 from kairos.plugins.plugin_reach import private_address
+from kairos.project_settings import ProjectSettings
 
 SETTINGS = "plugins.settings"
 """Configuration key of the system's values."""

@@ -14,8 +14,8 @@ from kairos.db.engine import Database
 from kairos.db.repositories import projects
 from kairos.errors import EngineUnavailable
 from kairos.lanes import Lane
-from kairos.orchestration.configuration.project_settings import ProjectSettings
 from kairos.orchestration.queue.queue import FairQueue
+from kairos.project_settings import ProjectSettings
 from kairos.tenancy import ProjectId
 
 log = logging.getLogger(__name__)

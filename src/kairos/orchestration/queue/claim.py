@@ -11,9 +11,11 @@ from uuid import UUID
 
 import orjson
 
-from kairos.agents.base import Checks, Draft, Task, Verdict
+from kairos.agents.base import Draft, Task, TaskSpec, Verdict
+from kairos.agents.checks.requested import spec_from
 from kairos.db.models import TaskRow, TaskState
 from kairos.lanes import Lane
+from kairos.project_settings import ProjectSettings
 from kairos.tenancy import ProjectId, TaskId
 
 
@@ -24,14 +26,7 @@ class NewTask:
     prompt: str
     agent: str
     task_type: str | None = None
-    checks: Checks = field(default_factory=Checks)
-    model: str | None = None
-    system: str | None = None
-    temperature: float | None = None
-    max_tokens: int | None = None
-    session: str | None = None
-    cache: bool | None = None
-    cache_control: str | None = None
+    spec: TaskSpec = field(default_factory=TaskSpec)
     lane: Lane = Lane.BATCH
     priority: int = 0
     not_before: datetime | None = None
@@ -46,8 +41,8 @@ class NewTask:
             "prompt": self.prompt,
             "agent": self.agent,
             "task_type": self.task_type,
-            "checks": self.checks.stored(),
-            "options": stored_options(self),
+            "checks": self.spec.checks.stored(),
+            "options": self.spec.stored_options(),
             "lane": self.lane,
             "priority": self.priority,
         }
@@ -65,10 +60,6 @@ class Claim:
     epoch: int
     max_attempts: int
     timeout_s: float
-    hold_answers: bool = False
-    """Hide the answer until its verdict."""
-    disabled_agents: frozenset[str] = frozenset()
-    """Names of the agents that the project has disabled."""
 
     @property
     def project_id(self) -> ProjectId:
@@ -106,73 +97,19 @@ class Outcome:
         return self.drafts[-1] if self.drafts else None
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectRules:
-    """Project settings that apply to its tasks."""
-
-    run_tests: bool = True
-    local_only: bool = False
-    hold_answers: bool = False
-    disabled_agents: frozenset[str] = frozenset()
-    plugin_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> ProjectRules:
-        return cls(
-            run_tests=settings.get("run_tests", True),
-            local_only=settings.get("local_only", False),
-            hold_answers=settings.get("hold_answers", False),
-            disabled_agents=frozenset(settings.get("disabled_plugins", ())),
-            plugin_settings=settings.get("plugin_settings", {}),
-        )
-
-
-def claim_of(row: TaskRow, rules: ProjectRules) -> Claim:
-    """Build the claim from a claimed row and the project's rules."""
-    options = row.options
+def claim_of(row: TaskRow, settings: Mapping[str, Any]) -> Claim:
+    """Build the claim from a claimed row and the stored settings of its project."""
     task = Task(
         id=TaskId(row.id),
         project_id=ProjectId(row.project_id),
         prompt=row.prompt,
         agent=row.agent,
         task_type=row.task_type,
-        checks=Checks.of(row.checks),
+        spec=spec_from(row.options, row.checks),
         attempt=row.attempts,
-        model=options.get("model"),
-        system=options.get("system"),
-        temperature=options.get("temperature"),
-        max_tokens=options.get("max_tokens"),
-        session=options.get("session"),
-        cache=options.get("cache"),
-        cache_control=options.get("cache_control"),
-        run_tests=rules.run_tests,
-        local_only=rules.local_only,
-        plugin_settings=rules.plugin_settings,
+        settings=ProjectSettings.of(settings),
     )
-    return Claim(
-        task,
-        Lane(row.lane),
-        row.priority,
-        row.created_at,
-        row.epoch,
-        row.max_attempts,
-        row.timeout_s,
-        rules.hold_answers,
-        rules.disabled_agents,
-    )
-
-
-def stored_options(task: NewTask) -> dict[str, Any]:
-    values = {
-        "model": task.model,
-        "system": task.system,
-        "temperature": task.temperature,
-        "max_tokens": task.max_tokens,
-        "session": task.session,
-        "cache": task.cache,
-        "cache_control": task.cache_control,
-    }
-    return {name: value for name, value in values.items() if value is not None}
+    return Claim(task, Lane(row.lane), row.priority, row.created_at, row.epoch, row.max_attempts, row.timeout_s)
 
 
 def sample_prompt(draft: Draft | None, prompt: str) -> list[dict[str, str]]:

@@ -133,7 +133,7 @@ class AgentCoordinator:
         limit = asyncio.timeout(claim.timeout_s)
         try:
             async with limit:
-                agent = self._agents.find(claim.task.agent, claim.disabled_agents)
+                agent = self._agents.find(claim.task.agent, claim.task.settings.disabled_plugins)
                 await self._work(agent, claim, drafts, limit)
         except TimeoutError:
             return self._failed(claim, TaskTimeout(seconds=claim.timeout_s), drafts)

@@ -39,7 +39,7 @@ class DraftStreams:
     @asynccontextmanager
     async def open(self, claim: Claim, draft: int) -> AsyncIterator[TextStream | None]:
         """The stream of one draft; None if the project hides answers until the verdict."""
-        if claim.hold_answers:
+        if claim.task.settings.hold_answers:
             yield None
             return
         stream = DraftStream(self._pubsub, claim, draft)

@@ -13,7 +13,7 @@ from kairos.db.repositories import history, projects, tasks
 from kairos.errors import Conflict, EngineUnavailable, KairosError, NotFound
 from kairos.lanes import Lane
 from kairos.orchestration.configuration.project_limits import ProjectLimits
-from kairos.orchestration.queue.claim import NewTask, stored_options
+from kairos.orchestration.queue.claim import NewTask
 from kairos.orchestration.queue.event_notices import EventNotices
 from kairos.orchestration.queue.queue import FairQueue
 from kairos.pubsub import PubSub
@@ -101,8 +101,8 @@ class Submissions:
             prompt=new.prompt,
             agent=new.agent,
             task_type=new.task_type,
-            checks=new.checks.stored(),
-            options=stored_options(new),
+            checks=new.spec.checks.stored(),
+            options=new.spec.stored_options(),
             lane=new.lane,
             priority=new.priority,
             not_before=new.not_before,

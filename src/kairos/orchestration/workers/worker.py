@@ -17,7 +17,7 @@ from kairos.db.models import TaskState
 from kairos.db.repositories import history, people, tasks
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.lanes import Lane
-from kairos.orchestration.queue.claim import Claim, Outcome, ProjectRules, claim_of
+from kairos.orchestration.queue.claim import Claim, Outcome, claim_of
 from kairos.orchestration.queue.event_notices import EventNotices
 from kairos.orchestration.queue.lease import Leases, StopReason
 from kairos.orchestration.queue.queue import FairQueue, TakenTask
@@ -165,7 +165,7 @@ class Worker:
             await history.add_event(session, taken.project_id, row.id, row.attempts, "running", data)
             project = await people.project(session, taken.project_id)
         self._notices.notify(taken.project_id)
-        return claim_of(row, ProjectRules.of(project.settings if project else {}))
+        return claim_of(row, project.settings if project else {})
 
     async def _give_back(self, taken: TakenTask, claim: Claim | None, outcome: Outcome | None) -> None:
         """Mark the task as done in Redis, and requeue it if needed. If Redis is unreachable, the sweeper does it."""

@@ -23,30 +23,30 @@ class ProjectSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hold_answers: bool = Field(False, description="Hide answers until the guardian's verdict.")
+    hold_answers: bool = Field(default=False, description="Hide answers until the guardian's verdict.")
     interactive_cap: int | None = Field(
-        None,
+        default=None,
         ge=1,
         le=MAX_CAP,
         description="Maximum of interactive tasks running at once, over all daemons; null: no limit.",
     )
-    batch_cap: int | None = Field(None, ge=1, le=MAX_CAP, description="The same for batch tasks.")
+    batch_cap: int | None = Field(default=None, ge=1, le=MAX_CAP, description="The same for batch tasks.")
     weight: float = Field(
-        1, ge=0.1, le=10, allow_inf_nan=False, description="Share of the workers relative to other projects."
+        default=1, ge=0.1, le=10, allow_inf_nan=False, description="Share of the workers relative to other projects."
     )
-    local_only: bool = Field(False, description="Never send a prompt to a model on other hardware.")
-    run_tests: bool = Field(True, description="Run the tests supplied with a task.")
+    local_only: bool = Field(default=False, description="Never send a prompt to a model on other hardware.")
+    run_tests: bool = Field(default=True, description="Run the tests supplied with a task.")
     labelling_guideline: Text = Field(
-        "",
+        default="",
         max_length=MAX_GUIDELINE,
         description="Guideline for people who label, shown beside every row.",
     )
 
     disabled_plugins: list[AgentName] = Field(
-        [], max_length=200, description="Names of plugins and built-in agents that this project has disabled."
+        default=[], max_length=200, description="Names of plugins and built-in agents that this project has disabled."
     )
     plugin_settings: dict[AgentName, JsonObject] = Field(
-        {}, max_length=200, description="Plugin configuration by plugin name, overriding the system's values."
+        default={}, max_length=200, description="Plugin configuration by plugin name, overriding the system's values."
     )
 
     @classmethod
