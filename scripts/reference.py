@@ -1,4 +1,5 @@
-"""Write docs/configuration.md, docs/cli.md and kairos.toml from the code: python -m scripts.reference
+"""Write docs/configuration.md, docs/cli.md, kairos.toml and the options of the checks from the code:
+python -m scripts.reference
 
 A test compares the files with the code.
 """
@@ -6,6 +7,8 @@ A test compares the files with the code.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,13 +16,16 @@ from typing import Any
 import typer
 from typer.cli import get_docs_for_click
 
+from kairos.agents.checks.requested import in_order
 from kairos.cli.app import app
+from kairos.cli.check_options import FILE
 from kairos.config import ApplyMode
 from kairos.config_reference import Key, Table, model_table, tables
 from kairos.orchestration.configuration.config_changes import PROJECT
 from kairos.project_settings import ProjectSettings
 
 ROOT = Path(__file__).parents[1]
+CHECK_OPTIONS = ROOT / "src" / "kairos" / "cli" / FILE
 EFFECT = {
     ApplyMode.LIVE: "within 2 s",
     ApplyMode.RESTART: "at the next start",
@@ -88,6 +94,7 @@ def files() -> dict[Path, str]:
         ROOT / "docs" / "configuration.md": configuration(),
         ROOT / "docs" / "cli.md": commands(),
         ROOT / "kairos.toml": "\n".join(toml()) + "\n",
+        CHECK_OPTIONS: check_options(),
     }
 
 
@@ -99,6 +106,12 @@ def configuration() -> str:
     parts += ["## Project settings", "Set with `kairos config set project.KEY=VALUE` or on the project's page."]
     parts += ["\n".join(["| key | default | |", "|---|---|---|", *_of_project()])]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def check_options() -> str:
+    """Return the help text and the JSON schema of each check's parameter, for `kairos task submit`."""
+    options = {check.name: {"help": check.option, "schema": check.schema()} for check in in_order()}
+    return json.dumps(options, indent=1, ensure_ascii=False) + "\n"
 
 
 def commands() -> str:
@@ -153,6 +166,14 @@ def _toml(value: Any) -> str:
     return "{}" if value == {} else json.dumps(value, ensure_ascii=False)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Write the files. New options of `kairos task submit` take effect in a new process, which writes docs/cli.md."""
+    stale = CHECK_OPTIONS.read_text() != check_options()
     for path, text in files().items():
         path.write_text(text)
+    if stale:
+        subprocess.run([sys.executable, "-m", "scripts.reference"], check=True, cwd=ROOT)
+
+
+if __name__ == "__main__":
+    main()

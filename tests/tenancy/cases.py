@@ -256,6 +256,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("GET", "/api/models/{name}"): Case(Kind.LISTED, fixed("/api/models/echo"), viewer_may=True),
     ("GET", "/api/cache"): Case(Kind.LISTED, fixed("/api/cache"), viewer_may=True),
     ("POST", "/api/cache/flush"): Case(Kind.LISTED, fixed("/api/cache/flush")),
+    ("GET", "/api/checks"): Case(Kind.LISTED, fixed("/api/checks"), viewer_may=True),
     ("GET", "/api/agents"): Case(Kind.LISTED, fixed("/api/agents"), viewer_may=True),
     ("GET", "/api/config"): Case(Kind.LISTED, fixed("/api/config"), viewer_may=True),
     ("PATCH", "/api/config"): Case(Kind.LISTED, changed_config),

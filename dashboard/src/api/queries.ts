@@ -28,6 +28,14 @@ export const modelsQuery = () =>
     queryFn: async ({ signal }) => (await ok(api.GET("/api/models", { signal }))).items,
   });
 
+/** The checks that a task may request. They change only with the version of Kairos. */
+export const checksQuery = () =>
+  queryOptions({
+    queryKey: projectKey("checks"),
+    queryFn: async ({ signal }) => (await ok(api.GET("/api/checks", { signal }))).items,
+    staleTime: Infinity,
+  });
+
 export const overviewQuery = () =>
   queryOptions({
     queryKey: projectKey("overview"),

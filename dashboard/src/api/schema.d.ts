@@ -802,6 +802,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/checks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Checks
+         * @description The checks that a task may request, in the order in which they run.
+         */
+        get: operations["list_checks_api_checks_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/events/ticket": {
         parameters: {
             query?: never;
@@ -1918,50 +1938,32 @@ export interface components {
              */
             saved_s: number;
         };
-        /**
-         * ChecksBody
-         * @description The checks of the guardian for the answer.
-         */
-        ChecksBody: {
-            /** @description The required format of the answer. */
-            format?: components["schemas"]["AnswerFormat"] | null;
+        /** CheckList */
+        CheckList: {
+            /** Items */
+            items: components["schemas"]["CheckOut"][];
+        };
+        /** CheckOut */
+        CheckOut: {
+            /**
+             * Name
+             * @description The key in `checks` of a task.
+             */
+            name: string;
+            /**
+             * Weight
+             * @description Weight in the score of the verdict.
+             */
+            weight: number;
             /**
              * Schema
-             * @description JSON Schema (2020-12) that the answer must satisfy.
-             * @example {
-             *       "required": [
-             *         "city"
-             *       ],
-             *       "type": "object"
-             *     }
+             * @description JSON Schema of the parameter.
              */
-            schema?: {
+            schema: {
                 [key: string]: components["schemas"]["JsonValue"];
-            } | null;
-            /**
-             * Require
-             * @description Texts that the answer must contain.
-             * @default []
-             * @example [
-             *       "def add"
-             *     ]
-             */
-            require: string[];
-            /**
-             * Forbid
-             * @description Texts that the answer must not contain.
-             * @default []
-             * @example [
-             *       "eval("
-             *     ]
-             */
-            forbid: string[];
-            /**
-             * Tests
-             * @description Python that the answer's code must pass: `test_*` functions or bare asserts.
-             * @example assert add(2, 3) == 5
-             */
-            tests?: string | null;
+            };
+            label: components["schemas"]["WordingOut"];
+            hint: components["schemas"]["WordingOut"] | null;
         };
         /** ComparisonOut */
         ComparisonOut: {
@@ -3298,6 +3300,51 @@ export interface components {
              */
             measured_on: string;
         };
+        /**
+         * RequestedChecks
+         * @description The checks of the guardian for the answer.
+         */
+        RequestedChecks: {
+            /** @description The required format of the answer. */
+            format?: components["schemas"]["AnswerFormat"] | null;
+            /**
+             * Require
+             * @description Texts that the answer must contain.
+             * @default []
+             * @example [
+             *       "def add"
+             *     ]
+             */
+            require: string[];
+            /**
+             * Forbid
+             * @description Texts that the answer must not contain.
+             * @default []
+             * @example [
+             *       "eval("
+             *     ]
+             */
+            forbid: string[];
+            /**
+             * Schema
+             * @description JSON Schema (2020-12) that the answer must satisfy.
+             * @example {
+             *       "required": [
+             *         "city"
+             *       ],
+             *       "type": "object"
+             *     }
+             */
+            schema?: {
+                [key: string]: components["schemas"]["JsonValue"];
+            } | null;
+            /**
+             * Tests
+             * @description Python that the answer's code must pass: `test_*` functions or bare asserts.
+             * @example assert add(2, 3) == 5
+             */
+            tests?: string | null;
+        };
         /** ResetLink */
         ResetLink: {
             /** Link */
@@ -3722,6 +3769,31 @@ export interface components {
         SystemState: "ok" | "degraded" | "down";
         /** TaskBody */
         TaskBody: {
+            /** Temperature */
+            temperature?: number | null;
+            /** Max Tokens */
+            max_tokens?: number | null;
+            /**
+             * Model
+             * @description Name of a model; by default the router chooses.
+             */
+            model?: string | null;
+            /**
+             * System
+             * @description System prompt, in place of the agent's own.
+             * @example Answer in Turkish.
+             */
+            system?: string | null;
+            /**
+             * Session
+             * @description Calls with the same session stay with one model.
+             */
+            session?: string | null;
+            /**
+             * Cache
+             * @description Use the response cache; by default only at temperature 0.
+             */
+            cache?: boolean | null;
             /**
              * Prompt
              * @example Write a Python function add(a, b).
@@ -3739,32 +3811,7 @@ export interface components {
              * @example code
              */
             task_type?: string | null;
-            checks?: components["schemas"]["ChecksBody"];
-            /**
-             * Model
-             * @description Name of a model; by default the router chooses.
-             */
-            model?: string | null;
-            /**
-             * System
-             * @description System prompt, in place of the agent's own.
-             * @example Answer in Turkish.
-             */
-            system?: string | null;
-            /** Temperature */
-            temperature?: number | null;
-            /** Max Tokens */
-            max_tokens?: number | null;
-            /**
-             * Session
-             * @description Calls with the same session stay with one model.
-             */
-            session?: string | null;
-            /**
-             * Cache
-             * @description Use the response cache; by default only at temperature 0.
-             */
-            cache?: boolean | null;
+            checks?: components["schemas"]["RequestedChecks"];
             /**
              * @description `interactive` for tasks that a person waits for.
              * @default interactive
@@ -4171,6 +4218,13 @@ export interface components {
             changes: {
                 [key: string]: components["schemas"]["Difference"];
             };
+        };
+        /** WordingOut */
+        WordingOut: {
+            /** En */
+            en: string;
+            /** Tr */
+            tr: string;
         };
         /** WorkerOut */
         WorkerOut: {
@@ -9819,6 +9873,86 @@ export interface operations {
             };
             /** @description The input is invalid. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description A required component is unavailable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+        };
+    };
+    list_checks_api_checks_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CheckList"];
+                };
+            };
+            /** @description The credential is missing or not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        type: string;
+                        title: string;
+                        status: number;
+                        detail: string;
+                        code: string;
+                        instance?: string;
+                        errors?: {
+                            pointer?: string;
+                            detail?: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description The credential does not allow this. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

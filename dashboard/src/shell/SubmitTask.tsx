@@ -4,7 +4,7 @@ import { useRef, useState, type FormEvent } from "react";
 import { api, ok } from "../api/client";
 import type { TaskBody } from "../api/contract";
 import { toProblem, type Problem } from "../api/problem";
-import { agentsQuery, modelsQuery } from "../api/queries";
+import { agentsQuery, checksQuery, modelsQuery } from "../api/queries";
 import { Button } from "../components/Button";
 import { Dialog, DialogActions } from "../components/Dialog";
 import { ErrorState } from "../components/ErrorState";
@@ -12,31 +12,23 @@ import { Field, Input, Select, Textarea } from "../components/Field";
 import { showToast } from "../components/Toast";
 import { translate, useT } from "../i18n/i18n";
 import { newId } from "../lib/ids";
+import { CheckField } from "./CheckField";
+import { valueOf, type Check } from "./checks";
 
 const DEFAULT_AGENT = "ExecutionAgent";
 /** If omitted, the daemon uses the cache at temperature 0 only. */
 const CACHE: Record<string, boolean> = { use: true, bypass: false };
 
-function lines(form: FormData, name: string): string[] {
-  return text(form, name).split("\n").map((line) => line.trim()).filter(Boolean);
-}
-
 function text(form: FormData, name: string): string {
   return String(form.get(name) ?? "");
 }
 
-/** Returns undefined when the text is not a valid JSON object. */
-function schemaOf(source: string): Record<string, unknown> | null | undefined {
-  if (!source.trim()) return null;
-  try {
-    const value: unknown = JSON.parse(source);
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
-  } catch {
-    return undefined;
-  }
+/** The parameters of the requested checks; undefined for those whose text is not valid. */
+function checksOf(form: FormData, checks: Check[]): [string, unknown][] {
+  return checks.map((check): [string, unknown] => [check.name, valueOf(check, text(form, check.name))]).filter(([, value]) => value !== null);
 }
 
-function bodyOf(form: FormData, schema: Record<string, unknown> | null): TaskBody {
+function bodyOf(form: FormData, checks: [string, unknown][]): TaskBody {
   return {
     prompt: text(form, "prompt"),
     agent: text(form, "agent") || DEFAULT_AGENT,
@@ -46,13 +38,7 @@ function bodyOf(form: FormData, schema: Record<string, unknown> | null): TaskBod
     lane: text(form, "lane") as TaskBody["lane"],
     priority: Number(text(form, "priority")) || 0,
     cache: CACHE[text(form, "cache")] ?? null,
-    checks: {
-      format: (text(form, "format") || null) as NonNullable<TaskBody["checks"]>["format"],
-      schema: schema as NonNullable<TaskBody["checks"]>["schema"],
-      require: lines(form, "require"),
-      forbid: lines(form, "forbid"),
-      tests: text(form, "tests").trim() || null,
-    },
+    checks: Object.fromEntries(checks) as TaskBody["checks"],
   };
 }
 
@@ -61,23 +47,25 @@ export function SubmitTask({ onClose }: { onClose: () => void }) {
   const navigate = useNavigate();
   const agents = useQuery(agentsQuery()).data?.items.map((agent) => agent.name) ?? [];
   const models = useQuery(modelsQuery()).data ?? [];
+  const checks = useQuery(checksQuery()).data ?? [];
   const prompt = useRef<HTMLTextAreaElement>(null);
   // All tries of this dialog share one key, so that a submission whose response was lost is not repeated.
   const [key] = useState(newId);
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<Problem | null>(null);
-  const [schemaError, setSchemaError] = useState(false);
+  const [invalid, setInvalid] = useState<string[]>([]);
 
   async function submit(event: FormEvent<HTMLFormElement>) {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
-    const schema = schemaOf(text(form, "schema"));
-    setSchemaError(schema === undefined);
-    if (schema === undefined) return;
+    const requested = checksOf(form, checks);
+    const wrong = requested.filter(([, value]) => value === undefined).map(([name]) => name);
+    setInvalid(wrong);
+    if (wrong.length > 0) return;
     setBusy(true);
     setProblem(null);
     try {
-      const body = bodyOf(form, schema);
+      const body = bodyOf(form, requested);
       const task = await ok(api.POST("/api/tasks", { body, params: { header: { "idempotency-key": key } } }));
       onClose();
       const open = () => void navigate({ to: "/tasks/$taskId", params: { taskId: task.id } });
@@ -142,28 +130,9 @@ export function SubmitTask({ onClose }: { onClose: () => void }) {
         <details>
           <summary>{t("submit.checks")}</summary>
           <div className="stack fold">
-            <Field label={t("submit.format")}>
-              <Select name="format">
-                <option value="">{t("submit.format_any")}</option>
-                <option value="text">text</option>
-                <option value="json">JSON</option>
-                <option value="python">Python</option>
-              </Select>
-            </Field>
-            <div className="form-grid">
-              <Field label={t("submit.require")} hint={t("submit.per_line")}>
-                <Textarea name="require" rows={3} />
-              </Field>
-              <Field label={t("submit.forbid")} hint={t("submit.per_line")}>
-                <Textarea name="forbid" rows={3} />
-              </Field>
-            </div>
-            <Field label={t("submit.tests")} hint={t("submit.tests_hint")}>
-              <Textarea name="tests" rows={4} className="mono" spellCheck={false} />
-            </Field>
-            <Field label={t("submit.schema")} error={schemaError && t("submit.schema_invalid")}>
-              <Textarea name="schema" rows={4} className="mono" spellCheck={false} />
-            </Field>
+            {checks.map((check) => (
+              <CheckField key={check.name} check={check} invalid={invalid.includes(check.name)} />
+            ))}
           </div>
         </details>
         {problem && <ErrorState problem={problem} compact />}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import sys
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from kairos.cli import output
+from kairos.cli.check_options import with_check_options
 from kairos.cli.client import Client, NotRunning
 from kairos.cli.context import Json, context_of
 from kairos.errors import InvalidInput
@@ -27,7 +27,9 @@ TaskId = Annotated[str, typer.Argument(help="Id of the task.")]
 
 
 @app.command()
+@with_check_options
 def submit(
+    *,
     context: typer.Context,
     prompt: Annotated[str | None, typer.Argument(help="The prompt; `-` or nothing reads standard input.")] = None,
     file: Annotated[Path | None, typer.Option("--file", "-f", help="Read the prompt from a file.")] = None,
@@ -37,11 +39,7 @@ def submit(
     system: Annotated[str | None, typer.Option(help="System prompt, in place of the agent's own.")] = None,
     temperature: Annotated[float | None, typer.Option(min=0, max=2, help="Sampling temperature.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens of the answer.")] = None,
-    format: Annotated[str | None, typer.Option(help="Required format of the answer: text, json or python.")] = None,
-    schema: Annotated[Path | None, typer.Option(help="File with the JSON Schema of the answer.")] = None,
-    require: Annotated[list[str] | None, typer.Option(help="Required text; may be repeated.")] = None,
-    forbid: Annotated[list[str] | None, typer.Option(help="Forbidden text; may be repeated.")] = None,
-    tests: Annotated[Path | None, typer.Option(help="Python file with tests that the code must pass.")] = None,
+    checks: dict[str, Any],
     lane: Annotated[str | None, typer.Option(help="interactive or batch.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Longest time of one attempt, in seconds.")] = None,
     key: Annotated[str | None, typer.Option(help="Idempotency key: repeated submissions run once.")] = None,
@@ -49,13 +47,6 @@ def submit(
     json: Json = False,
 ) -> None:
     """Submit a task; with --wait, follow it to its end."""
-    checks = {
-        "format": format,
-        "schema": _schema(schema),
-        "require": require or None,
-        "forbid": forbid or None,
-        "tests": read_text_file(tests, "--tests") if tests else None,
-    }
     body = {
         "prompt": _prompt(prompt, file),
         "agent": agent,
@@ -66,7 +57,7 @@ def submit(
         "max_tokens": max_tokens,
         "lane": lane,
         "timeout_s": timeout,
-        "checks": _given(checks) or None,
+        "checks": checks or None,
     }
     client = context_of(context).client()
     task = client.post("/api/tasks", _given(body), {"Idempotency-Key": key} if key else None)
@@ -217,19 +208,6 @@ def _standard_input() -> str:
         return decode_text(sys.stdin.buffer.read())
     except NotUtf8 as error:
         raise InvalidInput(where="standard input", problem=str(error), remedy="Send UTF-8 text") from None
-
-
-def _schema(file: Path | None) -> Any:
-    if file is None:
-        return None
-    try:
-        return jsonlib.loads(read_text_file(file, "--schema"))
-    except RecursionError:
-        raise InvalidInput(where="--schema", problem=f"{file} is nested too deeply", remedy="Flatten it") from None
-    except ValueError as error:
-        raise InvalidInput(
-            where="--schema", problem=f"{file} is not valid JSON: {error}", remedy="Fix the file"
-        ) from None
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

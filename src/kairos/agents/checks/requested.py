@@ -19,16 +19,19 @@ MODULES = (content, form, json_schema, task_tests)
 """The modules that register checks."""
 
 
+def checks_model() -> type[Checks]:
+    """Return the type with one field for each registered check."""
+    fields: dict[str, Any] = {check.attribute: _field(check) for check in in_order()}
+    return create_model("RequestedChecks", __base__=Checks, **fields)
+
+
 def _field(check: Check[Any]) -> tuple[Any, Any]:
     annotation = check.parameter | None if check.default is None else check.parameter
     values = {"alias": check.name, "description": check.description, "examples": check.examples}
     return annotation, Field(check.default, **{name: value for name, value in values.items() if value})
 
 
-_FIELDS: dict[str, Any] = {check.attribute: _field(check) for check in in_order()}
-
-
-class RequestedChecks(create_model("RequestedChecks", __base__=Checks, **_FIELDS)):
+class RequestedChecks(checks_model()):
     """The checks of the guardian for the answer."""
 
 
