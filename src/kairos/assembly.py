@@ -68,7 +68,6 @@ from kairos.llm.routing.llm_router import LLMRouter
 from kairos.llm.routing.scoring import RouterWeights
 from kairos.llm.routing.selection import ModelSelector
 from kairos.llm.routing.task_types import TaskTypes
-from kairos.monitoring.performance_tracker import PerformanceTracker
 from kairos.monitoring.shared_statistics import SharedStatistics
 from kairos.orchestration.configuration.config_changes import ConfigChanges
 from kairos.orchestration.configuration.configuration import Configuration
@@ -346,7 +345,6 @@ async def _router(
             selector=ModelSelector(catalog, _weights(settings), health, settings.router.last_resort or None),
             health=health,
             providers=providers,
-            tracker=PerformanceTracker(database),
             task_types=task_types,
             cache=cache,
             database=database,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
 from kairos.llm.calls.answer_limits import AnswerLimit
 from kairos.llm.calls.call_options import CallOptions
-from kairos.llm.routing.call_terms import CallContext
+from kairos.llm.routing.call_terms import CallContext, CallJournal
 from kairos.project_settings import ProjectSettings
 from kairos.tenancy import ProjectId, TaskId
 
@@ -73,7 +73,7 @@ class Task:
     settings: ProjectSettings = field(default_factory=ProjectSettings)
     """The settings of the project when the attempt started."""
 
-    def call_context(self, avoid: frozenset[str] = frozenset()) -> CallContext:
+    def call_context(self, attempt: AttemptContext) -> CallContext:
         """Return the context of a model call for this task."""
         return CallContext(
             project_id=self.project_id,
@@ -83,10 +83,11 @@ class Task:
             task_type=self.task_type,
             prompt=self.prompt,
             local_only=self.settings.local_only,
-            avoid=avoid,
+            avoid=attempt.avoid_models,
             cache_control=self.spec.cache_control,
             rules=RULES,
             checks=self.spec.checks.stored(),
+            journal=attempt.journal,
         )
 
 
@@ -173,6 +174,8 @@ class AttemptContext:
     """Remaining time of the task, in seconds."""
     stream: TextStream | None = None
     """None if the draft is not published while it is written."""
+    journal: CallJournal | None = None
+    """Stores the records of model calls with the result of the attempt; None stores them at once."""
 
 
 class Agent(Protocol):

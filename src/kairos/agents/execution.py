@@ -38,7 +38,7 @@ class ExecutionAgent:
     async def perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
         messages, *shorter = _messages(task, attempt)
         answer = await self._router.complete(
-            task.call_context(attempt.avoid_models),
+            task.call_context(attempt),
             ChatRequest.of(
                 messages,
                 task.spec,

@@ -1,4 +1,4 @@
-"""Records every model call permanently: speed, success, cost, tokens, and the quality measured later."""
+"""Rows of model calls, kept permanently: speed, success, cost, tokens, and the quality measured later."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from uuid import UUID
 
-from kairos.db.engine import Database
+from kairos.db.engine import Session
 from kairos.db.repositories import history, metrics
 from kairos.tenancy import ProjectId, new_id
 
@@ -39,26 +39,19 @@ class CallOrigin:
     task_type: str
 
 
-class PerformanceTracker:
-    """Writes `model_performance_metrics`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def record(self, origin: CallOrigin, calls: Sequence[ModelCall], answered: str | None) -> None:
-        """Save the calls of one decision, and the model that answered."""
-        rows = [
-            {
-                "id": new_id(),
-                "project_id": origin.project_id,
-                "task_id": origin.task_id,
-                "attempt": origin.attempt,
-                "decision_id": origin.decision_id,
-                "task_type": origin.task_type,
-                **asdict(call),
-            }
-            for call in calls
-        ]
-        async with self._database.project(origin.project_id) as session:
-            await metrics.add(session, rows)
-            await history.close_decision(session, origin.decision_id, answered, [asdict(call) for call in calls])
+async def add_calls(session: Session, origin: CallOrigin, calls: Sequence[ModelCall], answered: str | None) -> None:
+    """Add the calls of one decision to `model_performance_metrics`, and the model that answered to the decision."""
+    rows = [
+        {
+            "id": new_id(),
+            "project_id": origin.project_id,
+            "task_id": origin.task_id,
+            "attempt": origin.attempt,
+            "decision_id": origin.decision_id,
+            "task_type": origin.task_type,
+            **asdict(call),
+        }
+        for call in calls
+    ]
+    await metrics.add(session, rows)
+    await history.close_decision(session, origin.decision_id, answered, [asdict(call) for call in calls])

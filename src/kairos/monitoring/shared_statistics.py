@@ -11,19 +11,20 @@ import asyncio
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from uuid import UUID
 
 from kairos import redis_keys
 from kairos.background_tasks import run_together
 from kairos.config import RouterSettings
-from kairos.db.engine import Database, ProjectGone
+from kairos.db.engine import Database, ProjectGone, Session
 from kairos.db.repositories import statistics
 from kairos.db.repositories.statistics import Fading, Judgement, TaskTypeStatistics
 from kairos.errors import EngineUnavailable
 from kairos.pubsub import Notice, PubSub
-from kairos.tenancy import ProjectId
+from kairos.tenancy import ProjectId, new_id
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,22 @@ MAX_TRIES = 5
 TASK_TYPES_READ = 1000
 """The number that a process keeps per project."""
 
+
+@dataclass(frozen=True, slots=True)
+class MeasuredAnswer:
+    """The measured quality of an answer."""
+
+    judgement: Judgement
+    urgent: bool
+    """Whether it is shared with other replicas at once, because little is known about the model."""
+
+
+StoreQualities = Callable[[Session], Awaitable[None]]
 OnLearned = Callable[[ProjectId, TaskTypeStatistics], None]
+
+
+async def store_nothing(session: Session) -> None:
+    """The `StoreQualities` of a router without statistics."""
 
 
 class SharedStatistics:
@@ -47,6 +63,8 @@ class SharedStatistics:
         self._fading = fading
         self._settings = settings
         self._learned = learned
+        self._name = str(new_id())
+        """Marks the notices of this process, which it ignores itself."""
         self._waiting: defaultdict[ProjectId, dict[UUID, Judgement]] = defaultdict(dict)
         self._versions: dict[ProjectId, dict[str, int]] = {}
         """For each loaded project, the known version of each task type."""
@@ -72,6 +90,40 @@ class SharedStatistics:
             with suppress(EngineUnavailable):  # the next flush writes it
                 await self.flush(project_id)
 
+    async def record_all(self, project_id: ProjectId, measured: Iterable[MeasuredAnswer]) -> None:
+        for each in measured:
+            await self.record(project_id, each.judgement, at_once=each.urgent)
+
+    @asynccontextmanager
+    async def storing(self, project_id: ProjectId, measured: Sequence[MeasuredAnswer]) -> AsyncIterator[StoreQualities]:
+        """Record qualities with a result that the block stores.
+
+        The yielded function, called at the end of the result's transaction, writes those that are urgent and loads the
+        statistics that they change. The others are recorded when the block has ended.
+        """
+        urgent = [each.judgement for each in measured if each.urgent]
+
+        async def store(session: Session) -> None:
+            if urgent:
+                await statistics.observe(session, project_id, urgent, self._fading)
+                await self._load_changes(session, project_id)
+
+        try:
+            yield store
+        except BaseException:
+            if urgent:  # what was loaded may have been rolled back
+                self._versions.pop(project_id, None)
+            raise
+        await self.record_all(project_id, [each for each in measured if not each.urgent])
+        if urgent:
+            await self.announce(project_id)
+
+    async def announce(self, project_id: ProjectId) -> None:
+        """Notify the other replicas that statistics have changed."""
+        with suppress(EngineUnavailable):  # the others find it when they poll
+            payload = f"{project_id} {self._name}".encode()
+            await self._pubsub.publish(redis_keys.statistics_channel(), payload)
+
     async def flush(self, project_id: ProjectId) -> None:
         """Write pending judgements, read back what changed, and notify the other replicas. Raises
         `EngineUnavailable`."""
@@ -90,8 +142,7 @@ class SharedStatistics:
                 if waiting.get(decision_id) is judgement:
                     del waiting[decision_id]
             await self._read(project_id)
-        with suppress(EngineUnavailable):  # the others find it when they poll
-            await self._pubsub.publish(redis_keys.statistics_channel(), str(project_id).encode())
+        await self.announce(project_id)
 
     async def run(self) -> None:
         """Flush, poll and listen until cancelled. Runs as a background task of the daemon, which then calls `close`."""
@@ -124,8 +175,8 @@ class SharedStatistics:
         async for notice in self._pubsub.listen([redis_keys.statistics_channel()]):
             projects = list(self._versions)
             if isinstance(notice, Notice):
-                named = notice.payload.decode(errors="replace")
-                projects = [project for project in projects if str(project) == named]
+                named, _, sender = notice.payload.decode(errors="replace").partition(" ")
+                projects = [project for project in projects if str(project) == named and sender != self._name]
             for project_id in projects:
                 await self._read_back(project_id)
 
@@ -148,9 +199,12 @@ class SharedStatistics:
                 await asyncio.sleep(random.uniform(0, 0.05))
 
     async def _read(self, project_id: ProjectId) -> None:
-        known = self._versions.get(project_id, {})
         async with self._database.project(project_id) as session:
-            changed = await statistics.changed(session, project_id, self._fading, known, TASK_TYPES_READ)
+            await self._load_changes(session, project_id)
+
+    async def _load_changes(self, session: Session, project_id: ProjectId) -> None:
+        known = self._versions.get(project_id, {})
+        changed = await statistics.changed(session, project_id, self._fading, known, TASK_TYPES_READ)
         for task_type in changed:
             self._learned(project_id, task_type)
         self._versions[project_id] = {**known, **{task_type.task_type: task_type.version for task_type in changed}}

@@ -124,14 +124,22 @@ class TaskContext:
         their speed and cost are recorded.
         """
         self._over = True
-        for routed, _ in self.answers:
-            if routed.cached or (draft and draft.decision_id == str(routed.decision_id)):
-                continue
-            if draft is None:
+        kept = draft.decision_id if draft else None
+        answers = [routed for routed, _ in self.answers if not routed.cached and str(routed.decision_id) != kept]
+        if draft is None:
+            for routed in answers:
                 self.services.router.discard(routed.decision_id)
-            else:
-                await self.services.router.on_verdict(routed.decision_id, False)
-                await self.services.router.record_quality(self.task.project_id, routed.decision_id, None, GUARDIAN)
+        elif answers:
+            await self._record(answers)
+
+    async def _record(self, answers: Sequence[RoutedAnswer]) -> None:
+        """Record the speed and cost of answers. Statistics count only calls that are stored."""
+        router = self.services.router
+        if self.attempt.journal is not None:
+            await self.attempt.journal.flush()
+        for routed in answers:
+            await router.on_verdict(routed.decision_id, False)
+            await router.record_quality(self.task.project_id, routed.decision_id, None, GUARDIAN)
 
 
 class TaskModels:
@@ -159,7 +167,7 @@ class TaskModels:
         messages = checked_messages(prompt, system)
         watchers = attempt.stream if stream else None
         routed = await context.services.router.complete(
-            replace(task.call_context(attempt.avoid_models), prompt=None),  # the type is that of the plugin's prompt
+            replace(task.call_context(attempt), prompt=None),  # the type is that of the plugin's prompt
             ChatRequest.of(messages, _options(task, temperature, max_tokens), response_format=response_format(schema)),
             context.emit,
             on_delta=watchers.piece if watchers else None,

@@ -2,48 +2,52 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Text, insert, literal, select, update
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from kairos.db.models import DecisionRow, SampleRow, TaskEventRow, TaskRow, TaskState, VerdictRow
+from kairos.db.models import DecisionRow, SampleRow, TaskEventRow, TaskRow, VerdictRow
 from kairos.tenancy import ProjectId, new_id
+
+COMMIT_CHECKS, COMMIT_CHECK_S = 20, 0.1
 
 
 async def add_event(
-    session: AsyncSession, project_id: ProjectId, task_id: UUID, attempt: int, kind: str, data: Mapping[str, Any]
+    session: AsyncSession,
+    project_id: ProjectId,
+    task_id: UUID,
+    attempt: int,
+    kind: str,
+    data: Mapping[str, Any],
+    *,
+    age_s: float = 0,
 ) -> int:
-    """Append an event and return its id. Ids order the events of a task."""
-    statement = (
-        insert(TaskEventRow)
-        .values(project_id=project_id, task_id=task_id, attempt=attempt, kind=kind, data=dict(data))
-        .returning(TaskEventRow.id)
-    )
-    return (await session.execute(statement)).scalar_one()
+    """Append an event that happened `age_s` seconds ago and return its id. Ids order the events of a task."""
+    values = {"project_id": project_id, "task_id": task_id, "attempt": attempt, "kind": kind, "data": dict(data)}
+    if age_s:
+        values["at"] = func.clock_timestamp() - timedelta(seconds=age_s)
+    return (await session.execute(insert(TaskEventRow).values(values).returning(TaskEventRow.id))).scalar_one()
 
 
-async def add_fenced_event(
-    session: AsyncSession, task_id: UUID, epoch: int, kind: str, data: Mapping[str, Any]
-) -> int | None:
-    """Append an event of a running attempt and return its id; None, without writing, if the lease was lost."""
-    held = (
-        select(
-            TaskRow.project_id,
-            TaskRow.id,
-            TaskRow.attempts,
-            literal(kind, Text),
-            literal(dict(data), JSONB),
-        )
-        .where(TaskRow.id == task_id, TaskRow.epoch == epoch, TaskRow.state == TaskState.RUNNING)
-        .with_for_update(key_share=True)
-    )
-    columns = ["project_id", "task_id", "attempt", "kind", "data"]
-    statement = insert(TaskEventRow).from_select(columns, held).returning(TaskEventRow.id)
-    return (await session.execute(statement)).scalar_one_or_none()
+async def transaction_id(session: AsyncSession) -> int:
+    """The id of the current transaction, for `was_committed`."""
+    return int((await session.execute(text("select pg_current_xact_id()::text::bigint"))).scalar_one())
+
+
+async def was_committed(session: AsyncSession, transaction: int) -> bool:
+    """Whether an earlier transaction was committed. Waits for a moment for one that is still being committed."""
+    query = text("select pg_xact_status(cast(cast(:transaction as text) as xid8))")
+    for _ in range(COMMIT_CHECKS):
+        status = (await session.execute(query, {"transaction": str(transaction)})).scalar_one()
+        if status != "in progress":
+            return status == "committed"
+        await asyncio.sleep(COMMIT_CHECK_S)
+    return False
 
 
 async def events(session: AsyncSession, task_id: UUID, after: int = 0, limit: int | None = None) -> list[TaskEventRow]:
@@ -70,9 +74,11 @@ async def decision(session: AsyncSession, decision_id: UUID) -> DecisionRow | No
     return (await session.execute(select(DecisionRow).where(DecisionRow.id == decision_id))).scalar_one_or_none()
 
 
-async def add_decision(session: AsyncSession, row: DecisionRow) -> None:
-    session.add(row)
-    await session.flush()
+async def add_decision(session: AsyncSession, row: DecisionRow, *, age_s: float = 0) -> None:
+    """Add a decision that was made `age_s` seconds ago."""
+    values = {c.name: getattr(row, c.name) for c in DecisionRow.__table__.columns if getattr(row, c.name) is not None}
+    at = func.clock_timestamp() - timedelta(seconds=age_s)
+    await session.execute(insert(DecisionRow).values(**values, at=at))
 
 
 async def close_decision(session: AsyncSession, decision_id: UUID, answered: str | None, calls: list[Any]) -> None:

@@ -170,6 +170,14 @@ async def renew(session: AsyncSession, claims: Sequence[tuple[UUID, int]], lease
     return [RenewedLease(row.id, row.cancel_requested) for row in await session.execute(statement)]
 
 
+async def holds(session: AsyncSession, task_id: UUID, epoch: int) -> bool:
+    """Whether a claim still has its lease. If so, the row is locked against a new claim until the transaction ends."""
+    statement = select(TaskRow.id).where(
+        TaskRow.id == task_id, TaskRow.epoch == epoch, TaskRow.state == TaskState.RUNNING
+    )
+    return (await session.execute(statement.with_for_update(read=True))).first() is not None
+
+
 async def conclude(session: AsyncSession, task_id: UUID, epoch: int, end: Conclusion) -> TaskState | None:
     """Store the end of an attempt and return the stored state. None if the lease was lost: the caller must then write
     nothing else of the attempt.

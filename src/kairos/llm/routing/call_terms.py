@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from uuid import UUID
 
+from kairos.db.engine import Session
 from kairos.llm.calls.answer_limits import AnswerLimit
 from kairos.llm.calls.call_options import CallOptions
 from kairos.llm.calls.providers import Completion
@@ -15,6 +16,18 @@ from kairos.tenancy import ProjectId
 
 OnDelta = Callable[[str], Awaitable[None]]
 OnRestart = Callable[[], None]
+
+
+class CallJournal(Protocol):
+    """Stores the records of calls later, together with other rows of their attempt."""
+
+    def record(self, write: Callable[[Session], Awaitable[None]]) -> None:
+        """Add a record, as a function that writes it in a transaction of the project."""
+        ...
+
+    async def flush(self) -> None:
+        """Store all records now."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +49,8 @@ class CallContext:
     rules: str = ""
     """Version of the guardian's rules. Together with `checks`, it is part of the cache key."""
     checks: object = None
+    journal: CallJournal | None = None
+    """None stores the records of the call at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """The model router: answers a request from the cache or calls the best model, with fallback, and records the result.
-
-The choice itself is in `selection.py`, synchronous and in memory. This module adds servers, the clock and the database.
+The choice itself is in `selection.py`, synchronous and in memory.
 """
 
 from __future__ import annotations
@@ -8,12 +7,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from kairos.db.engine import Database
+from kairos.db.engine import Database, Session
 from kairos.db.models import DecisionRow
 from kairos.db.repositories import history
 from kairos.db.repositories.statistics import Judgement, QualitySource, TaskTypeStatistics
@@ -35,8 +36,8 @@ from kairos.llm.routing.scoring import Score
 from kairos.llm.routing.selection import ModelSelector
 from kairos.llm.routing.statistics import RouterWeights, Statistics
 from kairos.llm.routing.task_types import TaskType, TaskTypes, prompt_of, statistics_key
-from kairos.monitoring.performance_tracker import CallOrigin, ModelCall, PerformanceTracker
-from kairos.monitoring.shared_statistics import SharedStatistics
+from kairos.monitoring.performance_tracker import CallOrigin, ModelCall, add_calls
+from kairos.monitoring.shared_statistics import MeasuredAnswer, SharedStatistics, StoreQualities, store_nothing
 from kairos.tenancy import ProjectId, new_id
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,6 @@ log = logging.getLogger(__name__)
 CHARACTERS_PER_TOKEN = 4
 """For estimating the cost before a call. Recorded costs use the server's counts, and `prompt_size` decides what fits
 into a context."""
-
 DEFAULT_ANSWER_TOKENS = 512
 FEW_OBSERVATIONS = 50
 """With fewer measured answers than this, each one is shared immediately (docs/router.md)."""
@@ -87,7 +87,6 @@ class LLMRouter:
         selector: ModelSelector,
         health: ModelHealth,
         providers: Providers,
-        tracker: PerformanceTracker,
         task_types: TaskTypes,
         cache: ResponseCache,
         database: Database,
@@ -99,7 +98,6 @@ class LLMRouter:
         self.cache = cache
         self._selector = selector
         self._providers = providers
-        self._tracker = tracker
         self._task_types = task_types
         self._database = database
         self.default_model = default_model
@@ -215,13 +213,28 @@ class LLMRouter:
         self, project_id: ProjectId, decision_id: UUID, quality: float | None, source: str
     ) -> None:
         """Record the measured quality of an answer, now or later. None counts only its speed and cost."""
+        await self.record_measured(project_id, [self.measure(project_id, decision_id, quality, source)])
+
+    async def record_measured(self, project_id: ProjectId, measured: Sequence[MeasuredAnswer]) -> None:
+        """Record measured qualities in transactions of their own."""
+        if self._statistics is not None:
+            await self._statistics.record_all(project_id, measured)
+
+    def measure(self, project_id: ProjectId, decision_id: UUID, quality: float | None, source: str) -> MeasuredAnswer:
+        """Stop counting a decision as pending. The caller stores the result with `store_qualities`."""
         opened = self._open.pop(decision_id, None)
         if opened:
             self._selector.release(opened.ticket)
-        if self._statistics is None:
-            return
         judgement = Judgement(decision_id, quality, QualitySource(source), opened.task_type if opened else None)
-        await self._statistics.record(project_id, judgement, at_once=self._is_urgent(project_id, opened, quality))
+        return MeasuredAnswer(judgement, self._is_urgent(project_id, opened, quality))
+
+    def storing_qualities(
+        self, project_id: ProjectId, measured: Sequence[MeasuredAnswer]
+    ) -> AbstractAsyncContextManager[StoreQualities]:
+        """As `SharedStatistics.storing`; without statistics nothing is stored."""
+        if self._statistics is not None:
+            return self._statistics.storing(project_id, measured)
+        return nullcontext(store_nothing)
 
     async def on_verdict(self, decision_id: UUID, approved: bool) -> None:
         """Handle the guardian's verdict: approved answers may be stored in the cache, rejected ones are not."""
@@ -294,7 +307,8 @@ class LLMRouter:
             completion = sent.completion
             answered = model.name
         finally:
-            await asyncio.shield(self._tracker.record(origin, calls, answered))
+            write = partial(add_calls, origin=origin, calls=calls, answered=answered)
+            await asyncio.shield(self._store(context, write))
         kept = CachedAnswer.of(
             completion, model=model.name, cost_usd=cost_of(model, completion.usage), decision_id=decision_id
         )
@@ -388,8 +402,19 @@ class LLMRouter:
             excluded=[asdict(exclusion) for exclusion in decision.excluded],
             margin=decision.margin,
         )
+        decided = time.monotonic()
+
+        async def write(session: Session) -> None:
+            await history.add_decision(session, row, age_s=time.monotonic() - decided)
+
+        await self._store(context, write)
+
+    async def _store(self, context: CallContext, write: Callable[[Session], Awaitable[None]]) -> None:
+        """Store a record of the call: at once, or with the other rows of its attempt."""
+        if context.journal is not None:
+            return context.journal.record(write)
         async with self._database.project(context.project_id) as session:
-            await history.add_decision(session, row)
+            await write(session)
 
     async def _call_in_order(
         self,

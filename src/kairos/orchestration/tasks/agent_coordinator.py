@@ -6,30 +6,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from kairos.agents.base import Agent, AttemptContext, Draft, Emit, Severity, TextStream, Verdict
+from kairos.agents.base import Agent, AttemptContext, Draft, Severity, TextStream, Verdict
 from kairos.agents.guardian import GuardianAgent
 from kairos.agents.judge import Judge, JudgingStatus
 from kairos.agents.registry import AgentRegistry, UnknownAgent
 from kairos.config import GuardianSettings, QueueSettings
 from kairos.db.engine import Database, ProjectGone, Session
 from kairos.db.models import SampleRow, TaskState, VerdictRow
-from kairos.db.repositories import history, tasks
+from kairos.db.repositories import history, statistics, tasks
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.lanes import Lane
 from kairos.llm.calls.answer_limits import PromptTooLong
 from kairos.llm.calls.prompt_cut import ModelPromptCut
-from kairos.llm.routing.llm_router import LLMRouter
+from kairos.llm.routing.llm_router import LLMRouter, MeasuredAnswer
 from kairos.llm.routing.routing_errors import NoSuitableModel
 from kairos.logs import reason_for_callers
 from kairos.orchestration.dataset.samples import SampleSource, record
 from kairos.orchestration.queue.claim import Claim, JudgedDraft, Outcome, as_uuid, sample_prompt
 from kairos.orchestration.queue.event_notices import EventNotices
 from kairos.orchestration.queue.lease import Leases, RunningClaim, StopReason
+from kairos.orchestration.tasks.attempt_journal import AttemptJournal, LeaseLost
 from kairos.orchestration.tasks.draft_stream import DraftStreams
 from kairos.storable_text import storable, storable_value
 from kairos.tenancy import ProjectId, TaskId, new_id
@@ -38,6 +40,8 @@ log = logging.getLogger(__name__)
 
 CONCLUDE_TRIES = 40
 CONCLUDE_PAUSE_S = 5
+CLASH_PAUSE_S = 0.05
+"""Pause after a conflict with another transaction on the same statistics."""
 SAME_MOMENT_S = 0.02
 """Event-loop clocks tick in milliseconds: an error this close to the end of the task's time counts as a timeout."""
 GUARDIAN = "guardian"
@@ -58,20 +62,25 @@ class AgentCrashed(KairosError):
     status, code = 500, "agent_crashed"
 
 
-class LeaseLost(KairosError):
-    """The lease of task {id} was lost to another worker, which runs the task again. Nothing of this attempt was
-    stored."""
-
-    status, code = 409, "lease_lost"
-
-
 class ResultNotStored(KairosError):
     """The result cannot be stored ({error}: {reason}). The daemon's log has the traceback."""
 
     status, code = 500, "result_not_stored"
 
 
-WriteHistory = Callable[[Session, Claim, Outcome], Awaitable[None]]
+@dataclass(slots=True)
+class _Attempt:
+    """A running attempt: its drafts so far, and what is stored with its outcome."""
+
+    claim: Claim
+    run: RunningClaim
+    journal: AttemptJournal
+    drafts: list[JudgedDraft] = field(default_factory=list)
+    measured: list[MeasuredAnswer] = field(default_factory=list)
+    """Qualities that are not stored yet."""
+
+
+WriteRows = Callable[[Session, Outcome], Awaitable[None]]
 
 
 class AgentCoordinator:
@@ -118,27 +127,31 @@ class AgentCoordinator:
 
     async def run(self, claim: Claim) -> Outcome | None:
         """Run a claim to its end. Returns None if the lease was lost: another worker has the task."""
-        drafts: list[JudgedDraft] = []
         with self._leases.renewing(claim) as run:
-            try:
-                outcome = await self._attempt(claim, run, drafts)
-                written = await self._conclude(claim, outcome)
-                self._enqueue_for_judge(claim, drafts)
+            async with AttemptJournal(self._database, claim, self._notices) as journal:
+                attempt = _Attempt(claim, run, journal)
+                try:
+                    outcome = await self._attempt(attempt)
+                    written = await self._conclude(attempt, outcome)
+                except LeaseLost as error:
+                    log.warning("%s", error)
+                    with suppress(EngineUnavailable, ProjectGone):
+                        await self._store_qualities(attempt)
+                    return None
+                self._enqueue_for_judge(claim, attempt.drafts)
                 return written
-            except LeaseLost as error:
-                log.warning("%s", error)
-                return None
 
-    async def _attempt(self, claim: Claim, run: RunningClaim, drafts: list[JudgedDraft]) -> Outcome:
+    async def _attempt(self, attempt: _Attempt) -> Outcome:
+        claim, drafts = attempt.claim, attempt.drafts
         limit = asyncio.timeout(claim.timeout_s)
         try:
             async with limit:
                 agent = self._agents.find(claim.task.agent, claim.task.settings.disabled_plugins)
-                await self._work(agent, claim, drafts, limit)
+                await self._work(agent, attempt, limit)
         except TimeoutError:
             return self._failed(claim, TaskTimeout(seconds=claim.timeout_s), drafts)
         except asyncio.CancelledError:
-            return _stopped(claim, run, drafts)
+            return _stopped(claim, attempt.run, drafts)
         except LeaseLost:
             raise
         except KairosError as error:
@@ -151,31 +164,32 @@ class AgentCoordinator:
         approved = drafts[-1].verdict.approved
         return Outcome(TaskState.SUCCEEDED if approved else TaskState.REJECTED, tuple(drafts))
 
-    async def _work(self, agent: Agent, claim: Claim, drafts: list[JudgedDraft], limit: asyncio.Timeout) -> None:
+    async def _work(self, agent: Agent, attempt: _Attempt, limit: asyncio.Timeout) -> None:
         """Draft and judge, then draft again with the findings, up to the guardian's number of tries."""
-        emit = self._emitter(claim)
+        claim, drafts, journal = attempt.claim, attempt.drafts, attempt.journal
         for number in range(1, self._guardian_settings.tries + 1):
-            await emit("drafting", {"agent": agent.name, "draft": number})
+            await journal.emit("drafting", {"agent": agent.name, "draft": number})
             async with self._streams.open(claim, number) as stream:
-                draft = _storable(
-                    await agent.perform(claim.task, _attempt_context(drafts, _left_s(limit), stream), emit)
-                )
+                context = _attempt_context(drafts, _left_s(limit), stream, journal)
+                draft = _storable(await agent.perform(claim.task, context, journal.emit))
             try:
                 verdict = await self._guardian.judge(claim.task, draft)
             except BaseException:
                 self._discard(draft)
                 raise
             drafts.append(JudgedDraft(draft, verdict))
-            await self._record_quality(claim, draft, verdict)
+            await self._measure(attempt, draft, verdict)
             last = verdict.approved or number == self._guardian_settings.tries
-            await emit("verdict" if last else "attempt_rejected", {"draft": number, **_verdict_data(verdict)})
+            await journal.emit("verdict" if last else "attempt_rejected", {"draft": number, **_verdict_data(verdict)})
             if verdict.approved:
                 return
+            if not last:  # the next draft's choice of a model depends on it
+                await self._store_qualities(attempt)
 
-    async def _record_quality(self, claim: Claim, draft: Draft, verdict: Verdict) -> None:
-        """Record the verdict in the cache and the router. If a judge model will score the draft, quality is recorded
+    async def _measure(self, attempt: _Attempt, draft: Draft, verdict: Verdict) -> None:
+        """Apply the verdict to the cache and the router. If a judge model will score the draft, its quality is recorded
         later."""
-        decision_id = as_uuid(draft.decision_id)
+        claim, decision_id = attempt.claim, as_uuid(draft.decision_id)
         if decision_id is None:
             return
         if draft.cached:
@@ -183,9 +197,16 @@ class AgentCoordinator:
                 await self._retract(claim, decision_id)
             return
         await self._router.on_verdict(decision_id, verdict.approved)
-        standing = self._judge.status_of(claim.task, draft, verdict)
-        if standing is not JudgingStatus.WAITING:
-            await self._router.record_quality(claim.project_id, decision_id, verdict.score, GUARDIAN)
+        status = self._judge.status_of(claim.task, draft, verdict)
+        if status is not JudgingStatus.WAITING:
+            measured = self._router.measure(claim.project_id, decision_id, verdict.score, GUARDIAN)
+            attempt.measured.append(measured)
+
+    async def _store_qualities(self, attempt: _Attempt) -> None:
+        """Store the records of calls and their measured qualities, outside the transaction of the outcome."""
+        await attempt.journal.flush()
+        measured, attempt.measured = attempt.measured, []
+        await self._router.record_measured(attempt.claim.project_id, measured)
 
     async def _retract(self, claim: Claim, decision_id: UUID) -> None:
         """Remove a rejected answer from the cache. An unreachable Redis is only logged: cached answers are judged
@@ -224,45 +245,50 @@ class AgentCoordinator:
         longest = min(self._queue_settings.retry_max_s, self._queue_settings.retry_base_s * 2 ** (attempt - 1))
         return longest * random.uniform(0.5, 1)
 
-    def _emitter(self, claim: Claim) -> Emit:
-        async def emit(kind: str, data: Mapping[str, Any]) -> None:
-            async with self._database.project(claim.project_id) as session:
-                event = await history.add_fenced_event(session, claim.task_id, claim.epoch, kind, data)
-            if event is None:
-                raise LeaseLost(id=claim.task_id)
-            self._notices.notify(claim.project_id)
-
-        return emit
-
-    async def _conclude(self, claim: Claim, outcome: Outcome) -> Outcome:
-        """Write result, verdicts, dataset rows and events in one transaction if the lease still holds; return them.
+    async def _conclude(self, attempt: _Attempt, outcome: Outcome) -> Outcome:
+        """Write result, verdicts, dataset rows, qualities and events in one transaction if the lease still holds.
 
         Retried while PostgreSQL is unreachable: no other worker can take the task over before it is back. A result that
         cannot be stored at all fails the task at once. Raises `LeaseLost`.
         """
+        claim = attempt.claim
+
+        async def write_all(session: Session, written: Outcome) -> None:
+            await attempt.journal.store(session)
+            await _write_history(session, claim, written)
+
+        async def write_end(session: Session, written: Outcome) -> None:
+            await _write_end(session, claim, written)
+
         try:
-            written = await self._write_with_retries(claim, outcome, _write_history)
+            written = await _uninterrupted(self._write(attempt, outcome, write_all, attempt.measured))
         except (LeaseLost, EngineUnavailable, ProjectGone):
             raise
         except Exception as error:
             log.exception("the result of task %s cannot be stored", claim.task_id)
             refused = ResultNotStored(error=type(error).__name__, reason=_cause(error))
             failed = Outcome(TaskState.FAILED, (), {"code": refused.code, "message": str(refused)})
-            written = await self._write_with_retries(claim, failed, _write_end)
+            written = await _uninterrupted(self._write(attempt, failed, write_end))
         self._notices.notify(claim.project_id)
         return written
 
-    async def _write_with_retries(self, claim: Claim, outcome: Outcome, write_history: WriteHistory) -> Outcome:
-        async def write() -> Outcome:
-            async with self._database.project(claim.project_id) as session:
-                state = await tasks.conclude(session, claim.task_id, claim.epoch, _conclusion(outcome))
-                if state is None:
-                    raise LeaseLost(id=claim.task_id)
-                written = replace(outcome, state=state)
-                await write_history(session, claim, written)
-                return written
+    async def _write(
+        self, attempt: _Attempt, outcome: Outcome, write_rows: WriteRows, measured: Sequence[MeasuredAnswer] = ()
+    ) -> Outcome:
+        claim = attempt.claim
+        async with self._router.storing_qualities(claim.project_id, measured) as store_qualities:
 
-        return await _uninterrupted(_until_written(write))
+            async def write() -> Outcome:
+                async with attempt.journal.transaction() as session:
+                    state = await tasks.conclude(session, claim.task_id, claim.epoch, _conclusion(outcome))
+                    if state is None:
+                        raise LeaseLost(id=claim.task_id)
+                    written = replace(outcome, state=state)
+                    await write_rows(session, written)
+                    await store_qualities(session)
+                    return written
+
+            return await _until_written(write)
 
 
 async def _until_written(write: Callable[[], Awaitable[Outcome]]) -> Outcome:
@@ -272,8 +298,10 @@ async def _until_written(write: Callable[[], Awaitable[Outcome]]) -> Outcome:
         except EngineUnavailable as error:
             if not left:
                 raise
-            log.warning("PostgreSQL is unreachable, retrying to store a result: %s", error)
-            await asyncio.sleep(random.uniform(0.2, 1) * CONCLUDE_PAUSE_S)
+            clashed = statistics.clashed(error)
+            if not clashed:
+                log.warning("PostgreSQL is unreachable, retrying to store a result: %s", error)
+            await asyncio.sleep(random.uniform(0.2, 1) * (CLASH_PAUSE_S if clashed else CONCLUDE_PAUSE_S))
     raise AssertionError("the last try returns or raises")
 
 
@@ -309,9 +337,11 @@ def _left_s(limit: asyncio.Timeout) -> float:
     return left if left > SAME_MOMENT_S else 0.0
 
 
-def _attempt_context(drafts: list[JudgedDraft], left_s: float, stream: TextStream | None) -> AttemptContext:
+def _attempt_context(
+    drafts: list[JudgedDraft], left_s: float, stream: TextStream | None, journal: AttemptJournal
+) -> AttemptContext:
     if not drafts:
-        return AttemptContext(timeout_s=left_s, stream=stream)
+        return AttemptContext(timeout_s=left_s, stream=stream, journal=journal)
     last = drafts[-1]
     return AttemptContext(
         findings=last.verdict.findings,
@@ -319,6 +349,7 @@ def _attempt_context(drafts: list[JudgedDraft], left_s: float, stream: TextStrea
         avoid_models=frozenset(judged.draft.model for judged in drafts if judged.draft.model),
         timeout_s=left_s,
         stream=stream,
+        journal=journal,
     )
 
 
