@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, FilePayload, expect
 
+from kairos.agents.checks.requested import in_order
 from kairos.embedded import Addresses
 from tests.e2e.demo import PASSWORD, Demo, PersonWithData, demo
 from tests.kit.browser import Visitor, browsing
@@ -178,6 +179,28 @@ async def test_task_is_submitted_and_labelled_by_keyboard(browser: Browser, comp
         await ada.page.keyboard.press("a")
         await ada.page.reload()  # leaving the page sends the pending label
         await expect(ada.page.locator("main")).to_contain_text("Accepted")
+
+
+async def test_form_offers_every_registered_check(browser: Browser, company: Demo):
+    """The fields are built from the schemas of the checks; an invalid value is shown at its field and not sent."""
+    async with Visitor.in_new_context(browser, company.address) as ada:
+        await ada.sign_in(company.ada.email, PASSWORD)
+        await ada.open("/tasks")
+        await ada.page.get_by_role("button", name="New task").click()
+        dialog = ada.page.get_by_role("dialog")
+        await dialog.get_by_role("textbox").first.fill("Write by form (borealis)")
+        await dialog.get_by_text("Checks", exact=True).click()
+        for label in (check.label.en for check in in_order()):
+            await expect(dialog.get_by_label(label)).to_be_visible()
+        await dialog.get_by_label("JSON Schema").fill("{")
+        await dialog.get_by_role("button", name="Submit").click()
+        await expect(dialog.get_by_text("This value is not valid.")).to_be_visible()
+        await dialog.get_by_label("JSON Schema").fill("")
+        await dialog.get_by_label("Required texts").fill("def median\n\nreturn")
+        await dialog.get_by_role("button", name="Submit").click()
+        await expect(dialog).to_be_hidden()
+        await ada.page.get_by_role("link", name="Write by form").click()
+        await expect(ada.page.locator("dl.checks")).to_contain_text('"def median",')
 
 
 async def test_samples_are_labelled_by_keyboard(browser: Browser, company: Demo):

@@ -21,6 +21,7 @@ from kairos.embedded import Addresses
 from kairos.lanes import Lane
 from kairos.orchestration.queue.claim import Claim
 from kairos.orchestration.tasks.draft_stream import NO_LISTENER_S, DraftStreams
+from kairos.project_settings import ProjectSettings
 from kairos.pubsub import Notice, PubSub
 from kairos.redis_client import connect
 from tests.kit.conditions import eventually
@@ -109,7 +110,8 @@ async def test_little_is_sent_without_listeners(streams: DraftStreams, valkey: R
 
 
 async def test_project_that_holds_answers_sends_no_drafts(streams: DraftStreams, claim: Claim):
-    async with streams.open(replace(claim, hold_answers=True), 1) as stream:
+    holding = replace(claim.task, settings=ProjectSettings(hold_answers=True))
+    async with streams.open(replace(claim, task=holding), 1) as stream:
         assert stream is None
 
 
