@@ -37,7 +37,6 @@ def router_of(providers: Providers, *models: Model, last_resort: str | None = No
         selector=ModelSelector(catalog, health=health, last_resort=last_resort),
         health=health,
         providers=providers,
-        tracker=unused,
         task_types=unused,
         cache=unused,
         database=unused,
