@@ -82,6 +82,20 @@ def environment_is_restored() -> Iterator[None]:
     assert now == before, "the file's tests changed environment variables"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def folders_of_pytest_stay_private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Check that a file leaves pytest's folders closed to other users.
+
+    Each start of pytest closes its root folder again, which would end a PostgreSQL of another user below it.
+    """
+    yield
+    base = tmp_path_factory.getbasetemp()
+    opened = [
+        str(path) for path in (base, *base.parents) if path.name.startswith("pytest-") and path.stat().st_mode & 7
+    ]
+    assert opened == [], "the file's tests opened these folders to other users"
+
+
 def uses_engines(request: pytest.FixtureRequest) -> bool:
     """Return whether a test of this file uses the shared engines, directly or through a fixture."""
     files = (item for item in request.session.items if item.path == request.path)
