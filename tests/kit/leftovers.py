@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -71,6 +72,15 @@ def empty_engines(request: pytest.FixtureRequest) -> Iterator[None]:
     addresses = request.getfixturevalue("addresses")
     yield
     remove(addresses, leftovers(addresses))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def postgres_data_is_removed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Remove PostgreSQL's data at the end. When the tests run as root, it is outside pytest's folders."""
+    yield
+    for link in tmp_path_factory.getbasetemp().glob("**/postgres"):
+        if link.is_symlink():
+            shutil.rmtree(link.readlink(), ignore_errors=True)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -120,14 +120,24 @@ def _home_within_reach(data_dir: Path, user: User) -> Path:
         os.chown(data_dir, -1, user.gid)
         data_dir.chmod(0o710)
         return _owned_folder(inside, user)
-    name = f"{re.sub(r'[^A-Za-z0-9_-]+', '-', data_dir.name).strip('-') or 'data'}-{_digest(data_dir)}"
-    SHARED_HOME.mkdir(parents=True, exist_ok=True)
-    SHARED_HOME.chmod(0o711)
-    home = _owned_folder(SHARED_HOME / name, user)
+    home = _owned_folder(_unused_home(data_dir), user)
     inside.symlink_to(home)
     log.warning(
         "PostgreSQL's data is in %s: it runs as user %d, who cannot reach %s", home, user.uid, data_dir.resolve().parent
     )
+    return home
+
+
+def _unused_home(data_dir: Path) -> Path:
+    """A path for the data of this new data folder. The passwords of earlier data were deleted with its data folder."""
+    SHARED_HOME.mkdir(parents=True, exist_ok=True)
+    SHARED_HOME.chmod(0o711)
+    name = f"{re.sub(r'[^A-Za-z0-9_-]+', '-', data_dir.name).strip('-') or 'data'}-{_digest(data_dir)}"
+    home, number = SHARED_HOME / name, 1
+    while (home / "data").exists():
+        log.warning("%s holds the PostgreSQL data of a deleted data folder: delete it if you do not need it", home)
+        number += 1
+        home = SHARED_HOME / f"{name}-{number}"
     return home
 
 
