@@ -4,7 +4,7 @@
 - Every code block has a language and can be parsed.
 - Commands of `kairos` and their options, `make` targets and scripts exist, in code blocks and in inline code.
 - Keys and values of `kairos.toml` are valid, and dotted keys in inline code exist.
-- Paths like docs/x.md in sources lead to a file.
+- Names of documents in sources lead to a file.
 """
 
 from __future__ import annotations

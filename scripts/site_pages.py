@@ -19,7 +19,7 @@ DOCS = ROOT / "docs"
 TARGET = ROOT / "build" / "docs"
 REPOSITORY = TARGET / "repository"
 PROJECT_PAGES = ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
-LINK = re.compile(r"""(?<=\]\()([^()\s]+)(?=\))|(?<=(?:href|.srcset|...src)=")([^"]+)(?=")""")
+LINK = re.compile(r"""(\]\(|\b(?:href|src|srcset)=")([^()"\s]+)(?=[)"])""")
 
 
 def main() -> None:
@@ -46,13 +46,13 @@ def with_site_links(source: Path, text: str) -> tuple[str, list[Path]]:
     linked: list[Path] = []
 
     def replaced(match: re.Match[str]) -> str:
-        url = urlsplit(match[0])
+        url = urlsplit(match[2])
         file = (source.parent / unquote(url.path)).resolve()
         if url.scheme or not url.path or not file.is_file() or not file.is_relative_to(ROOT):
             return match[0]
         linked.append(file)
         path = quote(os.path.relpath(place(file), place(source).parent))
-        return path + (f"#{url.fragment}" if url.fragment else "")
+        return match[1] + path + (f"#{url.fragment}" if url.fragment else "")
 
     return LINK.sub(replaced, text), linked
 

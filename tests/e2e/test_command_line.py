@@ -27,6 +27,14 @@ async def daemon(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Daem
 def kairos(daemon: DaemonProcess, *arguments: str):
     return command(daemon.folder, *arguments, KAIROS_CONFIG=str(daemon.config))
 
+SUMMARY = (
+    "task",
+    "submit",
+    "Summarize in one sentence: The city library will close for repairs from June 1 to June 20. Books can be returned at"
+    " the town hall during this time.",
+)
+"""The first task of the README."""
+
 
 async def test_first_start_runs_a_sample_task_and_prints_address_memory_and_result(daemon: DaemonProcess):
     await eventually(lambda: "try: kairos task submit" in daemon.log, 60, "the sample task has ended")
@@ -34,7 +42,7 @@ async def test_first_start_runs_a_sample_task_and_prints_address_memory_and_resu
         "Kairos is ready at http://localhost:",
         "MB PSS",
         "/setup#",
-        "Paris",
+        '"sentiment"',
         "Guardian: approved",
         "utility",
     ):
@@ -42,8 +50,8 @@ async def test_first_start_runs_a_sample_task_and_prints_address_memory_and_resu
 
 
 def test_submit_with_wait_prints_progress_and_verdict(daemon: DaemonProcess):
-    done = kairos(daemon, "task", "submit", "Which city is the capital of Italy?", "--require", "Rome", "--wait")
-    assert done.returncode in (0, 10), done.stderr
+    done = kairos(daemon, *SUMMARY, "--require", "library", "--temperature", "0", "--wait")
+    assert done.returncode == 0, done.stderr
     assert "Guardian:" in done.stdout
     assert "smollm2-135m" in done.stdout
     assert "drafting" in done.stderr, "progress must go to standard error"
