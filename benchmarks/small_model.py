@@ -18,8 +18,8 @@ from tests.kit.conditions import eventually
 from tests.kit.daemon_process import DaemonProcess
 
 LIBRARY = (
-    "Summarize in one sentence: The city library will close for repairs from June 1 to June 20. Books can be returned at"
-    " the town hall during this time."
+    "Summarize in one sentence: The city library will close for repairs from June 1 to June 20. Books can be returned"
+    " at the town hall during this time."
 )
 REVIEWS = {
     "The battery died after one day and nobody answered my emails.": "negative",
@@ -91,7 +91,9 @@ async def measure(folder: Path, runs: int) -> None:
         for name, body in FIRST.items():
             print(f"{name:<12}{sum([await solved(daemon, body) for _ in range(runs)]):3} of {runs} runs", flush=True)
         for name, bodies in SETS.items():
-            print(f"{name:<12}{sum([await solved(daemon, body) for body in bodies]):3} of {len(bodies)} tasks", flush=True)
+            print(
+                f"{name:<12}{sum([await solved(daemon, body) for body in bodies]):3} of {len(bodies)} tasks", flush=True
+            )
     finally:
         await daemon.stop()
 

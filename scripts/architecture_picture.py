@@ -15,9 +15,9 @@ WIDTH, HEIGHT = 960, 484
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 TITLE = "Architecture of Kairos"
 DESCRIPTION = (
-    "A task goes from its caller through API and queue to an agent. The agent calls a model that the router chooses; the"
-    " guardian checks the draft. Scores train the router. People correct rejected answers; training makes adapters of"
-    " them, and an evaluation gate puts better adapters into service as models."
+    "A task goes from its caller through API and queue to an agent. The agent calls a model that the router chooses;"
+    " the guardian checks the draft. Scores train the router. People correct rejected answers; training makes adapters"
+    " of them, and an evaluation gate puts better adapters into service as models."
 )
 
 
@@ -64,7 +64,14 @@ BOXES = (
     Box(376, 300, 140, "Gate", ("adapter against base,", "as served")),
     Box(556, 300, 140, "Training", ("adapters from", "approved samples")),
     Box(800, 300, 144, "People", ("accept, correct and", "reject answers")),
-    Box(16, 412, 928, "PostgreSQL: tasks, decisions, verdicts, samples", ("Valkey or Redis: order of the queue, cache, notices",), 52),
+    Box(
+        16,
+        412,
+        928,
+        "PostgreSQL: tasks, decisions, verdicts, samples",
+        ("Valkey or Redis: order of the queue, cache, notices",),
+        52,
+    ),
 )
 TASK, LEARNING = "task", "learning"
 ARROWS = (
@@ -148,7 +155,9 @@ def _legend(kind: str, y: int, text: str, palette: Palette) -> Iterator[str]:
 
 def _text(x: int, y: int, text: str, size: int, colour: str, anchor: str, *, bold: bool = False) -> str:
     weight = ' font-weight="600"' if bold else ""
-    return f'<text x="{x}" y="{y}" font-size="{size}"{weight} fill="{colour}" text-anchor="{anchor}">{escape(text)}</text>'
+    return (
+        f'<text x="{x}" y="{y}" font-size="{size}"{weight} fill="{colour}" text-anchor="{anchor}">{escape(text)}</text>'
+    )
 
 
 def main() -> None:

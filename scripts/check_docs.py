@@ -3,7 +3,7 @@
 - Relative links lead to a file of the repository, and fragments to a heading.
 - Every code block has a language and can be parsed.
 - Commands of `kairos` and their options, `make` targets and scripts exist, in code blocks and in inline code.
-- Keys and values of `kairos.toml` are valid, and dotted keys in inline code exist.
+- Keys and values of `kairos.toml` are valid, and dotted keys and files in inline code exist.
 - Names of documents in sources lead to a file.
 """
 
@@ -64,7 +64,7 @@ def link_problem(document: Document, target: str) -> str | None:
     if url.scheme or url.netloc:
         return None if url.scheme in ("https", "mailto") and (url.netloc or url.path) else "use an https address"
     path = (document.path.parent / unquote(url.path)).resolve() if url.path else document.path
-    if not path.is_relative_to(ROOT) or not path.exists():
+    if url.path and (not path.is_relative_to(ROOT) or not path.exists()):
         return "the file does not exist"
     if not url.fragment or path.suffix != ".md":
         return None

@@ -26,6 +26,7 @@ CONTAINER_COMMANDS = ("docker", "kubectl")
 SECTIONS = {table.name for table in tables() if table.name}
 SUFFIXES = {"py", "lua", "md", "toml", "sql", "sh", "json", "js", "ts", "tsx", "log", "gguf", "svg", "png", "txt"}
 DOTTED = re.compile(r"([a-z_]+)\.([a-z_]+)")
+FILE = re.compile(r"((?:src|tests|scripts|benchmarks|dashboard|docs|examples|requirements|deploy)/[\w./-]*)(?:::\w+)*")
 VARIABLE = re.compile(r"KAIROS_([A-Z_]+?)__([A-Z_]+)")
 
 
@@ -42,11 +43,13 @@ def problems(block: CodeBlock, *, commands: bool = True) -> Iterator[str]:
 
 
 def inline_problems(code: str) -> Iterator[str]:
-    """Yield the problems of inline code: commands and keys that do not exist."""
+    """Yield the problems of inline code: commands, keys and files that do not exist."""
     if re.match(r"(?:kairos|make|python -m|scripts/\w+\.(?:sh|py)) ?", code):
         yield from command_problems(_words(code))
     if (match := DOTTED.fullmatch(code)) and match[1] in SECTIONS and match[2] not in SUFFIXES:
         yield from () if code in by_name() else ("there is no such configuration key",)
+    if (match := FILE.fullmatch(code)) and not (ROOT / match[1]).exists():
+        yield "there is no such file"
     for section, key in VARIABLE.findall(code):
         name = f"{section}.{key}".lower()
         yield from () if name in by_name() else (f"there is no configuration key {name}",)

@@ -41,9 +41,7 @@ class Document:
     @property
     def anchors(self) -> set[str]:
         """Fragments that lead to a heading both on GitHub and on the site."""
-        return set(_numbered(map(github_slug, self.headings), "-")) & set(
-            _numbered(map(site_slug, self.headings), "_")
-        )
+        return set(_numbered(map(github_slug, self.headings), "-")) & set(_numbered(map(site_slug, self.headings), "_"))
 
 
 def paths() -> list[Path]:

@@ -27,11 +27,12 @@ async def daemon(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Daem
 def kairos(daemon: DaemonProcess, *arguments: str):
     return command(daemon.folder, *arguments, KAIROS_CONFIG=str(daemon.config))
 
+
 SUMMARY = (
     "task",
     "submit",
-    "Summarize in one sentence: The city library will close for repairs from June 1 to June 20. Books can be returned at"
-    " the town hall during this time.",
+    "Summarize in one sentence: The city library will close for repairs from June 1 to June 20. Books can be returned"
+    " at the town hall during this time.",
 )
 """The first task of the README."""
 
