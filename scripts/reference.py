@@ -47,8 +47,8 @@ could not apply the newest. Every change creates a version with author, time and
 ```console
 $ kairos config show router
 $ kairos config set max_concurrent_tasks=8 --why "two more people"
-$ kairos config set judge.model=gpt-5-mini judge.share=0.1 --dry-run
-$ kairos config unset judge.model
+$ kairos config set judge.share=0.1 router.lambda_cost=0.1 --dry-run
+$ kairos config unset max_concurrent_tasks
 ```
 
 Operators change the values of the installation. Admins and owners of a project change those of their project, whose
