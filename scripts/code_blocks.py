@@ -45,7 +45,7 @@ def problems(block: CodeBlock, *, commands: bool = True) -> Iterator[str]:
 def inline_problems(code: str) -> Iterator[str]:
     """Yield the problems of inline code: commands, keys and files that do not exist."""
     if re.match(r"(?:kairos|make|python -m|scripts/\w+\.(?:sh|py)) ?", code):
-        yield from command_problems(_words(code))
+        yield from command_problems(_tokens(code))
     if (match := DOTTED.fullmatch(code)) and match[1] in SECTIONS and match[2] not in SUFFIXES:
         yield from () if code in by_name() else ("there is no such configuration key",)
     if (match := FILE.fullmatch(code)) and not (ROOT / match[1]).exists():
@@ -55,14 +55,14 @@ def inline_problems(code: str) -> Iterator[str]:
         yield from () if name in by_name() else (f"there is no configuration key {name}",)
 
 
-def command_problems(words: list[str]) -> Iterator[str]:
+def command_problems(tokens: list[str]) -> Iterator[str]:
     """Yield the problems of one command and its arguments."""
-    words = _without_assignments(words)
-    if words and words[0] in CONTAINER_COMMANDS and "exec" in words and "kairos" in words:
-        words = words[len(words) - 1 - words[::-1].index("kairos") :]
-    if not words:
+    tokens = _without_assignments(tokens)
+    if tokens and tokens[0] in CONTAINER_COMMANDS and "exec" in tokens and "kairos" in tokens:
+        tokens = tokens[len(tokens) - 1 - tokens[::-1].index("kairos") :]
+    if not tokens:
         return
-    name, arguments = words[0].removeprefix(".venv/bin/"), words[1:]
+    name, arguments = tokens[0].removeprefix(".venv/bin/"), tokens[1:]
     if name == "kairos":
         yield from _kairos_problems(arguments)
     elif name == "make":
@@ -126,8 +126,8 @@ def _bash(text: str) -> Iterator[str]:
     if parsed.returncode:
         raise ValueError(parsed.stderr.strip())
     for line in text.replace("\\\n", " ").splitlines():
-        for words in _commands(line):
-            yield from command_problems(words)
+        for tokens in _commands(line):
+            yield from command_problems(tokens)
 
 
 def _console(text: str) -> Iterator[str]:
@@ -178,16 +178,16 @@ LANGUAGES: dict[str, Callable[[str], Iterator[str]]] = {
 
 def _commands(line: str) -> Iterator[list[str]]:
     """Yield the commands of a line, split at pipes and lists. A here-document's lines are read as commands too."""
-    words: list[str] = []
-    for word in [*_words(line), ";"]:
-        if word in OPERATORS:
-            yield words
-            words = []
+    tokens: list[str] = []
+    for token in [*_tokens(line), ";"]:
+        if token in OPERATORS:
+            yield tokens
+            tokens = []
         else:
-            words.append(word)
+            tokens.append(token)
 
 
-def _words(line: str) -> list[str]:
+def _tokens(line: str) -> list[str]:
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     try:
@@ -196,7 +196,7 @@ def _words(line: str) -> list[str]:
         return line.split()
 
 
-def _without_assignments(words: list[str]) -> list[str]:
-    while words and re.match(r"[A-Za-z_]\w*=", words[0]):
-        words = words[1:]
-    return words
+def _without_assignments(tokens: list[str]) -> list[str]:
+    while tokens and re.match(r"[A-Za-z_]\w*=", tokens[0]):
+        tokens = tokens[1:]
+    return tokens
