@@ -19,6 +19,8 @@ from pydantic import ValidationError
 from kairos.cli.app import app
 from kairos.config import Settings
 from kairos.config_reference import by_name, tables
+from kairos.orchestration.configuration.config_changes import PROJECT
+from kairos.orchestration.configuration.project_settings import ProjectSettings
 from scripts.documents import ROOT, CodeBlock
 
 OPERATORS = {"|", "||", "&&", ";", "&", ">", ">>", "<", "2>"}
@@ -27,6 +29,13 @@ SECTIONS = {table.name for table in tables() if table.name}
 SUFFIXES = {"py", "lua", "md", "toml", "sql", "sh", "json", "js", "ts", "tsx", "log", "gguf", "svg", "png", "txt"}
 DOTTED = re.compile(r"([a-z_]+)\.([a-z_]+)")
 FILE = re.compile(r"((?:src|tests|scripts|benchmarks|dashboard|docs|examples|requirements|deploy)/[\w./-]*)(?:::\w+)*")
+IN_SECTION = re.compile(r"\[([a-z_.]+)\] ([a-z_]+)")
+OPTION = re.compile(r"--[a-z][a-z-]+")
+OPTIONS_OF_OTHERS = {"--no-deps", "--require-hashes", "--security-opt", "--strict", "--user", "--url"}
+"""Options in inline code that belong to pip, Docker and Zensical, or to `kairos` itself."""
+ENDPOINT = re.compile(r"(?<![a-z_.])/api/[\w/{}.-]+")
+OTHER_ENDPOINTS = {"/api/openapi.json", "/api/events", "/api/ps", "/api/show"}
+"""The description of the API, the WebSocket, which it cannot describe, and endpoints of Ollama."""
 VARIABLE = re.compile(r"KAIROS_([A-Z_]+?)__([A-Z_]+)")
 
 
@@ -38,6 +47,7 @@ def problems(block: CodeBlock, *, commands: bool = True) -> Iterator[str]:
         return
     try:
         yield from check(block.text) if commands or check is not _console else ()
+        yield from _name_problems(block.text) if commands else ()
     except (ValueError, SyntaxError, yaml.YAMLError) as error:
         yield f"this is not valid {block.language}: {error}"
 
@@ -46,13 +56,24 @@ def inline_problems(code: str) -> Iterator[str]:
     """Yield the problems of inline code: commands, keys and files that do not exist."""
     if re.match(r"(?:kairos|make|python -m|scripts/\w+\.(?:sh|py)) ?", code):
         yield from command_problems(_tokens(code))
+    if (match := IN_SECTION.fullmatch(code)) and f"{match[1]}.{match[2]}" not in by_name():
+        yield "there is no such configuration key"
+    if OPTION.fullmatch(code) and code not in OPTIONS_OF_OTHERS | all_options():
+        yield "no command has this option"
     if (match := DOTTED.fullmatch(code)) and match[1] in SECTIONS and match[2] not in SUFFIXES:
         yield from () if code in by_name() else ("there is no such configuration key",)
     if (match := FILE.fullmatch(code)) and not (ROOT / match[1]).exists():
         yield "there is no such file"
-    for section, key in VARIABLE.findall(code):
+    yield from _name_problems(code)
+
+
+def _name_problems(text: str) -> Iterator[str]:
+    """Yield the environment variables and endpoints in any text that do not exist."""
+    for section, key in VARIABLE.findall(text):
         name = f"{section}.{key}".lower()
         yield from () if name in by_name() else (f"there is no configuration key {name}",)
+    for path in ENDPOINT.findall(text):
+        yield from () if _is_endpoint(path.rstrip("./")) else (f"there is no endpoint {path}",)
 
 
 def command_problems(tokens: list[str]) -> Iterator[str]:
@@ -75,7 +96,7 @@ def command_problems(tokens: list[str]) -> Iterator[str]:
 
 def _kairos_problems(arguments: list[str]) -> Iterator[str]:
     """Follow the arguments through groups to a command, and compare its options."""
-    command: Any = typer.main.get_command(app)
+    command = _root_command()
     path, options = ["kairos"], set[str]()
     rest = iter(arguments)
     for argument in rest:
@@ -91,6 +112,41 @@ def _kairos_problems(arguments: list[str]) -> Iterator[str]:
                 yield f"`{' '.join(path)}` has no command {argument}"
                 return
             command, path = command.commands[argument], [*path, argument]
+        elif path in (["kairos", "config", "set"], ["kairos", "config", "unset"]):
+            yield from _key_problems(argument.partition("=")[0])
+
+
+def _key_problems(key: str) -> Iterator[str]:
+    """Check a key of `kairos config set`; placeholders have capitals."""
+    names = {*by_name(), *(f"{PROJECT}{name}" for name in ProjectSettings.model_fields)}
+    if key == key.lower() and key not in names:
+        yield f"there is no configuration key {key}"
+
+
+@cache
+def _root_command() -> Any:
+    return typer.main.get_command(app)
+
+
+@cache
+def all_options() -> frozenset[str]:
+    """Return the options of all commands."""
+    commands, found = [_root_command()], set[str]()
+    while commands:
+        command = commands.pop()
+        found |= _options(command)
+        commands += getattr(command, "commands", {}).values()
+    return frozenset(found)
+
+
+def _is_endpoint(path: str) -> bool:
+    return path in OTHER_ENDPOINTS or any(pattern.fullmatch(path) for pattern in _endpoint_patterns())
+
+
+@cache
+def _endpoint_patterns() -> tuple[re.Pattern[str], ...]:
+    paths = json.loads((ROOT / "dashboard" / "openapi.json").read_text())["paths"]
+    return tuple(re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path))) for path in paths)
 
 
 def _options(command: Any) -> set[str]:

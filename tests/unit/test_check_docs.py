@@ -86,6 +86,8 @@ def test_fragment_must_be_the_same_on_github_and_on_the_site():
         ("bash", "make no-such-target"),
         ("bash", "python -m benchmarks.no_such_file"),
         ("bash", "scripts/no_such_file.sh"),
+        ("bash", "curl -s http://127.0.0.1:8484/api/no-such-path"),
+        ("bash", "KAIROS_QUEUE__NO_SUCH_KEY=1 true"),
         ("console", "output only"),
         ("console", "$ kairos frobnicate\noutput"),
         ("json", "{'a': 1}"),
@@ -131,6 +133,12 @@ def test_indented_code_is_refused_because_its_language_is_unknown():
         "kairos task submit --no-such-option",
         "make no-such-target",
         "queue.no_such_key",
+        "[queue] no_such_key",
+        "--no-such-option",
+        "GET /api/no-such-path",
+        "/api/tasks/{id}/no-such-path",
+        "kairos config set queue.no_such_key=1",
+        "kairos config unset project.no_such_key",
         "KAIROS_QUEUE__NO_SUCH_KEY=1",
         "src/kairos/no_such_file.py",
         "tests/no_such_file.py::test_a",
@@ -142,7 +150,19 @@ def test_faulty_inline_code_is_found(code: str):
 
 
 @pytest.mark.parametrize(
-    "code", ["kairos task submit", "queue.lease_s", "queue.lua", "src/kairos/", "no.such_key", "make lint"]
+    "code",
+    [
+        "kairos task submit",
+        "queue.lease_s",
+        "queue.lua",
+        "[queue] lease_s",
+        "--require",
+        "POST /api/tasks/{id}/cancel",
+        "kairos config set project.KEY=VALUE",
+        "src/kairos/",
+        "no.such_key",
+        "make lint",
+    ],
 )
 def test_valid_inline_code_is_accepted(code: str):
     assert problems_of(f"# Page\n\nRun `{code}`.\n") == []
