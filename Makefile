@@ -53,6 +53,7 @@ lint: $(VENV)/.dev dashboard ## Format check, lint, types, architecture, file si
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/file_sizes.py
+	$(BIN)/python -m scripts.check_docs
 	$(BIN)/pyright
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	cd dashboard && ../scripts/node.sh npm run --silent check
@@ -76,7 +77,20 @@ audit: $(VENV)/.dev ## Check for known vulnerabilities (needs network access)
 lock: $(VENV)/.dev ## Update the locked versions
 	scripts/lock.sh
 
-clean: ## Remove installed and cached files, but no data
-	rm -rf $(VENV) dashboard/node_modules src/kairos/dashboard_files .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+# The site generator is installed only for these two targets; `make lint` checks links and code blocks without it.
+$(VENV)/.docs: $(VENV)/.dev requirements/docs.lock
+	$(PIP) --no-deps --require-hashes -r requirements/docs.lock
+	@touch $@
 
-.PHONY: help setup train demo-learning dashboard browser run test lint format bench audit lock clean
+docs: $(VENV)/.docs ## Build the documentation site into build/site; a broken link fails
+	$(BIN)/python -m scripts.check_docs
+	$(BIN)/python -m scripts.site_pages
+	$(BIN)/zensical build --strict --clean
+
+docs-serve: docs ## Show the documentation site at http://localhost:8000
+	$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory build/site
+
+clean: ## Remove installed and cached files, but no data
+	rm -rf $(VENV) build dashboard/node_modules src/kairos/dashboard_files .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.PHONY: help setup train demo-learning dashboard browser run test lint docs docs-serve format bench audit lock clean

