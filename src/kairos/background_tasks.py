@@ -24,6 +24,8 @@ MOST_FAILURES, FAILURES_WITHIN_S = 5, 300.0
 """A background task that fails more often than this is not restarted."""
 
 Value = TypeVar("Value")
+BackgroundTask = Callable[[], Coroutine[Any, Any, None]]
+"""Runs until the daemon stops."""
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:
@@ -55,7 +57,7 @@ async def run_together(*works: Coroutine[Any, Any, None]) -> None:
         await end(*tasks)
 
 
-async def keep_running(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+async def keep_running(name: str, work: BackgroundTask) -> None:
     """Run a background task; log an unexpected error and restart it, so that one error does not end the daemon.
 
     The pauses double up to `RESTART_MOST_S`, with jitter. Raises the error of the last of more than `MOST_FAILURES`

@@ -206,13 +206,15 @@ async def _run(
     secret = folder.path / LOCAL_SECRET
     folder.write_secret(LOCAL_SECRET, parts.services.local_secret)
     server = http_server(parts.services) if listener else None
-    background = [keep_running(run.__qualname__, run) for run in (parts.sweeper.run, *parts.background)]
+    background = [keep_running(run.__qualname__, run) for run in (parts.orchestration.sweeper.run, *parts.background)]
     if parts.engines:
         background.append(parts.engines.watch())
     tasks = [asyncio.create_task(work) for work in background]
     isolation = asyncio.create_task(parts.services.isolation.status())
     worker = (
-        asyncio.create_task(parts.worker.run(stopping.asked, stopping.hurry)) if role is not DaemonRole.API else None
+        asyncio.create_task(parts.orchestration.worker.run(stopping.asked, stopping.hurry))
+        if role is not DaemonRole.API
+        else None
     )
     serving = asyncio.create_task(server.serve(sockets=[listener])) if server and listener else None
     everything = [task for task in (*tasks, worker, serving) if task]
@@ -307,10 +309,10 @@ def _address(listener: socket.socket | None) -> str:
 
 async def _setup_link(parts: Components, listener: socket.socket) -> str | None:
     """A new setup link, or None once an operator has a password. A new one at each start, in case the log was lost."""
-    token = await parts.first_account.new_link()
+    token = await parts.api.first_account.new_link()
     return f"{link_base(parts.settings, listener.getsockname()[1])}/setup#{token}" if token else None
 
 
 async def _missing(services: Services) -> dict[str, str]:
-    found = await services.probe()
+    found = await services.readiness.components()
     return {name: part.get("detail", "") for name, part in found.items() if part["state"] != "ok"}

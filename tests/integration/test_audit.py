@@ -159,5 +159,5 @@ async def test_sweeper_removes_old_entries(app: KairosApp, addresses: Addresses,
     url = make_url(addresses.migration_url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url) as connection:
         connection.execute("update audit_log set at = now() - interval '366 days' where action = 'test.ancient'")
-    await app.parts.sweeper.sweep()
+    await app.parts.orchestration.sweeper.sweep()
     assert "test.ancient" not in {entry["action"] for entry in (await owner.get("/api/audit"))["items"]}

@@ -301,9 +301,9 @@ class TestLiveValues:
 
     async def test_judge_can_be_enabled_and_disabled(self, operator_caller: Caller, app: KairosApp):
         await change(operator_caller, {"judge": {"model": "echo", "share": 1.0}})
-        assert app.parts.judge.model is not None
+        assert app.parts.agents.judge.model is not None
         await change(operator_caller, {"judge": {"model": None}})
-        assert app.parts.judge.model is None
+        assert app.parts.agents.judge.model is None
 
     async def test_guardian_tries_change_at_runtime(self, operator_caller: Caller, app: KairosApp):
         await change(operator_caller, {"guardian.tries": 1})

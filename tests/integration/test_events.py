@@ -86,7 +86,7 @@ async def test_every_commit_of_an_event_sends_a_notice(
 ):
     """Submission, cancellation, retry, agent, end and sweeper: without polling, each event arrives by its notice."""
     monkeypatch.setattr(event_tail, "POLL_S", 60)
-    submissions, worker = app.parts.services.submissions, app.parts.worker
+    submissions, worker = app.parts.services.submissions, app.parts.orchestration.worker
     models.add(ScriptedModel("echo", answer="slow", first_token_s=60))
 
     async def hang() -> None:
@@ -111,7 +111,7 @@ async def test_every_commit_of_an_event_sends_a_notice(
 
         async def dead() -> bool:
             """Sweep repeatedly, as a daemon does: no lease expires before PostgreSQL itself has run for one lease."""
-            await app.parts.sweeper.sweep()
+            await app.parts.orchestration.sweeper.sweep()
             return "dead" in watcher.kinds
 
         await eventually(dead, 10, "the sweeper's event arrives")

@@ -137,7 +137,7 @@ class TestLimits:
         await owner.call("PATCH", project_path, json={"settings": {"batch_cap": 2, "weight": 5}})
         async for key in redis.scan_iter(match=redis_keys.queue_lane(Lane.BATCH) + "*"):
             await redis.delete(key)
-        await app.parts.sweeper.sweep()
+        await app.parts.orchestration.sweeper.sweep()
         assert await limits(redis, app, Lane.BATCH) == ("2", "5.0")
 
     async def test_submission_restores_limits(self, app: KairosApp, owner: Caller, project_path: str, redis: Redis):

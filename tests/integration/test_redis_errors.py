@@ -63,7 +63,7 @@ async def blocked(client: Redis) -> list[str]:
 
 async def ready(app: KairosApp) -> dict[str, Any]:
     services: Services = app.parts.services
-    return dict((await services.probe())["redis"])
+    return dict((await services.readiness.components())["redis"])
 
 
 async def test_daemon_survives_a_failover_that_unblocks_workers(app_with_own_redis: KairosApp, client: Redis):

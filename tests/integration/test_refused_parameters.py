@@ -139,7 +139,7 @@ async def app(addresses: Addresses, models: ModelServer) -> AsyncIterator[Kairos
 async def test_model_that_refuses_temperature_can_judge(app: KairosApp):
     async with app.working():
         task = await app.finished(await app.submit("greet me"))
-        await app.parts.judge.drain()
+        await app.parts.agents.judge.drain()
     assert (await app.events(task.id))[-1].kind == "judged"
 
 

@@ -91,8 +91,8 @@ class KairosApp:
     async def working(self) -> AsyncIterator[asyncio.Event]:
         """Run everything that a daemon runs except its API. Setting the yielded event drains the worker."""
         draining = asyncio.Event()
-        worker = asyncio.create_task(self.parts.worker.run(draining, asyncio.Event()))
-        works = [self.parts.sweeper.run, *self.parts.background]
+        worker = asyncio.create_task(self.parts.orchestration.worker.run(draining, asyncio.Event()))
+        works = [self.parts.orchestration.sweeper.run, *self.parts.background]
         background = [asyncio.create_task(work()) for work in works]
         try:
             yield draining

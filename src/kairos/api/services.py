@@ -1,10 +1,9 @@
-"""The components that endpoints use, built by `assembly.py`."""
+"""The components that endpoints use, built by `kairos.assembly`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Request
 
@@ -14,6 +13,7 @@ from kairos.agents.registry import AgentRegistry
 from kairos.api.access.accounts import Accounts
 from kairos.api.access.tokens import TokenKeys
 from kairos.api.live.event_feed import EventFeed
+from kairos.api.readiness import Readiness
 from kairos.api.refusals import Refusals
 from kairos.config import Settings
 from kairos.db.engine import Database
@@ -30,9 +30,6 @@ from kairos.orchestration.tasks.labels import Labels
 from kairos.orchestration.tasks.submission import Submissions
 from kairos.orchestration.tasks.trainings import Trainings
 from kairos.plugins.plugin_loader import PluginLoader
-
-ComponentState = Mapping[str, Any]
-"""The state of a component in the readiness response: `state`, and optionally `detail`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +56,7 @@ class Services:
     deployments: AdapterDeployments
     adapter_files: AdapterFiles
     isolation: HostIsolation
-    probe: Callable[[], Any]
-    """Coroutine function that returns the state of each component by name."""
+    readiness: Readiness
     local_secret: str
     """Also in a 0600 file of the data folder: only the user who runs this daemon can read it."""
 

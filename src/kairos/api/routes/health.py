@@ -56,7 +56,7 @@ async def live() -> Live:
 )
 async def ready(services: ServicesDep, response: Response) -> Ready:
     """The state of each component. 503 only if tasks cannot be accepted; otherwise the status is `degraded`."""
-    parts = {name: ComponentOut(**part) for name, part in (await services.probe()).items()}
+    parts = {name: ComponentOut(**part) for name, part in (await services.readiness.components()).items()}
     if parts["postgresql"].state == "away":
         response.status_code = 503
         return Ready(status="unavailable", parts=parts, isolation=None)

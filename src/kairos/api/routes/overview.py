@@ -141,7 +141,7 @@ def _local_share(services: Services, project_id: ProjectId, answers: dict[str, i
 
 
 async def _health(services: Services, daemons: list[replicas.Replica]) -> SystemHealth:
-    parts = {name: ComponentOut(**part) for name, part in (await services.probe()).items()}
+    parts = {name: ComponentOut(**part) for name, part in (await services.readiness.components()).items()}
     working = sum(daemon.works for daemon in daemons)
     detail = "" if working else "no daemon runs tasks: start one with `kairos start`"
     parts["workers"] = ComponentOut(state="ok" if working else "away", detail=detail)
