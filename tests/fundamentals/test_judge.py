@@ -61,10 +61,10 @@ async def test_judge_does_not_score_an_adapter_of_itself(
     async def no_refresh() -> None:
         """Do nothing: a refresh would remove the adapter, which is not in the database."""
 
-    monkeypatch.setattr(judged.parts.services.deployments, "_refresh_if_possible", no_refresh)
+    monkeypatch.setattr(judged.parts.learning.deployments, "_refresh_if_possible", no_refresh)
     async with ModelServer(ScriptedModel("tuned", answer="hello")) as other:
         tuned = Model("judge@1-v1", "tuned", other.base_url, local=True, project_id=judged.project_id, base="judge")
-        judged.parts.services.router.replace_adapters([tuned])
+        judged.parts.llm.router.replace_adapters([tuned])
         async with judged.working():
             task = await judged.finished(await judged.submit(model="judge@1-v1"))
             await judged.parts.agents.judge.drain()

@@ -24,14 +24,14 @@ from tests.tenancy.world import person
 
 @pytest.fixture
 async def operator(app: KairosApp, anonymous: Caller) -> Caller:
-    local = await anonymous.post("/api/auth/local", {"secret": app.parts.services.local_secret})
+    local = await anonymous.post("/api/auth/local", {"secret": app.parts.api.local_secret})
     return anonymous.with_token(local["access_token"])
 
 
 async def wait_until_recorded(app: KairosApp) -> None:
     """Wait until all refusals so far have been recorded."""
-    working = asyncio.create_task(app.parts.services.refusals.run())
-    await app.parts.services.refusals.join()
+    working = asyncio.create_task(app.parts.api.refusals.run())
+    await app.parts.api.refusals.join()
     await end(working)
 
 
@@ -136,7 +136,7 @@ class TestRefusals:
         assert await self.refusals(owner) == []
 
     async def test_flood_of_refusals_is_bounded_and_does_not_block(self, app: KairosApp):
-        refusals = app.parts.services.refusals
+        refusals = app.parts.api.refusals
         for _ in range(3 * ROOM):
             refusals.note(app.user_id, app.project_id, NotFound(what="task", id=uuid4()))
         assert refusals._waiting.qsize() == PER_WINDOW <= ROOM

@@ -107,7 +107,7 @@ class TestPeople:
         first = owner.with_token(setup["access_token"])
         second = await signed_in(app.parts, owner, user_id, app.project_id)
         operator_caller = owner.with_token(
-            (await owner.post("/api/auth/local", {"secret": app.parts.services.local_secret}))["access_token"]
+            (await owner.post("/api/auth/local", {"secret": app.parts.api.local_secret}))["access_token"]
         )
         body = {"current": PASSWORD, "new": "an other one than that"}
         actions: dict[str, Callable[[], Awaitable]] = {

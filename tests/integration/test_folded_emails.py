@@ -26,7 +26,7 @@ MIGRATION = importlib.import_module("kairos.db.migrations.versions.0010_folded_e
 
 @pytest.fixture
 async def operator(app: KairosApp, anonymous: Caller) -> Caller:
-    local = await anonymous.post("/api/auth/local", {"secret": app.parts.services.local_secret})
+    local = await anonymous.post("/api/auth/local", {"secret": app.parts.api.local_secret})
     return anonymous.with_token(local["access_token"])
 
 

@@ -158,7 +158,7 @@ class TestArchive:
         assert (refused.status, refused["code"]) == (409, "project_archived")
         other = await new_project(app.parts)
         async with app.working():
-            other_task = await app.parts.services.submissions.submit(other[0], other[1], _greeting())
+            other_task = await app.parts.orchestration.submissions.submit(other[0], other[1], _greeting())
             await eventually(lambda: _ended(app, other[0], other_task[0].id), why="another project's task succeeds")
             assert (await app.task(waiting)).state == TaskState.QUEUED
             assert (await owner.get(f"/api/tasks/{waiting}")).status == 200, "the task can still be read"

@@ -18,15 +18,14 @@ from kairos.redis_client import connect
 
 def erasure_of(parts, redis) -> Erasure:
     """Build an erasure as `daemon.py` does."""
-    services = parts.services
     return Erasure(
-        services.database,
+        parts.storage.database,
         FairQueue(redis),
         PubSub(redis),
         ProjectKeys(redis),
-        services.router.cache,
+        parts.llm.router.cache,
         parts.settings,
-        services.deployments,
+        parts.learning.deployments,
     )
 
 

@@ -10,7 +10,7 @@ from kairos.api.access.accounts import Accounts
 from kairos.api.access.first_account import FirstAccount
 from kairos.api.access.passwords import Passwords
 from kairos.api.access.sign_in_limits import SignInLimits
-from kairos.api.access.tokens import TokenKeys
+from kairos.api.access.tokens import LocalSecret, TokenKeys
 from kairos.api.live.event_feed import EventFeed
 from kairos.api.readiness import Readiness
 from kairos.api.refusals import Refusals
@@ -29,8 +29,7 @@ class Api:
     events: EventFeed
     refusals: Refusals
     readiness: Readiness
-    local_secret: str
-    """Also in a 0600 file of the data folder: only the user who runs this daemon can read it."""
+    local_secret: LocalSecret
     background: tuple[BackgroundTask, ...]
 
 
@@ -51,6 +50,6 @@ async def build_api(stack: AsyncExitStack, settings: Settings, storage: Storage,
         events=events,
         refusals=refusals,
         readiness=readiness,
-        local_secret=secrets.token_urlsafe(32),
+        local_secret=LocalSecret(secrets.token_urlsafe(32)),
         background=(events.run, refusals.run),
     )

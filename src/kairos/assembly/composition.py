@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from kairos.api.components import ApiComponents
 from kairos.api.readiness import Readiness
-from kairos.api.services import Services
 from kairos.assembly.agents import Agents, build_agents, stop_checks_at_end
 from kairos.assembly.api import Api, build_api
 from kairos.assembly.configuration import apply_changes, begin_configuration
@@ -37,12 +37,16 @@ class Components:
     orchestration: Orchestration
     api: Api
     engines: EmbeddedEngines | None
-    services: Services
 
     @property
     def background(self) -> tuple[BackgroundTask, ...]:
         """Tasks that run until the daemon stops."""
         return (*self.llm.background, *self.orchestration.background, *self.api.background)
+
+    @property
+    def endpoint_components(self) -> ApiComponents:
+        """The components from which endpoints declare the ones they use."""
+        return _api_components(self)
 
 
 @asynccontextmanager
@@ -73,43 +77,36 @@ async def assemble(
         api = await build_api(stack, settings, storage, readiness)
         apply_changes(configuration, llm, agents, orchestration)
         await agents.plugins.reload(scan)
-        services = _services(settings, configuration, storage, llm, learning, agents, orchestration, api)
-        yield Components(settings, configuration, storage, llm, learning, agents, orchestration, api, engines, services)
+        yield Components(settings, configuration, storage, llm, learning, agents, orchestration, api, engines)
 
 
-def _services(
-    settings: Settings,
-    configuration: Configuration,
-    storage: Storage,
-    llm: Llm,
-    learning: Learning,
-    agents: Agents,
-    orchestration: Orchestration,
-    api: Api,
-) -> Services:
-    return Services(
-        settings=settings,
-        database=storage.database,
-        keys=api.keys,
-        accounts=api.accounts,
-        submissions=orchestration.submissions,
-        labels=orchestration.labels,
-        events=api.events,
-        limits=orchestration.limits,
-        configuration=configuration,
-        config_changes=orchestration.config_changes,
-        exports=orchestration.exports,
-        refusals=api.refusals,
-        agents=agents.registry,
-        plugins=agents.plugins,
-        coordinator=orchestration.coordinator,
-        router=llm.router,
-        judge=agents.judge,
-        trainings=orchestration.trainings,
-        promotions=learning.promotions,
-        deployments=learning.deployments,
-        adapter_files=learning.files,
-        isolation=agents.isolation,
-        readiness=api.readiness,
-        local_secret=api.local_secret,
+def _api_components(parts: Components) -> ApiComponents:
+    learning, agents, orchestration, api = parts.learning, parts.agents, parts.orchestration, parts.api
+    return ApiComponents(
+        parts.settings,
+        (
+            parts.configuration,
+            parts.storage.database,
+            parts.llm.router,
+            learning.promotions,
+            learning.deployments,
+            learning.files,
+            agents.registry,
+            agents.plugins,
+            agents.judge,
+            agents.isolation,
+            orchestration.coordinator,
+            orchestration.submissions,
+            orchestration.labels,
+            orchestration.trainings,
+            orchestration.limits,
+            orchestration.config_changes,
+            orchestration.exports,
+            api.keys,
+            api.accounts,
+            api.events,
+            api.refusals,
+            api.readiness,
+            api.local_secret,
+        ),
     )

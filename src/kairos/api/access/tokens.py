@@ -29,6 +29,12 @@ UNKNOWN_KID_PAUSE_S = 1
 GENERATION_BYTES = 4
 
 
+class LocalSecret(str):
+    """Signs in on the same machine. It is in a 0600 file of the data folder, which only the daemon's user can read."""
+
+    __slots__ = ()
+
+
 class Unauthenticated(KairosError):
     """{reason}. Sign in again: `kairos login`, or POST /api/auth/login."""
 

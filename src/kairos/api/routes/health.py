@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated
+
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from kairos import __version__
-from kairos.agents.checks.isolation import IsolationStatus
+from kairos.agents.checks.isolation import HostIsolation, IsolationStatus
 from kairos.agents.checks.sandbox.jail import IsolationMethod
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
-from kairos.api.services import ServicesDep
+from kairos.api.readiness import Readiness
 
 routes = APIRouter(prefix="/api/health", tags=["health"], route_class=JsonRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthServices:
+    isolation: HostIsolation
+    readiness: Readiness
+
+
+ServicesDep = Annotated[HealthServices, depends_on(HealthServices)]
 
 
 class Live(BaseModel):
