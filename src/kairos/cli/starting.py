@@ -14,7 +14,7 @@ from kairos.agents.checks.isolation import IsolationStatus
 from kairos.cli import output
 from kairos.cli.client import Client
 from kairos.cli.credentials import CredentialFile
-from kairos.cli.system import memory
+from kairos.cli.memory import memory
 from kairos.cli.tasks import follow
 from kairos.config import Settings
 from kairos.daemon import DaemonRole, Started, serve
