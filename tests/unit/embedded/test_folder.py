@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from kairos.cli.client import runtime
 from kairos.embedded import DataFolder, DataFolderInUse, DataFolderUnusable
 from kairos.embedded.ports import HOST
 
@@ -43,7 +44,7 @@ def test_another_process_sees_the_daemon_and_its_runtime_file_until_it_is_killed
         assert holder.stdout.readline() == "taken\n"
         seen = DataFolder(tmp_path)
         assert seen.daemon_pid() == holder.pid
-        assert seen.read_runtime() == {"address": "http://here"}
+        assert runtime(tmp_path) == {"address": "http://here"}
         assert seen.processes() == {"daemon": holder.pid}
         with pytest.raises(DataFolderInUse, match=str(holder.pid)):
             seen.take()
@@ -54,7 +55,6 @@ def test_another_process_sees_the_daemon_and_its_runtime_file_until_it_is_killed
         holder.stdout.close()
     assert (tmp_path / "runtime.json").exists()  # the killed process could not remove it
     assert seen.daemon_pid() is None
-    assert seen.read_runtime() == {}
     assert seen.processes() == {}
 
 
