@@ -9,7 +9,8 @@ import pytest
 
 from kairos.llm.calls.providers import ChatRequest
 from kairos.llm.catalog.catalog import Model
-from kairos.llm.routing.llm_router import CallContext, RoutedAnswer
+from kairos.llm.routing.call_terms import RoutedAnswer
+from kairos.llm.routing.llm_router import CallContext
 from kairos.llm.routing.routing_errors import ModelWithdrawn
 from kairos.tenancy import ProjectId, new_id
 from tests.kit.kairos_app import KairosApp

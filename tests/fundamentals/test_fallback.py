@@ -12,7 +12,8 @@ from kairos.db.models import TaskState
 from kairos.db.repositories import metrics
 from kairos.embedded import Addresses
 from kairos.llm.calls.providers import CallLimits, ChatRequest, ModelStreamCut
-from kairos.llm.routing.llm_router import CallContext, RoutedAnswer
+from kairos.llm.routing.call_terms import RoutedAnswer
+from kairos.llm.routing.llm_router import CallContext
 from tests.kit.conditions import eventually
 from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel

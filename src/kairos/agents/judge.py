@@ -34,7 +34,8 @@ from kairos.db.repositories.judging import JudgeFigures
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.llm.calls.providers import ChatRequest
 from kairos.llm.catalog.catalog import Model
-from kairos.llm.routing.llm_router import CallContext, LLMRouter, RoutedAnswer, cost_of
+from kairos.llm.routing.call_terms import RoutedAnswer
+from kairos.llm.routing.llm_router import CallContext, LLMRouter, cost_of
 from kairos.tenancy import ProjectId
 
 __all__ = ["JUDGE", "JUDGE_TASK_TYPE", "Judge", "JudgeFigures", "JudgingStatus"]

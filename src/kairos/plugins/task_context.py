@@ -22,7 +22,8 @@ from kairos.db.repositories import plugin_storage
 from kairos.db.repositories.plugin_storage import StorageLimit
 from kairos.http import HttpClient, HttpLimits, HttpStatus
 from kairos.llm.calls.providers import ChatRequest
-from kairos.llm.routing.llm_router import LLMRouter, RoutedAnswer
+from kairos.llm.routing.call_terms import RoutedAnswer
+from kairos.llm.routing.llm_router import LLMRouter
 from kairos.plugins.base_plugin import Answer
 from kairos.plugins.plugin_errors import PluginOver, PluginReturnedNonsense, StorageFull
 from kairos.plugins.plugin_reach import AddressPolicy
