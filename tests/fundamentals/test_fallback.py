@@ -9,7 +9,7 @@ import pytest
 
 from kairos.config import ModelSettings, RouterSettings
 from kairos.db.models import TaskState
-from kairos.db.repositories import metrics
+from kairos.db.repositories.monitoring import metrics
 from kairos.embedded import Addresses
 from kairos.llm.calls.providers import CallLimits, ChatRequest, ModelStreamCut
 from kairos.llm.routing.call_terms import RoutedAnswer

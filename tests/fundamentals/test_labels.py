@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kairos.db.models import TaskState
-from kairos.db.repositories import labels
+from kairos.db.repositories.tasks import labels
 from kairos.errors import Conflict, InvalidInput
 from kairos.orchestration.tasks.labels import Label, NewLabel
 from kairos.tenancy import TaskId

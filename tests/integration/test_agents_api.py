@@ -19,8 +19,8 @@ from kairos.db.models import (
     TaskState,
     TrainingRunRow,
 )
-from kairos.db.repositories import replicas
-from kairos.db.repositories.replicas import DaemonStatus
+from kairos.db.repositories.queue import replicas
+from kairos.db.repositories.queue.replicas import DaemonStatus
 from kairos.orchestration.queue.heartbeat import Heartbeat
 from kairos.tenancy import NOBODY, new_id
 from tests.kit.api import Caller, Reply, serving, signed_in

@@ -8,7 +8,7 @@ import jwt
 import pytest
 
 from kairos.api.access.first_account import FIRST_ADMIN
-from kairos.db.repositories import sessions
+from kairos.db.repositories.access import sessions
 from kairos.tenancy import Scope
 from tests.kit.api import Caller, signed_in
 from tests.kit.conditions import eventually

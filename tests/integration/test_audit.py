@@ -13,7 +13,8 @@ from sqlalchemy.engine import make_url
 from kairos.api.refusals import PER_WINDOW, ROOM
 from kairos.background_tasks import end
 from kairos.db.models import Role
-from kairos.db.repositories import people, sweep
+from kairos.db.repositories.access import people
+from kairos.db.repositories.workers import sweep
 from kairos.embedded import Addresses
 from kairos.errors import NotFound
 from kairos.tenancy import Scope

@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 
 from kairos.config import Settings
 from kairos.db.models import Role, TaskState
-from kairos.db.repositories import people
+from kairos.db.repositories.access import people
 from kairos.embedded import Addresses
 from kairos.tenancy import Scope, UserId
 from tests.integration.test_people import new_member, operator

@@ -15,7 +15,7 @@ from sqlalchemy import func, update
 from kairos.api.access.tokens import digest, new_secret
 from kairos.api.live import watched_download
 from kairos.db.models import ApiKeyRow, Role, SampleRow
-from kairos.db.repositories import members, people, sessions
+from kairos.db.repositories.access import members, people, sessions
 from kairos.tenancy import Scope, UserId, new_id
 from tests.kit.api import Caller, serving, signed_in
 from tests.kit.conditions import eventually

@@ -13,8 +13,8 @@ from sqlalchemy import insert, select
 
 from kairos.db.engine import ProjectGone
 from kairos.db.models import PROJECT_OWNED, AuditRow, MetricRow, PositionRow, TaskEventRow, TaskState
-from kairos.db.repositories import statistics
-from kairos.db.repositories.statistics import Fading, Judgement, QualitySource
+from kairos.db.repositories.routing import statistics
+from kairos.db.repositories.routing.statistics import Fading, Judgement, QualitySource
 from kairos.embedded import Addresses
 from kairos.lanes import Lane
 from kairos.monitoring.shared_statistics import SharedStatistics

@@ -17,7 +17,7 @@ from kairos.api.live import event_feed, event_listener, event_tail
 from kairos.api.live.event_tail import ProjectTail
 from kairos.background_tasks import end
 from kairos.db.models import TaskEventRow, TaskRow, TaskState
-from kairos.db.repositories import history
+from kairos.db.repositories.tasks import history
 from kairos.embedded import Addresses
 from tests.kit.api import Caller
 from tests.kit.conditions import eventually

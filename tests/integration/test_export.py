@@ -17,7 +17,7 @@ from sqlalchemy import QueuePool, insert
 
 from kairos import __version__
 from kairos.db.models import PROJECT_OWNED, DatasetImportRow, TaskEventRow
-from kairos.db.repositories import export
+from kairos.db.repositories.projects import export
 from kairos.embedded import Addresses
 from kairos.orchestration.projects import project_export
 from tests.kit.api import Caller, Reply

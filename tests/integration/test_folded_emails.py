@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, select, text
 from kairos.api.access.sign_in_limits import PER_ACCOUNT
 from kairos.db.engine import Database
 from kairos.db.models import AuditRow
-from kairos.db.repositories import passwords
+from kairos.db.repositories.access import passwords
 from kairos.embedded import Addresses
 from kairos.folding import fold_email
 from kairos.tenancy import Scope

@@ -13,7 +13,7 @@ from kairos.api.access.permissions import LEAST_ROLE, Permission, granted, table
 from kairos.api.access.sign_in_limits import PER_ACCOUNT
 from kairos.api.access.tokens import digest, new_secret
 from kairos.db.models import ApiKeyRow, AuditRow, Role, SessionRow
-from kairos.db.repositories import members, people, sessions
+from kairos.db.repositories.access import members, people, sessions
 from kairos.tenancy import Scope, UserId, new_id
 from tests.kit.api import Caller, Reply, signed_in
 from tests.kit.kairos_app import KairosApp

@@ -14,7 +14,7 @@ import pytest
 from kairos.agents.base import BUILT_IN
 from kairos.config import PluginSettings, QueueSettings
 from kairos.db.models import Role, TaskState
-from kairos.db.repositories import plugin_storage
+from kairos.db.repositories.plugins import plugin_storage
 from kairos.embedded import Addresses
 from tests.kit.api import Caller, Reply, serving, signed_in
 from tests.kit.conditions import eventually

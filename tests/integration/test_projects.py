@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from kairos import redis_keys
 from kairos.db.models import Role, TaskState
-from kairos.db.repositories import tasks
+from kairos.db.repositories.tasks import tasks
 from kairos.embedded import Addresses
 from kairos.lanes import Lane
 from kairos.orchestration.queue.claim import NewTask

@@ -16,8 +16,9 @@ from kairos.config import RouterSettings, Settings
 from kairos.db.addresses import DatabaseAddresses
 from kairos.db.engine import Database
 from kairos.db.models import MetricRow, PositionRow
-from kairos.db.repositories import metrics, statistics
-from kairos.db.repositories.statistics import Fading, Judgement, QualitySource, TaskTypeStatistics
+from kairos.db.repositories.monitoring import metrics
+from kairos.db.repositories.routing import statistics
+from kairos.db.repositories.routing.statistics import Fading, Judgement, QualitySource, TaskTypeStatistics
 from kairos.embedded import Addresses
 from kairos.llm.routing.statistics import RouterWeights, Sample
 from kairos.monitoring.shared_statistics import SharedStatistics

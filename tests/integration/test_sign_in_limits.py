@@ -28,7 +28,7 @@ from kairos.api.access.sign_in_limits import (
 )
 from kairos.api.access.tokens import digest, new_secret
 from kairos.api.problems import RateLimited
-from kairos.db.repositories import sessions
+from kairos.db.repositories.access import sessions
 from kairos.redis_client import connect
 from kairos.tenancy import Scope, UserId
 from tests.kit.api import Caller, signed_in
@@ -201,7 +201,7 @@ class TestDisabled:
 
 async def people_set_disabled(session, user_id: UserId) -> None:
     """Disable only the account, without ending its sessions and links as `PATCH /api/users` does."""
-    from kairos.db.repositories import people
+    from kairos.db.repositories.access import people
 
     await people.set_account_flags(session, user_id, operator=False, disabled=True)
 

@@ -7,7 +7,7 @@ import sys
 
 from kairos.assembly import assemble
 from kairos.config import QueueSettings, Settings
-from kairos.db.repositories import erasure as rows
+from kairos.db.repositories.projects import erasure as rows
 from kairos.embedded import Addresses
 from kairos.orchestration.projects.erasure import Erasure
 from kairos.orchestration.projects.project_keys import ProjectKeys

@@ -16,7 +16,7 @@ from kairos.assembly import Components, assemble
 from kairos.background_tasks import end
 from kairos.config import ModelSettings, QueueSettings, Settings
 from kairos.db.models import SampleRow, TaskEventRow, TaskRow, TaskState, VerdictRow
-from kairos.db.repositories import history, tasks
+from kairos.db.repositories.tasks import history, tasks
 from kairos.embedded import Addresses
 from kairos.orchestration.queue.claim import NewTask
 from kairos.tenancy import ProjectId, UserId

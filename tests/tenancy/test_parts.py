@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID, uuid4
 
 from kairos.db.models import TaskState
-from kairos.db.repositories import history, labels, tasks
+from kairos.db.repositories.tasks import history, labels, tasks
 from kairos.lanes import Lane
 from kairos.llm.cache.response_key import CacheKey
 from kairos.orchestration.tasks.labels import Label, NewLabel

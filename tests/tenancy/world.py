@@ -21,7 +21,7 @@ from kairos.db.models import (
     TaskState,
     TrainingRunRow,
 )
-from kairos.db.repositories import members, people
+from kairos.db.repositories.access import members, people
 from kairos.fine_tuning.adapters.adapters import KEPT
 from kairos.lanes import Lane
 from kairos.orchestration.queue.claim import NewTask

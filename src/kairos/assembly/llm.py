@@ -10,7 +10,7 @@ from kairos.assembly.storage import Storage
 from kairos.background_tasks import BackgroundTask
 from kairos.config import Settings
 from kairos.db.engine import Database
-from kairos.db.repositories.statistics import Fading
+from kairos.db.repositories.routing.statistics import Fading
 from kairos.embedded import Addresses
 from kairos.fine_tuning.adapters.ollama_names import runner_of
 from kairos.http import HttpClient

@@ -17,7 +17,7 @@ from kairos.assembly.roles import LANES, DaemonRole
 from kairos.assembly.storage import Storage
 from kairos.background_tasks import BackgroundTask
 from kairos.config import Settings
-from kairos.db.repositories.replicas import DaemonStatus
+from kairos.db.repositories.queue.replicas import DaemonStatus
 from kairos.lanes import Lane
 from kairos.orchestration.configuration.config_changes import ConfigChanges
 from kairos.orchestration.configuration.configuration import Configuration

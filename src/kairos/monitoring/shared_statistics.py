@@ -1,7 +1,7 @@
 """Shares the router's statistics between replicas through PostgreSQL.
 
-A judgement is first written to PostgreSQL, which determines its order (`repositories/statistics.py`), and then read
-back like those of other replicas, so that nothing is counted twice or in different orders. For models with few
+A judgement is first written to PostgreSQL, which determines its order (`repositories/routing/statistics.py`), and then
+read back like those of other replicas, so that nothing is counted twice or in different orders. For models with few
 judgements this happens immediately, with a notification to the others; later every few seconds.
 """
 
@@ -19,8 +19,8 @@ from kairos import redis_keys
 from kairos.background_tasks import NO_JITTER, every, run_together
 from kairos.config import RouterSettings
 from kairos.db.engine import Database, ProjectGone
-from kairos.db.repositories import statistics
-from kairos.db.repositories.statistics import Fading, Judgement, TaskTypeStatistics
+from kairos.db.repositories.routing import statistics
+from kairos.db.repositories.routing.statistics import Fading, Judgement, TaskTypeStatistics
 from kairos.errors import EngineUnavailable
 from kairos.pubsub import PubSub
 from kairos.tenancy import ProjectId

@@ -18,8 +18,8 @@ import orjson
 from kairos.agents.base import AttemptContext, Draft, Emit, Task
 from kairos.agents.execution import call_context, response_format
 from kairos.db.engine import Database
-from kairos.db.repositories import plugin_storage
-from kairos.db.repositories.plugin_storage import StorageLimit
+from kairos.db.repositories.plugins import plugin_storage
+from kairos.db.repositories.plugins.plugin_storage import StorageLimit
 from kairos.http import HttpClient, HttpLimits, HttpStatus
 from kairos.llm.calls.providers import ChatRequest
 from kairos.llm.routing.call_terms import RoutedAnswer

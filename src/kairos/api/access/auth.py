@@ -18,7 +18,7 @@ from kairos.api.components import depends_on
 from kairos.api.live.event_listener import Right
 from kairos.db.engine import Database
 from kairos.db.models import Role
-from kairos.db.repositories import people
+from kairos.db.repositories.access import people
 from kairos.errors import KairosError
 from kairos.tenancy import ProjectId, Scope, UserId
 

@@ -18,7 +18,7 @@ from uuid import UUID
 import jwt
 
 from kairos.db.engine import Database
-from kairos.db.repositories import signing_keys
+from kairos.db.repositories.access import signing_keys
 from kairos.errors import KairosError
 from kairos.tenancy import ProjectId, UserId, new_id
 

@@ -16,7 +16,7 @@ from kairos.api.live.event_listener import AWAY, NO_MEMBER, SESSION_ENDED, Closi
 from kairos.api.live.event_tail import ProjectTail
 from kairos.background_tasks import NO_JITTER, end, every, run_together
 from kairos.db.engine import Database
-from kairos.db.repositories import rights
+from kairos.db.repositories.access import rights
 from kairos.errors import EngineUnavailable
 from kairos.pubsub import Channels, Notice, PubSub
 from kairos.tenancy import ProjectId

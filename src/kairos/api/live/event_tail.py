@@ -12,8 +12,8 @@ import orjson
 
 from kairos.api.live.event_listener import DEFECT, Closing, EventMessage, Listener
 from kairos.db.engine import Database
-from kairos.db.repositories import events
-from kairos.db.repositories.events import Cursor, LiveEvent
+from kairos.db.repositories.live import events
+from kairos.db.repositories.live.events import Cursor, LiveEvent
 from kairos.errors import EngineUnavailable
 from kairos.tenancy import ProjectId
 

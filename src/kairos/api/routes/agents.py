@@ -19,9 +19,10 @@ from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.config import Settings
 from kairos.db.engine import Database
-from kairos.db.repositories import activity, replicas
-from kairos.db.repositories.activity import AgentDay, RunningTask
-from kairos.db.repositories.replicas import Replica
+from kairos.db.repositories.queue import replicas
+from kairos.db.repositories.queue.replicas import Replica
+from kairos.db.repositories.tasks import activity
+from kairos.db.repositories.tasks.activity import AgentDay, RunningTask
 from kairos.orchestration.tasks.agent_coordinator import AgentCoordinator
 
 routes = APIRouter(prefix="/api/agents", tags=["agents"], route_class=JsonRoute)

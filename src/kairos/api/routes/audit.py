@@ -15,7 +15,7 @@ from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.db.engine import Database
-from kairos.db.repositories import audit
+from kairos.db.repositories.access import audit
 from kairos.db.repositories.excerpts import EXCERPT
 from kairos.tenancy import ProjectId, Scope
 from kairos.text import LARGEST_INTEGER, Moment, Text

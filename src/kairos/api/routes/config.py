@@ -20,9 +20,10 @@ from kairos.api.problems import responses
 from kairos.config import ApplyMode
 from kairos.config_reference import ValueSource, shown, source_of, value_of
 from kairos.db.engine import Database
-from kairos.db.repositories import configuration, replicas
+from kairos.db.repositories import configuration
 from kairos.db.repositories.configuration import Version
 from kairos.db.repositories.excerpts import EXCERPT
+from kairos.db.repositories.queue import replicas
 from kairos.orchestration.configuration.config_changes import PROJECT, Author, ChangeResult, ConfigChange, ConfigChanges
 from kairos.orchestration.configuration.configuration import Configuration
 from kairos.orchestration.configuration.plugin_rules import SETTINGS, shown_settings

@@ -21,7 +21,8 @@ from kairos.api.live.watched_download import WatchedDownload
 from kairos.api.problems import responses
 from kairos.db.engine import Database, Session
 from kairos.db.models import SampleRow, SampleState
-from kairos.db.repositories import dataset, people
+from kairos.db.repositories.access import people
+from kairos.db.repositories.dataset import dataset
 from kairos.db.repositories.excerpts import EXCERPT, ITEMS
 from kairos.errors import InvalidInput, NotFound
 from kairos.fine_tuning.dataset.dataset import RowChanged, check_move, line_of, secrets_of

@@ -40,8 +40,8 @@ from kairos.api.problems import RateLimited, responses
 from kairos.background_tasks import end
 from kairos.config import Settings
 from kairos.db.engine import Database
-from kairos.db.repositories import events
-from kairos.db.repositories.events import Cursor
+from kairos.db.repositories.live import events
+from kairos.db.repositories.live.events import Cursor
 from kairos.errors import EngineUnavailable, InvalidInput
 from kairos.tenancy import ProjectId, Scope, UserId
 from kairos.text import Text

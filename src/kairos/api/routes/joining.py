@@ -20,7 +20,7 @@ from kairos.api.routes.sign_in import AsCookie, Password, Tokens, client_of, tok
 from kairos.config import Settings
 from kairos.db.engine import Database, Session
 from kairos.db.models import Role
-from kairos.db.repositories import members, passwords, people
+from kairos.db.repositories.access import members, passwords, people
 from kairos.errors import InvalidInput, KairosError
 from kairos.folding import fold_email
 from kairos.tenancy import NOBODY, ProjectId, Scope, UserId, new_id

@@ -20,7 +20,7 @@ from kairos.api.problems import responses
 from kairos.config import Settings
 from kairos.db.engine import Database
 from kairos.db.models import InvitationRow, Role
-from kairos.db.repositories import members, people
+from kairos.db.repositories.access import members, people
 from kairos.errors import KairosError, LimitReached, NotFound
 from kairos.folding import email_forms
 from kairos.tenancy import new_id

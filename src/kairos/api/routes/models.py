@@ -15,7 +15,7 @@ from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.db.engine import Database
-from kairos.db.repositories import metrics
+from kairos.db.repositories.monitoring import metrics
 from kairos.llm.catalog.catalog import Model
 from kairos.llm.routing.llm_router import LLMRouter
 from kairos.text import Text

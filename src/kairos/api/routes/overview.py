@@ -18,7 +18,8 @@ from kairos.api.problems import responses
 from kairos.api.readiness import Readiness
 from kairos.api.routes.health import ComponentOut
 from kairos.db.engine import Database, Session
-from kairos.db.repositories import activity, replicas
+from kairos.db.repositories.queue import replicas
+from kairos.db.repositories.tasks import activity
 from kairos.errors import EngineUnavailable
 from kairos.llm.routing.llm_router import LLMRouter
 from kairos.tenancy import ProjectId

@@ -18,8 +18,8 @@ from kairos.api.problems import responses
 from kairos.api.routes.agents import AgentDayOut, today_of
 from kairos.config import Settings
 from kairos.db.engine import Database
-from kairos.db.repositories import activity
-from kairos.db.repositories.activity import AgentDay
+from kairos.db.repositories.tasks import activity
+from kairos.db.repositories.tasks.activity import AgentDay
 from kairos.orchestration.configuration.config_changes import ConfigChanges
 from kairos.orchestration.configuration.project_settings import ProjectSettings
 from kairos.orchestration.tasks.agent_coordinator import AgentCoordinator

@@ -26,7 +26,8 @@ from kairos.api.routes.health import IsolationOut
 from kairos.config import Settings
 from kairos.db.engine import Database
 from kairos.db.models import Role
-from kairos.db.repositories import people, projects
+from kairos.db.repositories.access import people
+from kairos.db.repositories.projects import projects
 from kairos.errors import InvalidInput, LimitReached, NotFound
 from kairos.orchestration.configuration.config_changes import write_project
 from kairos.orchestration.configuration.plugin_rules import check_project

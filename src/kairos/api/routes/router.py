@@ -16,7 +16,8 @@ from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.api.routes.tasks import DecisionOut, decision_out
 from kairos.db.engine import Database
-from kairos.db.repositories import activity, history, leaderboard
+from kairos.db.repositories.routing import leaderboard
+from kairos.db.repositories.tasks import activity, history
 from kairos.errors import NotFound
 
 routes = APIRouter(prefix="/api", tags=["router"], route_class=JsonRoute)

@@ -22,7 +22,7 @@ from kairos.api.problems import responses
 from kairos.config import Settings
 from kairos.db.engine import Database
 from kairos.db.models import Role
-from kairos.db.repositories import people, sessions
+from kairos.db.repositories.access import people, sessions
 from kairos.errors import KairosError, NotFound
 from kairos.tenancy import ProjectId, Scope
 from kairos.text import Text

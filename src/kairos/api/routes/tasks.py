@@ -23,8 +23,8 @@ from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.db.engine import Database
 from kairos.db.models import DecisionRow, TaskEventRow, TaskState, VerdictRow
-from kairos.db.repositories import history, labels, tasks
 from kairos.db.repositories.excerpts import EXCERPT
+from kairos.db.repositories.tasks import history, labels, tasks
 from kairos.errors import InvalidInput, NotFound
 from kairos.lanes import Lane
 from kairos.llm.routing.llm_router import LLMRouter

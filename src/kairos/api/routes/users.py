@@ -18,7 +18,7 @@ from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.db.engine import Database
-from kairos.db.repositories import people, sessions
+from kairos.db.repositories.access import people, sessions
 from kairos.errors import KairosError, NotFound
 from kairos.tenancy import Scope, UserId
 

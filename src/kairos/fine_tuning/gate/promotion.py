@@ -24,7 +24,8 @@ from kairos.background_tasks import every
 from kairos.config import FineTuningSettings
 from kairos.db.engine import Database, Session
 from kairos.db.models import AdapterRow, AdapterState
-from kairos.db.repositories import adapters, people
+from kairos.db.repositories import adapters
+from kairos.db.repositories.access import people
 from kairos.db.repositories.adapters import MeasuredQuality
 from kairos.errors import Conflict, EngineUnavailable, KairosError, NotFound
 from kairos.fine_tuning.adapters.adapters import AdapterFiles, StoredAdapter

@@ -15,8 +15,8 @@ from uuid import UUID
 
 from kairos.db.engine import Database
 from kairos.db.models import DecisionRow
-from kairos.db.repositories import history
-from kairos.db.repositories.statistics import Judgement, QualitySource, TaskTypeStatistics
+from kairos.db.repositories.routing.statistics import Judgement, QualitySource, TaskTypeStatistics
+from kairos.db.repositories.tasks import history
 from kairos.llm.cache.cached_answer import CachedAnswer
 from kairos.llm.cache.response_cache import Hit, Lease, ResponseCache
 from kairos.llm.cache.response_key import CacheKey, CacheUse, CatalogVersions, cache_key, cache_use, model_version

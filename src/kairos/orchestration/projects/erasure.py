@@ -17,7 +17,9 @@ from functools import partial
 from kairos.background_tasks import every
 from kairos.config import Settings
 from kairos.db.engine import Database
-from kairos.db.repositories import erasure, people, projects, sweep
+from kairos.db.repositories.access import people
+from kairos.db.repositories.projects import erasure, projects
+from kairos.db.repositories.workers import sweep
 from kairos.errors import EngineUnavailable
 from kairos.fine_tuning.adapters.deployments import AdapterDeployments
 from kairos.lanes import Lane

@@ -8,8 +8,8 @@ from functools import partial
 
 from kairos.background_tasks import every
 from kairos.db.engine import Database
-from kairos.db.repositories import replicas
-from kairos.db.repositories.replicas import DaemonStatus
+from kairos.db.repositories.queue import replicas
+from kairos.db.repositories.queue.replicas import DaemonStatus
 from kairos.errors import EngineUnavailable
 from kairos.tenancy import NOBODY
 

@@ -14,7 +14,7 @@ from functools import partial
 
 from kairos.background_tasks import NO_JITTER, every
 from kairos.db.engine import Database
-from kairos.db.repositories import tasks
+from kairos.db.repositories.tasks import tasks
 from kairos.orchestration.queue.claim import Claim
 from kairos.tenancy import ProjectId, TaskId
 

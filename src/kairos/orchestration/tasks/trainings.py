@@ -15,7 +15,8 @@ from kairos.background_tasks import every
 from kairos.config import Settings
 from kairos.db.engine import Database
 from kairos.db.models import RunState, TaskState, TrainingRunRow
-from kairos.db.repositories import people, training
+from kairos.db.repositories import training
+from kairos.db.repositories.access import people
 from kairos.errors import Conflict, EngineUnavailable, KairosError, NotFound
 from kairos.fine_tuning.training.trainer import CannotTrain, Trainer, TrainingPlan, TrainingSettings
 from kairos.lanes import Lane

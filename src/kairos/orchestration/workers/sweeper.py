@@ -19,7 +19,9 @@ from kairos.background_tasks import every
 from kairos.config import Settings
 from kairos.db.engine import Database, SystemConnection
 from kairos.db.models import TaskState
-from kairos.db.repositories import history, metrics, sweep, tasks
+from kairos.db.repositories.monitoring import metrics
+from kairos.db.repositories.tasks import history, tasks
+from kairos.db.repositories.workers import sweep
 from kairos.lanes import Lane
 from kairos.orchestration.configuration.project_limits import ProjectLimits
 from kairos.orchestration.dataset.samples import SampleSource, record
