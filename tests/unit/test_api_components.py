@@ -75,4 +75,4 @@ def test_no_endpoint_declares_more_than_eight_components():
 @pytest.mark.parametrize("file", sorted(Path(routes.__path__[0]).glob("*.py")), ids=lambda file: file.name)
 def test_no_endpoint_reaches_undeclared_components(file: Path):
     text = file.read_text()
-    assert [word for word in FORBIDDEN if word in text] == []
+    assert [name for name in FORBIDDEN if name in text] == []
