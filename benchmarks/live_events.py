@@ -36,7 +36,8 @@ from kairos.db import schema
 from kairos.db.addresses import DatabaseAddresses
 from kairos.db.engine import Database
 from kairos.db.models import SessionRow, TaskRow
-from kairos.db.repositories import events, history
+from kairos.db.repositories.live import events
+from kairos.db.repositories.tasks import history
 from kairos.embedded import Addresses
 from kairos.orchestration.queue.event_notices import EventNotices
 from kairos.pubsub import Notice, PubSub

@@ -19,8 +19,8 @@ from kairos.db.models import (
     TaskState,
     TrainingRunRow,
 )
-from kairos.db.repositories import replicas
-from kairos.db.repositories.replicas import DaemonStatus
+from kairos.db.repositories.queue import replicas
+from kairos.db.repositories.queue.replicas import DaemonStatus
 from kairos.orchestration.queue.heartbeat import Heartbeat
 from kairos.tenancy import NOBODY, new_id
 from tests.kit.api import Caller, Reply, serving, signed_in
@@ -78,7 +78,7 @@ class TestAgents:
             assert age(shown["last_heartbeat"]) < 5
             assert (shown["today"]["running"], shown["today"]["queued"]) == (1, 0)
             assert [worker["alive"] for worker in reply["workers"]] == [True]
-            assert app.parts.services.coordinator.running(app.project_id) == {"ExecutionAgent": [task_id]}
+            assert app.parts.orchestration.coordinator.running(app.project_id) == {"ExecutionAgent": [task_id]}
             await app.cancel(task_id)
             await app.finished(task_id)
         assert agent(await agents(owner))["today"]["cancelled"] == 1
@@ -93,7 +93,7 @@ class TestAgents:
             assert agent(await agents(owner))["state"] == "working"
             shown = agent(await agents(other_caller))
             assert (shown["state"], shown["tasks"], shown["today"]["running"]) == ("idle", [], 0)
-            assert app.parts.services.coordinator.running(other[0]) == {}
+            assert app.parts.orchestration.coordinator.running(other[0]) == {}
             await app.cancel(task_id)
             await app.finished(task_id)
 

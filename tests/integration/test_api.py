@@ -8,7 +8,7 @@ import jwt
 import pytest
 
 from kairos.api.access.first_account import FIRST_ADMIN
-from kairos.db.repositories import sessions
+from kairos.db.repositories.access import sessions
 from kairos.tenancy import Scope
 from tests.kit.api import Caller, signed_in
 from tests.kit.conditions import eventually
@@ -25,7 +25,7 @@ async def with_password(app: KairosApp, password: str) -> str:
     token = new_secret()
     async with app.database.scope(Scope(user_id=app.user_id)) as session:
         await sessions.add_link(session, digest(token), app.user_id, "setup", timedelta(hours=1))
-    await app.parts.services.accounts.use_link(token, password, "test")
+    await app.parts.api.accounts.use_link(token, password, "test")
     return f"{app.user_id}@test"
 
 
@@ -59,7 +59,7 @@ class TestSignIn:
         assert "10 characters" in reply["detail"]
 
     async def test_local_admin_signs_in_with_the_local_secret(self, app: KairosApp, anonymous: Caller):
-        right = await anonymous.post("/api/auth/local", {"secret": app.parts.services.local_secret})
+        right = await anonymous.post("/api/auth/local", {"secret": app.parts.api.local_secret})
         wrong = await anonymous.post("/api/auth/local", {"secret": "guess"})
         assert (right.status, wrong.status) == (200, 401)
         me = await anonymous.with_token(right["access_token"]).get("/api/auth/me")
@@ -75,7 +75,7 @@ class TestTokens:
     async def test_forged_token_is_refused(self, app: KairosApp, owner: Caller, forge: str):
         claims = jwt.decode(owner.token, options={"verify_signature": False})
         header = jwt.get_unverified_header(owner.token)
-        key = app.parts.services.keys._keys[header["kid"]]
+        key = app.parts.api.keys._keys[header["kid"]]
         forged = {
             "project": lambda: _with_payload(owner.token, {**claims, "project_id": str(app.user_id)}),
             "unsigned": lambda: jwt.encode(claims, "", algorithm="none", headers={"kid": header["kid"]}),
@@ -280,7 +280,7 @@ class TestRouter:
 
     async def test_only_operators_reset_a_model(self, app: KairosApp, owner: Caller):
         assert (await owner.post("/api/models/echo/reset")).status == 403
-        local = await owner.post("/api/auth/local", {"secret": app.parts.services.local_secret})
+        local = await owner.post("/api/auth/local", {"secret": app.parts.api.local_secret})
         operator = owner.with_token(local["access_token"])
         assert (await operator.post("/api/models/echo/reset")).status == 204
         assert (await operator.post("/api/models/nobody/reset")).status == 422

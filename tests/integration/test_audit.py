@@ -13,7 +13,8 @@ from sqlalchemy.engine import make_url
 from kairos.api.refusals import PER_WINDOW, ROOM
 from kairos.background_tasks import end
 from kairos.db.models import Role
-from kairos.db.repositories import people, sweep
+from kairos.db.repositories.access import people
+from kairos.db.repositories.workers import sweep
 from kairos.embedded import Addresses
 from kairos.errors import NotFound
 from kairos.tenancy import Scope
@@ -24,14 +25,14 @@ from tests.tenancy.world import person
 
 @pytest.fixture
 async def operator(app: KairosApp, anonymous: Caller) -> Caller:
-    local = await anonymous.post("/api/auth/local", {"secret": app.parts.services.local_secret})
+    local = await anonymous.post("/api/auth/local", {"secret": app.parts.api.local_secret})
     return anonymous.with_token(local["access_token"])
 
 
 async def wait_until_recorded(app: KairosApp) -> None:
     """Wait until all refusals so far have been recorded."""
-    working = asyncio.create_task(app.parts.services.refusals.run())
-    await app.parts.services.refusals.join()
+    working = asyncio.create_task(app.parts.api.refusals.run())
+    await app.parts.api.refusals.join()
     await end(working)
 
 
@@ -136,7 +137,7 @@ class TestRefusals:
         assert await self.refusals(owner) == []
 
     async def test_flood_of_refusals_is_bounded_and_does_not_block(self, app: KairosApp):
-        refusals = app.parts.services.refusals
+        refusals = app.parts.api.refusals
         for _ in range(3 * ROOM):
             refusals.note(app.user_id, app.project_id, NotFound(what="task", id=uuid4()))
         assert refusals._waiting.qsize() == PER_WINDOW <= ROOM
@@ -159,5 +160,5 @@ async def test_sweeper_removes_old_entries(app: KairosApp, addresses: Addresses,
     url = make_url(addresses.migration_url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url) as connection:
         connection.execute("update audit_log set at = now() - interval '366 days' where action = 'test.ancient'")
-    await app.parts.sweeper.sweep()
+    await app.parts.orchestration.sweeper.sweep()
     assert "test.ancient" not in {entry["action"] for entry in (await owner.get("/api/audit"))["items"]}

@@ -11,7 +11,7 @@ from sqlalchemy import insert
 
 from kairos.config import AuthSettings
 from kairos.db.models import SampleRow, TaskRow
-from kairos.db.repositories import people
+from kairos.db.repositories.access import people
 from kairos.db.repositories.excerpts import EXCERPT, ITEMS
 from kairos.tenancy import Scope, new_id
 from tests.kit.api import Caller, serving, signed_in

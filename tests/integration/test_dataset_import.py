@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from kairos.db.models import DatasetImportRow, SampleRow, SampleState
-from kairos.db.repositories import dataset_imports
+from kairos.db.repositories.dataset import dataset_imports
 from kairos.fine_tuning.dataset.formats.records import records
 from kairos.orchestration.dataset import dataset_import
 from kairos.orchestration.dataset.samples import SampleSource, record

@@ -13,8 +13,8 @@ from sqlalchemy import insert, select
 
 from kairos.db.engine import ProjectGone
 from kairos.db.models import PROJECT_OWNED, AuditRow, MetricRow, PositionRow, TaskEventRow, TaskState
-from kairos.db.repositories import statistics
-from kairos.db.repositories.statistics import Fading, Judgement, QualitySource
+from kairos.db.repositories.routing import statistics
+from kairos.db.repositories.routing.statistics import Fading, Judgement, QualitySource
 from kairos.embedded import Addresses
 from kairos.lanes import Lane
 from kairos.monitoring.shared_statistics import SharedStatistics
@@ -118,7 +118,7 @@ async def test_running_tasks_are_stopped_before_erasure(
         await app.in_state(task_id, TaskState.RUNNING)
         await delete(owner, app.project_id)
         await eventually(lambda: erasure_entry(app, app.project_id), why="the project is erased")
-        assert len(app.parts.services.coordinator.running(app.project_id)) == 0
+        assert len(app.parts.orchestration.coordinator.running(app.project_id)) == 0
     assert not any(rows_of(addresses, app.project_id).values())
 
 
@@ -191,6 +191,6 @@ async def test_erased_project_keeps_no_entry_about_refused_access(app: KairosApp
     await delete(owner, app.project_id)
     assert (await other_caller.get(f"/api/projects/{app.project_id}")).status == 404
     async with app.working():
-        await app.parts.services.refusals.join()
+        await app.parts.api.refusals.join()
         await eventually(lambda: erasure_entry(app, app.project_id), why="the project is erased")
     assert not any(rows_of(addresses, app.project_id).values())

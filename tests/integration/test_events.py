@@ -17,7 +17,7 @@ from kairos.api.live import event_feed, event_listener, event_tail
 from kairos.api.live.event_tail import ProjectTail
 from kairos.background_tasks import end
 from kairos.db.models import TaskEventRow, TaskRow, TaskState
-from kairos.db.repositories import history
+from kairos.db.repositories.tasks import history
 from kairos.embedded import Addresses
 from tests.kit.api import Caller
 from tests.kit.conditions import eventually
@@ -34,14 +34,14 @@ async def owner(app: KairosApp) -> AsyncIterator[Caller]:
 
 
 def tail_of(app: KairosApp) -> ProjectTail:
-    return app.parts.services.events._tails[app.project_id]
+    return app.parts.api.events._tails[app.project_id]
 
 
 async def write(app: KairosApp, task_id: Any, kind: str, **data: Any) -> None:
     """Write one event in a transaction of its own."""
     async with app.database.project(app.project_id) as session:
         await history.add_event(session, app.project_id, task_id, 1, kind, data)
-    app.parts.services.submissions._notices.notify(app.project_id)
+    app.parts.orchestration.submissions._notices.notify(app.project_id)
 
 
 async def in_order(app: KairosApp) -> list[int]:
@@ -86,7 +86,7 @@ async def test_every_commit_of_an_event_sends_a_notice(
 ):
     """Submission, cancellation, retry, agent, end and sweeper: without polling, each event arrives by its notice."""
     monkeypatch.setattr(event_tail, "POLL_S", 60)
-    submissions, worker = app.parts.services.submissions, app.parts.worker
+    submissions, worker = app.parts.orchestration.submissions, app.parts.orchestration.worker
     models.add(ScriptedModel("echo", answer="slow", first_token_s=60))
 
     async def hang() -> None:
@@ -111,7 +111,7 @@ async def test_every_commit_of_an_event_sends_a_notice(
 
         async def dead() -> bool:
             """Sweep repeatedly, as a daemon does: no lease expires before PostgreSQL itself has run for one lease."""
-            await app.parts.sweeper.sweep()
+            await app.parts.orchestration.sweeper.sweep()
             return "dead" in watcher.kinds
 
         await eventually(dead, 10, "the sweeper's event arrives")
@@ -181,7 +181,7 @@ async def test_many_sockets_need_one_read(app: KairosApp, owner: Caller):
         await eventually(lambda: all("second" in watcher.kinds for watcher in watchers), why="all receive it")
         assert tail_of(app).reads - before < 5, "one read for the event, and the polls of a second or two"
         done.set()
-    await eventually(lambda: not app.parts.services.events._tails, why="the tail ends with its last listener")
+    await eventually(lambda: not app.parts.api.events._tails, why="the tail ends with its last listener")
 
 
 async def test_reconnecting_client_receives_each_event_once_under_load(app: KairosApp, owner: Caller):
@@ -194,7 +194,7 @@ async def test_reconnecting_client_receives_each_event_once_under_load(app: Kair
             async with app.database.project(app.project_id) as session:
                 await history.add_event(session, app.project_id, task_id, 1, f"{seed}", {"number": number})
                 await asyncio.sleep(chance.random() * 0.03)
-            app.parts.services.submissions._notices.notify(app.project_id)
+            app.parts.orchestration.submissions._notices.notify(app.project_id)
 
     async def watcher() -> None:
         nonlocal cursor
@@ -217,7 +217,7 @@ async def test_client_that_does_not_read_is_disconnected_without_delaying_others
     app: KairosApp, owner: Caller, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(event_listener, "WAITING", 10)
-    feed = app.parts.services.events
+    feed = app.parts.api.events
     task_id = await app.submit()
     ticket = (await owner.post("/api/events/ticket"))["ticket"]
     async with owner.connect("/api/events", params={"ticket": ticket}) as socket:

@@ -15,7 +15,6 @@ from redis._parsers.base import BaseParser
 from redis.asyncio import Redis
 
 from kairos import redis_keys
-from kairos.api.services import Services
 from kairos.background_tasks import end
 from kairos.cli.diagnosis import _reachable_redis
 from kairos.db.models import TaskState
@@ -62,8 +61,7 @@ async def blocked(client: Redis) -> list[str]:
 
 
 async def ready(app: KairosApp) -> dict[str, Any]:
-    services: Services = app.parts.services
-    return dict((await services.probe())["redis"])
+    return dict((await app.parts.api.readiness.components())["redis"])
 
 
 async def test_daemon_survives_a_failover_that_unblocks_workers(app_with_own_redis: KairosApp, client: Redis):

@@ -61,7 +61,7 @@ class OddError(KairosError):
     ids=["all", "NUL", "half a pair", "a pair in halves"],
 )
 async def test_every_text_of_an_attempt_is_stored(app: KairosApp, odd: str, clean: str):
-    app.parts.services.agents.register(Odd(odd))
+    app.parts.agents.registry.register(Odd(odd))
     async with app.working():
         task = await app.finished(await app.submit(agent="Odd", forbid=("Ro",)), within_s=10)
     assert (task.state, task.output, task.model) == (TaskState.REJECTED, clean, clean)
@@ -79,7 +79,7 @@ async def test_number_beyond_64_bits_is_stored_as_text(app: KairosApp):
             await emit("odd", {"big": 10**30})
             return await super().perform(task, attempt, emit)
 
-    app.parts.services.agents.register(Counting("x"))
+    app.parts.agents.registry.register(Counting("x"))
     async with app.working():
         task = await app.finished(await app.submit(agent="Odd"), within_s=10)
     stored = next(event for event in await app.events(task.id) if "big" in event.data)
@@ -90,7 +90,7 @@ async def test_number_beyond_64_bits_is_stored_as_text(app: KairosApp):
     "error", [ValueError(ODD), OddError(reason=ODD), UnicodeDecodeError("utf-8", b"\xff", 0, 1, ODD)]
 )
 async def test_every_error_of_an_attempt_is_stored(app: KairosApp, error: Exception):
-    app.parts.services.agents.register(Failing(error))
+    app.parts.agents.registry.register(Failing(error))
     async with app.working():
         task = await app.finished(await app.submit(agent="Failing"), within_s=10)
     assert task.state == TaskState.FAILED
@@ -116,7 +116,7 @@ async def test_nul_in_an_answer_does_not_fail_the_task(app: KairosApp, models: M
 async def test_result_that_cannot_be_stored_fails_at_once_with_its_cause(
     app: KairosApp, changes: dict[str, Any], cause: str
 ):
-    app.parts.services.agents.register(Odd(**changes))
+    app.parts.agents.registry.register(Odd(**changes))
     async with app.working():
         task = await app.finished(await app.submit(agent="Odd"), within_s=10)
     assert (task.state, task.attempts) == (TaskState.FAILED, 1)

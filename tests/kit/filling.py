@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 
 from kairos.db.engine import Database
 from kairos.db.models import PROJECT_OWNED, PositionRow, TaskRow
-from kairos.db.repositories import people
+from kairos.db.repositories.access import people
 from kairos.embedded import Addresses
 from kairos.tenancy import ProjectId, UserId, new_id
 from tests.tenancy.test_rows import _values

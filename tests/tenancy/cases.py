@@ -114,7 +114,7 @@ def of_project(tail: str = "", body: Any = None, query: str = "") -> Prepare:
 
 
 async def session(world: World) -> ApiRequest:
-    opened = await world.app.parts.services.accounts.open_session(world.b_id, "t", world.y)
+    opened = await world.app.parts.api.accounts.open_session(world.b_id, "t", world.y)
     del opened
     items = (await world.b.get("/api/auth/sessions"))["items"]
     away = next(item["id"] for item in items if not item["current"])

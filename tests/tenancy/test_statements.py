@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kairos.db.repositories.people import audit
+from kairos.db.repositories.access.people import audit
 from tests.kit.statements import counted
 from tests.tenancy.cases import CASES, Kind
 from tests.tenancy.world import World

@@ -7,12 +7,12 @@ import itertools
 from collections.abc import Iterable, Sequence
 
 from kairos.agents.base import AnswerFormat, AttemptContext, Checks, Draft, Emit, Finding, Severity, Task, Verdict
+from kairos.agents.checks.check_result import CheckResult, error
 from kairos.agents.checks.code_blocks import has_python
 from kairos.agents.checks.content import check_forbidden, check_required
 from kairos.agents.checks.form import check_form, check_format, is_empty
 from kairos.agents.checks.isolation import HostIsolation
 from kairos.agents.checks.json_schema import check_schema
-from kairos.agents.checks.opinion import CheckResult, error
 from kairos.agents.checks.python_checks import CheckedCode, check_code, review_code
 from kairos.agents.checks.task_tests import check_tests, reject_tests, skip_disallowed_tests, skip_unisolated_tests
 from kairos.config import GuardianSettings

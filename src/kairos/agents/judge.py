@@ -29,12 +29,14 @@ from kairos.background_tasks import end
 from kairos.config import JudgeSettings
 from kairos.db.engine import Database
 from kairos.db.models import DecisionRow
-from kairos.db.repositories import history, judging
-from kairos.db.repositories.judging import JudgeFigures
+from kairos.db.repositories.agents import judging
+from kairos.db.repositories.agents.judging import JudgeFigures
+from kairos.db.repositories.tasks import history
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.llm.calls.providers import ChatRequest
 from kairos.llm.catalog.catalog import Model
-from kairos.llm.routing.llm_router import CallContext, LLMRouter, RoutedAnswer, cost_of
+from kairos.llm.routing.call_terms import RoutedAnswer
+from kairos.llm.routing.llm_router import CallContext, LLMRouter, cost_of
 from kairos.tenancy import ProjectId
 
 __all__ = ["JUDGE", "JUDGE_TASK_TYPE", "Judge", "JudgeFigures", "JudgingStatus"]

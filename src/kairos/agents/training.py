@@ -19,7 +19,9 @@ from kairos.agents.guardian import GuardianAgent
 from kairos.agents.judge import Judge
 from kairos.db.engine import Database
 from kairos.db.models import AdapterRow, RunState, SampleState, TrainingRunRow
-from kairos.db.repositories import adapters, dataset, tasks, training
+from kairos.db.repositories import adapters, training
+from kairos.db.repositories.dataset import dataset
+from kairos.db.repositories.tasks import tasks
 from kairos.errors import KairosError, NotFound
 from kairos.fine_tuning.adapters.adapters import AdapterFiles
 from kairos.fine_tuning.adapters.deployments import AdapterDeployments

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from kairos import __version__
 from kairos.api import dashboard, problems
 from kairos.api.access.public_address import HostCheck, Hosts
+from kairos.api.components import ApiComponents
 from kairos.api.json_route import StorableAddress
 from kairos.api.response_headers import ResponseHeaders
 from kairos.api.routes import (
@@ -31,7 +32,7 @@ from kairos.api.routes import (
     training,
     users,
 )
-from kairos.api.services import Services
+from kairos.config import Settings
 
 DESCRIPTION = """Tasks, projects and models of one Kairos installation.
 
@@ -66,7 +67,7 @@ ROUTERS = tuple(
 """All routers of the API; tests iterate over them."""
 
 
-def create_app(services: Services) -> FastAPI:
+def create_app(components: ApiComponents) -> FastAPI:
     app = FastAPI(
         title="Kairos",
         version=__version__,
@@ -75,15 +76,16 @@ def create_app(services: Services) -> FastAPI:
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
-    app.state.services = services
+    settings = components.get(Settings)
+    components.install(app)
     for routes in ROUTERS:
         # Not `include_router`, which analyses every endpoint a second time (0.2 s of CPU at the first request) and
         # matches each request twice. No router is included with a prefix or dependencies of its own.
         app.router.routes.extend(routes.routes)
     dashboard.install(app)
     app.add_middleware(StorableAddress)
-    app.add_middleware(problems.BodyLimit, limit=services.settings.server.body_limit_bytes)
-    app.add_middleware(HostCheck, hosts=Hosts(services.settings.server))
+    app.add_middleware(problems.BodyLimit, limit=settings.server.body_limit_bytes)
+    app.add_middleware(HostCheck, hosts=Hosts(settings.server))
     app.add_middleware(ResponseHeaders)  # the last one added is the outermost
     problems.install(app)
     return app

@@ -11,6 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kairos.api.components import component_of
+from kairos.api.refusals import Refusals
 from kairos.errors import KairosError, NotFound
 from kairos.text import pointer_of
 
@@ -107,7 +109,7 @@ def _note(request: Request, error: NotFound) -> None:
     """Record a denied access for the audit log. It is looked up after the response, which does not depend on it."""
     who = getattr(request.state, "principal", None)
     if who is not None:
-        request.app.state.services.refusals.note(who.user_id, who.project_id, error)
+        component_of(request, Refusals).note(who.user_id, who.project_id, error)
 
 
 async def _invalid_request(request: Request, error: Exception) -> Response:

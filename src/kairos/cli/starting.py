@@ -11,11 +11,10 @@ from rich.text import Text
 
 from kairos import environment, logs
 from kairos.agents.checks.isolation import IsolationStatus
-from kairos.api.services import Services
 from kairos.cli import output
 from kairos.cli.client import Client
 from kairos.cli.credentials import CredentialFile
-from kairos.cli.system import memory
+from kairos.cli.memory import memory
 from kairos.cli.tasks import follow
 from kairos.config import Settings
 from kairos.daemon import DaemonRole, Started, serve
@@ -47,7 +46,7 @@ def run_daemon(settings: Settings, role: str, began: float, *, sample: bool) -> 
     logs.configure(settings.log_level)
     environment.seal(model.api_key_env for model in settings.models if model.api_key_env)
 
-    def announce(started: Started, services: Services) -> None:
+    def announce(started: Started) -> None:
         _show(started)
         if sample and started.address:
             worker = threading.Thread(target=_run_sample, args=(started.address, settings.data_dir), daemon=True)

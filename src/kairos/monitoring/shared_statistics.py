@@ -1,7 +1,7 @@
 """Shares the router's statistics between replicas through PostgreSQL.
 
-A judgement is first written to PostgreSQL, which determines its order (`repositories/statistics.py`), and then read
-back like those of other replicas, so that nothing is counted twice or in different orders. For models with few
+A judgement is first written to PostgreSQL, which determines its order (`repositories/routing/statistics.py`), and then
+read back like those of other replicas, so that nothing is counted twice or in different orders. For models with few
 judgements this happens immediately, with a notification to the others; later every few seconds.
 """
 
@@ -16,13 +16,13 @@ from contextlib import suppress
 from uuid import UUID
 
 from kairos import redis_keys
-from kairos.background_tasks import run_together
+from kairos.background_tasks import NO_JITTER, every, run_together
 from kairos.config import RouterSettings
 from kairos.db.engine import Database, ProjectGone
-from kairos.db.repositories import statistics
-from kairos.db.repositories.statistics import Fading, Judgement, TaskTypeStatistics
+from kairos.db.repositories.routing import statistics
+from kairos.db.repositories.routing.statistics import Fading, Judgement, TaskTypeStatistics
 from kairos.errors import EngineUnavailable
-from kairos.pubsub import Notice, PubSub
+from kairos.pubsub import PubSub
 from kairos.tenancy import ProjectId
 
 log = logging.getLogger(__name__)
@@ -95,7 +95,12 @@ class SharedStatistics:
 
     async def run(self) -> None:
         """Flush, poll and listen until cancelled. Runs as a background task of the daemon, which then calls `close`."""
-        await run_together(self._flush_forever(), self._poll_forever(), self._listen())
+        await run_together(
+            every(lambda: self._settings.flush_s, self._flush_all, jitter=NO_JITTER, at_once=False),
+            self._pubsub.follow(
+                redis_keys.statistics_channel(), lambda: self._settings.poll_s, self._read_changed, at_once=False
+            ),
+        )
 
     async def close(self) -> None:
         """Write the pending judgements."""
@@ -105,28 +110,17 @@ class SharedStatistics:
             except EngineUnavailable as error:
                 log.warning("%d judgements were lost: %s", len(self._waiting[project_id]), error)
 
-    async def _flush_forever(self) -> None:
-        while True:
-            await asyncio.sleep(self._settings.flush_s)
-            for project_id in [project for project, waiting in self._waiting.items() if waiting]:
-                try:
-                    await self.flush(project_id)
-                except EngineUnavailable as error:
-                    log.warning("judgements cannot be written to PostgreSQL yet: %s", error)
+    async def _flush_all(self) -> None:
+        for project_id in [project for project, waiting in self._waiting.items() if waiting]:
+            try:
+                await self.flush(project_id)
+            except EngineUnavailable as error:
+                log.warning("judgements cannot be written to PostgreSQL yet: %s", error)
 
-    async def _poll_forever(self) -> None:
-        while True:
-            await asyncio.sleep(self._settings.poll_s * random.uniform(0.8, 1.2))
-            for project_id in list(self._versions):
-                await self._read_back(project_id)
-
-    async def _listen(self) -> None:
-        async for notice in self._pubsub.listen([redis_keys.statistics_channel()]):
-            projects = list(self._versions)
-            if isinstance(notice, Notice):
-                named = notice.payload.decode(errors="replace")
-                projects = [project for project in projects if str(project) == named]
-            for project_id in projects:
+    async def _read_changed(self, named: frozenset[bytes] | None) -> None:
+        """Read the statistics of these loaded projects, or of all."""
+        for project_id in list(self._versions):
+            if named is None or str(project_id).encode() in named:
                 await self._read_back(project_id)
 
     async def _read_back(self, project_id: ProjectId) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from kairos.agents.checks.opinion import CheckResult, error, first
+from kairos.agents.checks.check_result import CheckResult, error, first
 from kairos.folding import fold
 
 REQUIRE = "require"

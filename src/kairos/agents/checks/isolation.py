@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kairos.agents.checks.sandbox.box import SandboxFailed, SandboxReport, run_sandboxed
 from kairos.agents.checks.sandbox.jail import IsolationMethod
+from kairos.agents.checks.sandbox.launcher import SandboxFailed, SandboxReport, run_sandboxed
 from kairos.agents.checks.task_tests import parse_tests
 
 log = logging.getLogger(__name__)

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from kairos.agents.base import Finding
+from kairos.agents.checks.check_result import CheckResult, error, first, warning
 from kairos.agents.checks.confined import TooMuchWork, confined
-from kairos.agents.checks.opinion import CheckResult, error, first, warning
 from kairos.agents.checks.python_syntax import parse
 from kairos.agents.checks.sandbox.answer import MODULES
-from kairos.agents.checks.sandbox.box import SandboxResult, SandboxTests, run_sandboxed
+from kairos.agents.checks.sandbox.launcher import SandboxResult, SandboxTests, run_sandboxed
 from kairos.errors import InvalidInput
 
 CHECK = "tests"

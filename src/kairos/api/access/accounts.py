@@ -11,7 +11,7 @@ from kairos.api.access.sign_in_limits import SignInLimits, by_device, by_link, b
 from kairos.api.access.tokens import AccessClaims, RefreshClaims, TokenKeys, Unauthenticated, digest, new_secret
 from kairos.config import AuthSettings
 from kairos.db.engine import Database, Session
-from kairos.db.repositories import passwords, people, sessions
+from kairos.db.repositories.access import passwords, people, sessions
 from kairos.errors import InvalidInput, KairosError, NotFound
 from kairos.folding import fold_email
 from kairos.tenancy import NOBODY, ProjectId, Scope, UserId, new_id

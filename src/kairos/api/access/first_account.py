@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from kairos.api.access.tokens import digest, new_secret
 from kairos.db.engine import Database, Duplicate
-from kairos.db.repositories import people, sessions
+from kairos.db.repositories.access import people, sessions
 from kairos.tenancy import NOBODY, ProjectId, Scope, UserId, new_id
 
 LINK_LIFE = timedelta(days=7)

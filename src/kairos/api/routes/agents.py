@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
@@ -10,16 +11,32 @@ from uuid import UUID
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
+from kairos.agents.registry import AgentRegistry
 from kairos.api.access.auth import Member, needs
 from kairos.api.access.permissions import Permission
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
-from kairos.api.services import Services, ServicesDep
-from kairos.db.repositories import activity, replicas
-from kairos.db.repositories.activity import AgentDay, RunningTask
-from kairos.db.repositories.replicas import Replica
+from kairos.config import Settings
+from kairos.db.engine import Database
+from kairos.db.repositories.queue import replicas
+from kairos.db.repositories.queue.replicas import Replica
+from kairos.db.repositories.tasks import activity
+from kairos.db.repositories.tasks.activity import AgentDay, RunningTask
+from kairos.orchestration.tasks.agent_coordinator import AgentCoordinator
 
 routes = APIRouter(prefix="/api/agents", tags=["agents"], route_class=JsonRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentServices:
+    settings: Settings
+    database: Database
+    agents: AgentRegistry
+    coordinator: AgentCoordinator
+
+
+ServicesDep = Annotated[AgentServices, depends_on(AgentServices)]
 
 ReaderDep = Annotated[Member, Depends(needs(Permission.AGENTS_READ))]
 
@@ -99,7 +116,7 @@ async def list_agents(services: ServicesDep, member: ReaderDep) -> AgentList:
     return AgentList(items=items, workers=[WorkerOut.model_validate(d, from_attributes=True) for d in daemons])
 
 
-def _grouped(services: Services, running: Iterable[RunningTask]) -> Mapping[str, list[RunningTask]]:
+def _grouped(services: AgentServices, running: Iterable[RunningTask]) -> Mapping[str, list[RunningTask]]:
     groups: dict[str, list[RunningTask]] = {}
     for task in running:
         groups.setdefault(services.coordinator.agent_of(task.agent), []).append(task)

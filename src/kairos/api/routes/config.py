@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -13,21 +14,36 @@ from pydantic import BaseModel, Field
 from kairos import config_reference
 from kairos.api.access.auth import Body, Member, NoProject, Principal, PrincipalDep, needs, require
 from kairos.api.access.permissions import Permission
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
-from kairos.api.services import Services, ServicesDep
 from kairos.config import ApplyMode
 from kairos.config_reference import ValueSource, shown, source_of, value_of
-from kairos.db.repositories import configuration, replicas
+from kairos.db.engine import Database
+from kairos.db.repositories import configuration
 from kairos.db.repositories.configuration import Version
 from kairos.db.repositories.excerpts import EXCERPT
-from kairos.orchestration.configuration.config_changes import PROJECT, Author, ChangeResult, ConfigChange
+from kairos.db.repositories.queue import replicas
+from kairos.orchestration.configuration.config_changes import PROJECT, Author, ChangeResult, ConfigChange, ConfigChanges
+from kairos.orchestration.configuration.configuration import Configuration
 from kairos.orchestration.configuration.plugin_rules import SETTINGS, shown_settings
 from kairos.orchestration.configuration.project_settings import ProjectSettings
+from kairos.plugins.plugin_loader import PluginLoader
 from kairos.tenancy import NOBODY, ProjectId, Scope
 from kairos.text import LARGEST_INTEGER, JsonObject, Position, Text
 
 routes = APIRouter(prefix="/api/config", tags=["configuration"], route_class=JsonRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigServices:
+    database: Database
+    configuration: Configuration
+    config_changes: ConfigChanges
+    plugins: PluginLoader
+
+
+ServicesDep = Annotated[ConfigServices, depends_on(ConfigServices)]
 
 ReaderDep = Annotated[Member, Depends(needs(Permission.CONFIG_READ))]
 
@@ -215,7 +231,7 @@ async def show_replicas(services: ServicesDep, member: ReaderDep) -> ReplicaList
     return ReplicaList(version=newest, items=items)
 
 
-def _system_values(services: Services, newest: Version | None, operator: bool) -> list[ValueOut]:
+def _system_values(services: ConfigServices, newest: Version | None, operator: bool) -> list[ValueOut]:
     running, set_ = services.configuration, newest.values if newest else {}
     return [
         ValueOut(
@@ -234,7 +250,7 @@ def _system_values(services: Services, newest: Version | None, operator: bool) -
     ]
 
 
-def _value(services: Services, key: str) -> Any:
+def _value(services: ConfigServices, key: str) -> Any:
     value = value_of(services.configuration.live.now, key)
     return shown_settings(services.plugins, value) if key == SETTINGS else shown(value)
 

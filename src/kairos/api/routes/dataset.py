@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -13,13 +14,15 @@ from pydantic import BaseModel, Field, JsonValue
 
 from kairos.api.access.auth import Body, Member, needs, right_of
 from kairos.api.access.permissions import Permission
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
+from kairos.api.live.event_feed import EventFeed
 from kairos.api.live.watched_download import WatchedDownload
 from kairos.api.problems import responses
-from kairos.api.services import Services, ServicesDep
-from kairos.db.engine import Session
+from kairos.db.engine import Database, Session
 from kairos.db.models import SampleRow, SampleState
-from kairos.db.repositories import dataset, people
+from kairos.db.repositories.access import people
+from kairos.db.repositories.dataset import dataset
 from kairos.db.repositories.excerpts import EXCERPT, ITEMS
 from kairos.errors import InvalidInput, NotFound
 from kairos.fine_tuning.dataset.dataset import RowChanged, check_move, line_of, secrets_of
@@ -29,6 +32,15 @@ from kairos.orchestration.dataset.samples import SampleSource
 from kairos.text import Text
 
 routes = APIRouter(prefix="/api/dataset", tags=["dataset"], route_class=JsonRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetServices:
+    database: Database
+    events: EventFeed
+
+
+ServicesDep = Annotated[DatasetServices, depends_on(DatasetServices)]
 
 ReaderDep = Annotated[Member, Depends(needs(Permission.DATASET_READ))]
 WriterDep = Annotated[Member, Depends(needs(Permission.DATASET_WRITE))]
@@ -312,7 +324,7 @@ async def _written(session: Session, member: Member, row: SampleRow, values: dic
     return _response(written)
 
 
-async def _lines(services: Services, member: Member, state: SampleState) -> AsyncIterator[bytes]:
+async def _lines(services: DatasetServices, member: Member, state: SampleState) -> AsyncIterator[bytes]:
     after: UUID | None = None
     while True:
         async with services.database.project(member.project_id) as session:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated
+
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from kairos import __version__
-from kairos.agents.checks.isolation import IsolationStatus
+from kairos.agents.checks.isolation import HostIsolation, IsolationStatus
 from kairos.agents.checks.sandbox.jail import IsolationMethod
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
-from kairos.api.services import ServicesDep
+from kairos.api.readiness import Readiness
 
 routes = APIRouter(prefix="/api/health", tags=["health"], route_class=JsonRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthServices:
+    isolation: HostIsolation
+    readiness: Readiness
+
+
+ServicesDep = Annotated[HealthServices, depends_on(HealthServices)]
 
 
 class Live(BaseModel):
@@ -56,7 +69,7 @@ async def live() -> Live:
 )
 async def ready(services: ServicesDep, response: Response) -> Ready:
     """The state of each component. 503 only if tasks cannot be accepted; otherwise the status is `degraded`."""
-    parts = {name: ComponentOut(**part) for name, part in (await services.probe()).items()}
+    parts = {name: ComponentOut(**part) for name, part in (await services.readiness.components()).items()}
     if parts["postgresql"].state == "away":
         response.status_code = 503
         return Ready(status="unavailable", parts=parts, isolation=None)

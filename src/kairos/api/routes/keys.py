@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
@@ -12,16 +13,29 @@ from pydantic import BaseModel, Field
 from kairos.api.access.api_keys import new_key
 from kairos.api.access.auth import Body, Forbidden, Member, needs
 from kairos.api.access.permissions import NOT_FOR_KEYS, Permission
+from kairos.api.access.tokens import TokenKeys
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
-from kairos.api.services import ServicesDep
+from kairos.config import Settings
+from kairos.db.engine import Database
 from kairos.db.models import ApiKeyRow
-from kairos.db.repositories import members, people
+from kairos.db.repositories.access import members, people
 from kairos.errors import InvalidInput, LimitReached, NotFound
 from kairos.tenancy import new_id
 from kairos.text import Text
 
 routes = APIRouter(prefix="/api/keys", tags=["keys"], route_class=JsonRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyServices:
+    settings: Settings
+    database: Database
+    keys: TokenKeys
+
+
+ServicesDep = Annotated[KeyServices, depends_on(KeyServices)]
 
 ManagerDep = Annotated[Member, Depends(needs(Permission.KEYS_MANAGE))]
 

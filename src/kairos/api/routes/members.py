@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
@@ -13,17 +14,28 @@ from kairos.api.access.auth import Body, Forbidden, Member, needs
 from kairos.api.access.permissions import RANK, Permission
 from kairos.api.access.public_address import link_base_for
 from kairos.api.access.tokens import digest, new_secret
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
-from kairos.api.services import ServicesDep
+from kairos.config import Settings
+from kairos.db.engine import Database
 from kairos.db.models import InvitationRow, Role
-from kairos.db.repositories import members, people
+from kairos.db.repositories.access import members, people
 from kairos.errors import KairosError, LimitReached, NotFound
 from kairos.folding import email_forms
 from kairos.tenancy import new_id
 from kairos.text import Text
 
 routes = APIRouter(prefix="/api", tags=["members"], route_class=JsonRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class MemberServices:
+    settings: Settings
+    database: Database
+
+
+ServicesDep = Annotated[MemberServices, depends_on(MemberServices)]
 
 ReaderDep = Annotated[Member, Depends(needs(Permission.MEMBERS_READ))]
 ManagerDep = Annotated[Member, Depends(needs(Permission.MEMBERS_MANAGE))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -11,20 +12,36 @@ from pydantic import BaseModel, Field, JsonValue
 
 from kairos.api.access.auth import Member, OperatorDep, PrincipalDep, needs
 from kairos.api.access.permissions import Permission
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.api.routes.agents import AgentDayOut, today_of
-from kairos.api.services import Services, ServicesDep
-from kairos.db.repositories import activity
-from kairos.db.repositories.activity import AgentDay
+from kairos.config import Settings
+from kairos.db.engine import Database
+from kairos.db.repositories.tasks import activity
+from kairos.db.repositories.tasks.activity import AgentDay
+from kairos.orchestration.configuration.config_changes import ConfigChanges
 from kairos.orchestration.configuration.project_settings import ProjectSettings
+from kairos.orchestration.tasks.agent_coordinator import AgentCoordinator
 from kairos.plugins.plugin_agent import PluginAgent
 from kairos.plugins.plugin_config import merged, shown
 from kairos.plugins.plugin_errors import PluginMisconfigured
-from kairos.plugins.plugin_loader import PluginEntry
+from kairos.plugins.plugin_loader import PluginEntry, PluginLoader
 from kairos.text import Text
 
 routes = APIRouter(prefix="/api/plugins", tags=["plugins"], route_class=JsonRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class PluginPageServices:
+    settings: Settings
+    database: Database
+    config_changes: ConfigChanges
+    coordinator: AgentCoordinator
+    plugins: PluginLoader
+
+
+ServicesDep = Annotated[PluginPageServices, depends_on(PluginPageServices)]
 
 ReaderDep = Annotated[Member, Depends(needs(Permission.AGENTS_READ))]
 
@@ -79,7 +96,7 @@ async def reload_plugins(services: ServicesDep, who: OperatorDep) -> dict[str, i
 
 
 async def _out(
-    services: Services, member: Member, entry: PluginEntry, operator: bool, days: Mapping[str, list[AgentDay]]
+    services: PluginPageServices, member: Member, entry: PluginEntry, operator: bool, days: Mapping[str, list[AgentDay]]
 ) -> PluginOut:
     project = ProjectSettings.of(member.project_settings)
     own = project.plugin_settings.get(entry.name, {})
@@ -125,7 +142,7 @@ def _last(entry: PluginEntry) -> str | None:
     return entry.agent.last_failure if isinstance(entry.agent, PluginAgent) else None
 
 
-async def _days(services: Services, member: Member) -> Mapping[str, list[AgentDay]]:
+async def _days(services: PluginPageServices, member: Member) -> Mapping[str, list[AgentDay]]:
     """Today's statistics by agent."""
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     async with services.database.project(member.project_id) as session:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -14,23 +15,39 @@ from pydantic import BaseModel, Field, JsonValue
 from kairos.agents.base import AnswerFormat, Checks
 from kairos.agents.checks.json_schema import accept_schema
 from kairos.agents.checks.task_tests import accept_tests
+from kairos.agents.registry import AgentRegistry
 from kairos.api.access.auth import Body, Member, TasksReader, TasksWriter, needs
 from kairos.api.access.permissions import Permission
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
-from kairos.api.services import Services, ServicesDep
+from kairos.db.engine import Database
 from kairos.db.models import DecisionRow, TaskEventRow, TaskState, VerdictRow
-from kairos.db.repositories import history, labels, tasks
 from kairos.db.repositories.excerpts import EXCERPT
+from kairos.db.repositories.tasks import history, labels, tasks
 from kairos.errors import InvalidInput, NotFound
 from kairos.lanes import Lane
+from kairos.llm.routing.llm_router import LLMRouter
 from kairos.orchestration.configuration.project_settings import ProjectSettings
 from kairos.orchestration.queue.claim import NewTask
-from kairos.orchestration.tasks.labels import Label, NewLabel
+from kairos.orchestration.tasks.labels import Label, Labels, NewLabel
+from kairos.orchestration.tasks.submission import Submissions
 from kairos.tenancy import ProjectId, TaskId
 from kairos.text import JsonObject, Position, Text, ZonedMoment
 
 routes = APIRouter(prefix="/api/tasks", tags=["tasks"], route_class=JsonRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskServices:
+    database: Database
+    submissions: Submissions
+    labels: Labels
+    agents: AgentRegistry
+    router: LLMRouter
+
+
+ServicesDep = Annotated[TaskServices, depends_on(TaskServices)]
 
 MOST_EVENTS = 1_000
 """Events in one response; `after` requests the rest."""
@@ -310,7 +327,7 @@ async def give_label(services: ServicesDep, member: LabellerDep, task_id: UUID, 
 
 
 async def _new_task(
-    services: Services,
+    services: TaskServices,
     project_id: ProjectId,
     disabled: Collection[str],
     body: TaskBody,

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
+from kairos.api.access.accounts import Accounts
 from kairos.api.access.auth import Body, OperatorDep
 from kairos.api.access.public_address import link_base_for
+from kairos.api.access.tokens import TokenKeys
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
-from kairos.api.services import ServicesDep
-from kairos.db.repositories import people, sessions
+from kairos.db.engine import Database
+from kairos.db.repositories.access import people, sessions
 from kairos.errors import KairosError, NotFound
 from kairos.tenancy import Scope, UserId
 
 routes = APIRouter(prefix="/api", tags=["operators"], route_class=JsonRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class UserServices:
+    database: Database
+    keys: TokenKeys
+    accounts: Accounts
+
+
+ServicesDep = Annotated[UserServices, depends_on(UserServices)]
 
 
 class LastOperator(KairosError):

@@ -13,17 +13,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
+from kairos.background_tasks import every
 from kairos.config import FineTuningSettings
 from kairos.db.engine import Database, Session
 from kairos.db.models import AdapterRow, AdapterState
-from kairos.db.repositories import adapters, people
+from kairos.db.repositories import adapters
+from kairos.db.repositories.access import people
 from kairos.db.repositories.adapters import MeasuredQuality
 from kairos.errors import Conflict, EngineUnavailable, KairosError, NotFound
 from kairos.fine_tuning.adapters.adapters import AdapterFiles, StoredAdapter
@@ -95,14 +97,16 @@ class Promotions:
 
     async def run(self) -> None:
         """Review the deployed adapters periodically, as a background task of the daemon until cancelled."""
-        while True:
-            await asyncio.sleep(WATCH_S * random.uniform(0.8, 1.2))
-            try:
-                await self.watch()
-            except EngineUnavailable as error:
-                log.warning("cannot review the deployed adapters for now: %s", error)
-            except KairosError as error:
-                log.warning("cannot change the state of a deployed adapter: %s", error)
+        outage = partial(log.warning, "cannot review the deployed adapters for now: %s")
+        await every(WATCH_S, self._watch_or_log, outage, at_once=False)
+
+    async def _watch_or_log(self) -> None:
+        try:
+            await self.watch()
+        except EngineUnavailable:
+            raise
+        except KairosError as error:
+            log.warning("cannot change the state of a deployed adapter: %s", error)
 
     async def rule(self, project_id: ProjectId, adapter_id: UUID, report: GateReport) -> AdapterRow:
         """Apply the gate's decision on a candidate."""

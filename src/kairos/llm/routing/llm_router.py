@@ -15,24 +15,23 @@ from uuid import UUID
 
 from kairos.db.engine import Database
 from kairos.db.models import DecisionRow
-from kairos.db.repositories import history
-from kairos.db.repositories.statistics import Judgement, QualitySource, TaskTypeStatistics
+from kairos.db.repositories.routing.statistics import Judgement, QualitySource, TaskTypeStatistics
+from kairos.db.repositories.tasks import history
 from kairos.llm.cache.cached_answer import CachedAnswer
 from kairos.llm.cache.response_cache import Hit, Lease, ResponseCache
 from kairos.llm.cache.response_key import CacheKey, CacheUse, CatalogVersions, cache_key, cache_use, model_version
-from kairos.llm.calls.answer_limits import AnswerLimit, min_room, shortest_messages
+from kairos.llm.calls.answer_limits import min_room, shortest_messages
 from kairos.llm.calls.model_calls import cost_of
 from kairos.llm.calls.prompt_size import prompt_upper_bound
-from kairos.llm.calls.providers import ChatRequest, Completion, ModelCallError, Providers
+from kairos.llm.calls.providers import ChatRequest, ModelCallError, Providers
 from kairos.llm.calls.served_context import ModelContexts
 from kairos.llm.catalog.catalog import Catalog, Model
 from kairos.llm.health.health import ModelHealth
-from kairos.llm.routing.call_terms import CallResult, CallTimeouts, OnDelta, OnRestart, StreamListener
-from kairos.llm.routing.decision import Decision, Request, canary_bucket_of
+from kairos.llm.routing.call_terms import CallResult, CallTimeouts, OnDelta, OnRestart, RoutedAnswer, StreamListener
+from kairos.llm.routing.decision import Decision, Request, ScoredCandidate, canary_bucket_of
 from kairos.llm.routing.model_caller import ModelCaller
 from kairos.llm.routing.routing_errors import ModelBeingProbed, ModelWithdrawn, UnknownModel, no_candidate_error
-from kairos.llm.routing.scoring import Score
-from kairos.llm.routing.selection import ModelSelector
+from kairos.llm.routing.selection import ModelSelector, ScoreInputs
 from kairos.llm.routing.statistics import RouterWeights, Statistics
 from kairos.llm.routing.task_types import TaskType, TaskTypes, prompt_of, statistics_key
 from kairos.monitoring.performance_tracker import CallOrigin, ModelCall, PerformanceTracker
@@ -74,20 +73,6 @@ class CallContext:
     rules: str = ""
     """Version of the guardian's rules. Together with `checks`, it is part of the cache key."""
     checks: object = None
-
-
-@dataclass(frozen=True, slots=True)
-class RoutedAnswer:
-    """A completion, its model, and the routing decision."""
-
-    completion: Completion
-    model: str
-    decision_id: UUID
-    cached: bool = False
-    messages: tuple[Mapping[str, Any], ...] = ()
-    """The messages as sent: the longest form that fits the model's context."""
-    limit: AnswerLimit | None = None
-    """The token limit of the answer; None for a cached answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +178,11 @@ class LLMRouter:
     def _choose(self, request: Request) -> Decision:
         """Choose a model. If no context holds the longest allowed answer, a shorter answer is preferred to none and to
         the last resort."""
-        decision = self._selector.choose(request, time.time())
+        decision = self._selector.choose(request, time.time(), self._calculate_model_score)
         if decision.ranked or request.min_context_tokens >= request.context_tokens:
             return decision
-        least = self._selector.choose(replace(request, context_tokens=request.min_context_tokens), time.time())
+        shorter = replace(request, context_tokens=request.min_context_tokens)
+        least = self._selector.choose(shorter, time.time(), self._calculate_model_score)
         kept, other = (least, decision) if least.ranked or decision.chosen is None else (decision, least)
         self._selector.release(other.ticket)
         return kept
@@ -204,8 +190,7 @@ class LLMRouter:
     def reweigh(self, weights: RouterWeights, default_model: str, last_resort: str | None) -> None:
         """Apply these weights and defaults from the next request on."""
         self.default_model = default_model
-        self._selector.weights = weights
-        self._selector.last_resort = last_resort
+        self._selector.reweigh(weights, last_resort)
 
     def require(self, name: str, project_id: Hashable = None) -> Model:
         """Return the model of that name that the project may call. Without a project, only shared models are found.
@@ -231,9 +216,15 @@ class LLMRouter:
         self._update_models()
         self._versions = CatalogVersions(self.catalog)
 
-    def _calculate_model_score(self, model: str, task_type: str, project_id: ProjectId) -> Score | None:
-        """Return the score of a model for a task type, from history, specialties and health; None if unknown."""
-        return self._selector.score(Request(project_id, task_type), model, time.time())
+    def _calculate_model_score(
+        self, model: str, task_type: str, project_id: Hashable, inputs: ScoreInputs | None = None
+    ) -> ScoredCandidate | None:
+        """Return the score of a model for a task type, from history, specialties and health; None if unknown.
+
+        `inputs` are those of a request that is being routed; by default those of a short request made now.
+        """
+        inputs = inputs or self._selector.score_inputs(Request(project_id, task_type), model, time.time())
+        return None if inputs is None else self._selector.calculate_score(inputs)
 
     async def record_quality(
         self, project_id: ProjectId, decision_id: UUID, quality: float | None, source: str

@@ -12,8 +12,10 @@ from kairos.config import ApplyMode, InvalidConfig, Settings
 from kairos.config_reference import nearest, shown, value_of
 from kairos.db.engine import Database, Duplicate, Session
 from kairos.db.models import ProjectRow
-from kairos.db.repositories import configuration, people, projects
+from kairos.db.repositories import configuration
+from kairos.db.repositories.access import people
 from kairos.db.repositories.configuration import Version
+from kairos.db.repositories.projects import projects
 from kairos.errors import InvalidInput, KairosError, NotFound
 from kairos.orchestration.configuration import plugin_rules
 from kairos.orchestration.configuration.configuration import Configuration

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from kairos.db.engine import Session
 from kairos.db.models import SampleRow
-from kairos.db.repositories import dataset
+from kairos.db.repositories.dataset import dataset
 from kairos.fine_tuning.dataset.dataset import fingerprint, secrets_of
 
 

@@ -18,7 +18,7 @@ from kairos.agents.registry import AgentRegistry, UnknownAgent
 from kairos.config import GuardianSettings, QueueSettings
 from kairos.db.engine import Database, ProjectGone, Session
 from kairos.db.models import SampleRow, TaskState, VerdictRow
-from kairos.db.repositories import history, tasks
+from kairos.db.repositories.tasks import history, tasks
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.lanes import Lane
 from kairos.llm.calls.answer_limits import PromptTooLong

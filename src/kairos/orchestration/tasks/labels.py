@@ -8,7 +8,8 @@ from enum import StrEnum
 
 from kairos.db.engine import Database, Session
 from kairos.db.models import LabelRow, SampleRow, TaskRow, TaskState, VerdictRow
-from kairos.db.repositories import dataset, history, labels, tasks
+from kairos.db.repositories.dataset import dataset
+from kairos.db.repositories.tasks import history, labels, tasks
 from kairos.errors import Conflict, EngineUnavailable, InvalidInput, NotFound
 from kairos.fine_tuning.dataset.dataset import secrets_of
 from kairos.lanes import Lane

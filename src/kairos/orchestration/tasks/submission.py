@@ -9,7 +9,8 @@ from uuid import UUID
 from kairos.config import QueueSettings
 from kairos.db.engine import Database, Session
 from kairos.db.models import TaskRow, TaskState
-from kairos.db.repositories import history, projects, tasks
+from kairos.db.repositories.projects import projects
+from kairos.db.repositories.tasks import history, tasks
 from kairos.errors import Conflict, EngineUnavailable, KairosError, NotFound
 from kairos.lanes import Lane
 from kairos.orchestration.configuration.project_limits import ProjectLimits

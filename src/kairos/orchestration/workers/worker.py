@@ -14,7 +14,8 @@ from kairos.background_tasks import end, keep_running
 from kairos.config import Settings
 from kairos.db.engine import Database
 from kairos.db.models import TaskState
-from kairos.db.repositories import history, people, tasks
+from kairos.db.repositories.access import people
+from kairos.db.repositories.tasks import history, tasks
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.lanes import Lane
 from kairos.orchestration.queue.claim import Claim, Outcome, ProjectRules, claim_of

@@ -82,10 +82,6 @@ async def close_decision(session: AsyncSession, decision_id: UUID, answered: str
     )
 
 
-async def set_decision_quality(session: AsyncSession, decision_id: UUID, quality: float | None) -> None:
-    await session.execute(update(DecisionRow).where(DecisionRow.id == decision_id).values(quality=quality))
-
-
 def unanswered(row: TaskRow, reason: str) -> SampleRow:
     """The dataset row of a task that ended without an output. It is not trained on until it is labelled."""
     return SampleRow(

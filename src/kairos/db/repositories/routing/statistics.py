@@ -109,7 +109,7 @@ on conflict (project_id, task_type) do update set version = kept.version + 1
 """)
 """Creates and locks the positions, always in the same order to avoid deadlocks."""
 
-OBSERVE = text(files("kairos.db.repositories").joinpath("statistics.sql").read_text(encoding="utf-8"))
+OBSERVE = text(files("kairos.db.repositories.routing").joinpath("statistics.sql").read_text(encoding="utf-8"))
 
 CHANGED = text("""
 select stood.task_type, stood.position as place, stood.version,

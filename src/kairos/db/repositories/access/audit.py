@@ -12,7 +12,8 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from kairos.db.models import AuditRow, ProjectRow, UserRow
-from kairos.db.repositories import excerpts, people
+from kairos.db.repositories import excerpts
+from kairos.db.repositories.access import people
 
 
 @dataclass(frozen=True, slots=True)

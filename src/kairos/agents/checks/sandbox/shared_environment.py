@@ -13,7 +13,7 @@ import sys
 import types
 from typing import Any
 
-from kairos.agents.checks.sandbox import mirrors
+from kairos.agents.checks.sandbox import object_proxies
 from kairos.agents.checks.sandbox.peer import Peer
 
 BUILTINS = ("input", "print", "open")
@@ -81,7 +81,7 @@ def _call_there(peer: Peer, module: types.ModuleType, name: str) -> None:
     own = getattr(module, name)
 
     def function(first: Any, *args: Any, **kwargs: Any) -> Any:
-        if mirrors.number_of(first) is None:
+        if object_proxies.number_of(first) is None:
             return own(first, *args, **kwargs)
         return peer.request("library", module.__name__, name, (first, *args), kwargs)
 
@@ -120,6 +120,6 @@ def _patch_both(peer: Peer, mock: Any) -> None:
 
 def _is_shared(target: Any, attribute: str) -> bool:
     """Whether the target is in a standard library module. Builtins and streams are sent with every message."""
-    if not isinstance(target, types.ModuleType) or mirrors.number_of(target) is not None or target is builtins:
+    if not isinstance(target, types.ModuleType) or object_proxies.number_of(target) is not None or target is builtins:
         return False
     return target.__name__.partition(".")[0] in sys.stdlib_module_names and not (target is sys and attribute in STREAMS)
