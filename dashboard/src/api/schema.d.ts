@@ -2323,6 +2323,19 @@ export interface components {
              */
             refusals: components["schemas"]["RefusedRowOut"][];
         };
+        /**
+         * InputError
+         * @description An invalid value of a request.
+         */
+        InputError: {
+            /**
+             * Pointer
+             * @description Path of the value in the body, such as `/checks/format`, or its parameter.
+             */
+            pointer: string;
+            /** Detail */
+            detail: string;
+        };
         /** InvitationBody */
         InvitationBody: {
             /** @default member */
@@ -3011,6 +3024,39 @@ export interface components {
             input: number;
             /** Output */
             output: number;
+        };
+        /**
+         * Problem
+         * @description A problem document (RFC 9457).
+         */
+        Problem: {
+            /** Type */
+            type: string;
+            /** Title */
+            title: string;
+            /** Status */
+            status: number;
+            /**
+             * Detail
+             * @description The problem and its remedy.
+             */
+            detail: string;
+            /**
+             * Code
+             * @description Stable name of the problem.
+             */
+            code: string;
+            /**
+             * Instance
+             * @description Path of the request.
+             */
+            instance: string;
+            /**
+             * Errors
+             * @description The first 100 invalid values.
+             * @default []
+             */
+            errors: components["schemas"]["InputError"][];
         };
         /** ProgressOut */
         ProgressOut: {
@@ -4192,7 +4238,89 @@ export interface components {
             alive: boolean;
         };
     };
-    responses: never;
+    responses: {
+        /** @description The request is malformed. */
+        BadRequest: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The credential is missing or not valid. */
+        Unauthorized: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The credential does not allow this. */
+        Forbidden: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The object does not exist in this project. */
+        NotFound: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The state of the object does not allow this. */
+        Conflict: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The body is too large. */
+        RequestEntityTooLarge: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The input is invalid. */
+        UnprocessableEntity: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Too many attempts. */
+        TooManyRequests: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description A required component is unavailable. */
+        ServiceUnavailable: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+    };
     parameters: never;
     requestBodies: never;
     headers: never;
@@ -4224,106 +4352,11 @@ export interface operations {
                     "application/json": components["schemas"]["Tokens"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description Too many attempts. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     setup_api_auth_setup_post: {
@@ -4348,106 +4381,11 @@ export interface operations {
                     "application/json": components["schemas"]["Tokens"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description Too many attempts. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     local_api_auth_local_post: {
@@ -4472,86 +4410,10 @@ export interface operations {
                     "application/json": components["schemas"]["Tokens"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     refresh_api_auth_refresh_post: {
@@ -4578,106 +4440,11 @@ export interface operations {
                     "application/json": components["schemas"]["Tokens"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     logout_api_auth_logout_post: {
@@ -4696,66 +4463,9 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     logout_everywhere_api_auth_logout_everywhere_post: {
@@ -4774,66 +4484,9 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     me_api_auth_me_get: {
@@ -4854,46 +4507,8 @@ export interface operations {
                     "application/json": components["schemas"]["Me"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     rename_me_api_auth_me_patch: {
@@ -4916,106 +4531,11 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     change_password_api_auth_password_post: {
@@ -5038,126 +4558,12 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description Too many attempts. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_sessions_api_auth_sessions_get: {
@@ -5178,66 +4584,9 @@ export interface operations {
                     "application/json": components["schemas"]["SessionList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     end_session_api_auth_sessions__session_id__delete: {
@@ -5258,106 +4607,11 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_invitation_api_auth_invitation_post: {
@@ -5382,86 +4636,10 @@ export interface operations {
                     "application/json": components["schemas"]["InvitedTo"];
                 };
             };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            404: components["responses"]["NotFound"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     register_api_auth_register_post: {
@@ -5486,126 +4664,12 @@ export interface operations {
                     "application/json": components["schemas"]["Tokens"];
                 };
             };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description Too many attempts. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     accept_api_auth_accept_post: {
@@ -5630,146 +4694,13 @@ export interface operations {
                     "application/json": components["schemas"]["Joined"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_projects_api_projects_get: {
@@ -5790,46 +4721,8 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     create_project_api_projects_post: {
@@ -5854,126 +4747,12 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_project_api_projects__project_id__get: {
@@ -5996,106 +4775,11 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectDetail"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     delete_project_api_projects__project_id__delete: {
@@ -6121,106 +4805,11 @@ export interface operations {
                     "application/json": unknown;
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     change_project_api_projects__project_id__patch: {
@@ -6247,126 +4836,12 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectDetail"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     archive_project_api_projects__project_id__archive_post: {
@@ -6389,106 +4864,11 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     restore_project_api_projects__project_id__restore_post: {
@@ -6511,106 +4891,11 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     export_project_api_projects__project_id__export_get: {
@@ -6633,106 +4918,11 @@ export interface operations {
                     "application/gzip": unknown;
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     switch_project_api_projects__project_id__switch_post: {
@@ -6755,106 +4945,11 @@ export interface operations {
                     "application/json": components["schemas"]["Switched"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_members_api_members_get: {
@@ -6875,86 +4970,10 @@ export interface operations {
                     "application/json": components["schemas"]["MemberList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     remove_member_api_members__user_id__delete: {
@@ -6975,126 +4994,12 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     change_role_api_members__user_id__patch: {
@@ -7119,146 +5024,13 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_invitations_api_invitations_get: {
@@ -7279,86 +5051,10 @@ export interface operations {
                     "application/json": components["schemas"]["InvitationList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     invite_api_invitations_post: {
@@ -7383,126 +5079,12 @@ export interface operations {
                     "application/json": components["schemas"]["NewInvitation"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     revoke_invitation_api_invitations__invitation_id__delete: {
@@ -7523,126 +5105,12 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_keys_api_keys_get: {
@@ -7663,86 +5131,10 @@ export interface operations {
                     "application/json": components["schemas"]["KeyList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     create_key_api_keys_post: {
@@ -7767,126 +5159,12 @@ export interface operations {
                     "application/json": components["schemas"]["NewKey"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     revoke_key_api_keys__key_id__delete: {
@@ -7907,126 +5185,12 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_users_api_users_get: {
@@ -8047,66 +5211,9 @@ export interface operations {
                     "application/json": components["schemas"]["UserList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     change_user_api_users__user_id__patch: {
@@ -8131,146 +5238,13 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     reset_link_api_users__user_id__reset_link_post: {
@@ -8293,126 +5267,12 @@ export interface operations {
                     "application/json": components["schemas"]["ResetLink"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     reset_link_by_email_api_users_reset_link_post: {
@@ -8437,146 +5297,13 @@ export interface operations {
                     "application/json": components["schemas"]["ResetLink"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     rotate_signing_key_api_system_signing_keys_rotate_post: {
@@ -8597,66 +5324,9 @@ export interface operations {
                     "application/json": components["schemas"]["RotatedKey"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_entries_api_audit_get: {
@@ -8688,106 +5358,11 @@ export interface operations {
                     "application/json": components["schemas"]["AuditPage"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_overview_api_overview_get: {
@@ -8808,86 +5383,10 @@ export interface operations {
                     "application/json": components["schemas"]["Overview"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_tasks_api_tasks_get: {
@@ -8923,86 +5422,10 @@ export interface operations {
                     "application/json": components["schemas"]["TaskPage"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     submit_api_tasks_post: {
@@ -9040,126 +5463,12 @@ export interface operations {
                     "application/json": components["schemas"]["TaskOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_api_tasks__task_id__get: {
@@ -9182,106 +5491,11 @@ export interface operations {
                     "application/json": components["schemas"]["TaskDetail"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_events_api_tasks__task_id__events_get: {
@@ -9307,106 +5521,11 @@ export interface operations {
                     "application/json": components["schemas"]["EventList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     cancel_api_tasks__task_id__cancel_post: {
@@ -9429,126 +5548,12 @@ export interface operations {
                     "application/json": components["schemas"]["TaskOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     retry_api_tasks__task_id__retry_post: {
@@ -9571,126 +5576,12 @@ export interface operations {
                     "application/json": components["schemas"]["TaskOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     give_label_api_tasks__task_id__label_post: {
@@ -9717,146 +5608,13 @@ export interface operations {
                     "application/json": components["schemas"]["TaskDetail"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     make_ticket_api_events_ticket_post: {
@@ -9877,106 +5635,11 @@ export interface operations {
                     "application/json": components["schemas"]["TicketOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description Too many attempts. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_samples_api_dataset_get: {
@@ -10006,106 +5669,11 @@ export interface operations {
                     "application/json": components["schemas"]["SamplePage"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     stats_api_dataset_stats_get: {
@@ -10126,86 +5694,10 @@ export interface operations {
                     "application/json": components["schemas"]["Stats"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     next_sample_api_dataset_next_post: {
@@ -10236,106 +5728,11 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     import_rows_api_dataset_import_post: {
@@ -10364,126 +5761,12 @@ export interface operations {
                     "application/json": components["schemas"]["ImportedOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     export_rows_api_dataset_export_get: {
@@ -10506,106 +5789,11 @@ export interface operations {
                     "application/jsonl": unknown;
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_sample_api_dataset__sample_id__get: {
@@ -10628,126 +5816,12 @@ export interface operations {
                     "application/json": components["schemas"]["SampleDetail"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     erase_sample_api_dataset__sample_id__delete: {
@@ -10770,126 +5844,12 @@ export interface operations {
                     "application/json": components["schemas"]["Erased"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     change_sample_api_dataset__sample_id__patch: {
@@ -10916,146 +5876,13 @@ export interface operations {
                     "application/json": components["schemas"]["SampleOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     clear_secrets_api_dataset__sample_id__clear_secrets_post: {
@@ -11082,146 +5909,13 @@ export interface operations {
                     "application/json": components["schemas"]["SampleOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     undo_api_dataset__sample_id__undo_post: {
@@ -11244,126 +5938,12 @@ export interface operations {
                     "application/json": components["schemas"]["SampleOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_bases_api_training_bases_get: {
@@ -11384,86 +5964,10 @@ export interface operations {
                     "application/json": components["schemas"]["BaseList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     plan_api_training_plan_post: {
@@ -11488,126 +5992,12 @@ export interface operations {
                     "application/json": components["schemas"]["PlanOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_runs_api_training_get: {
@@ -11630,106 +6020,11 @@ export interface operations {
                     "application/json": components["schemas"]["RunList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     start_api_training_post: {
@@ -11754,146 +6049,13 @@ export interface operations {
                     "application/json": components["schemas"]["RunOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_run_api_training__run_id__get: {
@@ -11916,126 +6078,12 @@ export interface operations {
                     "application/json": components["schemas"]["RunOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     cancel_run_api_training__run_id__cancel_post: {
@@ -12058,126 +6106,12 @@ export interface operations {
                     "application/json": components["schemas"]["RunOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_adapters_api_adapters_get: {
@@ -12198,86 +6132,10 @@ export interface operations {
                     "application/json": components["schemas"]["AdapterList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     roll_back_api_adapters_roll_back_post: {
@@ -12302,146 +6160,13 @@ export interface operations {
                     "application/json": components["schemas"]["AdapterOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_adapter_api_adapters__adapter_id__get: {
@@ -12464,126 +6189,12 @@ export interface operations {
                     "application/json": components["schemas"]["AdapterDetail"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     delete_api_adapters__adapter_id__delete: {
@@ -12606,126 +6217,12 @@ export interface operations {
                     "application/json": components["schemas"]["AdapterOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     download_api_adapters__adapter_id__gguf_get: {
@@ -12748,126 +6245,12 @@ export interface operations {
                     "application/octet-stream": unknown;
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     promote_api_adapters__adapter_id__promote_post: {
@@ -12890,126 +6273,12 @@ export interface operations {
                     "application/json": components["schemas"]["AdapterOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     refuse_api_adapters__adapter_id__refuse_post: {
@@ -13032,126 +6301,12 @@ export interface operations {
                     "application/json": components["schemas"]["AdapterOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_agents_api_agents_get: {
@@ -13172,86 +6327,10 @@ export interface operations {
                     "application/json": components["schemas"]["AgentList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_plugins_api_plugins_get: {
@@ -13272,86 +6351,10 @@ export interface operations {
                     "application/json": components["schemas"]["PluginList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_plugin_api_plugins__name__get: {
@@ -13374,126 +6377,12 @@ export interface operations {
                     "application/json": components["schemas"]["PluginOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     reload_plugins_api_plugins_reload_post: {
@@ -13516,86 +6405,10 @@ export interface operations {
                     };
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_models_api_models_get: {
@@ -13616,66 +6429,9 @@ export interface operations {
                     "application/json": components["schemas"]["ModelList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     reset_model_api_models__name__reset_post: {
@@ -13696,106 +6452,11 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_model_api_models__name__get: {
@@ -13818,86 +6479,10 @@ export interface operations {
                     "application/json": components["schemas"]["ModelOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_traffic_api_router_traffic_get: {
@@ -13920,106 +6505,11 @@ export interface operations {
                     "application/json": components["schemas"]["TrafficList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_decision_api_decisions__decision_id__get: {
@@ -14042,106 +6532,11 @@ export interface operations {
                     "application/json": components["schemas"]["DecisionOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_leaderboard_api_leaderboard_get: {
@@ -14164,86 +6559,10 @@ export interface operations {
                     "application/json": components["schemas"]["Leaderboard"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_cache_api_cache_get: {
@@ -14264,66 +6583,9 @@ export interface operations {
                     "application/json": components["schemas"]["CacheOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     flush_cache_api_cache_flush_post: {
@@ -14344,66 +6606,9 @@ export interface operations {
                     "application/json": components["schemas"]["Flushed"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_judge_api_judge_get: {
@@ -14426,86 +6631,10 @@ export interface operations {
                     "application/json": components["schemas"]["JudgeOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_config_api_config_get: {
@@ -14526,86 +6655,10 @@ export interface operations {
                     "application/json": components["schemas"]["ConfigOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     change_config_api_config_patch: {
@@ -14630,146 +6683,13 @@ export interface operations {
                     "application/json": components["schemas"]["ConfigChanged"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_history_api_config_history_get: {
@@ -14794,106 +6714,11 @@ export interface operations {
                     "application/json": components["schemas"]["VersionList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     revert_config_api_config_revert_post: {
@@ -14918,146 +6743,13 @@ export interface operations {
                     "application/json": components["schemas"]["ConfigChanged"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_replicas_api_config_replicas_get: {
@@ -15078,86 +6770,10 @@ export interface operations {
                     "application/json": components["schemas"]["ReplicaList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     live_api_health_live_get: {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from kairos import __version__
-from kairos.api import dashboard, problems
+from kairos.api import dashboard, openapi, problems
 from kairos.api.access.public_address import HostCheck, Hosts
 from kairos.api.json_route import StorableAddress
 from kairos.api.response_headers import ResponseHeaders
@@ -86,4 +86,5 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(HostCheck, hosts=Hosts(services.settings.server))
     app.add_middleware(ResponseHeaders)  # the last one added is the outermost
     problems.install(app)
+    openapi.install(app)
     return app
