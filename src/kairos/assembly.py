@@ -10,7 +10,6 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,16 +31,19 @@ from kairos.api.access.sign_in_limits import SignInLimits
 from kairos.api.access.tokens import TokenKeys
 from kairos.api.live.event_feed import EventFeed
 from kairos.api.refusals import Refusals
-from kairos.api.services import ComponentState, Services
+from kairos.api.services import Services
 from kairos.background_tasks import run_in_thread
+from kairos.components import ComponentState, ComponentStatus
 from kairos.config import InvalidConfig, Settings, config_path
 from kairos.config_reference import value_of
 from kairos.db import schema
 from kairos.db.addresses import DatabaseAddresses
 from kairos.db.engine import Database
+from kairos.db.models import DaemonRole
 from kairos.db.repositories.replicas import DaemonStatus
 from kairos.db.repositories.statistics import Fading
 from kairos.embedded import Addresses, EmbeddedEngines
+from kairos.embedded.engine import EngineCondition
 from kairos.errors import EngineUnavailable
 from kairos.fine_tuning.adapters.adapters import AdapterFiles
 from kairos.fine_tuning.adapters.deployments import AdapterDeployments
@@ -98,15 +100,6 @@ log = logging.getLogger(__name__)
 ENGINE_WAIT_S = 5
 MIGRATION_LIMIT_S = 3600
 """Long, because a migration may rewrite large tables."""
-
-
-class DaemonRole(StrEnum):
-    """The work of a daemon: everything, only the API, only tasks, or only trainings."""
-
-    ALL = "all"
-    API = "api"
-    WORKER = "worker"
-    TRAINER = "trainer"
 
 
 LANES = {
@@ -419,41 +412,41 @@ def _fading() -> Fading:
 
 
 def _probe(database: Database, redis: Any, router: LLMRouter, engines: EmbeddedEngines | None):
-    async def probe() -> dict[str, ComponentState]:
-        parts: dict[str, ComponentState] = {
+    async def probe() -> dict[str, ComponentStatus]:
+        parts: dict[str, ComponentStatus] = {
             "postgresql": await _state(database.ping),
             "redis": await _redis_state(redis),
             "models": router.readiness(),
         }
         for name, engine in (engines.states() if engines else {}).items():
-            if engine.state != "running":
+            if engine.state is not EngineCondition.RUNNING:
                 cause = engine.missing_library or "the daemon's log has the cause"
-                parts[f"embedded {name}"] = {"state": "degraded", "detail": f"{engine.state}: {cause}"}
+                parts[f"embedded {name}"] = ComponentStatus(ComponentState.DEGRADED, f"{engine.state}: {cause}")
         return parts
 
     return probe
 
 
-async def _redis_state(redis: Any) -> ComponentState:
+async def _redis_state(redis: Any) -> ComponentStatus:
     """The state of Redis: degraded if it refuses writes, because caching, limits and the queue then stop."""
     part = await _state(redis.ping)
-    if part["state"] != "ok":
+    if part.state is not ComponentState.OK:
         return part
     try:
         await check_writable(redis)
     except (EngineUnavailable, TimeoutError) as error:
         log.warning("Redis refuses writes: %s", error)
         remedy = error.values["remedy"] if isinstance(error, EngineUnavailable) else "See `kairos doctor`."
-        return {"state": "degraded", "detail": f"it answers but refuses writes. {remedy}"}
+        return ComponentStatus(ComponentState.DEGRADED, f"it answers but refuses writes. {remedy}")
     return part
 
 
-async def _state(ping: Callable[[], Any]) -> ComponentState:
+async def _state(ping: Callable[[], Any]) -> ComponentStatus:
     try:
         async with asyncio.timeout(3):
             await ping()
     except Exception as error:  # includes errors of client libraries: in every case the component is unavailable
         # The readiness endpoint is public, so addresses and driver messages go to the log only.
         log.warning("a component is unavailable: %s", str(error) or "no answer within 3 s")
-        return {"state": "away", "detail": "it does not answer; the daemon's log has the cause"}
-    return {"state": "ok"}
+        return ComponentStatus(ComponentState.AWAY, "it does not answer; the daemon's log has the cause")
+    return ComponentStatus(ComponentState.OK)

@@ -24,9 +24,11 @@ from kairos.api.access.public_address import link_base
 from kairos.api.app import create_app
 from kairos.api.connections import Connections, GuardedHttp, GuardedWebSocket, raise_file_limit
 from kairos.api.services import Services
-from kairos.assembly import Components, DaemonRole, assemble
+from kairos.assembly import Components, assemble
 from kairos.background_tasks import end, keep_running
+from kairos.components import ComponentState
 from kairos.config import InvalidConfig, Settings
+from kairos.db.models import DaemonRole
 from kairos.embedded import Addresses, DataFolder, EmbeddedEngines
 from kairos.embedded.folder_rights import private_folder
 from kairos.embedded.temporary_folder import ensure_temporary_folder
@@ -313,4 +315,4 @@ async def _setup_link(parts: Components, listener: socket.socket) -> str | None:
 
 async def _missing(services: Services) -> dict[str, str]:
     found = await services.probe()
-    return {name: part.get("detail", "") for name, part in found.items() if part["state"] != "ok"}
+    return {name: part.detail for name, part in found.items() if part.state is not ComponentState.OK}

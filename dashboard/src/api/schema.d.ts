@@ -1549,7 +1549,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/config/replicas": {
+    "/api/daemons": {
         parameters: {
             query?: never;
             header?: never;
@@ -1557,10 +1557,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Show Replicas
-         * @description The daemons with the configuration version that each runs.
+         * List Daemons
+         * @description The daemons of the installation. They run tasks of all projects.
          */
-        get: operations["show_replicas_api_config_replicas_get"];
+        get: operations["list_daemons_api_daemons_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1790,8 +1790,6 @@ export interface components {
         AgentList: {
             /** Items */
             items: components["schemas"]["AgentOut"][];
-            /** Workers */
-            workers: components["schemas"]["WorkerOut"][];
         };
         /** AgentOut */
         AgentOut: {
@@ -1799,11 +1797,7 @@ export interface components {
             name: string;
             /** Capabilities */
             capabilities: string[];
-            /**
-             * State
-             * @description working: runs a task of this project; idle: has none; offline: no daemon runs tasks.
-             */
-            state: string;
+            state: components["schemas"]["AgentState"];
             /** Tasks */
             tasks: components["schemas"]["AgentTaskOut"][];
             /**
@@ -1813,6 +1807,12 @@ export interface components {
             last_heartbeat: string | null;
             today: components["schemas"]["AgentDayOut"];
         };
+        /**
+         * AgentState
+         * @description `working`: runs a task of this project; `idle`: has none; `offline`: no daemon runs tasks.
+         * @enum {string}
+         */
+        AgentState: "working" | "idle" | "offline";
         /** AgentTaskOut */
         AgentTaskOut: {
             /**
@@ -1863,6 +1863,12 @@ export interface components {
          * @enum {string}
          */
         ApplyMode: "live" | "restart" | "file";
+        /**
+         * AuditAction
+         * @description Action recorded in the audit log.
+         * @enum {string}
+         */
+        AuditAction: "access.refused" | "adapter.deleted" | "adapter.promoted" | "adapter.refused" | "adapter.rolled_back" | "adapter.ruled" | "config.changed" | "dataset.cleared" | "dataset.erased" | "dataset.imported" | "key.created" | "key.revoked" | "member.invitation_revoked" | "member.invited" | "member.joined" | "member.left" | "member.removed" | "member.role_changed" | "password.changed" | "password.reset_link" | "password.set" | "project.archived" | "project.changed" | "project.created" | "project.deleted" | "project.erased" | "project.exported" | "project.restored" | "session.token_reused" | "sign_in" | "sign_in.refused" | "sign_out" | "sign_out.everywhere" | "signing_key.rotated" | "training.started" | "user.changed" | "user.created";
         /** AuditPage */
         AuditPage: {
             /** Items */
@@ -1919,6 +1925,76 @@ export interface components {
             saved_s: number;
         };
         /**
+         * CandidateOut
+         * @description A candidate with all terms of its score, as stored with the decision.
+         */
+        CandidateOut: {
+            /** Model */
+            model: string;
+            /**
+             * N
+             * @description Decayed number of quality observations of this task type.
+             */
+            n: number;
+            /**
+             * Pending
+             * @description Decisions that awaited a verdict.
+             */
+            pending: number;
+            /**
+             * Mu
+             * @description Expected quality.
+             */
+            mu: number;
+            /**
+             * Prior
+             * @description Expected quality before any observation at this task type.
+             */
+            prior: number;
+            /**
+             * Prior Share
+             * @description Weight of the prior in `mu`, in [0, 1].
+             */
+            prior_share: number;
+            /**
+             * Bonus
+             * @description Exploration bonus for uncertainty.
+             */
+            bonus: number;
+            /**
+             * Cost
+             * @description Cost term in [0, 1], not weighted.
+             */
+            cost: number;
+            /**
+             * Expected Cost
+             * @description US dollars; null if the price is unknown.
+             */
+            expected_cost: number | null;
+            /**
+             * Latency
+             * @description Latency term in [0, 1], not weighted.
+             */
+            latency: number;
+            /**
+             * Expected Latency S
+             * @description Seconds; null if nothing was measured.
+             */
+            expected_latency_s: number | null;
+            /**
+             * Health
+             * @description Penalty for a degraded model.
+             */
+            health: number;
+            /**
+             * Switching
+             * @description Penalty for loading the model into a shared runner.
+             */
+            switching: number;
+            /** Utility */
+            utility: number;
+        };
+        /**
          * ChecksBody
          * @description The checks of the guardian for the answer.
          */
@@ -1946,7 +2022,7 @@ export interface components {
              *       "def add"
              *     ]
              */
-            require: string[];
+            require?: string[];
             /**
              * Forbid
              * @description Texts that the answer must not contain.
@@ -1955,7 +2031,7 @@ export interface components {
              *       "eval("
              *     ]
              */
-            forbid: string[];
+            forbid?: string[];
             /**
              * Tests
              * @description Python that the answer's code must pass: `test_*` functions or bare asserts.
@@ -1986,17 +2062,19 @@ export interface components {
         };
         /** ComponentOut */
         ComponentOut: {
-            /**
-             * State
-             * @description ok, degraded or away (unavailable).
-             */
-            state: string;
+            state: components["schemas"]["ComponentState"];
             /**
              * Detail
              * @default
              */
-            detail: string;
+            detail?: string;
         };
+        /**
+         * ComponentState
+         * @description `degraded`: impaired; `away`: unavailable.
+         * @enum {string}
+         */
+        ComponentState: "ok" | "degraded" | "away";
         /** ConfigBody */
         ConfigBody: {
             /**
@@ -2011,7 +2089,7 @@ export interface components {
              * @description The reason, shown in the history and in the audit log.
              * @default
              */
-            why: string;
+            why?: string;
             /**
              * Version
              * @description The system's version on which the change is based.
@@ -2027,7 +2105,7 @@ export interface components {
              * @description Only validate, and return what would change.
              * @default false
              */
-            dry_run: boolean;
+            dry_run?: boolean;
         };
         /** ConfigChanged */
         ConfigChanged: {
@@ -2074,6 +2152,73 @@ export interface components {
             /** Validation Loss */
             validation_loss: number | null;
         };
+        /** DaemonList */
+        DaemonList: {
+            /**
+             * Config Version
+             * @description The newest version of the configuration.
+             */
+            config_version: number;
+            /**
+             * Items
+             * @description Daemons that are alive or recently died, oldest first.
+             */
+            items: components["schemas"]["DaemonOut"][];
+        };
+        /** DaemonOut */
+        DaemonOut: {
+            /** Name */
+            name: string;
+            role: components["schemas"]["DaemonRole"];
+            /** Alive */
+            alive: boolean;
+            /**
+             * Slots
+             * @description Tasks that it runs at the same time; 0 if it runs none.
+             */
+            slots: number;
+            /**
+             * Version
+             * @description Version of Kairos.
+             */
+            version: string;
+            /**
+             * Started At
+             * Format: date-time
+             */
+            started_at: string;
+            /**
+             * Heartbeat At
+             * Format: date-time
+             */
+            heartbeat_at: string;
+            /**
+             * Config Version
+             * @description Version of the configuration that it runs.
+             */
+            config_version: number;
+            /**
+             * Config Newest
+             * @description Whether this is the newest version.
+             */
+            config_newest: boolean;
+            /**
+             * Config Error
+             * @description Why it does not run a newer version.
+             */
+            config_error: string | null;
+            /**
+             * Config Waiting
+             * @description Keys whose new values it applies at its next start.
+             */
+            config_waiting: string[];
+        };
+        /**
+         * DaemonRole
+         * @description The work of a daemon: everything, only the API, only tasks, or only trainings.
+         * @enum {string}
+         */
+        DaemonRole: "all" | "api" | "worker" | "trainer";
         /** DayOut */
         DayOut: {
             /**
@@ -2096,6 +2241,12 @@ export interface components {
              */
             cost_usd: number | null;
         };
+        /**
+         * DecisionKind
+         * @description The reason for choosing a model.
+         * @enum {string}
+         */
+        DecisionKind: "exploit" | "explore" | "sticky" | "fallback" | "only";
         /** DecisionOut */
         DecisionOut: {
             /**
@@ -2105,11 +2256,7 @@ export interface components {
             id: string;
             /** Task Type */
             task_type: string;
-            /**
-             * Task Type Source
-             * @description caller, classifier or default.
-             */
-            task_type_source: string;
+            task_type_source: components["schemas"]["TaskTypeSource"];
             /** Task Type Confidence */
             task_type_confidence: number | null;
             /**
@@ -2117,35 +2264,22 @@ export interface components {
              * @description Why the default type was used.
              */
             task_type_reason: string | null;
-            /**
-             * Length
-             * @description Bucket of the input: short, medium or long.
-             */
-            length: string | null;
-            /** Kind */
-            kind: string;
+            /** @description Length class of the input. */
+            length: components["schemas"]["Length"] | null;
+            kind: components["schemas"]["DecisionKind"];
             /** Chosen */
             chosen: string | null;
             /** Answered */
             answered: string | null;
+            /** Candidates */
+            candidates: components["schemas"]["CandidateOut"][];
+            /** Excluded */
+            excluded: components["schemas"]["ExclusionOut"][];
             /**
-             * Candidates
-             * @description All terms of every candidate's score.
+             * Calls
+             * @description All calls made for the decision, in order.
              */
-            candidates: {
-                [key: string]: components["schemas"]["JsonValue"];
-            }[];
-            /**
-             * Excluded
-             * @description Excluded models with the reasons.
-             */
-            excluded: {
-                [key: string]: components["schemas"]["JsonValue"];
-            }[];
-            /** Calls */
-            calls: {
-                [key: string]: components["schemas"]["JsonValue"];
-            }[];
+            calls: components["schemas"]["ModelCallOut"][];
             /** Margin */
             margin: number | null;
             /**
@@ -2194,8 +2328,7 @@ export interface components {
              * @description The user's e-mail; null if the user is not a member of the project.
              */
             who: string | null;
-            /** Action */
-            action: string;
+            action: components["schemas"]["AuditAction"];
             /** Target */
             target: string | null;
             /**
@@ -2214,6 +2347,12 @@ export interface components {
              */
             adapters: string[];
         };
+        /**
+         * EventKind
+         * @description Kind of a task event. The first seven are the states of the task.
+         * @enum {string}
+         */
+        EventKind: "queued" | "running" | "succeeded" | "rejected" | "failed" | "dead" | "cancelled" | "cancel_requested" | "drafting" | "decision" | "model_failed" | "cache_hit" | "attempt_rejected" | "verdict" | "judged" | "not_judged" | "labelled" | "training" | "trained" | "evaluating" | "ruled";
         /** EventList */
         EventList: {
             state: components["schemas"]["TaskState"];
@@ -2226,8 +2365,7 @@ export interface components {
             id: number;
             /** Attempt */
             attempt: number;
-            /** Kind */
-            kind: string;
+            kind: components["schemas"]["EventKind"];
             /** Data */
             data: {
                 [key: string]: components["schemas"]["JsonValue"];
@@ -2237,6 +2375,22 @@ export interface components {
              * Format: date-time
              */
             at: string;
+        };
+        /**
+         * ExclusionOut
+         * @description An excluded model with the reason.
+         */
+        ExclusionOut: {
+            /** Model */
+            model: string;
+            reason: components["schemas"]["Reason"];
+            /** Detail */
+            detail: string;
+            /**
+             * Retry At
+             * @description Seconds since 1970; null if unknown.
+             */
+            retry_at: number | null;
         };
         /**
          * FiguresOut
@@ -2275,8 +2429,7 @@ export interface components {
         FindingOut: {
             /** Check */
             check: string;
-            /** Severity */
-            severity: string;
+            severity: components["schemas"]["Severity"];
             /** Message */
             message: string;
             /** Line */
@@ -2339,7 +2492,7 @@ export interface components {
         /** InvitationBody */
         InvitationBody: {
             /** @default member */
-            role: components["schemas"]["Role"];
+            role?: components["schemas"]["Role"];
             /**
              * Email
              * @description The invited address; without it, the link is for anyone.
@@ -2350,7 +2503,7 @@ export interface components {
              * @description Days until the link expires.
              * @default 7
              */
-            days: number;
+            days?: number;
         };
         /** InvitationList */
         InvitationList: {
@@ -2573,18 +2726,174 @@ export interface components {
             /** Items */
             items: components["schemas"]["TaskTypeOut"][];
         };
+        /**
+         * Length
+         * @description Length class of a request's input.
+         * @enum {string}
+         */
+        Length: "short" | "medium" | "long";
+        /**
+         * ListedTaskOut
+         * @description A task in lists and live events.
+         */
+        ListedTaskOut: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            state: components["schemas"]["TaskState"];
+            /** Prompt */
+            prompt: string;
+            /** Agent */
+            agent: string;
+            /** Task Type */
+            task_type: string | null;
+            lane: components["schemas"]["Lane"];
+            /** Priority */
+            priority: number;
+            /** Model */
+            model: string | null;
+            /** Output */
+            output: string | null;
+            /** Error */
+            error: {
+                [key: string]: components["schemas"]["JsonValue"];
+            } | null;
+            /** Attempts */
+            attempts: number;
+            /** Max Attempts */
+            max_attempts: number;
+            /** Cancel Requested */
+            cancel_requested: boolean;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Not Before
+             * Format: date-time
+             */
+            not_before: string;
+            /** Started At */
+            started_at: string | null;
+            /** Finished At */
+            finished_at: string | null;
+            /**
+             * Cost Usd
+             * @description Sum of the known costs of its model calls; null if none is known.
+             */
+            cost_usd: number | null;
+        };
         /** Live */
         Live: {
             /**
              * Status
              * @default ok
+             * @constant
              */
-            status: string;
+            status?: "ok";
             /**
              * Version
              * @default 0.1.0
              */
-            version: string;
+            version?: string;
+        };
+        /**
+         * LiveDeltaOut
+         * @description A piece of a draft. It is not stored, and may be lost.
+         */
+        LiveDeltaOut: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "delta";
+            /**
+             * Task Id
+             * Format: uuid
+             */
+            task_id: string;
+            /** Attempt */
+            attempt: number;
+            /** Draft */
+            draft: number;
+            /**
+             * Offset
+             * @description Characters of the draft before this text; 0 when another model starts over.
+             */
+            offset: number;
+            /** Text */
+            text: string;
+        };
+        /**
+         * LiveEventOut
+         * @description A committed event, with its task at the time of sending.
+         */
+        LiveEventOut: {
+            /** Id */
+            id: number;
+            /** Attempt */
+            attempt: number;
+            kind: components["schemas"]["EventKind"];
+            /** Data */
+            data: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "event";
+            /**
+             * Cursor
+             * @description Resume after this event with `after=`.
+             */
+            cursor: string;
+            /**
+             * Task Id
+             * Format: uuid
+             */
+            task_id: string;
+            task: components["schemas"]["ListedTaskOut"];
+        };
+        /**
+         * LiveHelloOut
+         * @description First message of a connection.
+         */
+        LiveHelloOut: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "hello";
+            /**
+             * Cursor
+             * @description Position at which the events start.
+             */
+            cursor: string;
+        };
+        /**
+         * LiveMessageOut
+         * @description A message of the WebSocket at `/api/events`.
+         */
+        LiveMessageOut: components["schemas"]["LiveHelloOut"] | components["schemas"]["LiveEventOut"] | components["schemas"]["LiveDeltaOut"] | components["schemas"]["LivePingOut"];
+        /**
+         * LivePingOut
+         * @description Sent regularly, so that clients detect a lost connection.
+         */
+        LivePingOut: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "ping";
         };
         /** LocalBody */
         LocalBody: {
@@ -2623,7 +2932,7 @@ export interface components {
              * @description Set the refresh token as an HttpOnly cookie instead of returning it.
              * @default false
              */
-            cookie: boolean;
+            cookie?: boolean;
         };
         /** Me */
         Me: {
@@ -2671,6 +2980,42 @@ export interface components {
             /** You */
             you: boolean;
         };
+        /**
+         * ModelCallOut
+         * @description One call to one model, with its result.
+         */
+        ModelCallOut: {
+            /** Model */
+            model: string;
+            /** Success */
+            success: boolean;
+            /**
+             * Error
+             * @description Error code; null on success.
+             */
+            error: string | null;
+            /** First Token S */
+            first_token_s: number | null;
+            /** Duration S */
+            duration_s: number;
+            /**
+             * Input Tokens
+             * @description As counted by the server; null if it did not count.
+             */
+            input_tokens: number | null;
+            /** Output Tokens */
+            output_tokens: number | null;
+            /**
+             * Cost Usd
+             * @description Null is unknown.
+             */
+            cost_usd: number | null;
+        };
+        /**
+         * ModelHealthState
+         * @enum {string}
+         */
+        ModelHealthState: "healthy" | "degraded" | "unhealthy";
         /** ModelList */
         ModelList: {
             /** Items */
@@ -2712,11 +3057,7 @@ export interface components {
              * @description Share of the requests for which it is a candidate, in (0, 1]; below 1 for a canary.
              */
             share: number;
-            /**
-             * Health
-             * @description healthy, degraded or unhealthy.
-             */
-            health: string;
+            health: components["schemas"]["ModelHealthState"];
             /** Health Detail */
             health_detail: string;
             /**
@@ -2836,6 +3177,12 @@ export interface components {
              */
             key: string;
         };
+        /**
+         * Origin
+         * @description The origin of a plugin.
+         * @enum {string}
+         */
+        Origin: "built-in" | "file" | "package";
         /** Overview */
         Overview: {
             today: components["schemas"]["Today"];
@@ -2966,21 +3313,13 @@ export interface components {
         PluginOut: {
             /** Name */
             name: string;
-            /**
-             * Source
-             * @description built-in, file or package.
-             */
-            source: string;
+            source: components["schemas"]["Origin"];
             /**
              * File
              * @description File name in the plugin folder, or package and entry point; empty for built-ins.
              */
             file: string;
-            /**
-             * State
-             * @description loaded; failed: it runs no tasks, see `error`; set_aside: paused after consecutive failures until `tried_again_at`; disabled: by this project.
-             */
-            state: string;
+            state: components["schemas"]["PluginState"];
             /** Description */
             description: string;
             /** Capabilities */
@@ -3015,6 +3354,13 @@ export interface components {
             tried_again_at: string | null;
             today: components["schemas"]["AgentDayOut"];
         };
+        /**
+         * PluginState
+         * @description `failed`: it runs no tasks, see `error`; `set_aside`: paused after consecutive failures until `tried_again_at`;
+         *     `disabled`: by this project.
+         * @enum {string}
+         */
+        PluginState: "loaded" | "failed" | "set_aside" | "disabled";
         /** PriceOut */
         PriceOut: {
             /**
@@ -3056,12 +3402,11 @@ export interface components {
              * @description The first 100 invalid values.
              * @default []
              */
-            errors: components["schemas"]["InputError"][];
+            errors?: components["schemas"]["InputError"][];
         };
         /** ProgressOut */
         ProgressOut: {
-            /** Phase */
-            phase?: string | null;
+            phase?: components["schemas"]["TrainingPhase"] | null;
             /** Step */
             step?: number | null;
             /** Steps */
@@ -3080,7 +3425,7 @@ export interface components {
              * Curve
              * @default []
              */
-            curve: components["schemas"]["CurvePoint"][];
+            curve?: components["schemas"]["CurvePoint"][];
         };
         /** ProjectBody */
         ProjectBody: {
@@ -3163,7 +3508,7 @@ export interface components {
              * @description Hide answers until the guardian's verdict.
              * @default false
              */
-            hold_answers: boolean;
+            hold_answers?: boolean;
             /**
              * Interactive Cap
              * @description Maximum of interactive tasks running at once, over all daemons; null: no limit.
@@ -3179,37 +3524,37 @@ export interface components {
              * @description Share of the workers relative to other projects.
              * @default 1
              */
-            weight: number;
+            weight?: number;
             /**
              * Local Only
              * @description Never send a prompt to a model on other hardware.
              * @default false
              */
-            local_only: boolean;
+            local_only?: boolean;
             /**
              * Run Tests
              * @description Run the tests supplied with a task.
              * @default true
              */
-            run_tests: boolean;
+            run_tests?: boolean;
             /**
              * Labelling Guideline
              * @description Guideline for people who label, shown beside every row.
              * @default
              */
-            labelling_guideline: string;
+            labelling_guideline?: string;
             /**
              * Disabled Plugins
              * @description Names of plugins and built-in agents that this project has disabled.
              * @default []
              */
-            disabled_plugins: string[];
+            disabled_plugins?: string[];
             /**
              * Plugin Settings
              * @description Plugin configuration by plugin name, overriding the system's values.
              * @default {}
              */
-            plugin_settings: {
+            plugin_settings?: {
                 [key: string]: {
                     [key: string]: components["schemas"]["JsonValue"];
                 };
@@ -3217,11 +3562,7 @@ export interface components {
         };
         /** Ready */
         Ready: {
-            /**
-             * Status
-             * @description ok; degraded: a component is impaired; unavailable: no tasks are accepted.
-             */
-            status: string;
+            status: components["schemas"]["ReadyState"];
             /** Parts */
             parts: {
                 [key: string]: components["schemas"]["ComponentOut"];
@@ -3229,6 +3570,18 @@ export interface components {
             /** @description Null while PostgreSQL is unavailable. It does not affect the status. */
             isolation?: components["schemas"]["IsolationOut"] | null;
         };
+        /**
+         * ReadyState
+         * @description `degraded`: a component is impaired; `unavailable`: no tasks are accepted.
+         * @enum {string}
+         */
+        ReadyState: "ok" | "degraded" | "unavailable";
+        /**
+         * Reason
+         * @description The reason for excluding a model.
+         * @enum {string}
+         */
+        Reason: "context" | "capability" | "not_local" | "budget" | "breaker" | "tried" | "not_named" | "canary" | "unknown";
         /** RefreshBody */
         RefreshBody: {
             /**
@@ -3280,53 +3633,17 @@ export interface components {
              * @description Set the refresh token as an HttpOnly cookie instead of returning it.
              * @default false
              */
-            cookie: boolean;
+            cookie?: boolean;
         };
-        /** ReplicaList */
-        ReplicaList: {
-            /**
-             * Version
-             * @description The newest version.
-             */
-            version: number;
-            /** Items */
-            items: components["schemas"]["ReplicaOut"][];
-        };
-        /** ReplicaOut */
-        ReplicaOut: {
-            /** Name */
-            name: string;
-            /** Role */
-            role: string;
-            /** Alive */
-            alive: boolean;
-            /** Slots */
-            slots: number;
-            /**
-             * Heartbeat At
-             * Format: date-time
-             */
-            heartbeat_at: string;
-            /**
-             * Version
-             * @description Version of the configuration that it runs.
-             */
-            version: number;
-            /**
-             * Newest
-             * @description Whether this is the newest version.
-             */
-            newest: boolean;
-            /**
-             * Error
-             * @description Why it does not run a newer version.
-             */
-            error: string | null;
-            /**
-             * Waiting
-             * @description Keys whose new values it applies at its next start.
-             */
-            waiting: string[];
+        /**
+         * ReloadedOut
+         * @description Number of plugins of the responding daemon after the scan.
+         */
+        ReloadedOut: {
+            /** Loaded */
+            loaded: number;
+            /** Failed */
+            failed: number;
         };
         /** ReportOut */
         ReportOut: {
@@ -3342,7 +3659,7 @@ export interface components {
              * @description Set if the adapter was evaluated on another server than the one that serves it.
              * @default
              */
-            measured_on: string;
+            measured_on?: string;
         };
         /** ResetLink */
         ResetLink: {
@@ -3357,7 +3674,7 @@ export interface components {
         /** RevertBody */
         RevertBody: {
             /** @default system */
-            whose: components["schemas"]["ConfigScope"];
+            whose?: components["schemas"]["ConfigScope"];
             /**
              * To
              * @description The version whose values are restored; 0 is the state before any change.
@@ -3368,7 +3685,7 @@ export interface components {
              * @description The reason, shown in the history and in the audit log.
              * @default
              */
-            why: string;
+            why?: string;
             /**
              * Version
              * @description The newest version that you know.
@@ -3378,7 +3695,7 @@ export interface components {
              * Dry Run
              * @default false
              */
-            dry_run: boolean;
+            dry_run?: boolean;
         };
         /**
          * Role
@@ -3617,7 +3934,7 @@ export interface components {
         };
         /**
          * SampleSource
-         * @description Where a sample comes from.
+         * @description The origin of a dataset row.
          * @enum {string}
          */
         SampleSource: "guardian" | "failure" | "person" | "import";
@@ -3712,8 +4029,14 @@ export interface components {
              * @description Set the refresh token as an HttpOnly cookie instead of returning it.
              * @default false
              */
-            cookie: boolean;
+            cookie?: boolean;
         };
+        /**
+         * Severity
+         * @description Whether a finding alone rejects the answer.
+         * @enum {string}
+         */
+        Severity: "error" | "warning";
         /** Stats */
         Stats: {
             /** States */
@@ -3778,7 +4101,7 @@ export interface components {
              * @description Name of an agent, or a capability.
              * @default ExecutionAgent
              */
-            agent: string;
+            agent?: string;
             /**
              * Task Type
              * @description Your name for this kind of task.
@@ -3815,13 +4138,13 @@ export interface components {
              * @description `interactive` for tasks that a person waits for.
              * @default interactive
              */
-            lane: components["schemas"]["Lane"];
+            lane?: components["schemas"]["Lane"];
             /**
              * Priority
              * @description Higher runs first within the project.
              * @default 0
              */
-            priority: number;
+            priority?: number;
             /**
              * Not Before
              * @description Earliest start.
@@ -3880,6 +4203,11 @@ export interface components {
             started_at: string | null;
             /** Finished At */
             finished_at: string | null;
+            /**
+             * Cost Usd
+             * @description Sum of the known costs of its model calls; null if none is known.
+             */
+            cost_usd: number | null;
             /**
              * System
              * @description System prompt in place of the agent's own; null if not set.
@@ -3950,7 +4278,7 @@ export interface components {
              * Items
              * @description The first 1000 characters of prompt, output and error; the task's own endpoint returns all.
              */
-            items: components["schemas"]["TaskOut"][];
+            items: components["schemas"]["ListedTaskOut"][];
             /**
              * Next
              * @description The cursor of the next page; null on the last one.
@@ -3971,11 +4299,17 @@ export interface components {
             /** Models */
             models: components["schemas"]["ModelResultOut"][];
         };
+        /**
+         * TaskTypeSource
+         * @description Where the task type of a request comes from.
+         * @enum {string}
+         */
+        TaskTypeSource: "caller" | "classifier" | "default";
         /** TicketOut */
         TicketOut: {
             /**
              * Ticket
-             * @description Opens one WebSocket at /api/events?ticket=…
+             * @description Opens one WebSocket at /api/events?ticket=…, which sends `LiveMessageOut`.
              */
             ticket: string;
             /**
@@ -4026,7 +4360,7 @@ export interface components {
              * Token Type
              * @default Bearer
              */
-            token_type: string;
+            token_type?: string;
             /**
              * Expires In
              * @description Seconds.
@@ -4072,6 +4406,12 @@ export interface components {
              */
             mean_quality: number | null;
         };
+        /**
+         * TrainingPhase
+         * @description Phase of a run: of the training process, or the set of prompts that is being answered.
+         * @enum {string}
+         */
+        TrainingPhase: "base answers" | "loading" | "training" | "saving" | "done" | "cancelled" | "failed" | "held-out rows" | "control prompts";
         /** UserBody */
         UserBody: {
             /** Operator */
@@ -4217,25 +4557,6 @@ export interface components {
             changes: {
                 [key: string]: components["schemas"]["Difference"];
             };
-        };
-        /** WorkerOut */
-        WorkerOut: {
-            /** Name */
-            name: string;
-            /** Role */
-            role: string;
-            /**
-             * Started At
-             * Format: date-time
-             */
-            started_at: string;
-            /**
-             * Heartbeat At
-             * Format: date-time
-             */
-            heartbeat_at: string;
-            /** Alive */
-            alive: boolean;
         };
     };
     responses: {
@@ -6400,9 +6721,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: number;
-                    };
+                    "application/json": components["schemas"]["ReloadedOut"];
                 };
             };
             401: components["responses"]["Unauthorized"];
@@ -6752,7 +7071,7 @@ export interface operations {
             503: components["responses"]["ServiceUnavailable"];
         };
     };
-    show_replicas_api_config_replicas_get: {
+    list_daemons_api_daemons_get: {
         parameters: {
             query?: never;
             header?: never;
@@ -6767,7 +7086,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ReplicaList"];
+                    "application/json": components["schemas"]["DaemonList"];
                 };
             };
             401: components["responses"]["Unauthorized"];

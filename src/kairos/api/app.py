@@ -15,6 +15,7 @@ from kairos.api.routes import (
     audit,
     cache,
     config,
+    daemons,
     dataset,
     events,
     health,
@@ -60,6 +61,7 @@ ROUTERS = tuple(
         router,
         cache,
         config,
+        daemons,
         health,
     )
 )

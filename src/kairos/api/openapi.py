@@ -9,10 +9,11 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from kairos.api.live.messages import LiveMessageOut
 from kairos.api.problems import DESCRIPTIONS, MEDIA_TYPE, Problem, responses
 
 TEMPLATE = "#/components/schemas/{model}"
-MODELS: tuple[type[BaseModel], ...] = (Problem,)
+MODELS: tuple[type[BaseModel], ...] = (Problem, LiveMessageOut)
 """Models that no route returns, but clients receive."""
 
 

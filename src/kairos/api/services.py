@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Request
 
@@ -15,6 +15,7 @@ from kairos.api.access.accounts import Accounts
 from kairos.api.access.tokens import TokenKeys
 from kairos.api.live.event_feed import EventFeed
 from kairos.api.refusals import Refusals
+from kairos.components import ComponentStatus
 from kairos.config import Settings
 from kairos.db.engine import Database
 from kairos.fine_tuning.adapters.adapters import AdapterFiles
@@ -31,7 +32,6 @@ from kairos.orchestration.tasks.submission import Submissions
 from kairos.orchestration.tasks.trainings import Trainings
 from kairos.plugins.plugin_loader import PluginLoader
 
-ComponentState = Mapping[str, Any]
 """The state of a component in the readiness response: `state`, and optionally `detail`."""
 
 
@@ -59,8 +59,8 @@ class Services:
     deployments: AdapterDeployments
     adapter_files: AdapterFiles
     isolation: HostIsolation
-    probe: Callable[[], Any]
-    """Coroutine function that returns the state of each component by name."""
+    probe: Callable[[], Awaitable[Mapping[str, ComponentStatus]]]
+    """Returns the status of each component by name."""
     local_secret: str
     """Also in a 0600 file of the data folder: only the user who runs this daemon can read it."""
 

@@ -14,6 +14,7 @@ from kairos.api.access.permissions import Permission
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.api.services import ServicesDep
+from kairos.db.models import AuditAction
 from kairos.db.repositories import audit
 from kairos.db.repositories.excerpts import EXCERPT
 from kairos.tenancy import ProjectId, Scope
@@ -30,7 +31,7 @@ class EntryOut(BaseModel):
     at: datetime
     user_id: UUID | None = Field(description="Null for actions of the system and without sign-in.")
     who: str | None = Field(description="The user's e-mail; null if the user is not a member of the project.")
-    action: str
+    action: AuditAction
     target: str | None
     data: dict[str, JsonValue] = Field(
         description=f"If longer than {EXCERPT} characters: `excerpt`, the beginning as text."

@@ -14,6 +14,7 @@ from kairos.api.problems import responses
 from kairos.api.services import ServicesDep
 from kairos.db.repositories import metrics
 from kairos.llm.catalog.catalog import Model
+from kairos.llm.health.health import ModelHealthState
 from kairos.text import Text
 
 routes = APIRouter(prefix="/api/models", tags=["models"], route_class=JsonRoute)
@@ -52,7 +53,7 @@ class ModelOut(BaseModel):
     share: float = Field(
         description="Share of the requests for which it is a candidate, in (0, 1]; below 1 for a canary."
     )
-    health: str = Field(description="healthy, degraded or unhealthy.")
+    health: ModelHealthState
     health_detail: str
     adjustments: list[str] = Field(
         description="Changes to requests because its server refused the original parameters."

@@ -15,6 +15,7 @@ from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.api.routes.health import ComponentOut
 from kairos.api.services import Services, ServicesDep
+from kairos.components import ComponentState
 from kairos.db.engine import Session
 from kairos.db.repositories import activity, replicas
 from kairos.errors import EngineUnavailable
@@ -141,11 +142,11 @@ def _local_share(services: Services, project_id: ProjectId, answers: dict[str, i
 
 
 async def _health(services: Services, daemons: list[replicas.Replica]) -> SystemHealth:
-    parts = {name: ComponentOut(**part) for name, part in (await services.probe()).items()}
+    parts = {name: ComponentOut.of(part) for name, part in (await services.probe()).items()}
     working = sum(daemon.works for daemon in daemons)
     detail = "" if working else "no daemon runs tasks: start one with `kairos start`"
-    parts["workers"] = ComponentOut(state="ok" if working else "away", detail=detail)
-    if parts["postgresql"].state == "away":
+    parts["workers"] = ComponentOut(state=ComponentState.OK if working else ComponentState.AWAY, detail=detail)
+    if parts["postgresql"].state is ComponentState.AWAY:
         return SystemHealth(state=SystemState.DOWN, parts=parts)
-    whole = all(part.state == "ok" for part in parts.values())
+    whole = all(part.state is ComponentState.OK for part in parts.values())
     return SystemHealth(state=SystemState.OK if whole else SystemState.DEGRADED, parts=parts)

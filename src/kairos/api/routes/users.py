@@ -13,6 +13,7 @@ from kairos.api.access.public_address import link_base_for
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.api.services import ServicesDep
+from kairos.db.models import AuditAction
 from kairos.db.repositories import people, sessions
 from kairos.errors import KairosError, NotFound
 from kairos.tenancy import Scope, UserId
@@ -96,7 +97,7 @@ async def change_user(services: ServicesDep, who: OperatorDep, user_id: UUID, bo
             await sessions.revoke_all(session, user_id)
         await people.audit(
             session,
-            "user.changed",
+            AuditAction.USER_CHANGED,
             user_id=who.user_id,
             target=user.email,
             data={"operator": operator, "disabled": disabled},
@@ -125,5 +126,5 @@ async def rotate_signing_key(services: ServicesDep, who: OperatorDep) -> Rotated
     """Create a new signing key for access tokens; existing tokens stay valid until they expire."""
     kid = await services.keys.rotate(services.accounts.access_life_s)
     async with services.database.scope(Scope(user_id=who.user_id, operator=True)) as session:
-        await people.audit(session, "signing_key.rotated", user_id=who.user_id, target=kid)
+        await people.audit(session, AuditAction.SIGNING_KEY_ROTATED, user_id=who.user_id, target=kid)
     return RotatedKey(kid=kid)

@@ -16,6 +16,7 @@ from collections import Counter
 
 from kairos.config import Settings
 from kairos.db.engine import Database
+from kairos.db.models import AuditAction
 from kairos.db.repositories import erasure, people, projects, sweep
 from kairos.errors import EngineUnavailable
 from kairos.fine_tuning.adapters.deployments import AdapterDeployments
@@ -147,6 +148,6 @@ class Erasure:
         async with self._database.scope(Scope(project_id)) as session:
             if not await projects.erase(session, project_id):
                 return False
-            await people.audit(session, "project.erased", target=str(project_id), data={"deleted": counts})
+            await people.audit(session, AuditAction.PROJECT_ERASED, target=str(project_id), data={"deleted": counts})
         log.info("project %s is erased: %s", project_id, counts)
         return True

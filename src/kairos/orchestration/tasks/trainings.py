@@ -13,7 +13,7 @@ from uuid import UUID
 from kairos.agents.training import TrainingAgent, approved_rows
 from kairos.config import Settings
 from kairos.db.engine import Database
-from kairos.db.models import RunState, TaskState, TrainingRunRow
+from kairos.db.models import AuditAction, RunState, TaskState, TrainingRunRow
 from kairos.db.repositories import people, training
 from kairos.errors import Conflict, EngineUnavailable, KairosError, NotFound
 from kairos.fine_tuning.training.trainer import CannotTrain, Trainer, TrainingPlan, TrainingSettings
@@ -102,7 +102,7 @@ class Trainings:
             )
             session.add(run)
             await people.audit(
-                session, "training.started", user_id=user_id, project_id=project_id, target=base.name,
+                session, AuditAction.TRAINING_STARTED, user_id=user_id, project_id=project_id, target=base.name,
                 data={"run": str(run.id), "rows": plan.training},
             )  # fmt: skip
         await self._submissions.submit(project_id, user_id, self._task(run), run.task_id)
