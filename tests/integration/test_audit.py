@@ -57,7 +57,7 @@ class TestReading:
         assert second["next"] is None
 
     async def test_filters(self, app: KairosApp, owner: Caller):
-        blue, red = AuditAction.DATASET_CLEARED, AuditAction.DATASET_ERASED
+        blue, red = AuditAction.DATASET_IMPORTED, AuditAction.DATASET_ERASED
         await write(app, blue, target="the blue one")
         await write(app, red, target="the red one")
 
