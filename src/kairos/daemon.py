@@ -25,9 +25,11 @@ from kairos.api.app import create_app
 from kairos.api.components import ApiComponents
 from kairos.api.connections import Connections, GuardedHttp, GuardedWebSocket, raise_file_limit
 from kairos.api.readiness import Readiness
-from kairos.assembly import Components, DaemonRole, assemble
+from kairos.assembly import Components, assemble
 from kairos.background_tasks import end, keep_running
+from kairos.components import ComponentState
 from kairos.config import InvalidConfig, Settings
+from kairos.db.models import DaemonRole
 from kairos.embedded import Addresses, DataFolder, EmbeddedEngines
 from kairos.embedded.folder_rights import private_folder
 from kairos.embedded.temporary_folder import ensure_temporary_folder
@@ -314,4 +316,4 @@ async def _setup_link(parts: Components, listener: socket.socket) -> str | None:
 
 async def _missing(readiness: Readiness) -> dict[str, str]:
     found = await readiness.components()
-    return {name: part.get("detail", "") for name, part in found.items() if part["state"] != "ok"}
+    return {name: part.detail for name, part in found.items() if part.state is not ComponentState.OK}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kairos.db.models import EventKind
 from kairos.llm.calls.providers import ChatRequest
 from kairos.llm.catalog.catalog import Model
 from kairos.llm.routing.call_terms import RoutedAnswer
@@ -37,7 +38,7 @@ async def answer(app: KairosApp, remove_adapters: bool = False, **context: Any) 
     """Make a request. `remove_adapters`: remove all adapters right after the decision."""
     router = app.parts.llm.router
 
-    async def emit(kind: str, data: Mapping[str, Any]) -> None:
+    async def emit(kind: EventKind, data: Mapping[str, Any]) -> None:
         if remove_adapters and kind == "decision":
             router.replace_adapters([])
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from kairos.components import ComponentState
 from kairos.config import ModelSettings, RouterSettings
-from kairos.db.models import TaskState
+from kairos.db.models import EventKind, TaskState
 from kairos.db.repositories.monitoring import metrics
 from kairos.embedded import Addresses
 from kairos.llm.calls.providers import CallLimits, ChatRequest, ModelStreamCut
@@ -56,7 +57,7 @@ async def streamed(app: KairosApp) -> tuple[str, RoutedAnswer]:
     async def on_delta(text: str) -> None:
         received.append(text)
 
-    async def emit(kind: str, data: Mapping[str, Any]) -> None:
+    async def emit(kind: EventKind, data: Mapping[str, Any]) -> None:
         pass
 
     request = ChatRequest(messages=({"role": "user", "content": "say hello"},))
@@ -235,8 +236,8 @@ async def test_last_resort_is_called_when_all_breakers_are_open(addresses: Addre
 
 def _unavailable_models(app: KairosApp) -> str:
     """Return the readiness detail, which names the models with an open breaker; empty if all are available."""
-    return app.parts.llm.router.readiness()["detail"] if _degraded(app) else ""
+    return app.parts.llm.router.readiness().detail if _degraded(app) else ""
 
 
 def _degraded(app: KairosApp) -> bool:
-    return app.parts.llm.router.readiness()["state"] != "ok"
+    return app.parts.llm.router.readiness().state is not ComponentState.OK

@@ -82,8 +82,8 @@ class TestChanges:
         assert reply.status == 200
         assert reply["changed"] == {"max_concurrent_tasks": {"before": 4, "after": 7}}
         assert app.parts.settings.max_concurrent_tasks == 7
-        replicas = (await operator_caller.get("/api/config/replicas"))["items"]
-        assert [one["newest"] for one in replicas if one["slots"] == 7] == [True], "reported without a heartbeat"
+        daemons = (await operator_caller.get("/api/daemons"))["items"]
+        assert [one["config_newest"] for one in daemons if one["slots"] == 7] == [True], "reported without a heartbeat"
         found = (await values(operator_caller))["max_concurrent_tasks"]
         assert (found["value"], found["source"]) == (7, "api")
         [entry] = (await operator_caller.get("/api/audit?system=true&action=config.changed"))["items"][:1]
@@ -278,8 +278,10 @@ class TestReplicas:
 
 async def wait_for_reported_error(operator_caller: Caller) -> None:
     async def shown() -> bool:
-        items = (await operator_caller.get("/api/config/replicas"))["items"]
-        return any("no model is named 'rich'" in (item["error"] or "") and not item["newest"] for item in items)
+        items = (await operator_caller.get("/api/daemons"))["items"]
+        return any(
+            "no model is named 'rich'" in (item["config_error"] or "") and not item["config_newest"] for item in items
+        )
 
     await eventually(shown, 10, "the replica reports why it runs an old version")
 

@@ -16,7 +16,7 @@ from sqlalchemy import func, select, text, update
 from kairos.api.live import event_feed, event_listener, event_tail
 from kairos.api.live.event_tail import ProjectTail
 from kairos.background_tasks import end
-from kairos.db.models import TaskEventRow, TaskRow, TaskState
+from kairos.db.models import EventKind, TaskEventRow, TaskRow, TaskState
 from kairos.db.repositories.tasks import history
 from kairos.embedded import Addresses
 from tests.kit.api import Caller
@@ -37,7 +37,7 @@ def tail_of(app: KairosApp) -> ProjectTail:
     return app.parts.api.events._tails[app.project_id]
 
 
-async def write(app: KairosApp, task_id: Any, kind: str, **data: Any) -> None:
+async def write(app: KairosApp, task_id: Any, kind: EventKind, **data: Any) -> None:
     """Write one event in a transaction of its own."""
     async with app.database.project(app.project_id) as session:
         await history.add_event(session, app.project_id, task_id, 1, kind, data)
@@ -57,13 +57,13 @@ async def test_event_that_commits_late_is_not_skipped(app: KairosApp, owner: Cal
     async with watching(owner) as watcher:
         await watcher.wait_for_hello()
         async with app.database.project(app.project_id) as slow:
-            await history.add_event(slow, app.project_id, task_id, 1, "early", {})
-            await write(app, task_id, "late")
+            await history.add_event(slow, app.project_id, task_id, 1, EventKind.DRAFTING, {})
+            await write(app, task_id, EventKind.DECISION)
             before = tail_of(app).reads
             await eventually(lambda: tail_of(app).reads >= before + 3, why="the tail polls several times")
             assert watcher.kinds == []
-        await watcher.wait_for("early", "late", within_s=3)
-    assert watcher.kinds == ["early", "late"]
+        await watcher.wait_for(EventKind.DRAFTING, EventKind.DECISION, within_s=3)
+    assert watcher.kinds == [EventKind.DRAFTING, EventKind.DECISION]
 
 
 async def test_transaction_of_another_project_delays_events_only_while_it_lasts(
@@ -76,9 +76,9 @@ async def test_transaction_of_another_project_delays_events_only_while_it_lasts(
         await watcher.wait_for_hello()
         async with app.database._sessions.begin() as other_session:
             await other_session.execute(text("select pg_current_xact_id()"))
-            await write(app, task_id, "held")
+            await write(app, task_id, EventKind.JUDGED)
             await eventually(lambda: tail_of(app).reads > 2, why="the tail reads")
-        await watcher.wait_for("held", within_s=3)
+        await watcher.wait_for(EventKind.JUDGED, within_s=3)
 
 
 async def test_every_commit_of_an_event_sends_a_notice(
@@ -174,11 +174,13 @@ async def test_many_sockets_need_one_read(app: KairosApp, owner: Caller):
         for _ in range(30):
             group.create_task(watch(done))
         await eventually(lambda: len(watchers) == 30, why="all are connected")
-        await write(app, task_id, "first")
-        await eventually(lambda: all("first" in watcher.kinds for watcher in watchers), why="all have joined")
+        await write(app, task_id, EventKind.DRAFTING)
+        await eventually(
+            lambda: all(EventKind.DRAFTING in watcher.kinds for watcher in watchers), why="all have joined"
+        )
         before = tail_of(app).reads
-        await write(app, task_id, "second")
-        await eventually(lambda: all("second" in watcher.kinds for watcher in watchers), why="all receive it")
+        await write(app, task_id, EventKind.DECISION)
+        await eventually(lambda: all(EventKind.DECISION in watcher.kinds for watcher in watchers), why="all receive it")
         assert tail_of(app).reads - before < 5, "one read for the event, and the polls of a second or two"
         done.set()
     await eventually(lambda: not app.parts.api.events._tails, why="the tail ends with its last listener")
@@ -192,7 +194,9 @@ async def test_reconnecting_client_receives_each_event_once_under_load(app: Kair
         chance = random.Random(seed)
         for number in range(40):
             async with app.database.project(app.project_id) as session:
-                await history.add_event(session, app.project_id, task_id, 1, f"{seed}", {"number": number})
+                await history.add_event(
+                    session, app.project_id, task_id, 1, EventKind.DRAFTING, {"writer": seed, "number": number}
+                )
                 await asyncio.sleep(chance.random() * 0.03)
             app.parts.orchestration.submissions._notices.notify(app.project_id)
 
@@ -223,7 +227,7 @@ async def test_client_that_does_not_read_is_disconnected_without_delaying_others
     async with owner.connect("/api/events", params={"ticket": ticket}) as socket:
         await eventually(lambda: feed._tails and not tail_of(app)._joining, why="the listener has joined")
         for _ in range(80):
-            await write(app, task_id, "large", text="x" * 300_000)
+            await write(app, task_id, EventKind.DRAFTING, text="x" * 300_000)
         await eventually(lambda: not feed._listeners, why="the listener is removed")
         async for _ in socket:
             pass

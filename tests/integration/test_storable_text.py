@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from kairos.agents.base import AttemptContext, Draft, Emit, Task
 from kairos.db.engine import Database
-from kairos.db.models import TaskState
+from kairos.db.models import EventKind, TaskState
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.tenancy import Scope
 from tests.kit.kairos_app import KairosApp
@@ -31,7 +31,7 @@ class Odd:
 
     async def perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
         odd = self._text
-        await emit("odd", {odd: [odd, {"deep": odd, "nan": float("nan")}]})
+        await emit(EventKind.MODEL_FAILED, {odd: [odd, {"deep": odd, "nan": float("nan")}]})
         draft = Draft(odd, "stop", model=odd, messages=({"role": "user", "content": odd},), reasoning=odd)
         return replace(draft, **self._changes)
 
@@ -68,7 +68,7 @@ async def test_every_text_of_an_attempt_is_stored(app: KairosApp, odd: str, clea
     verdict = (await app.verdicts(task.id))[-1]
     assert (verdict.output, verdict.reasoning) == (clean, clean)
     assert verdict.messages == [{"role": "user", "content": clean}]
-    stored = next(event for event in await app.events(task.id) if event.kind == "odd")
+    stored = next(event for event in await app.events(task.id) if event.kind == EventKind.MODEL_FAILED)
     assert stored.data == {clean: [clean, {"deep": clean, "nan": None}]}
     assert (await app.samples(task.id))[0].faulty_output == clean
 
@@ -76,7 +76,7 @@ async def test_every_text_of_an_attempt_is_stored(app: KairosApp, odd: str, clea
 async def test_number_beyond_64_bits_is_stored_as_text(app: KairosApp):
     class Counting(Odd):
         async def perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
-            await emit("odd", {"big": 10**30})
+            await emit(EventKind.MODEL_FAILED, {"big": 10**30})
             return await super().perform(task, attempt, emit)
 
     app.parts.agents.registry.register(Counting("x"))

@@ -261,7 +261,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("PATCH", "/api/config"): Case(Kind.LISTED, changed_config),
     ("GET", "/api/config/history"): Case(Kind.LISTED, fixed("/api/config/history?whose=project"), viewer_may=True),
     ("POST", "/api/config/revert"): Case(Kind.LISTED, reverted_config),
-    ("GET", "/api/config/replicas"): Case(Kind.LISTED, fixed("/api/config/replicas"), viewer_may=True),
+    ("GET", "/api/daemons"): Case(Kind.LISTED, fixed("/api/daemons"), viewer_may=True),
     ("GET", "/api/plugins"): Case(Kind.LISTED, fixed("/api/plugins"), viewer_may=True),
     ("GET", "/api/plugins/{name}"): Case(Kind.LISTED, fixed("/api/plugins/ExecutionAgent"), viewer_may=True),
     ("POST", "/api/plugins/reload"): Case(Kind.OPERATOR, fixed("/api/plugins/reload")),

@@ -1549,7 +1549,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/config/replicas": {
+    "/api/daemons": {
         parameters: {
             query?: never;
             header?: never;
@@ -1557,10 +1557,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Show Replicas
-         * @description The daemons with the configuration version that each runs.
+         * List Daemons
+         * @description The daemons of the installation. They run tasks of all projects.
          */
-        get: operations["show_replicas_api_config_replicas_get"];
+        get: operations["list_daemons_api_daemons_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1790,8 +1790,6 @@ export interface components {
         AgentList: {
             /** Items */
             items: components["schemas"]["AgentOut"][];
-            /** Workers */
-            workers: components["schemas"]["WorkerOut"][];
         };
         /** AgentOut */
         AgentOut: {
@@ -1799,11 +1797,7 @@ export interface components {
             name: string;
             /** Capabilities */
             capabilities: string[];
-            /**
-             * State
-             * @description working: runs a task of this project; idle: has none; offline: no daemon runs tasks.
-             */
-            state: string;
+            state: components["schemas"]["AgentState"];
             /** Tasks */
             tasks: components["schemas"]["AgentTaskOut"][];
             /**
@@ -1813,6 +1807,12 @@ export interface components {
             last_heartbeat: string | null;
             today: components["schemas"]["AgentDayOut"];
         };
+        /**
+         * AgentState
+         * @description `working`: runs a task of this project; `idle`: has none; `offline`: no daemon runs tasks.
+         * @enum {string}
+         */
+        AgentState: "working" | "idle" | "offline";
         /** AgentTaskOut */
         AgentTaskOut: {
             /**
@@ -1863,6 +1863,12 @@ export interface components {
          * @enum {string}
          */
         ApplyMode: "live" | "restart" | "file";
+        /**
+         * AuditAction
+         * @description Action recorded in the audit log.
+         * @enum {string}
+         */
+        AuditAction: "access.refused" | "adapter.deleted" | "adapter.promoted" | "adapter.refused" | "adapter.rolled_back" | "adapter.ruled" | "config.changed" | "dataset.cleared" | "dataset.erased" | "dataset.imported" | "key.created" | "key.revoked" | "member.invitation_revoked" | "member.invited" | "member.joined" | "member.left" | "member.removed" | "member.role_changed" | "password.changed" | "password.reset_link" | "password.set" | "project.archived" | "project.changed" | "project.created" | "project.deleted" | "project.erased" | "project.exported" | "project.restored" | "session.token_reused" | "sign_in" | "sign_in.refused" | "sign_out" | "sign_out.everywhere" | "signing_key.rotated" | "training.started" | "user.changed" | "user.created";
         /** AuditPage */
         AuditPage: {
             /** Items */
@@ -1919,6 +1925,76 @@ export interface components {
             saved_s: number;
         };
         /**
+         * CandidateOut
+         * @description A candidate with all terms of its score, as stored with the decision.
+         */
+        CandidateOut: {
+            /** Model */
+            model: string;
+            /**
+             * N
+             * @description Decayed number of quality observations of this task type.
+             */
+            n: number;
+            /**
+             * Pending
+             * @description Decisions that awaited a verdict.
+             */
+            pending: number;
+            /**
+             * Mu
+             * @description Expected quality.
+             */
+            mu: number;
+            /**
+             * Prior
+             * @description Expected quality before any observation at this task type.
+             */
+            prior: number;
+            /**
+             * Prior Share
+             * @description Weight of the prior in `mu`, in [0, 1].
+             */
+            prior_share: number;
+            /**
+             * Bonus
+             * @description Exploration bonus for uncertainty.
+             */
+            bonus: number;
+            /**
+             * Cost
+             * @description Cost term in [0, 1], not weighted.
+             */
+            cost: number;
+            /**
+             * Expected Cost
+             * @description US dollars; null if the price is unknown.
+             */
+            expected_cost: number | null;
+            /**
+             * Latency
+             * @description Latency term in [0, 1], not weighted.
+             */
+            latency: number;
+            /**
+             * Expected Latency S
+             * @description Seconds; null if nothing was measured.
+             */
+            expected_latency_s: number | null;
+            /**
+             * Health
+             * @description Penalty for a degraded model.
+             */
+            health: number;
+            /**
+             * Switching
+             * @description Penalty for loading the model into a shared runner.
+             */
+            switching: number;
+            /** Utility */
+            utility: number;
+        };
+        /**
          * ChecksBody
          * @description The checks of the guardian for the answer.
          */
@@ -1946,7 +2022,7 @@ export interface components {
              *       "def add"
              *     ]
              */
-            require: string[];
+            require?: string[];
             /**
              * Forbid
              * @description Texts that the answer must not contain.
@@ -1955,7 +2031,7 @@ export interface components {
              *       "eval("
              *     ]
              */
-            forbid: string[];
+            forbid?: string[];
             /**
              * Tests
              * @description Python that the answer's code must pass: `test_*` functions or bare asserts.
@@ -1986,17 +2062,19 @@ export interface components {
         };
         /** ComponentOut */
         ComponentOut: {
-            /**
-             * State
-             * @description ok, degraded or away (unavailable).
-             */
-            state: string;
+            state: components["schemas"]["ComponentState"];
             /**
              * Detail
              * @default
              */
-            detail: string;
+            detail?: string;
         };
+        /**
+         * ComponentState
+         * @description `degraded`: impaired; `away`: unavailable.
+         * @enum {string}
+         */
+        ComponentState: "ok" | "degraded" | "away";
         /** ConfigBody */
         ConfigBody: {
             /**
@@ -2011,7 +2089,7 @@ export interface components {
              * @description The reason, shown in the history and in the audit log.
              * @default
              */
-            why: string;
+            why?: string;
             /**
              * Version
              * @description The system's version on which the change is based.
@@ -2027,7 +2105,7 @@ export interface components {
              * @description Only validate, and return what would change.
              * @default false
              */
-            dry_run: boolean;
+            dry_run?: boolean;
         };
         /** ConfigChanged */
         ConfigChanged: {
@@ -2074,6 +2152,73 @@ export interface components {
             /** Validation Loss */
             validation_loss: number | null;
         };
+        /** DaemonList */
+        DaemonList: {
+            /**
+             * Config Version
+             * @description The newest version of the configuration.
+             */
+            config_version: number;
+            /**
+             * Items
+             * @description Daemons that are alive or recently died, oldest first.
+             */
+            items: components["schemas"]["DaemonOut"][];
+        };
+        /** DaemonOut */
+        DaemonOut: {
+            /** Name */
+            name: string;
+            role: components["schemas"]["DaemonRole"];
+            /** Alive */
+            alive: boolean;
+            /**
+             * Slots
+             * @description Tasks that it runs at the same time; 0 if it runs none.
+             */
+            slots: number;
+            /**
+             * Version
+             * @description Version of Kairos.
+             */
+            version: string;
+            /**
+             * Started At
+             * Format: date-time
+             */
+            started_at: string;
+            /**
+             * Heartbeat At
+             * Format: date-time
+             */
+            heartbeat_at: string;
+            /**
+             * Config Version
+             * @description Version of the configuration that it runs.
+             */
+            config_version: number;
+            /**
+             * Config Newest
+             * @description Whether this is the newest version.
+             */
+            config_newest: boolean;
+            /**
+             * Config Error
+             * @description Why it does not run a newer version.
+             */
+            config_error: string | null;
+            /**
+             * Config Waiting
+             * @description Keys whose new values it applies at its next start.
+             */
+            config_waiting: string[];
+        };
+        /**
+         * DaemonRole
+         * @description The work of a daemon: everything, only the API, only tasks, or only trainings.
+         * @enum {string}
+         */
+        DaemonRole: "all" | "api" | "worker" | "trainer";
         /** DayOut */
         DayOut: {
             /**
@@ -2096,6 +2241,12 @@ export interface components {
              */
             cost_usd: number | null;
         };
+        /**
+         * DecisionKind
+         * @description The reason for choosing a model.
+         * @enum {string}
+         */
+        DecisionKind: "exploit" | "explore" | "sticky" | "fallback" | "only";
         /** DecisionOut */
         DecisionOut: {
             /**
@@ -2105,11 +2256,7 @@ export interface components {
             id: string;
             /** Task Type */
             task_type: string;
-            /**
-             * Task Type Source
-             * @description caller, classifier or default.
-             */
-            task_type_source: string;
+            task_type_source: components["schemas"]["TaskTypeSource"];
             /** Task Type Confidence */
             task_type_confidence: number | null;
             /**
@@ -2117,35 +2264,22 @@ export interface components {
              * @description Why the default type was used.
              */
             task_type_reason: string | null;
-            /**
-             * Length
-             * @description Bucket of the input: short, medium or long.
-             */
-            length: string | null;
-            /** Kind */
-            kind: string;
+            /** @description Length class of the input. */
+            length: components["schemas"]["Length"] | null;
+            kind: components["schemas"]["DecisionKind"];
             /** Chosen */
             chosen: string | null;
             /** Answered */
             answered: string | null;
+            /** Candidates */
+            candidates: components["schemas"]["CandidateOut"][];
+            /** Excluded */
+            excluded: components["schemas"]["ExclusionOut"][];
             /**
-             * Candidates
-             * @description All terms of every candidate's score.
+             * Calls
+             * @description All calls made for the decision, in order.
              */
-            candidates: {
-                [key: string]: components["schemas"]["JsonValue"];
-            }[];
-            /**
-             * Excluded
-             * @description Excluded models with the reasons.
-             */
-            excluded: {
-                [key: string]: components["schemas"]["JsonValue"];
-            }[];
-            /** Calls */
-            calls: {
-                [key: string]: components["schemas"]["JsonValue"];
-            }[];
+            calls: components["schemas"]["ModelCallOut"][];
             /** Margin */
             margin: number | null;
             /**
@@ -2194,8 +2328,7 @@ export interface components {
              * @description The user's e-mail; null if the user is not a member of the project.
              */
             who: string | null;
-            /** Action */
-            action: string;
+            action: components["schemas"]["AuditAction"];
             /** Target */
             target: string | null;
             /**
@@ -2214,6 +2347,12 @@ export interface components {
              */
             adapters: string[];
         };
+        /**
+         * EventKind
+         * @description Kind of a task event. The first seven are the states of the task.
+         * @enum {string}
+         */
+        EventKind: "queued" | "running" | "succeeded" | "rejected" | "failed" | "dead" | "cancelled" | "cancel_requested" | "drafting" | "decision" | "model_failed" | "cache_hit" | "attempt_rejected" | "verdict" | "judged" | "not_judged" | "labelled" | "training" | "trained" | "evaluating" | "ruled";
         /** EventList */
         EventList: {
             state: components["schemas"]["TaskState"];
@@ -2226,8 +2365,7 @@ export interface components {
             id: number;
             /** Attempt */
             attempt: number;
-            /** Kind */
-            kind: string;
+            kind: components["schemas"]["EventKind"];
             /** Data */
             data: {
                 [key: string]: components["schemas"]["JsonValue"];
@@ -2237,6 +2375,22 @@ export interface components {
              * Format: date-time
              */
             at: string;
+        };
+        /**
+         * ExclusionOut
+         * @description An excluded model with the reason.
+         */
+        ExclusionOut: {
+            /** Model */
+            model: string;
+            reason: components["schemas"]["Reason"];
+            /** Detail */
+            detail: string;
+            /**
+             * Retry At
+             * @description Seconds since 1970; null if unknown.
+             */
+            retry_at: number | null;
         };
         /**
          * FiguresOut
@@ -2275,8 +2429,7 @@ export interface components {
         FindingOut: {
             /** Check */
             check: string;
-            /** Severity */
-            severity: string;
+            severity: components["schemas"]["Severity"];
             /** Message */
             message: string;
             /** Line */
@@ -2323,10 +2476,23 @@ export interface components {
              */
             refusals: components["schemas"]["RefusedRowOut"][];
         };
+        /**
+         * InputError
+         * @description An invalid value of a request.
+         */
+        InputError: {
+            /**
+             * Pointer
+             * @description Path of the value in the body, such as `/checks/format`, or its parameter.
+             */
+            pointer: string;
+            /** Detail */
+            detail: string;
+        };
         /** InvitationBody */
         InvitationBody: {
             /** @default member */
-            role: components["schemas"]["Role"];
+            role?: components["schemas"]["Role"];
             /**
              * Email
              * @description The invited address; without it, the link is for anyone.
@@ -2337,7 +2503,7 @@ export interface components {
              * @description Days until the link expires.
              * @default 7
              */
-            days: number;
+            days?: number;
         };
         /** InvitationList */
         InvitationList: {
@@ -2560,18 +2726,174 @@ export interface components {
             /** Items */
             items: components["schemas"]["TaskTypeOut"][];
         };
+        /**
+         * Length
+         * @description Length class of a request's input.
+         * @enum {string}
+         */
+        Length: "short" | "medium" | "long";
+        /**
+         * ListedTaskOut
+         * @description A task in lists and live events.
+         */
+        ListedTaskOut: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            state: components["schemas"]["TaskState"];
+            /** Prompt */
+            prompt: string;
+            /** Agent */
+            agent: string;
+            /** Task Type */
+            task_type: string | null;
+            lane: components["schemas"]["Lane"];
+            /** Priority */
+            priority: number;
+            /** Model */
+            model: string | null;
+            /** Output */
+            output: string | null;
+            /** Error */
+            error: {
+                [key: string]: components["schemas"]["JsonValue"];
+            } | null;
+            /** Attempts */
+            attempts: number;
+            /** Max Attempts */
+            max_attempts: number;
+            /** Cancel Requested */
+            cancel_requested: boolean;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Not Before
+             * Format: date-time
+             */
+            not_before: string;
+            /** Started At */
+            started_at: string | null;
+            /** Finished At */
+            finished_at: string | null;
+            /**
+             * Cost Usd
+             * @description Sum of the known costs of its model calls; null if none is known.
+             */
+            cost_usd: number | null;
+        };
         /** Live */
         Live: {
             /**
              * Status
              * @default ok
+             * @constant
              */
-            status: string;
+            status?: "ok";
             /**
              * Version
              * @default 0.1.0
              */
-            version: string;
+            version?: string;
+        };
+        /**
+         * LiveDeltaOut
+         * @description A piece of a draft. It is not stored, and may be lost.
+         */
+        LiveDeltaOut: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "delta";
+            /**
+             * Task Id
+             * Format: uuid
+             */
+            task_id: string;
+            /** Attempt */
+            attempt: number;
+            /** Draft */
+            draft: number;
+            /**
+             * Offset
+             * @description Characters of the draft before this text; 0 when another model starts over.
+             */
+            offset: number;
+            /** Text */
+            text: string;
+        };
+        /**
+         * LiveEventOut
+         * @description A committed event, with its task at the time of sending.
+         */
+        LiveEventOut: {
+            /** Id */
+            id: number;
+            /** Attempt */
+            attempt: number;
+            kind: components["schemas"]["EventKind"];
+            /** Data */
+            data: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "event";
+            /**
+             * Cursor
+             * @description Resume after this event with `after=`.
+             */
+            cursor: string;
+            /**
+             * Task Id
+             * Format: uuid
+             */
+            task_id: string;
+            task: components["schemas"]["ListedTaskOut"];
+        };
+        /**
+         * LiveHelloOut
+         * @description First message of a connection.
+         */
+        LiveHelloOut: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "hello";
+            /**
+             * Cursor
+             * @description Position at which the events start.
+             */
+            cursor: string;
+        };
+        /**
+         * LiveMessageOut
+         * @description A message of the WebSocket at `/api/events`.
+         */
+        LiveMessageOut: components["schemas"]["LiveHelloOut"] | components["schemas"]["LiveEventOut"] | components["schemas"]["LiveDeltaOut"] | components["schemas"]["LivePingOut"];
+        /**
+         * LivePingOut
+         * @description Sent regularly, so that clients detect a lost connection.
+         */
+        LivePingOut: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "ping";
         };
         /** LocalBody */
         LocalBody: {
@@ -2610,7 +2932,7 @@ export interface components {
              * @description Set the refresh token as an HttpOnly cookie instead of returning it.
              * @default false
              */
-            cookie: boolean;
+            cookie?: boolean;
         };
         /** Me */
         Me: {
@@ -2658,6 +2980,42 @@ export interface components {
             /** You */
             you: boolean;
         };
+        /**
+         * ModelCallOut
+         * @description One call to one model, with its result.
+         */
+        ModelCallOut: {
+            /** Model */
+            model: string;
+            /** Success */
+            success: boolean;
+            /**
+             * Error
+             * @description Error code; null on success.
+             */
+            error: string | null;
+            /** First Token S */
+            first_token_s: number | null;
+            /** Duration S */
+            duration_s: number;
+            /**
+             * Input Tokens
+             * @description As counted by the server; null if it did not count.
+             */
+            input_tokens: number | null;
+            /** Output Tokens */
+            output_tokens: number | null;
+            /**
+             * Cost Usd
+             * @description Null is unknown.
+             */
+            cost_usd: number | null;
+        };
+        /**
+         * ModelHealthState
+         * @enum {string}
+         */
+        ModelHealthState: "healthy" | "degraded" | "unhealthy";
         /** ModelList */
         ModelList: {
             /** Items */
@@ -2699,11 +3057,7 @@ export interface components {
              * @description Share of the requests for which it is a candidate, in (0, 1]; below 1 for a canary.
              */
             share: number;
-            /**
-             * Health
-             * @description healthy, degraded or unhealthy.
-             */
-            health: string;
+            health: components["schemas"]["ModelHealthState"];
             /** Health Detail */
             health_detail: string;
             /**
@@ -2823,6 +3177,12 @@ export interface components {
              */
             key: string;
         };
+        /**
+         * Origin
+         * @description The origin of a plugin.
+         * @enum {string}
+         */
+        Origin: "built-in" | "file" | "package";
         /** Overview */
         Overview: {
             today: components["schemas"]["Today"];
@@ -2953,21 +3313,13 @@ export interface components {
         PluginOut: {
             /** Name */
             name: string;
-            /**
-             * Source
-             * @description built-in, file or package.
-             */
-            source: string;
+            source: components["schemas"]["Origin"];
             /**
              * File
              * @description File name in the plugin folder, or package and entry point; empty for built-ins.
              */
             file: string;
-            /**
-             * State
-             * @description loaded; failed: it runs no tasks, see `error`; set_aside: paused after consecutive failures until `tried_again_at`; disabled: by this project.
-             */
-            state: string;
+            state: components["schemas"]["PluginState"];
             /** Description */
             description: string;
             /** Capabilities */
@@ -3002,6 +3354,13 @@ export interface components {
             tried_again_at: string | null;
             today: components["schemas"]["AgentDayOut"];
         };
+        /**
+         * PluginState
+         * @description `failed`: it runs no tasks, see `error`; `set_aside`: paused after consecutive failures until `tried_again_at`;
+         *     `disabled`: by this project.
+         * @enum {string}
+         */
+        PluginState: "loaded" | "failed" | "set_aside" | "disabled";
         /** PriceOut */
         PriceOut: {
             /**
@@ -3012,10 +3371,42 @@ export interface components {
             /** Output */
             output: number;
         };
+        /**
+         * Problem
+         * @description A problem document (RFC 9457).
+         */
+        Problem: {
+            /** Type */
+            type: string;
+            /** Title */
+            title: string;
+            /** Status */
+            status: number;
+            /**
+             * Detail
+             * @description The problem and its remedy.
+             */
+            detail: string;
+            /**
+             * Code
+             * @description Stable name of the problem.
+             */
+            code: string;
+            /**
+             * Instance
+             * @description Path of the request.
+             */
+            instance: string;
+            /**
+             * Errors
+             * @description The first 100 invalid values.
+             * @default []
+             */
+            errors?: components["schemas"]["InputError"][];
+        };
         /** ProgressOut */
         ProgressOut: {
-            /** Phase */
-            phase?: string | null;
+            phase?: components["schemas"]["TrainingPhase"] | null;
             /** Step */
             step?: number | null;
             /** Steps */
@@ -3034,7 +3425,7 @@ export interface components {
              * Curve
              * @default []
              */
-            curve: components["schemas"]["CurvePoint"][];
+            curve?: components["schemas"]["CurvePoint"][];
         };
         /** ProjectBody */
         ProjectBody: {
@@ -3117,7 +3508,7 @@ export interface components {
              * @description Hide answers until the guardian's verdict.
              * @default false
              */
-            hold_answers: boolean;
+            hold_answers?: boolean;
             /**
              * Interactive Cap
              * @description Maximum of interactive tasks running at once, over all daemons; null: no limit.
@@ -3133,37 +3524,37 @@ export interface components {
              * @description Share of the workers relative to other projects.
              * @default 1
              */
-            weight: number;
+            weight?: number;
             /**
              * Local Only
              * @description Never send a prompt to a model on other hardware.
              * @default false
              */
-            local_only: boolean;
+            local_only?: boolean;
             /**
              * Run Tests
              * @description Run the tests supplied with a task.
              * @default true
              */
-            run_tests: boolean;
+            run_tests?: boolean;
             /**
              * Labelling Guideline
              * @description Guideline for people who label, shown beside every row.
              * @default
              */
-            labelling_guideline: string;
+            labelling_guideline?: string;
             /**
              * Disabled Plugins
              * @description Names of plugins and built-in agents that this project has disabled.
              * @default []
              */
-            disabled_plugins: string[];
+            disabled_plugins?: string[];
             /**
              * Plugin Settings
              * @description Plugin configuration by plugin name, overriding the system's values.
              * @default {}
              */
-            plugin_settings: {
+            plugin_settings?: {
                 [key: string]: {
                     [key: string]: components["schemas"]["JsonValue"];
                 };
@@ -3171,11 +3562,7 @@ export interface components {
         };
         /** Ready */
         Ready: {
-            /**
-             * Status
-             * @description ok; degraded: a component is impaired; unavailable: no tasks are accepted.
-             */
-            status: string;
+            status: components["schemas"]["ReadyState"];
             /** Parts */
             parts: {
                 [key: string]: components["schemas"]["ComponentOut"];
@@ -3183,6 +3570,18 @@ export interface components {
             /** @description Null while PostgreSQL is unavailable. It does not affect the status. */
             isolation?: components["schemas"]["IsolationOut"] | null;
         };
+        /**
+         * ReadyState
+         * @description `degraded`: a component is impaired; `unavailable`: no tasks are accepted.
+         * @enum {string}
+         */
+        ReadyState: "ok" | "degraded" | "unavailable";
+        /**
+         * Reason
+         * @description The reason for excluding a model.
+         * @enum {string}
+         */
+        Reason: "context" | "capability" | "not_local" | "budget" | "breaker" | "tried" | "not_named" | "canary" | "unknown";
         /** RefreshBody */
         RefreshBody: {
             /**
@@ -3234,53 +3633,17 @@ export interface components {
              * @description Set the refresh token as an HttpOnly cookie instead of returning it.
              * @default false
              */
-            cookie: boolean;
+            cookie?: boolean;
         };
-        /** ReplicaList */
-        ReplicaList: {
-            /**
-             * Version
-             * @description The newest version.
-             */
-            version: number;
-            /** Items */
-            items: components["schemas"]["ReplicaOut"][];
-        };
-        /** ReplicaOut */
-        ReplicaOut: {
-            /** Name */
-            name: string;
-            /** Role */
-            role: string;
-            /** Alive */
-            alive: boolean;
-            /** Slots */
-            slots: number;
-            /**
-             * Heartbeat At
-             * Format: date-time
-             */
-            heartbeat_at: string;
-            /**
-             * Version
-             * @description Version of the configuration that it runs.
-             */
-            version: number;
-            /**
-             * Newest
-             * @description Whether this is the newest version.
-             */
-            newest: boolean;
-            /**
-             * Error
-             * @description Why it does not run a newer version.
-             */
-            error: string | null;
-            /**
-             * Waiting
-             * @description Keys whose new values it applies at its next start.
-             */
-            waiting: string[];
+        /**
+         * ReloadedOut
+         * @description Number of plugins of the responding daemon after the scan.
+         */
+        ReloadedOut: {
+            /** Loaded */
+            loaded: number;
+            /** Failed */
+            failed: number;
         };
         /** ReportOut */
         ReportOut: {
@@ -3296,7 +3659,7 @@ export interface components {
              * @description Set if the adapter was evaluated on another server than the one that serves it.
              * @default
              */
-            measured_on: string;
+            measured_on?: string;
         };
         /** ResetLink */
         ResetLink: {
@@ -3311,7 +3674,7 @@ export interface components {
         /** RevertBody */
         RevertBody: {
             /** @default system */
-            whose: components["schemas"]["ConfigScope"];
+            whose?: components["schemas"]["ConfigScope"];
             /**
              * To
              * @description The version whose values are restored; 0 is the state before any change.
@@ -3322,7 +3685,7 @@ export interface components {
              * @description The reason, shown in the history and in the audit log.
              * @default
              */
-            why: string;
+            why?: string;
             /**
              * Version
              * @description The newest version that you know.
@@ -3332,7 +3695,7 @@ export interface components {
              * Dry Run
              * @default false
              */
-            dry_run: boolean;
+            dry_run?: boolean;
         };
         /**
          * Role
@@ -3571,7 +3934,7 @@ export interface components {
         };
         /**
          * SampleSource
-         * @description Where a sample comes from.
+         * @description The origin of a dataset row.
          * @enum {string}
          */
         SampleSource: "guardian" | "failure" | "person" | "import";
@@ -3666,8 +4029,14 @@ export interface components {
              * @description Set the refresh token as an HttpOnly cookie instead of returning it.
              * @default false
              */
-            cookie: boolean;
+            cookie?: boolean;
         };
+        /**
+         * Severity
+         * @description Whether a finding alone rejects the answer.
+         * @enum {string}
+         */
+        Severity: "error" | "warning";
         /** Stats */
         Stats: {
             /** States */
@@ -3732,7 +4101,7 @@ export interface components {
              * @description Name of an agent, or a capability.
              * @default ExecutionAgent
              */
-            agent: string;
+            agent?: string;
             /**
              * Task Type
              * @description Your name for this kind of task.
@@ -3769,13 +4138,13 @@ export interface components {
              * @description `interactive` for tasks that a person waits for.
              * @default interactive
              */
-            lane: components["schemas"]["Lane"];
+            lane?: components["schemas"]["Lane"];
             /**
              * Priority
              * @description Higher runs first within the project.
              * @default 0
              */
-            priority: number;
+            priority?: number;
             /**
              * Not Before
              * @description Earliest start.
@@ -3834,6 +4203,11 @@ export interface components {
             started_at: string | null;
             /** Finished At */
             finished_at: string | null;
+            /**
+             * Cost Usd
+             * @description Sum of the known costs of its model calls; null if none is known.
+             */
+            cost_usd: number | null;
             /**
              * System
              * @description System prompt in place of the agent's own; null if not set.
@@ -3904,7 +4278,7 @@ export interface components {
              * Items
              * @description The first 1000 characters of prompt, output and error; the task's own endpoint returns all.
              */
-            items: components["schemas"]["TaskOut"][];
+            items: components["schemas"]["ListedTaskOut"][];
             /**
              * Next
              * @description The cursor of the next page; null on the last one.
@@ -3925,11 +4299,17 @@ export interface components {
             /** Models */
             models: components["schemas"]["ModelResultOut"][];
         };
+        /**
+         * TaskTypeSource
+         * @description Where the task type of a request comes from.
+         * @enum {string}
+         */
+        TaskTypeSource: "caller" | "classifier" | "default";
         /** TicketOut */
         TicketOut: {
             /**
              * Ticket
-             * @description Opens one WebSocket at /api/events?ticket=…
+             * @description Opens one WebSocket at /api/events?ticket=…, which sends `LiveMessageOut`.
              */
             ticket: string;
             /**
@@ -3980,7 +4360,7 @@ export interface components {
              * Token Type
              * @default Bearer
              */
-            token_type: string;
+            token_type?: string;
             /**
              * Expires In
              * @description Seconds.
@@ -4026,6 +4406,12 @@ export interface components {
              */
             mean_quality: number | null;
         };
+        /**
+         * TrainingPhase
+         * @description Phase of a run: of the training process, or the set of prompts that is being answered.
+         * @enum {string}
+         */
+        TrainingPhase: "base answers" | "loading" | "training" | "saving" | "done" | "cancelled" | "failed" | "held-out rows" | "control prompts";
         /** UserBody */
         UserBody: {
             /** Operator */
@@ -4172,27 +4558,90 @@ export interface components {
                 [key: string]: components["schemas"]["Difference"];
             };
         };
-        /** WorkerOut */
-        WorkerOut: {
-            /** Name */
-            name: string;
-            /** Role */
-            role: string;
-            /**
-             * Started At
-             * Format: date-time
-             */
-            started_at: string;
-            /**
-             * Heartbeat At
-             * Format: date-time
-             */
-            heartbeat_at: string;
-            /** Alive */
-            alive: boolean;
+    };
+    responses: {
+        /** @description The request is malformed. */
+        BadRequest: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The credential is missing or not valid. */
+        Unauthorized: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The credential does not allow this. */
+        Forbidden: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The object does not exist in this project. */
+        NotFound: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The state of the object does not allow this. */
+        Conflict: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The body is too large. */
+        RequestEntityTooLarge: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The input is invalid. */
+        UnprocessableEntity: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Too many attempts. */
+        TooManyRequests: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description A required component is unavailable. */
+        ServiceUnavailable: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
         };
     };
-    responses: never;
     parameters: never;
     requestBodies: never;
     headers: never;
@@ -4224,106 +4673,11 @@ export interface operations {
                     "application/json": components["schemas"]["Tokens"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description Too many attempts. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     setup_api_auth_setup_post: {
@@ -4348,106 +4702,11 @@ export interface operations {
                     "application/json": components["schemas"]["Tokens"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description Too many attempts. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     local_api_auth_local_post: {
@@ -4472,86 +4731,10 @@ export interface operations {
                     "application/json": components["schemas"]["Tokens"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     refresh_api_auth_refresh_post: {
@@ -4578,106 +4761,11 @@ export interface operations {
                     "application/json": components["schemas"]["Tokens"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     logout_api_auth_logout_post: {
@@ -4696,66 +4784,9 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     logout_everywhere_api_auth_logout_everywhere_post: {
@@ -4774,66 +4805,9 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     me_api_auth_me_get: {
@@ -4854,46 +4828,8 @@ export interface operations {
                     "application/json": components["schemas"]["Me"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     rename_me_api_auth_me_patch: {
@@ -4916,106 +4852,11 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     change_password_api_auth_password_post: {
@@ -5038,126 +4879,12 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description Too many attempts. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_sessions_api_auth_sessions_get: {
@@ -5178,66 +4905,9 @@ export interface operations {
                     "application/json": components["schemas"]["SessionList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     end_session_api_auth_sessions__session_id__delete: {
@@ -5258,106 +4928,11 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_invitation_api_auth_invitation_post: {
@@ -5382,86 +4957,10 @@ export interface operations {
                     "application/json": components["schemas"]["InvitedTo"];
                 };
             };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            404: components["responses"]["NotFound"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     register_api_auth_register_post: {
@@ -5486,126 +4985,12 @@ export interface operations {
                     "application/json": components["schemas"]["Tokens"];
                 };
             };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description Too many attempts. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     accept_api_auth_accept_post: {
@@ -5630,146 +5015,13 @@ export interface operations {
                     "application/json": components["schemas"]["Joined"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_projects_api_projects_get: {
@@ -5790,46 +5042,8 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     create_project_api_projects_post: {
@@ -5854,126 +5068,12 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_project_api_projects__project_id__get: {
@@ -5996,106 +5096,11 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectDetail"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     delete_project_api_projects__project_id__delete: {
@@ -6121,106 +5126,11 @@ export interface operations {
                     "application/json": unknown;
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     change_project_api_projects__project_id__patch: {
@@ -6247,126 +5157,12 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectDetail"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     archive_project_api_projects__project_id__archive_post: {
@@ -6389,106 +5185,11 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     restore_project_api_projects__project_id__restore_post: {
@@ -6511,106 +5212,11 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     export_project_api_projects__project_id__export_get: {
@@ -6633,106 +5239,11 @@ export interface operations {
                     "application/gzip": unknown;
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     switch_project_api_projects__project_id__switch_post: {
@@ -6755,106 +5266,11 @@ export interface operations {
                     "application/json": components["schemas"]["Switched"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_members_api_members_get: {
@@ -6875,86 +5291,10 @@ export interface operations {
                     "application/json": components["schemas"]["MemberList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     remove_member_api_members__user_id__delete: {
@@ -6975,126 +5315,12 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     change_role_api_members__user_id__patch: {
@@ -7119,146 +5345,13 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_invitations_api_invitations_get: {
@@ -7279,86 +5372,10 @@ export interface operations {
                     "application/json": components["schemas"]["InvitationList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     invite_api_invitations_post: {
@@ -7383,126 +5400,12 @@ export interface operations {
                     "application/json": components["schemas"]["NewInvitation"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     revoke_invitation_api_invitations__invitation_id__delete: {
@@ -7523,126 +5426,12 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_keys_api_keys_get: {
@@ -7663,86 +5452,10 @@ export interface operations {
                     "application/json": components["schemas"]["KeyList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     create_key_api_keys_post: {
@@ -7767,126 +5480,12 @@ export interface operations {
                     "application/json": components["schemas"]["NewKey"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     revoke_key_api_keys__key_id__delete: {
@@ -7907,126 +5506,12 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_users_api_users_get: {
@@ -8047,66 +5532,9 @@ export interface operations {
                     "application/json": components["schemas"]["UserList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     change_user_api_users__user_id__patch: {
@@ -8131,146 +5559,13 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     reset_link_api_users__user_id__reset_link_post: {
@@ -8293,126 +5588,12 @@ export interface operations {
                     "application/json": components["schemas"]["ResetLink"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     reset_link_by_email_api_users_reset_link_post: {
@@ -8437,146 +5618,13 @@ export interface operations {
                     "application/json": components["schemas"]["ResetLink"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     rotate_signing_key_api_system_signing_keys_rotate_post: {
@@ -8597,66 +5645,9 @@ export interface operations {
                     "application/json": components["schemas"]["RotatedKey"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_entries_api_audit_get: {
@@ -8688,106 +5679,11 @@ export interface operations {
                     "application/json": components["schemas"]["AuditPage"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_overview_api_overview_get: {
@@ -8808,86 +5704,10 @@ export interface operations {
                     "application/json": components["schemas"]["Overview"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_tasks_api_tasks_get: {
@@ -8923,86 +5743,10 @@ export interface operations {
                     "application/json": components["schemas"]["TaskPage"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     submit_api_tasks_post: {
@@ -9040,126 +5784,12 @@ export interface operations {
                     "application/json": components["schemas"]["TaskOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_api_tasks__task_id__get: {
@@ -9182,106 +5812,11 @@ export interface operations {
                     "application/json": components["schemas"]["TaskDetail"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_events_api_tasks__task_id__events_get: {
@@ -9307,106 +5842,11 @@ export interface operations {
                     "application/json": components["schemas"]["EventList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     cancel_api_tasks__task_id__cancel_post: {
@@ -9429,126 +5869,12 @@ export interface operations {
                     "application/json": components["schemas"]["TaskOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     retry_api_tasks__task_id__retry_post: {
@@ -9571,126 +5897,12 @@ export interface operations {
                     "application/json": components["schemas"]["TaskOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     give_label_api_tasks__task_id__label_post: {
@@ -9717,146 +5929,13 @@ export interface operations {
                     "application/json": components["schemas"]["TaskDetail"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     make_ticket_api_events_ticket_post: {
@@ -9877,106 +5956,11 @@ export interface operations {
                     "application/json": components["schemas"]["TicketOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description Too many attempts. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_samples_api_dataset_get: {
@@ -10006,106 +5990,11 @@ export interface operations {
                     "application/json": components["schemas"]["SamplePage"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     stats_api_dataset_stats_get: {
@@ -10126,86 +6015,10 @@ export interface operations {
                     "application/json": components["schemas"]["Stats"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     next_sample_api_dataset_next_post: {
@@ -10236,106 +6049,11 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     import_rows_api_dataset_import_post: {
@@ -10364,126 +6082,12 @@ export interface operations {
                     "application/json": components["schemas"]["ImportedOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     export_rows_api_dataset_export_get: {
@@ -10506,106 +6110,11 @@ export interface operations {
                     "application/jsonl": unknown;
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_sample_api_dataset__sample_id__get: {
@@ -10628,126 +6137,12 @@ export interface operations {
                     "application/json": components["schemas"]["SampleDetail"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     erase_sample_api_dataset__sample_id__delete: {
@@ -10770,126 +6165,12 @@ export interface operations {
                     "application/json": components["schemas"]["Erased"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     change_sample_api_dataset__sample_id__patch: {
@@ -10916,146 +6197,13 @@ export interface operations {
                     "application/json": components["schemas"]["SampleOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     clear_secrets_api_dataset__sample_id__clear_secrets_post: {
@@ -11082,146 +6230,13 @@ export interface operations {
                     "application/json": components["schemas"]["SampleOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     undo_api_dataset__sample_id__undo_post: {
@@ -11244,126 +6259,12 @@ export interface operations {
                     "application/json": components["schemas"]["SampleOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_bases_api_training_bases_get: {
@@ -11384,86 +6285,10 @@ export interface operations {
                     "application/json": components["schemas"]["BaseList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     plan_api_training_plan_post: {
@@ -11488,126 +6313,12 @@ export interface operations {
                     "application/json": components["schemas"]["PlanOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_runs_api_training_get: {
@@ -11630,106 +6341,11 @@ export interface operations {
                     "application/json": components["schemas"]["RunList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     start_api_training_post: {
@@ -11754,146 +6370,13 @@ export interface operations {
                     "application/json": components["schemas"]["RunOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_run_api_training__run_id__get: {
@@ -11916,126 +6399,12 @@ export interface operations {
                     "application/json": components["schemas"]["RunOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     cancel_run_api_training__run_id__cancel_post: {
@@ -12058,126 +6427,12 @@ export interface operations {
                     "application/json": components["schemas"]["RunOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_adapters_api_adapters_get: {
@@ -12198,86 +6453,10 @@ export interface operations {
                     "application/json": components["schemas"]["AdapterList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     roll_back_api_adapters_roll_back_post: {
@@ -12302,146 +6481,13 @@ export interface operations {
                     "application/json": components["schemas"]["AdapterOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_adapter_api_adapters__adapter_id__get: {
@@ -12464,126 +6510,12 @@ export interface operations {
                     "application/json": components["schemas"]["AdapterDetail"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     delete_api_adapters__adapter_id__delete: {
@@ -12606,126 +6538,12 @@ export interface operations {
                     "application/json": components["schemas"]["AdapterOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     download_api_adapters__adapter_id__gguf_get: {
@@ -12748,126 +6566,12 @@ export interface operations {
                     "application/octet-stream": unknown;
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     promote_api_adapters__adapter_id__promote_post: {
@@ -12890,126 +6594,12 @@ export interface operations {
                     "application/json": components["schemas"]["AdapterOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     refuse_api_adapters__adapter_id__refuse_post: {
@@ -13032,126 +6622,12 @@ export interface operations {
                     "application/json": components["schemas"]["AdapterOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_agents_api_agents_get: {
@@ -13172,86 +6648,10 @@ export interface operations {
                     "application/json": components["schemas"]["AgentList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_plugins_api_plugins_get: {
@@ -13272,86 +6672,10 @@ export interface operations {
                     "application/json": components["schemas"]["PluginList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_plugin_api_plugins__name__get: {
@@ -13374,126 +6698,12 @@ export interface operations {
                     "application/json": components["schemas"]["PluginOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     reload_plugins_api_plugins_reload_post: {
@@ -13511,91 +6721,13 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: number;
-                    };
+                    "application/json": components["schemas"]["ReloadedOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_models_api_models_get: {
@@ -13616,66 +6748,9 @@ export interface operations {
                     "application/json": components["schemas"]["ModelList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     reset_model_api_models__name__reset_post: {
@@ -13696,106 +6771,11 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_model_api_models__name__get: {
@@ -13818,86 +6798,10 @@ export interface operations {
                     "application/json": components["schemas"]["ModelOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_traffic_api_router_traffic_get: {
@@ -13920,106 +6824,11 @@ export interface operations {
                     "application/json": components["schemas"]["TrafficList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_decision_api_decisions__decision_id__get: {
@@ -14042,106 +6851,11 @@ export interface operations {
                     "application/json": components["schemas"]["DecisionOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_leaderboard_api_leaderboard_get: {
@@ -14164,86 +6878,10 @@ export interface operations {
                     "application/json": components["schemas"]["Leaderboard"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_cache_api_cache_get: {
@@ -14264,66 +6902,9 @@ export interface operations {
                     "application/json": components["schemas"]["CacheOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     flush_cache_api_cache_flush_post: {
@@ -14344,66 +6925,9 @@ export interface operations {
                     "application/json": components["schemas"]["Flushed"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_judge_api_judge_get: {
@@ -14426,86 +6950,10 @@ export interface operations {
                     "application/json": components["schemas"]["JudgeOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_config_api_config_get: {
@@ -14526,86 +6974,10 @@ export interface operations {
                     "application/json": components["schemas"]["ConfigOut"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     change_config_api_config_patch: {
@@ -14630,146 +7002,13 @@ export interface operations {
                     "application/json": components["schemas"]["ConfigChanged"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     show_history_api_config_history_get: {
@@ -14794,106 +7033,11 @@ export interface operations {
                     "application/json": components["schemas"]["VersionList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     revert_config_api_config_revert_post: {
@@ -14918,149 +7062,16 @@ export interface operations {
                     "application/json": components["schemas"]["ConfigChanged"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The object does not exist in this project. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The input is invalid. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
-    show_replicas_api_config_replicas_get: {
+    list_daemons_api_daemons_get: {
         parameters: {
             query?: never;
             header?: never;
@@ -15075,89 +7086,13 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ReplicaList"];
+                    "application/json": components["schemas"]["DaemonList"];
                 };
             };
-            /** @description The credential is missing or not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The credential does not allow this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The state of the object does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description A required component is unavailable. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        type: string;
-                        title: string;
-                        status: number;
-                        detail: string;
-                        code: string;
-                        instance?: string;
-                        errors?: {
-                            pointer?: string;
-                            detail?: string;
-                        }[];
-                    };
-                };
-            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     live_api_health_live_get: {

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from kairos.db.models import EventKind
 from kairos.llm.calls.answer_limits import AnswerLimit
 from kairos.tenancy import ProjectId, TaskId
 
@@ -151,7 +152,7 @@ class Verdict:
     """Names of the checks that were run."""
 
 
-Emit = Callable[[str, Mapping[str, Any]], Awaitable[None]]
+Emit = Callable[[EventKind, Mapping[str, Any]], Awaitable[None]]
 """Records a task event, given its kind and data."""
 
 

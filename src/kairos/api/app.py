@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from kairos import __version__
-from kairos.api import dashboard, problems
+from kairos.api import dashboard, openapi, problems
 from kairos.api.access.public_address import HostCheck, Hosts
 from kairos.api.components import ApiComponents
 from kairos.api.json_route import StorableAddress
@@ -16,6 +16,7 @@ from kairos.api.routes import (
     audit,
     cache,
     config,
+    daemons,
     dataset,
     events,
     health,
@@ -61,6 +62,7 @@ ROUTERS = tuple(
         router,
         cache,
         config,
+        daemons,
         health,
     )
 )
@@ -88,4 +90,5 @@ def create_app(components: ApiComponents) -> FastAPI:
     app.add_middleware(HostCheck, hosts=Hosts(settings.server))
     app.add_middleware(ResponseHeaders)  # the last one added is the outermost
     problems.install(app)
+    openapi.install(app)
     return app

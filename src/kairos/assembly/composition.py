@@ -14,10 +14,10 @@ from kairos.assembly.configuration import apply_changes, begin_configuration
 from kairos.assembly.learning import Learning, build_learning
 from kairos.assembly.llm import Llm, build_catalog, build_llm, open_http
 from kairos.assembly.orchestration import Orchestration, build_orchestration
-from kairos.assembly.roles import DaemonRole
 from kairos.assembly.storage import Storage, open_storage
 from kairos.background_tasks import BackgroundTask
 from kairos.config import Settings
+from kairos.db.models import DaemonRole
 from kairos.embedded import Addresses, EmbeddedEngines
 from kairos.orchestration.configuration.configuration import Configuration
 from kairos.plugins.plugin_loader import Scan

@@ -11,12 +11,13 @@ from functools import partial
 
 from kairos import __version__
 from kairos.assembly.agents import Agents
+from kairos.assembly.lanes import LANES
 from kairos.assembly.learning import Learning
 from kairos.assembly.llm import Llm
-from kairos.assembly.roles import LANES, DaemonRole
 from kairos.assembly.storage import Storage
 from kairos.background_tasks import BackgroundTask
 from kairos.config import Settings
+from kairos.db.models import DaemonRole
 from kairos.db.repositories.queue.replicas import DaemonStatus
 from kairos.lanes import Lane
 from kairos.orchestration.configuration.config_changes import ConfigChanges

@@ -17,7 +17,8 @@ from kairos.cli.credentials import CredentialFile
 from kairos.cli.memory import memory
 from kairos.cli.tasks import follow
 from kairos.config import Settings
-from kairos.daemon import DaemonRole, Started, serve
+from kairos.daemon import Started, serve
+from kairos.db.models import DaemonRole
 from kairos.errors import InvalidInput, KairosError
 
 SAMPLE = {

@@ -35,7 +35,19 @@ from kairos.db.account_models import (
     TicketRow,
     UserRow,
 )
-from kairos.db.base import NOW, AdapterState, Base, Role, RunState, SampleState, TaskState
+from kairos.db.base import (
+    NOW,
+    AdapterState,
+    AuditAction,
+    Base,
+    DaemonRole,
+    EventKind,
+    Role,
+    RunState,
+    SampleSource,
+    SampleState,
+    TaskState,
+)
 from kairos.db.learning_models import AdapterRow, AdapterSampleRow, DatasetImportRow, SampleRow, TrainingRunRow
 
 
@@ -385,11 +397,14 @@ __all__ = [
     "AdapterSampleRow",
     "AdapterState",
     "ApiKeyRow",
+    "AuditAction",
     "AuditRow",
     "Base",
     "ConfigRow",
+    "DaemonRole",
     "DatasetImportRow",
     "DecisionRow",
+    "EventKind",
     "InvitationRow",
     "LabelRow",
     "LinkRow",
@@ -403,6 +418,7 @@ __all__ = [
     "Role",
     "RunState",
     "SampleRow",
+    "SampleSource",
     "SampleState",
     "SessionRow",
     "SigningKeyRow",

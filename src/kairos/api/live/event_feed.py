@@ -14,6 +14,7 @@ from uuid import UUID
 from kairos import redis_keys
 from kairos.api.live.event_listener import AWAY, NO_MEMBER, SESSION_ENDED, Closing, Listener, Right
 from kairos.api.live.event_tail import ProjectTail
+from kairos.api.live.messages import LivePingOut
 from kairos.background_tasks import NO_JITTER, end, every, run_together
 from kairos.db.engine import Database
 from kairos.db.repositories.access import rights
@@ -28,7 +29,7 @@ CHECK_S = 1.0
 UNCHECKED_S = 10.0
 """Listeners and downloads end after this time if their rights cannot be checked."""
 PING_S = 20.0
-PING = '{"type":"ping"}'
+PING = LivePingOut().model_dump_json()
 
 
 class EventFeed:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import asdict
 from functools import partial
 
-import orjson
-
 from kairos.api.live.event_listener import DEFECT, Closing, EventMessage, Listener
+from kairos.api.live.messages import LiveEventOut
 from kairos.background_tasks import NO_JITTER, every
 from kairos.db.engine import Database
 from kairos.db.repositories.live import events
@@ -148,15 +146,4 @@ async def current_cursor(database: Database, project_id: ProjectId) -> Cursor:
 
 
 def _message(event: LiveEvent) -> EventMessage:
-    message = {
-        "type": "event",
-        "cursor": str(event.cursor),
-        "id": event.cursor.id,
-        "task_id": event.task_id,
-        "attempt": event.attempt,
-        "kind": event.kind,
-        "data": event.data,
-        "at": event.at,
-        "task": asdict(event.task),
-    }
-    return EventMessage(event.cursor, orjson.dumps(message).decode())
+    return EventMessage(event.cursor, LiveEventOut.of(event).model_dump_json())

@@ -1,10 +1,11 @@
-"""Endpoints for agents in the active project: current tasks, today's statistics, and the running daemons."""
+"""Endpoints for agents in the active project: current tasks and today's statistics."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
@@ -41,6 +42,14 @@ ServicesDep = Annotated[AgentServices, depends_on(AgentServices)]
 ReaderDep = Annotated[Member, Depends(needs(Permission.AGENTS_READ))]
 
 
+class AgentState(StrEnum):
+    """`working`: runs a task of this project; `idle`: has none; `offline`: no daemon runs tasks."""
+
+    WORKING = "working"
+    IDLE = "idle"
+    OFFLINE = "offline"
+
+
 class AgentTaskOut(BaseModel):
     id: UUID
     prompt: str = Field(description="The beginning of the prompt.")
@@ -65,25 +74,14 @@ class AgentDayOut(BaseModel):
 class AgentOut(BaseModel):
     name: str
     capabilities: list[str]
-    state: str = Field(
-        description="working: runs a task of this project; idle: has none; offline: no daemon runs tasks."
-    )
+    state: AgentState
     tasks: list[AgentTaskOut]
     last_heartbeat: datetime | None = Field(description="Of the daemons that run its tasks, or else of any daemon.")
     today: AgentDayOut
 
 
-class WorkerOut(BaseModel):
-    name: str
-    role: str
-    started_at: datetime
-    heartbeat_at: datetime
-    alive: bool
-
-
 class AgentList(BaseModel):
     items: list[AgentOut]
-    workers: list[WorkerOut]
 
 
 @routes.get("", responses=responses(401, 403, 409, 503))
@@ -113,7 +111,7 @@ async def list_agents(services: ServicesDep, member: ReaderDep) -> AgentList:
         )
         for name in dict.fromkeys([*capabilities, *tasks, *figures])
     ]
-    return AgentList(items=items, workers=[WorkerOut.model_validate(d, from_attributes=True) for d in daemons])
+    return AgentList(items=items)
 
 
 def _grouped(services: AgentServices, running: Iterable[RunningTask]) -> Mapping[str, list[RunningTask]]:
@@ -123,10 +121,10 @@ def _grouped(services: AgentServices, running: Iterable[RunningTask]) -> Mapping
     return groups
 
 
-def _state(tasks: Sequence[RunningTask], daemons: Iterable[Replica]) -> str:
+def _state(tasks: Sequence[RunningTask], daemons: Iterable[Replica]) -> AgentState:
     if tasks:
-        return "working"
-    return "idle" if any(daemon.works for daemon in daemons) else "offline"
+        return AgentState.WORKING
+    return AgentState.IDLE if any(daemon.works for daemon in daemons) else AgentState.OFFLINE
 
 
 def _heartbeat(

@@ -15,6 +15,7 @@ from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.db.engine import Database
+from kairos.db.models import AuditAction
 from kairos.db.repositories.access import audit
 from kairos.db.repositories.excerpts import EXCERPT
 from kairos.tenancy import ProjectId, Scope
@@ -33,7 +34,7 @@ class EntryOut(BaseModel):
     at: datetime
     user_id: UUID | None = Field(description="Null for actions of the system and without sign-in.")
     who: str | None = Field(description="The user's e-mail; null if the user is not a member of the project.")
-    action: str
+    action: AuditAction
     target: str | None
     data: dict[str, JsonValue] = Field(
         description=f"If longer than {EXCERPT} characters: `excerpt`, the beginning as text."

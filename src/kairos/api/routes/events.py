@@ -12,7 +12,6 @@ from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-import orjson
 from fastapi import APIRouter, Depends, Query, WebSocket
 from pydantic import BaseModel, Field
 from starlette.websockets import WebSocketDisconnect
@@ -36,6 +35,7 @@ from kairos.api.live.event_listener import (
     Right,
 )
 from kairos.api.live.event_tail import backlog, current_cursor
+from kairos.api.live.messages import LiveHelloOut
 from kairos.api.problems import RateLimited, responses
 from kairos.background_tasks import end
 from kairos.config import Settings
@@ -69,7 +69,7 @@ ReaderDep = Annotated[Member, Depends(needs(Permission.EVENTS_READ))]
 
 
 class TicketOut(BaseModel):
-    ticket: str = Field(description="Opens one WebSocket at /api/events?ticket=…")
+    ticket: str = Field(description="Opens one WebSocket at /api/events?ticket=…, which sends `LiveMessageOut`.")
     expires_in: int = Field(description="Seconds.")
 
 
@@ -157,9 +157,8 @@ async def _serve(socket: WebSocket, services: EventServices, right: Right, after
 
 async def _send(socket: WebSocket, services: EventServices, listener: Listener) -> None:
     """Send the backlog at the listener's pace, then new events."""
-    hello = {"type": "hello", "cursor": str(listener.sent)}
     try:
-        await socket.send_text(orjson.dumps(hello).decode())
+        await socket.send_text(LiveHelloOut(cursor=str(listener.sent)).model_dump_json())
         async for page, cursor in backlog(services.database, listener.right.project_id, listener.sent):
             for message in page:
                 await socket.send_text(message.text)

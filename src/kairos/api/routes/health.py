@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from enum import StrEnum
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
@@ -14,6 +15,7 @@ from kairos.agents.checks.sandbox.jail import IsolationMethod
 from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.readiness import Readiness
+from kairos.components import ComponentState, ComponentStatus
 
 routes = APIRouter(prefix="/api/health", tags=["health"], route_class=JsonRoute)
 
@@ -27,14 +29,26 @@ class HealthServices:
 ServicesDep = Annotated[HealthServices, depends_on(HealthServices)]
 
 
+class ReadyState(StrEnum):
+    """`degraded`: a component is impaired; `unavailable`: no tasks are accepted."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    UNAVAILABLE = "unavailable"
+
+
 class Live(BaseModel):
-    status: str = "ok"
+    status: Literal["ok"] = "ok"
     version: str = __version__
 
 
 class ComponentOut(BaseModel):
-    state: str = Field(description="ok, degraded or away (unavailable).")
+    state: ComponentState
     detail: str = ""
+
+    @classmethod
+    def of(cls, component: ComponentStatus) -> ComponentOut:
+        return cls(state=component.state, detail=component.detail)
 
 
 class IsolationOut(BaseModel):
@@ -51,7 +65,7 @@ class IsolationOut(BaseModel):
 
 
 class Ready(BaseModel):
-    status: str = Field(description="ok; degraded: a component is impaired; unavailable: no tasks are accepted.")
+    status: ReadyState
     parts: dict[str, ComponentOut]
     isolation: IsolationOut | None = Field(
         None, description="Null while PostgreSQL is unavailable. It does not affect the status."
@@ -69,10 +83,10 @@ async def live() -> Live:
 )
 async def ready(services: ServicesDep, response: Response) -> Ready:
     """The state of each component. 503 only if tasks cannot be accepted; otherwise the status is `degraded`."""
-    parts = {name: ComponentOut(**part) for name, part in (await services.readiness.components()).items()}
-    if parts["postgresql"].state == "away":
+    parts = {name: ComponentOut.of(part) for name, part in (await services.readiness.components()).items()}
+    if parts["postgresql"].state is ComponentState.AWAY:
         response.status_code = 503
-        return Ready(status="unavailable", parts=parts, isolation=None)
-    whole = all(part.state == "ok" for part in parts.values())
+        return Ready(status=ReadyState.UNAVAILABLE, parts=parts, isolation=None)
+    whole = all(part.state is ComponentState.OK for part in parts.values())
     isolation = IsolationOut.of(await services.isolation.status())
-    return Ready(status="ok" if whole else "degraded", parts=parts, isolation=isolation)
+    return Ready(status=ReadyState.OK if whole else ReadyState.DEGRADED, parts=parts, isolation=isolation)

@@ -19,7 +19,7 @@ from kairos.api.problems import responses
 from kairos.api.routes.sign_in import AsCookie, Password, Tokens, client_of, token_response
 from kairos.config import Settings
 from kairos.db.engine import Database, Session
-from kairos.db.models import Role
+from kairos.db.models import AuditAction, Role
 from kairos.db.repositories.access import members, passwords, people
 from kairos.errors import InvalidInput, KairosError
 from kairos.folding import fold_email
@@ -115,7 +115,7 @@ async def register(services: ServicesDep, request: Request, response: Response, 
     async with services.database.scope(Scope(ProjectId(invitation.project_id), user_id)) as session:
         name = body.name.strip()
         await people.add_user(session, user_id, body.email, name, operator=False, password_hash=hashed)
-        await people.audit(session, "user.created", user_id=user_id, target=fold_email(body.email))
+        await people.audit(session, AuditAction.USER_CREATED, user_id=user_id, target=fold_email(body.email))
         await _join(session, invitation, user_id)
     signed_in = await services.accounts.open_session(user_id, client_of(request), ProjectId(invitation.project_id))
     return token_response(signed_in, services.settings, request, response, body.cookie)
@@ -158,7 +158,7 @@ async def _join(session: Session, invitation: members.OpenInvitation, user_id: U
     await members.add_member(session, invitation.project_id, user_id, invitation.role)
     await people.audit(
         session,
-        "member.joined",
+        AuditAction.MEMBER_JOINED,
         user_id=user_id,
         project_id=invitation.project_id,
         target=str(user_id),

@@ -19,7 +19,7 @@ from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.config import Settings
 from kairos.db.engine import Database
-from kairos.db.models import ApiKeyRow
+from kairos.db.models import ApiKeyRow, AuditAction
 from kairos.db.repositories.access import members, people
 from kairos.errors import InvalidInput, LimitReached, NotFound
 from kairos.tenancy import new_id
@@ -106,7 +106,7 @@ async def create_key(services: ServicesDep, member: ManagerDep, body: KeyBody) -
         me = await people.user(session, member.user_id)
         await people.audit(
             session,
-            "key.created",
+            AuditAction.KEY_CREATED,
             user_id=member.user_id,
             project_id=member.project_id,
             target=row.name,
@@ -122,7 +122,9 @@ async def revoke_key(services: ServicesDep, member: ManagerDep, key_id: UUID) ->
         name = await members.revoke_key(session, key_id)
         if name is None:
             raise NotFound(what="key", id=key_id)
-        await people.audit(session, "key.revoked", user_id=member.user_id, project_id=member.project_id, target=name)
+        await people.audit(
+            session, AuditAction.KEY_REVOKED, user_id=member.user_id, project_id=member.project_id, target=name
+        )
 
 
 def _response(row: ApiKeyRow, created_by: str) -> KeyOut:

@@ -19,7 +19,7 @@ from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.config import Settings
 from kairos.db.engine import Database
-from kairos.db.models import InvitationRow, Role
+from kairos.db.models import AuditAction, InvitationRow, Role
 from kairos.db.repositories.access import members, people
 from kairos.errors import KairosError, LimitReached, NotFound
 from kairos.folding import email_forms
@@ -124,7 +124,7 @@ async def change_role(services: ServicesDep, member: ManagerDep, user_id: UUID, 
         await members.set_role(session, member.project_id, user_id, body.role)
         await people.audit(
             session,
-            "member.role_changed",
+            AuditAction.MEMBER_ROLE_CHANGED,
             user_id=member.user_id,
             project_id=member.project_id,
             target=str(user_id),
@@ -148,7 +148,7 @@ async def remove_member(services: ServicesDep, member: ReaderDep, user_id: UUID)
         await members.remove(session, member.project_id, user_id)
         await people.audit(
             session,
-            "member.left" if leaving else "member.removed",
+            AuditAction.MEMBER_LEFT if leaving else AuditAction.MEMBER_REMOVED,
             user_id=member.user_id,
             project_id=member.project_id,
             target=str(user_id),
@@ -187,7 +187,7 @@ async def invite(services: ServicesDep, request: Request, member: ManagerDep, bo
         me = await people.user(session, member.user_id)
         await people.audit(
             session,
-            "member.invited",
+            AuditAction.MEMBER_INVITED,
             user_id=member.user_id,
             project_id=member.project_id,
             target=row.email,
@@ -205,7 +205,7 @@ async def revoke_invitation(services: ServicesDep, member: ManagerDep, invitatio
             raise NotFound(what="invitation", id=invitation_id)
         await people.audit(
             session,
-            "member.invitation_revoked",
+            AuditAction.MEMBER_INVITATION_REVOKED,
             user_id=member.user_id,
             project_id=member.project_id,
             target=str(invitation_id),

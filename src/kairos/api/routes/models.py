@@ -17,6 +17,7 @@ from kairos.api.problems import responses
 from kairos.db.engine import Database
 from kairos.db.repositories.monitoring import metrics
 from kairos.llm.catalog.catalog import Model
+from kairos.llm.health.health import ModelHealthState
 from kairos.llm.routing.llm_router import LLMRouter
 from kairos.text import Text
 
@@ -65,7 +66,7 @@ class ModelOut(BaseModel):
     share: float = Field(
         description="Share of the requests for which it is a candidate, in (0, 1]; below 1 for a canary."
     )
-    health: str = Field(description="healthy, degraded or unhealthy.")
+    health: ModelHealthState
     health_detail: str
     adjustments: list[str] = Field(
         description="Changes to requests because its server refused the original parameters."

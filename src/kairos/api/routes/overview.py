@@ -17,6 +17,7 @@ from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.api.readiness import Readiness
 from kairos.api.routes.health import ComponentOut
+from kairos.components import ComponentState
 from kairos.db.engine import Database, Session
 from kairos.db.repositories.queue import replicas
 from kairos.db.repositories.tasks import activity
@@ -155,11 +156,11 @@ def _local_share(services: OverviewServices, project_id: ProjectId, answers: dic
 
 
 async def _health(services: OverviewServices, daemons: list[replicas.Replica]) -> SystemHealth:
-    parts = {name: ComponentOut(**part) for name, part in (await services.readiness.components()).items()}
+    parts = {name: ComponentOut.of(part) for name, part in (await services.readiness.components()).items()}
     working = sum(daemon.works for daemon in daemons)
     detail = "" if working else "no daemon runs tasks: start one with `kairos start`"
-    parts["workers"] = ComponentOut(state="ok" if working else "away", detail=detail)
-    if parts["postgresql"].state == "away":
+    parts["workers"] = ComponentOut(state=ComponentState.OK if working else ComponentState.AWAY, detail=detail)
+    if parts["postgresql"].state is ComponentState.AWAY:
         return SystemHealth(state=SystemState.DOWN, parts=parts)
-    whole = all(part.state == "ok" for part in parts.values())
+    whole = all(part.state is ComponentState.OK for part in parts.values())
     return SystemHealth(state=SystemState.OK if whole else SystemState.DEGRADED, parts=parts)

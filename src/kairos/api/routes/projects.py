@@ -25,7 +25,7 @@ from kairos.api.problems import responses
 from kairos.api.routes.health import IsolationOut
 from kairos.config import Settings
 from kairos.db.engine import Database
-from kairos.db.models import Role
+from kairos.db.models import AuditAction, Role
 from kairos.db.repositories.access import people
 from kairos.db.repositories.projects import projects
 from kairos.errors import InvalidInput, LimitReached, NotFound
@@ -158,7 +158,7 @@ async def create_project(services: ServicesDep, who: PersonDep, body: ProjectBod
             raise LimitReached(most=most, what="projects that you own", key="auth.projects_per_user")
         await people.add_project(session, project_id, body.name.strip(), who.user_id)
         await people.audit(
-            session, "project.created", user_id=who.user_id, project_id=project_id, target=body.name.strip()
+            session, AuditAction.PROJECT_CREATED, user_id=who.user_id, project_id=project_id, target=body.name.strip()
         )
         mine = await people.projects_of(session, who.user_id)
     return next(_response(project, who.project_id) for project in mine if project.id == project_id)
@@ -218,7 +218,7 @@ async def delete_project(
             raise InvalidInput(where="confirm", problem="it is not the project's name", remedy="Enter it exactly")
         await projects.mark_deleted(session, member.project_id)
         # In the installation's log: the project's own entries are erased with it, and the id reveals nothing.
-        await people.audit(session, "project.deleted", user_id=member.user_id, target=str(member.project_id))
+        await people.audit(session, AuditAction.PROJECT_DELETED, user_id=member.user_id, target=str(member.project_id))
     await services.limits.changed(member.project_id)
 
 
@@ -231,7 +231,7 @@ async def export_project(services: ServicesDep, member: ExporterDep) -> Response
     """Export all data of a project as a .tar.gz with JSON lines for each table and a manifest. It is streamed."""
     await services.exports.ready()
     async with services.database.scope(member.scope) as session:
-        await people.audit(session, "project.exported", user_id=member.user_id, project_id=member.project_id)
+        await people.audit(session, AuditAction.PROJECT_EXPORTED, user_id=member.user_id, project_id=member.project_id)
     name = f"kairos-{member.project_id}-{datetime.now(UTC):%Y%m%d}.tar.gz"
     headers = {
         "Content-Disposition": f'attachment; filename="{name}"',
@@ -258,7 +258,7 @@ async def _set_archived(services: ProjectServices, member: ProjectMember, archiv
             raise NotFound(what="project", id=member.project_id)
         if (row.archived_at is not None) != archived:
             await projects.set_archived(session, member.project_id, archived)
-            action = "project.archived" if archived else "project.restored"
+            action = AuditAction.PROJECT_ARCHIVED if archived else AuditAction.PROJECT_RESTORED
             await people.audit(session, action, user_id=member.user_id, project_id=member.project_id)
     await services.limits.changed(member.project_id)
     return _response(await _reload(services, member), member.active)

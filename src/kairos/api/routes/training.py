@@ -17,6 +17,7 @@ from kairos.api.problems import responses
 from kairos.db.models import RunState
 from kairos.db.repositories.excerpts import EXCERPT
 from kairos.db.repositories.training import RunStatus
+from kairos.fine_tuning.training.process.job import TrainingPhase
 from kairos.fine_tuning.training.trainer import TrainingPlan
 from kairos.orchestration.tasks.trainings import Overrides, Trainings, state_of
 from kairos.text import Text
@@ -76,7 +77,7 @@ class CurvePoint(BaseModel):
 
 
 class ProgressOut(BaseModel):
-    phase: str | None = None
+    phase: TrainingPhase | None = None
     step: int | None = None
     steps: int | None = None
     loss: float | None = None

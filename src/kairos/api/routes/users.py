@@ -18,6 +18,7 @@ from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.db.engine import Database
+from kairos.db.models import AuditAction
 from kairos.db.repositories.access import people, sessions
 from kairos.errors import KairosError, NotFound
 from kairos.tenancy import Scope, UserId
@@ -111,7 +112,7 @@ async def change_user(services: ServicesDep, who: OperatorDep, user_id: UUID, bo
             await sessions.revoke_all(session, user_id)
         await people.audit(
             session,
-            "user.changed",
+            AuditAction.USER_CHANGED,
             user_id=who.user_id,
             target=user.email,
             data={"operator": operator, "disabled": disabled},
@@ -140,5 +141,5 @@ async def rotate_signing_key(services: ServicesDep, who: OperatorDep) -> Rotated
     """Create a new signing key for access tokens; existing tokens stay valid until they expire."""
     kid = await services.keys.rotate(services.accounts.access_life_s)
     async with services.database.scope(Scope(user_id=who.user_id, operator=True)) as session:
-        await people.audit(session, "signing_key.rotated", user_id=who.user_id, target=kid)
+        await people.audit(session, AuditAction.SIGNING_KEY_ROTATED, user_id=who.user_id, target=kid)
     return RotatedKey(kid=kid)

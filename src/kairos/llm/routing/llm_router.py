@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from kairos.components import ComponentState, ComponentStatus
 from kairos.db.engine import Database
-from kairos.db.models import DecisionRow
+from kairos.db.models import DecisionRow, EventKind
 from kairos.db.repositories.routing.statistics import Judgement, QualitySource, TaskTypeStatistics
 from kairos.db.repositories.tasks import history
 from kairos.llm.cache.cached_answer import CachedAnswer
@@ -28,7 +29,7 @@ from kairos.llm.calls.served_context import ModelContexts
 from kairos.llm.catalog.catalog import Catalog, Model
 from kairos.llm.health.health import ModelHealth
 from kairos.llm.routing.call_terms import CallResult, CallTimeouts, OnDelta, OnRestart, RoutedAnswer, StreamListener
-from kairos.llm.routing.decision import Decision, Request, ScoredCandidate, canary_bucket_of
+from kairos.llm.routing.decision import Decision, Request, ScoredCandidate, canary_bucket_of, summary
 from kairos.llm.routing.model_caller import ModelCaller
 from kairos.llm.routing.routing_errors import ModelBeingProbed, ModelWithdrawn, UnknownModel, no_candidate_error
 from kairos.llm.routing.selection import ModelSelector, ScoreInputs
@@ -48,7 +49,7 @@ DEFAULT_ANSWER_TOKENS = 512
 FEW_OBSERVATIONS = 50
 """With fewer measured answers than this, each one is shared immediately (docs/router.md)."""
 
-Emit = Callable[[str, Mapping[str, Any]], Awaitable[None]]
+Emit = Callable[[EventKind, Mapping[str, Any]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,9 @@ class LLMRouter:
         if key is not None:
             found = await self.cache.lookup(key, refresh=refresh, wait_s=timeout_s)
             if isinstance(found, Hit):
-                await emit("cache_hit", {"model": found.answer.model, "decision_id": str(found.answer.decision_id)})
+                await emit(
+                    EventKind.CACHE_HIT, {"model": found.answer.model, "decision_id": str(found.answer.decision_id)}
+                )
                 if on_delta is not None and found.answer.text:
                     await on_delta(found.answer.text)
                 return RoutedAnswer(
@@ -267,7 +270,7 @@ class LLMRouter:
         }
         self._selector.restore(project_id, known.task_type, known.position, cells)
 
-    def readiness(self) -> Mapping[str, str]:
+    def readiness(self) -> ComponentStatus:
         """Return the state of the shared models as one system component: "away" if none can be called.
 
         Adapters are neither named nor counted: everyone may read this, and adapters belong to a project.
@@ -275,13 +278,14 @@ class LLMRouter:
         now = time.time()
         usable = [model.name for model in self.catalog if not self.health(model.name, now).open]
         if not usable:
-            return {"state": "away", "detail": "no model can be called; see `kairos model list`"}
+            return ComponentStatus(ComponentState.AWAY, "no model can be called; see `kairos model list`")
         if len(usable) < len(self.catalog):
             down = [model.name for model in self.catalog if model.name not in usable]
-            return {"state": "degraded", "detail": f"unavailable now: {', '.join(down)}"}
+            return ComponentStatus(ComponentState.DEGRADED, f"unavailable now: {', '.join(down)}")
         if self.health.redis_unavailable:
-            return {"state": "degraded", "detail": "Redis is unavailable: each replica uses its own circuit breakers"}
-        return {"state": "ok", "detail": f"{len(usable)} in the catalogue"}
+            detail = "Redis is unavailable: each replica uses its own circuit breakers"
+            return ComponentStatus(ComponentState.DEGRADED, detail)
+        return ComponentStatus(ComponentState.OK, f"{len(usable)} in the catalogue")
 
     async def _routed(
         self,
@@ -300,7 +304,7 @@ class LLMRouter:
         decision = self.select_model(wanted)
         await self._save_decision(decision_id, context, task_type, decision)
         _log(decision)
-        await emit("decision", {"decision_id": str(decision_id), **summary(decision)})
+        await emit(EventKind.DECISION, {"decision_id": str(decision_id), **summary(decision)})
         origin = CallOrigin(context.project_id, context.task_id, context.attempt, decision_id, wanted.task_type)
         calls: list[ModelCall] = []
         answered: str | None = None
@@ -426,7 +430,9 @@ class LLMRouter:
                 self._selector.release(decision.ticket)
                 if not isinstance(error, ModelCallError | ModelBeingProbed | ModelWithdrawn):
                     raise
-                await emit("model_failed", {"model": decision.chosen, "code": error.code, "message": str(error)})
+                await emit(
+                    EventKind.MODEL_FAILED, {"model": decision.chosen, "code": error.code, "message": str(error)}
+                )
                 if getattr(error, "partial", "") and not listener.restart():
                     raise  # streamed tokens cannot be retracted
                 decision = self._after_failure(decision, decision.chosen, error, deadline)
@@ -461,17 +467,6 @@ class LLMRouter:
             return True
         known = self._selector.statistics(project_id, opened.task_type, opened.model, time.time())
         return quality is not None and known.n < FEW_OBSERVATIONS
-
-
-def summary(decision: Decision) -> dict[str, Any]:
-    """Return a decision as event data: the chosen model, the reason, and the scores of the candidates."""
-    return {
-        "chosen": decision.chosen,
-        "kind": decision.kind,
-        "margin": round(decision.margin, 4),
-        "candidates": [{"model": score.model, "utility": round(score.utility, 4)} for score in decision.candidates],
-        "excluded": [{"model": exclusion.model, "reason": exclusion.reason} for exclusion in decision.excluded],
-    }
 
 
 def _log(decision: Decision) -> None:

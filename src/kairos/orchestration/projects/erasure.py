@@ -17,6 +17,7 @@ from functools import partial
 from kairos.background_tasks import every
 from kairos.config import Settings
 from kairos.db.engine import Database
+from kairos.db.models import AuditAction
 from kairos.db.repositories.access import people
 from kairos.db.repositories.projects import erasure, projects
 from kairos.db.repositories.workers import sweep
@@ -149,6 +150,6 @@ class Erasure:
         async with self._database.scope(Scope(project_id)) as session:
             if not await projects.erase(session, project_id):
                 return False
-            await people.audit(session, "project.erased", target=str(project_id), data={"deleted": counts})
+            await people.audit(session, AuditAction.PROJECT_ERASED, target=str(project_id), data={"deleted": counts})
         log.info("project %s is erased: %s", project_id, counts)
         return True

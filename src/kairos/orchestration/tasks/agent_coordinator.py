@@ -17,7 +17,7 @@ from kairos.agents.judge import Judge, JudgingStatus
 from kairos.agents.registry import AgentRegistry, UnknownAgent
 from kairos.config import GuardianSettings, QueueSettings
 from kairos.db.engine import Database, ProjectGone, Session
-from kairos.db.models import SampleRow, TaskState, VerdictRow
+from kairos.db.models import EventKind, SampleRow, SampleSource, TaskState, VerdictRow
 from kairos.db.repositories.tasks import history, tasks
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.lanes import Lane
@@ -26,7 +26,7 @@ from kairos.llm.calls.prompt_cut import ModelPromptCut
 from kairos.llm.routing.llm_router import LLMRouter
 from kairos.llm.routing.routing_errors import NoSuitableModel
 from kairos.logs import reason_for_callers
-from kairos.orchestration.dataset.samples import SampleSource, record
+from kairos.orchestration.dataset.samples import record
 from kairos.orchestration.queue.claim import Claim, JudgedDraft, Outcome, as_uuid, sample_prompt
 from kairos.orchestration.queue.event_notices import EventNotices
 from kairos.orchestration.queue.lease import Leases, RunningClaim, StopReason
@@ -155,7 +155,7 @@ class AgentCoordinator:
         """Draft and judge, then draft again with the findings, up to the guardian's number of tries."""
         emit = self._emitter(claim)
         for number in range(1, self._guardian_settings.tries + 1):
-            await emit("drafting", {"agent": agent.name, "draft": number})
+            await emit(EventKind.DRAFTING, {"agent": agent.name, "draft": number})
             async with self._streams.open(claim, number) as stream:
                 draft = _storable(
                     await agent.perform(claim.task, _attempt_context(drafts, _left_s(limit), stream), emit)
@@ -168,7 +168,9 @@ class AgentCoordinator:
             drafts.append(JudgedDraft(draft, verdict))
             await self._record_quality(claim, draft, verdict)
             last = verdict.approved or number == self._guardian_settings.tries
-            await emit("verdict" if last else "attempt_rejected", {"draft": number, **_verdict_data(verdict)})
+            await emit(
+                EventKind.VERDICT if last else EventKind.ATTEMPT_REJECTED, {"draft": number, **_verdict_data(verdict)}
+            )
             if verdict.approved:
                 return
 
@@ -225,7 +227,7 @@ class AgentCoordinator:
         return longest * random.uniform(0.5, 1)
 
     def _emitter(self, claim: Claim) -> Emit:
-        async def emit(kind: str, data: Mapping[str, Any]) -> None:
+        async def emit(kind: EventKind, data: Mapping[str, Any]) -> None:
             async with self._database.project(claim.project_id) as session:
                 event = await history.add_fenced_event(session, claim.task_id, claim.epoch, kind, data)
             if event is None:
@@ -369,7 +371,9 @@ async def _write_end(session: Session, claim: Claim, outcome: Outcome) -> None:
         data["error"] = dict(outcome.error)
     if outcome.retry_in_s is not None:
         data["retry_in_s"] = round(outcome.retry_in_s, 1)
-    await history.add_event(session, claim.project_id, claim.task_id, claim.task.attempt, outcome.state, data)
+    await history.add_event(
+        session, claim.project_id, claim.task_id, claim.task.attempt, EventKind(outcome.state), data
+    )
 
 
 def _verdict_row(claim: Claim, number: int, judged: JudgedDraft) -> VerdictRow:

@@ -14,7 +14,7 @@ from kairos.agents.training import TrainingAgent, approved_rows
 from kairos.background_tasks import every
 from kairos.config import Settings
 from kairos.db.engine import Database
-from kairos.db.models import RunState, TaskState, TrainingRunRow
+from kairos.db.models import AuditAction, RunState, TaskState, TrainingRunRow
 from kairos.db.repositories import training
 from kairos.db.repositories.access import people
 from kairos.errors import Conflict, EngineUnavailable, KairosError, NotFound
@@ -104,7 +104,7 @@ class Trainings:
             )
             session.add(run)
             await people.audit(
-                session, "training.started", user_id=user_id, project_id=project_id, target=base.name,
+                session, AuditAction.TRAINING_STARTED, user_id=user_id, project_id=project_id, target=base.name,
                 data={"run": str(run.id), "rows": plan.training},
             )  # fmt: skip
         await self._submissions.submit(project_id, user_id, self._task(run), run.task_id)

@@ -18,13 +18,13 @@ from uuid import UUID
 from kairos.background_tasks import every
 from kairos.config import Settings
 from kairos.db.engine import Database, SystemConnection
-from kairos.db.models import TaskState
+from kairos.db.models import EventKind, SampleSource, TaskState
 from kairos.db.repositories.monitoring import metrics
 from kairos.db.repositories.tasks import history, tasks
 from kairos.db.repositories.workers import sweep
 from kairos.lanes import Lane
 from kairos.orchestration.configuration.project_limits import ProjectLimits
-from kairos.orchestration.dataset.samples import SampleSource, record
+from kairos.orchestration.dataset.samples import record
 from kairos.orchestration.queue.event_notices import EventNotices
 from kairos.orchestration.queue.queue import FairQueue, QueueEntry
 from kairos.orchestration.tasks.submission import as_order
@@ -111,7 +111,7 @@ class Sweeper:
                 if row is None:
                     continue
                 data = {"error": LEASE_EXPIRED}
-                await history.add_event(session, found.project_id, row.id, row.attempts, row.state, data)
+                await history.add_event(session, found.project_id, row.id, row.attempts, EventKind(row.state), data)
                 if row.state == TaskState.DEAD:
                     await record(session, history.unanswered(row, LEASE_EXPIRED["message"]), SampleSource.FAILURE)
             self._notices.notify(found.project_id)

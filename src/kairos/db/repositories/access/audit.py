@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from kairos.db.models import AuditRow, ProjectRow, UserRow
+from kairos.db.models import AuditAction, AuditRow, ProjectRow, UserRow
 from kairos.db.repositories import excerpts
 from kairos.db.repositories.access import people
 
@@ -70,5 +70,5 @@ async def refused(session: AsyncSession, project_id: UUID, user_id: UUID, what: 
     if (await session.execute(alive.with_for_update(read=True))).first() is None:
         return
     await people.audit(
-        session, "access.refused", user_id=user_id, project_id=project_id, target=target, data={"what": what}
+        session, AuditAction.ACCESS_REFUSED, user_id=user_id, project_id=project_id, target=target, data={"what": what}
     )

@@ -14,14 +14,7 @@ from uuid import UUID
 from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from kairos.db.models import (
-    Base,
-    MembershipRow,
-    ProjectRow,
-    Role,
-    SessionRow,
-    UserRow,
-)
+from kairos.db.models import AuditAction, Base, MembershipRow, ProjectRow, Role, SessionRow, UserRow
 from kairos.folding import email_forms, fold_email
 
 
@@ -148,7 +141,7 @@ async def project(session: AsyncSession, project_id: UUID) -> ProjectRow | None:
 
 async def audit(
     session: AsyncSession,
-    action: str,
+    action: AuditAction,
     *,
     user_id: UUID | None = None,
     project_id: UUID | None = None,

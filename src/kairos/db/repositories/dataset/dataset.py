@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, cast, delete, exists, func, or_, select, t
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from kairos.db.models import AdapterRow, AdapterSampleRow, SampleRow, SampleState
+from kairos.db.models import AdapterRow, AdapterSampleRow, SampleRow, SampleSource, SampleState
 from kairos.db.repositories import excerpts
 
 CLAIM = timedelta(minutes=10)
@@ -56,7 +56,7 @@ async def join(session: AsyncSession, row: SampleRow) -> UUID:
 async def _counted_at_import(session: AsyncSession, row: SampleRow) -> UUID | None:
     first = (
         select(SampleRow.id)
-        .where(SampleRow.fingerprint == row.fingerprint, SampleRow.source == "import")
+        .where(SampleRow.fingerprint == row.fingerprint, SampleRow.source == SampleSource.IMPORT)
         .order_by(SampleRow.id)
         .limit(1)
         .scalar_subquery()

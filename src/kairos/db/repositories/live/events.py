@@ -16,13 +16,12 @@ from uuid import UUID
 from sqlalchemy import delete, func, insert, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from kairos.db.models import TaskEventRow, TaskRow, TicketRow
+from kairos.db.models import EventKind, TaskEventRow, TaskRow, TicketRow
+from kairos.db.repositories.tasks.tasks import LISTED, ListedTask
 from kairos.errors import InvalidInput
 
 CURSOR = re.compile(r"(\d{1,19})-(\d{1,19})", re.ASCII)
 MAX_INT8 = 2**63 - 1
-TITLE_LENGTH = 120
-"""Characters of the prompt used as a task's title."""
 
 HORIZON = text("select pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
 
@@ -51,33 +50,17 @@ class Cursor(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class TaskSnapshot:
-    """A task at the time of reading, with the columns of lists."""
-
-    id: UUID
-    state: str
-    agent: str
-    model: str | None
-    title: str
-    """The beginning of the prompt."""
-    task_type: str | None
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    attempts: int
-
-
-@dataclass(frozen=True, slots=True)
 class LiveEvent:
     """An event with its task."""
 
     cursor: Cursor
     task_id: UUID
     attempt: int
-    kind: str
+    kind: EventKind
     data: dict[str, Any]
     at: datetime
-    task: TaskSnapshot
+    task: ListedTask
+    """The task at the time of reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +94,9 @@ async def end(session: AsyncSession) -> Cursor:
 async def after(session: AsyncSession, cursor: Cursor, limit: int) -> EventPage:
     """The next events of the project in scope, without those before which an event may still be added."""
     horizon = await end(session)
-    task = (TaskRow.id, TaskRow.state, TaskRow.agent, TaskRow.model, func.left(TaskRow.prompt, TITLE_LENGTH))
-    times = (TaskRow.task_type, TaskRow.created_at, TaskRow.started_at, TaskRow.finished_at, TaskRow.attempts)
     event = TaskEventRow
     statement = (
-        select(event.xact, event.id, event.task_id, event.attempt, event.kind, event.data, event.at, *task, *times)
+        select(event.xact, event.id, event.task_id, event.attempt, event.kind, event.data, event.at, *LISTED)
         .join(TaskRow, (TaskRow.project_id == event.project_id) & (TaskRow.id == event.task_id))
         .where(tuple_(event.xact, event.id) > tuple_(*cursor))
         .order_by(event.xact, event.id)
@@ -130,7 +111,7 @@ async def after(session: AsyncSession, cursor: Cursor, limit: int) -> EventPage:
 
 def _event(row: Any) -> LiveEvent:
     xact, number, task_id, attempt, kind, data, at, *task = row
-    return LiveEvent(Cursor(xact, number), task_id, attempt, kind, data, at, TaskSnapshot(*task))
+    return LiveEvent(Cursor(xact, number), task_id, attempt, EventKind(kind), data, at, ListedTask.of(task))
 
 
 async def add_ticket(session: AsyncSession, token_hash: bytes, ticket: Ticket, life: timedelta) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from kairos.db.models import ReplicaRow
+from kairos.db.models import DaemonRole, ReplicaRow
 
 DEAD_AFTER = timedelta(seconds=10)
 """A daemon without a heartbeat for this long counts as dead: five heartbeats."""
@@ -22,7 +23,7 @@ class Replica:
     """A daemon as of its last heartbeat."""
 
     name: str
-    role: str
+    role: DaemonRole
     version: str
     slots: int
     started_at: datetime
@@ -42,7 +43,7 @@ class Replica:
 class DaemonStatus:
     """The status that a daemon writes with each heartbeat."""
 
-    role: str
+    role: DaemonRole
     version: str
     slots: int
     config_version: int = 0
@@ -80,4 +81,9 @@ async def known(session: AsyncSession) -> list[Replica]:
         .where(ReplicaRow.heartbeat_at > func.now() - LISTED_FOR)
         .order_by(ReplicaRow.started_at, ReplicaRow.name)
     )
-    return [Replica(*row) for row in await session.execute(statement)]
+    return [_replica(row) for row in await session.execute(statement)]
+
+
+def _replica(row: Any) -> Replica:
+    name, role, *rest = row
+    return Replica(name, DaemonRole(role), *rest)

@@ -10,12 +10,12 @@ from sqlalchemy import Text, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from kairos.db.models import DecisionRow, SampleRow, TaskEventRow, TaskRow, TaskState, VerdictRow
+from kairos.db.models import DecisionRow, EventKind, SampleRow, TaskEventRow, TaskRow, TaskState, VerdictRow
 from kairos.tenancy import ProjectId, new_id
 
 
 async def add_event(
-    session: AsyncSession, project_id: ProjectId, task_id: UUID, attempt: int, kind: str, data: Mapping[str, Any]
+    session: AsyncSession, project_id: ProjectId, task_id: UUID, attempt: int, kind: EventKind, data: Mapping[str, Any]
 ) -> int:
     """Append an event and return its id. Ids order the events of a task."""
     statement = (
@@ -27,7 +27,7 @@ async def add_event(
 
 
 async def add_fenced_event(
-    session: AsyncSession, task_id: UUID, epoch: int, kind: str, data: Mapping[str, Any]
+    session: AsyncSession, task_id: UUID, epoch: int, kind: EventKind, data: Mapping[str, Any]
 ) -> int | None:
     """Append an event of a running attempt and return its id; None, without writing, if the lease was lost."""
     held = (

@@ -9,20 +9,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
-from sqlalchemy import case, exists, func, or_, select, tuple_, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Double, case, cast, column, exists, func, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from kairos.db.models import LabelRow, ProjectRow, TaskRow, TaskState
+from kairos.db.models import DecisionRow, LabelRow, ProjectRow, TaskRow, TaskState
 from kairos.db.repositories import excerpts
+from kairos.lanes import Lane
 
 WAITING = TaskRow.state == TaskState.QUEUED
 PROJECT_OPEN = exists().where(
     ProjectRow.id == TaskRow.project_id, ProjectRow.archived_at.is_(None), ProjectRow.deleted_at.is_(None)
 )
+CALLS = func.jsonb_array_elements(DecisionRow.calls).table_valued(
+    column("value", JSONB), name="calls", joins_implicitly=True
+)
+KNOWN_COST = (
+    select(func.sum(cast(CALLS.c.value["cost_usd"].astext, Double)))
+    .select_from(DecisionRow, CALLS)
+    .where(DecisionRow.project_id == TaskRow.project_id, DecisionRow.task_id == TaskRow.id)
+    .correlate(TaskRow)
+    .scalar_subquery()
+)
+"""Sum of the known costs of a task's calls. A task has few decisions: attempts times drafts."""
 LISTED = (
     TaskRow.id,
     TaskRow.state,
@@ -41,9 +53,41 @@ LISTED = (
     TaskRow.not_before,
     TaskRow.started_at,
     TaskRow.finished_at,
+    KNOWN_COST.label("cost_usd"),
 )
-"""Columns of a task in lists; texts are cut to `excerpts.EXCERPT` characters."""
+"""Columns of a `ListedTask`, in its order."""
 LIVE = TaskRow.state.in_((TaskState.QUEUED, TaskState.RUNNING))
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTask:
+    """A task in lists and in live events; texts are cut to `excerpts.EXCERPT` characters."""
+
+    id: UUID
+    state: TaskState
+    prompt: str
+    agent: str
+    task_type: str | None
+    lane: Lane
+    priority: int
+    model: str | None
+    output: str | None
+    error: dict[str, Any] | None
+    attempts: int
+    max_attempts: int
+    cancel_requested: bool
+    created_at: datetime
+    not_before: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    cost_usd: float | None
+    """Sum of the known costs of its calls; None if none is known."""
+
+    @classmethod
+    def of(cls, columns: Sequence[Any]) -> Self:
+        """The task with these `LISTED` columns."""
+        task_id, state, prompt, agent, task_type, lane, *rest = columns
+        return cls(task_id, TaskState(state), prompt, agent, task_type, Lane(lane), *rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +160,8 @@ async def page(
     search: str | None = None,
     ended_since: datetime | None = None,
     labelled: bool | None = None,
-) -> Sequence[Any]:
-    """Tasks with `LISTED` columns, newest first. `before` is the last id of the page before (ids sort by time),
+) -> list[ListedTask]:
+    """Tasks, newest first. `before` is the last id of the page before (ids sort by time),
     `search`
     a text in the prompt, `labelled` selects tasks with or without a label."""
     statement = select(*LISTED).order_by(TaskRow.id.desc()).limit(limit)
@@ -125,9 +169,9 @@ async def page(
         statement = statement.where(TaskRow.id < before)
     if states:
         statement = statement.where(TaskRow.state.in_(states))
-    for column, wanted in ((TaskRow.agent, agent), (TaskRow.model, model), (TaskRow.task_type, task_type)):
+    for field, wanted in ((TaskRow.agent, agent), (TaskRow.model, model), (TaskRow.task_type, task_type)):
         if wanted:
-            statement = statement.where(column == wanted)
+            statement = statement.where(field == wanted)
     if search:
         statement = statement.where(TaskRow.prompt.icontains(search, autoescape=True))
     if ended_since:
@@ -135,7 +179,7 @@ async def page(
     if labelled is not None:
         has_label = exists().where(LabelRow.project_id == TaskRow.project_id, LabelRow.task_id == TaskRow.id)
         statement = statement.where(has_label if labelled else ~has_label)
-    return (await session.execute(statement)).all()
+    return [ListedTask.of(row) for row in await session.execute(statement)]
 
 
 async def claim(session: AsyncSession, task_id: UUID, owner: str, lease: timedelta) -> TaskRow | None:

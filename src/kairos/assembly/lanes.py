@@ -1,20 +1,9 @@
-"""Roles of daemons, and the lanes from which each claims tasks."""
+"""The lanes from which the daemons of each role claim tasks."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-
+from kairos.db.models import DaemonRole
 from kairos.lanes import Lane
-
-
-class DaemonRole(StrEnum):
-    """The work of a daemon: everything, only the API, only tasks, or only trainings."""
-
-    ALL = "all"
-    API = "api"
-    WORKER = "worker"
-    TRAINER = "trainer"
-
 
 LANES = {
     DaemonRole.ALL: tuple(Lane),
