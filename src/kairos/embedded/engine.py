@@ -76,21 +76,27 @@ class Engine(Protocol):
     @property
     def folder(self) -> Path:
         """Its working directory, with symbolic links resolved; available after `prepare`."""
+        ...
 
     async def prepare(self) -> None:
         """Create its files and folders. Idempotent."""
+        ...
 
     def command(self, port: int) -> Command:
         """The command that starts it. Called just before the start, when no earlier process uses its folder."""
+        ...
 
     async def ping(self, port: int) -> None:
         """Check its health. Raises `NoAnswer`."""
+        ...
 
     async def after_start(self, port: int) -> None:
         """Finish its setup, once it responds."""
+        ...
 
     async def close(self) -> None:
         """Close connections to it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
