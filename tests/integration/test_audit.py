@@ -147,21 +147,21 @@ class TestRefusals:
 
 
 async def test_old_entries_are_removed_and_recent_ones_stay(app: KairosApp, addresses: Addresses, owner: Caller):
-    await write(app, "test.old", "test.young")
+    await write(app, AuditAction.ADAPTER_DELETED, AuditAction.ADAPTER_PROMOTED)
     url = make_url(addresses.migration_url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url) as connection:
-        connection.execute("update audit_log set at = now() - interval '366 days' where action = 'test.old'")
+        connection.execute("update audit_log set at = now() - interval '366 days' where action = 'adapter.deleted'")
     async with app.database.system() as connection:
         assert await sweep.prune(connection, app.parts.settings.retention.audit_days) >= 1
     actions = {entry["action"] for entry in (await owner.get("/api/audit?limit=200"))["items"]}
-    assert "test.young" in actions
-    assert "test.old" not in actions
+    assert "adapter.promoted" in actions
+    assert "adapter.deleted" not in actions
 
 
 async def test_sweeper_removes_old_entries(app: KairosApp, addresses: Addresses, owner: Caller):
-    await write(app, "test.ancient")
+    await write(app, AuditAction.ADAPTER_RULED)
     url = make_url(addresses.migration_url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url) as connection:
-        connection.execute("update audit_log set at = now() - interval '366 days' where action = 'test.ancient'")
+        connection.execute("update audit_log set at = now() - interval '366 days' where action = 'adapter.ruled'")
     await app.parts.orchestration.sweeper.sweep()
-    assert "test.ancient" not in {entry["action"] for entry in (await owner.get("/api/audit"))["items"]}
+    assert "adapter.ruled" not in {entry["action"] for entry in (await owner.get("/api/audit"))["items"]}

@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 
+from kairos.api.live.messages import EventOut
 from kairos.api.problems import MEDIA_TYPE
+from kairos.api.routes.audit import EntryOut
+from kairos.db.models import AuditAction, EventKind
 from scripts.openapi import text
 
+NOW = "2026-01-01T00:00:00Z"
 DESCRIPTION = json.loads(text())
 SCHEMAS = DESCRIPTION["components"]["schemas"]
 ENUMS = {
@@ -95,6 +99,12 @@ def test_no_state_or_kind_is_a_plain_string():
         if field in NAMES_OF_ENUMS and is_text(value)
     ]
     assert set(plain) == FREE_TEXT
+
+
+def test_kind_and_action_of_a_newer_daemon_are_read_as_other():
+    event = EventOut.model_validate({"id": 1, "attempt": 1, "kind": "memory_used", "data": {}, "at": NOW})
+    entry = {"id": 1, "at": NOW, "user_id": None, "who": None, "action": "memory.erased", "target": None, "data": {}}
+    assert (event.kind, EntryOut.model_validate(entry).action) == (EventKind.OTHER, AuditAction.OTHER)
 
 
 def test_live_events_contain_the_rows_of_lists():

@@ -1868,7 +1868,7 @@ export interface components {
          * @description Action recorded in the audit log.
          * @enum {string}
          */
-        AuditAction: "access.refused" | "adapter.deleted" | "adapter.promoted" | "adapter.refused" | "adapter.rolled_back" | "adapter.ruled" | "config.changed" | "dataset.cleared" | "dataset.erased" | "dataset.imported" | "key.created" | "key.revoked" | "member.invitation_revoked" | "member.invited" | "member.joined" | "member.left" | "member.removed" | "member.role_changed" | "password.changed" | "password.reset_link" | "password.set" | "project.archived" | "project.changed" | "project.created" | "project.deleted" | "project.erased" | "project.exported" | "project.restored" | "session.token_reused" | "sign_in" | "sign_in.refused" | "sign_out" | "sign_out.everywhere" | "signing_key.rotated" | "training.started" | "user.changed" | "user.created";
+        AuditAction: "access.refused" | "adapter.deleted" | "adapter.promoted" | "adapter.refused" | "adapter.rolled_back" | "adapter.ruled" | "config.changed" | "dataset.cleared" | "dataset.erased" | "dataset.imported" | "key.created" | "key.revoked" | "member.invitation_revoked" | "member.invited" | "member.joined" | "member.left" | "member.removed" | "member.role_changed" | "password.changed" | "password.reset_link" | "password.set" | "project.archived" | "project.changed" | "project.created" | "project.deleted" | "project.erased" | "project.exported" | "project.restored" | "session.token_reused" | "sign_in" | "sign_in.refused" | "sign_out" | "sign_out.everywhere" | "signing_key.rotated" | "training.started" | "user.changed" | "user.created" | "other";
         /** AuditPage */
         AuditPage: {
             /** Items */
@@ -2352,7 +2352,7 @@ export interface components {
          * @description Kind of a task event. The first seven are the states of the task.
          * @enum {string}
          */
-        EventKind: "queued" | "running" | "succeeded" | "rejected" | "failed" | "dead" | "cancelled" | "cancel_requested" | "drafting" | "decision" | "model_failed" | "cache_hit" | "attempt_rejected" | "verdict" | "judged" | "not_judged" | "labelled" | "training" | "trained" | "evaluating" | "ruled";
+        EventKind: "queued" | "running" | "succeeded" | "rejected" | "failed" | "dead" | "cancelled" | "cancel_requested" | "drafting" | "decision" | "model_failed" | "cache_hit" | "attempt_rejected" | "verdict" | "judged" | "not_judged" | "labelled" | "training" | "trained" | "evaluating" | "ruled" | "other";
         /** EventList */
         EventList: {
             state: components["schemas"]["TaskState"];

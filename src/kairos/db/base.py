@@ -98,6 +98,13 @@ class EventKind(StrEnum):
     TRAINED = "trained"
     EVALUATING = "evaluating"
     RULED = "ruled"
+    OTHER = "other"
+    """A kind that a newer daemon wrote."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> EventKind:
+        """Read an unknown kind as `other`: during an upgrade, daemons of two versions share the table."""
+        return cls.OTHER
 
 
 class SampleSource(StrEnum):
@@ -158,6 +165,13 @@ class AuditAction(StrEnum):
     TRAINING_STARTED = "training.started"
     USER_CHANGED = "user.changed"
     USER_CREATED = "user.created"
+    OTHER = "other"
+    """An action that another version of Kairos recorded."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> AuditAction:
+        """Read an unknown action as `other`, because the log is kept for longer than a version."""
+        return cls.OTHER
 
 
 class Base(DeclarativeBase):

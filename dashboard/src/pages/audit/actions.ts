@@ -43,5 +43,6 @@ export const ACTIONS: Record<AuditAction, MessageKey> = {
   "adapter.promoted": "action.adapter_promoted",
   "adapter.refused": "action.adapter_refused",
   "adapter.rolled_back": "action.adapter_rolled_back",
+  other: "action.other",
   "adapter.deleted": "action.adapter_deleted",
 };
