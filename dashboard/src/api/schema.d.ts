@@ -3581,7 +3581,7 @@ export interface components {
          * @description The reason for excluding a model.
          * @enum {string}
          */
-        Reason: "context" | "capability" | "not_local" | "budget" | "breaker" | "tried" | "not_named" | "canary" | "unknown";
+        Reason: "context" | "capability" | "not_local" | "budget" | "breaker" | "tried" | "not_named" | "canary";
         /** RefreshBody */
         RefreshBody: {
             /**
