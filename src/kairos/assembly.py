@@ -427,7 +427,7 @@ def _probe(database: Database, redis: Any, router: LLMRouter, engines: EmbeddedE
         }
         for name, engine in (engines.states() if engines else {}).items():
             if engine.state != "running":
-                cause = engine.missing_library or "the daemon's log has the cause"
+                cause = engine.missing_library or engine.not_installed or "the daemon's log has the cause"
                 parts[f"embedded {name}"] = {"state": "degraded", "detail": f"{engine.state}: {cause}"}
         return parts
 
