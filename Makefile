@@ -44,7 +44,7 @@ run: setup dashboard ## Start Kairos; the first start runs a sample task
 	$(BIN)/kairos start --sample
 
 # Whole files are distributed, because their tests share fixtures, and in order: the long files of tests/e2e come first.
-test: $(VENV)/.dev $(VENV)/.train dashboard browser ## Run all tests in two processes, each with its own engines
+test: $(VENV)/.dev $(VENV)/.train dashboard browser strace ## Run all tests in two processes, each with its own engines
 	$(BIN)/python -m compileall -q src # once, not in each process that tests start
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -55,6 +55,7 @@ lint: $(VENV)/.dev dashboard ## Format check, lint, types, architecture, file si
 	$(BIN)/python scripts/file_sizes.py
 	$(BIN)/pyright
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	scripts/workflows.sh
 	cd dashboard && ../scripts/node.sh npm run --silent check
 
 browser: ## Find a Chromium for the tests, or install Debian's as root
@@ -73,10 +74,28 @@ bench: $(VENV)/.dev ## Run the benchmarks and print their tables
 audit: $(VENV)/.dev ## Check for known vulnerabilities (needs network access)
 	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/kairos.lock
 
-lock: $(VENV)/.dev ## Update the locked versions
+lock: $(VENV)/.dev ## Lock the versions of pyproject.toml; UPGRADE=1 takes the newest that it allows
 	scripts/lock.sh
 
+# --- Distribution ---
+
+dist: $(VENV)/.dev dashboard ## Build wheel and source distribution, with the dashboard, into dist/
+	scripts/dist.sh
+
+sbom: $(VENV)/.dev ## Write software bills of materials into dist/ (needs network access)
+	scripts/sbom.sh
+
+platforms: $(VENV)/.dev ## Check the locks and the code for Linux x86-64 and arm64 and macOS arm64 (needs network access)
+	$(BIN)/python -m scripts.platforms
+
+strace:
+	@scripts/strace.sh
+
+.PHONY: dist sbom platforms strace
+
+# ---
+
 clean: ## Remove installed and cached files, but no data
-	rm -rf $(VENV) dashboard/node_modules src/kairos/dashboard_files .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist dashboard/node_modules src/kairos/dashboard_files .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .PHONY: help setup train demo-learning dashboard browser run test lint format bench audit lock clean

@@ -2,7 +2,8 @@
 # Resolve the versions of pyproject.toml into requirements/*.lock and the weights.lock of the package, with hashes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-compile() { .venv/bin/uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 "$@"; }
+# UPGRADE=1 takes the newest versions that pyproject.toml allows; otherwise locked versions are kept where possible.
+compile() { .venv/bin/uv pip compile ${UPGRADE:+--upgrade} --quiet --generate-hashes --no-header --python-version 3.11 "$@"; }
 compile pyproject.toml --extra embedded -o requirements/kairos.lock
 compile pyproject.toml --extra embedded --extra dev -o requirements/dev.lock
 # scripts/torch.sh installs torch first, with the libraries of the accelerator; this lock has the packages that need it.

@@ -25,7 +25,7 @@ FETCH = "kairos model fetch"
 
 @pytest.fixture
 def open_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder that PostgreSQL's user can access if the tests run as root. Nothing of the clone is in the environment."""
+    """A folder that PostgreSQL's user can access as well. The environment names nothing of the clone."""
     for name in ("PYTHONPATH", "VIRTUAL_ENV"):
         monkeypatch.delenv(name, raising=False)
     with tempfile.TemporaryDirectory() as folder:

@@ -44,9 +44,8 @@ async def test_sandbox_starts_no_process_on_macos():
 
 
 def test_memory_is_the_resident_set_size_on_macos(monkeypatch: pytest.MonkeyPatch):
-    """psutil's `memory_full_info` has no PSS there. psutil itself needs the real platform, so only its result is cut."""
-    uss_only = lambda process: types.SimpleNamespace(uss=1)  # noqa: E731
-    monkeypatch.setattr(psutil.Process, "memory_full_info", uss_only)
+    """The result of psutil's `memory_full_info` has no PSS there."""
+    monkeypatch.setattr(psutil.Process, "memory_full_info", lambda process: types.SimpleNamespace(uss=1))
     monkeypatch.setattr(sys, "platform", "darwin")
     assert pss_bytes({"daemon": os.getpid()})["daemon"] > 1_000_000
     usage = memory(os.getpid())
