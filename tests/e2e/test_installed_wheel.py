@@ -60,7 +60,7 @@ async def runs_a_task(folder: Path, kairos: Path, models: ModelServer) -> None:
         done = await asyncio.to_thread(
             command, folder, *arguments, program=daemon.program, KAIROS_CONFIG=str(daemon.config)
         )
-        assert parsed(done)["answer"] == "hello"
+        assert parsed(done)["output"] == "hello"
         assert '<div id="root">' in await asyncio.to_thread(page, runtime(folder / "data")["address"])
     finally:
         assert await daemon.stop() == 0
