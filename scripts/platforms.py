@@ -1,16 +1,18 @@
 """Check that Kairos can be installed and started on the platforms it names.
 
     python -m scripts.platforms          all platforms and Python versions (PyPI is needed, nothing is installed)
-    python -m scripts.platforms --types  only the second check
+    python -m scripts.platforms --types  only the third check
 
-1. Each lock resolves to wheels with a locked hash, for each platform and Python version (uv, as a dry run).
-2. Except in files that only run on Linux, `src` uses no attribute that macOS lacks (pyright with the types of macOS).
+1. Each lock resolves to wheels, for each platform and Python version (uv, as a dry run).
+2. Each lock has the hash of every file of its versions on PyPI, and so of the wheels for all platforms.
+3. Except in files that only run on Linux, `src` uses no attribute that macOS lacks (pyright with the types of macOS).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -58,6 +60,7 @@ def main(arguments: Sequence[str]) -> int:
 def lock_problems() -> Iterator[str]:
     """Yield each lock that cannot be installed from wheels on a platform, with uv's reason."""
     for lock in LOCKS:
+        yield from (f"{lock.path} lacks {gap}" for gap in missing_hashes((ROOT / lock.path).read_text()))
         for platform in lock.platforms:
             failed = {python: why for python in PYTHONS if (why := install_problem(lock, platform, python))}
             print(f"{lock.path} on {platform}: {'ok' if not failed else 'failed'}", flush=True)
@@ -77,6 +80,37 @@ def install_problem(lock: Lock, platform: str, python: str) -> str:
             command, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False, cwd=ROOT
         )
     return done.stderr.strip() if done.returncode else ""
+
+
+def missing_hashes(lock: str) -> Iterator[str]:
+    """Yield the packages of which the lock lacks the hash of a file on PyPI."""
+    locked = hashes(lock)
+    command = (
+        str(BIN / "uv"),
+        "pip",
+        "compile",
+        "--quiet",
+        "--no-deps",
+        "--generate-hashes",
+        "--python-version",
+        "3.11",
+    )
+    versions = "\n".join(locked)
+    done = subprocess.run(
+        (*command, "-"), input=versions, capture_output=True, text=True, timeout=LIMIT_S, check=False, cwd=ROOT
+    )
+    if done.returncode:
+        yield f"versions that PyPI has: {done.stderr.strip()}"
+    for package, published in hashes(done.stdout).items():
+        if missing := published - locked.get(package, set()):
+            yield f"{len(missing)} of {len(published)} hashes of {package}; run `make lock`"
+
+
+def hashes(lock: str) -> dict[str, set[str]]:
+    """Return the hashes of each `name==version` in a file of locked packages."""
+    packages = re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.MULTILINE)
+    found = ((re.match(r"[^\s;\\]+==[^\s;\\]+", package), package) for package in packages)
+    return {name[0]: set(re.findall(r"--hash=(sha256:\w+)", package)) for name, package in found if name}
 
 
 def macos_problems() -> Iterator[str]:

@@ -18,7 +18,7 @@ CALLS = "connect,sendto,sendmsg,sendmmsg,bind,getsockname"
 CALL = re.compile(r"\b(connect|sendto|sendmsg|sendmmsg|bind|getsockname)\(")
 PORT = r"sin6?_port=htons\((\d+)\)"
 ADDRESS = re.compile(rf"{PORT}, (?:sin6_flowinfo=[^,]*, )?(?:sin_addr=inet_addr\(|inet_pton\(AF_INET6, )\"([^\"]+)\"")
-RESULT = re.compile(r"= (-?\d+)(?: (E[A-Z]+))?")
+RESULT = re.compile(r"\) += (-?\d+)(?: (E[A-Z]+))?[^=]*$")
 UNDER_WAY = "EINPROGRESS"
 OWN = frozenset({"bind", "getsockname"})
 """Calls that name an address of this machine's program, not of its peer."""
@@ -84,5 +84,5 @@ def connections(log: Path) -> Connections:
 
 
 def _reached(line: str) -> bool:
-    result = RESULT.search(line.rpartition(")")[2])
+    result = RESULT.search(line)
     return result is None or int(result[1]) >= 0 or result[2] == UNDER_WAY
