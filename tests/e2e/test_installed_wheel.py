@@ -43,8 +43,16 @@ async def test_installed_wheel_starts_and_runs_a_task(open_folder: Path, models:
     by_uv = await asyncio.to_thread(installed_by_uv, wheel, open_folder, constraints)
     for kairos in (by_pip, by_uv):
         await runs_a_task(open_folder / f"without-weights-{kairos.parents[1].name}", kairos, models)
+    path = os.pathsep.join((str(Path(UV).parent), os.environ["PATH"]))  # who has installed it with uv has uv on PATH
     fetched = await asyncio.to_thread(
-        command, open_folder, "model", "fetch", program=(str(by_uv),), within_s=600, KAIROS_CONFIG="none.toml"
+        command,
+        open_folder,
+        "model",
+        "fetch",
+        program=(str(by_uv),),
+        within_s=600,
+        KAIROS_CONFIG="none.toml",
+        PATH=path,
     )
     assert fetched.returncode == 0, fetched.stderr
     await starts_the_embedded_model(open_folder / "with-weights", by_uv)
