@@ -47,8 +47,8 @@ async def test_daemon_with_its_engines_connects_to_configured_addresses_only(ope
     log = open_folder / "strace.log"
     model = {"name": "echo", "base_url": models.base_url}
     daemon = DaemonProcess(open_folder / "daemon", {"models": [model]}, traced(log, *KAIROS))
-    await daemon.start(within_s=240)
     try:
+        await daemon.start(within_s=240)
         tests = open_folder / "tests.py"
         tests.write_text("def test_double():\n    assert double(2) == 4\n")
         done = await finished(daemon, "Write double(x) in Python", "--model", "echo", "--tests", str(tests))
@@ -57,7 +57,8 @@ async def test_daemon_with_its_engines_connects_to_configured_addresses_only(ope
         assert done.returncode in (0, NOT_APPROVED), done.stderr
         await asyncio.to_thread(command, open_folder, "status", KAIROS_CONFIG=str(daemon.config))
     finally:
-        assert await daemon.stop(within_s=60) == 0
+        code = await daemon.stop(within_s=60)
+    assert code == 0
     found = connections(log)
     assert found.outside(models.port) == set(), daemon.log
     reached = {peer.port for peer in found.peers if peer.reached}

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from kairos.cli.client import runtime
+from tests.kit.conditions import eventually
 from tests.kit.daemon_process import DaemonProcess, command, parsed
 from tests.kit.model_server import ModelServer
 
@@ -61,27 +63,33 @@ async def test_installed_wheel_starts_and_runs_a_task(open_folder: Path, models:
 async def runs_a_task(folder: Path, kairos: Path, models: ModelServer) -> None:
     """Start without weights, run a task on a configured model from the command line, and load the dashboard."""
     model = {"name": "echo", "base_url": models.base_url}
-    daemon = await DaemonProcess(folder, {"models": [model]}, (str(kairos),)).start(within_s=180)
-    try:
-        assert FETCH in daemon.log, daemon.log
+    async with started(DaemonProcess(folder, {"models": [model]}, (str(kairos),))) as daemon:
+        assert re.search(rf"^degraded embedded model: .*{FETCH}$", daemon.log, re.MULTILINE), daemon.log
         arguments = ("task", "submit", "say hello", "--wait", "--json")
         done = await asyncio.to_thread(
             command, folder, *arguments, program=daemon.program, KAIROS_CONFIG=str(daemon.config)
         )
         assert parsed(done)["output"] == "hello"
         assert '<div id="root">' in await asyncio.to_thread(page, runtime(folder / "data")["address"])
-    finally:
-        assert await daemon.stop() == 0
 
 
 async def starts_the_embedded_model(folder: Path, kairos: Path) -> None:
-    daemon = await DaemonProcess(folder, {}, (str(kairos),)).start(within_s=180)
-    try:
+    async with started(DaemonProcess(folder, {}, (str(kairos),))) as daemon:
         assert FETCH not in daemon.log, daemon.log
         assert [model["name"] for model in (await daemon.ask("GET", "/api/models"))["items"]] == ["smollm2-135m"]
         assert "degraded" not in daemon.log, daemon.log
+
+
+@asynccontextmanager
+async def started(daemon: DaemonProcess) -> AsyncIterator[DaemonProcess]:
+    """Start a daemon, whose first start compiles its modules, and stop it also if it does not become ready."""
+    try:
+        await daemon.start(within_s=300)
+        await eventually(lambda: "Kairos is ready" in daemon.log, why="the start message is printed")
+        yield daemon
     finally:
-        assert await daemon.stop() == 0
+        code = await daemon.stop(within_s=60)
+    assert code == 0
 
 
 def build(folder: Path) -> Path:
