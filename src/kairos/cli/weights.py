@@ -12,7 +12,7 @@ from kairos.embedded.model import WEIGHTS_LOCK, check_weights
 from kairos.errors import KairosError
 
 LIMIT_S = 3600
-"""Time limit for the download of 180 MB."""
+"""Time limit for the download of 200 MB."""
 
 
 class WeightsNotInstalled(KairosError):
