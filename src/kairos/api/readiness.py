@@ -40,7 +40,7 @@ class Readiness:
         }
         for name, engine in (self._engines.states() if self._engines else {}).items():
             if engine.state is not EngineCondition.RUNNING:
-                cause = engine.missing_library or "the daemon's log has the cause"
+                cause = engine.missing_library or engine.not_installed or "the daemon's log has the cause"
                 found[f"embedded {name}"] = ComponentStatus(ComponentState.DEGRADED, f"{engine.state}: {cause}")
         return found
 

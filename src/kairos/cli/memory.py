@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import psutil
@@ -39,6 +40,8 @@ def memory(pid: int | None) -> Memory | None:
 
 def _size(process: psutil.Process) -> tuple[float, bool]:
     """The size in MB, and whether it is the proportional set size, which divides shared pages between processes."""
+    if sys.platform != "linux":  # other systems have no PSS
+        return process.memory_info().rss / MEGABYTE, False
     try:
         return process.memory_full_info().pss / MEGABYTE, True
     except psutil.AccessDenied:  # the daemon is not dumpable, so only root can read its PSS

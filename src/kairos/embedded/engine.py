@@ -108,6 +108,8 @@ class EngineState:
     pid: int | None
     restarts: int
     detail: str
+    not_installed: str = ""
+    """What has to be installed, and how; empty otherwise. It may be shown to all users."""
 
     @property
     def missing_library(self) -> str:
@@ -134,7 +136,8 @@ class SupervisedEngine:
         self._since = 0.0
 
     def state(self) -> EngineState:
-        return EngineState(self.engine.name, self._condition, self.pid, self._restarts, self._detail)
+        missing = str(self.failure) if isinstance(self.failure, EngineNotInstalled) else ""
+        return EngineState(self.engine.name, self._condition, self.pid, self._restarts, self._detail, missing)
 
     @property
     def pid(self) -> int | None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from kairos.embedded.engine import EngineNotInstalled, EngineNotStarted
 from kairos.embedded.folder_rights import private_folder
 from kairos.embedded.process import User
+from kairos.installation import command_for
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ def _close_data(data: Path) -> None:
 
 def _site_packages() -> Path:
     """The folder of the installed wheel. Its code is not imported, because it would start a server."""
-    remedy = "run `make setup` in the folder of Kairos, or set database.url to a PostgreSQL of your own"
+    remedy = f"Run {command_for('embedded')}, or set database.url to a PostgreSQL of your own"
     try:
         site = Path(str(metadata.distribution(PACKAGE).locate_file("")))
     except metadata.PackageNotFoundError:
@@ -149,7 +150,8 @@ def _programs_within_reach(site: Path, home: Path, user: User) -> Path:
         log.warning("PostgreSQL's programs are copied to %s: user %d cannot reach %s", copy, user.uid, site)
         unfinished = Path(tempfile.mkdtemp(prefix="new-programs-", dir=copy.parent))
         shutil.copytree(site / INSTALL, unfinished / INSTALL, symlinks=True)
-        shutil.copytree(site / LIBRARIES, unfinished / LIBRARIES, symlinks=True)
+        if (site / LIBRARIES).is_dir():  # wheels for macOS have none
+            shutil.copytree(site / LIBRARIES, unfinished / LIBRARIES, symlinks=True)
         unfinished.chmod(0o755)
         unfinished.rename(copy)
     return copy / INSTALL / "bin"

@@ -85,13 +85,24 @@ class SandboxReport:
         return self.method is not IsolationMethod.NONE
 
 
+def missing_system() -> str:
+    """Why no code can be run on this operating system; empty on Linux."""
+    if sys.platform == "linux":
+        return ""
+    system = "macOS" if sys.platform == "darwin" else sys.platform
+    return f"isolation needs Linux with namespaces or Landlock, and this system is {system}"
+
+
 async def run_sandboxed(
     answer: str, tests: SandboxTests, seconds: float, memory_bytes: int, *, allow_weak: bool = False
 ) -> SandboxReport:
     """Run the tests against the answer's code. On cancellation, ends the processes first. Raises `SandboxFailed`.
 
-    If this host cannot isolate code, nothing is run (`SandboxReport.isolated`) unless `allow_weak` is set.
+    If this host cannot isolate code, nothing is run (`SandboxReport.isolated`) unless `allow_weak` is set. Nothing is
+    run on systems other than Linux.
     """
+    if reason := missing_system():
+        raise SandboxFailed(reason=reason)
     folder = tempfile.mkdtemp(prefix="kairos-tests-")
     try:
         process = await _start()
